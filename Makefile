@@ -1,0 +1,39 @@
+# What a user and a contributor run. Each target installs what it needs into .venv, at the versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+MANIFESTS := pyproject.toml constraints.txt
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/.installed  ## The main job on the embedded sample: a genome in, a model for transformers out.
+	rm -rf build/demo
+	$(BIN)/dnabert-jax demo --out build/demo
+
+test: $(VENV)/.installed-test  ## Every test, the slow ones too.
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/.installed-test  ## Format, lint and type checks.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-test  ## Rewrites the files as ruff wants them.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## Removes .venv and build.
+	rm -rf $(VENV) build
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Editable, so that the stamps depend on the dependencies alone and never on the sources.
+$(VENV)/.installed: $(MANIFESTS) | $(BIN)/python
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) --editable '.[test]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Offline jobs that make data sets; of dnabert_jax they import what loads no JAX."""

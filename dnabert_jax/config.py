@@ -1,0 +1,288 @@
+"""What a run is: frozen dataclasses, and the presets.
+
+A run's configuration is saved as JSON with its checkpoints and reloads from there. Unknown or contradictory values
+fail here, at the start, with a sentence. No JAX is imported.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.sequence.vocabulary import check_k, vocabulary_size
+
+_VOCABULARY_MULTIPLE = 128
+"""Embedding rows are padded to a multiple of this, so that they divide over a mesh and fill a TPU's lanes."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise InputError(message)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The network. The defaults are those of DNABERT (bert-config-6/config.json of the original).
+
+    Attributes:
+        k: Letters of a k-mer; must be that of the data.
+        hidden_size: Width of the residual stream.
+        num_layers: Transformer layers.
+        num_heads: Attention heads; divides hidden_size.
+        intermediate_size: Width of the feed-forward layers.
+        max_positions: Longest sequence, in tokens with [CLS] and [SEP].
+        dropout: Rate on embeddings, attention output and feed-forward output.
+        attention_dropout: Rate on attention probabilities.
+        layer_norm_epsilon: Added to the variance.
+        initializer_range: Standard deviation of initial weights.
+        initializer: bert, or mimetic: queries equal keys and positions are sinusoids, so that attention starts
+            local; small models then learn from neighbours much sooner (Trockman and Kolter 2023, arXiv 2305.09828).
+        compute_dtype: Of activations; parameters, softmax and LayerNorm statistics are always float32.
+        scan_unroll: Layers unrolled in the scan over layers.
+    """
+
+    k: int = 6
+    hidden_size: int = 768
+    num_layers: int = 12
+    num_heads: int = 12
+    intermediate_size: int = 3072
+    max_positions: int = 512
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    layer_norm_epsilon: float = 1e-12
+    initializer_range: float = 0.02
+    initializer: Literal["bert", "mimetic"] = "bert"
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    scan_unroll: int = 1
+
+    def __post_init__(self) -> None:
+        check_k(self.k)
+        for name in ("hidden_size", "num_layers", "num_heads", "intermediate_size", "max_positions", "scan_unroll"):
+            _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}: it must be at least 1.")
+        _require(
+            self.hidden_size % self.num_heads == 0,
+            f"hidden_size {self.hidden_size} does not divide over num_heads {self.num_heads}.",
+        )
+        for name in ("dropout", "attention_dropout"):
+            _require(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}: it must lie in [0, 1).")
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Ids that mean something."""
+        return vocabulary_size(self.k)
+
+    @property
+    def padded_vocabulary_size(self) -> int:
+        """Rows of the embedding: vocabulary_size rounded up to a multiple of 128."""
+        return -(-self.vocabulary_size // _VOCABULARY_MULTIPLE) * _VOCABULARY_MULTIPLE
+
+    @property
+    def head_size(self) -> int:
+        return self.hidden_size // self.num_heads
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskingConfig:
+    """Masked-language-model corruption. The defaults are the paper's; the shares 80/10/10 are BERT's.
+
+    Attributes:
+        rate: Share of k-mers that are to be predicted.
+        late_rate: The share from late_from_step on.
+        late_from_step: First step with late_rate.
+        mask_share: Of the chosen k-mers, the share replaced by [MASK].
+        random_share: Of the chosen k-mers, the share replaced by a random k-mer; the rest stays as it is.
+    """
+
+    rate: float = 0.15
+    late_rate: float = 0.20
+    late_from_step: int = 100_000
+    mask_share: float = 0.8
+    random_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "late_rate"):
+            _require(
+                0 < getattr(self, name) < 1, f"The masking {name} is {getattr(self, name)}: it must lie in (0, 1)."
+            )
+        _require(
+            self.mask_share >= 0 and self.random_share >= 0 and self.mask_share + self.random_share <= 1,
+            f"mask_share {self.mask_share} and random_share {self.random_share} must not be negative nor sum above 1.",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with linear warm-up and linear decay. The defaults are the paper's recipe.
+
+    Attributes:
+        peak_learning_rate: Reached at the end of the warm-up.
+        warmup_steps: From 0 to the peak.
+        schedule_steps: Where the decay reaches 0; a run may stop earlier.
+        beta1: Decay of the first moment.
+        beta2: Decay of the second moment.
+        epsilon: Added to the root of the second moment.
+        weight_decay: Decoupled; not on biases and LayerNorm scales.
+        clip_norm: Largest global gradient norm.
+    """
+
+    peak_learning_rate: float = 4e-4
+    warmup_steps: int = 10_000
+    schedule_steps: int = 200_000
+    beta1: float = 0.9
+    beta2: float = 0.98
+    epsilon: float = 1e-6
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self.peak_learning_rate > 0, f"peak_learning_rate is {self.peak_learning_rate}: it must be above 0.")
+        _require(self.clip_norm > 0, f"clip_norm is {self.clip_norm}: it must be above 0.")
+        _require(
+            0 <= self.warmup_steps < self.schedule_steps,
+            f"warmup_steps {self.warmup_steps} must be at least 0 and below schedule_steps {self.schedule_steps}.",
+        )
+        for name in ("beta1", "beta2"):
+            _require(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}: it must lie in [0, 1).")
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """How devices are laid out. Their number is data x fsdp x tensor.
+
+    Attributes:
+        data: Replicas that share the batch; -1 means all devices that the other axes leave.
+        fsdp: Devices that share the batch and each hold a part of the parameters.
+        tensor: Devices that share each layer's heads, feed-forward width and vocabulary.
+    """
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+
+    def __post_init__(self) -> None:
+        _require(self.data == -1 or self.data >= 1, f"The mesh axis data is {self.data}: give -1 or at least 1.")
+        for name in ("fsdp", "tensor"):
+            _require(getattr(self, name) >= 1, f"The mesh axis {name} is {getattr(self, name)}: give at least 1.")
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig:
+    """One pre-training run.
+
+    Attributes:
+        model: The network.
+        masking: What is predicted.
+        optimizer: How it learns.
+        mesh: Over which devices.
+        global_batch: Rows a step, over all devices.
+        steps: Where the run stops.
+        seed: Of initial weights, row order, masks and dropout.
+        log_every: Steps between lines of the log.
+        evaluate_every: Steps between held-out evaluations; the last step is always evaluated.
+        evaluation_rows: Held-out rows used, at most.
+        checkpoint_every: Steps between checkpoints; the last step is always saved.
+        keep_checkpoints: How many of the latest are kept.
+    """
+
+    model: ModelConfig = ModelConfig()
+    masking: MaskingConfig = MaskingConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    mesh: MeshConfig = MeshConfig()
+    global_batch: int = 1280
+    steps: int = 120_000
+    seed: int = 0
+    log_every: int = 100
+    evaluate_every: int = 1000
+    evaluation_rows: int = 2048
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 3
+
+    def __post_init__(self) -> None:
+        for name in (
+            "global_batch", "steps", "log_every", "evaluate_every",
+            "evaluation_rows", "checkpoint_every", "keep_checkpoints",
+        ):  # fmt: skip
+            _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}: it must be at least 1.")
+        _require(self.seed >= 0, f"seed is {self.seed}: it must not be negative.")
+        _require(
+            self.steps <= self.optimizer.schedule_steps,
+            f"steps {self.steps} is beyond schedule_steps {self.optimizer.schedule_steps}, where the learning rate "
+            "is 0: raise --optimizer.schedule-steps.",
+        )
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+
+def _dnabert(k: int) -> PretrainConfig:
+    """The paper's model and recipe (Ji et al. 2021).
+
+    The paper's batch is 2,000 sequences. Packed rows of 512 tokens hold 1.58 sequences each on average
+    (`sequences / rows` in the manifest of chromosome X), so 1,280 rows hold 2,028: the smallest batch with at least
+    the paper's 2,000 that divides over 256 chips.
+    """
+    return PretrainConfig(model=ModelConfig(k=k, compute_dtype="bfloat16"))
+
+
+PRESETS: dict[str, PretrainConfig] = {
+    "tiny": PretrainConfig(
+        model=ModelConfig(
+            k=3,
+            hidden_size=64,
+            num_layers=2,
+            num_heads=2,
+            intermediate_size=256,
+            dropout=0.0,
+            attention_dropout=0.0,
+            initializer_range=0.04,
+            initializer="mimetic",
+        ),
+        masking=MaskingConfig(late_from_step=1600),
+        optimizer=OptimizerConfig(peak_learning_rate=4e-3, warmup_steps=100, schedule_steps=2200),
+        global_batch=8,
+        steps=2000,
+        log_every=20,
+        evaluate_every=200,
+        evaluation_rows=64,
+        checkpoint_every=500,
+    ),
+    "dnabert3": _dnabert(3),
+    "dnabert4": _dnabert(4),
+    "dnabert5": _dnabert(5),
+    "dnabert6": _dnabert(6),
+}
+
+
+def pretrain_config_from_json(text: str, source: Path) -> PretrainConfig:
+    """The configuration that `PretrainConfig.to_json` wrote.
+
+    Raises:
+        InputError: no JSON, an unknown or missing field, a value of another type; the message names `source`.
+    """
+    try:
+        return _build(PretrainConfig, json.loads(text), str(source))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{source} is no JSON ({error}).") from error
+
+
+def _build(cls: Any, content: Any, where: str) -> Any:
+    _require(isinstance(content, dict), f"{where}: an object with the fields of {cls.__name__} is needed.")
+    hints = get_type_hints(cls)
+    unknown, missing = sorted(set(content) - set(hints)), sorted(set(hints) - set(content))
+    _require(not unknown, f"{where}: unknown field {unknown[0] if unknown else ''!r} for {cls.__name__}.")
+    _require(not missing, f"{where}: field {missing[0] if missing else ''!r} of {cls.__name__} is missing.")
+    values = {}
+    for name, hint in hints.items():
+        value = content[name]
+        if dataclasses.is_dataclass(hint):
+            value = _build(hint, value, where)
+        elif hint is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        elif get_origin(hint) is Literal:
+            choices = " or ".join(map(repr, get_args(hint)))
+            _require(value in get_args(hint), f"{where}: {name} is {value!r}, where {choices} is needed.")
+        else:
+            _require(type(value) is hint, f"{where}: {name} is {value!r}, where {hint.__name__} is needed.")
+        values[name] = value
+    return cls(**values)

@@ -1,0 +1,1 @@
+"""Rows on disk and the way from there to batches; no JAX."""

@@ -1,0 +1,83 @@
+"""Several sequences in one row of fixed length, so that next to no position is padding.
+
+A row is [CLS] kmers [SEP] [CLS] kmers [SEP] ... [PAD]; nothing else marks where a sequence begins, as a [CLS] does.
+`dnabert_jax.model.segments` reads that structure back on the device.
+"""
+
+import numpy as np
+from jaxtyping import Int, UInt16
+
+from dnabert_jax.sequence.vocabulary import CLS, SEP
+
+SPECIAL_PER_SEQUENCE = 2
+"""[CLS] before and [SEP] after the k-mers of a sequence."""
+
+
+def best_fit(sizes: Int[np.ndarray, "n"], capacity: int) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"], int]:
+    """Best-fit decreasing: each item, largest first, goes where it leaves the least room.
+
+    The open rows of each remaining size are a stack, and one big integer has a bit for every size that has an open
+    row, so that an item is placed in constant time.
+
+    Args:
+        sizes: of the items, each from 1 to capacity.
+        capacity: of a row.
+
+    Returns:
+        The row of each item, its offset in the row, and the number of rows.
+    """
+    rows = np.zeros(len(sizes), np.int64)
+    offsets = np.zeros(len(sizes), np.int64)
+    open_rows: list[list[int]] = [[] for _ in range(capacity + 1)]
+    occupied = 0
+    num_rows = 0
+    for item in np.argsort(-sizes, kind="stable").tolist():
+        size = int(sizes[item])
+        fitting = occupied >> size
+        if fitting:
+            room = size + (fitting & -fitting).bit_length() - 1
+            row = open_rows[room].pop()
+            if not open_rows[room]:
+                occupied ^= 1 << room
+        else:
+            room, row, num_rows = capacity, num_rows, num_rows + 1
+        rows[item], offsets[item] = row, capacity - room
+        left = room - size
+        if left:
+            open_rows[left].append(row)
+            occupied |= 1 << left
+    return rows, offsets, num_rows
+
+
+def one_a_row(sizes: Int[np.ndarray, "n"]) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"], int]:
+    """Each item alone in a row, in order: the original's layout, with the result of `best_fit`."""
+    return np.arange(len(sizes)), np.zeros(len(sizes), np.int64), len(sizes)
+
+
+def fill_rows(
+    ids: UInt16[np.ndarray, "m"],
+    starts: Int[np.ndarray, "n"],
+    counts: Int[np.ndarray, "n"],
+    row_length: int,
+    packed: bool = True,
+) -> UInt16[np.ndarray, "R L"]:
+    """Rows that hold the sequences ids[starts[i] : starts[i] + counts[i]], each between [CLS] and [SEP].
+
+    Args:
+        ids: k-mer ids of the text that the sequences are windows of.
+        starts: first k-mer of each sequence.
+        counts: number of k-mers of each, from 1 to row_length - 2.
+        row_length: of a row, in tokens.
+        packed: pack several into a row, or give each its own.
+    """
+    sizes = counts + SPECIAL_PER_SEQUENCE
+    place, offsets, num_rows = best_fit(sizes, row_length) if packed else one_a_row(sizes)
+    rows = np.zeros((num_rows, row_length), np.uint16)
+    flat = rows.reshape(-1)
+    first = place * row_length + offsets
+    flat[first] = CLS
+    flat[first + counts + 1] = SEP
+    before = np.cumsum(counts) - counts
+    within = np.arange(counts.sum()) - np.repeat(before, counts)
+    flat[np.repeat(first + 1, counts) + within] = ids[np.repeat(starts, counts) + within]
+    return rows

@@ -1,0 +1,133 @@
+"""The README.md of an exported model: what it was trained on, how, how well it predicts, and how to use it."""
+
+from typing import Any
+
+import dnabert_jax
+from dnabert_jax.config import PretrainConfig
+from dnabert_jax.sequence.kmers import split_kmers
+
+_EXAMPLE = "ACGTTGCAAGCT"
+
+
+def model_card(config: PretrainConfig, step: int, manifest: dict[str, Any], evaluation: dict[str, Any] | None) -> str:
+    """Markdown with the metadata block that the Hugging Face hub reads.
+
+    Args:
+        config: of the run.
+        step: of the exported checkpoint.
+        manifest: of the data, as JSON.
+        evaluation: {"step", "figures"} of the last held-out evaluation, or None.
+    """
+    model = config.model
+    return f"""---
+library_name: transformers
+pipeline_tag: fill-mask
+tags:
+- biology
+- dna
+- dnabert
+- masked-lm
+---
+
+# DNABERT, k = {model.k}, {model.num_layers} layers of {model.hidden_size}
+
+A masked-language model of DNA in overlapping {model.k}-mers, after DNABERT (Ji et al. 2021,
+doi 10.1093/bioinformatics/btab083), pre-trained with dnabert-jax {dnabert_jax.__version__}. It is BERT as
+`transformers` knows it: no remote code.
+
+## Use
+
+The tokenizer takes k-mers separated by spaces, upper case. Raw DNA without spaces becomes one [UNK].
+
+```python
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(".")
+model = AutoModelForMaskedLM.from_pretrained(".")
+
+dna, k = "{_EXAMPLE}", {model.k}
+kmers = " ".join(dna[i : i + k] for i in range(len(dna) - k + 1))
+# {split_kmers(_EXAMPLE, model.k)}
+logits = model(**tokenizer(kmers, return_tensors="pt")).logits
+```
+
+Vocabulary: {model.vocabulary_size} tokens, the five special ones and the {model.k}-mers over A, T, C, G in that order,
+as in the published DNABERT. Longest input: {model.max_positions} tokens with [CLS] and [SEP].
+
+## Data
+
+{_data_table(manifest)}
+
+## Recipe
+
+{_recipe(config, step)}
+
+## Held-out figures
+
+{_figures(evaluation)}
+
+## Limits
+
+Trained on the sequences above and on nothing else; what it learned of other genomes is unknown. It predicts k-mers
+from their context: it is a start for fine-tuning, not a diagnostic. A k-mer with an ambiguous base (N) is [UNK].
+"""
+
+
+def _data_table(manifest: dict[str, Any]) -> str:
+    policies = manifest["policies"]
+    return "\n".join(
+        [
+            "| source | records | bases | SHA-256 |",
+            "|---|---|---|---|",
+            *(
+                f"| {source['name']} | {source['records']:,} | {source['bases']:,} | `{source['sha256'][:16]}…` |"
+                for source in manifest["sources"]
+            ),
+            "",
+            "| split | sequences | k-mers | bases it may draw on |",
+            "|---|---|---|---|",
+            *(
+                f"| {name} | {split['sequences']:,} | {split['kmers']:,} | {split['bases']:,} |"
+                for name, split in manifest["splits"].items()
+            ),
+            "",
+            f"Windows: {policies['windows']}. {policies['ambiguous_bases']}. Lower case: {policies['lower_case']}.",
+            f"Held out: {policies['heldout']}.",
+        ]
+    )
+
+
+def _recipe(config: PretrainConfig, step: int) -> str:
+    masking, optimizer = config.masking, config.optimizer
+    rate = f"{masking.rate:.0%}"
+    if step > masking.late_from_step:
+        rate += f", {masking.late_rate:.0%} from step {masking.late_from_step:,}"
+    model = config.model
+    return "\n".join(
+        [
+            f"- {step:,} steps of {config.global_batch:,} packed rows",
+            f"- masked k-mers: {rate}, in spans of {model.k}; replaced by [MASK] {masking.mask_share:.0%}, "
+            f"by a random k-mer {masking.random_share:.0%}, left as they are otherwise",
+            f"- AdamW: betas {optimizer.beta1:g} and {optimizer.beta2:g}, epsilon {optimizer.epsilon:g}, "
+            f"weight decay {optimizer.weight_decay:g} (not on biases and LayerNorm), "
+            f"gradient norm clipped at {optimizer.clip_norm:g}",
+            f"- learning rate: linear to {optimizer.peak_learning_rate:g} over {optimizer.warmup_steps:,} steps, "
+            f"then linear to 0 at step {optimizer.schedule_steps:,}",
+            f"- dropout {model.dropout:g}, on attention {model.attention_dropout:g}; "
+            f"{model.initializer} initialisation; compute in {model.compute_dtype}; seed {config.seed}",
+        ]
+    )
+
+
+def _figures(evaluation: dict[str, Any] | None) -> str:
+    if evaluation is None:
+        return "None: the run had no held-out data."
+    figures = evaluation["figures"]
+    return f"""Measured at step {evaluation["step"]:,}, on {figures["masked_kmers"]:,} masked k-mers of held-out DNA.
+
+| loss, nats a masked k-mer | accuracy, a masked k-mer | accuracy, a hidden base |
+|---|---|---|
+| {figures["loss"]:.4f} | {figures["accuracy"]:.4f} | {figures["hidden_base_accuracy"]:.4f} |
+
+Neighbours of a lone span of k masked k-mers show all of its bases but one, so that the figures per k-mer flatter; a
+hidden base is one that no visible k-mer shows."""

@@ -1,0 +1,1 @@
+"""The network: a BERT over packed rows, in Flax NNX."""

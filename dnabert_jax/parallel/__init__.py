@@ -1,0 +1,1 @@
+"""Devices to a mesh, and the logical axes of arrays to its axes."""

@@ -1,0 +1,136 @@
+"""Bases to k-mer ids and back.
+
+A sequence of n bases has n - k + 1 k-mers, the last one included. (The original's pre-training script drops the
+last one, its motif tools keep it.) Everything is numpy over whole arrays: a byte is looked up in a 256-entry
+table, and a k-mer id is k shifted additions.
+"""
+
+import re
+
+import numpy as np
+from jaxtyping import UInt8, UInt16
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.sequence.vocabulary import BASES, FIRST_KMER, SPECIAL_TOKENS, UNK, check_k, vocabulary_size
+
+AMBIGUOUS = 4
+"""Code of a base that is some IUPAC ambiguity letter (N, R, Y, ...): a real position, but no certain base."""
+
+_INVALID = 255
+_AMBIGUITY_LETTERS = "NRYSWKMBDHV"
+
+
+def _base_code_table() -> UInt8[np.ndarray, "256"]:
+    table = np.full(256, _INVALID, np.uint8)
+    for letter in _AMBIGUITY_LETTERS:
+        table[[ord(letter), ord(letter.lower())]] = AMBIGUOUS
+    for code, base in enumerate(BASES):
+        table[[ord(base), ord(base.lower())]] = code
+    return table
+
+
+_BASE_CODES = _base_code_table()
+
+
+def base_codes(sequence: bytes | UInt8[np.ndarray, "n"], name: str = "the sequence") -> UInt8[np.ndarray, "n"]:
+    """Codes of the letters of a sequence: A=0, T=1, C=2, G=3, an IUPAC ambiguity letter=4; case is ignored.
+
+    Args:
+        sequence: ASCII letters.
+        name: what to call the sequence in an error.
+
+    Raises:
+        InputError: a character is no IUPAC DNA letter; the message gives it and its 1-based position.
+    """
+    letters = np.frombuffer(sequence, np.uint8) if isinstance(sequence, bytes) else sequence
+    codes = _BASE_CODES[letters]
+    if codes.size and codes.max() == _INVALID:
+        position = int(np.argmax(codes == _INVALID))
+        letter = chr(letters[position])
+        hint = " (RNA? write T for U)" if letter in "Uu" else ""
+        raise InputError(f"{name} has {letter!r} at position {position + 1:,}, which is no IUPAC DNA letter{hint}.")
+    return codes
+
+
+def kmer_ids(codes: UInt8[np.ndarray, "n"], k: int) -> UInt16[np.ndarray, "m"]:
+    """Ids of the n - k + 1 k-mers of a sequence (none if n < k).
+
+    A k-mer that holds an ambiguous base gets a meaningless id: cut the sequence there before, or use `encode`.
+    """
+    check_k(k)
+    count = max(len(codes) - k + 1, 0)
+    ids = np.zeros(count, np.uint16)
+    for offset in range(k):
+        ids <<= 2
+        ids += codes[offset : offset + count]
+    ids += FIRST_KMER
+    return ids
+
+
+def encode(sequence: str, k: int, name: str = "the sequence") -> UInt16[np.ndarray, "m"]:
+    """Ids of the k-mers of raw DNA or of space-separated k-mers, without [CLS] and [SEP].
+
+    A k-mer that holds an ambiguity letter becomes [UNK]; count them with `(ids == UNK).sum()`.
+
+    Raises:
+        InputError: a letter that is no IUPAC DNA letter, k-mers of another length or that do not overlap by
+            k - 1 bases, or fewer than k bases.
+    """
+    if len(sequence.split()) > 1 or len(sequence.strip()) == k:
+        sequence = join_kmers(sequence, k, name)
+    codes = base_codes(sequence.strip().encode("ascii", "replace"), name)
+    if len(codes) < k:
+        raise InputError(f"{name} has {len(codes)} bases: at least k = {k} are needed for one k-mer.")
+    ids = kmer_ids(np.minimum(codes, AMBIGUOUS - 1), k)
+    ambiguous = np.convolve(codes == AMBIGUOUS, np.ones(k, np.int32), mode="valid") > 0
+    ids[ambiguous] = UNK
+    return ids
+
+
+def join_kmers(text: str, k: int, name: str = "the sequence") -> str:
+    """The DNA that space-separated overlapping k-mers spell.
+
+    Raises:
+        InputError: a k-mer has not k letters, or does not begin with the last k - 1 letters of the one before it.
+    """
+    kmers = text.split()
+    for index, kmer in enumerate(kmers):
+        if len(kmer) != k:
+            raise InputError(f"{name}: k-mer {index + 1} is {kmer!r}, of {len(kmer)} letters where k = {k} are needed.")
+        if index and kmer[:-1] != kmers[index - 1][1:]:
+            raise InputError(
+                f"{name}: k-mer {index + 1} ({kmer!r}) does not overlap the one before it ({kmers[index - 1]!r}) "
+                f"by {k - 1} bases."
+            )
+    return kmers[0] + "".join(kmer[-1] for kmer in kmers[1:]) if kmers else ""
+
+
+def split_kmers(sequence: str, k: int) -> str:
+    """Space-separated overlapping k-mers, upper case: the input of the published DNABERT tokenizers."""
+    check_k(k)
+    return " ".join(re.findall(f"(?=(.{{{k}}}))", sequence.upper()))
+
+
+def decode(ids: UInt16[np.ndarray, "m"], k: int) -> str:
+    """The DNA that consecutive k-mer ids spell: the inverse of `encode` for unambiguous DNA.
+
+    Raises:
+        InputError: an id is no k-mer (a special token has no bases), or two neighbours do not overlap.
+    """
+    size = vocabulary_size(k)
+    outside = (ids < FIRST_KMER) | (ids >= size)
+    if outside.any():
+        position = int(np.argmax(outside))
+        wrong = int(ids[position])
+        what = SPECIAL_TOKENS[wrong] if wrong < FIRST_KMER else f"not below the vocabulary size {size}"
+        raise InputError(f"Id {wrong} at position {position + 1:,} is {what}: only k-mer ids can be decoded to bases.")
+    numbers = ids.astype(np.int64) - FIRST_KMER
+    broken = numbers[1:] // 4 != numbers[:-1] % 4 ** (k - 1)
+    if broken.any():
+        position = int(np.argmax(broken)) + 1
+        raise InputError(f"Ids at positions {position:,} and {position + 1:,} do not overlap by {k - 1} bases.")
+    if not len(numbers):
+        return ""
+    first = [int(numbers[0]) // 4 ** (k - 1 - offset) % 4 for offset in range(k)]
+    codes = np.concatenate([np.array(first), numbers[1:] % 4])
+    return np.frombuffer(BASES.encode(), np.uint8)[codes].tobytes().decode()

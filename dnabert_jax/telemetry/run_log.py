@@ -1,0 +1,54 @@
+"""The log of a run: one JSON object a line, and the same figures as TensorBoard events."""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+LOG_FILE = "log.jsonl"
+_TENSORBOARD_DIRECTORY = "tensorboard"
+
+
+class RunLog:
+    """Appends figures to RUN/log.jsonl and RUN/tensorboard; a context manager.
+
+    Args:
+        directory: of the run.
+        resumed_from: what an interrupted run logged beyond this step is dropped, as it is about to happen again.
+    """
+
+    def __init__(self, directory: Path, resumed_from: int):
+        path = directory / LOG_FILE
+        kept = [line for line in read_log(directory) if line["step"] <= resumed_from]
+        partial = path.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        partial.replace(path)
+        self._file = path.open("a", buffering=1)
+        # Here and not above: where torch is installed, tensorboardX loads it, which takes a second.
+        from tensorboardX import SummaryWriter
+
+        self._events = SummaryWriter(str(directory / _TENSORBOARD_DIRECTORY), purge_step=resumed_from + 1)
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._events.close()
+
+    def write(self, step: int, kind: str, figures: dict[str, float]) -> None:
+        """One line: {"step": ..., "kind": "training" or "evaluation", figure: value, ...}."""
+        self._file.write(json.dumps({"step": step, "kind": kind, **figures}) + "\n")
+        for name, value in figures.items():
+            self._events.add_scalar(f"{kind}/{name}", value, step)
+
+
+def read_log(directory: Path) -> list[dict[str, Any]]:
+    """The lines of RUN/log.jsonl; a last line that a killed process left unfinished is left out."""
+    path = directory / LOG_FILE
+    if not path.exists():
+        return []
+    complete = path.read_text().rpartition("\n")[0]
+    return [json.loads(line) for line in complete.splitlines()]

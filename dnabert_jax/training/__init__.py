@@ -1,0 +1,1 @@
+"""Pre-training: masks, loss, optimizer, the sharded step, checkpoints and the loop."""

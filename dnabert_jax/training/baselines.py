@@ -1,0 +1,57 @@
+"""What a trained model is to beat: itself untrained, and a table of k-mer frequencies, on the same masks."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dnabert_jax.config import PretrainConfig
+from dnabert_jax.data.manifest import HELDOUT, TRAIN
+from dnabert_jax.data.pipeline import RowFiles
+from dnabert_jax.parallel.mesh import make_mesh
+from dnabert_jax.training.checkpoints import Checkpoints, choose_step
+from dnabert_jax.training.evaluation import (
+    Evaluation,
+    EvaluationRows,
+    Evaluator,
+    frequency_table_logits,
+    kmer_frequencies,
+)
+from dnabert_jax.training.loop import network_predictor
+from dnabert_jax.training.masking import MaskedRows
+from dnabert_jax.training.run_directory import CHECKPOINTS_DIRECTORY
+from dnabert_jax.training.state import abstract_network, abstract_state, init_state
+
+
+def compare_heldout(config: PretrainConfig, data: Path, run: Path) -> dict[str, Evaluation]:
+    """Held-out figures of a run's latest checkpoint, of the same model untrained, and of a frequency table.
+
+    Args:
+        config: of the run.
+        data: its data directory.
+        run: its directory.
+
+    Raises:
+        InputError: no held-out split, or no checkpoint.
+    """
+    mesh = make_mesh(config.mesh, jax.devices())
+    network = abstract_network(config.model)
+    rows = EvaluationRows(RowFiles(data, HELDOUT), config.evaluation_rows, config.global_batch)
+    evaluator = Evaluator(config, rows, mesh)
+    evaluate = evaluator.compile(network_predictor(network))
+    with Checkpoints(run / CHECKPOINTS_DIRECTORY) as checkpoints:
+        step = choose_step(checkpoints, run, None)
+        trained = checkpoints.restore_parameters(step, abstract_state(config, network, mesh).parameters)
+    counts = kmer_frequencies(RowFiles(data, TRAIN))
+    table = frequency_table_logits(counts, config.model.padded_vocabulary_size)
+    return {
+        "trained model": evaluate(trained),
+        "untrained model": evaluate(init_state(config, network, mesh).parameters),
+        "k-mer frequency table": evaluator.compile(_table_predictor)(table),
+    }
+
+
+def _table_predictor(table: Any, masked: MaskedRows) -> jax.Array:
+    """The same logits everywhere."""
+    return jnp.broadcast_to(table, (*masked.labels.shape, table.size))

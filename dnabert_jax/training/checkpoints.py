@@ -1,0 +1,87 @@
+"""Checkpoints of a run through orbax: asynchronous, atomic, restored onto whatever mesh is there.
+
+A checkpoint is a directory named for its step with two items, `parameters` and `training` (step and optimizer
+state), so that a reader who wants the weights need not read the optimizer's; its metadata holds the run's
+configuration, the digest of its data and the last held-out evaluation.
+"""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.training.state import Parameters, TrainState
+
+_PARAMETERS, _TRAINING = "parameters", "training"
+
+
+class Checkpoints:
+    """The checkpoints under a directory; a context manager that waits for what is being written."""
+
+    def __init__(self, directory: Path, keep: int | None = None):
+        self._directory = directory.absolute()
+        policies = ocp.training.preservation_policies
+        self._checkpointer = ocp.training.Checkpointer(
+            self._directory,
+            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+            preservation_policy=policies.PreserveAll() if keep is None else policies.LatestN(keep),
+            cleanup_tmp_directories=True,
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._checkpointer.close()
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of the complete checkpoints, ascending."""
+        return sorted(checkpoint.step for checkpoint in self._checkpointer.checkpoints)
+
+    def save(self, state: TrainState, step: int, metadata: dict[str, Any]) -> None:
+        """Starts to write a checkpoint; training may go on meanwhile."""
+        items = {_PARAMETERS: state.parameters, _TRAINING: {"step": state.step, "optimizer": state.optimizer}}
+        self._checkpointer.save_checkpointables_async(step, items, force=True, custom_metadata=metadata)
+
+    def restore(self, step: int, abstract: TrainState) -> TrainState:
+        """The state at a step, laid out as `abstract` says."""
+        wanted = {
+            _PARAMETERS: abstract.parameters,
+            _TRAINING: {"step": abstract.step, "optimizer": abstract.optimizer},
+        }
+        items = self._checkpointer.load_checkpointables(step, wanted)
+        return TrainState(items[_TRAINING]["step"], items[_PARAMETERS], items[_TRAINING]["optimizer"])
+
+    def restore_parameters(self, step: int, abstract: Parameters) -> Parameters:
+        """The parameters alone, laid out as `abstract` says."""
+        return self._checkpointer.load_checkpointables(step, {_PARAMETERS: abstract})[_PARAMETERS]
+
+    def metadata(self, step: int) -> dict[str, Any]:
+        """What was given to `save`."""
+        return self._checkpointer.checkpointables_metadata(step).custom_metadata
+
+
+def choose_step(checkpoints: Checkpoints, directory: Path, step: int | None) -> int:
+    """The asked step, or the latest.
+
+    Raises:
+        InputError: there is no such checkpoint.
+    """
+    steps = checkpoints.steps
+    if not steps:
+        raise InputError(f"{directory} holds no complete checkpoint yet.")
+    if step is not None and step not in steps:
+        raise InputError(f"{directory} has no checkpoint of step {step}: it has {', '.join(map(str, steps))}.")
+    return steps[-1] if step is None else step
+
+
+def abstract_on_one_device(parameters: Parameters) -> Parameters:
+    """Shapes that restore whole on the first local device, whatever mesh they were saved from."""
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), parameters)

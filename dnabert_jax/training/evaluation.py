@@ -1,0 +1,182 @@
+"""Held-out evaluation: loss and accuracy of a masked k-mer, and accuracy of a hidden base.
+
+A lone span of k masked k-mers hides one base only, as its neighbours show the others; so the figures per k-mer
+flatter. A base is hidden if no k-mer that covers it is shown as it is. Its prediction is the base with the highest
+mean probability over the masked k-mers that cover it, each k-mer distribution being summed to bases.
+
+B batch, L tokens, M masked positions, V padded vocabulary, D base slots of a row, K = k.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int, UInt16
+
+from dnabert_jax.config import PretrainConfig
+from dnabert_jax.data.pipeline import RowFiles, shuffled_rows
+from dnabert_jax.model.segments import read_segments
+from dnabert_jax.parallel.rules import replicated, row_sharding
+from dnabert_jax.sequence.vocabulary import BASES, FIRST_KMER, PAD, vocabulary_size
+from dnabert_jax.training.masking import MaskedRows, mask_rows
+from dnabert_jax.training.objectives import TokenSums, masked_token_sums
+from dnabert_jax.training.state import stream_key
+
+
+class EvaluationSums(NamedTuple):
+    """What adds up over batches."""
+
+    tokens: TokenSums
+    hidden_correct: Float[Array, ""]
+    hidden_bases: Float[Array, ""]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Held-out figures.
+
+    Attributes:
+        loss: mean cross-entropy of a masked k-mer, nats.
+        accuracy: share of masked k-mers predicted exactly.
+        hidden_base_accuracy: share of hidden bases predicted.
+        masked_kmers: how many were predicted.
+        hidden_bases: how many bases were hidden.
+    """
+
+    loss: float
+    accuracy: float
+    hidden_base_accuracy: float
+    masked_kmers: int
+    hidden_bases: int
+
+
+Predictor = Callable[[Any, MaskedRows], Float[Array, "B M V"]]
+"""Parameters and masked rows to logits: a model, or a table to compare it with."""
+
+
+class EvaluationRows:
+    """The first rows, at most `number`, of a fixed shuffle of a split, in batches of a fixed size.
+
+    Raises:
+        InputError: the directory has no such split.
+    """
+
+    def __init__(self, files: RowFiles, number: int, batch: int, process_index: int = 0, process_count: int = 1):
+        self._files, self._number, self._batch = files, min(number, len(files)), batch
+        block = batch // process_count
+        self._mine = slice(process_index * block, (process_index + 1) * block)
+
+    def __iter__(self) -> Iterator[UInt16[np.ndarray, "B L"]]:
+        """This process's blocks of the batches; rows of padding fill up the last one."""
+        for first in range(0, self._number, self._batch):
+            numbers = range(first, min(first + self._batch, self._number))
+            mine = shuffled_rows(numbers, len(self._files), seed=0)[self._mine]
+            rows = np.full((self._mine.stop - self._mine.start, self._files.manifest.row_length), PAD, np.uint16)
+            rows[: len(mine)] = self._files.read(mine)
+            yield rows
+
+
+class Evaluator:
+    """Evaluates predictors on the same rows under the same masks, at the early masking rate.
+
+    Args:
+        config: of the run.
+        rows: what to evaluate on.
+        mesh: where.
+    """
+
+    def __init__(self, config: PretrainConfig, rows: EvaluationRows, mesh: Mesh):
+        self._config, self._rows, self._mesh = config, rows, mesh
+
+    def compile(self, predict: Predictor) -> Callable[[Any], Evaluation]:
+        """A function of the predictor's parameters that runs the evaluation."""
+        config = self._config
+
+        def batch_sums(parameters: Any, rows: UInt16[Array, "B L"], number: Int[Array, ""]) -> EvaluationSums:
+            input_ids = rows.astype(jnp.int32)
+            key = stream_key(config.seed, "evaluation", number)
+            masked = mask_rows(input_ids, key, config.masking.rate, config.model, config.masking)
+            logits = predict(parameters, masked)
+            tokens = masked_token_sums(logits, masked.labels, masked.weights)
+            return EvaluationSums(tokens, *hidden_base_sums(logits, masked, input_ids, config.model.k))
+
+        jitted = jax.jit(batch_sums, out_shardings=replicated(self._mesh))
+        sharding = row_sharding(self._mesh)
+
+        def evaluate(parameters: Any) -> Evaluation:
+            totals = np.zeros(5)
+            for number, rows in enumerate(self._rows):
+                on_mesh = jax.make_array_from_process_local_data(sharding, rows)
+                sums = jax.device_get(jitted(parameters, on_mesh, jax.device_put(np.int32(number))))
+                totals += np.array([*sums.tokens, *sums[1:]])
+            loss, correct, tokens, hidden_correct, hidden = totals.tolist()
+            return Evaluation(
+                loss=loss / max(tokens, 1),
+                accuracy=correct / max(tokens, 1),
+                hidden_base_accuracy=hidden_correct / max(hidden, 1),
+                masked_kmers=int(tokens),
+                hidden_bases=int(hidden),
+            )
+
+        return evaluate
+
+
+def base_digits(k: int) -> Int[np.ndarray, "kmers K"]:
+    """The base codes of every k-mer, in id order."""
+    return np.arange(4**k)[:, None] // 4 ** np.arange(k - 1, -1, -1) % 4
+
+
+def hidden_base_sums(
+    logits: Float[Array, "B M V"], masked: MaskedRows, input_ids: Int[Array, "B L"], k: int
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Correctly predicted hidden bases, and hidden bases."""
+    batch, length = input_ids.shape
+    # The bases of a row, each sequence's after those of the one before it: k-mer i of the row begins at slot
+    # i + (k - 1) x (sequences before its own), so that the last bases of a sequence have slots of their own.
+    first = jnp.arange(length) + (read_segments(input_ids).ids - 1) * (k - 1)
+    slots = first[:, :, None] + jnp.arange(k)
+    num_slots = length + k * (length // 3)
+    rows = jnp.arange(batch)[:, None, None]
+
+    is_kmer = input_ids >= FIRST_KMER
+    digits = jnp.asarray(base_digits(k))
+    shown = is_kmer & (masked.input_ids == input_ids)
+    exists, is_shown = (_spread(flag, rows, slots, num_slots) for flag in (is_kmer, shown))
+    own_digits = digits[jnp.where(is_kmer, input_ids - FIRST_KMER, 0)] * is_kmer[:, :, None]
+    truth = jnp.zeros((batch, num_slots), jnp.int32).at[rows, slots].max(own_digits, mode="drop")
+
+    probabilities = jax.nn.softmax(logits)[:, :, FIRST_KMER : vocabulary_size(k)]
+    by_base = jnp.einsum("BMI,IKC->BMKC", probabilities, jax.nn.one_hot(digits, len(BASES)))
+    by_base *= masked.weights[:, :, None, None]
+    voted = jnp.take_along_axis(slots, masked.predict_at[:, :, None], axis=1)
+    votes = jnp.zeros((batch, num_slots, len(BASES))).at[rows, voted].add(by_base, mode="drop")
+    hidden = exists & ~is_shown
+    return ((votes.argmax(axis=-1) == truth) & hidden).sum(dtype=float), hidden.sum(dtype=float)
+
+
+def _spread(
+    flag: Bool[Array, "B L"], rows: Int[Array, "B 1 1"], slots: Int[Array, "B L K"], num_slots: int
+) -> Bool[Array, "B D"]:
+    """Whether any k-mer over a base slot has the flag."""
+    return jnp.zeros((flag.shape[0], num_slots), bool).at[rows, slots].max(flag[:, :, None], mode="drop")
+
+
+def kmer_frequencies(files: RowFiles, rows_at_once: int = 4096) -> Int[np.ndarray, "V"]:
+    """Counts of every id of the vocabulary over all rows of a split."""
+    counts = np.zeros(vocabulary_size(files.manifest.k), np.int64)
+    for first in range(0, len(files), rows_at_once):
+        rows = files.read(np.arange(first, min(first + rows_at_once, len(files))))
+        counts += np.bincount(rows.reshape(-1), minlength=len(counts))
+    return counts
+
+
+def frequency_table_logits(counts: Int[np.ndarray, "V"], padded_size: int) -> Float[np.ndarray, "P"]:
+    """Log frequencies, with one added to each k-mer's count: the best prediction that ignores all context."""
+    logits = np.full(padded_size, -np.inf, np.float32)
+    smoothed = counts[FIRST_KMER:] + 1
+    logits[FIRST_KMER : len(counts)] = np.log(smoothed / smoothed.sum())
+    return logits

@@ -1,0 +1,117 @@
+"""Masked-language-model corruption of packed rows, on the device.
+
+DNABERT masks spans of k neighbouring k-mers, as a lone masked k-mer could be read off from its neighbours: centres
+are drawn independently, and each masks itself and its neighbours at the offsets of `span_offsets` (MASK_LIST and
+mask_tokens in run_pretrain.py of the original). Two things differ from the original, on purpose:
+
+- The rate is that of the masked k-mers. Spans overlap, so the original's centre rate 0.15 / 6 masks 14.1 %; here the
+  centre rate is 1 - (1 - rate)^(1/k). A centre may also fall just outside a sequence and mask its first or last
+  k-mers, so that the rate holds up to the ends and for short sequences. Tests hold it on real rows.
+- Random replacements are k-mers; the original draws special tokens as well.
+
+B batch, L tokens, M most masked positions of a row.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from dnabert_jax.config import MaskingConfig, ModelConfig
+from dnabert_jax.sequence.vocabulary import FIRST_KMER, MASK
+
+_CAPACITY_DEVIATIONS = 5
+_CAPACITY_MULTIPLE = 8
+
+
+class MaskedRows(NamedTuple):
+    """Corrupted rows and what is to be predicted; the number of positions is static.
+
+    Attributes:
+        input_ids: what the model sees.
+        predict_at: positions in the row, ascending; where weights is 0 they mean nothing.
+        labels: the true ids there.
+        weights: 1 for a masked position, 0 for a filler.
+        overflow: masked positions that found no place in M and were left as they were, over the batch.
+    """
+
+    input_ids: Int[Array, "B L"]
+    predict_at: Int[Array, "B M"]
+    labels: Int[Array, "B M"]
+    weights: Float[Array, "B M"]
+    overflow: Int[Array, ""]
+
+
+def span_offsets(k: int) -> range:
+    """Which neighbours a centre masks: -1..1, -1..2, -2..2, -2..3 for k = 3, 4, 5, 6, as in the original."""
+    return range(-((k - 1) // 2), k // 2 + 1)
+
+
+def centre_rate(rate: Float[Array, ""] | float, k: int) -> Float[Array, ""] | float:
+    """The rate of centres at which the share `rate` of k-mers lies in a span."""
+    return 1 - (1 - rate) ** (1 / k)
+
+
+def widen_spans(centres: Bool[Array, "B C"], k: int) -> Bool[Array, "B L"]:
+    """Which of L positions lie in a span.
+
+    Args:
+        centres: at all C = L + k - 1 places whose span may reach the row: -(k // 2) to L - 1 + (k - 1) // 2.
+    """
+    length = centres.shape[1] - k + 1
+    return jnp.stack([centres[:, first : first + length] for first in range(k)]).any(axis=0)
+
+
+def masked_capacity(row_length: int, k: int, rate: float) -> int:
+    """Positions to make room for: five standard deviations above the mean of a full row, rounded up to 8.
+
+    The number of masked positions varies more than a binomial one, as they come in spans: two positions at a distance
+    d < k are both unmasked with probability (1 - p)^(k + d), p being the rate of centres.
+    """
+    spared = 1 - centre_rate(rate, k)
+    covariance = sum(spared ** (k + abs(d)) - spared ** (2 * k) for d in range(1 - k, k))
+    deviation = math.sqrt(row_length * covariance)
+    needed = rate * row_length + _CAPACITY_DEVIATIONS * deviation
+    return min(row_length, math.ceil(needed / _CAPACITY_MULTIPLE) * _CAPACITY_MULTIPLE)
+
+
+def mask_rows(
+    input_ids: Int[Array, "B L"],
+    key: PRNGKeyArray,
+    rate: Float[Array, ""] | float,
+    model: ModelConfig,
+    masking: MaskingConfig,
+) -> MaskedRows:
+    """Draws masks and corrupts rows.
+
+    Args:
+        input_ids: packed rows.
+        key: the same key gives the same masks on any mesh.
+        rate: share of k-mers to mask; may be traced.
+        model: for k and the vocabulary.
+        masking: for the shares, and for the highest rate, which sets M.
+    """
+    batch, length = input_ids.shape
+    centre_key, action_key, random_key = jax.random.split(key, 3)
+    centres = jax.random.uniform(centre_key, (batch, length + model.k - 1)) < centre_rate(rate, model.k)
+    wanted = widen_spans(centres, model.k) & (input_ids >= FIRST_KMER)
+    capacity = masked_capacity(length, model.k, max(masking.rate, masking.late_rate))
+    masked = wanted & (jnp.cumsum(wanted, axis=1) <= capacity)
+
+    action = jax.random.uniform(action_key, input_ids.shape)
+    random_kmers = jax.random.randint(random_key, input_ids.shape, FIRST_KMER, model.vocabulary_size, input_ids.dtype)
+    corrupted = jnp.where(action < masking.mask_share + masking.random_share, random_kmers, input_ids)
+    corrupted = jnp.where(action < masking.mask_share, MASK, corrupted)
+
+    places = jnp.sort(jnp.where(masked, jnp.arange(length), length), axis=1)[:, :capacity]
+    weights = (places < length).astype(jnp.float32)
+    predict_at = jnp.minimum(places, length - 1)
+    return MaskedRows(
+        input_ids=jnp.where(masked, corrupted, input_ids),
+        predict_at=predict_at,
+        labels=jnp.take_along_axis(input_ids, predict_at, axis=1),
+        weights=weights,
+        overflow=(wanted & ~masked).sum(),
+    )

@@ -1,0 +1,107 @@
+"""The training step: one jitted, sharded function of (state, rows).
+
+All randomness is keyed by (seed, step), so that a step gives the same masks and dropout on any mesh and after any
+interruption. B batch, L tokens.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int, UInt16
+
+from dnabert_jax.config import MaskingConfig, PretrainConfig
+from dnabert_jax.parallel.rules import check_batch, replicated, row_sharding
+from dnabert_jax.sequence.vocabulary import FIRST_KMER, PAD
+from dnabert_jax.training.masking import mask_rows
+from dnabert_jax.training.objectives import masked_token_sums
+from dnabert_jax.training.optimizer import learning_rate_schedule, make_optimizer
+from dnabert_jax.training.state import Network, Parameters, TrainState, abstract_state, stream_key
+
+
+class StepMetrics(NamedTuple):
+    """Figures of one step, over the whole batch.
+
+    Attributes:
+        loss: mean cross-entropy of a masked k-mer, nats.
+        accuracy: share of masked k-mers predicted exactly.
+        masked_share: masked k-mers by all k-mers.
+        mask_rate: what that share should be on average.
+        mask_overflow: k-mers left unmasked for want of room.
+        learning_rate: of this update.
+        gradient_norm: before clipping.
+        tokens: k-mers, [CLS] and [SEP] in the batch; the rest is padding.
+    """
+
+    loss: Float[Array, ""]
+    accuracy: Float[Array, ""]
+    masked_share: Float[Array, ""]
+    mask_rate: Float[Array, ""]
+    mask_overflow: Int[Array, ""]
+    learning_rate: Float[Array, ""]
+    gradient_norm: Float[Array, ""]
+    tokens: Int[Array, ""]
+
+
+TrainStep = Callable[[TrainState, UInt16[Array, "B L"]], tuple[TrainState, StepMetrics]]
+
+
+def mask_rate(config: MaskingConfig, step: Int[Array, ""]) -> Float[Array, ""]:
+    """The share of k-mers to mask at a step."""
+    return jnp.where(step < config.late_from_step, config.rate, config.late_rate)
+
+
+def train_step(config: PretrainConfig, network: Network) -> TrainStep:
+    """The step as a pure function, not yet jitted."""
+    optimizer = make_optimizer(config.optimizer)
+    schedule = learning_rate_schedule(config.optimizer)
+    drops = config.model.dropout > 0 or config.model.attention_dropout > 0
+
+    def step_function(state: TrainState, rows: UInt16[Array, "B L"]) -> tuple[TrainState, StepMetrics]:
+        input_ids = rows.astype(jnp.int32)
+        rate = mask_rate(config.masking, state.step)
+        masked = mask_rows(input_ids, stream_key(config.seed, "masks", state.step), rate, config.model, config.masking)
+        dropout_key = stream_key(config.seed, "dropout", state.step) if drops else None
+
+        def loss_function(parameters: Parameters) -> tuple[Array, tuple[Array, Array]]:
+            logits = network.bind(parameters)(masked.input_ids, masked.predict_at, dropout_key)
+            sums = masked_token_sums(logits, masked.labels, masked.weights)
+            tokens = jnp.maximum(sums.tokens, 1)
+            return sums.loss / tokens, (sums.correct / tokens, sums.tokens)
+
+        (loss, (accuracy, num_masked)), gradients = jax.value_and_grad(loss_function, has_aux=True)(state.parameters)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
+        num_kmers = (input_ids >= FIRST_KMER).sum()
+        metrics = StepMetrics(
+            loss=loss,
+            accuracy=accuracy,
+            masked_share=num_masked / jnp.maximum(num_kmers, 1),
+            mask_rate=rate,
+            mask_overflow=masked.overflow,
+            learning_rate=jnp.asarray(schedule(state.step)),
+            gradient_norm=optax.global_norm(gradients),
+            tokens=(input_ids != PAD).sum(),
+        )
+        parameters = optax.apply_updates(state.parameters, updates)
+        return TrainState(state.step + 1, parameters, optimizer_state), metrics
+
+    return step_function
+
+
+def jit_train_step(config: PretrainConfig, network: Network, mesh: Mesh) -> TrainStep:
+    """The step jitted for a mesh; the old state is donated.
+
+    Raises:
+        InputError: the batch or the model does not divide over the mesh.
+    """
+    check_batch(config.global_batch, mesh)
+    state_shardings = jax.tree.map(lambda shape: shape.sharding, abstract_state(config, network, mesh))
+    return jax.jit(
+        train_step(config, network),
+        in_shardings=(state_shardings, row_sharding(mesh)),
+        out_shardings=(state_shardings, replicated(mesh)),
+        donate_argnums=0,
+    )

@@ -1,0 +1,87 @@
+"""`dnabert-jax`: finds the job, runs it, and turns what the user can mend into one sentence and exit status 2."""
+
+import sys
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+import tyro
+
+import dnabert_jax
+from dnabert_jax.errors import InputError
+from launch.demo import Demo
+from launch.export import Export
+from launch.prepare import PrepareGenome
+from launch.pretrain import TYRO_SETTINGS, parse_pretrain
+
+USAGE = f"""\
+dnabert-jax {dnabert_jax.__version__}: DNABERT for JAX, from a genome to a model that transformers loads.
+
+usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the flags, with an example
+
+  demo              the whole way below, on an embedded sample of human DNA, in a few minutes on two cores
+  prepare genome    FASTA files -> packed k-mer rows in TFRecord shards
+  pretrain          rows -> a masked-language model, with checkpoints and logs
+  export            checkpoint -> a directory for Hugging Face transformers
+
+example: dnabert-jax demo --out dnabert-demo
+"""
+
+_EXIT_BAD_INPUT = 2
+_EXIT_INTERRUPTED = 130
+
+_Job = TypeVar("_Job")
+
+
+class _Runnable(Protocol):
+    def run(self) -> None: ...
+
+
+def main() -> None:
+    """The console command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit status: 0, 2 for bad input, 130 if interrupted."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if arguments else _EXIT_BAD_INPUT
+    if arguments[0] == "--version":
+        print(dnabert_jax.__version__)
+        return 0
+    try:
+        _parse(arguments).run()
+    except InputError as error:
+        return _fail(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _fail(f"{error.filename}: {error.strerror}.")
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return _EXIT_INTERRUPTED
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> _Runnable:
+    match arguments:
+        case ["prepare", "genome", *rest]:
+            return _command(PrepareGenome, "prepare genome", rest)
+        case ["prepare", *rest] if not rest or rest[0] in ("-h", "--help"):
+            raise InputError("Say what to prepare: dnabert-jax prepare genome --help.")
+        case ["pretrain", *rest]:
+            return parse_pretrain(rest)
+        case ["export", *rest]:
+            return _command(Export, "export", rest)
+        case ["demo", *rest]:
+            return _command(Demo, "demo", rest)
+    raise InputError(f"There is no command {' '.join(arguments[:2])!r}: dnabert-jax --help lists them.")
+
+
+def _command(job: type[_Job], name: str, arguments: Sequence[str]) -> _Job:
+    return tyro.cli(job, args=list(arguments), prog=f"dnabert-jax {name}", config=TYRO_SETTINGS)
+
+
+def _fail(sentence: str) -> int:
+    print(f"dnabert-jax: error: {sentence}", file=sys.stderr)
+    return _EXIT_BAD_INPUT

@@ -1,0 +1,34 @@
+"""`dnabert-jax export`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Write a checkpoint as a directory that Hugging Face transformers loads with no remote code.
+
+    Example: dnabert-jax export runs/hg38-k6 --out models/dnabert6-hg38
+
+    Attributes:
+        run_directory: Run directory made by `dnabert-jax pretrain`.
+        out: Directory to make; must not exist.
+        step: Which checkpoint; the latest if none is given.
+    """
+
+    run_directory: Annotated[Path, tyro.conf.Positional]
+    out: Path
+    step: int | None = None
+
+    def run(self) -> None:
+        """Exports and says how to load it."""
+        from dnabert_jax.interop.export import export_run
+
+        checkpoint = export_run(self.run_directory, self.out, self.step)
+        print(f"Exported step {checkpoint.step:,} of {self.run_directory} to {self.out}.")
+        print(
+            f'Load it: AutoModelForMaskedLM.from_pretrained("{self.out}"); how to use it stands in {self.out}/README.md'
+        )

@@ -1,0 +1,146 @@
+"""`dnabert-jax pretrain`: a preset or a saved configuration, any field of it overridden on the command line."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from tqdm import tqdm
+
+from dnabert_jax.config import PRESETS, PretrainConfig, pretrain_config_from_json
+from dnabert_jax.errors import InputError
+from launch.progress import progress_bar
+
+if TYPE_CHECKING:  # training loads JAX, which --help need not wait for
+    from dnabert_jax.training.evaluation import Evaluation
+
+PROGRAM = "dnabert-jax pretrain"
+
+TYRO_SETTINGS = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
+"""A switch has one flag, --resume, and no --no-resume; a value that may be missing is left out, not given as None."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _StartingPoint:
+    """The flags that say which configuration the others override."""
+
+    preset: str | None = None
+    config: Path | None = None
+    resume: bool = False
+    out: Path | None = None
+
+    def read(self) -> PretrainConfig:
+        """That configuration.
+
+        Raises:
+            InputError: none is named, or two are.
+        """
+        if self.preset and self.config:
+            raise InputError("Give --preset or --config, not both: each is a whole configuration to start from.")
+        saved = self.out / "config.json" if self.resume and self.out else None
+        path = self.config or (saved if saved and saved.is_file() and not self.preset else None)
+        if path:
+            if not path.is_file():
+                raise InputError(f"{path} is not a file: name the config.json of an earlier run.")
+            return pretrain_config_from_json(path.read_text(), path)
+        if self.preset is None:
+            raise InputError(f"Choose a configuration: --preset {'|'.join(PRESETS)}, or --config RUN/config.json.")
+        if self.preset not in PRESETS:
+            raise InputError(f"There is no preset {self.preset!r}: choose one of {', '.join(PRESETS)}.")
+        return PRESETS[self.preset]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrain:
+    """Pre-train a DNABERT on prepared rows, on all devices that JAX sees.
+
+    Example: dnabert-jax pretrain --preset dnabert6 --data data/hg38-k6 --out runs/hg38-k6 --global-batch 2048
+
+    Every field of the configuration is a flag; the values shown are those of --preset or --config (of dnabert6 if
+    neither is given).
+
+    Attributes:
+        data: Directory made by `dnabert-jax prepare`.
+        out: Run directory: checkpoints, logs, configuration.
+        preset: Model and recipe to start from: tiny for a 2-core machine, dnabert3 to dnabert6 for the paper's.
+        config: config.json of an earlier run to start from, instead of a preset.
+        resume: Go on with the run in --out from its latest checkpoint (with its configuration, if neither --preset
+            nor --config is given); start it if there is none yet.
+        settings: The configuration.
+    """
+
+    data: Path
+    out: Path
+    settings: Annotated[PretrainConfig, tyro.conf.arg(name="")]
+    preset: Literal["tiny", "dnabert3", "dnabert4", "dnabert5", "dnabert6"] | None = None
+    config: Path | None = None
+    resume: bool = False
+
+    def run(self) -> None:
+        """Trains and says how it ended."""
+        from dnabert_jax.training.loop import pretrain
+
+        with TrainingBar() as bar:
+            result = pretrain(self.settings, self.data, self.out, [bar], self.resume)
+        print(f"Step {result.step:,} of {self.settings.steps:,}.", end=" ")
+        if result.evaluation:
+            figures = result.evaluation
+            print(
+                f"Held out: loss {figures.loss:.4f}, accuracy {figures.accuracy:.4f} a masked "
+                f"{self.settings.model.k}-mer, {figures.hidden_base_accuracy:.4f} a hidden base."
+            )
+        else:
+            print("No held-out evaluation: the data have no held-out part.")
+        print(f"Run in {self.out}: checkpoints, log.jsonl, tensorboard (tensorboard --logdir {self.out}/tensorboard).")
+        print(f"Next: dnabert-jax export {self.out} --out MODEL")
+
+
+def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
+    """Parses in two passes: the first finds the configuration whose fields are the defaults of the second."""
+    wants_help = bool({"-h", "--help"} & set(arguments))
+    scanned = [argument for argument in arguments if argument not in ("-h", "--help")]
+    start, _ = tyro.cli(_StartingPoint, args=scanned, return_unknown_args=True, prog=PROGRAM, config=TYRO_SETTINGS)
+    nothing_named = not (start.preset or start.config or start.resume)
+    settings = PRESETS["dnabert6"] if wants_help and nothing_named else start.read()
+    return tyro.cli(
+        Pretrain,
+        args=list(arguments),
+        default=Pretrain(tyro.MISSING, tyro.MISSING, settings),
+        prog=PROGRAM,
+        config=TYRO_SETTINGS,
+    )
+
+
+class TrainingBar:
+    """An observer of training that draws a progress bar; a context manager."""
+
+    def __init__(self) -> None:
+        self._bar = tqdm(disable=True)
+
+    def __enter__(self) -> "TrainingBar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def started(self, step: int, steps: int, heldout: bool) -> None:
+        if step:
+            tqdm.write(f"resumed at step {step:,}")
+        if not heldout:
+            tqdm.write("no held-out part in the data: nothing will be evaluated")
+        self._bar = progress_bar("pretrain", "step", total=steps, initial=step)
+
+    def stepped(self, step: int) -> None:
+        self._bar.update(step - self._bar.n)
+
+    def trained(self, step: int, figures: dict[str, float]) -> None:
+        loss, accuracy, rate = (figures[name] for name in ("loss", "accuracy", "tokens_per_second"))
+        self._bar.set_postfix_str(f"loss {loss:.3f}, accuracy {accuracy:.3f}, {rate:,.0f} tokens/s", refresh=False)
+
+    def evaluated(self, step: int, evaluation: "Evaluation") -> None:
+        tqdm.write(
+            f"step {step:>7,}: held-out loss {evaluation.loss:.4f} (perplexity {math.exp(evaluation.loss):.2f}), "
+            f"accuracy {evaluation.accuracy:.4f}, hidden base {evaluation.hidden_base_accuracy:.4f}"
+        )

@@ -1,0 +1,108 @@
+"""The laws of the house: the direction of imports, what stays light, and names that say something."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("dnabert_jax", "data_prep", "launch")
+
+# A stage may import those before it, never those after it (docs/architecture.md).
+STAGES = [
+    ("dnabert_jax.errors", "dnabert_jax.sample", "dnabert_jax.output_directory"),
+    ("dnabert_jax.sequence",),
+    ("dnabert_jax.config",),
+    ("dnabert_jax.data",),
+    ("data_prep",),
+    ("dnabert_jax.model",),
+    ("dnabert_jax.parallel",),
+    ("dnabert_jax.telemetry",),
+    ("dnabert_jax.training",),
+    ("dnabert_jax.interop",),
+    ("launch",),
+]
+# Data preparation reads and writes rows; of the library it may see the parts that import no JAX.
+NOT_FOR = {"dnabert_jax": ("data_prep", "launch"), "data_prep": ("jax", "flax", "launch", "dnabert_jax.data.pipeline")}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def imports_of(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def stage_of(name: str) -> int | None:
+    for number, prefixes in enumerate(STAGES):
+        if any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes):
+            return number
+    return None
+
+
+def test_every_module_has_its_stage() -> None:
+    assert len(modules()) > 30
+    assert [name for name in modules() if name not in PACKAGES and stage_of(name) is None] == []
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_imports_go_one_way(name: str) -> None:
+    own = stage_of(name)
+    for imported in imports_of(modules()[name]):
+        other = stage_of(imported)
+        assert own is None or other is None or other <= own, f"{name} imports {imported}, which comes after it"
+        for package, forbidden in NOT_FOR.items():
+            if name.split(".")[0] == package:
+                assert not any(imported == f or imported.startswith(f + ".") for f in forbidden), f"{name}: {imported}"
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("data_prep.genome", ("jax", "flax", "grain", "torch", "tensorflow", "matplotlib")),
+        ("launch.cli", ("jax", "flax", "grain", "torch", "tensorflow", "matplotlib")),
+        ("dnabert_jax.training.loop", ("torch", "transformers", "tensorflow", "matplotlib")),
+        ("dnabert_jax.interop.export", ("torch", "transformers", "tensorflow", "matplotlib")),
+    ],
+)
+def test_what_is_heavy_is_loaded_late(module: str, absent: tuple[str, ...]) -> None:
+    program = f"import sys, {module}; print([name for name in {absent!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_files_are_named_for_a_noun_and_stay_readable() -> None:
+    for name, path in modules().items():
+        assert path.stem not in {"utils", "util", "common", "helpers", "helper", "misc", "manager"}, name
+        assert len(path.read_text().splitlines()) <= 320, name
+        assert ast.get_docstring(ast.parse(path.read_text())), f"{name} does not say why it exists"
+
+
+def test_the_library_does_not_print_nor_read_the_environment() -> None:
+    for name, path in modules().items():
+        if name.startswith("launch"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.Name) and node.id == "print"), f"{name} prints"
+            assert not (isinstance(node, ast.Attribute) and node.attr == "environ"), f"{name} reads the environment"
+
+
+def test_tests_mirror_the_packages() -> None:
+    folders = {path.name for path in (ROOT / "dnabert_jax").iterdir() if path.is_dir() and path.name[0] not in "_."}
+    tested = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
+    assert folders - {"sample"} | {"data_prep", "launch"} <= tested

@@ -1,0 +1,36 @@
+"""Tests run on eight CPU devices with the shapes of every signature checked at run time."""
+
+import os
+
+# Before JAX is imported: it reads both once.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+
+from jaxtyping import install_import_hook
+
+# Before the packages are imported: the hook rewrites them as they load.
+install_import_hook(["dnabert_jax", "data_prep"], "beartype.beartype")
+
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+
+from data_prep.genome import GenomeJob, prepare_genome  # noqa: E402
+from dnabert_jax.config import ModelConfig  # noqa: E402
+from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA  # noqa: E402
+
+SMALL_MODEL = ModelConfig(k=3, hidden_size=32, num_layers=2, num_heads=4, intermediate_size=64, max_positions=64)
+
+
+@pytest.fixture(scope="session")
+def small_model() -> ModelConfig:
+    """A network that runs in milliseconds, with dropout."""
+    return SMALL_MODEL
+
+
+@pytest.fixture(scope="session")
+def sample_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded sample in 3-mers, in rows of 64 tokens that fit the small model."""
+    out = tmp_path_factory.mktemp("sample") / "rows"
+    prepare_genome(GenomeJob(fasta=(TRAIN_FASTA,), heldout_fasta=(HELDOUT_FASTA,), out=out, k=3, row_length=64))
+    return out

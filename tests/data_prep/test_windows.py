@@ -1,0 +1,65 @@
+"""Windows are those of the paper: half cut, half sampled, 5 to 510 k-mers, the last k-mer kept."""
+
+import numpy as np
+import pytest
+
+from data_prep.windows import certain_runs, cut_windows, sampled_windows, windows_of_runs
+from dnabert_jax.sequence.kmers import base_codes
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "runs"),
+    [("", []), ("NN", []), ("ACGT", [[0, 4]]), ("NACNNGTN", [[1, 3], [5, 7]]), ("ARA", [[0, 1], [2, 3]])],
+)
+def test_runs_end_at_ambiguous_bases(sequence: str, runs: list[list[int]]) -> None:
+    assert certain_runs(base_codes(sequence.encode())).tolist() == runs
+
+
+@pytest.mark.parametrize("k", [1, 3, 6])
+def test_cut_windows_share_no_base_and_leave_none_between_them(k: int) -> None:
+    for num_bases in (4 + k, 5 + k, 300, 509 + k, 510 + k, 5000, 100_000):
+        for seed in range(20):
+            starts, counts = cut_windows(num_bases, k, 510, rng(seed))
+            ends = starts + counts + k - 1
+            assert starts[0] == 0
+            assert np.array_equal(starts[1:], ends[:-1])
+            assert counts.min() >= 5
+            assert counts.max() <= 510
+            # Only a last piece that is too short for five k-mers is left.
+            assert 0 <= num_bases - ends[-1] < 5 + k - 1
+
+
+def test_half_of_the_cut_windows_are_full_and_the_others_uniform() -> None:
+    _, counts = cut_windows(20_000_000, 6, 510, rng())
+    number, full = len(counts), (counts == 510).mean()
+    # A uniform draw is 510 itself once in 506 times.
+    assert abs(full - (0.5 + 0.5 / 506)) < 3 * 0.5 / number**0.5
+    others = counts[counts < 510]
+    deviation = (504**2 / 12) ** 0.5
+    assert abs(others.mean() - (5 + 509) / 2) < 3 * deviation / len(others) ** 0.5
+    assert others.min() == 5
+
+
+def test_sampled_windows_lie_anywhere_in_their_run() -> None:
+    starts, counts = sampled_windows(20_000, 1000, 6, 510, rng())
+    assert starts.min() == 0
+    assert (starts + counts + 5).max() == 1000
+    assert counts.min() == 5
+    assert counts.max() == 510
+    starts, counts = sampled_windows(2000, 15, 6, 510, rng())
+    assert set(counts.tolist()) == {5, 6, 7, 8, 9, 10}
+
+
+def test_each_run_gives_as_many_sampled_as_cut_windows_inside_it() -> None:
+    runs = np.array([[0, 7], [10, 20], [50, 2000], [3000, 90_000]])
+    starts, counts = windows_of_runs(runs, 6, 510, rng())
+    for first, end in runs.tolist():
+        inside = (starts >= first) & (starts + counts + 5 <= end)
+        cut, _ = cut_windows(end - first, 6, 510, rng(5)) if end - first >= 10 else ([], [])
+        assert (inside.sum() > 0) == (len(cut) > 0)
+        assert inside.sum() % 2 == 0
+    assert len(starts) == sum(((starts >= f) & (starts + counts + 5 <= e)).sum() for f, e in runs.tolist())

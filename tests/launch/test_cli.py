@@ -1,0 +1,172 @@
+"""The command line: the main job end to end, and one sentence with exit status 2 for every bad input."""
+
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dnabert_jax.interop.export import read_run_checkpoint
+from dnabert_jax.sample import HELDOUT_FASTA
+from launch.cli import run
+
+SMALL_FLAGS = [
+    "--preset", "tiny", "--global-batch", "8", "--steps", "3", "--evaluation-rows", "8",
+    "--model.num-layers", "1", "--model.hidden-size", "16", "--model.num-heads", "8", "--model.intermediate-size", "16",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("rows") / "rows"
+    assert run(["prepare", "genome", "--fasta", str(HELDOUT_FASTA), "--k", "3", "--out", str(out)]) == 0
+    return out
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """Runs a command that must fail, and returns the one sentence it prints."""
+    capsys.readouterr()
+    assert run([str(argument) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    (line,) = [line for line in re.split(r"[\r\n]", error) if line.startswith("dnabert-jax: error: ")]
+    assert "Traceback" not in error
+    assert line.endswith(".")
+    return line
+
+
+def test_the_main_job_from_fasta_to_an_exported_model(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, model = tmp_path / "run", tmp_path / "model"
+    assert run(["pretrain", "--data", str(rows), "--out", str(out), *SMALL_FLAGS]) == 0
+    assert run(["export", str(out), "--out", str(model)]) == 0
+    printed = capsys.readouterr().out
+    assert "Step 3 of 3. Held out: loss" in printed
+    assert f"Next: dnabert-jax export {out}" in printed
+    assert (model / "model.safetensors").is_file()
+    config = json.loads((model / "config.json").read_text())
+    assert (config["hidden_size"], config["num_hidden_layers"], config["vocab_size"]) == (16, 1, 69)
+
+
+def test_a_saved_configuration_is_reloaded_and_overridden(rows: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run(["pretrain", "--data", str(rows), "--out", str(first), *SMALL_FLAGS]) == 0
+    saved = str(first / "config.json")
+    assert run(["pretrain", "--data", str(rows), "--out", str(second), "--config", saved, "--seed", "7"]) == 0
+    before, after = (json.loads((out / "config.json").read_text()) for out in (first, second))
+    assert before["model"]["hidden_size"] == 16
+    assert after == before | {"seed": 7}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is empty"),
+        (b">a\nNNNN\n", "no window to train on"),
+        (b"\x7fELF\x02\x01\x01\x00", "no FASTA file"),
+        (b">a\nACGT1ACGTACGT\n", "'1' at position 5"),
+        (gzip.compress(b">a\nACGT\n" * 999)[:40], "broken or truncated gzip"),
+    ],
+)
+def test_bad_fasta(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, sentence: str) -> None:
+    path = tmp_path / "bad.fa"
+    path.write_bytes(content)
+    line = fails(capsys, "prepare", "genome", "--fasta", path, "--out", tmp_path / "out")
+    assert sentence in line
+    assert "bad.fa" in line
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_bad_places(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    prepare = ("prepare", "genome", "--fasta", HELDOUT_FASTA, "--out")
+    assert "exists already" in fails(capsys, *prepare, rows)
+    assert str(file) in fails(capsys, *prepare, file / "out")
+    assert "/proc" in fails(capsys, *prepare, "/proc/nowhere/out")
+    assert "is not a file" in fails(capsys, "prepare", "genome", "--fasta", tmp_path / "no.fa", "--out", tmp_path / "o")
+    train = ("pretrain", *SMALL_FLAGS, "--data")
+    assert "no manifest.json" in fails(capsys, *train, tmp_path, "--out", tmp_path / "run")
+    assert str(file) in fails(capsys, *train, rows, "--out", file / "run")
+    assert "no run directory" in fails(capsys, "export", tmp_path, "--out", tmp_path / "model")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_bad_settings(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = ("pretrain", "--data", rows, "--out", tmp_path / "run")
+    assert "k = 3, the model k = 6" in fails(capsys, *train, "--preset", "dnabert6")
+    assert "impossible on 8 devices" in fails(capsys, *train, *SMALL_FLAGS, "--mesh.tensor", "3")
+    assert "does not divide" in fails(capsys, *train, *SMALL_FLAGS, "--global-batch", "12")
+    assert "beyond schedule_steps" in fails(capsys, *train, "--preset", "tiny", "--steps", "10000")
+    assert "Choose a configuration" in fails(capsys, *train)
+    assert "no preset 'huge'" in fails(capsys, *train, "--preset", "huge")
+    assert "not both" in fails(capsys, *train, "--preset", "tiny", "--config", "c.json")
+    assert "is not a file" in fails(capsys, *train, "--config", tmp_path / "c.json")
+    assert "There is no command 'fly'" in fails(capsys, "fly")
+    assert "k is 12" in fails(capsys, "prepare", "genome", "--fasta", "a", "--k", "12", "--out", "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_shards(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in rows.iterdir():
+        (data / path.name).write_bytes(path.read_bytes())
+    shard = data / "train-00000-of-00001.tfrecord"
+    whole = shard.read_bytes()
+    train = ("pretrain", "--data", data, *SMALL_FLAGS, "--out")
+    shard.write_bytes(whole[:-1])
+    assert "train-00000-of-00001.tfrecord has" in fails(capsys, *train, tmp_path / "truncated")
+    shard.unlink()
+    assert "is missing" in fails(capsys, *train, tmp_path / "missing")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    flipped = bytearray(whole)
+    for position in range(500, len(whole), 1000):
+        flipped[position] ^= 4
+    shard.write_bytes(flipped)
+    assert "is damaged" in fails(capsys, *train, tmp_path / "flipped")
+
+
+@pytest.mark.parametrize("command", [["prepare", "genome"], ["pretrain"], ["export"], ["demo"]])
+def test_help_has_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run([*command, "--help"])
+    assert stopped.value.code == 0
+    assert f"Example: dnabert-jax {' '.join(command)}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_help_without_a_command_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    assert "prepare genome" in capsys.readouterr().out
+    assert run([]) == 2
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_parameters_of_an_undisturbed_one(rows: Path, tmp_path: Path) -> None:
+    """Real processes, killed with SIGKILL at a moment of their own."""
+    command = [sys.executable, "-c", "from launch.cli import main; main()", "pretrain", "--data", str(rows)]
+    command += [*SMALL_FLAGS, "--steps", "60", "--checkpoint-every", "5", "--resume", "--out"]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
+    killed = tmp_path / "killed"
+    process = subprocess.Popen([*command, str(killed)], env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (killed / "checkpoints" / "10").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    resumed = subprocess.run([*command, str(killed)], check=True, env=environment, capture_output=True, text=True)
+    assert "resumed at step" in resumed.stdout
+    whole, other = (read_run_checkpoint(path) for path in (tmp_path / "whole", killed))
+    assert (whole.step, other.step) == (60, 60)
+    import jax
+    import numpy as np
+
+    assert jax.tree.all(jax.tree.map(np.array_equal, whole.parameters, other.parameters))

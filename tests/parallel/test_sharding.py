@@ -1,0 +1,68 @@
+"""Meshes and the rule table: what does not fit is refused with a sentence."""
+
+import dataclasses
+
+import jax
+import pytest
+from flax import nnx
+from jax.sharding import PartitionSpec
+
+from dnabert_jax.config import MeshConfig, ModelConfig
+from dnabert_jax.errors import InputError
+from dnabert_jax.parallel.mesh import make_mesh
+from dnabert_jax.parallel.rules import check_batch, parameter_shardings
+from dnabert_jax.training.state import abstract_network
+
+
+@pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        (MeshConfig(), (8, 1, 1)),
+        (MeshConfig(fsdp=2), (4, 2, 1)),
+        (MeshConfig(data=2, fsdp=2, tensor=2), (2, 2, 2)),
+        (MeshConfig(data=1, tensor=8), (1, 1, 8)),
+    ],
+)
+def test_axes_have_the_asked_sizes(config: MeshConfig, shape: tuple[int, ...]) -> None:
+    mesh = make_mesh(config, jax.devices())
+    assert mesh.devices.shape == shape
+    assert mesh.axis_names == ("data", "fsdp", "tensor")
+
+
+@pytest.mark.parametrize(
+    "config", [MeshConfig(data=3), MeshConfig(fsdp=3), MeshConfig(data=8, tensor=2), MeshConfig(tensor=16)]
+)
+def test_an_impossible_mesh_is_refused(config: MeshConfig) -> None:
+    with pytest.raises(InputError, match="impossible on 8 devices"):
+        make_mesh(config, jax.devices())
+
+
+def test_every_parameter_has_a_sharding_by_the_rules(small_model: ModelConfig) -> None:
+    network = abstract_network(small_model)
+    shardings = network.shardings(make_mesh(MeshConfig(data=2, fsdp=2, tensor=2), jax.devices()))
+    assert jax.tree.structure(shardings) == jax.tree.structure(nnx.to_pure_dict(network.abstract))
+    attention = shardings["bert"]["layers"]["attention"]
+    assert attention["query_key_value"]["kernel"].spec == PartitionSpec(None, "fsdp", None, "tensor", None)
+    assert attention["output"]["kernel"].spec == PartitionSpec(None, "tensor", None, "fsdp")
+    assert shardings["bert"]["embeddings"]["token"]["table"].spec == PartitionSpec("tensor", "fsdp")
+
+
+def test_a_parameter_whose_axis_has_no_rule_stops_construction() -> None:
+    mesh = make_mesh(MeshConfig(), jax.devices())
+    for axes in (("embed", "nowhere"), ("embed",)):
+        state = nnx.State({"kernel": nnx.Param(jax.numpy.zeros((4, 4)), axes=axes)})
+        with pytest.raises(ValueError, match="Parameter kernel"):
+            parameter_shardings(state, mesh)
+
+
+def test_a_model_that_does_not_divide_is_refused(small_model: ModelConfig) -> None:
+    odd = dataclasses.replace(small_model, num_heads=2)
+    with pytest.raises(InputError, match="mesh axis tensor of size 8 does not divide the 2 of 'heads'"):
+        abstract_network(odd).shardings(make_mesh(MeshConfig(tensor=8), jax.devices()))
+
+
+def test_a_batch_that_does_not_divide_is_refused() -> None:
+    mesh = make_mesh(MeshConfig(data=4, fsdp=2), jax.devices())
+    check_batch(16, mesh)
+    with pytest.raises(InputError, match="multiple of 8"):
+        check_batch(12, mesh)

@@ -1,0 +1,84 @@
+"""Presets are the paper's, configurations survive JSON, and what contradicts itself fails at once."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dnabert_jax.config import (
+    PRESETS,
+    MaskingConfig,
+    MeshConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    pretrain_config_from_json,
+)
+from dnabert_jax.errors import InputError
+
+
+@pytest.mark.parametrize("k", [3, 4, 5, 6])
+def test_the_dnabert_presets_are_the_papers_recipe(k: int) -> None:
+    config = PRESETS[f"dnabert{k}"]
+    model, masking, optimizer = config.model, config.masking, config.optimizer
+    assert (model.k, model.num_layers, model.hidden_size, model.num_heads) == (k, 12, 768, 12)
+    assert (model.intermediate_size, model.max_positions, model.layer_norm_epsilon) == (3072, 512, 1e-12)
+    assert (model.dropout, model.attention_dropout, model.initializer_range) == (0.1, 0.1, 0.02)
+    assert (masking.rate, masking.late_rate, masking.late_from_step) == (0.15, 0.20, 100_000)
+    assert (optimizer.peak_learning_rate, optimizer.warmup_steps, optimizer.schedule_steps) == (4e-4, 10_000, 200_000)
+    assert (optimizer.beta1, optimizer.beta2, optimizer.epsilon, optimizer.weight_decay) == (0.9, 0.98, 1e-6, 0.01)
+    assert (config.steps, config.global_batch % 256) == (120_000, 0)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_configuration_survives_json(name: str) -> None:
+    assert pretrain_config_from_json(PRESETS[name].to_json(), Path("config.json")) == PRESETS[name]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(colour="red"), "unknown field 'colour'"),
+        (lambda c: c["model"].update(depth=3), "unknown field 'depth' for ModelConfig"),
+        (lambda c: c.pop("seed"), "field 'seed' of PretrainConfig is missing"),
+        (lambda c: c.update(seed="0"), "seed is '0', where int is needed"),
+        (lambda c: c["model"].update(compute_dtype="float8"), "compute_dtype is 'float8'"),
+        (lambda c: c["optimizer"].update(beta1=2.0), "beta1 is 2.0"),
+        (lambda c: c.update(model=3), "ModelConfig is needed"),
+    ],
+)
+def test_a_damaged_configuration_is_refused_with_the_file_named(change, message: str) -> None:
+    content = json.loads(PRESETS["tiny"].to_json())
+    change(content)
+    with pytest.raises(InputError, match=message):
+        pretrain_config_from_json(json.dumps(content), Path("run/config.json"))
+    with pytest.raises(InputError, match=r"run/config\.json is no JSON"):
+        pretrain_config_from_json("{", Path("run/config.json"))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: ModelConfig(hidden_size=100, num_heads=12),
+        lambda: ModelConfig(k=9),
+        lambda: ModelConfig(num_layers=0),
+        lambda: ModelConfig(dropout=1.0),
+        lambda: MaskingConfig(rate=0.0),
+        lambda: MaskingConfig(mask_share=0.8, random_share=0.3),
+        lambda: OptimizerConfig(warmup_steps=10, schedule_steps=10),
+        lambda: OptimizerConfig(peak_learning_rate=0.0),
+        lambda: MeshConfig(data=0),
+        lambda: MeshConfig(tensor=-1),
+        lambda: PretrainConfig(steps=200_001),
+        lambda: PretrainConfig(global_batch=0),
+        lambda: PretrainConfig(seed=-1),
+    ],
+)
+def test_contradictions_fail_at_the_start(build) -> None:
+    with pytest.raises(InputError):
+        build()
+
+
+def test_the_vocabulary_is_padded_to_a_multiple_of_128() -> None:
+    sizes = [ModelConfig(k=k).padded_vocabulary_size for k in (3, 4, 5, 6)]
+    assert sizes == [128, 384, 1152, 4224]

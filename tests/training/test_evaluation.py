@@ -1,0 +1,142 @@
+"""Held-out figures, against a base-by-base computation and against what is known in advance."""
+
+import math
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dnabert_jax.config import MaskingConfig, MeshConfig, ModelConfig, PretrainConfig
+from dnabert_jax.data.manifest import HELDOUT, TRAIN
+from dnabert_jax.data.pipeline import RowFiles
+from dnabert_jax.parallel.mesh import make_mesh
+from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, SEP
+from dnabert_jax.training.evaluation import (
+    EvaluationRows,
+    Evaluator,
+    base_digits,
+    frequency_table_logits,
+    hidden_base_sums,
+    kmer_frequencies,
+)
+from dnabert_jax.training.masking import MaskedRows, mask_rows
+
+
+def hidden_bases_one_by_one(logits: np.ndarray, masked: MaskedRows, rows: np.ndarray, k: int) -> tuple[int, int]:
+    """The definition of the module's docstring, base by base."""
+    correct = hidden = 0
+    digits = base_digits(k)
+    for row, shown, places, weights, row_logits in zip(
+        rows, *map(np.asarray, (masked.input_ids, masked.predict_at, masked.weights)), logits, strict=True
+    ):
+        predicted = {int(p): row_logits[m] for m, p in enumerate(places) if weights[m]}
+        for begin, end in zip(np.flatnonzero(row == CLS), np.flatnonzero(row == SEP), strict=True):
+            kmers = range(begin + 1, end)
+            for base in range(len(kmers) + k - 1):
+                covering = [kmers[i] for i in range(max(0, base - k + 1), min(base, len(kmers) - 1) + 1)]
+                if any(shown[place] == row[place] for place in covering):
+                    continue
+                votes = np.zeros(4)
+                for place in covering:
+                    offset = begin + 1 + base - place
+                    exponentials = np.exp(predicted[place] - predicted[place].max())
+                    probabilities = (exponentials / exponentials.sum())[FIRST_KMER : FIRST_KMER + 4**k]
+                    for base_code in range(4):
+                        votes[base_code] += probabilities[digits[:, offset] == base_code].sum()
+                place = covering[0]
+                hidden += 1
+                correct += int(votes.argmax() == digits[row[place] - FIRST_KMER, begin + 1 + base - place])
+    return correct, hidden
+
+
+@pytest.mark.parametrize("k", [3, 4])
+def test_hidden_bases_are_those_of_the_definition(k: int) -> None:
+    model = ModelConfig(k=k)
+    rng = np.random.default_rng(k)
+    bases = rng.integers(0, 4, (6, 200))
+    rows = np.zeros((6, 40), np.int32)
+    for row, dna in zip(rows, bases, strict=True):
+        for begin, count in ((0, 5), (7, 17), (26, 12)):
+            ids = [FIRST_KMER + int("".join(map(str, dna[i : i + k])), 4) for i in range(count)]
+            row[begin : begin + count + 2] = [CLS, *ids, SEP]
+    masked = mask_rows(jnp.asarray(rows), jax.random.key(0), 0.4, model, MaskingConfig(late_rate=0.5))
+    logits = rng.normal(size=(6, masked.labels.shape[1], model.padded_vocabulary_size)).astype(np.float32) * 3
+    logits[..., model.vocabulary_size :] = -np.inf
+    correct, hidden = hidden_base_sums(jnp.asarray(logits), masked, jnp.asarray(rows), k)
+    expected = hidden_bases_one_by_one(logits, masked, rows, k)
+    assert (int(correct), int(hidden)) == expected
+    assert expected[1] > 50
+    assert 0 < expected[0] < expected[1]
+
+
+def test_a_lone_span_hides_one_base() -> None:
+    k, model = 6, ModelConfig(k=6)
+    rows = jnp.array([[CLS, *range(100, 130), SEP]])
+    places = jnp.arange(10, 16)[None]
+    masked = MaskedRows(
+        rows.at[0, places].set(4), places, jnp.take_along_axis(rows, places, 1), jnp.ones((1, 6)), jnp.int32(0)
+    )
+    _, hidden = hidden_base_sums(jnp.zeros((1, 6, model.padded_vocabulary_size)), masked, rows, k)
+    assert int(hidden) == 1
+
+
+@pytest.fixture(scope="module")
+def evaluator(small_model: ModelConfig, sample_rows: Path) -> Evaluator:
+    config = PretrainConfig(model=small_model, global_batch=16)
+    rows = EvaluationRows(RowFiles(sample_rows, HELDOUT), 40, config.global_batch)
+    return Evaluator(config, rows, make_mesh(MeshConfig(), jax.devices()))
+
+
+def table(parameters: jax.Array, masked: MaskedRows) -> jax.Array:
+    return jnp.broadcast_to(parameters, (*masked.labels.shape, parameters.size))
+
+
+def test_a_table_scores_the_cross_entropy_of_its_frequencies(
+    evaluator: Evaluator, small_model: ModelConfig, sample_rows: Path
+) -> None:
+    counts = kmer_frequencies(RowFiles(sample_rows, TRAIN))
+    files = RowFiles(sample_rows, TRAIN)
+    assert counts.sum() == len(files) * 64
+    assert counts[FIRST_KMER:].sum() == files.entry.kmers
+    logits = frequency_table_logits(counts, small_model.padded_vocabulary_size)
+    assert math.isclose(np.exp(logits).sum(), 1, rel_tol=1e-5)
+    result = evaluator.compile(table)(logits)
+    frequencies = counts[FIRST_KMER:] / counts[FIRST_KMER:].sum()
+    entropy = -(frequencies * np.log(frequencies)).sum()
+    assert result.loss == pytest.approx(entropy, abs=0.1)
+    assert result.accuracy == pytest.approx(frequencies.max(), abs=0.03)
+    assert 0.2 < result.hidden_base_accuracy < 0.4
+    assert 0.12 * 40 * 60 < result.masked_kmers < 0.18 * 40 * 64
+
+
+def test_the_truth_scores_one(small_model: ModelConfig, evaluator: Evaluator) -> None:
+    def oracle(_: object, masked: MaskedRows) -> jax.Array:
+        return 50 * jax.nn.one_hot(masked.labels, small_model.padded_vocabulary_size)
+
+    result = evaluator.compile(oracle)(None)
+    assert result.loss == pytest.approx(0, abs=1e-5)
+    assert (result.accuracy, result.hidden_base_accuracy) == (1, 1)
+    assert result.hidden_bases > 100
+
+
+def test_rows_do_not_depend_on_batch_or_processes(sample_rows: Path) -> None:
+    files = RowFiles(sample_rows, HELDOUT)
+    whole = np.concatenate(list(EvaluationRows(files, 40, 16)))
+    assert whole.shape == (48, 64)
+    assert not whole[40:].any()
+    assert whole[:40].any(axis=1).all()
+    halves = [list(EvaluationRows(files, 40, 16, process, 2)) for process in range(2)]
+    assert np.array_equal(np.concatenate([np.concatenate(pair) for pair in zip(*halves, strict=True)]), whole)
+    assert len(np.concatenate(list(EvaluationRows(files, 10**9, 16)))) >= len(files)
+
+
+def test_the_config_of_a_run_decides_the_evaluation_rate(sample_rows: Path, small_model: ModelConfig) -> None:
+    shares = []
+    for rate in (0.1, 0.2):
+        config = PretrainConfig(model=small_model, global_batch=16, masking=MaskingConfig(rate=rate, late_rate=0.2))
+        rows = EvaluationRows(RowFiles(sample_rows, HELDOUT), 40, 16)
+        evaluate = Evaluator(config, rows, make_mesh(MeshConfig(), jax.devices())).compile(table)
+        shares.append(evaluate(np.zeros(small_model.padded_vocabulary_size, np.float32)).masked_kmers)
+    assert shares[1] / shares[0] == pytest.approx(2, rel=0.25)

@@ -1,0 +1,185 @@
+"""A run that was stopped and resumed ends with the parameters, to the bit, of one that was not."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from dnabert_jax.config import MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
+from dnabert_jax.errors import InputError
+from dnabert_jax.interop.export import read_run_checkpoint
+from dnabert_jax.telemetry.run_log import read_log
+from dnabert_jax.training.evaluation import Evaluation
+from dnabert_jax.training.loop import pretrain
+from dnabert_jax.training.run_directory import read_run_config
+
+
+@pytest.fixture
+def config(small_model: ModelConfig) -> PretrainConfig:
+    return PretrainConfig(
+        model=small_model,
+        optimizer=OptimizerConfig(peak_learning_rate=1e-3, warmup_steps=2, schedule_steps=20),
+        global_batch=8,
+        steps=6,
+        log_every=2,
+        evaluate_every=3,
+        evaluation_rows=16,
+        checkpoint_every=2,
+        keep_checkpoints=2,
+    )
+
+
+class Recorder:
+    """Keeps what the loop tells, and can stop it as a signal would."""
+
+    def __init__(self, stop_after: int | None = None):
+        self.stop_after = stop_after
+        self.steps: list[int] = []
+        self.figures: dict[int, dict[str, float]] = {}
+        self.evaluations: dict[int, Evaluation] = {}
+
+    def started(self, step: int, steps: int, heldout: bool) -> None:
+        self.start = (step, steps, heldout)
+
+    def stepped(self, step: int) -> None:
+        self.steps.append(step)
+        if step == self.stop_after:
+            raise KeyboardInterrupt
+
+    def trained(self, step: int, figures: dict[str, float]) -> None:
+        self.figures[step] = figures
+
+    def evaluated(self, step: int, evaluation: Evaluation) -> None:
+        self.evaluations[step] = evaluation
+
+
+def leaves(run: Path) -> list[np.ndarray]:
+    return jax.tree.leaves(read_run_checkpoint(run).parameters)
+
+
+def test_a_stopped_and_resumed_run_ends_as_an_undisturbed_one(
+    config: PretrainConfig, sample_rows: Path, tmp_path: Path
+) -> None:
+    whole = Recorder()
+    result = pretrain(config, sample_rows, tmp_path / "whole", [whole])
+    assert result.step == 6
+    assert result.evaluation == whole.evaluations[6]
+    assert whole.steps == [1, 2, 3, 4, 5, 6]
+    assert sorted(whole.figures) == [2, 4, 6]
+    assert sorted(whole.evaluations) == [3, 6]
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(config, sample_rows, tmp_path / "stopped", [Recorder(stop_after=5)])
+    assert [line["step"] for line in read_log(tmp_path / "stopped")] == [2, 3, 4]
+    resumed = Recorder()
+    again = pretrain(config, sample_rows, tmp_path / "stopped", [resumed], resume=True)
+    assert resumed.start == (4, 6, True)
+    assert again.evaluation == result.evaluation
+    for ours, theirs in zip(leaves(tmp_path / "stopped"), leaves(tmp_path / "whole"), strict=True):
+        assert np.array_equal(ours, theirs)
+    strip = {"tokens_per_second": 0}
+    assert [line | strip for line in read_log(tmp_path / "stopped")] == [
+        line | strip for line in read_log(tmp_path / "whole")
+    ]
+
+
+def test_a_finished_run_resumes_to_nothing_and_can_be_prolonged(
+    config: PretrainConfig, sample_rows: Path, tmp_path: Path
+) -> None:
+    first = pretrain(config, sample_rows, tmp_path / "run")
+    assert pretrain(config, sample_rows, tmp_path / "run", resume=True) == first
+    longer = dataclasses.replace(config, steps=8, mesh=MeshConfig(data=4, tensor=2))
+    assert pretrain(longer, sample_rows, tmp_path / "run", resume=True).step == 8
+    assert read_run_config(tmp_path / "run") == longer
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdigit()) == [
+        "6",
+        "8",
+    ]
+
+
+def test_the_log_tells_what_happened(config: PretrainConfig, sample_rows: Path, tmp_path: Path) -> None:
+    pretrain(config, sample_rows, tmp_path / "run")
+    lines = read_log(tmp_path / "run")
+    assert [(line["step"], line["kind"]) for line in lines] == [
+        (2, "training"), (3, "evaluation"), (4, "training"), (6, "training"), (6, "evaluation"),
+    ] or [(line["step"], line["kind"]) for line in lines] == [
+        (2, "training"), (3, "evaluation"), (4, "training"), (6, "evaluation"), (6, "training"),
+    ]  # fmt: skip
+    training = lines[0]
+    assert training["loss"] == pytest.approx(np.log(64), rel=0.05)
+    assert training["tokens_per_second"] > 0
+    assert 400 < training["tokens"] <= 8 * 64
+    events = list((tmp_path / "run" / "tensorboard").iterdir())
+    assert len(events) == 1
+    assert events[0].stat().st_size > 500
+    # A process killed while it wrote left half a line: the rest can still be read.
+    log = tmp_path / "run" / "log.jsonl"
+    log.write_text(log.read_text() + '{"step": 7, "ki')
+    assert read_log(tmp_path / "run") == lines
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "another seed"),
+        ({"global_batch": 16}, "another global_batch"),
+        ({"optimizer": OptimizerConfig()}, "another optimizer"),
+    ],
+)
+def test_another_run_is_not_resumed(
+    config: PretrainConfig, sample_rows: Path, tmp_path: Path, change: dict, message: str
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(config.to_json())
+    with pytest.raises(InputError, match=message):
+        pretrain(dataclasses.replace(config, **change), sample_rows, tmp_path / "run", resume=True)
+
+
+def test_other_data_are_refused_on_resume(config: PretrainConfig, sample_rows: Path, tmp_path: Path) -> None:
+    pretrain(dataclasses.replace(config, steps=1), sample_rows, tmp_path / "run")
+    data = json.loads((tmp_path / "run" / "data.json").read_text())
+    (tmp_path / "run" / "data.json").write_text(json.dumps(data | {"seed": 5}, indent=2) + "\n")
+    with pytest.raises(InputError, match="data differ"):
+        pretrain(config, sample_rows, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": ModelConfig(k=4)}, "data have k = 3, the model k = 4"),
+        ({"model": ModelConfig(k=3, max_positions=32)}, "Rows of 64 tokens do not fit"),
+        ({"mesh": MeshConfig(data=3)}, "impossible on 8 devices"),
+        ({"global_batch": 9}, "does not divide"),
+    ],
+)
+def test_what_does_not_fit_together_leaves_no_run_behind(
+    config: PretrainConfig, sample_rows: Path, tmp_path: Path, change: dict, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        pretrain(dataclasses.replace(config, **change), sample_rows, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_run_is_left_alone(config: PretrainConfig, sample_rows: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine").write_text("keep")
+    with pytest.raises(InputError, match="--resume"):
+        pretrain(config, sample_rows, tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine"]
+
+
+def test_data_without_a_heldout_part_train_without_evaluation(
+    config: PretrainConfig, sample_rows: Path, tmp_path: Path
+) -> None:
+    from data_prep.genome import GenomeJob, prepare_genome
+    from dnabert_jax.sample import HELDOUT_FASTA
+
+    prepare_genome(GenomeJob((HELDOUT_FASTA,), tmp_path / "rows", k=3, row_length=64, heldout_fraction=0.0))
+    recorder = Recorder()
+    result = pretrain(config, tmp_path / "rows", tmp_path / "run", [recorder])
+    assert recorder.start == (0, 6, False)
+    assert result.evaluation is None
+    assert read_run_checkpoint(tmp_path / "run").evaluation is None
