@@ -38,6 +38,8 @@ class _Runnable(Protocol):
 
 def main() -> None:
     """The console command."""
+    # So that what is printed and the progress bar keep their order in a log file too.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.exit(run(sys.argv[1:]))
 
 
@@ -54,11 +56,11 @@ def run(arguments: Sequence[str]) -> int:
     except InputError as error:
         return _fail(str(error))
     except OSError as error:
-        if error.filename is None:
-            raise
-        return _fail(f"{error.filename}: {error.strerror}.")
+        # A full disk names no file.
+        return _fail(f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}.")
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
+        hint = " The run goes on from its last checkpoint with --resume." if arguments[0] == "pretrain" else ""
+        print(f"Interrupted.{hint}", file=sys.stderr)
         return _EXIT_INTERRUPTED
     return 0
 

@@ -3,16 +3,23 @@
 import dataclasses
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from data_prep.fasta import read_fasta
 from data_prep.genome import GenomeJob, prepare_genome
 from dnabert_jax.config import PRESETS, PretrainConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
+from dnabert_jax.sequence.kmers import split_kmers
 from launch.prepare import describe
 from launch.pretrain import TrainingBar
 from launch.progress import progress_bar
 
-_MASKED_KMERS = slice(40, 46)
+if TYPE_CHECKING:  # loads JAX
+    from dnabert_jax.interop.export import RunCheckpoint
+
+_EXAMPLE_BASES = 100
+_MASKED_KMERS = slice(40, 43)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +57,13 @@ class Demo:
             pretrain(config, data, run, [bar])
 
         print(f"3. export -> {model}")
-        export_run(run, model)
+        checkpoint = export_run(run, model)
 
         print("4. compare, on the same held-out rows under the same masks")
         print(_comparison_table(config, data, run))
         curve = draw_loss_curve(run, self.out / "loss.png")
         print(f"Loss curve: {curve}")
-        print(_try_transformers(model, config.model.k))
+        print(_try_transformers(model, checkpoint))
         print(f"All of it lies in {self.out}; how to use the model stands in {model}/README.md.")
 
 
@@ -78,29 +85,37 @@ def _comparison_table(config: PretrainConfig, data: Path, run: Path) -> str:
     return "\n".join(lines)
 
 
-def _try_transformers(model: Path, k: int) -> str:
-    """Loads the exported directory with transformers and predicts masked k-mers of held-out sequence."""
+def _try_transformers(model: Path, checkpoint: "RunCheckpoint") -> str:
+    """Loads the exported directory with transformers, compares logits and predicts masked k-mers of held-out DNA."""
     if not all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
         return (
             "transformers: not installed here, so the exported directory was not loaded with it; "
             "pip install 'dnabert-jax[huggingface]' and run again to see it load."
         )
+    import jax
+    import numpy as np
     import torch
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-    from data_prep.fasta import read_fasta
-    from dnabert_jax.sequence.kmers import split_kmers
+    from dnabert_jax.training.state import abstract_network
 
+    k = checkpoint.config.model.k
     _, letters = next(iter(read_fasta(HELDOUT_FASTA)))
-    kmers = split_kmers(letters[:100].tobytes().decode(), k).split()
+    kmers = split_kmers(letters[:_EXAMPLE_BASES].tobytes().decode(), k).split()
     tokenizer = AutoTokenizer.from_pretrained(model)
     masked_lm = AutoModelForMaskedLM.from_pretrained(model)
     truth = kmers[_MASKED_KMERS]
     kmers[_MASKED_KMERS] = [tokenizer.mask_token] * len(truth)
+    batch = tokenizer(" ".join(kmers), return_tensors="pt")
     with torch.no_grad():
-        logits = masked_lm(**tokenizer(" ".join(kmers), return_tensors="pt")).logits[0, 1:-1]
-    predicted = tokenizer.convert_ids_to_tokens(logits[_MASKED_KMERS].argmax(-1).tolist())
+        logits = masked_lm(**batch).logits.numpy()
+    network = abstract_network(checkpoint.config.model)
+    ours = jax.jit(lambda parameters, ids: network.bind(parameters)(ids))(
+        checkpoint.parameters, batch["input_ids"].numpy().astype(np.int32)
+    )
+    difference = np.abs(np.asarray(ours)[..., : logits.shape[-1]] - logits).max()
+    predicted = tokenizer.convert_ids_to_tokens(logits[0, 1:-1][_MASKED_KMERS].argmax(-1).tolist())
     return (
         f"transformers: loaded {type(masked_lm).__name__} and {type(tokenizer).__name__} from {model}; "
-        f"masked {' '.join(truth)}, predicted {' '.join(predicted)}."
+        f"largest difference of a logit {difference:.1e}; masked {' '.join(truth)}, predicted {' '.join(predicted)}."
     )

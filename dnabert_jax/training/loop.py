@@ -21,7 +21,7 @@ from dnabert_jax.training.checkpoints import Checkpoints
 from dnabert_jax.training.evaluation import Evaluation, EvaluationRows, Evaluator, Predictor
 from dnabert_jax.training.run_directory import CHECKPOINTS_DIRECTORY, open_run
 from dnabert_jax.training.state import Network, TrainState, abstract_network, abstract_state, init_state
-from dnabert_jax.training.step import StepMetrics, jit_train_step
+from dnabert_jax.training.step import StepMetrics, TrainStep, jit_train_step
 
 
 @runtime_checkable
@@ -86,14 +86,14 @@ def pretrain(
     check_data(config, files.manifest)
     mesh = make_mesh(config.mesh, jax.devices())
     network = abstract_network(config.model)
-    # Everything that can be wrong with the configuration is found out before the run directory is made.
-    jit_train_step(config, network, mesh)
+    # What can be wrong with the configuration is found out here, before the run directory is made.
+    step = jit_train_step(config, network, mesh)
     heldout = RowFiles(data, HELDOUT) if HELDOUT in files.manifest.splits else None
     open_run(run, config, files.manifest, resume)
     with Checkpoints(run / CHECKPOINTS_DIRECTORY, config.keep_checkpoints) as checkpoints:
         start = checkpoints.steps[-1] if checkpoints.steps else 0
         with RunLog(run, start) as log:
-            loop = _Loop(config, files, heldout, network, mesh, checkpoints, log, observers)
+            loop = _Loop(config, step, files, heldout, network, mesh, checkpoints, log, observers)
             return loop.run(start)
 
 
@@ -101,6 +101,7 @@ class _Loop:
     def __init__(
         self,
         config: PretrainConfig,
+        step: TrainStep,
         files: RowFiles,
         heldout: RowFiles | None,
         network: Network,
@@ -109,9 +110,8 @@ class _Loop:
         log: RunLog,
         observers: Sequence[Observer],
     ):
-        self._config, self._files, self._network, self._mesh = config, files, network, mesh
+        self._config, self._step, self._files, self._network, self._mesh = config, step, files, network, mesh
         self._checkpoints, self._log, self._observers = checkpoints, log, observers
-        self._step = jit_train_step(config, network, mesh)
         self._has_heldout = heldout is not None
         if heldout is not None:
             rows = EvaluationRows(

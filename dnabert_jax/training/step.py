@@ -82,7 +82,7 @@ def train_step(config: PretrainConfig, network: Network) -> TrainStep:
             mask_rate=rate,
             mask_overflow=masked.overflow,
             learning_rate=jnp.asarray(schedule(state.step)),
-            gradient_norm=optax.global_norm(gradients),
+            gradient_norm=optax.tree.norm(gradients),
             tokens=(input_ids != PAD).sum(),
         )
         parameters = optax.apply_updates(state.parameters, updates)
