@@ -83,21 +83,22 @@ class _SplitBuilder:
     def __init__(self, job: GenomeJob, directory: Path, name: str):
         self._job, self._stream = job, (TRAIN, HELDOUT).index(name)
         self._writer = ShardWriter(directory, name, job.rows_per_shard)
-        self.rows = self.sequences = self.kmers = self.bases = 0
+        self.rows = self.sequences = self.kmers = self.bases = self.uncut_bases = 0
 
     def add(self, codes: UInt8[np.ndarray, "n"], runs: Int[np.ndarray, "runs 2"], place: tuple[int, int, int]) -> None:
         """Adds the windows of the runs of one block; `place` is (file, record, block)."""
         job = self._job
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(job.seed, spawn_key=(*place, self._stream))))
-        starts, counts = windows_of_runs(runs, job.k, job.row_length - SPECIAL_PER_SEQUENCE, rng)
-        if not len(starts):
+        windows = windows_of_runs(runs, job.k, job.row_length - SPECIAL_PER_SEQUENCE, rng)
+        self.bases += int((runs[:, 1] - runs[:, 0]).sum())
+        self.uncut_bases += windows.uncut_bases
+        if not len(windows.starts):
             return
-        rows = fill_rows(kmer_ids(codes, job.k), starts, counts, job.row_length, job.packed)
+        rows = fill_rows(kmer_ids(codes, job.k), windows.starts, windows.counts, job.row_length, job.packed)
         self._writer.append(rows)
         self.rows += len(rows)
-        self.sequences += len(starts)
-        self.kmers += int(counts.sum())
-        self.bases += int((runs[:, 1] - runs[:, 0]).sum())
+        self.sequences += len(windows.starts)
+        self.kmers += int(windows.counts.sum())
 
     def finish(self) -> Split:
         return Split(self._writer.close(), self.rows, self.sequences, self.kmers, self.bases)
@@ -115,7 +116,7 @@ def prepare_genome(job: GenomeJob, progress: Callable[[int], object] | None = No
     """
     with output_directory(job.out) as directory:
         builders = {name: _SplitBuilder(job, directory, name) for name in (TRAIN, HELDOUT)}
-        dropped = {"ambiguous_bases": 0, "lower_case_bases": 0, "short_run_bases": 0}
+        dropped = {"ambiguous_bases": 0, "lower_case_bases": 0}
         sources = []
         names: dict[str, Path] = {}
         for file_number, path in enumerate((*job.fasta, *job.heldout_fasta)):
@@ -129,7 +130,7 @@ def prepare_genome(job: GenomeJob, progress: Callable[[int], object] | None = No
                 names[name] = path
                 codes = _codes(letters, f"Record {name!r} of {path}", job.drop_lower_case, dropped)
                 parts = _split_runs(job, codes, all_heldout or name in job.heldout_records)
-                _add_blocks(builders, codes, parts, (file_number, record), job, dropped, progress)
+                _add_blocks(builders, codes, parts, (file_number, record), progress)
                 records, bases = records + 1, bases + len(letters)
             size = path.stat().st_size
             sources.append(
@@ -139,6 +140,7 @@ def prepare_genome(job: GenomeJob, progress: Callable[[int], object] | None = No
         if missing:
             raise InputError(f"The held-out record {missing[0]!r} is in no FASTA file: check its name.")
         splits = _finished_splits(job, builders)
+        dropped["uncut_bases"] = sum(builder.uncut_bases for builder in builders.values())
         manifest = Manifest(job.k, job.row_length, job.packed, job.seed, _policies(job), dropped, sources, splits)
         (directory / FILE_NAME).write_text(manifest.to_json())
     return manifest
@@ -179,17 +181,13 @@ def _add_blocks(
     codes: UInt8[np.ndarray, "n"],
     parts: dict[str, Int[np.ndarray, "runs 2"]],
     place: tuple[int, int],
-    job: GenomeJob,
-    dropped: dict[str, int],
     progress: Callable[[int], object] | None,
 ) -> None:
     for block, first in enumerate(range(0, len(codes), _BLOCK_BASES)):
         here = codes[first : first + _BLOCK_BASES]
         for name, runs in parts.items():
             inside = _clip(runs, first, first + len(here)) - first
-            short = inside[:, 1] - inside[:, 0] < MIN_KMERS + job.k - 1
-            dropped["short_run_bases"] += int((inside[short, 1] - inside[short, 0]).sum())
-            builders[name].add(here, inside[~short], (*place, block))
+            builders[name].add(here, inside, (*place, block))
         if progress:
             progress(len(here))
 

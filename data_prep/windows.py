@@ -7,6 +7,8 @@ uniform place in the same run of certain bases. Lengths count k-mers and the las
 k-mers has n + k - 1 bases.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Int, UInt8
 
@@ -56,16 +58,31 @@ def sampled_windows(
     return rng.integers(0, room - counts, endpoint=True), counts
 
 
-def windows_of_runs(
-    runs: Int[np.ndarray, "runs 2"], k: int, max_kmers: int, rng: np.random.Generator
-) -> tuple[Int[np.ndarray, "w"], Int[np.ndarray, "w"]]:
-    """Starts and lengths of the windows of several runs, half cut and half sampled; short runs give none."""
+class Windows(NamedTuple):
+    """Windows over the runs of a block.
+
+    Attributes:
+        starts: in bases from the start of the block.
+        counts: in k-mers.
+        uncut_bases: bases that no cut window holds: short runs, and what was left at the end of longer ones.
+    """
+
+    starts: Int[np.ndarray, "w"]
+    counts: Int[np.ndarray, "w"]
+    uncut_bases: int
+
+
+def windows_of_runs(runs: Int[np.ndarray, "runs 2"], k: int, max_kmers: int, rng: np.random.Generator) -> Windows:
+    """The windows of several runs, half cut and half sampled; a run of fewer than 5 k-mers gives none."""
     starts, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    uncut_bases = 0
     for first, end in runs.tolist():
+        uncut_bases += end - first
         if end - first < MIN_KMERS + k - 1:
             continue
-        cut = cut_windows(end - first, k, max_kmers, rng)
-        sampled = sampled_windows(len(cut[0]), end - first, k, max_kmers, rng)
-        starts += [first + cut[0], first + sampled[0]]
-        counts += [cut[1], sampled[1]]
-    return np.concatenate(starts), np.concatenate(counts)
+        cut_starts, cut_counts = cut_windows(end - first, k, max_kmers, rng)
+        uncut_bases -= int((cut_counts + k - 1).sum())
+        sampled_starts, sampled_counts = sampled_windows(len(cut_starts), end - first, k, max_kmers, rng)
+        starts += [first + cut_starts, first + sampled_starts]
+        counts += [cut_counts, sampled_counts]
+    return Windows(np.concatenate(starts), np.concatenate(counts), uncut_bases)

@@ -90,7 +90,7 @@ def _try_transformers(model: Path, checkpoint: "RunCheckpoint") -> str:
     if not all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
         return (
             "transformers: not installed here, so the exported directory was not loaded with it; "
-            "pip install 'dnabert-jax[huggingface]' and run again to see it load."
+            "pip install torch transformers, or make test, and run the demo again to see it load."
         )
     import jax
     import numpy as np

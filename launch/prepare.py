@@ -75,6 +75,9 @@ def describe(manifest: Manifest) -> str:
             f"{split.sequences / split.rows:.2f} sequences a row)"
         )
     lines.append(f"held out: {manifest.policies['heldout']}")
-    dropped = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in manifest.dropped.items())
-    lines.append(f"left out: {dropped}")
+    dropped = manifest.dropped
+    lines.append(
+        f"left out: {dropped['ambiguous_bases']:,} ambiguous bases, {dropped['lower_case_bases']:,} in lower case, "
+        f"{dropped['uncut_bases']:,} in pieces too short for a cut window"
+    )
     return "\n".join(lines)

@@ -32,7 +32,7 @@ class Split:
     Attributes:
         shards: in order; row r of the split counts on from shard to shard.
         rows, sequences, kmers: how many in all.
-        bases: distinct positions of the genome that the split may draw on.
+        bases: certain bases of the genome in the split.
     """
 
     shards: tuple[ShardEntry, ...]
@@ -52,7 +52,7 @@ class Manifest:
         packed: several sequences a row, or one.
         seed: of the windows.
         policies: what was done with N, lower case and short runs, in words.
-        dropped: what the policies left out, counted.
+        dropped: what the policies left out, counted in bases. `uncut_bases` are in pieces too short for a cut window.
         sources: name, size and SHA-256 of each FASTA file, and its records.
         splits: by name, `train` and usually `heldout`.
     """

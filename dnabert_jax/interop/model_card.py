@@ -84,7 +84,7 @@ def _data_table(manifest: dict[str, Any]) -> str:
                 for source in manifest["sources"]
             ),
             "",
-            "| split | sequences | k-mers | bases it may draw on |",
+            "| split | sequences | k-mers | certain bases |",
             "|---|---|---|---|",
             *(
                 f"| {name} | {split['sequences']:,} | {split['kmers']:,} | {split['bases']:,} |"

@@ -56,7 +56,8 @@ def test_sampled_windows_lie_anywhere_in_their_run() -> None:
 
 def test_each_run_gives_as_many_sampled_as_cut_windows_inside_it() -> None:
     runs = np.array([[0, 7], [10, 20], [50, 2000], [3000, 90_000]])
-    starts, counts = windows_of_runs(runs, 6, 510, rng())
+    starts, counts, uncut = windows_of_runs(runs, 6, 510, rng())
+    assert 7 <= uncut < 7 + 3 * 10
     for first, end in runs.tolist():
         inside = (starts >= first) & (starts + counts + 5 <= end)
         cut, _ = cut_windows(end - first, 6, 510, rng(5)) if end - first >= 10 else ([], [])
