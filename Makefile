@@ -7,6 +7,8 @@ MANIFESTS := pyproject.toml constraints.txt
 
 .PHONY: demo test lint format clean
 
+# The processor unless told otherwise: once libtpu is installed for the tests, JAX would look for a TPU and complain.
+demo: export JAX_PLATFORMS ?= cpu
 demo: $(VENV)/.installed  ## The main job on the embedded sample: a genome in, a model for transformers out.
 	rm -rf build/demo
 	$(BIN)/dnabert-jax demo --out build/demo
