@@ -1,22 +1,42 @@
-"""FASTA in: plain, gzip or bgzip, read by Biopython, as arrays of bytes."""
+"""FASTA in, plain, gzip or bgzip, as a stream of blocks of letters, so that memory does not grow with a chromosome.
+
+Biopython's parser hands over whole records, some four times the memory of a chromosome while it joins their lines;
+this reader never holds more than a few blocks.
+"""
 
 import gzip
-import hashlib
 import zlib
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from Bio.SeqIO.FastaIO import SimpleFastaParser
 from jaxtyping import UInt8
 
 from dnabert_jax.errors import InputError
 
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
+_READ_BYTES = 1 << 20
+_SPACE = b" \t\r\n"
 
 
-def read_fasta(path: Path) -> Iterator[tuple[str, UInt8[np.ndarray, "n"]]]:
-    """Yields the name (first word of the title) and the letters of each record, one record in memory at a time.
+class Block(NamedTuple):
+    """Consecutive letters of a record.
+
+    Attributes:
+        record: its name, the first word of the title.
+        number: 0 for the first block of the record; all blocks of a record but the last have the same length.
+        letters: ASCII, as in the file.
+    """
+
+    record: str
+    number: int
+    letters: UInt8[np.ndarray, "n"]
+
+
+def read_fasta(path: Path, block_letters: int) -> Iterator[Block]:
+    """Yields the blocks of each record in order; a record without letters gives one empty block.
 
     Whether the file is compressed is seen from its first bytes, not from its name; bgzip is a kind of gzip.
 
@@ -27,24 +47,58 @@ def read_fasta(path: Path) -> Iterator[tuple[str, UInt8[np.ndarray, "n"]]]:
         raise InputError(f"{path} is not a file: name a FASTA file, plain, gzip or bgzip.")
     try:
         with path.open("rb") as file:
-            compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-        with gzip.open(path, "rt", encoding="ascii") if compressed else path.open(encoding="ascii") as text:
-            first = text.read(1)
-            if first != ">":
-                what = "is empty" if not first else f"does not begin with '>' but with {first!r}"
-                raise InputError(f"{path} {what}: it is no FASTA file.")
-            text.seek(0)
-            for title, letters in SimpleFastaParser(text):
-                if not title.strip():
-                    raise InputError(f"{path} has a record without a name (a line with '>' alone).")
-                yield title.split()[0], np.frombuffer(letters.encode("ascii"), np.uint8)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} holds bytes that are no ASCII text: it is no FASTA file.") from error
+            compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+            file.seek(0)
+            stream: BufferedIOBase = gzip.GzipFile(fileobj=file) if compressed else file
+            yield from _blocks(_pieces(stream, path), block_letters)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise InputError(f"{path} is a broken or truncated gzip file ({error}).") from error
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes as they lie on disk."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _pieces(stream: BufferedIOBase, path: Path) -> Iterator[tuple[str | None, bytes]]:
+    """Yields (name, b"") at each title, and (None, letters without white space) for each piece of sequence."""
+    chunk = stream.read(_READ_BYTES)
+    if chunk[:1] != b">":
+        what = "is empty" if not chunk else f"does not begin with '>' but with {chunk[:1].decode('latin-1')!r}"
+        raise InputError(f"{path} {what}: it is no FASTA file.")
+    # A line end before the first title, so that every title is found as "\n>".
+    pending = b"\n" + chunk
+    while pending:
+        title = pending.find(b"\n>")
+        # What stands before a title, or all but a last "\n" that a title may follow in the next chunk, is sequence.
+        letters = pending[:title] if title >= 0 else pending[:-1] if pending[-1:] == b"\n" else pending
+        if letters:
+            yield None, letters.translate(None, _SPACE)
+        if title < 0:
+            pending = pending[len(letters) :]
+            chunk = stream.read(_READ_BYTES)
+            if not chunk:
+                return
+            pending += chunk
+            continue
+        while (end := pending.find(b"\n", title + 2)) < 0 and (chunk := stream.read(_READ_BYTES)):
+            pending += chunk
+        line = pending[title + 2 : end if end >= 0 else None]
+        words = line.decode("ascii", "replace").split()
+        if not words:
+            raise InputError(f"{path} has a record without a name (a line with '>' alone).")
+        yield words[0], b""
+        pending = pending[end:] if end >= 0 else b""
+
+
+def _blocks(pieces: Iterator[tuple[str | None, bytes]], block_letters: int) -> Iterator[Block]:
+    record, number, letters = "", 0, bytearray()
+    for name, piece in pieces:
+        if name is not None:
+            if record:
+                yield _block(record, number, letters)
+            record, number, letters = name, 0, bytearray()
+        letters += piece
+        while len(letters) > block_letters:
+            yield _block(record, number, letters[:block_letters])
+            number, letters = number + 1, letters[block_letters:]
+    yield _block(record, number, letters)
+
+
+def _block(record: str, number: int, letters: bytearray) -> Block:
+    return Block(record, number, np.frombuffer(bytes(letters), np.uint8))

@@ -1,41 +1,50 @@
-"""Rows to numbered TFRecord shards, with what the manifest needs to know of them."""
+"""Records to numbered TFRecord shards, with what the manifest needs to know of them."""
 
 import hashlib
 from pathlib import Path
-
-import numpy as np
-from jaxtyping import UInt16
+from typing import BinaryIO
 
 from dnabert_jax.data.manifest import ShardEntry
-from dnabert_jax.data.tfrecord import write_rows
 
 
 class ShardWriter:
-    """Appends the rows of one split to files of `rows_per_shard` rows; the last one may have fewer.
+    """Appends the records of one split to files of `rows_per_shard` records; the last one may have fewer.
 
-    The files are named `train-00000-of-00012.tfrecord` when `close` knows how many there are.
+    Nothing is held in memory. The files are named `train-00000-of-00012.tfrecord` when `close` knows how many there
+    are.
+
+    Args:
+        directory: where.
+        split: the first part of the names.
+        stride: bytes of a record.
+        rows_per_shard: records of a file.
     """
 
-    def __init__(self, directory: Path, split: str, rows_per_shard: int):
-        self._directory, self._split, self._rows_per_shard = directory, split, rows_per_shard
+    def __init__(self, directory: Path, split: str, stride: int, rows_per_shard: int):
+        self._directory, self._split = directory, split
+        self._stride, self._shard_bytes = stride, stride * rows_per_shard
         self._finished: list[tuple[Path, int, str]] = []
-        self._pending: list[UInt16[np.ndarray, "R L"]] = []
-        self._pending_rows = 0
+        self._file: BinaryIO | None = None
+        self._size = 0
+        self._digest = hashlib.sha256()
 
-    def append(self, rows: UInt16[np.ndarray, "R L"]) -> None:
-        while self._pending_rows + len(rows) >= self._rows_per_shard:
-            room = self._rows_per_shard - self._pending_rows
-            self._pending.append(rows[:room])
-            rows = rows[room:]
-            self._write()
-        if len(rows):
-            self._pending.append(rows)
-            self._pending_rows += len(rows)
+    def append(self, records: bytes) -> None:
+        """Writes whole records."""
+        rest = memoryview(records)
+        while rest:
+            piece = rest[: self._shard_bytes - self._size]
+            if self._file is None:
+                self._file = (self._directory / f"{self._split}-{len(self._finished):05d}.unnumbered").open("wb")
+            self._file.write(piece)
+            self._digest.update(piece)
+            self._size += len(piece)
+            rest = rest[len(piece) :]
+            if self._size == self._shard_bytes:
+                self._finish_file()
 
     def close(self) -> tuple[ShardEntry, ...]:
-        """Writes what is left, gives the files their final names and returns their entries in order."""
-        if self._pending:
-            self._write()
+        """Ends the last file, gives the files their final names and returns their entries in order."""
+        self._finish_file()
         entries = []
         for number, (path, rows, digest) in enumerate(self._finished):
             name = f"{self._split}-{number:05d}-of-{len(self._finished):05d}.tfrecord"
@@ -43,12 +52,9 @@ class ShardWriter:
             entries.append(ShardEntry(name, rows, digest))
         return tuple(entries)
 
-    def _write(self) -> None:
-        rows = np.concatenate(self._pending)
-        path = self._directory / f"{self._split}-{len(self._finished):05d}.unnumbered"
-        with path.open("wb") as file:
-            write_rows(file, rows)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self._finished.append((path, len(rows), digest))
-        self._pending, self._pending_rows = [], 0
+    def _finish_file(self) -> None:
+        if self._file is None:
+            return
+        self._file.close()
+        self._finished.append((Path(self._file.name), self._size // self._stride, self._digest.hexdigest()))
+        self._file, self._size, self._digest = None, 0, hashlib.sha256()

@@ -24,6 +24,12 @@ def certain_runs(codes: UInt8[np.ndarray, "n"]) -> Int[np.ndarray, "runs 2"]:
     return np.flatnonzero(certain[1:] != certain[:-1]).reshape(-1, 2)
 
 
+def clip_runs(runs: Int[np.ndarray, "runs 2"], first: int, end: int) -> Int[np.ndarray, "clipped 2"]:
+    """The parts of the runs that lie in [first, end)."""
+    clipped = np.clip(runs, first, end)
+    return clipped[clipped[:, 0] < clipped[:, 1]]
+
+
 def cut_windows(
     num_bases: int, k: int, max_kmers: int, rng: np.random.Generator
 ) -> tuple[Int[np.ndarray, "w"], Int[np.ndarray, "w"]]:

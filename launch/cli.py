@@ -10,7 +10,7 @@ import dnabert_jax
 from dnabert_jax.errors import InputError
 from launch.demo import Demo
 from launch.export import Export
-from launch.prepare import PrepareGenome
+from launch.prepare import PrepareGenome, PrepareVerify
 from launch.pretrain import TYRO_SETTINGS, parse_pretrain
 
 USAGE = f"""\
@@ -20,6 +20,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
 
   demo              the whole way below, on an embedded sample of human DNA, in a few minutes on two cores
   prepare genome    FASTA files -> packed k-mer rows in TFRecord shards
+  prepare verify    is a data directory what its manifest says?
   pretrain          rows -> a masked-language model, with checkpoints and logs
   export            checkpoint -> a directory for Hugging Face transformers
 
@@ -69,8 +70,10 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
     match arguments:
         case ["prepare", "genome", *rest]:
             return _command(PrepareGenome, "prepare genome", rest)
+        case ["prepare", "verify", *rest]:
+            return _command(PrepareVerify, "prepare verify", rest)
         case ["prepare", *rest] if not rest or rest[0] in ("-h", "--help"):
-            raise InputError("Say what to prepare: dnabert-jax prepare genome --help.")
+            raise InputError("Say what to prepare: dnabert-jax prepare genome --help, or verify --help.")
         case ["pretrain", *rest]:
             return parse_pretrain(rest)
         case ["export", *rest]:

@@ -5,15 +5,15 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_prep.fasta import read_fasta
-from data_prep.genome import GenomeJob, prepare_genome
+from data_prep.genome import prepare_genome
+from data_prep.genome_job import GenomeJob
+from data_prep.sources import read_blocks
 from dnabert_jax.config import PRESETS, PretrainConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.sequence.kmers import split_kmers
-from launch.prepare import describe
+from launch.prepare import PreparationBar, describe
 from launch.pretrain import TrainingBar
-from launch.progress import progress_bar
 
 if TYPE_CHECKING:  # loads JAX
     from dnabert_jax.interop.export import RunCheckpoint
@@ -43,8 +43,8 @@ class Demo:
 
         print(f"1. prepare: the sample (GRCh37 chr22:20,000,001-21,000,000) -> {data}")
         job = GenomeJob(fasta=(TRAIN_FASTA,), heldout_fasta=(HELDOUT_FASTA,), out=data, k=config.model.k)
-        with progress_bar("prepare", "base", unit_scale=True) as bar:
-            manifest = prepare_genome(job, bar.update)
+        with PreparationBar() as bar:
+            manifest = prepare_genome(job, bar)
         print(describe(manifest))
 
         # JAX is loaded here and not above, so that preparing data and --help start at once.
@@ -53,8 +53,8 @@ class Demo:
         from dnabert_jax.training.loop import pretrain
 
         print(f"2. pretrain: preset tiny -> {run}")
-        with TrainingBar() as bar:
-            pretrain(config, data, run, [bar])
+        with TrainingBar() as training_bar:
+            pretrain(config, data, run, [training_bar])
 
         print(f"3. export -> {model}")
         checkpoint = export_run(run, model)
@@ -100,7 +100,7 @@ def _try_transformers(model: Path, checkpoint: "RunCheckpoint") -> str:
     from dnabert_jax.training.state import abstract_network
 
     k = checkpoint.config.model.k
-    _, letters = next(iter(read_fasta(HELDOUT_FASTA)))
+    letters = next(iter(read_blocks(HELDOUT_FASTA))).letters
     kmers = split_kmers(letters[:_EXAMPLE_BASES].tobytes().decode(), k).split()
     tokenizer = AutoTokenizer.from_pretrained(model)
     masked_lm = AutoModelForMaskedLM.from_pretrained(model)

@@ -1,13 +1,22 @@
 """`dnabert-jax prepare genome`."""
 
 import dataclasses
+import os
+import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from data_prep.genome import GenomeJob, prepare_genome
-from dnabert_jax.data.manifest import Manifest
+import tyro
+from tqdm import tqdm
+
+from data_prep.genome import prepare_genome
+from data_prep.genome_job import GenomeJob
+from data_prep.verify import verify_directory
+from dnabert_jax.data.manifest import Manifest, read_manifest
 from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
 from launch.progress import progress_bar
+
+_EXIT_UNSOUND = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,31 +26,37 @@ class PrepareGenome:
     Example: dnabert-jax prepare genome --fasta hg38.fa.gz --heldout-records chr21 chr22 --k 6 --out data/hg38-k6
 
     Attributes:
-        fasta: FASTA files, plain, gzip or bgzip.
+        fasta: Sequence files: FASTA, plain, gzip or bgzip, or .2bit.
         out: Directory to make; must not exist.
         k: Letters of a k-mer, 1 to 7; must be that of the model.
         seed: Of the windows; the same input and seed give the same bytes.
-        heldout_fasta: FASTA files to hold out for evaluation.
-        heldout_records: Names of records in --fasta to hold out whole.
-        heldout_fraction: Share of every other record, at its end, to hold out; 0.01 if nothing else is held out, 0
-            holds out nothing.
+        weights: Share of the training bases that each file of --fasta gives; must sum to 1. As they come, if not given.
+        heldout_fasta: Sequence files to hold out for evaluation.
+        heldout_records: Names of records in --fasta to hold out whole; FILE:NAME for that file's alone.
+        heldout_fraction: Share of each block of 1 Mi bases, at its end, to hold out; 0.01 if nothing else is held
+            out, 0 holds out nothing.
         lower_case: Soft-masked bases: read as upper case, or drop them.
+        reverse_complement: Turn each training window to the other strand with probability 1/2.
         rows: Several sequences a row, or one sequence a row.
         row_length: Tokens of a row.
         rows_per_shard: Of a TFRecord file.
+        processes: That cut windows; the result does not depend on it. All processors, if not given.
     """
 
     fasta: tuple[Path, ...]
     out: Path
     k: int = 6
     seed: int = 0
+    weights: tuple[float, ...] = ()
     heldout_fasta: tuple[Path, ...] = ()
     heldout_records: tuple[str, ...] = ()
     heldout_fraction: float | None = None
     lower_case: Literal["upper", "drop"] = "upper"
+    reverse_complement: bool = False
     rows: Literal["packed", "single"] = "packed"
     row_length: int = 512
     rows_per_shard: int = 65_536
+    processes: int | None = None
 
     def run(self) -> None:
         """Prepares and says what was made."""
@@ -50,18 +65,66 @@ class PrepareGenome:
             out=self.out,
             k=self.k,
             seed=self.seed,
+            weights=self.weights,
             heldout_fasta=self.heldout_fasta,
             heldout_records=self.heldout_records,
             heldout_fraction=self.heldout_fraction,
             drop_lower_case=self.lower_case == "drop",
+            reverse_complement=self.reverse_complement,
             packed=self.rows == "packed",
             row_length=self.row_length,
             rows_per_shard=self.rows_per_shard,
+            processes=len(os.sched_getaffinity(0)) if self.processes is None else self.processes,
         )
-        with progress_bar("prepare", "base", unit_scale=True) as bar:
-            manifest = prepare_genome(job, bar.update)
+        with PreparationBar() as bar:
+            manifest = prepare_genome(job, bar)
         print(describe(manifest))
         print(f"Written to {self.out}. Next: dnabert-jax pretrain --data {self.out} --preset ... --out RUN")
+
+
+class PreparationBar:
+    """Draws a bar for each phase of `prepare_genome`; a context manager."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._bar = tqdm(disable=True)
+
+    def __enter__(self) -> "PreparationBar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def __call__(self, phase: str, letters: int, total: int | None) -> None:
+        if phase != self._phase:
+            self._bar.close()
+            self._phase, self._bar = phase, progress_bar(phase, "base", total, unit_scale=True)
+        self._bar.update(letters)
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareVerify:
+    """Check a data directory against its manifest: every byte, id, sequence and count. Reports all that is wrong.
+
+    Example: dnabert-jax prepare verify data/hg38-k6
+
+    Attributes:
+        directory: Made by `dnabert-jax prepare`.
+    """
+
+    directory: Annotated[Path, tyro.conf.Positional]
+
+    def run(self) -> None:
+        """Verifies; exits with status 1 if anything is wrong."""
+        rows = sum(split.rows for split in read_manifest(self.directory).splits.values())
+        with progress_bar("verify", "row", rows, unit_scale=True) as bar:
+            problems = verify_directory(self.directory, bar.update)
+        for problem in problems:
+            print(problem)
+        if problems:
+            print(f"{self.directory}: {len(problems):,} problems. Prepare it again.", file=sys.stderr)
+            sys.exit(_EXIT_UNSOUND)
+        print(f"{self.directory} is sound: {rows:,} rows are what the manifest says.")
 
 
 def describe(manifest: Manifest) -> str:

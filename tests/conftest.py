@@ -15,7 +15,8 @@ from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
 
-from data_prep.genome import GenomeJob, prepare_genome  # noqa: E402
+from data_prep.genome import prepare_genome  # noqa: E402
+from data_prep.genome_job import GenomeJob  # noqa: E402
 from dnabert_jax.config import ModelConfig  # noqa: E402
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA  # noqa: E402
 

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from data_prep.fasta import read_fasta
+from data_prep.sources import read_blocks
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
 
@@ -11,8 +11,8 @@ SEQUENCE_SHA256 = "75a16db26fa56d3eb6e4a569cbc8bfc3fa370fe3937f3729054b881d95d6b
 
 
 def test_the_parts_follow_one_another_and_make_the_whole() -> None:
-    ((train_name, train),) = read_fasta(TRAIN_FASTA)
-    ((heldout_name, heldout),) = read_fasta(HELDOUT_FASTA)
+    ((train_name, _, train),) = read_blocks(TRAIN_FASTA)
+    ((heldout_name, _, heldout),) = read_blocks(HELDOUT_FASTA)
     assert (train_name, heldout_name) == ("chr22:20000001-20950000", "chr22:20950001-21000000")
     assert (len(train), len(heldout)) == (950_000, 50_000)
     assert hashlib.sha256(train.tobytes() + heldout.tobytes()).hexdigest() == SEQUENCE_SHA256

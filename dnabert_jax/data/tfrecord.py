@@ -11,8 +11,8 @@ The protocol-buffer bytes around the ids are the same in every record; they are 
 example.proto and feature.proto, and compared on every read.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import google_crc32c
 import numpy as np
@@ -66,18 +66,16 @@ class RecordLayout:
         self.stride = _HEADER_BYTES + len(example) + _FOOTER_BYTES
 
 
-def write_rows(file: BinaryIO, rows: UInt16[np.ndarray, "R L"]) -> None:
-    """Appends one record a row to an open binary file."""
+def encode_rows(rows: UInt16[np.ndarray, "R L"]) -> UInt8[np.ndarray, "R S"]:
+    """The records of rows, S = stride bytes each: written one after the other they are a TFRecord file."""
     layout = RecordLayout(rows.shape[1])
     records = np.empty((len(rows), layout.stride), np.uint8)
     records[:, : len(layout.prefix)] = np.frombuffer(layout.prefix, np.uint8)
     payload = np.ascontiguousarray(rows, "<u2").view(np.uint8)
     records[:, len(layout.prefix) : -_FOOTER_BYTES] = payload
-    footers = records[:, -_FOOTER_BYTES:]
-    for index, record in enumerate(records):
-        crc = _masked_crc(record[_HEADER_BYTES:-_FOOTER_BYTES].tobytes())
-        footers[index] = np.frombuffer(crc.to_bytes(4, "little"), np.uint8)
-    file.write(records.tobytes())
+    checksums = [_masked_crc(record[_HEADER_BYTES:-_FOOTER_BYTES].tobytes()) for record in records]
+    records[:, -_FOOTER_BYTES:] = np.array(checksums, "<u4").view(np.uint8).reshape(-1, _FOOTER_BYTES)
+    return records
 
 
 class Shard:
@@ -113,21 +111,28 @@ class Shard:
         Raises:
             InputError: a record is damaged; the message names the file and the 0-based record number.
         """
-        layout = self._layout
         records = self._records[indices]
-        self._check_framing(records, indices)
-        for record, index in zip(records, indices, strict=True):
-            stored = int.from_bytes(record[-_FOOTER_BYTES:].tobytes(), "little")
-            if stored != _masked_crc(record[_HEADER_BYTES:-_FOOTER_BYTES].tobytes()):
-                raise self._damaged(int(index), "the checksum of its data does not match")
-        payload = np.ascontiguousarray(records[:, len(layout.prefix) : -_FOOTER_BYTES])
+        for place, reason in self._damage(records):
+            raise InputError(f"{self._path}: record {indices[place]} is damaged: {reason}; prepare the data again.")
+        return self._rows(records)
+
+    def inspect(self, first: int, stop: int) -> tuple[UInt16[np.ndarray, "R L"], dict[int, str]]:
+        """Records first .. stop - 1 whether damaged or not, and what is wrong with those that are, by number."""
+        records = self._records[first:stop]
+        return self._rows(records), {first + place: reason for place, reason in self._damage(records)}
+
+    def _rows(self, records: UInt8[np.ndarray, "R S"]) -> UInt16[np.ndarray, "R L"]:
+        payload = np.ascontiguousarray(records[:, len(self._layout.prefix) : -_FOOTER_BYTES])
         return payload.view("<u2").astype(np.uint16, copy=False)
 
-    def _check_framing(self, records: UInt8[np.ndarray, "R S"], indices: Int[np.ndarray, "R"]) -> None:
+    def _damage(self, records: UInt8[np.ndarray, "R S"]) -> Iterator[tuple[int, str]]:
+        """Yields the place among `records` of each that is damaged, and how."""
         prefix = np.frombuffer(self._layout.prefix, np.uint8)
-        wrong = (records[:, : len(prefix)] != prefix).any(axis=1)
-        if wrong.any():
-            raise self._damaged(int(indices[np.argmax(wrong)]), f"it is no Example of {self._layout.row_length} ids")
-
-    def _damaged(self, index: int, reason: str) -> InputError:
-        return InputError(f"{self._path}: record {index} is damaged: {reason}; prepare the data again.")
+        framed = (records[:, : len(prefix)] == prefix).all(axis=1)
+        for place, record in enumerate(records):
+            if not framed[place]:
+                yield place, f"it is no Example of {self._layout.row_length} ids"
+                continue
+            stored = int.from_bytes(record[-_FOOTER_BYTES:].tobytes(), "little")
+            if stored != _masked_crc(record[_HEADER_BYTES:-_FOOTER_BYTES].tobytes()):
+                yield place, "the checksum of its data does not match"

@@ -32,12 +32,15 @@ def _base_code_table() -> UInt8[np.ndarray, "256"]:
 _BASE_CODES = _base_code_table()
 
 
-def base_codes(sequence: bytes | UInt8[np.ndarray, "n"], name: str = "the sequence") -> UInt8[np.ndarray, "n"]:
+def base_codes(
+    sequence: bytes | UInt8[np.ndarray, "n"], name: str = "the sequence", first: int = 0
+) -> UInt8[np.ndarray, "n"]:
     """Codes of the letters of a sequence: A=0, T=1, C=2, G=3, an IUPAC ambiguity letter=4; case is ignored.
 
     Args:
         sequence: ASCII letters.
         name: what to call the sequence in an error.
+        first: letters of the same sequence that stand before these.
 
     Raises:
         InputError: a character is no IUPAC DNA letter; the message gives it and its 1-based position.
@@ -48,8 +51,16 @@ def base_codes(sequence: bytes | UInt8[np.ndarray, "n"], name: str = "the sequen
         position = int(np.argmax(codes == _INVALID))
         letter = chr(letters[position])
         hint = " (RNA? write T for U)" if letter in "Uu" else ""
-        raise InputError(f"{name} has {letter!r} at position {position + 1:,}, which is no IUPAC DNA letter{hint}.")
+        raise InputError(
+            f"{name} has {letter!r} at position {first + position + 1:,}, which is no IUPAC DNA letter{hint}."
+        )
     return codes
+
+
+def reverse_complement(codes: UInt8[np.ndarray, "n"]) -> UInt8[np.ndarray, "n"]:
+    """Codes of the other strand, read in its own direction; ambiguous bases stay ambiguous."""
+    # A=0 and T=1, C=2 and G=3 are each other's complement: they differ in the last bit.
+    return np.where(codes < AMBIGUOUS, codes ^ 1, codes)[::-1]
 
 
 def kmer_ids(codes: UInt8[np.ndarray, "n"], k: int) -> UInt16[np.ndarray, "m"]:

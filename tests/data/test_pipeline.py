@@ -5,9 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_prep.genome import prepare_genome
+from data_prep.genome_job import GenomeJob
 from dnabert_jax.data.manifest import TRAIN, read_manifest
 from dnabert_jax.data.pipeline import RowFiles, shuffled_rows, training_batches
 from dnabert_jax.errors import InputError
+from dnabert_jax.sample import HELDOUT_FASTA
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 7, 100])
@@ -36,9 +39,6 @@ def test_batches_do_not_depend_on_where_reading_starts_or_on_the_number_of_proce
 
 
 def test_rows_are_found_in_the_right_shard(tmp_path: Path) -> None:
-    from data_prep.genome import GenomeJob, prepare_genome
-    from dnabert_jax.sample import HELDOUT_FASTA
-
     for name, rows_per_shard in (("one", 1 << 16), ("many", 100)):
         prepare_genome(GenomeJob((HELDOUT_FASTA,), tmp_path / name, k=4, row_length=64, rows_per_shard=rows_per_shard))
     one, many = (RowFiles(tmp_path / name, TRAIN) for name in ("one", "many"))

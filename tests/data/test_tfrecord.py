@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from dnabert_jax.data.tfrecord import FEATURE, RecordLayout, Shard, write_rows
+from dnabert_jax.data.tfrecord import FEATURE, RecordLayout, Shard, encode_rows
 from dnabert_jax.errors import InputError
 
 ROWS = np.random.default_rng(0).integers(0, 4101, (5, 16)).astype(np.uint16)
@@ -20,7 +20,7 @@ ROWS = np.random.default_rng(0).integers(0, 4101, (5, 16)).astype(np.uint16)
 def shard(tmp_path: Path) -> Path:
     path = tmp_path / "rows.tfrecord"
     with path.open("wb") as file:
-        write_rows(file, ROWS)
+        file.write(encode_rows(ROWS))
     return path
 
 
@@ -49,7 +49,7 @@ def test_grain_and_protobuf_read_what_is_written(tmp_path: Path, length: int) ->
     rows = np.random.default_rng(length).integers(0, 65536, (3, length)).astype(np.uint16)
     path = tmp_path / "rows.tfrecord"
     with path.open("wb") as file:
-        write_rows(file, rows)
+        file.write(encode_rows(rows))
     records = list(grain.experimental.TFRecordIterDataset(str(path)))
     assert len(records) == 3
     for record, row in zip(records, rows, strict=True):

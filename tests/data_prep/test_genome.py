@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.genome import GenomeJob, prepare_genome
+from data_prep.genome import prepare_genome
+from data_prep.genome_job import GenomeJob
 from dnabert_jax.data.manifest import FILE_NAME, HELDOUT, TRAIN, Manifest, read_manifest
 from dnabert_jax.data.pipeline import RowFiles
 from dnabert_jax.errors import InputError
@@ -78,6 +79,77 @@ def test_the_same_input_and_seed_give_the_same_bytes(tmp_path: Path) -> None:
     assert all(contents[0][name] != contents[2][name] for name in contents[0])
 
 
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+
+
+def test_the_number_of_processes_does_not_change_a_byte(fasta: Path, tmp_path: Path) -> None:
+    """Over several blocks of several files, some of them cut more than once."""
+    for processes in (1, 2, 3):
+        prepare_genome(
+            GenomeJob(
+                (fasta, TRAIN_FASTA, HELDOUT_FASTA), tmp_path / str(processes), weights=(0.2, 0.7, 0.1),
+                reverse_complement=True, rows_per_shard=1000, processes=processes,
+            )
+        )  # fmt: skip
+    assert contents(tmp_path / "1") == contents(tmp_path / "2") == contents(tmp_path / "3")
+    assert len(contents(tmp_path / "1")) > 4
+
+
+def test_weights_set_the_shares_of_the_files(fasta: Path, tmp_path: Path) -> None:
+    """The two files have 5,809 and 50,000 certain bases; the first is to give four times what the second gives."""
+    manifest = prepare_genome(
+        GenomeJob((fasta, HELDOUT_FASTA), tmp_path / "out", weights=(0.8, 0.2), heldout_fraction=0.0)
+    )
+    repetitions = [source["repetitions"] for source in manifest.sources]
+    assert repetitions == pytest.approx([4 * 50_000 / 5809, 1.0])
+    found = sequences(tmp_path / "out", TRAIN)
+    first = [sequence for sequence in found if sequence in fasta.read_text().upper()]
+    kmers = [sum(len(sequence) - 5 for sequence in part) for part in (first, found)]
+    assert kmers[0] / kmers[1] == pytest.approx(0.8, abs=0.03)
+    # Each repetition is cut anew: few sequences come twice, most of them full windows at the start of a run.
+    assert len(set(first)) / len(first) > 0.85
+
+
+def test_a_weight_is_never_a_reason_to_leave_sequence_out(fasta: Path, tmp_path: Path) -> None:
+    manifest = prepare_genome(GenomeJob((fasta, HELDOUT_FASTA), tmp_path / "out", weights=(0.01, 0.99)))
+    assert min(source["repetitions"] for source in manifest.sources) == 1
+
+
+def test_half_of_the_windows_may_be_turned_to_the_other_strand(tmp_path: Path) -> None:
+    path = tmp_path / "one.fa"
+    text = random_dna(20_000)
+    path.write_text(f">a\n{text}\n")
+    prepare_genome(GenomeJob((path,), tmp_path / "out", reverse_complement=True, heldout_fraction=0.1))
+    complement = str.maketrans("ACGT", "TGCA")
+    found = sequences(tmp_path / "out", TRAIN)
+    turned = [sequence for sequence in found if sequence not in text]
+    assert all(sequence.translate(complement)[::-1] in text for sequence in turned)
+    assert 0.3 < len(turned) / len(found) < 0.7
+    assert all(sequence in text for sequence in sequences(tmp_path / "out", HELDOUT))
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, fasta: Path) -> None:
+    def append(phase: str, letters: int, total: int | None) -> None:
+        if phase == "write":
+            fasta.write_text(fasta.read_text() + "ACGT\n")
+
+    with pytest.raises(InputError, match="changed while it was read"):
+        prepare_genome(GenomeJob((fasta,), tmp_path / "out"), append)
+    assert list(tmp_path.iterdir()) == [fasta]
+
+
+def test_files_of_several_species_may_share_names(tmp_path: Path) -> None:
+    """FILE:NAME holds out the record of one file alone."""
+    for name, seed in (("human.fa", 1), ("mouse.fa", 2)):
+        (tmp_path / name).write_text(f">chr1\n{random_dna(2000, seed)}\n>chr2\n{random_dna(1000, seed + 10)}\n")
+    files = (tmp_path / "human.fa", tmp_path / "mouse.fa")
+    both = prepare_genome(GenomeJob(files, tmp_path / "both", heldout_records=("chr2",)))
+    one = prepare_genome(GenomeJob(files, tmp_path / "one", heldout_records=("mouse.fa:chr2",)))
+    assert both.splits[HELDOUT].bases == 2000
+    assert one.splits[HELDOUT].bases == 1000
+
+
 def test_the_manifest_tells_what_was_done(fasta: Path, tmp_path: Path) -> None:
     manifest = prepare_genome(GenomeJob((fasta,), tmp_path / "out", heldout_records=("b",), seed=7))
     assert read_manifest(tmp_path / "out") == manifest
@@ -115,11 +187,14 @@ def test_packed_rows_of_the_sample_hold_the_sequences_that_the_presets_count_on(
         (">a\nNNNNNNNNNNNNNNNNN\n", {}, "no window to train on"),
         (">a\nACGTACGTA\n", {}, "no window to train on"),
         (f">a\n{'acgt' * 10}\n", {"drop_lower_case": True}, "once lower case is dropped"),
-        (">a\nACGTACGTACGT\n>a\nACGTACGTACGT\n", {}, "Two records are named 'a'"),
+        (">a\nACGTACGTACGT\n>a\nACGTACGTACGT\n", {}, "Two records of .* are named 'a'"),
         (">a\nACGTACXTACGT\n", {}, "Record 'a' of .*'X' at position 7"),
         (f">a\n{'ACGT' * 10}\n", {"heldout_records": ("b",)}, "held-out record 'b'"),
         (f">a\n{'ACGT' * 10}\n", {"heldout_fraction": 0.1}, "held-out part .* gives no window"),
         (f">a\n{'ACGT' * 10}\n", {"heldout_fraction": 1.0}, "fraction is 1.0"),
+        (f">a\n{'ACGT' * 10}\n", {"weights": (0.9,)}, "weights sum to 0.9"),
+        (f">a\n{'ACGT' * 10}\n", {"weights": (0.5, 0.5)}, "2 weights are given for 1 files"),
+        (f">a\n{'ACGT' * 10}\n", {"processes": 0}, "0 processes"),
     ],
 )
 def test_bad_input_leaves_nothing_behind(tmp_path: Path, content: str, settings: dict, message: str) -> None:

@@ -11,7 +11,7 @@ from flax import nnx
 from tokenizers import Tokenizer
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
 
-from data_prep.fasta import read_fasta
+from data_prep.sources import read_blocks
 from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import export_run, read_run_checkpoint
@@ -149,7 +149,7 @@ def test_tensors_that_are_missing_or_of_another_shape_are_refused(run: Path) -> 
 
 
 def test_the_tokenizer_gives_the_ids_of_this_project_on_real_sequence(exported: Path) -> None:
-    _, letters = next(iter(read_fasta(HELDOUT_FASTA)))
+    letters = next(iter(read_blocks(HELDOUT_FASTA))).letters
     tokenizer = AutoTokenizer.from_pretrained(exported)
     plain = Tokenizer.from_file(str(exported / "tokenizer.json"))
     for begin in (0, 1000, 20_000):

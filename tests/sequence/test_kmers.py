@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from data_prep.fasta import read_fasta
+from data_prep.sources import read_blocks
 from dnabert_jax.errors import InputError
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes, decode, encode, join_kmers, kmer_ids, split_kmers
@@ -27,7 +27,7 @@ def random_dna(length: int, letters: str = "ACGT", seed: int = 0) -> str:
 
 @pytest.fixture(scope="module")
 def real_dna() -> str:
-    _, letters = next(iter(read_fasta(TRAIN_FASTA)))
+    letters = next(iter(read_blocks(TRAIN_FASTA))).letters
     return letters[:3000].tobytes().decode()
 
 

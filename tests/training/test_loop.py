@@ -8,9 +8,12 @@ import jax
 import numpy as np
 import pytest
 
+from data_prep.genome import prepare_genome
+from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import read_run_checkpoint
+from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.training.evaluation import Evaluation
 from dnabert_jax.training.loop import pretrain
@@ -174,9 +177,6 @@ def test_an_existing_run_is_left_alone(config: PretrainConfig, sample_rows: Path
 def test_data_without_a_heldout_part_train_without_evaluation(
     config: PretrainConfig, sample_rows: Path, tmp_path: Path
 ) -> None:
-    from data_prep.genome import GenomeJob, prepare_genome
-    from dnabert_jax.sample import HELDOUT_FASTA
-
     prepare_genome(GenomeJob((HELDOUT_FASTA,), tmp_path / "rows", k=3, row_length=64, heldout_fraction=0.0))
     recorder = Recorder()
     result = pretrain(config, tmp_path / "rows", tmp_path / "run", [recorder])

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_prep.genome import GenomeJob, prepare_genome
+from data_prep.genome import prepare_genome
+from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import MaskingConfig, ModelConfig
 from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.pipeline import RowFiles

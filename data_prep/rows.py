@@ -1,0 +1,106 @@
+"""One block of letters to packed rows, as the bytes of a shard: a pure function, run in any process, in any order."""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from data_prep.windows import certain_runs, clip_runs, windows_of_runs
+from dnabert_jax.data.manifest import HELDOUT, TRAIN
+from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE, fill_rows
+from dnabert_jax.data.tfrecord import encode_rows
+from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes, kmer_ids, reverse_complement
+
+
+@dataclasses.dataclass(frozen=True)
+class RowSettings:
+    """How windows are cut and laid into rows; see GenomeJob for the words."""
+
+    k: int
+    row_length: int
+    packed: bool
+    seed: int
+    drop_lower_case: bool
+    reverse_complement: bool
+
+
+class Task(NamedTuple):
+    """One block, once.
+
+    Attributes:
+        letters: ASCII, checked before.
+        place: (file, record, block), which with the pass decides all that is random.
+        repetition: 0 for the first time that the block is cut; held-out windows are cut then only.
+        share: of the training windows to keep, for a last repetition that is not whole.
+        heldout: share of the block's certain bases, at its end, that is held out; 1 for a record held out whole.
+    """
+
+    letters: UInt8[np.ndarray, "n"]
+    place: tuple[int, int, int]
+    repetition: int
+    share: float
+    heldout: float
+
+
+class SplitRows(NamedTuple):
+    """What a task makes for one split: the bytes of its records, and counts."""
+
+    records: bytes
+    rows: int
+    sequences: int
+    kmers: int
+    bases: int
+    uncut_bases: int
+
+
+def block_rows(task: Task, settings: RowSettings) -> dict[str, SplitRows]:
+    """The rows of a block for each split, and those letters' counts (bases and uncut bases at the first repetition)."""
+    codes = base_codes(task.letters)
+    if settings.drop_lower_case:
+        codes[task.letters >= ord("a")] = AMBIGUOUS
+    runs = certain_runs(codes)
+    border = _border(runs, task.heldout, len(codes))
+    parts = {TRAIN: clip_runs(runs, 0, border)}
+    if task.repetition == 0:
+        parts[HELDOUT] = clip_runs(runs, border, len(codes))
+    return {name: _split_rows(name, codes, part, task, settings) for name, part in parts.items()}
+
+
+def _border(runs: Int[np.ndarray, "runs 2"], heldout: float, length: int) -> int:
+    """The position from which on the block is held out."""
+    ends = np.cumsum(runs[:, 1] - runs[:, 0])
+    total = int(ends[-1]) if len(ends) else 0
+    trained = total - int(total * heldout)
+    if trained == total:
+        return length
+    number = int(np.searchsorted(ends, trained, side="left"))
+    return int(runs[number, 1] - (ends[number] - trained))
+
+
+def _split_rows(
+    name: str, codes: UInt8[np.ndarray, "n"], runs: Int[np.ndarray, "runs 2"], task: Task, settings: RowSettings
+) -> SplitRows:
+    stream = (*task.place, task.repetition, (TRAIN, HELDOUT).index(name))
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(settings.seed, spawn_key=stream)))
+    windows = windows_of_runs(runs, settings.k, settings.row_length - SPECIAL_PER_SEQUENCE, rng)
+    starts, counts = windows.starts, windows.counts
+    if name == TRAIN and task.share < 1:
+        kept = rng.random(len(starts)) < task.share
+        starts, counts = starts[kept], counts[kept]
+    ids = kmer_ids(codes, settings.k)
+    if name == TRAIN and settings.reverse_complement:
+        # The k-mers of the other strand follow those of this one; k-mer i here is the last but i there.
+        turned = rng.random(len(starts)) < 0.5
+        ids = np.concatenate([ids, kmer_ids(reverse_complement(codes), settings.k)])
+        starts = np.where(turned, len(ids) - starts - counts, starts)
+    rows = fill_rows(ids, starts, counts, settings.row_length, settings.packed)
+    first = task.repetition == 0
+    return SplitRows(
+        records=encode_rows(rows).tobytes(),
+        rows=len(rows),
+        sequences=len(starts),
+        kmers=int(counts.sum()),
+        bases=int((runs[:, 1] - runs[:, 0]).sum()) if first else 0,
+        uncut_bases=windows.uncut_bases if first else 0,
+    )

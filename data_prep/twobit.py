@@ -1,0 +1,36 @@
+"""UCSC .2bit in, by Biopython, as the same stream of blocks as FASTA."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from Bio.SeqIO.TwoBitIO import TwoBitIterator
+
+from data_prep.fasta import Block
+from dnabert_jax.errors import InputError
+
+TWOBIT_MAGIC = 0x1A412743
+
+
+def is_twobit(path: Path) -> bool:
+    """Whether a file begins with the signature of .2bit, in either byte order."""
+    with path.open("rb") as file:
+        signature = file.read(4)
+    return TWOBIT_MAGIC in (int.from_bytes(signature, "little"), int.from_bytes(signature, "big"))
+
+
+def read_twobit(path: Path, block_letters: int) -> Iterator[Block]:
+    """Yields the blocks of each record in order; soft-masked bases are lower case.
+
+    Raises:
+        InputError: the file is damaged or of version 1 (64-bit offsets).
+    """
+    try:
+        with path.open("rb") as file:
+            for record in TwoBitIterator(file):
+                length = len(record.seq)
+                for number, first in enumerate(range(0, max(length, 1), block_letters)):
+                    letters = bytes(record.seq[first : min(first + block_letters, length)])
+                    yield Block(record.id, number, np.frombuffer(letters, np.uint8))
+    except (ValueError, RuntimeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as .2bit ({error}).") from error
