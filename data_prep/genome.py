@@ -20,16 +20,19 @@ from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
 from dnabert_jax.data.tfrecord import RecordLayout
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_directory import output_directory
+from dnabert_jax.typed_json import to_json
 
 Progress = Callable[[str, int, int | None], object]
 """Is told of a phase ("survey" or "write"), letters done since the last call, and letters of the phase if known."""
 
 
-def prepare_genome(job: GenomeJob, progress: Progress | None = None) -> Manifest:
+def prepare_genome(job: GenomeJob, processes: int = 1, progress: Progress | None = None) -> Manifest:
     """Makes the data directory `job.out` and returns its manifest.
 
     Args:
         job: what to do.
+        processes: that cut windows; the result does not depend on it. More than one need a main module that can be
+            imported, as multiprocessing does.
         progress: if given, told after each block.
 
     Raises:
@@ -40,6 +43,8 @@ def prepare_genome(job: GenomeJob, progress: Progress | None = None) -> Manifest
         if progress:
             progress(phase, letters, total)
 
+    if processes < 1:
+        raise InputError(f"{processes} processes cannot work: at least 1 is needed.")
     with output_directory(job.out) as directory:
         surveys = [survey(path, lambda letters: tell("survey", letters, None)) for path in job.files]
         _check_heldout_names(job, surveys)
@@ -51,14 +56,14 @@ def prepare_genome(job: GenomeJob, progress: Progress | None = None) -> Manifest
         }
         under_way: deque[int] = deque()
         tasks = _counted(_tasks(job, repetitions), under_way)
-        for made in ordered_map(block_rows, tasks, job.row_settings, job.processes):
+        for made in ordered_map(block_rows, tasks, job.row_settings, processes):
             for name, rows in made.items():
                 builders[name].add(rows)
             tell("write", under_way.popleft(), total)
         for surveyed in surveys:
             surveyed.check_unchanged()
         manifest = _manifest(job, surveys, repetitions, builders)
-        (directory / FILE_NAME).write_text(manifest.to_json())
+        (directory / FILE_NAME).write_text(to_json(manifest))
     return manifest
 
 
@@ -125,7 +130,7 @@ def _manifest(
     if not builders[TRAIN].rows:
         raise InputError(
             f"{names} gives no window to train on: no stretch of at least {MIN_KMERS + job.k - 1} A, C, G, T is left"
-            f"{' once lower case is dropped' if job.drop_lower_case else ''} and the held-out part is taken away."
+            f"{' once lower case is dropped' if job.lower_case == 'drop' else ''} and the held-out part is taken away."
         )
     asked = job.heldout_fasta or job.heldout_records or job.heldout_fraction
     if asked and not builders[HELDOUT].rows:
@@ -135,7 +140,7 @@ def _manifest(
     return Manifest(
         k=job.k,
         row_length=job.row_length,
-        packed=job.packed,
+        packed=job.rows == "packed",
         seed=job.seed,
         policies=_policies(job),
         dropped={
@@ -166,7 +171,7 @@ def _policies(job: GenomeJob) -> dict[str, str]:
     return {
         "windows": f"half cut without overlap, half sampled; {MIN_KMERS} to {longest} k-mers",
         "ambiguous_bases": "N and other IUPAC ambiguity letters end a run; no window holds one",
-        "lower_case": "treated as ambiguous" if job.drop_lower_case else "read as upper case",
+        "lower_case": "treated as ambiguous" if job.lower_case == "drop" else "read as upper case",
         "strand": "either, at random" if job.reverse_complement else "as in the file",
         "heldout": "; ".join(heldout) or "nothing",
     }

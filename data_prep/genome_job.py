@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Collection
 from pathlib import Path
+from typing import Literal
 
 from data_prep.rows import RowSettings
 from data_prep.windows import MIN_KMERS
@@ -16,25 +17,24 @@ _DEFAULT_HELDOUT_FRACTION = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class GenomeJob:
-    """What to prepare, and how. See `launch/prepare.py` for the words of the command line.
+    """What to prepare, and how; the command line takes its flags and their help from here.
 
     Attributes:
-        fasta: FASTA or .2bit files whose records are trained on, unless held out.
-        out: the directory to make.
-        k: letters of a k-mer.
-        seed: of the windows.
-        weights: the share of the training k-mers that each file of `fasta` gives; none means as they come. A file
-            that is short for its weight is cut several times, differently each time; every file at least once.
-        heldout_fasta: files whose records are all held out.
-        heldout_records: names of records in `fasta` that are held out whole; FILE:NAME for that file's alone.
-        heldout_fraction: share of the certain bases of each block (1 Mi letters) of every other record, at its end,
-            that is held out. None means 0.01 if nothing else is held out, else 0.
-        drop_lower_case: treat soft-masked bases as ambiguous; otherwise case is ignored.
-        reverse_complement: turn each training window to the other strand with probability 1/2.
-        packed: several sequences a row, or one.
-        row_length: tokens of a row.
-        rows_per_shard: of a TFRecord file.
-        processes: that cut blocks; the result does not depend on it.
+        fasta: Sequence files to train on: FASTA, plain, gzip or bgzip, or .2bit.
+        out: Directory to make; must not exist.
+        k: Letters of a k-mer, 1 to 7; must be that of the model.
+        seed: Of the windows; the same input and seed give the same bytes.
+        weights: Share of the training bases that each file of --fasta gives; they sum to 1. As they come, if not
+            given. A file that is short for its weight is cut several times, differently each time; each at least once.
+        heldout_fasta: Sequence files to hold out for evaluation.
+        heldout_records: Names of records in --fasta to hold out whole; FILE:NAME for that file's alone.
+        heldout_fraction: Share of each block of 1 Mi bases, at its end, to hold out. If not given, 0.01 where nothing
+            else is held out, else 0.
+        lower_case: Soft-masked bases: read as upper case, or drop them.
+        reverse_complement: Turn each training window to the other strand with probability 1/2.
+        rows: Several sequences packed into a row, or one sequence a row.
+        row_length: Tokens of a row.
+        rows_per_shard: Of a TFRecord file.
     """
 
     fasta: tuple[Path, ...]
@@ -45,12 +45,11 @@ class GenomeJob:
     heldout_fasta: tuple[Path, ...] = ()
     heldout_records: tuple[str, ...] = ()
     heldout_fraction: float | None = None
-    drop_lower_case: bool = False
+    lower_case: Literal["upper", "drop"] = "upper"
     reverse_complement: bool = False
-    packed: bool = True
+    rows: Literal["packed", "single"] = "packed"
     row_length: int = 512
-    rows_per_shard: int = 1 << 16
-    processes: int = 1
+    rows_per_shard: int = 65_536
 
     def __post_init__(self) -> None:
         check_k(self.k)
@@ -60,7 +59,6 @@ class GenomeJob:
             (self.row_length < MIN_KMERS + SPECIAL_PER_SEQUENCE, f"A row of {self.row_length} tokens is too short."),
             (self.rows_per_shard < 1, f"A shard of {self.rows_per_shard} rows is impossible: at least 1 is needed."),
             (self.seed < 0, f"The seed is {self.seed}: it must not be negative."),
-            (self.processes < 1, f"{self.processes} processes cannot work: at least 1 is needed."),
             (
                 self.weights and len(self.weights) != len(self.fasta),
                 f"{len(self.weights)} weights are given for {len(self.fasta)} files: give one for each.",
@@ -84,7 +82,12 @@ class GenomeJob:
     @property
     def row_settings(self) -> RowSettings:
         return RowSettings(
-            self.k, self.row_length, self.packed, self.seed, self.drop_lower_case, self.reverse_complement
+            self.k,
+            self.row_length,
+            self.rows == "packed",
+            self.seed,
+            self.lower_case == "drop",
+            self.reverse_complement,
         )
 
     @property

@@ -1,5 +1,9 @@
-"""The one error that is a user's to mend; the command line prints it as a sentence and exits with status 2."""
+"""The errors that the command line prints as a sentence, without a traceback."""
 
 
 class InputError(ValueError):
-    """Bad input: the message is one sentence that names the file, the record or value, and what to do."""
+    """Bad input, exit status 2: one sentence that names the file, the record or the value, and what to do."""
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on though its input was sound; the command line exits with status 1."""

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 import tyro
 
 import dnabert_jax
-from dnabert_jax.errors import InputError
+from dnabert_jax.errors import InputError, TrainingError
 from launch.demo import Demo
 from launch.export import Export
 from launch.prepare import PrepareGenome, PrepareVerify
@@ -27,6 +27,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
 example: dnabert-jax demo --out dnabert-demo
 """
 
+_EXIT_FAILED = 1
 _EXIT_BAD_INPUT = 2
 _EXIT_INTERRUPTED = 130
 
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command and returns its exit status: 0, 2 for bad input, 130 if interrupted."""
+    """Runs one command and returns its exit status: 0, 1 if it failed, 2 for bad input, 130 if interrupted."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0 if arguments else _EXIT_BAD_INPUT
@@ -56,6 +57,8 @@ def run(arguments: Sequence[str]) -> int:
         _parse(arguments).run()
     except InputError as error:
         return _fail(str(error))
+    except TrainingError as error:
+        return _fail(str(error), _EXIT_FAILED)
     except OSError as error:
         # A full disk names no file.
         return _fail(f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}.")
@@ -87,6 +90,6 @@ def _command(job: type[_Job], name: str, arguments: Sequence[str]) -> _Job:
     return tyro.cli(job, args=list(arguments), prog=f"dnabert-jax {name}", config=TYRO_SETTINGS)
 
 
-def _fail(sentence: str) -> int:
+def _fail(sentence: str, status: int = _EXIT_BAD_INPUT) -> int:
     print(f"dnabert-jax: error: {sentence}", file=sys.stderr)
-    return _EXIT_BAD_INPUT
+    return status

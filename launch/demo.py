@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from data_prep.sources import read_blocks
-from dnabert_jax.config import PRESETS, PretrainConfig
-from dnabert_jax.errors import InputError
+from dnabert_jax.config import PRESETS
+from dnabert_jax.errors import InputError, TrainingError
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.sequence.kmers import split_kmers
 from launch.prepare import PreparationBar, describe
@@ -17,6 +17,7 @@ from launch.pretrain import TrainingBar
 
 if TYPE_CHECKING:  # loads JAX
     from dnabert_jax.interop.export import RunCheckpoint
+    from dnabert_jax.training.evaluation import Evaluation
 
 _EXAMPLE_BASES = 100
 _MASKED_KMERS = slice(40, 43)
@@ -44,33 +45,39 @@ class Demo:
         print(f"1. prepare: the sample (GRCh37 chr22:20,000,001-21,000,000) -> {data}")
         job = GenomeJob(fasta=(TRAIN_FASTA,), heldout_fasta=(HELDOUT_FASTA,), out=data, k=config.model.k)
         with PreparationBar() as bar:
-            manifest = prepare_genome(job, bar)
+            manifest = prepare_genome(job, progress=bar)
         print(describe(manifest))
 
         # JAX is loaded here and not above, so that preparing data and --help start at once.
+        import jax
+
         from dnabert_jax.interop.export import export_run
         from dnabert_jax.telemetry.loss_curve import draw_loss_curve
+        from dnabert_jax.training.baselines import compare_heldout
         from dnabert_jax.training.loop import pretrain
 
+        # One device: a batch of the preset need not divide over all.
+        device = jax.devices()[:1]
         print(f"2. pretrain: preset tiny -> {run}")
         with TrainingBar() as training_bar:
-            pretrain(config, data, run, [training_bar])
+            pretrain(config, data, run, [training_bar], devices=device)
 
         print(f"3. export -> {model}")
         checkpoint = export_run(run, model)
 
         print("4. compare, on the same held-out rows under the same masks")
-        print(_comparison_table(config, data, run))
+        figures = compare_heldout(config, data, run, device)
+        print(_comparison_table(figures))
         curve = draw_loss_curve(run, self.out / "loss.png")
         print(f"Loss curve: {curve}")
         print(_try_transformers(model, checkpoint))
         print(f"All of it lies in {self.out}; how to use the model stands in {model}/README.md.")
+        trained, *others = figures.values()
+        if not all(trained.loss < other.loss for other in others):
+            raise TrainingError("The trained model is no better than what it is compared with.")
 
 
-def _comparison_table(config: PretrainConfig, data: Path, run: Path) -> str:
-    from dnabert_jax.training.baselines import compare_heldout
-
-    figures = compare_heldout(config, data, run)
+def _comparison_table(figures: dict[str, "Evaluation"]) -> str:
     lines = [
         "",
         "| held out | loss, nats a masked k-mer | accuracy, a masked k-mer | accuracy, a hidden base |",

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from tqdm import tqdm
@@ -26,60 +26,20 @@ class PrepareGenome:
     Example: dnabert-jax prepare genome --fasta hg38.fa.gz --heldout-records chr21 chr22 --k 6 --out data/hg38-k6
 
     Attributes:
-        fasta: Sequence files: FASTA, plain, gzip or bgzip, or .2bit.
-        out: Directory to make; must not exist.
-        k: Letters of a k-mer, 1 to 7; must be that of the model.
-        seed: Of the windows; the same input and seed give the same bytes.
-        weights: Share of the training bases that each file of --fasta gives; must sum to 1. As they come, if not given.
-        heldout_fasta: Sequence files to hold out for evaluation.
-        heldout_records: Names of records in --fasta to hold out whole; FILE:NAME for that file's alone.
-        heldout_fraction: Share of each block of 1 Mi bases, at its end, to hold out; 0.01 if nothing else is held
-            out, 0 holds out nothing.
-        lower_case: Soft-masked bases: read as upper case, or drop them.
-        reverse_complement: Turn each training window to the other strand with probability 1/2.
-        rows: Several sequences a row, or one sequence a row.
-        row_length: Tokens of a row.
-        rows_per_shard: Of a TFRecord file.
         processes: That cut windows; the result does not depend on it. All processors, if not given.
     """
 
-    fasta: tuple[Path, ...]
-    out: Path
-    k: int = 6
-    seed: int = 0
-    weights: tuple[float, ...] = ()
-    heldout_fasta: tuple[Path, ...] = ()
-    heldout_records: tuple[str, ...] = ()
-    heldout_fraction: float | None = None
-    lower_case: Literal["upper", "drop"] = "upper"
-    reverse_complement: bool = False
-    rows: Literal["packed", "single"] = "packed"
-    row_length: int = 512
-    rows_per_shard: int = 65_536
+    job: Annotated[GenomeJob, tyro.conf.arg(name="")]
     processes: int | None = None
 
     def run(self) -> None:
         """Prepares and says what was made."""
-        job = GenomeJob(
-            fasta=self.fasta,
-            out=self.out,
-            k=self.k,
-            seed=self.seed,
-            weights=self.weights,
-            heldout_fasta=self.heldout_fasta,
-            heldout_records=self.heldout_records,
-            heldout_fraction=self.heldout_fraction,
-            drop_lower_case=self.lower_case == "drop",
-            reverse_complement=self.reverse_complement,
-            packed=self.rows == "packed",
-            row_length=self.row_length,
-            rows_per_shard=self.rows_per_shard,
-            processes=len(os.sched_getaffinity(0)) if self.processes is None else self.processes,
-        )
+        job = self.job
+        processes = len(os.sched_getaffinity(0)) if self.processes is None else self.processes
         with PreparationBar() as bar:
-            manifest = prepare_genome(job, bar)
+            manifest = prepare_genome(job, processes, bar)
         print(describe(manifest))
-        print(f"Written to {self.out}. Next: dnabert-jax pretrain --data {self.out} --preset ... --out RUN")
+        print(f"Written to {job.out}. Next: dnabert-jax pretrain --data {job.out} --preset ... --out RUN")
 
 
 class PreparationBar:

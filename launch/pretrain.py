@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tqdm import tqdm
 
-from dnabert_jax.config import PRESETS, PretrainConfig, pretrain_config_from_json
+from dnabert_jax.config import PRESETS, PretrainConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.typed_json import from_json
 from launch.progress import progress_bar
 
 if TYPE_CHECKING:  # training loads JAX, which --help need not wait for
@@ -44,7 +45,7 @@ class _StartingPoint:
         if path:
             if not path.is_file():
                 raise InputError(f"{path} is not a file: name the config.json of an earlier run.")
-            return pretrain_config_from_json(path.read_text(), path)
+            return from_json(PretrainConfig, path.read_text(errors="replace"), path)
         if self.preset is None:
             raise InputError(f"Choose a configuration: --preset {'|'.join(PRESETS)}, or --config RUN/config.json.")
         if self.preset not in PRESETS:
@@ -68,6 +69,7 @@ class Pretrain:
         config: config.json of an earlier run to start from, instead of a preset.
         resume: Go on with the run in --out from its latest checkpoint (with its configuration, if neither --preset
             nor --config is given); start it if there is none yet.
+        distributed: Join the other processes of a pod first (jax.distributed); without it this process trains alone.
         settings: The configuration.
     """
 
@@ -77,13 +79,21 @@ class Pretrain:
     preset: Literal["tiny", "dnabert3", "dnabert4", "dnabert5", "dnabert6"] | None = None
     config: Path | None = None
     resume: bool = False
+    distributed: bool = False
 
     def run(self) -> None:
         """Trains and says how it ended."""
+        import jax
+
+        if self.distributed:
+            # Before anything else touches JAX; where it fails, so does the job: it must not go on as many small ones.
+            jax.distributed.initialize()
         from dnabert_jax.training.loop import pretrain
 
         with TrainingBar() as bar:
             result = pretrain(self.settings, self.data, self.out, [bar], self.resume)
+        if jax.process_index() > 0:
+            return
         print(f"Step {result.step:,} of {self.settings.steps:,}.", end=" ")
         if result.evaluation:
             figures = result.evaluation
@@ -102,8 +112,12 @@ def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
     wants_help = bool({"-h", "--help"} & set(arguments))
     scanned = [argument for argument in arguments if argument not in ("-h", "--help")]
     start, _ = tyro.cli(_StartingPoint, args=scanned, return_unknown_args=True, prog=PROGRAM, config=TYRO_SETTINGS)
-    nothing_named = not (start.preset or start.config or start.resume)
-    settings = PRESETS["dnabert6"] if wants_help and nothing_named else start.read()
+    try:
+        settings = start.read()
+    except InputError:
+        if not wants_help:
+            raise
+        settings = PRESETS["dnabert6"]
     return tyro.cli(
         Pretrain,
         args=list(arguments),

@@ -9,7 +9,7 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_p
 from jaxtyping import install_import_hook
 
 # Before the packages are imported: the hook rewrites them as they load.
-install_import_hook(["dnabert_jax", "data_prep"], "beartype.beartype")
+install_import_hook(["dnabert_jax", "data_prep", "launch"], "beartype.beartype")
 
 from pathlib import Path  # noqa: E402
 

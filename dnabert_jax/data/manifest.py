@@ -5,11 +5,11 @@ It is written last, so that a directory with a manifest is complete.
 
 import dataclasses
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.typed_json import from_json, to_json
 
 FILE_NAME = "manifest.json"
 FORMAT = "dnabert-jax rows 1"
@@ -32,7 +32,7 @@ class Split:
     Attributes:
         shards: in order; row r of the split counts on from shard to shard.
         rows, sequences, kmers: how many in all.
-        bases: certain bases of the genome in the split.
+        bases: certain bases of the sources in the split, each once however often it was cut.
     """
 
     shards: tuple[ShardEntry, ...]
@@ -51,9 +51,9 @@ class Manifest:
         row_length: tokens of a row.
         packed: several sequences a row, or one.
         seed: of the windows.
-        policies: what was done with N, lower case and short runs, in words.
+        policies: what was done with N, lower case and strands, and what is held out, in words.
         dropped: what the policies left out, counted in bases. `uncut_bases` are in pieces too short for a cut window.
-        sources: name, size and SHA-256 of each FASTA file, and its records.
+        sources: name, size, SHA-256, records, letters and repetitions of each sequence file.
         splits: by name, `train` and usually `heldout`.
     """
 
@@ -67,33 +67,26 @@ class Manifest:
     splits: dict[str, Split]
     format: str = FORMAT
 
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
-
     def digest(self) -> str:
         """SHA-256 of the manifest; with the digests of the shards in it, of the whole data set."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        return hashlib.sha256(to_json(self).encode()).hexdigest()
 
 
 def read_manifest(directory: Path) -> Manifest:
     """The manifest of a data directory.
 
     Raises:
-        InputError: there is none, or it is not one of this format.
+        InputError: there is none, or it is damaged, or of another format.
     """
     path = directory / FILE_NAME
     if not path.is_file():
         raise InputError(
             f"{directory} is no prepared data directory: it has no {FILE_NAME}; make one with `dnabert-jax prepare`."
         )
-    try:
-        content = json.loads(path.read_text())
-        if content["format"] != FORMAT:
-            raise InputError(f"{path} has the format {content['format']!r}, this version reads {FORMAT!r}.")
-        splits = {
-            name: Split(**{**split, "shards": tuple(ShardEntry(**entry) for entry in split["shards"])})
-            for name, split in content["splits"].items()
-        }
-        return Manifest(**{**content, "splits": splits})
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read as a manifest ({error}); prepare the data again.") from error
+    manifest = from_json(Manifest, path.read_text(errors="replace"), path)
+    if manifest.format != FORMAT:
+        raise InputError(f"{path} has the format {manifest.format!r}, this version reads {FORMAT!r}.")
+    for name, split in manifest.splits.items():
+        if sum(shard.rows for shard in split.shards) != split.rows:
+            raise InputError(f"{path} contradicts itself: the shards of {name} do not hold its {split.rows:,} rows.")
+    return manifest

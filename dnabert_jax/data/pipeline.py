@@ -2,8 +2,8 @@
 
 The order of rows is a pure function of (seed, row number): row number n is place n mod N of epoch n div N, and each
 epoch is a pseudo-random permutation of the N rows that grain computes place by place, without a table. Global batch s
-is rows [sB, (s+1)B) of that order, and each process takes a contiguous block of it. So nothing has to be saved to go
-on at step s, on any number of hosts. Rows are read a block at a time, not record by record.
+is rows [sB, (s+1)B) of that order, of which each process reads those that its devices hold. So nothing has to be saved
+to go on at step s, on any number of hosts. Rows are read a block at a time, not record by record.
 """
 
 from collections.abc import Iterator
@@ -51,54 +51,47 @@ class RowFiles:
         return rows
 
 
-def shuffled_rows(numbers: range, num_rows: int, seed: int) -> Int[np.ndarray, "R"]:
+def shuffled_rows(numbers: Int[np.ndarray, "R"], num_rows: int, seed: int) -> Int[np.ndarray, "R"]:
     """Which rows stand at the places `numbers` of the endless shuffled order."""
-    epochs = {number // num_rows for number in (numbers[0], numbers[-1])}
+    epochs, places = np.divmod(numbers, num_rows)
     seeds = {
-        epoch: int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-        for epoch in range(min(epochs), max(epochs) + 1)
+        epoch: int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]) for epoch in np.unique(epochs).tolist()
     }
     return np.array(
-        [index_shuffle(n % num_rows, num_rows - 1, seeds[n // num_rows], _SHUFFLE_ROUNDS) for n in numbers], np.int64
+        [
+            index_shuffle(place, num_rows - 1, seeds[epoch], _SHUFFLE_ROUNDS)
+            for epoch, place in zip(epochs.tolist(), places.tolist(), strict=True)
+        ],
+        np.int64,
     )
 
 
 class _BatchSource:
-    """Element s is this process's block of global batch s."""
+    """Element s is this process's part of global batch s."""
 
-    def __init__(self, rows: RowFiles, global_batch: int, seed: int, stop: int, process_index: int, process_count: int):
-        self._rows, self._seed, self._stop = rows, seed, stop
-        self._global_batch = global_batch
-        self._block = global_batch // process_count
-        self._offset = process_index * self._block
+    def __init__(self, files: RowFiles, global_batch: int, seed: int, stop: int, rows: Int[np.ndarray, "R"]):
+        self._files, self._global_batch, self._seed, self._stop, self._rows = files, global_batch, seed, stop, rows
 
     def __len__(self) -> int:
         return self._stop
 
-    def __getitem__(self, step: int) -> UInt16[np.ndarray, "B L"]:
-        first = step * self._global_batch + self._offset
-        numbers = range(first, first + self._block)
-        return self._rows.read(shuffled_rows(numbers, len(self._rows), self._seed))
+    def __getitem__(self, step: int) -> UInt16[np.ndarray, "R L"]:
+        numbers = step * self._global_batch + self._rows
+        return self._files.read(shuffled_rows(numbers, len(self._files), self._seed))
 
 
 def training_batches(
-    rows: RowFiles,
-    global_batch: int,
-    seed: int,
-    start: int,
-    stop: int,
-    process_index: int = 0,
-    process_count: int = 1,
-) -> Iterator[UInt16[np.ndarray, "B L"]]:
-    """This process's blocks of the global batches start .. stop - 1, read ahead in threads.
+    files: RowFiles, global_batch: int, rows: Int[np.ndarray, "R"], seed: int, start: int, stop: int
+) -> Iterator[UInt16[np.ndarray, "R L"]]:
+    """This process's parts of the global batches start .. stop - 1, read ahead in threads.
 
-    Raises:
-        InputError: the global batch does not divide over the processes, or the split is empty.
+    Args:
+        files: to read from.
+        global_batch: rows of a batch over all processes.
+        rows: places in the global batch that this process reads (RowPlacement.rows).
+        seed: of the order.
+        start: first batch.
+        stop: batch to stop before.
     """
-    if global_batch % process_count:
-        raise InputError(f"A global batch of {global_batch} rows does not divide over {process_count} processes.")
-    if not len(rows):
-        raise InputError("The training split has no rows: prepare more sequence.")
-    source = _BatchSource(rows, global_batch, seed, stop, process_index, process_count)
-    dataset = grain.MapDataset.source(source)[start:stop]
+    dataset = grain.MapDataset.source(_BatchSource(files, global_batch, seed, stop, rows))[start:stop]
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)))

@@ -15,7 +15,7 @@ from dnabert_jax.interop.model_card import model_card
 from dnabert_jax.interop.tokenizer import write_tokenizer
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.training.checkpoints import Checkpoints, abstract_on_one_device, choose_step
-from dnabert_jax.training.run_directory import CHECKPOINTS_DIRECTORY, DATA_FILE, read_run_config
+from dnabert_jax.training.run_directory import DATA_FILE, read_run_config
 from dnabert_jax.training.state import Parameters, abstract_network
 
 
@@ -46,7 +46,7 @@ def read_run_checkpoint(run: Path, step: int | None = None) -> RunCheckpoint:
     """
     config = read_run_config(run)
     abstract = abstract_on_one_device(nnx.to_pure_dict(abstract_network(config.model).abstract))
-    with Checkpoints(run / CHECKPOINTS_DIRECTORY) as checkpoints:
+    with Checkpoints(run) as checkpoints:
         step = choose_step(checkpoints, run, step)
         parameters = jax.device_get(checkpoints.restore_parameters(step, abstract))
         evaluation = checkpoints.metadata(step)["evaluation"]

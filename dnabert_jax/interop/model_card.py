@@ -4,6 +4,7 @@ from typing import Any
 
 import dnabert_jax
 from dnabert_jax.config import PretrainConfig
+from dnabert_jax.data.manifest import HELDOUT
 from dnabert_jax.sequence.kmers import split_kmers
 
 _EXAMPLE = "ACGTTGCAAGCT"
@@ -60,11 +61,11 @@ as in the published DNABERT. Longest input: {model.max_positions} tokens with [C
 
 ## Recipe
 
-{_recipe(config, step)}
+{_recipe(config, step, manifest)}
 
 ## Held-out figures
 
-{_figures(evaluation)}
+{_figures(config, step, manifest, evaluation)}
 
 ## Limits
 
@@ -97,15 +98,16 @@ def _data_table(manifest: dict[str, Any]) -> str:
     )
 
 
-def _recipe(config: PretrainConfig, step: int) -> str:
+def _recipe(config: PretrainConfig, step: int, manifest: dict[str, Any]) -> str:
     masking, optimizer = config.masking, config.optimizer
     rate = f"{masking.rate:.0%}"
     if step > masking.late_from_step:
         rate += f", {masking.late_rate:.0%} from step {masking.late_from_step:,}"
     model = config.model
+    rows = "several sequences packed into each" if manifest["packed"] else "one sequence in each"
     return "\n".join(
         [
-            f"- {step:,} steps of {config.global_batch:,} packed rows",
+            f"- {step:,} steps of {config.global_batch:,} rows, {rows}",
             f"- masked k-mers: {rate}, in spans of {model.k}; replaced by [MASK] {masking.mask_share:.0%}, "
             f"by a random k-mer {masking.random_share:.0%}, left as they are otherwise",
             f"- AdamW: betas {optimizer.beta1:g} and {optimizer.beta2:g}, epsilon {optimizer.epsilon:g}, "
@@ -119,11 +121,17 @@ def _recipe(config: PretrainConfig, step: int) -> str:
     )
 
 
-def _figures(evaluation: dict[str, Any] | None) -> str:
+def _figures(config: PretrainConfig, step: int, manifest: dict[str, Any], evaluation: dict[str, Any] | None) -> str:
+    if HELDOUT not in manifest["splits"]:
+        return "None: the data have no held-out part."
     if evaluation is None:
-        return "None: the run had no held-out data."
+        return "None: this checkpoint was saved before the first evaluation."
     figures = evaluation["figures"]
-    return f"""Measured at step {evaluation["step"]:,}, on {figures["masked_kmers"]:,} masked k-mers of held-out DNA.
+    when = "of these weights"
+    if evaluation["step"] != step:
+        when = f"of the weights of step {evaluation['step']:,}, earlier in the same run"
+    return f"""Measured {when}, on {figures["masked_kmers"]:,} masked k-mers of the held-out part, at the masking rate
+{config.masking.rate:.0%}.
 
 | loss, nats a masked k-mer | accuracy, a masked k-mer | accuracy, a hidden base |
 |---|---|---|

@@ -37,16 +37,6 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def check_batch(global_batch: int, mesh: Mesh) -> None:
-    """Raises InputError unless the rows of a batch divide over the mesh."""
-    shares = mesh.shape[DATA] * mesh.shape[FSDP]
-    if global_batch % shares:
-        raise InputError(
-            f"A global batch of {global_batch} rows does not divide over {shares} devices "
-            f"(data {mesh.shape[DATA]} x fsdp {mesh.shape[FSDP]}): choose a multiple of {shares}."
-        )
-
-
 def parameter_shardings(parameters: nnx.State, mesh: Mesh) -> dict[str, Any]:
     """A sharding for each parameter of a (possibly abstract) model, as a pure tree like `nnx.to_pure_dict`.
 

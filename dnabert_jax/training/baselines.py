@@ -1,5 +1,6 @@
 """What a trained model is to beat: itself untrained, and a table of k-mer frequencies, on the same masks."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT, TRAIN
 from dnabert_jax.data.pipeline import RowFiles
 from dnabert_jax.parallel.mesh import make_mesh
+from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.training.checkpoints import Checkpoints, choose_step
 from dnabert_jax.training.evaluation import (
     Evaluation,
@@ -20,27 +22,30 @@ from dnabert_jax.training.evaluation import (
 )
 from dnabert_jax.training.loop import network_predictor
 from dnabert_jax.training.masking import MaskedRows
-from dnabert_jax.training.run_directory import CHECKPOINTS_DIRECTORY
 from dnabert_jax.training.state import abstract_network, abstract_state, init_state
 
 
-def compare_heldout(config: PretrainConfig, data: Path, run: Path) -> dict[str, Evaluation]:
+def compare_heldout(
+    config: PretrainConfig, data: Path, run: Path, devices: Sequence[jax.Device] | None = None
+) -> dict[str, Evaluation]:
     """Held-out figures of a run's latest checkpoint, of the same model untrained, and of a frequency table.
 
     Args:
         config: of the run.
         data: its data directory.
         run: its directory.
+        devices: to use; all, if not given.
 
     Raises:
         InputError: no held-out split, or no checkpoint.
     """
-    mesh = make_mesh(config.mesh, jax.devices())
+    mesh = make_mesh(config.mesh, devices or jax.devices())
+    placement = RowPlacement(mesh, config.global_batch)
     network = abstract_network(config.model)
-    rows = EvaluationRows(RowFiles(data, HELDOUT), config.evaluation_rows, config.global_batch)
-    evaluator = Evaluator(config, rows, mesh)
+    rows = EvaluationRows(RowFiles(data, HELDOUT), config.evaluation_rows, placement)
+    evaluator = Evaluator(config, rows, placement, mesh)
     evaluate = evaluator.compile(network_predictor(network))
-    with Checkpoints(run / CHECKPOINTS_DIRECTORY) as checkpoints:
+    with Checkpoints(run) as checkpoints:
         step = choose_step(checkpoints, run, None)
         trained = checkpoints.restore_parameters(step, abstract_state(config, network, mesh).parameters)
     counts = kmer_frequencies(RowFiles(data, TRAIN))

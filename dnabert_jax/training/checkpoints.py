@@ -15,20 +15,32 @@ from orbax.checkpoint import v1 as ocp
 from dnabert_jax.errors import InputError
 from dnabert_jax.training.state import Parameters, TrainState
 
+_DIRECTORY = "checkpoints"
 _PARAMETERS, _TRAINING = "parameters", "training"
 
 
 class Checkpoints:
-    """The checkpoints under a directory; a context manager that waits for what is being written."""
+    """The checkpoints under a directory; a context manager that waits for what is being written.
+
+    Args:
+        directory: of a run.
+        keep: for the run that writes them: how many of the latest. Without it they are read only, and what another
+            process is writing there is left alone.
+
+    Raises:
+        InputError: they are to be read, and there are none.
+    """
 
     def __init__(self, directory: Path, keep: int | None = None):
-        self._directory = directory.absolute()
+        self._directory = directory.absolute() / _DIRECTORY
+        if keep is None and not self._directory.is_dir():
+            raise InputError(f"{directory} holds no complete checkpoint yet.")
         policies = ocp.training.preservation_policies
         self._checkpointer = ocp.training.Checkpointer(
             self._directory,
             save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
             preservation_policy=policies.PreserveAll() if keep is None else policies.LatestN(keep),
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=keep is not None,
         )
 
     def __enter__(self) -> "Checkpoints":

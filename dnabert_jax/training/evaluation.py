@@ -20,11 +20,11 @@ from jaxtyping import Array, Bool, Float, Int, UInt16
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.pipeline import RowFiles, shuffled_rows
 from dnabert_jax.model.segments import read_segments
-from dnabert_jax.parallel.rules import replicated, row_sharding
+from dnabert_jax.parallel.placement import RowPlacement
+from dnabert_jax.parallel.rules import replicated
 from dnabert_jax.sequence.vocabulary import BASES, FIRST_KMER, PAD, vocabulary_size
 from dnabert_jax.training.masking import MaskedRows, mask_rows
 from dnabert_jax.training.objectives import TokenSums, masked_token_sums
-from dnabert_jax.training.state import stream_key
 
 
 class EvaluationSums(NamedTuple):
@@ -61,57 +61,57 @@ Predictor = Callable[[Any, MaskedRows], Float[Array, "B M V"]]
 class EvaluationRows:
     """The first rows, at most `number`, of a fixed shuffle of a split, in batches of a fixed size.
 
-    Raises:
-        InputError: the directory has no such split.
+    Args:
+        files: of the split.
+        number: of rows, at most; fewer if the split has fewer.
+        placement: the batches over the mesh.
     """
 
-    def __init__(self, files: RowFiles, number: int, batch: int, process_index: int = 0, process_count: int = 1):
-        self._files, self._number, self._batch = files, min(number, len(files)), batch
-        block = batch // process_count
-        self._mine = slice(process_index * block, (process_index + 1) * block)
+    def __init__(self, files: RowFiles, number: int, placement: RowPlacement):
+        self._files, self._placement = files, placement
+        self._order = shuffled_rows(np.arange(min(number, len(files))), len(files), seed=0)
 
-    def __iter__(self) -> Iterator[UInt16[np.ndarray, "B L"]]:
-        """This process's blocks of the batches; rows of padding fill up the last one."""
-        for first in range(0, self._number, self._batch):
-            numbers = range(first, min(first + self._batch, self._number))
-            mine = shuffled_rows(numbers, len(self._files), seed=0)[self._mine]
-            rows = np.full((self._mine.stop - self._mine.start, self._files.manifest.row_length), PAD, np.uint16)
-            rows[: len(mine)] = self._files.read(mine)
+    def __iter__(self) -> Iterator[UInt16[np.ndarray, "R L"]]:
+        """This process's part of each batch; rows of padding fill up the last one."""
+        for first in range(0, len(self._order), self._placement.global_batch):
+            numbers = first + self._placement.rows
+            rows = np.full((len(numbers), self._files.manifest.row_length), PAD, np.uint16)
+            inside = numbers < len(self._order)
+            rows[inside] = self._files.read(self._order[numbers[inside]])
             yield rows
 
 
 class Evaluator:
-    """Evaluates predictors on the same rows under the same masks, at the early masking rate.
+    """Evaluates predictors on the same rows under the same masks, whatever the run, its batch and its mesh.
 
     Args:
-        config: of the run.
+        config: of the run: for the model's k and the masking, at the early rate.
         rows: what to evaluate on.
+        placement: of the same batches.
         mesh: where.
     """
 
-    def __init__(self, config: PretrainConfig, rows: EvaluationRows, mesh: Mesh):
-        self._config, self._rows, self._mesh = config, rows, mesh
+    def __init__(self, config: PretrainConfig, rows: EvaluationRows, placement: RowPlacement, mesh: Mesh):
+        self._config, self._rows, self._placement, self._mesh = config, rows, placement, mesh
 
     def compile(self, predict: Predictor) -> Callable[[Any], Evaluation]:
         """A function of the predictor's parameters that runs the evaluation."""
-        config = self._config
+        config, placement = self._config, self._placement
 
-        def batch_sums(parameters: Any, rows: UInt16[Array, "B L"], number: Int[Array, ""]) -> EvaluationSums:
+        def batch_sums(parameters: Any, rows: UInt16[Array, "B L"], first: Int[Array, ""]) -> EvaluationSums:
             input_ids = rows.astype(jnp.int32)
-            key = stream_key(config.seed, "evaluation", number)
-            masked = mask_rows(input_ids, key, config.masking.rate, config.model, config.masking)
+            masked = _mask_by_row(input_ids, first, config)
             logits = predict(parameters, masked)
             tokens = masked_token_sums(logits, masked.labels, masked.weights)
             return EvaluationSums(tokens, *hidden_base_sums(logits, masked, input_ids, config.model.k))
 
         jitted = jax.jit(batch_sums, out_shardings=replicated(self._mesh))
-        sharding = row_sharding(self._mesh)
 
         def evaluate(parameters: Any) -> Evaluation:
             totals = np.zeros(5)
-            for number, rows in enumerate(self._rows):
-                on_mesh = jax.make_array_from_process_local_data(sharding, rows)
-                sums = jax.device_get(jitted(parameters, on_mesh, jax.device_put(np.int32(number))))
+            for batch, rows in enumerate(self._rows):
+                first = jax.device_put(np.int32(batch * placement.global_batch), replicated(self._mesh))
+                sums = jax.device_get(jitted(parameters, placement.on_mesh(rows), first))
                 totals += np.array([*sums.tokens, *sums[1:]])
             loss, correct, tokens, hidden_correct, hidden = totals.tolist()
             return Evaluation(
@@ -123,6 +123,16 @@ class Evaluator:
             )
 
         return evaluate
+
+
+def _mask_by_row(input_ids: Int[Array, "B L"], first: Int[Array, ""], config: PretrainConfig) -> MaskedRows:
+    """Masks each row by a key of its number alone: rows first .. first + B - 1 of the evaluation."""
+    keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.key(0), number))(first + jnp.arange(len(input_ids)))
+    masked = jax.vmap(lambda row, key: mask_rows(row[None], key, config.masking.rate, config.model, config.masking))(
+        input_ids, keys
+    )
+    per_row = jax.tree.map(lambda field: field[:, 0], masked._replace(overflow=masked.overflow[:, None]))
+    return per_row._replace(overflow=per_row.overflow.sum())
 
 
 def base_digits(k: int) -> Int[np.ndarray, "kmers K"]:

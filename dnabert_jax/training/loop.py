@@ -1,26 +1,36 @@
 """The loop of pre-training: it feeds the step, evaluates, saves and reports; all effects of a run begin here."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest
 from dnabert_jax.data.pipeline import RowFiles, training_batches
-from dnabert_jax.errors import InputError
+from dnabert_jax.errors import InputError, TrainingError
 from dnabert_jax.parallel.mesh import make_mesh
-from dnabert_jax.parallel.rules import row_sharding
+from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.telemetry.run_log import RunLog
 from dnabert_jax.telemetry.throughput import Throughput
 from dnabert_jax.training.checkpoints import Checkpoints
 from dnabert_jax.training.evaluation import Evaluation, EvaluationRows, Evaluator, Predictor
-from dnabert_jax.training.run_directory import CHECKPOINTS_DIRECTORY, open_run
-from dnabert_jax.training.state import Network, TrainState, abstract_network, abstract_state, init_state
+from dnabert_jax.training.run_directory import check_run, write_run
+from dnabert_jax.training.state import (
+    Network,
+    Parameters,
+    TrainState,
+    abstract_network,
+    abstract_state,
+    init_state,
+)
 from dnabert_jax.training.step import StepMetrics, TrainStep, jit_train_step
 
 
@@ -68,9 +78,17 @@ def check_data(config: PretrainConfig, manifest: Manifest) -> None:
 
 
 def pretrain(
-    config: PretrainConfig, data: Path, run: Path, observers: Sequence[Observer] = (), resume: bool = False
+    config: PretrainConfig,
+    data: Path,
+    run: Path,
+    observers: Sequence[Observer] = (),
+    resume: bool = False,
+    devices: Sequence[jax.Device] | None = None,
 ) -> RunResult:
     """Trains from the rows under `data` and keeps everything under `run`.
+
+    With several processes (after `jax.distributed.initialize`) each calls this with the same arguments, and sees the
+    same directories; process 0 alone writes the log and tells the observers.
 
     Args:
         config: the run.
@@ -78,22 +96,33 @@ def pretrain(
         run: the run directory; must be new, or be the one to go on with.
         observers: told of every step.
         resume: go on from the latest checkpoint under `run`, if there is one.
+        devices: to use; all, if not given.
 
     Raises:
         InputError: data, mesh, batch and model do not fit together, or `run` cannot be used.
+        TrainingError: the loss is not finite.
     """
     files = RowFiles(data, TRAIN)
-    check_data(config, files.manifest)
-    mesh = make_mesh(config.mesh, jax.devices())
-    network = abstract_network(config.model)
-    # What can be wrong with the configuration is found out here, before the run directory is made.
-    step = jit_train_step(config, network, mesh)
     heldout = RowFiles(data, HELDOUT) if HELDOUT in files.manifest.splits else None
-    open_run(run, config, files.manifest, resume)
-    with Checkpoints(run / CHECKPOINTS_DIRECTORY, config.keep_checkpoints) as checkpoints:
+    check_data(config, files.manifest)
+    mesh = make_mesh(config.mesh, devices or jax.devices())
+    placement = RowPlacement(mesh, config.global_batch)
+    network = abstract_network(config.model)
+    step = jit_train_step(config, network, mesh)
+    # All that can be wrong is found out above and here by every process alike, before one of them writes.
+    check_run(run, config, files.manifest, resume)
+    first = jax.process_index() == 0
+    multihost_utils.sync_global_devices("run checked")
+    if first:
+        write_run(run, config, files.manifest)
+    multihost_utils.sync_global_devices("run written")
+    with Checkpoints(run, config.keep_checkpoints) as checkpoints:
         start = checkpoints.steps[-1] if checkpoints.steps else 0
-        with RunLog(run, start) as log:
-            loop = _Loop(config, step, files, heldout, network, mesh, checkpoints, log, observers)
+        if start > config.steps:
+            raise InputError(f"{run} is at step {start} already, beyond the {config.steps} steps that are asked for.")
+        with RunLog(run, start) if first else contextlib.nullcontext() as log:
+            loop = _Loop(config, step, files, heldout, network, mesh, placement, checkpoints)
+            loop.report_to(log, observers if first else ())
             return loop.run(start)
 
 
@@ -106,35 +135,34 @@ class _Loop:
         heldout: RowFiles | None,
         network: Network,
         mesh: Mesh,
+        placement: RowPlacement,
         checkpoints: Checkpoints,
-        log: RunLog,
-        observers: Sequence[Observer],
     ):
         self._config, self._step, self._files, self._network, self._mesh = config, step, files, network, mesh
-        self._checkpoints, self._log, self._observers = checkpoints, log, observers
-        self._has_heldout = heldout is not None
+        self._placement, self._checkpoints = placement, checkpoints
+        self._evaluate: Callable[[Parameters], Evaluation] | None = None
         if heldout is not None:
-            rows = EvaluationRows(
-                heldout, config.evaluation_rows, config.global_batch, jax.process_index(), jax.process_count()
-            )
-            self._evaluate = Evaluator(config, rows, mesh).compile(network_predictor(network))
+            rows = EvaluationRows(heldout, config.evaluation_rows, placement)
+            self._evaluate = Evaluator(config, rows, placement, mesh).compile(network_predictor(network))
         self._evaluation: Evaluation | None = None
         self._evaluated_at = -1
         self._throughput = Throughput()
+        self._log: RunLog | None = None
+        self._observers: Sequence[Observer] = ()
+
+    def report_to(self, log: RunLog | None, observers: Sequence[Observer]) -> None:
+        self._log, self._observers = log, observers
 
     def run(self, start: int) -> RunResult:
-        config = self._config
+        config, placement = self._config, self._placement
         state = self._initial_state(start)
-        batches = training_batches(
-            self._files, config.global_batch, config.seed, start, config.steps, jax.process_index(), jax.process_count()
-        )
-        sharding = row_sharding(self._mesh)
+        batches = training_batches(self._files, config.global_batch, placement.rows, config.seed, start, config.steps)
         for observer in self._observers:
-            observer.started(start, config.steps, self._has_heldout)
+            observer.started(start, config.steps, self._evaluate is not None)
         window: list[StepMetrics] = []
         due: list[StepMetrics] = []
         for step, rows in enumerate(batches, start + 1):
-            batch = jax.make_array_from_process_local_data(sharding, rows)
+            batch = placement.on_mesh(rows)
             with jax.transfer_guard("disallow"):
                 state, metrics = self._step(state, batch)
             # Figures of a step are read once the next one is on its way, so that the device never waits for them.
@@ -143,9 +171,11 @@ class _Loop:
             due, window = (window, []) if step % config.log_every == 0 or step == config.steps else ([], window)
             for observer in self._observers:
                 observer.stepped(step)
-            self._evaluate_and_save(step, state)
-        self._report(config.steps, due)
-        return RunResult(max(start, config.steps), self._evaluation)
+            if self._pauses(step):
+                self._report(step, due)
+                due = []
+                self._evaluate_and_save(step, state, metrics)
+        return RunResult(config.steps, self._evaluation)
 
     def _initial_state(self, start: int) -> TrainState:
         if start == 0:
@@ -161,24 +191,39 @@ class _Loop:
         values = np.array(jax.device_get(metrics), np.float64)
         figures = dict(zip(StepMetrics._fields, values.mean(axis=0).tolist(), strict=True))
         figures["tokens_per_second"] = self._throughput.rate(figures["tokens"] * len(metrics))
-        self._log.write(step, "training", figures)
+        self._write(step, "training", figures)
         for observer in self._observers:
             observer.trained(step, figures)
 
-    def _evaluate_and_save(self, step: int, state: TrainState) -> None:
-        config, last = self._config, step == self._config.steps
-        save = last or step % config.checkpoint_every == 0
-        evaluate = self._has_heldout and (last or step % config.evaluate_every == 0)
-        if not (save or evaluate):
-            return
+    def _write(self, step: int, kind: str, figures: dict[str, float]) -> None:
+        if self._log is not None:
+            self._log.write(step, kind, figures)
+
+    def _saves(self, step: int) -> bool:
+        return step == self._config.steps or step % self._config.checkpoint_every == 0
+
+    def _evaluates(self, step: int) -> bool:
+        due = step == self._config.steps or step % self._config.evaluate_every == 0
+        return self._evaluate is not None and due
+
+    def _pauses(self, step: int) -> bool:
+        return self._saves(step) or self._evaluates(step)
+
+    def _evaluate_and_save(self, step: int, state: TrainState, metrics: StepMetrics) -> None:
         jax.block_until_ready(state)
         with self._throughput.pause():
-            if evaluate:
+            loss = float(jax.device_get(metrics.loss))
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"The loss is {loss} at step {step:,}: nothing is saved over the last checkpoint; "
+                    "lower the learning rate, or look at the log for where it began."
+                )
+            if self._evaluate is not None and self._evaluates(step):
                 self._evaluation, self._evaluated_at = self._evaluate(state.parameters), step
-                self._log.write(step, "evaluation", dataclasses.asdict(self._evaluation))
+                self._write(step, "evaluation", dataclasses.asdict(self._evaluation))
                 for observer in self._observers:
                     observer.evaluated(step, self._evaluation)
-            if save:
+            if self._saves(step):
                 self._checkpoints.save(state, step, self._metadata())
 
     def _metadata(self) -> dict[str, Any]:

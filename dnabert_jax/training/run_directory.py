@@ -3,18 +3,18 @@
 import dataclasses
 from pathlib import Path
 
-from dnabert_jax.config import PretrainConfig, pretrain_config_from_json
+from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.errors import InputError
+from dnabert_jax.typed_json import from_json, to_json
 
 CONFIG_FILE = "config.json"
 DATA_FILE = "data.json"
-CHECKPOINTS_DIRECTORY = "checkpoints"
 
 _MAY_CHANGE = (
     "mesh", "steps", "log_every", "evaluate_every", "evaluation_rows", "checkpoint_every", "keep_checkpoints",
 )  # fmt: skip
-"""What a resumed run may set anew: nothing here changes the parameters at a step."""
+"""What a resumed run may set anew: none of it changes which rows and masks a step sees."""
 
 
 def read_run_config(directory: Path) -> PretrainConfig:
@@ -26,30 +26,24 @@ def read_run_config(directory: Path) -> PretrainConfig:
     path = directory / CONFIG_FILE
     if not path.is_file():
         raise InputError(f"{directory} is no run directory: it has no {CONFIG_FILE}.")
-    return pretrain_config_from_json(path.read_text(), path)
+    return from_json(PretrainConfig, path.read_text(), path)
 
 
-def open_run(directory: Path, config: PretrainConfig, manifest: Manifest, resume: bool) -> None:
-    """Makes the run directory, or checks that an existing one may go on.
+def check_run(directory: Path, config: PretrainConfig, manifest: Manifest, resume: bool) -> None:
+    """Raises InputError unless a run may begin, or go on, in the directory; changes nothing.
 
-    Raises:
-        InputError: it exists and `resume` is false; or it was made with another configuration or other data.
+    A directory without a configuration, but for what `write_run` writes first, is a run killed before it began.
     """
-    data_path = directory / DATA_FILE
-    if directory.exists() and any(directory.iterdir()):
-        if not resume:
-            raise InputError(
-                f"{directory} exists already: give --resume to go on with the run there, or choose another --out."
-            )
-        _check_same(directory, read_run_config(directory), config)
-        if data_path.read_text() != manifest.to_json():
-            raise InputError(f"The data differ from those that {directory} was started with ({data_path}).")
-    directory.mkdir(parents=True, exist_ok=True)
-    _write_whole(data_path, manifest.to_json())
-    _write_whole(directory / CONFIG_FILE, config.to_json())
-
-
-def _check_same(directory: Path, saved: PretrainConfig, config: PretrainConfig) -> None:
+    if not directory.exists() or not any(directory.iterdir()):
+        return
+    if not resume:
+        raise InputError(
+            f"{directory} exists already: give --resume to go on with the run there, or choose another --out."
+        )
+    left = {path.name for path in directory.iterdir()}
+    if left <= {DATA_FILE, f"{DATA_FILE}.partial", f"{CONFIG_FILE}.partial"}:
+        return
+    saved = read_run_config(directory)
     for field in dataclasses.fields(PretrainConfig):
         before, now = getattr(saved, field.name), getattr(config, field.name)
         if field.name not in _MAY_CHANGE and before != now:
@@ -57,6 +51,16 @@ def _check_same(directory: Path, saved: PretrainConfig, config: PretrainConfig) 
                 f"{directory} was started with another {field.name} ({before}); a run is resumed with the same, "
                 f"not with {now}."
             )
+    data_path = directory / DATA_FILE
+    if data_path.read_text() != to_json(manifest):
+        raise InputError(f"The data differ from those that {directory} was started with ({data_path}).")
+
+
+def write_run(directory: Path, config: PretrainConfig, manifest: Manifest) -> None:
+    """Makes the directory if need be, and writes data.json and then config.json into it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    _write_whole(directory / DATA_FILE, to_json(manifest))
+    _write_whole(directory / CONFIG_FILE, to_json(config))
 
 
 def _write_whole(path: Path, text: str) -> None:

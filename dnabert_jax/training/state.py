@@ -37,7 +37,7 @@ class TrainState:
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A model without its parameters: `apply` runs it on any, `shardings` lays them out.
+    """A model without its parameters: `bind` gives it some, `shardings` lays them out.
 
     Attributes:
         graph: the structure that `nnx.split` leaves.
@@ -99,7 +99,7 @@ def init_state(config: PretrainConfig, network: Network, mesh: Mesh) -> TrainSta
     return jax.jit(init, out_shardings=shardings)()
 
 
-_STREAMS = ("parameters", "masks", "dropout", "evaluation")
+_STREAMS = ("parameters", "masks", "dropout")
 
 
 def stream_key(seed: int, stream: str, step: Int[Array, ""] | int) -> Array:

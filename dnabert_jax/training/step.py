@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt16
 
 from dnabert_jax.config import MaskingConfig, PretrainConfig
-from dnabert_jax.parallel.rules import check_batch, replicated, row_sharding
+from dnabert_jax.parallel.rules import replicated, row_sharding
 from dnabert_jax.sequence.vocabulary import FIRST_KMER, PAD
 from dnabert_jax.training.masking import mask_rows
 from dnabert_jax.training.objectives import masked_token_sums
@@ -95,9 +95,8 @@ def jit_train_step(config: PretrainConfig, network: Network, mesh: Mesh) -> Trai
     """The step jitted for a mesh; the old state is donated.
 
     Raises:
-        InputError: the batch or the model does not divide over the mesh.
+        InputError: the model does not divide over the mesh.
     """
-    check_batch(config.global_batch, mesh)
     state_shardings = jax.tree.map(lambda shape: shape.sharding, abstract_state(config, network, mesh))
     return jax.jit(
         train_step(config, network),

@@ -1,6 +1,9 @@
 """`prepare genome`: rows hold windows of the input and nothing else, the same bytes every time."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +11,14 @@ import pytest
 
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
+from data_prep.verify import verify_directory
 from dnabert_jax.data.manifest import FILE_NAME, HELDOUT, TRAIN, Manifest, read_manifest
 from dnabert_jax.data.pipeline import RowFiles
 from dnabert_jax.errors import InputError
+from dnabert_jax.output_directory import output_directory
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.sequence.kmers import decode
-from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, SEP
+from dnabert_jax.sequence.vocabulary import CLS, SEP
 
 
 def random_dna(length: int, seed: int = 0) -> str:
@@ -43,7 +48,9 @@ def sequences(directory: Path, split: str) -> list[str]:
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("k", [3, 6])
 def test_every_sequence_is_a_window_of_the_input(fasta: Path, tmp_path: Path, k: int, packed: bool) -> None:
-    manifest = prepare_genome(GenomeJob((fasta,), tmp_path / "out", k=k, packed=packed, heldout_fraction=0.2))
+    manifest = prepare_genome(
+        GenomeJob((fasta,), tmp_path / "out", k=k, rows="packed" if packed else "single", heldout_fraction=0.2)
+    )
     text = fasta.read_text().upper()
     for name, split in manifest.splits.items():
         found = sequences(tmp_path / "out", name)
@@ -89,8 +96,9 @@ def test_the_number_of_processes_does_not_change_a_byte(fasta: Path, tmp_path: P
         prepare_genome(
             GenomeJob(
                 (fasta, TRAIN_FASTA, HELDOUT_FASTA), tmp_path / str(processes), weights=(0.2, 0.7, 0.1),
-                reverse_complement=True, rows_per_shard=1000, processes=processes,
-            )
+                reverse_complement=True, rows_per_shard=1000,
+            ),
+            processes,
         )  # fmt: skip
     assert contents(tmp_path / "1") == contents(tmp_path / "2") == contents(tmp_path / "3")
     assert len(contents(tmp_path / "1")) > 4
@@ -135,7 +143,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, fasta: 
             fasta.write_text(fasta.read_text() + "ACGT\n")
 
     with pytest.raises(InputError, match="changed while it was read"):
-        prepare_genome(GenomeJob((fasta,), tmp_path / "out"), append)
+        prepare_genome(GenomeJob((fasta,), tmp_path / "out"), progress=append)
     assert list(tmp_path.iterdir()) == [fasta]
 
 
@@ -167,7 +175,7 @@ def test_the_manifest_tells_what_was_done(fasta: Path, tmp_path: Path) -> None:
 
 
 def test_lower_case_can_be_dropped(fasta: Path, tmp_path: Path) -> None:
-    manifest = prepare_genome(GenomeJob((fasta,), tmp_path / "out", drop_lower_case=True, heldout_fraction=0.0))
+    manifest = prepare_genome(GenomeJob((fasta,), tmp_path / "out", lower_case="drop", heldout_fraction=0.0))
     assert manifest.dropped["lower_case_bases"] == 2000
     assert list(manifest.splits) == [TRAIN]
     assert manifest.splits[TRAIN].bases == 3000 + 809
@@ -186,7 +194,7 @@ def test_packed_rows_of_the_sample_hold_the_sequences_that_the_presets_count_on(
     [
         (">a\nNNNNNNNNNNNNNNNNN\n", {}, "no window to train on"),
         (">a\nACGTACGTA\n", {}, "no window to train on"),
-        (f">a\n{'acgt' * 10}\n", {"drop_lower_case": True}, "once lower case is dropped"),
+        (f">a\n{'acgt' * 10}\n", {"lower_case": "drop"}, "once lower case is dropped"),
         (">a\nACGTACGTACGT\n>a\nACGTACGTACGT\n", {}, "Two records of .* are named 'a'"),
         (">a\nACGTACXTACGT\n", {}, "Record 'a' of .*'X' at position 7"),
         (f">a\n{'ACGT' * 10}\n", {"heldout_records": ("b",)}, "held-out record 'b'"),
@@ -194,7 +202,6 @@ def test_packed_rows_of_the_sample_hold_the_sequences_that_the_presets_count_on(
         (f">a\n{'ACGT' * 10}\n", {"heldout_fraction": 1.0}, "fraction is 1.0"),
         (f">a\n{'ACGT' * 10}\n", {"weights": (0.9,)}, "weights sum to 0.9"),
         (f">a\n{'ACGT' * 10}\n", {"weights": (0.5, 0.5)}, "2 weights are given for 1 files"),
-        (f">a\n{'ACGT' * 10}\n", {"processes": 0}, "0 processes"),
     ],
 )
 def test_bad_input_leaves_nothing_behind(tmp_path: Path, content: str, settings: dict, message: str) -> None:
@@ -203,14 +210,6 @@ def test_bad_input_leaves_nothing_behind(tmp_path: Path, content: str, settings:
     with pytest.raises(InputError, match=message):
         prepare_genome(GenomeJob((path,), tmp_path / "out", **settings))
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_sequence_has_at_least_the_first_id(fasta: Path, tmp_path: Path) -> None:
-    prepare_genome(GenomeJob((fasta,), tmp_path / "out"))
-    files = RowFiles(tmp_path / "out", TRAIN)
-    rows = files.read(np.arange(len(files)))
-    assert (rows[:, 0] == CLS).all()
-    assert rows[rows > SEP].min() >= FIRST_KMER
 
 
 def test_an_output_that_exists_is_left_alone(fasta: Path, tmp_path: Path) -> None:
@@ -223,8 +222,34 @@ def test_an_output_that_exists_is_left_alone(fasta: Path, tmp_path: Path) -> Non
 
 
 def test_what_a_killed_job_left_is_cleared_away(fasta: Path, tmp_path: Path) -> None:
-    left = tmp_path / "out.partial"
-    left.mkdir()
-    (left / "train-00000.unnumbered").write_text("half")
+    """A real process, killed while it writes."""
+    program = (
+        "import os, signal, sys; from pathlib import Path; from data_prep.genome import prepare_genome;"
+        "from data_prep.genome_job import GenomeJob;"
+        "prepare_genome(GenomeJob((Path(sys.argv[1]),), Path(sys.argv[2])),"
+        " progress=lambda phase, *_: phase == 'write' and os.kill(os.getpid(), signal.SIGKILL))"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(fasta), str(tmp_path / "out")], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["genome.fa", "out.partial"]
     prepare_genome(GenomeJob((fasta,), tmp_path / "out"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["genome.fa", "out"]
+    assert verify_directory(tmp_path / "out") == []
+
+
+def test_what_somebody_else_made_or_still_writes_is_left_alone(fasta: Path, tmp_path: Path) -> None:
+    foreign = tmp_path / "out.partial"
+    foreign.mkdir()
+    (foreign / "precious").write_text("keep")
+    with pytest.raises(InputError, match="not an unfinished output"):
+        prepare_genome(GenomeJob((fasta,), tmp_path / "out"))
+    assert (foreign / "precious").read_text() == "keep"
+    with output_directory(tmp_path / "busy") as partial:
+        with pytest.raises(InputError, match="Another job is writing"):
+            prepare_genome(GenomeJob((fasta,), tmp_path / "busy"))
+        assert partial.is_dir()
+
+
+def test_work_needs_a_process(fasta: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="0 processes"):
+        prepare_genome(GenomeJob((fasta,), tmp_path / "out"), processes=0)

@@ -75,7 +75,7 @@ def test_rows_are_those_of_the_same_fasta(tmp_path: Path, records: dict[str, str
     shards = []
     for name in ("a.2bit", "a.fa"):
         out = tmp_path / f"{name}.rows"
-        prepare_genome(GenomeJob((tmp_path / name,), out, drop_lower_case=True, row_length=64, k=3))
+        prepare_genome(GenomeJob((tmp_path / name,), out, lower_case="drop", row_length=64, k=3))
         shards.append([path.read_bytes() for path in sorted(out.glob("*.tfrecord"))])
     assert shards[0] == shards[1]
     assert shards[0]

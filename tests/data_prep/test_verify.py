@@ -25,7 +25,7 @@ def directory(tmp_path: Path) -> Path:
 
 def test_a_sound_directory_has_no_problem(directory: Path, tmp_path: Path) -> None:
     assert verify_directory(directory) == []
-    prepare_genome(GenomeJob((HELDOUT_FASTA,), tmp_path / "more", packed=False, reverse_complement=True))
+    prepare_genome(GenomeJob((HELDOUT_FASTA,), tmp_path / "more", rows="single", reverse_complement=True))
     assert verify_directory(tmp_path / "more") == []
 
 

@@ -10,7 +10,8 @@ from jax.sharding import PartitionSpec
 from dnabert_jax.config import MeshConfig, ModelConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.parallel.mesh import make_mesh
-from dnabert_jax.parallel.rules import check_batch, parameter_shardings
+from dnabert_jax.parallel.placement import RowPlacement
+from dnabert_jax.parallel.rules import parameter_shardings
 from dnabert_jax.training.state import abstract_network
 
 
@@ -63,6 +64,6 @@ def test_a_model_that_does_not_divide_is_refused(small_model: ModelConfig) -> No
 
 def test_a_batch_that_does_not_divide_is_refused() -> None:
     mesh = make_mesh(MeshConfig(data=4, fsdp=2), jax.devices())
-    check_batch(16, mesh)
+    RowPlacement(mesh, 16)
     with pytest.raises(InputError, match="multiple of 8"):
-        check_batch(12, mesh)
+        RowPlacement(mesh, 12)

@@ -1,0 +1,61 @@
+"""Row r of a global batch is the same row on any mesh, however the devices of its processes lie in it."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+
+from dnabert_jax.config import MeshConfig
+from dnabert_jax.parallel.mesh import make_mesh
+from dnabert_jax.parallel.placement import RowPlacement
+
+
+@pytest.mark.parametrize("config", [MeshConfig(), MeshConfig(data=2, tensor=4), MeshConfig(fsdp=4, tensor=2)])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_rows_keep_their_places(config: MeshConfig, shuffled: bool) -> None:
+    devices = np.random.default_rng(0).permutation(np.array(jax.devices())) if shuffled else np.array(jax.devices())
+    mesh = Mesh(devices.reshape(make_mesh(config, jax.devices()).devices.shape), ("data", "fsdp", "tensor"))
+    placement = RowPlacement(mesh, 16)
+    assert placement.rows.tolist() == list(range(16))
+    rows = np.arange(16 * 4, dtype=np.uint16).reshape(16, 4)
+    array = placement.on_mesh(rows)
+    assert array.shape == (16, 4)
+    assert np.array_equal(array, rows)
+
+
+PROGRAM = """
+import sys
+import numpy as np
+from jax.experimental import topologies
+from dnabert_jax.config import MeshConfig
+from dnabert_jax.parallel.mesh import make_mesh
+from dnabert_jax.parallel.placement import RowPlacement
+
+devices = topologies.get_topology_desc(platform="tpu", topology_name="v5e:4x4").devices
+for tensor in (1, 2):
+    mesh = make_mesh(MeshConfig(tensor=tensor), devices)
+    parts = [RowPlacement(mesh, 64, process).rows for process in sorted({d.process_index for d in devices})]
+    read = np.concatenate(parts)
+    print(len(parts), np.array_equal(np.unique(read), np.arange(64)), any((np.diff(part) > 1).any() for part in parts))
+"""
+
+
+@pytest.mark.tpu_compiler
+@pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="libtpu is not installed")
+def test_the_hosts_of_a_real_slice_read_every_row_though_theirs_are_no_neighbours() -> None:
+    environment = {
+        **os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    }  # fmt: skip
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2], check=True,
+    )  # fmt: skip
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert [line[:2] for line in lines] == [["4", "True"], ["4", "True"]]
+    assert lines[0][2] == "True", "if rows of a host were always neighbours, this test would show nothing"
