@@ -2,7 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# The pins, also for what builds the package: older and newer versions of pip read one name or the other.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_BUILD_CONSTRAINT := $(PIP_CONSTRAINT)
 MANIFESTS := pyproject.toml constraints.txt
 
 .PHONY: demo test lint format clean
@@ -29,7 +32,7 @@ clean:  ## Removes .venv and build.
 	rm -rf $(VENV) build
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # Editable, so that the stamps depend on the dependencies alone and never on the sources.
 $(VENV)/.installed: $(MANIFESTS) | $(BIN)/python

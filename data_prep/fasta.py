@@ -19,6 +19,8 @@ from dnabert_jax.errors import InputError
 GZIP_MAGIC = b"\x1f\x8b"
 _READ_BYTES = 1 << 20
 _SPACE = b" \t\r\n"
+_BEFORE_FIRST_TITLE = b"\xef\xbb\xbf" + _SPACE
+_OTHER_PACKERS = {b"BZh": "bzip2", b"PK\x03\x04": "zip", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstandard"}
 
 
 class Block(NamedTuple):
@@ -44,7 +46,9 @@ def read_fasta(path: Path, block_letters: int) -> Iterator[Block]:
         InputError: the file is missing, empty, no FASTA text, a broken gzip file, or has a record without a name.
     """
     if not path.is_file():
-        raise InputError(f"{path} is not a file: name a FASTA file, plain, gzip or bgzip.")
+        raise InputError(
+            f"{path} is not a file on disk (it is read twice): name a FASTA, plain, gzip or bgzip, or .2bit."
+        )
     try:
         with path.open("rb") as file:
             compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
@@ -58,9 +62,14 @@ def read_fasta(path: Path, block_letters: int) -> Iterator[Block]:
 def _pieces(stream: BufferedIOBase, path: Path) -> Iterator[tuple[str | None, bytes]]:
     """Yields (name, b"") at each title, and (None, letters without white space) for each piece of sequence."""
     chunk = stream.read(_READ_BYTES)
+    while chunk and not (text := chunk.lstrip(_BEFORE_FIRST_TITLE)):
+        chunk = stream.read(_READ_BYTES)
+    chunk = text if chunk else b""
     if chunk[:1] != b">":
         what = "is empty" if not chunk else f"does not begin with '>' but with {chunk[:1].decode('latin-1')!r}"
-        raise InputError(f"{path} {what}: it is no FASTA file.")
+        kind = next((name for magic, name in _OTHER_PACKERS.items() if chunk.startswith(magic)), None)
+        advice = f"it is packed with {kind}: unpack it, or use gzip or bgzip" if kind else "it is no FASTA file"
+        raise InputError(f"{path} {what}: {advice}.")
     # A line end before the first title, so that every title is found as "\n>".
     pending = b"\n" + chunk
     while pending:

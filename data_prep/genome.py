@@ -129,8 +129,8 @@ def _manifest(
     names = ", ".join(str(path) for path in job.fasta)
     if not builders[TRAIN].rows:
         raise InputError(
-            f"{names} gives no window to train on: no stretch of at least {MIN_KMERS + job.k - 1} A, C, G, T is left"
-            f"{' once lower case is dropped' if job.lower_case == 'drop' else ''} and the held-out part is taken away."
+            f"{names} gives no window to train on: outside of the held-out part it has no stretch of at least "
+            f"{MIN_KMERS + job.k - 1} A, C, G, T{' in upper case' if job.lower_case == 'drop' else ''}."
         )
     asked = job.heldout_fasta or job.heldout_records or job.heldout_fraction
     if asked and not builders[HELDOUT].rows:
@@ -142,7 +142,7 @@ def _manifest(
         row_length=job.row_length,
         packed=job.rows == "packed",
         seed=job.seed,
-        policies=_policies(job),
+        policies=_policies(job, builders[HELDOUT].rows),
         dropped={
             "ambiguous_bases": sum(surveyed.letters for surveyed in surveys) - certain,
             "lower_case_bases": certain - bases,
@@ -163,15 +163,17 @@ def _manifest(
     )
 
 
-def _policies(job: GenomeJob) -> dict[str, str]:
+def _policies(job: GenomeJob, heldout_rows: int) -> dict[str, str]:
     heldout = [f"{job.fraction:g} of the certain bases of each block of 1 Mi, at its end"] if job.fraction else []
     heldout += [f"record {name}" for name in job.heldout_records]
     heldout += [f"file {path.name}" for path in job.heldout_fasta]
     longest = job.row_length - SPECIAL_PER_SEQUENCE
+    if not heldout_rows:
+        heldout = ["nothing"]
     return {
         "windows": f"half cut without overlap, half sampled; {MIN_KMERS} to {longest} k-mers",
         "ambiguous_bases": "N and other IUPAC ambiguity letters end a run; no window holds one",
         "lower_case": "treated as ambiguous" if job.lower_case == "drop" else "read as upper case",
         "strand": "either, at random" if job.reverse_complement else "as in the file",
-        "heldout": "; ".join(heldout) or "nothing",
+        "heldout": "; ".join(heldout),
     }

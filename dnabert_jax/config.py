@@ -15,7 +15,7 @@ _VOCABULARY_MULTIPLE = 128
 """Embedding rows are padded to a multiple of this, so that they divide over a mesh and fill a TPU's lanes."""
 
 
-def _require_in(owner: object, low: float, high: float, *names: str) -> None:
+def _require_in(owner: object, low: int, high: float | int, *names: str) -> None:
     """Raises InputError unless low <= value < high for each named field; what is not finite is never inside."""
     for name in names:
         value = getattr(owner, name)
@@ -220,8 +220,8 @@ def _dnabert(k: int) -> PretrainConfig:
     """The paper's model and recipe (Ji et al. 2021).
 
     The paper's batch is 2,000 sequences. Packed rows of 512 tokens hold 1.58 sequences each on average
-    (`sequences / rows` in the manifest of chromosome X), so 1,280 rows hold 2,028: the smallest batch with at least
-    the paper's 2,000 that divides over 256 chips.
+    (`sequences / rows` in the manifest of the first 70 Mb of chromosome X), so 1,280 rows hold 2,021: the smallest
+    batch with at least the paper's 2,000 that divides over 256 chips.
     """
     return PretrainConfig(model=ModelConfig(k=k, compute_dtype="bfloat16"))
 

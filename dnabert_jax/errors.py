@@ -1,7 +1,7 @@
 """The errors that the command line prints as a sentence, without a traceback."""
 
 
-class InputError(ValueError):
+class InputError(Exception):
     """Bad input, exit status 2: one sentence that names the file, the record or the value, and what to do."""
 
 

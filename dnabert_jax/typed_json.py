@@ -1,4 +1,4 @@
-"""JSON to frozen dataclasses, every field of the right type and none unknown."""
+"""JSON files to frozen dataclasses, every field of the right type and none unknown."""
 
 import dataclasses
 import json
@@ -19,16 +19,19 @@ _SETTINGS = dacite.Config(
 )
 
 
-def from_json(cls: type[_Record], text: str, source: Path) -> _Record:
-    """The dataclass that `to_json` wrote.
+def read_json(cls: type[_Record], path: Path) -> _Record:
+    """The dataclass that `to_json` wrote into a file.
 
     Raises:
-        InputError: no JSON, an unknown or missing field, or a value of another type; the message names `source`.
+        InputError: no such file, no JSON, an unknown field, a missing one without a default, a value of another type,
+            or one that the dataclass itself refuses; the message names the file.
     """
+    if not path.is_file():
+        raise InputError(f"{path} is not a file.")
     try:
-        return dacite.from_dict(cls, json.loads(text), _SETTINGS)
-    except (json.JSONDecodeError, dacite.DaciteError, TypeError, AttributeError) as error:
-        raise InputError(f"{source} cannot be read as {cls.__name__}: {error}.") from error
+        return dacite.from_dict(cls, json.loads(path.read_text(errors="replace")), _SETTINGS)
+    except (json.JSONDecodeError, dacite.DaciteError, TypeError, AttributeError, InputError) as error:
+        raise InputError(f"{path} cannot be used as {cls.__name__}: {str(error).rstrip('.')}.") from error
 
 
 def to_json(record: Any) -> str:

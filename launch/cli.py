@@ -1,5 +1,6 @@
 """`dnabert-jax`: finds the job, runs it, and turns what the user can mend into one sentence and exit status 2."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
@@ -31,6 +32,8 @@ _EXIT_FAILED = 1
 _EXIT_BAD_INPUT = 2
 _EXIT_INTERRUPTED = 130
 
+_ASKS_FOR_USAGE: tuple[list[str], ...] = ([], ["-h"], ["--help"], ["prepare"], ["prepare", "-h"], ["prepare", "--help"])
+
 _Job = TypeVar("_Job")
 
 
@@ -42,14 +45,19 @@ def main() -> None:
     """The console command."""
     # So that what is printed and the progress bar keep their order in a log file too.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    sys.stderr.flush()
+    if status == _EXIT_INTERRUPTED:
+        # The libraries' threads may be anywhere: taking the interpreter down around them can crash.
+        os._exit(status)
+    sys.exit(status)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit status: 0, 1 if it failed, 2 for bad input, 130 if interrupted."""
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if list(arguments) in _ASKS_FOR_USAGE:
         print(USAGE, end="")
-        return 0 if arguments else _EXIT_BAD_INPUT
+        return 0 if arguments and arguments[-1].startswith("-") else _EXIT_BAD_INPUT
     if arguments[0] == "--version":
         print(dnabert_jax.__version__)
         return 0
@@ -63,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
         # A full disk names no file.
         return _fail(f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}.")
     except KeyboardInterrupt:
-        hint = " The run goes on from its last checkpoint with --resume." if arguments[0] == "pretrain" else ""
+        hint = " If the run has a checkpoint, --resume goes on from there." if arguments[0] == "pretrain" else ""
         print(f"Interrupted.{hint}", file=sys.stderr)
         return _EXIT_INTERRUPTED
     return 0
@@ -75,8 +83,6 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
             return _command(PrepareGenome, "prepare genome", rest)
         case ["prepare", "verify", *rest]:
             return _command(PrepareVerify, "prepare verify", rest)
-        case ["prepare", *rest] if not rest or rest[0] in ("-h", "--help"):
-            raise InputError("Say what to prepare: dnabert-jax prepare genome --help, or verify --help.")
         case ["pretrain", *rest]:
             return parse_pretrain(rest)
         case ["export", *rest]:

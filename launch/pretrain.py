@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from dnabert_jax.config import PRESETS, PretrainConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.typed_json import from_json
+from dnabert_jax.typed_json import read_json
 from launch.progress import progress_bar
 
 if TYPE_CHECKING:  # training loads JAX, which --help need not wait for
@@ -43,9 +43,7 @@ class _StartingPoint:
         saved = self.out / "config.json" if self.resume and self.out else None
         path = self.config or (saved if saved and saved.is_file() and not self.preset else None)
         if path:
-            if not path.is_file():
-                raise InputError(f"{path} is not a file: name the config.json of an earlier run.")
-            return from_json(PretrainConfig, path.read_text(errors="replace"), path)
+            return read_json(PretrainConfig, path)
         if self.preset is None:
             raise InputError(f"Choose a configuration: --preset {'|'.join(PRESETS)}, or --config RUN/config.json.")
         if self.preset not in PRESETS:
@@ -57,7 +55,7 @@ class _StartingPoint:
 class Pretrain:
     """Pre-train a DNABERT on prepared rows, on all devices that JAX sees.
 
-    Example: dnabert-jax pretrain --preset dnabert6 --data data/hg38-k6 --out runs/hg38-k6 --global-batch 2048
+    Example: dnabert-jax pretrain --preset dnabert6 --data data/hg38-k6 --out runs/hg38-k6
 
     Every field of the configuration is a flag; the values shown are those of --preset or --config (of dnabert6 if
     neither is given).
@@ -88,6 +86,10 @@ class Pretrain:
         if self.distributed:
             # Before anything else touches JAX; where it fails, so does the job: it must not go on as many small ones.
             jax.distributed.initialize()
+        try:
+            jax.devices()
+        except RuntimeError as error:
+            raise InputError(f"JAX finds no device ({error}): install its plugin, or set JAX_PLATFORMS=cpu.") from error
         from dnabert_jax.training.loop import pretrain
 
         with TrainingBar() as bar:

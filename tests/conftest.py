@@ -1,15 +1,25 @@
 """Tests run on eight CPU devices with the shapes of every signature checked at run time."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
-# Before JAX is imported: it reads both once.
+# Before JAX is imported: it reads these once.
 os.environ["JAX_PLATFORMS"] = "cpu"
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # Many tests compile the same small programs: the workers and the processes that tests start share them.
+    cache = tempfile.mkdtemp(prefix="dnabert-jax-tests-")
+    atexit.register(shutil.rmtree, cache, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
 
 from jaxtyping import install_import_hook
 
 # Before the packages are imported: the hook rewrites them as they load.
-install_import_hook(["dnabert_jax", "data_prep", "launch"], "beartype.beartype")
+install_import_hook(["dnabert_jax", "data_prep"], "beartype.beartype")
 
 from pathlib import Path  # noqa: E402
 

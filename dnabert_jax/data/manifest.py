@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.typed_json import from_json, to_json
+from dnabert_jax.typed_json import read_json, to_json
 
 FILE_NAME = "manifest.json"
 FORMAT = "dnabert-jax rows 1"
@@ -83,7 +83,7 @@ def read_manifest(directory: Path) -> Manifest:
         raise InputError(
             f"{directory} is no prepared data directory: it has no {FILE_NAME}; make one with `dnabert-jax prepare`."
         )
-    manifest = from_json(Manifest, path.read_text(errors="replace"), path)
+    manifest = read_json(Manifest, path)
     if manifest.format != FORMAT:
         raise InputError(f"{path} has the format {manifest.format!r}, this version reads {FORMAT!r}.")
     for name, split in manifest.splits.items():

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import safetensors.numpy
 from flax import nnx
-from safetensors.numpy import save_file
 
 from dnabert_jax.config import PretrainConfig
+from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.interop.huggingface import huggingface_config, to_huggingface
 from dnabert_jax.interop.model_card import model_card
 from dnabert_jax.interop.tokenizer import write_tokenizer
@@ -17,6 +18,7 @@ from dnabert_jax.output_directory import output_directory
 from dnabert_jax.training.checkpoints import Checkpoints, abstract_on_one_device, choose_step
 from dnabert_jax.training.run_directory import DATA_FILE, read_run_config
 from dnabert_jax.training.state import Parameters, abstract_network
+from dnabert_jax.typed_json import read_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +52,7 @@ def read_run_checkpoint(run: Path, step: int | None = None) -> RunCheckpoint:
         step = choose_step(checkpoints, run, step)
         parameters = jax.device_get(checkpoints.restore_parameters(step, abstract))
         evaluation = checkpoints.metadata(step)["evaluation"]
-    return RunCheckpoint(step, config, json.loads((run / DATA_FILE).read_text()), evaluation, parameters)
+    return RunCheckpoint(step, config, dataclasses.asdict(read_json(Manifest, run / DATA_FILE)), evaluation, parameters)
 
 
 def export_run(run: Path, out: Path, step: int | None = None) -> RunCheckpoint:
@@ -62,7 +64,8 @@ def export_run(run: Path, out: Path, step: int | None = None) -> RunCheckpoint:
     checkpoint = read_run_checkpoint(run, step)
     model = checkpoint.config.model
     with output_directory(out) as directory:
-        save_file(to_huggingface(checkpoint.parameters, model), directory / "model.safetensors", {"format": "pt"})
+        weights = safetensors.numpy.save(to_huggingface(checkpoint.parameters, model), {"format": "pt"})
+        (directory / "model.safetensors").write_bytes(weights)
         (directory / "config.json").write_text(json.dumps(huggingface_config(model), indent=2) + "\n")
         write_tokenizer(directory, model.k, model.max_positions)
         (directory / "README.md").write_text(

@@ -71,6 +71,7 @@ as in the published DNABERT. Longest input: {model.max_positions} tokens with [C
 
 Trained on the sequences above and on nothing else; what it learned of other genomes is unknown. It predicts k-mers
 from their context: it is a start for fine-tuning, not a diagnostic. A k-mer with an ambiguous base (N) is [UNK].
+Pre-training has no pooler: `AutoModel` and `AutoModelForSequenceClassification` start one at random.
 """
 
 

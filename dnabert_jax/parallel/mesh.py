@@ -21,10 +21,11 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device]) -> Mesh:
     inner = config.fsdp * config.tensor
     data = len(devices) // inner if config.data == -1 else config.data
     if data * inner != len(devices):
-        size = "what is left" if config.data == -1 else config.data
+        axes = f"fsdp {config.fsdp} x tensor {config.tensor}"
+        wish = f"a multiple of {axes}" if config.data == -1 else f"data {config.data} x {axes}"
         raise InputError(
-            f"A mesh of data {size} x fsdp {config.fsdp} x tensor {config.tensor} is impossible on "
-            f"{len(devices)} devices: the sizes must multiply to that number."
+            f"The mesh is impossible on {len(devices)} devices: their number must be {wish} "
+            "(--mesh.data, --mesh.fsdp, --mesh.tensor)."
         )
     shape = (data, config.fsdp, config.tensor)
     return Mesh(

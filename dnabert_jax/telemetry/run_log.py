@@ -5,6 +5,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dnabert_jax.errors import InputError
+
 LOG_FILE = "log.jsonl"
 _TENSORBOARD_DIRECTORY = "tensorboard"
 
@@ -46,9 +48,16 @@ class RunLog:
 
 
 def read_log(directory: Path) -> list[dict[str, Any]]:
-    """The lines of RUN/log.jsonl; a last line that a killed process left unfinished is left out."""
+    """The lines of RUN/log.jsonl; a last line that a killed process left unfinished is left out.
+
+    Raises:
+        InputError: another line is damaged.
+    """
     path = directory / LOG_FILE
     if not path.exists():
         return []
-    complete = path.read_text().rpartition("\n")[0]
-    return [json.loads(line) for line in complete.splitlines()]
+    complete = path.read_text(errors="replace").rpartition("\n")[0]
+    try:
+        return [json.loads(line) for line in complete.splitlines()]
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is damaged ({error}): restore it, or move it away.") from error

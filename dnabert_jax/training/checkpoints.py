@@ -67,16 +67,36 @@ class Checkpoints:
             _PARAMETERS: abstract.parameters,
             _TRAINING: {"step": abstract.step, "optimizer": abstract.optimizer},
         }
-        items = self._checkpointer.load_checkpointables(step, wanted)
+        items = self._load(step, wanted)
         return TrainState(items[_TRAINING]["step"], items[_PARAMETERS], items[_TRAINING]["optimizer"])
 
     def restore_parameters(self, step: int, abstract: Parameters) -> Parameters:
         """The parameters alone, laid out as `abstract` says."""
-        return self._checkpointer.load_checkpointables(step, {_PARAMETERS: abstract})[_PARAMETERS]
+        return self._load(step, {_PARAMETERS: abstract})[_PARAMETERS]
 
     def metadata(self, step: int) -> dict[str, Any]:
-        """What was given to `save`."""
-        return self._checkpointer.checkpointables_metadata(step).custom_metadata
+        """What was given to `save`.
+
+        Raises:
+            InputError: the checkpoint is damaged.
+        """
+        metadata = self._checkpointer.checkpointables_metadata(step).custom_metadata
+        if not metadata:
+            raise self._damaged(step, "it has no metadata")
+        return metadata
+
+    def _load(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._checkpointer.load_checkpointables(step, wanted)
+        # What orbax and tensorstore raise for files that are missing, cut short or no longer what they were.
+        except (KeyError, ValueError, OSError, RuntimeError) as error:
+            raise self._damaged(step, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}") from error
+
+    def _damaged(self, step: int, reason: str) -> InputError:
+        return InputError(
+            f"The checkpoint {self._directory / str(step)} cannot be read ({reason}): restore it, or move it away "
+            "and use an earlier one."
+        )
 
 
 def choose_step(checkpoints: Checkpoints, directory: Path, step: int | None) -> int:

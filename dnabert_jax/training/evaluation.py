@@ -68,17 +68,19 @@ class EvaluationRows:
     """
 
     def __init__(self, files: RowFiles, number: int, placement: RowPlacement):
-        self._files, self._placement = files, placement
-        self._order = shuffled_rows(np.arange(min(number, len(files))), len(files), seed=0)
+        order = shuffled_rows(np.arange(min(number, len(files))), len(files), seed=0)
+        self._batches = []
+        # Read once and kept: they are few, and a damaged one should be found before training and not after.
+        for first in range(0, len(order), placement.global_batch):
+            numbers = first + placement.rows
+            rows = np.full((len(numbers), files.manifest.row_length), PAD, np.uint16)
+            inside = numbers < len(order)
+            rows[inside] = files.read(order[numbers[inside]])
+            self._batches.append(rows)
 
     def __iter__(self) -> Iterator[UInt16[np.ndarray, "R L"]]:
         """This process's part of each batch; rows of padding fill up the last one."""
-        for first in range(0, len(self._order), self._placement.global_batch):
-            numbers = first + self._placement.rows
-            rows = np.full((len(numbers), self._files.manifest.row_length), PAD, np.uint16)
-            inside = numbers < len(self._order)
-            rows[inside] = self._files.read(self._order[numbers[inside]])
-            yield rows
+        return iter(self._batches)
 
 
 class Evaluator:

@@ -69,11 +69,13 @@ def check_data(config: PretrainConfig, manifest: Manifest) -> None:
     if manifest.k != config.model.k:
         raise InputError(
             f"The data have k = {manifest.k}, the model k = {config.model.k}: prepare the data with "
-            f"--k {config.model.k}, or choose another preset."
+            f"--k {config.model.k}, or choose another preset or --model.k {manifest.k}."
         )
     if manifest.row_length > config.model.max_positions:
+        length, positions = manifest.row_length, config.model.max_positions
         raise InputError(
-            f"Rows of {manifest.row_length} tokens do not fit the model's {config.model.max_positions} positions."
+            f"Rows of {length} tokens do not fit the model's {positions} positions: prepare with --row-length "
+            f"{positions}, or train with --model.max-positions {length}."
         )
 
 
@@ -103,12 +105,15 @@ def pretrain(
         TrainingError: the loss is not finite.
     """
     files = RowFiles(data, TRAIN)
-    heldout = RowFiles(data, HELDOUT) if HELDOUT in files.manifest.splits else None
     check_data(config, files.manifest)
     mesh = make_mesh(config.mesh, devices or jax.devices())
     placement = RowPlacement(mesh, config.global_batch)
     network = abstract_network(config.model)
     step = jit_train_step(config, network, mesh)
+    evaluate = None
+    if HELDOUT in files.manifest.splits:
+        rows = EvaluationRows(RowFiles(data, HELDOUT), config.evaluation_rows, placement)
+        evaluate = Evaluator(config, rows, placement, mesh).compile(network_predictor(network))
     # All that can be wrong is found out above and here by every process alike, before one of them writes.
     check_run(run, config, files.manifest, resume)
     first = jax.process_index() == 0
@@ -121,7 +126,7 @@ def pretrain(
         if start > config.steps:
             raise InputError(f"{run} is at step {start} already, beyond the {config.steps} steps that are asked for.")
         with RunLog(run, start) if first else contextlib.nullcontext() as log:
-            loop = _Loop(config, step, files, heldout, network, mesh, placement, checkpoints)
+            loop = _Loop(config, step, files, evaluate, network, mesh, placement, checkpoints)
             loop.report_to(log, observers if first else ())
             return loop.run(start)
 
@@ -132,7 +137,7 @@ class _Loop:
         config: PretrainConfig,
         step: TrainStep,
         files: RowFiles,
-        heldout: RowFiles | None,
+        evaluate: Callable[[Parameters], Evaluation] | None,
         network: Network,
         mesh: Mesh,
         placement: RowPlacement,
@@ -140,10 +145,7 @@ class _Loop:
     ):
         self._config, self._step, self._files, self._network, self._mesh = config, step, files, network, mesh
         self._placement, self._checkpoints = placement, checkpoints
-        self._evaluate: Callable[[Parameters], Evaluation] | None = None
-        if heldout is not None:
-            rows = EvaluationRows(heldout, config.evaluation_rows, placement)
-            self._evaluate = Evaluator(config, rows, placement, mesh).compile(network_predictor(network))
+        self._evaluate = evaluate
         self._evaluation: Evaluation | None = None
         self._evaluated_at = -1
         self._throughput = Throughput()
@@ -174,7 +176,8 @@ class _Loop:
             if self._pauses(step):
                 self._report(step, due)
                 due = []
-                self._evaluate_and_save(step, state, metrics)
+                _check_finite(step, window[-1:])
+                self._evaluate_and_save(step, state)
         return RunResult(config.steps, self._evaluation)
 
     def _initial_state(self, start: int) -> TrainState:
@@ -188,6 +191,7 @@ class _Loop:
     def _report(self, step: int, metrics: list[StepMetrics]) -> None:
         if not metrics:
             return
+        _check_finite(step, metrics)
         values = np.array(jax.device_get(metrics), np.float64)
         figures = dict(zip(StepMetrics._fields, values.mean(axis=0).tolist(), strict=True))
         figures["tokens_per_second"] = self._throughput.rate(figures["tokens"] * len(metrics))
@@ -209,15 +213,9 @@ class _Loop:
     def _pauses(self, step: int) -> bool:
         return self._saves(step) or self._evaluates(step)
 
-    def _evaluate_and_save(self, step: int, state: TrainState, metrics: StepMetrics) -> None:
+    def _evaluate_and_save(self, step: int, state: TrainState) -> None:
         jax.block_until_ready(state)
         with self._throughput.pause():
-            loss = float(jax.device_get(metrics.loss))
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"The loss is {loss} at step {step:,}: nothing is saved over the last checkpoint; "
-                    "lower the learning rate, or look at the log for where it began."
-                )
             if self._evaluate is not None and self._evaluates(step):
                 self._evaluation, self._evaluated_at = self._evaluate(state.parameters), step
                 self._write(step, "evaluation", dataclasses.asdict(self._evaluation))
@@ -235,3 +233,14 @@ class _Loop:
             "data": self._files.manifest.digest(),
             "evaluation": evaluation,
         }
+
+
+def _check_finite(step: int, metrics: Sequence[StepMetrics]) -> None:
+    """Raises TrainingError if a loss of the last steps, up to `step`, is not finite."""
+    for number, metric in enumerate(metrics, step + 1 - len(metrics)):
+        loss = float(jax.device_get(metric.loss))
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"The loss is {loss} at step {number:,}: training stops, and the last checkpoint before it stays; "
+                "try a lower learning rate."
+            )

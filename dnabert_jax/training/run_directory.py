@@ -2,11 +2,12 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.errors import InputError
-from dnabert_jax.typed_json import from_json, to_json
+from dnabert_jax.typed_json import read_json, to_json
 
 CONFIG_FILE = "config.json"
 DATA_FILE = "data.json"
@@ -26,7 +27,7 @@ def read_run_config(directory: Path) -> PretrainConfig:
     path = directory / CONFIG_FILE
     if not path.is_file():
         raise InputError(f"{directory} is no run directory: it has no {CONFIG_FILE}.")
-    return from_json(PretrainConfig, path.read_text(), path)
+    return read_json(PretrainConfig, path)
 
 
 def check_run(directory: Path, config: PretrainConfig, manifest: Manifest, resume: bool) -> None:
@@ -44,16 +45,21 @@ def check_run(directory: Path, config: PretrainConfig, manifest: Manifest, resum
     if left <= {DATA_FILE, f"{DATA_FILE}.partial", f"{CONFIG_FILE}.partial"}:
         return
     saved = read_run_config(directory)
-    for field in dataclasses.fields(PretrainConfig):
-        before, now = getattr(saved, field.name), getattr(config, field.name)
-        if field.name not in _MAY_CHANGE and before != now:
-            raise InputError(
-                f"{directory} was started with another {field.name} ({before}); a run is resumed with the same, "
-                f"not with {now}."
-            )
+    now = _flat(dataclasses.asdict(config))
+    for name, before in _flat(dataclasses.asdict(saved)).items():
+        if name.split(".")[0] not in _MAY_CHANGE and now[name] != before:
+            raise InputError(f"{directory} was started with {name} {before}: it cannot be resumed with {now[name]}.")
     data_path = directory / DATA_FILE
-    if data_path.read_text() != to_json(manifest):
+    if read_json(Manifest, data_path) != manifest:
         raise InputError(f"The data differ from those that {directory} was started with ({data_path}).")
+
+
+def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested fields under dotted names, as on the command line."""
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
 
 
 def write_run(directory: Path, config: PretrainConfig, manifest: Manifest) -> None:

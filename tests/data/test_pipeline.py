@@ -53,9 +53,8 @@ def test_rows_are_found_in_the_right_shard(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "cannot be read"),
-        ("{}", "cannot be read"),
-        ('{"format": "other"}', "format 'other'"),
+        ("{", "cannot be used"),
+        ("{}", "cannot be used"),
         (None, "no manifest"),
     ],
 )

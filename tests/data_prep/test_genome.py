@@ -194,7 +194,7 @@ def test_packed_rows_of_the_sample_hold_the_sequences_that_the_presets_count_on(
     [
         (">a\nNNNNNNNNNNNNNNNNN\n", {}, "no window to train on"),
         (">a\nACGTACGTA\n", {}, "no window to train on"),
-        (f">a\n{'acgt' * 10}\n", {"lower_case": "drop"}, "once lower case is dropped"),
+        (f">a\n{'acgt' * 10}\n", {"lower_case": "drop"}, "in upper case"),
         (">a\nACGTACGTACGT\n>a\nACGTACGTACGT\n", {}, "Two records of .* are named 'a'"),
         (">a\nACGTACXTACGT\n", {}, "Record 'a' of .*'X' at position 7"),
         (f">a\n{'ACGT' * 10}\n", {"heldout_records": ("b",)}, "held-out record 'b'"),

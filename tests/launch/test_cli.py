@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,6 +104,7 @@ def test_bad_settings(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     train = ("pretrain", "--data", rows, "--out", tmp_path / "run")
     assert "k = 3, the model k = 6" in fails(capsys, *train, "--preset", "dnabert6")
     assert "impossible on 8 devices" in fails(capsys, *train, *SMALL_FLAGS, "--mesh.tensor", "3")
+    assert "dropout is 2.0" in fails(capsys, *train, *SMALL_FLAGS, "--model.dropout", "2")
     assert "does not divide" in fails(capsys, *train, *SMALL_FLAGS, "--global-batch", "12")
     assert "beyond schedule_steps" in fails(capsys, *train, "--preset", "tiny", "--steps", "10000")
     assert "Choose a configuration" in fails(capsys, *train)
@@ -134,7 +136,7 @@ def test_damaged_shards(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "is damaged" in fails(capsys, *train, tmp_path / "flipped")
 
 
-@pytest.mark.parametrize("command", [["prepare", "genome"], ["pretrain"], ["export"], ["demo"]])
+@pytest.mark.parametrize("command", [["prepare", "genome"], ["prepare", "verify"], ["pretrain"], ["export"], ["demo"]])
 def test_help_has_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         run([*command, "--help"])
@@ -146,13 +148,32 @@ def test_help_without_a_command_lists_them(capsys: pytest.CaptureFixture[str]) -
     assert run(["--help"]) == 0
     assert "prepare genome" in capsys.readouterr().out
     assert run([]) == 2
+    assert run(["prepare", "--help"]) == 0
+
+
+def test_verify_says_what_is_wrong(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["prepare", "verify", str(rows)]) == 0
+    assert "is sound" in capsys.readouterr().out
+    data = shutil.copytree(rows, tmp_path / "data")
+    (data / "train-00000-of-00001.tfrecord").unlink()
+    with pytest.raises(SystemExit) as stopped:
+        run(["prepare", "verify", str(data)])
+    assert stopped.value.code == 1
+    assert "train-00000-of-00001.tfrecord is missing" in capsys.readouterr().out
+    assert "no manifest.json" in fails(capsys, "prepare", "verify", tmp_path)
+
+
+def test_bad_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare = ("prepare", "genome", "--fasta", HELDOUT_FASTA, "--out", tmp_path / "out", "--weights")
+    assert "sum to 0.5" in fails(capsys, *prepare, "0.5")
+    assert "2 weights are given for 1 files" in fails(capsys, *prepare, "0.5", "0.5")
 
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_parameters_of_an_undisturbed_one(rows: Path, tmp_path: Path) -> None:
     """Real processes, killed with SIGKILL at a moment of their own."""
     command = [sys.executable, "-c", "from launch.cli import main; main()", "pretrain", "--data", str(rows)]
-    command += [*SMALL_FLAGS, "--steps", "60", "--checkpoint-every", "5", "--resume", "--out"]
+    command += [*SMALL_FLAGS, "--steps", "40", "--checkpoint-every", "5", "--resume", "--out"]
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     subprocess.run([*command, str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
     killed = tmp_path / "killed"
@@ -166,7 +187,7 @@ def test_a_killed_run_resumes_to_the_parameters_of_an_undisturbed_one(rows: Path
     resumed = subprocess.run([*command, str(killed)], check=True, env=environment, capture_output=True, text=True)
     assert "resumed at step" in resumed.stdout
     whole, other = (read_run_checkpoint(path) for path in (tmp_path / "whole", killed))
-    assert (whole.step, other.step) == (60, 60)
+    assert (whole.step, other.step) == (40, 40)
     import jax
     import numpy as np
 

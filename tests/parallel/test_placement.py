@@ -50,7 +50,8 @@ for tensor in (1, 2):
 @pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="libtpu is not installed")
 def test_the_hosts_of_a_real_slice_read_every_row_though_theirs_are_no_neighbours() -> None:
     environment = {
-        **os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+        **os.environ,
+        "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     }  # fmt: skip
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM],

@@ -12,6 +12,7 @@ from dnabert_jax.config import MaskingConfig, MeshConfig, ModelConfig, PretrainC
 from dnabert_jax.data.manifest import HELDOUT, TRAIN
 from dnabert_jax.data.pipeline import RowFiles
 from dnabert_jax.parallel.mesh import make_mesh
+from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, SEP
 from dnabert_jax.training.evaluation import (
     EvaluationRows,
@@ -82,11 +83,24 @@ def test_a_lone_span_hides_one_base() -> None:
     assert int(hidden) == 1
 
 
+def make_evaluator(
+    model: ModelConfig,
+    rows: Path,
+    batch: int = 16,
+    seed: int = 0,
+    rate: float = 0.15,
+    devices: int = 8,
+    number: int = 40,
+) -> Evaluator:
+    config = PretrainConfig(model=model, global_batch=batch, seed=seed, masking=MaskingConfig(rate=rate))
+    mesh = make_mesh(MeshConfig(), jax.devices()[:devices])
+    placement = RowPlacement(mesh, batch)
+    return Evaluator(config, EvaluationRows(RowFiles(rows, HELDOUT), number, placement), placement, mesh)
+
+
 @pytest.fixture(scope="module")
 def evaluator(small_model: ModelConfig, sample_rows: Path) -> Evaluator:
-    config = PretrainConfig(model=small_model, global_batch=16)
-    rows = EvaluationRows(RowFiles(sample_rows, HELDOUT), 40, config.global_batch)
-    return Evaluator(config, rows, make_mesh(MeshConfig(), jax.devices()))
+    return make_evaluator(small_model, sample_rows)
 
 
 def table(parameters: jax.Array, masked: MaskedRows) -> jax.Array:
@@ -121,22 +135,34 @@ def test_the_truth_scores_one(small_model: ModelConfig, evaluator: Evaluator) ->
     assert result.hidden_bases > 100
 
 
-def test_rows_do_not_depend_on_batch_or_processes(sample_rows: Path) -> None:
+def test_figures_do_not_depend_on_the_runs_seed_batch_or_mesh(
+    evaluator: Evaluator, small_model: ModelConfig, sample_rows: Path
+) -> None:
+    """So that runs can be compared."""
+    logits = np.random.default_rng(0).normal(size=small_model.padded_vocabulary_size).astype(np.float32)
+    expected = evaluator.compile(table)(logits)
+    for batch, seed, devices in ((8, 0, 1), (40, 3, 8), (64, 1, 4)):
+        figures = make_evaluator(small_model, sample_rows, batch=batch, seed=seed, devices=devices).compile(table)(
+            logits
+        )
+        assert (figures.masked_kmers, figures.hidden_bases) == (expected.masked_kmers, expected.hidden_bases)
+        assert figures.loss == pytest.approx(expected.loss, rel=1e-6)
+        assert (figures.accuracy, figures.hidden_base_accuracy) == (expected.accuracy, expected.hidden_base_accuracy)
+
+
+def test_rows_are_filled_up_with_padding(sample_rows: Path) -> None:
     files = RowFiles(sample_rows, HELDOUT)
-    whole = np.concatenate(list(EvaluationRows(files, 40, 16)))
+    placement = RowPlacement(make_mesh(MeshConfig(), jax.devices()), 16)
+    whole = np.concatenate(list(EvaluationRows(files, 40, placement)))
     assert whole.shape == (48, 64)
     assert not whole[40:].any()
     assert whole[:40].any(axis=1).all()
-    halves = [list(EvaluationRows(files, 40, 16, process, 2)) for process in range(2)]
-    assert np.array_equal(np.concatenate([np.concatenate(pair) for pair in zip(*halves, strict=True)]), whole)
-    assert len(np.concatenate(list(EvaluationRows(files, 10**9, 16)))) >= len(files)
+    assert len(np.concatenate(list(EvaluationRows(files, 10**9, placement)))) >= len(files)
 
 
 def test_the_config_of_a_run_decides_the_evaluation_rate(sample_rows: Path, small_model: ModelConfig) -> None:
-    shares = []
-    for rate in (0.1, 0.2):
-        config = PretrainConfig(model=small_model, global_batch=16, masking=MaskingConfig(rate=rate, late_rate=0.2))
-        rows = EvaluationRows(RowFiles(sample_rows, HELDOUT), 40, 16)
-        evaluate = Evaluator(config, rows, make_mesh(MeshConfig(), jax.devices())).compile(table)
-        shares.append(evaluate(np.zeros(small_model.padded_vocabulary_size, np.float32)).masked_kmers)
-    assert shares[1] / shares[0] == pytest.approx(2, rel=0.25)
+    uniform = np.zeros(small_model.padded_vocabulary_size, np.float32)
+    low, high = (
+        make_evaluator(small_model, sample_rows, rate=rate).compile(table)(uniform).masked_kmers for rate in (0.1, 0.2)
+    )
+    assert high / low == pytest.approx(2, rel=0.25)

@@ -10,9 +10,11 @@ import pytest
 from dnabert_jax.config import MaskingConfig, MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
 from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.pipeline import RowFiles, training_batches
-from dnabert_jax.errors import InputError
 from dnabert_jax.parallel.mesh import make_mesh
-from dnabert_jax.training.state import TrainState, abstract_network, init_state
+from dnabert_jax.parallel.placement import RowPlacement
+from dnabert_jax.parallel.rules import row_sharding
+from dnabert_jax.training.masking import MaskedRows, mask_rows
+from dnabert_jax.training.state import TrainState, abstract_network, init_state, stream_key
 from dnabert_jax.training.step import StepMetrics, jit_train_step
 
 MESHES = {
@@ -40,8 +42,11 @@ def train(settings: PretrainConfig, rows: Path, mesh: MeshConfig, devices: int) 
     network = abstract_network(settings.model)
     state, step = init_state(settings, network, on), jit_train_step(settings, network, on)
     history = []
-    for batch in training_batches(RowFiles(rows, TRAIN), 8, settings.seed, 0, settings.steps):
-        state, metrics = step(state, batch)
+    placement = RowPlacement(on, 8)
+    for batch in training_batches(RowFiles(rows, TRAIN), 8, placement.rows, settings.seed, 0, settings.steps):
+        before = state
+        state, metrics = step(state, placement.on_mesh(batch))
+        assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before.parameters)), "the old state is not donated"
         history.append(jax.device_get(metrics))
     return jax.device_get(state), history
 
@@ -93,7 +98,42 @@ def test_without_rows_of_sequence_the_loss_is_zero_and_finite(small_model: Model
     assert (float(metrics.loss), float(metrics.gradient_norm), int(metrics.tokens)) == (0, 0, 0)
 
 
-def test_a_batch_that_does_not_divide_is_refused(small_model: ModelConfig) -> None:
-    settings = dataclasses.replace(config(small_model), global_batch=12)
-    with pytest.raises(InputError, match="does not divide"):
-        jit_train_step(settings, abstract_network(small_model), make_mesh(MeshConfig(), jax.devices()))
+def test_the_same_rows_get_other_masks_at_another_step(small_model: ModelConfig, sample_rows: Path) -> None:
+    settings = config(small_model)
+    rows = RowFiles(sample_rows, TRAIN).read(np.arange(8))
+    shares = []
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    network = abstract_network(settings.model)
+    step = jit_train_step(settings, network, mesh)
+    state = init_state(settings, network, mesh)
+    for _ in range(2):
+        state, metrics = step(state, rows)
+        shares.append(float(metrics.masked_share))
+    assert shares[0] != shares[1]
+
+
+@pytest.mark.parametrize("name", ["4x2", "2x2x2"])
+def test_masks_are_the_same_to_the_token_on_every_mesh(small_model: ModelConfig, sample_rows: Path, name: str) -> None:
+    rows = RowFiles(sample_rows, TRAIN).read(np.arange(16)).astype(np.int32)
+
+    def mask(input_ids: jax.Array) -> MaskedRows:
+        return mask_rows(input_ids, stream_key(0, "masks", 3), 0.15, small_model, MaskingConfig())
+
+    on_one = jax.jit(mask)(rows)
+    mesh = make_mesh(MESHES[name][0], jax.devices())
+    on_many = jax.jit(mask, in_shardings=row_sharding(mesh))(rows)
+    assert len(on_many.input_ids.sharding.device_set) == 8
+    for one, many in zip(on_one, on_many, strict=True):
+        assert np.array_equal(one, many)
+
+
+def test_the_state_is_held_in_parts(small_model: ModelConfig) -> None:
+    """No device has the whole of a parameter that the rules split, nor of its moments."""
+    settings = config(small_model)
+    network = abstract_network(settings.model)
+    state = init_state(settings, network, make_mesh(MeshConfig(data=2, fsdp=2, tensor=2), jax.devices()))
+    adam = next(s for s in jax.tree.leaves(state.optimizer, is_leaf=lambda s: hasattr(s, "mu")) if hasattr(s, "mu"))
+    for tree in (state.parameters, adam.mu, adam.nu):
+        kernel = tree["bert"]["layers"]["intermediate"]["kernel"]
+        assert kernel.shape == (2, 32, 64)
+        assert {shard.data.shape for shard in kernel.addressable_shards} == {(2, 16, 32)}
