@@ -14,6 +14,7 @@ from data_prep.ordered_map import ordered_map
 from data_prep.rows import SplitRows, Task, block_rows
 from data_prep.shards import ShardWriter
 from data_prep.sources import Survey, read_blocks, survey
+from data_prep.tfds_metadata import write_tfds_metadata
 from data_prep.windows import MIN_KMERS
 from dnabert_jax.data.manifest import FILE_NAME, HELDOUT, TRAIN, Manifest, Split
 from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
@@ -63,6 +64,7 @@ def prepare_genome(job: GenomeJob, processes: int = 1, progress: Progress | None
         for surveyed in surveys:
             surveyed.check_unchanged()
         manifest = _manifest(job, surveys, repetitions, builders)
+        write_tfds_metadata(directory, manifest)
         (directory / FILE_NAME).write_text(to_json(manifest))
     return manifest
 

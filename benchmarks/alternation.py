@@ -1,0 +1,45 @@
+"""Times several ways to do one job in alternation, since these machines drift; ratios are taken round by round."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+
+def compare(ways: dict[str, Callable[[], object]], amount: dict[str, float], unit: str, rounds: int = 5) -> str:
+    """A Markdown table of the rate of each way, and how many times the rate of the last one it is.
+
+    Args:
+        ways: what to run, by name; each is run once first, not counted.
+        amount: units of work that a run of each does.
+        unit: of the work, in words.
+        rounds: how often each is timed.
+    """
+    for run in ways.values():
+        run()
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, run in ways.items():
+            begin = time.perf_counter()
+            run()
+            rates[name].append(amount[name] / (time.perf_counter() - begin))
+    *_, reference = ways
+    lines = [
+        f"{machine()}; {rounds} rounds in alternation",
+        "",
+        f"| | million {unit} a second: median (min - max) | times the last row |",
+    ]
+    lines.append("|---|---|---|")
+    for name, values in rates.items():
+        ratios = [value / base for value, base in zip(values, rates[reference], strict=True)]
+        low, middle, high = (value / 1e6 for value in (min(values), statistics.median(values), max(values)))
+        lines.append(f"| {name} | {middle:.3g} ({low:.3g} - {high:.3g}) | {statistics.median(ratios):.3g} |")
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """Processor and cores."""
+    with open("/proc/cpuinfo") as file:
+        model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "")
+    return f"{model or platform.processor()}, {len(os.sched_getaffinity(0))} cores"

@@ -1,0 +1,62 @@
+"""Rows from local disk to the step: shuffle, read, check, decode and batch, and nothing else.
+
+    python -m benchmarks.input_pipeline --data data/chrX-k6
+
+Beside it: the same records read one call each through grain's generic record source, as pipelines usually are.
+"""
+
+import argparse
+from itertools import islice
+from pathlib import Path
+
+import grain
+import numpy as np
+
+from benchmarks.alternation import compare
+from dnabert_jax.data.manifest import TRAIN
+from dnabert_jax.data.pipeline import RowFiles, training_batches
+
+
+class _RecordSource:
+    """One row a call."""
+
+    def __init__(self, files: RowFiles):
+        self._files = files
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self._files.read(np.array([index]))[0]
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--batches", type=int, default=200)
+    arguments = parser.parse_args()
+    files = RowFiles(arguments.data, TRAIN)
+    batch, row = arguments.batch, files.manifest.row_length
+    few = max(arguments.batches // 50, 2)
+
+    def blocks() -> None:
+        for _ in training_batches(files, batch, np.arange(batch), 0, 0, arguments.batches):
+            pass
+
+    def records() -> None:
+        dataset = grain.MapDataset.source(_RecordSource(files)).seed(0).shuffle().repeat().batch(batch)
+        for _ in islice(dataset.to_iter_dataset(), few):
+            pass
+
+    ways = {"this project: training_batches": blocks, "grain, one record a call": records}
+    amounts = {
+        "this project: training_batches": arguments.batches * batch * row,
+        "grain, one record a call": few * batch * row,
+    }
+    print(compare(ways, amounts, "tokens"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""K-mer ids from bases: this project beside the tokenizers that users of DNABERT run.
+
+    python -m benchmarks.kmer_ids --fasta chrX.fa.gz
+
+Every way starts from what it would have in memory: this project from ASCII bases, the tokenizers from k-merised text
+(whose making is not counted). This project is timed on all the bases given, the tokenizers on as many as they manage in
+a few seconds. All ids are compared first.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.alternation import compare
+from data_prep.sources import read_blocks
+from dnabert_jax.sequence.kmers import base_codes, kmer_ids, split_kmers
+from dnabert_jax.sequence.vocabulary import vocabulary_tokens
+
+_WINDOW = 510
+_WINDOWS_FOR_TOKENIZERS = 400
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fasta", type=Path, required=True)
+    parser.add_argument("--k", type=int, default=6)
+    arguments = parser.parse_args()
+    k = arguments.k
+    blocks = [block.letters for block in read_blocks(arguments.fasta)]
+    certain = next(b for b in blocks if not np.isin(b, np.frombuffer(b"Nn", np.uint8)).any())
+    windows = [
+        certain[i * _WINDOW : (i + 1) * _WINDOW].tobytes().decode().upper() for i in range(_WINDOWS_FOR_TOKENIZERS)
+    ]
+    texts = [split_kmers(window, k) for window in windows]
+    expected = [kmer_ids(base_codes(window.encode()), k).tolist() for window in windows]
+
+    ways, amounts = {}, {}
+    ways["this project: base_codes, kmer_ids"] = lambda: [kmer_ids(base_codes(block), k) for block in blocks]
+    amounts["this project: base_codes, kmer_ids"] = sum(len(block) - k + 1 for block in blocks)
+    kmers_of_texts = sum(map(len, expected))
+    for name, tokenize in _tokenizers(k).items():
+        if tokenize(texts) != expected:
+            raise SystemExit(f"{name} gives other ids: nothing to compare.")
+        ways[name] = lambda tokenize=tokenize: tokenize(texts)
+        amounts[name] = kmers_of_texts
+    print(compare(ways, amounts, f"{k}-mers"))
+
+
+def _tokenizers(k: int) -> dict:
+    """Those that are installed: Rust's word-level one, and BERT's in Python, of which DNABERT's is made."""
+    vocabulary = {token: number for number, token in enumerate(vocabulary_tokens(k))}
+    found = {}
+    try:
+        from tokenizers import Tokenizer
+        from tokenizers.models import WordLevel
+        from tokenizers.pre_tokenizers import WhitespaceSplit
+    except ImportError:
+        print("tokenizers is not installed")
+    else:
+        fast = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106
+        fast.pre_tokenizer = WhitespaceSplit()
+        found["tokenizers, WordLevel, all cores"] = lambda texts: [e.ids for e in fast.encode_batch(texts)]
+    try:
+        from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
+    except ImportError:
+        print("transformers with its Python BertTokenizer is not installed")
+    else:
+        import tempfile
+
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write("\n".join(vocabulary))
+            file.flush()
+            slow = BertTokenizerLegacy(file.name, do_lower_case=False)
+        found["transformers, Python BertTokenizer"] = lambda texts: [
+            slow.convert_tokens_to_ids(slow.tokenize(text)) for text in texts
+        ]
+    return found
+
+
+if __name__ == "__main__":
+    main()
