@@ -1,5 +1,6 @@
 """`dnabert-jax`: finds the job, runs it, and turns what the user can mend into one sentence and exit status 2."""
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -45,6 +46,9 @@ def main() -> None:
     """The console command."""
     # So that what is printed and the progress bar keep their order in a log file too.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    # orbax logs there, with a traceback, what it then raises, and what is raised is said in a sentence below.
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     status = run(sys.argv[1:])
     sys.stderr.flush()
     if status == _EXIT_INTERRUPTED:

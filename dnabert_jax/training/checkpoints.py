@@ -5,6 +5,8 @@ state), so that a reader who wants the weights need not read the optimizer's; it
 configuration, the digest of its data and the last held-out evaluation.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from dnabert_jax.errors import InputError
+from dnabert_jax.errors import InputError, TrainingError
 from dnabert_jax.training.state import Parameters, TrainState
 
 _DIRECTORY = "checkpoints"
@@ -49,7 +51,8 @@ class Checkpoints:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._checkpointer.close()
+        with self._writing():
+            self._checkpointer.close()
 
     @property
     def steps(self) -> list[int]:
@@ -57,9 +60,14 @@ class Checkpoints:
         return sorted(checkpoint.step for checkpoint in self._checkpointer.checkpoints)
 
     def save(self, state: TrainState, step: int, metadata: dict[str, Any]) -> None:
-        """Starts to write a checkpoint; training may go on meanwhile."""
+        """Starts to write a checkpoint; training may go on meanwhile.
+
+        Raises:
+            TrainingError: the one before could not be written, for want of room say.
+        """
         items = {_PARAMETERS: state.parameters, _TRAINING: {"step": state.step, "optimizer": state.optimizer}}
-        self._checkpointer.save_checkpointables_async(step, items, force=True, custom_metadata=metadata)
+        with self._writing():
+            self._checkpointer.save_checkpointables_async(step, items, force=True, custom_metadata=metadata)
 
     def restore(self, step: int, abstract: TrainState) -> TrainState:
         """The state at a step, laid out as `abstract` says."""
@@ -84,6 +92,17 @@ class Checkpoints:
         if not metadata:
             raise self._damaged(step, "it has no metadata")
         return metadata
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        # What orbax and tensorstore raise when a file cannot be written, in this call or in the background before it.
+        except (ValueError, OSError, RuntimeError) as error:
+            raise TrainingError(
+                f"A checkpoint could not be written to {self._directory} ({str(error).splitlines()[0][:300]}): "
+                "make room, then go on with --resume from the last complete one."
+            ) from error
 
     def _load(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -192,3 +192,22 @@ def test_a_killed_run_resumes_to_the_parameters_of_an_undisturbed_one(rows: Path
     import numpy as np
 
     assert jax.tree.all(jax.tree.map(np.array_equal, whole.parameters, other.parameters))
+
+
+@pytest.mark.slow
+def test_a_disk_too_full_for_a_checkpoint_is_one_sentence(rows: Path, tmp_path: Path) -> None:
+    """A real process that may write no file of more than 12 kB, which is less than a checkpoint."""
+    import resource
+
+    command = [sys.executable, "-c", "from launch.cli import main; main()", "pretrain", "--data", str(rows)]
+    command += [*SMALL_FLAGS, "--checkpoint-every", "1", "--model.hidden-size", "64", "--out", str(tmp_path / "run")]
+    # The compilation cache could not be written either.
+    environment = os.environ | {"XLA_FLAGS": "", "JAX_ENABLE_COMPILATION_CACHE": "false"}
+    ended = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000)),
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "A checkpoint could not be written" in ended.stderr
+    assert "--resume" in ended.stderr
