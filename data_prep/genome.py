@@ -98,10 +98,14 @@ def _repetitions(job: GenomeJob, surveys: list[Survey]) -> list[float]:
     """How often each file is cut so that its share of the training bases is its weight: at least once."""
     if not job.weights:
         return [1.0] * len(surveys)
-    for surveyed in surveys:
-        if not surveyed.certain_bases:
-            raise InputError(f"{surveyed.path} has a weight but no A, C, G or T.")
-    needed = [weight / surveyed.certain_bases for weight, surveyed in zip(job.weights, surveys, strict=True)]
+    trained = [
+        sum(bases for name, bases in surveyed.records.items() if not job.holds_out(surveyed.path, name))
+        for surveyed in surveys
+    ]
+    for bases, surveyed in zip(trained, surveys, strict=True):
+        if not bases:
+            raise InputError(f"{surveyed.path} has a weight, but no A, C, G or T outside of what is held out.")
+    needed = [weight / bases for weight, bases in zip(job.weights, trained, strict=True)]
     return [share / min(needed) for share in needed]
 
 

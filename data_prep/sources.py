@@ -21,17 +21,20 @@ class Survey:
     Attributes:
         path: of the file.
         bytes, sha256: of the file as it lies on disk.
-        records: names in order.
+        records: certain bases (A, C, G, T) of each record, by name, in order.
         letters: of all records.
-        certain_bases: A, C, G and T among them.
     """
 
     path: Path
     bytes: int
     sha256: str
-    records: tuple[str, ...]
+    records: dict[str, int]
     letters: int
-    certain_bases: int
+
+    @property
+    def certain_bases(self) -> int:
+        """Of all records."""
+        return sum(self.records.values())
 
     def check_unchanged(self) -> None:
         """Raises InputError if the file is no longer what was surveyed."""
@@ -60,19 +63,20 @@ def survey(path: Path, progress: Callable[[int], object] | None = None) -> Surve
     Raises:
         InputError: as `read_blocks`; also two records of one name, or a letter that is no IUPAC DNA letter.
     """
-    records: dict[str, None] = {}
-    letters = certain = 0
+    records: dict[str, int] = {}
+    letters = 0
     for block in read_blocks(path):
         if block.number == 0:
             if block.record in records:
                 raise InputError(f"Two records of {path} are named {block.record!r}: names must differ.")
-            records[block.record] = None
+            records[block.record] = 0
         place = f"Record {block.record!r} of {path}"
-        certain += int((base_codes(block.letters, place, block.number * BLOCK_LETTERS) < AMBIGUOUS).sum())
+        codes = base_codes(block.letters, place, block.number * BLOCK_LETTERS)
+        records[block.record] += int((codes < AMBIGUOUS).sum())
         letters += len(block.letters)
         if progress:
             progress(len(block.letters))
-    return Survey(path, path.stat().st_size, file_digest(path), tuple(records), letters, certain)
+    return Survey(path, path.stat().st_size, file_digest(path), records, letters)
 
 
 def file_digest(path: Path) -> str:

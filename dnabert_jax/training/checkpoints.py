@@ -15,9 +15,9 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from dnabert_jax.errors import InputError, TrainingError
+from dnabert_jax.training.run_directory import CHECKPOINTS_DIRECTORY
 from dnabert_jax.training.state import Parameters, TrainState
 
-_DIRECTORY = "checkpoints"
 _PARAMETERS, _TRAINING = "parameters", "training"
 
 
@@ -34,7 +34,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, keep: int | None = None):
-        self._directory = directory.absolute() / _DIRECTORY
+        self._directory = directory.absolute() / CHECKPOINTS_DIRECTORY
         if keep is None and not self._directory.is_dir():
             raise InputError(f"{directory} holds no complete checkpoint yet.")
         policies = ocp.training.preservation_policies

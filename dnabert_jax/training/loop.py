@@ -123,8 +123,6 @@ def pretrain(
     multihost_utils.sync_global_devices("run written")
     with Checkpoints(run, config.keep_checkpoints) as checkpoints:
         start = checkpoints.steps[-1] if checkpoints.steps else 0
-        if start > config.steps:
-            raise InputError(f"{run} is at step {start} already, beyond the {config.steps} steps that are asked for.")
         with RunLog(run, start) if first else contextlib.nullcontext() as log:
             loop = _Loop(config, step, files, evaluate, network, mesh, placement, checkpoints)
             loop.report_to(log, observers if first else ())

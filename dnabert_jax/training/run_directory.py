@@ -11,6 +11,7 @@ from dnabert_jax.typed_json import read_json, to_json
 
 CONFIG_FILE = "config.json"
 DATA_FILE = "data.json"
+CHECKPOINTS_DIRECTORY = "checkpoints"
 
 _MAY_CHANGE = (
     "mesh", "steps", "log_every", "evaluate_every", "evaluation_rows", "checkpoint_every", "keep_checkpoints",
@@ -45,6 +46,13 @@ def check_run(directory: Path, config: PretrainConfig, manifest: Manifest, resum
     if left <= {DATA_FILE, f"{DATA_FILE}.partial", f"{CONFIG_FILE}.partial"}:
         return
     saved = read_run_config(directory)
+    latest = max(
+        (int(path.name) for path in directory.glob(f"{CHECKPOINTS_DIRECTORY}/*") if path.name.isdigit()), default=0
+    )
+    if latest > config.steps:
+        raise InputError(
+            f"{directory} is at step {latest} already, beyond the {config.steps} steps that are asked for."
+        )
     now = _flat(dataclasses.asdict(config))
     for name, before in _flat(dataclasses.asdict(saved)).items():
         if name.split(".")[0] not in _MAY_CHANGE and now[name] != before:

@@ -195,6 +195,7 @@ def test_a_run_is_not_resumed_to_a_step_before_its_checkpoint(
     pretrain(dataclasses.replace(config, steps=2), sample_rows, tmp_path / "run")
     with pytest.raises(InputError, match="at step 2 already, beyond the 1 steps"):
         pretrain(dataclasses.replace(config, steps=1), sample_rows, tmp_path / "run", resume=True)
+    assert read_run_config(tmp_path / "run").steps == 2
 
 
 def test_a_run_killed_before_it_began_is_started(config: PretrainConfig, sample_rows: Path, tmp_path: Path) -> None:
