@@ -26,7 +26,7 @@ class PrepareGenome:
     Example: dnabert-jax prepare genome --fasta hg38.fa.gz --heldout-records chr21 chr22 --k 6 --out data/hg38-k6
 
     Attributes:
-        processes: That cut windows; the result does not depend on it. All processors, if not given.
+        processes: How many work at once; the result does not depend on it. All processors, if not given.
     """
 
     job: Annotated[GenomeJob, tyro.conf.arg(name="")]

@@ -1,6 +1,7 @@
 """The log of a run: one JSON object a line, and the same figures as TensorBoard events."""
 
 import json
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -9,6 +10,7 @@ from dnabert_jax.errors import InputError
 
 LOG_FILE = "log.jsonl"
 _TENSORBOARD_DIRECTORY = "tensorboard"
+_SECONDS_BETWEEN_FLUSHES = 20
 
 
 class RunLog:
@@ -20,16 +22,20 @@ class RunLog:
     """
 
     def __init__(self, directory: Path, resumed_from: int):
-        path = directory / LOG_FILE
         kept = [line for line in read_log(directory) if line["step"] <= resumed_from]
+        path = directory / LOG_FILE
         partial = path.with_suffix(".partial")
         partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
         partial.replace(path)
         self._file = path.open("a", buffering=1)
+        # A killed process leaves events unwritten: they are made anew from the lines, of which none is lost.
+        shutil.rmtree(directory / _TENSORBOARD_DIRECTORY, ignore_errors=True)
         # Here and not above: where torch is installed, tensorboardX loads it, which takes a second.
         from tensorboardX import SummaryWriter
 
-        self._events = SummaryWriter(str(directory / _TENSORBOARD_DIRECTORY), purge_step=resumed_from + 1)
+        self._events = SummaryWriter(str(directory / _TENSORBOARD_DIRECTORY), flush_secs=_SECONDS_BETWEEN_FLUSHES)
+        for line in kept:
+            self._add_events(line)
 
     def __enter__(self) -> "RunLog":
         return self
@@ -42,9 +48,13 @@ class RunLog:
 
     def write(self, step: int, kind: str, figures: dict[str, float]) -> None:
         """One line: {"step": ..., "kind": "training" or "evaluation", figure: value, ...}."""
-        self._file.write(json.dumps({"step": step, "kind": kind, **figures}) + "\n")
-        for name, value in figures.items():
-            self._events.add_scalar(f"{kind}/{name}", value, step)
+        line = {"step": step, "kind": kind, **figures}
+        self._file.write(json.dumps(line) + "\n")
+        self._add_events(line)
+
+    def _add_events(self, line: dict[str, Any]) -> None:
+        for name in line.keys() - {"step", "kind"}:
+            self._events.add_scalar(f"{line['kind']}/{name}", line[name], line["step"])
 
 
 def read_log(directory: Path) -> list[dict[str, Any]]:
