@@ -119,6 +119,18 @@ def test_weights_set_the_shares_of_the_files(fasta: Path, tmp_path: Path) -> Non
     assert len(set(first)) / len(first) > 0.85
 
 
+def test_a_repetition_may_be_a_part(tmp_path: Path) -> None:
+    """Cut one and a half times, a file gives three fifths of what two files of the same size give."""
+    for name, seed in (("a.fa", 1), ("b.fa", 2)):
+        (tmp_path / name).write_text(f">one\n{random_dna(100_000, seed)}\n")
+    job = GenomeJob((tmp_path / "a.fa", tmp_path / "b.fa"), tmp_path / "out", weights=(0.6, 0.4), heldout_fraction=0.0)
+    assert [source["repetitions"] for source in prepare_genome(job).sources] == pytest.approx([1.5, 1.0])
+    text = (tmp_path / "a.fa").read_text()
+    found = sequences(tmp_path / "out", TRAIN)
+    kmers = [sum(len(sequence) - 5 for sequence in part) for part in ([s for s in found if s in text], found)]
+    assert kmers[0] / kmers[1] == pytest.approx(0.6, abs=0.03)
+
+
 def test_a_weight_is_never_a_reason_to_leave_sequence_out(fasta: Path, tmp_path: Path) -> None:
     manifest = prepare_genome(GenomeJob((fasta, HELDOUT_FASTA), tmp_path / "out", weights=(0.01, 0.99)))
     assert min(source["repetitions"] for source in manifest.sources) == 1
