@@ -1,10 +1,13 @@
 """A map over processes whose results come in order, with a bounded number of tasks under way."""
 
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from typing import TypeVar
 
 from dnabert_jax.errors import InputError
@@ -15,6 +18,18 @@ _TASKS_AHEAD = 2
 _Task = TypeVar("_Task")
 _Settings = TypeVar("_Settings")
 _Result = TypeVar("_Result")
+
+
+def _end_with_parent() -> None:
+    """Has this process end when the one that started it is gone, killed say: it would wait for tasks for ever."""
+
+    def watch() -> None:
+        parent = parent_process()
+        if parent is not None:
+            wait([parent.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def ordered_map(
@@ -30,7 +45,7 @@ def ordered_map(
             yield function(task, settings)
         return
     # Fresh interpreters: a fork would copy the threads' locks of whatever the caller has loaded.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_end_with_parent) as pool:
         waiting: deque[Future[_Result]] = deque()
         try:
             for task in tasks:

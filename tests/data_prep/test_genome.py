@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -234,15 +235,29 @@ def test_an_output_that_exists_is_left_alone(fasta: Path, tmp_path: Path) -> Non
 
 
 def test_what_a_killed_job_left_is_cleared_away(fasta: Path, tmp_path: Path) -> None:
-    """A real process, killed while it writes."""
-    program = (
-        "import os, signal, sys; from pathlib import Path; from data_prep.genome import prepare_genome;"
-        "from data_prep.genome_job import GenomeJob;"
-        "prepare_genome(GenomeJob((Path(sys.argv[1]),), Path(sys.argv[2])),"
-        " progress=lambda phase, *_: phase == 'write' and os.kill(os.getpid(), signal.SIGKILL))"
-    )
-    killed = subprocess.run([sys.executable, "-c", program, str(fasta), str(tmp_path / "out")], check=False)
+    """A real process and its workers, killed while it writes: none of them stays."""
+    program = """
+import multiprocessing, os, signal, sys
+from pathlib import Path
+from data_prep.genome import prepare_genome
+from data_prep.genome_job import GenomeJob
+
+def kill(phase, letters, total):
+    if phase == "write":
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+prepare_genome(GenomeJob((Path(sys.argv[1]),), Path(sys.argv[2])), 2, kill)
+"""
+    command = [sys.executable, "-c", program, str(fasta), str(tmp_path / "out")]
+    killed = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, timeout=60)
     assert killed.returncode == -signal.SIGKILL
+    workers = [Path(f"/proc/{number}") for number in killed.stdout.split()]
+    assert len(workers) >= 1
+    deadline = time.monotonic() + 10
+    while any(worker.exists() for worker in workers):
+        assert time.monotonic() < deadline, "a worker outlives the process that it works for"
+        time.sleep(0.05)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["genome.fa", "out.partial"]
     prepare_genome(GenomeJob((fasta,), tmp_path / "out"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["genome.fa", "out"]
