@@ -34,9 +34,9 @@ def output_directory(final: Path) -> Iterator[Path]:
             yield partial
             mark.unlink()
             partial.rename(final)
-    except BaseException:
-        shutil.rmtree(partial)
-        raise
+    finally:
+        # Nothing is there any more if the block ended well.
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _clear_away(partial: Path, mark: Path) -> None:

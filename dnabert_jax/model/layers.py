@@ -9,8 +9,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-Axes = tuple[str, ...]
-
 
 class Dense(nnx.Module):
     """A linear map from the axes `inputs` to the axes `outputs`, with bias: both may be several axes."""

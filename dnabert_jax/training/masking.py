@@ -61,7 +61,9 @@ def widen_spans(centres: Bool[Array, "B C"], k: int) -> Bool[Array, "B L"]:
         centres: at all C = L + k - 1 places whose span may reach the row: -(k // 2) to L - 1 + (k - 1) // 2.
     """
     length = centres.shape[1] - k + 1
-    return jnp.stack([centres[:, first : first + length] for first in range(k)]).any(axis=0)
+    # Position i is masked by the centre at i - offset, which is k // 2 places further on in the array.
+    firsts = [k // 2 - offset for offset in span_offsets(k)]
+    return jnp.stack([centres[:, first : first + length] for first in firsts]).any(axis=0)
 
 
 def masked_capacity(row_length: int, k: int, rate: float) -> int:
