@@ -30,7 +30,7 @@ class Task(NamedTuple):
 
     Attributes:
         letters: ASCII, checked before.
-        place: (file, record, block), which with the pass decides all that is random.
+        place: (file, record, block), which with the repetition decides all that is random.
         repetition: 0 for the first time that the block is cut; held-out windows are cut then only.
         share: of the training windows to keep, for a last repetition that is not whole.
         heldout: share of the block's certain bases, at its end, that is held out; 1 for a record held out whole.
@@ -55,7 +55,7 @@ class SplitRows(NamedTuple):
 
 
 def block_rows(task: Task, settings: RowSettings) -> dict[str, SplitRows]:
-    """The rows of a block for each split, and those letters' counts (bases and uncut bases at the first repetition)."""
+    """The rows of a block for each split; its bases are counted at the first repetition only."""
     codes = base_codes(task.letters)
     if settings.drop_lower_case:
         codes[task.letters >= ord("a")] = AMBIGUOUS

@@ -102,7 +102,7 @@ def pretrain(
 
     Raises:
         InputError: data, mesh, batch and model do not fit together, or `run` cannot be used.
-        TrainingError: the loss is not finite.
+        TrainingError: the loss is not finite, or a checkpoint cannot be written.
     """
     files = RowFiles(data, TRAIN)
     check_data(config, files.manifest)
@@ -174,7 +174,7 @@ class _Loop:
             if self._pauses(step):
                 self._report(step, due)
                 due = []
-                _check_finite(step, window[-1:])
+                _check_finite(step, [float(jax.device_get(metrics.loss))])
                 self._evaluate_and_save(step, state)
         return RunResult(config.steps, self._evaluation)
 
@@ -189,8 +189,8 @@ class _Loop:
     def _report(self, step: int, metrics: list[StepMetrics]) -> None:
         if not metrics:
             return
-        _check_finite(step, metrics)
         values = np.array(jax.device_get(metrics), np.float64)
+        _check_finite(step, values[:, 0].tolist())
         figures = dict(zip(StepMetrics._fields, values.mean(axis=0).tolist(), strict=True))
         figures["tokens_per_second"] = self._throughput.rate(figures["tokens"] * len(metrics))
         self._write(step, "training", figures)
@@ -233,10 +233,9 @@ class _Loop:
         }
 
 
-def _check_finite(step: int, metrics: Sequence[StepMetrics]) -> None:
+def _check_finite(step: int, losses: list[float]) -> None:
     """Raises TrainingError if a loss of the last steps, up to `step`, is not finite."""
-    for number, metric in enumerate(metrics, step + 1 - len(metrics)):
-        loss = float(jax.device_get(metric.loss))
+    for number, loss in enumerate(losses, step + 1 - len(losses)):
         if not math.isfinite(loss):
             raise TrainingError(
                 f"The loss is {loss} at step {number:,}: training stops, and the last checkpoint before it stays; "

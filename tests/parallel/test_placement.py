@@ -47,7 +47,7 @@ for tensor in (1, 2):
 
 
 @pytest.mark.tpu_compiler
-@pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="libtpu is not installed")
+@pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="libtpu is not installed (x86-64 Linux only)")
 def test_the_hosts_of_a_real_slice_read_every_row_though_theirs_are_no_neighbours() -> None:
     environment = {
         **os.environ,
