@@ -7,9 +7,7 @@ holds more than a few blocks.
 import gzip
 import zlib
 from collections.abc import Iterator
-from io import BufferedIOBase
-from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -37,29 +35,28 @@ class Block(NamedTuple):
     letters: UInt8[np.ndarray, "n"]
 
 
-def read_fasta(path: Path, block_letters: int) -> Iterator[Block]:
+def read_fasta(file: BinaryIO, name: str, block_letters: int) -> Iterator[Block]:
     """Yields the blocks of each record in order; a record without letters gives one empty block.
 
     Whether the file is compressed is seen from its first bytes, not from its name; bgzip is a kind of gzip.
 
+    Args:
+        file: at its start, and seekable.
+        name: to call it by in errors.
+        block_letters: letters of a block.
+
     Raises:
-        InputError: the file is missing, empty, no FASTA text, a broken gzip file, or has a record without a name.
+        InputError: the file is empty, no FASTA text, a broken gzip file, or has a record without a name.
     """
-    if not path.is_file():
-        raise InputError(
-            f"{path} is not a file on disk (it is read twice): name a FASTA, plain, gzip or bgzip, or .2bit."
-        )
+    compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    file.seek(0)
     try:
-        with path.open("rb") as file:
-            compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-            file.seek(0)
-            stream: BufferedIOBase = gzip.GzipFile(fileobj=file) if compressed else file
-            yield from _blocks(_pieces(stream, path), block_letters)
+        yield from _blocks(_pieces(gzip.GzipFile(fileobj=file) if compressed else file, name), block_letters)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise InputError(f"{path} is a broken or truncated gzip file ({error}).") from error
+        raise InputError(f"{name} is a broken or truncated gzip file ({error}).") from error
 
 
-def _pieces(stream: BufferedIOBase, path: Path) -> Iterator[tuple[str | None, bytes]]:
+def _pieces(stream: BinaryIO | gzip.GzipFile, name: str) -> Iterator[tuple[str | None, bytes]]:
     """Yields (name, b"") at each title, and (None, letters without white space) for each piece of sequence."""
     chunk = stream.read(_READ_BYTES)
     while chunk and not (text := chunk.lstrip(_BEFORE_FIRST_TITLE)):
@@ -69,7 +66,7 @@ def _pieces(stream: BufferedIOBase, path: Path) -> Iterator[tuple[str | None, by
         what = "is empty" if not chunk else f"does not begin with '>' but with {chunk[:1].decode('latin-1')!r}"
         kind = next((name for magic, name in _OTHER_PACKERS.items() if chunk.startswith(magic)), None)
         advice = f"it is packed with {kind}: unpack it, or use gzip or bgzip" if kind else "it is no FASTA file"
-        raise InputError(f"{path} {what}: {advice}.")
+        raise InputError(f"{name} {what}: {advice}.")
     # A line end before the first title, so that every title is found as "\n>".
     pending = b"\n" + chunk
     while pending:
@@ -90,7 +87,7 @@ def _pieces(stream: BufferedIOBase, path: Path) -> Iterator[tuple[str | None, by
         line = pending[title + 2 : end if end >= 0 else None]
         words = line.decode("ascii", "replace").split()
         if not words:
-            raise InputError(f"{path} has a record without a name (a line with '>' alone).")
+            raise InputError(f"{name} has a record without a name (a line with '>' alone).")
         yield words[0], b""
         pending = pending[end:] if end >= 0 else b""
 

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Collection
-from pathlib import Path
 from typing import Literal
 
 from data_prep.rows import RowSettings
@@ -11,6 +10,7 @@ from data_prep.windows import MIN_KMERS
 from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.vocabulary import check_k
+from dnabert_jax.storage import Location
 
 _DEFAULT_HELDOUT_FRACTION = 0.01
 
@@ -20,8 +20,8 @@ class GenomeJob:
     """What to prepare, and how; the command line takes its flags and their help from here.
 
     Attributes:
-        fasta: Sequence files to train on: FASTA, plain, gzip or bgzip, or .2bit.
-        out: Directory to make; must not exist.
+        fasta: Sequence files to train on: FASTA, plain, gzip or bgzip, or .2bit; local, or URLs such as gs://...
+        out: Directory to make, local or the URL of one; must not exist.
         k: Letters of a k-mer, 1 to 7; must be that of the model.
         seed: Of the windows; the same input and seed give the same bytes.
         weights: Share of the training bases that each file of --fasta gives; they sum to 1. As they come, if not
@@ -37,12 +37,12 @@ class GenomeJob:
         rows_per_shard: Of a TFRecord file.
     """
 
-    fasta: tuple[Path, ...]
-    out: Path
+    fasta: tuple[Location, ...]
+    out: Location
     k: int = 6
     seed: int = 0
     weights: tuple[float, ...] = ()
-    heldout_fasta: tuple[Path, ...] = ()
+    heldout_fasta: tuple[Location, ...] = ()
     heldout_records: tuple[str, ...] = ()
     heldout_fraction: float | None = None
     lower_case: Literal["upper", "drop"] = "upper"
@@ -91,11 +91,11 @@ class GenomeJob:
         )
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Location, ...]:
         """All files, those to train on first."""
         return (*self.fasta, *self.heldout_fasta)
 
-    def holds_out(self, path: Path, record: str, names: Collection[str] | None = None) -> bool:
+    def holds_out(self, file_name: str, record: str, names: Collection[str] | None = None) -> bool:
         """Whether `heldout_records`, or `names` instead, name a record, as NAME or as FILE:NAME."""
         names = self.heldout_records if names is None else names
-        return record in names or f"{path.name}:{record}" in names
+        return record in names or f"{file_name}:{record}" in names

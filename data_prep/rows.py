@@ -43,15 +43,31 @@ class Task(NamedTuple):
     heldout: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """What rows hold; they add up.
+
+    Attributes:
+        rows, sequences, kmers: how many.
+        bases: certain bases that they were cut from.
+        uncut_bases: of these, what no cut window holds.
+    """
+
+    rows: int = 0
+    sequences: int = 0
+    kmers: int = 0
+    bases: int = 0
+    uncut_bases: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
+
+
 class SplitRows(NamedTuple):
     """What a task makes for one split: the bytes of its records, and counts."""
 
     records: bytes
-    rows: int
-    sequences: int
-    kmers: int
-    bases: int
-    uncut_bases: int
+    counts: Counts
 
 
 def block_rows(task: Task, settings: RowSettings) -> dict[str, SplitRows]:
@@ -96,11 +112,11 @@ def _split_rows(
         starts = np.where(turned, len(ids) - starts - counts, starts)
     rows = fill_rows(ids, starts, counts, settings.row_length, settings.packed)
     first = task.repetition == 0
-    return SplitRows(
-        records=encode_rows(rows).tobytes(),
+    total = Counts(
         rows=len(rows),
         sequences=len(starts),
         kmers=int(counts.sum()),
         bases=int((runs[:, 1] - runs[:, 0]).sum()) if first else 0,
         uncut_bases=windows.uncut_bases if first else 0,
     )
+    return SplitRows(encode_rows(rows).tobytes(), total)

@@ -1,17 +1,78 @@
-"""Sequence files of any kind, and what they hold."""
+"""Sequence files of any kind, from wherever they lie, and what they hold."""
 
+import contextlib
 import dataclasses
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from data_prep.fasta import Block, read_fasta
 from data_prep.twobit import is_twobit, read_twobit
+from dnabert_jax.data.manifest import file_digest
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
+from dnabert_jax.storage import Location, file_name, local_copy
 
 BLOCK_LETTERS = 1 << 20
 """Letters that are worked on together. Windows do not cross from one block to the next."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceFile:
+    """A FASTA (plain, gzip, bgzip) or .2bit file on local disk.
+
+    Attributes:
+        path: of its bytes.
+        location: where the user has it, by which errors call it.
+    """
+
+    path: Path
+    location: str
+
+    def check_unchanged(self, surveyed: "Survey") -> None:
+        """Raises InputError if the file is no longer what was surveyed."""
+        if self.path.stat().st_size != surveyed.bytes or file_digest(self.path) != surveyed.sha256:
+            raise InputError(f"{self.location} changed while it was read: run again when nothing writes to it.")
+
+
+def read_blocks(path: Path, location: str | None = None) -> Iterator[Block]:
+    """The blocks of a FASTA (plain, gzip, bgzip) or .2bit file, told apart by their first bytes.
+
+    Args:
+        path: of its bytes.
+        location: what errors call it; the path, if not given.
+
+    Raises:
+        InputError: the file is damaged, or of no such kind.
+    """
+    with path.open("rb") as file:
+        read = read_twobit if is_twobit(file) else read_fasta
+        yield from read(file, location or str(path), BLOCK_LETTERS)
+
+
+@contextlib.contextmanager
+def sequence_files(
+    locations: Sequence[Location], scratch: Path, progress: Callable[[int], object] | None = None
+) -> Iterator[list[SequenceFile]]:
+    """Yields the files, those of stores as copies that are removed at the end.
+
+    Args:
+        locations: of the files.
+        scratch: existing directory for the copies.
+        progress: if given, called with the number of bytes after each block that is copied.
+
+    Raises:
+        InputError: a file does not exist, or cannot be copied.
+    """
+    with contextlib.ExitStack() as copies:
+        files = []
+        for location in locations:
+            path = copies.enter_context(local_copy(location, scratch, progress))
+            if not path.is_file():
+                raise InputError(
+                    f"{path} is not a file on disk (it is read twice): name a FASTA, plain, gzip or bgzip, or .2bit."
+                )
+            files.append(SequenceFile(path, str(location)))
+        yield files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,13 +80,13 @@ class Survey:
     """What a first reading of a file found.
 
     Attributes:
-        path: of the file.
+        location: of the file.
         bytes, sha256: of the file as it lies on disk.
         records: certain bases (A, C, G, T) of each record, by name, in order.
         letters: of all records.
     """
 
-    path: Path
+    location: str
     bytes: int
     sha256: str
     records: dict[str, int]
@@ -36,28 +97,17 @@ class Survey:
         """Of all records."""
         return sum(self.records.values())
 
-    def check_unchanged(self) -> None:
-        """Raises InputError if the file is no longer what was surveyed."""
-        if self.path.stat().st_size != self.bytes or file_digest(self.path) != self.sha256:
-            raise InputError(f"{self.path} changed while it was read: run again when nothing writes to it.")
+    @property
+    def name(self) -> str:
+        """Of the file, without its directory."""
+        return file_name(self.location)
 
 
-def read_blocks(path: Path) -> Iterator[Block]:
-    """The blocks of a FASTA (plain, gzip, bgzip) or .2bit file, told apart by their first bytes.
-
-    Raises:
-        InputError: the file is missing or damaged, or is neither.
-    """
-    if path.is_file() and is_twobit(path):
-        return read_twobit(path, BLOCK_LETTERS)
-    return read_fasta(path, BLOCK_LETTERS)
-
-
-def survey(path: Path, progress: Callable[[int], object] | None = None) -> Survey:
+def survey(file: SequenceFile, progress: Callable[[int], object] | None = None) -> Survey:
     """Reads a file through once, so that all that is wrong with it is known before anything is written.
 
     Args:
-        path: of the file.
+        file: to read.
         progress: if given, called with the number of letters after each block.
 
     Raises:
@@ -65,21 +115,15 @@ def survey(path: Path, progress: Callable[[int], object] | None = None) -> Surve
     """
     records: dict[str, int] = {}
     letters = 0
-    for block in read_blocks(path):
+    for block in read_blocks(file.path, file.location):
         if block.number == 0:
             if block.record in records:
-                raise InputError(f"Two records of {path} are named {block.record!r}: names must differ.")
+                raise InputError(f"Two records of {file.location} are named {block.record!r}: names must differ.")
             records[block.record] = 0
-        place = f"Record {block.record!r} of {path}"
+        place = f"Record {block.record!r} of {file.location}"
         codes = base_codes(block.letters, place, block.number * BLOCK_LETTERS)
         records[block.record] += int((codes < AMBIGUOUS).sum())
         letters += len(block.letters)
         if progress:
             progress(len(block.letters))
-    return Survey(path, path.stat().st_size, file_digest(path), records, letters)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return Survey(file.location, file.path.stat().st_size, file_digest(file.path), records, letters)

@@ -1,7 +1,7 @@
 """UCSC .2bit in, by Biopython, as the same stream of blocks as FASTA."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from Bio.SeqIO.TwoBitIO import TwoBitIterator
@@ -12,25 +12,29 @@ from dnabert_jax.errors import InputError
 TWOBIT_MAGIC = 0x1A412743
 
 
-def is_twobit(path: Path) -> bool:
-    """Whether a file begins with the signature of .2bit, in either byte order."""
-    with path.open("rb") as file:
-        signature = file.read(4)
+def is_twobit(file: BinaryIO) -> bool:
+    """Whether a file begins with the signature of .2bit, in either byte order; leaves it at its start."""
+    signature = file.read(4)
+    file.seek(0)
     return TWOBIT_MAGIC in (int.from_bytes(signature, "little"), int.from_bytes(signature, "big"))
 
 
-def read_twobit(path: Path, block_letters: int) -> Iterator[Block]:
+def read_twobit(file: BinaryIO, name: str, block_letters: int) -> Iterator[Block]:
     """Yields the blocks of each record in order; soft-masked bases are lower case.
+
+    Args:
+        file: at its start, and seekable.
+        name: to call it by in errors.
+        block_letters: letters of a block.
 
     Raises:
         InputError: the file is damaged or of version 1 (64-bit offsets).
     """
     try:
-        with path.open("rb") as file:
-            for record in TwoBitIterator(file):
-                length = len(record.seq)
-                for number, first in enumerate(range(0, max(length, 1), block_letters)):
-                    letters = bytes(record.seq[first : min(first + block_letters, length)])
-                    yield Block(record.id, number, np.frombuffer(letters, np.uint8))
+        for record in TwoBitIterator(file):
+            length = len(record.seq)
+            for number, first in enumerate(range(0, max(length, 1), block_letters)):
+                letters = bytes(record.seq[first : min(first + block_letters, length)])
+                yield Block(record.id, number, np.frombuffer(letters, np.uint8))
     except (ValueError, RuntimeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as .2bit ({error}).") from error
+        raise InputError(f"{name} cannot be read as .2bit ({error}).") from error

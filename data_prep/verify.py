@@ -1,22 +1,23 @@
 """`prepare verify`: is a data directory what its manifest says, to the last bit?"""
 
+import contextlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt16
 
-from data_prep.sources import file_digest
 from data_prep.windows import MIN_KMERS
-from dnabert_jax.data.manifest import Manifest, Split, read_manifest
+from dnabert_jax import storage
+from dnabert_jax.data.manifest import Manifest, Split, file_digest, read_manifest
 from dnabert_jax.data.tfrecord import Shard
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP, vocabulary_size
+from dnabert_jax.storage import Location, join, local_copy
 
 _ROWS_AT_ONCE = 4096
 
 
-def verify_directory(directory: Path, progress: Callable[[int], object] | None = None) -> list[str]:
+def verify_directory(directory: Location, progress: Callable[[int], object] | None = None) -> list[str]:
     """All that is wrong with a data directory, in sentences; nothing if it is sound.
 
     Checked are: every file of the manifest and no other shard; size and SHA-256 of each; framing and checksum of each
@@ -34,40 +35,42 @@ def verify_directory(directory: Path, progress: Callable[[int], object] | None =
     problems: list[str] = []
     for name, split in manifest.splits.items():
         problems += _split_problems(directory, name, split, manifest, progress)
-    listed = {shard.name for split in manifest.splits.values() for shard in split.shards}
+    listed = {shard.name for shard in manifest.shards}
     problems += [
-        f"{path} is not in the manifest: it is from another run."
-        for path in sorted(directory.glob("*.tfrecord"))
-        if path.name not in listed
+        f"{join(directory, other)} is not in the manifest: it is from another run."
+        for other in storage.names(directory)
+        if other.endswith(".tfrecord") and other not in listed
     ]
     return problems
 
 
 def _split_problems(
-    directory: Path, name: str, split: Split, manifest: Manifest, progress: Callable[[int], object] | None
+    directory: Location, name: str, split: Split, manifest: Manifest, progress: Callable[[int], object] | None
 ) -> Iterator[str]:
     sequences = kmers = 0
     complete = True
     for entry in split.shards:
-        path = directory / entry.name
-        try:
-            shard = Shard(path, entry.rows, manifest.row_length)
-        except InputError as error:
-            complete = False
-            yield str(error)
-            continue
-        if file_digest(path) != entry.sha256:
-            yield f"{path} has another SHA-256 than the manifest says: it was changed, or is from another run."
-        for first in range(0, entry.rows, _ROWS_AT_ONCE):
-            rows, damage = shard.inspect(first, min(first + _ROWS_AT_ONCE, entry.rows))
-            yield from (f"{path}: record {number} is damaged: {reason}." for number, reason in damage.items())
-            for place, reason in _row_problems(rows, manifest.k):
-                if first + place not in damage:
-                    yield f"{path}: record {first + place} is no row: {reason}."
-            sequences += int((rows == CLS).sum())
-            kmers += int((rows >= FIRST_KMER).sum())
-            if progress:
-                progress(len(rows))
+        location = str(join(directory, entry.name))
+        with contextlib.ExitStack() as copies:
+            try:
+                path = copies.enter_context(local_copy(location))
+                shard = Shard(path, entry.rows, manifest.row_length, location)
+            except InputError as error:
+                complete = False
+                yield str(error)
+                continue
+            if file_digest(path) != entry.sha256:
+                yield f"{location} has another SHA-256 than the manifest says: it was changed, or is from another run."
+            for first in range(0, entry.rows, _ROWS_AT_ONCE):
+                rows, damage = shard.inspect(first, min(first + _ROWS_AT_ONCE, entry.rows))
+                yield from (f"{location}: record {number} is damaged: {reason}." for number, reason in damage.items())
+                for place, reason in _row_problems(rows, manifest.k):
+                    if first + place not in damage:
+                        yield f"{location}: record {first + place} is no row: {reason}."
+                sequences += int((rows == CLS).sum())
+                kmers += int((rows >= FIRST_KMER).sum())
+                if progress:
+                    progress(len(rows))
     counted = {"rows": sum(entry.rows for entry in split.shards), "sequences": sequences, "kmers": kmers}
     for what, count in counted.items():
         stated = getattr(split, what)

@@ -28,10 +28,24 @@ def read_json(cls: type[_Record], path: Path) -> _Record:
     """
     if not path.is_file():
         raise InputError(f"{path} is not a file.")
+    return parse_json(cls, path.read_bytes(), str(path))
+
+
+def parse_json(cls: type[_Record], text: bytes, name: str) -> _Record:
+    """The dataclass in the text of a file.
+
+    Args:
+        cls: of the dataclass.
+        text: JSON in UTF-8.
+        name: of the file, for errors.
+
+    Raises:
+        InputError: as `read_json`.
+    """
     try:
-        return dacite.from_dict(cls, json.loads(path.read_text(errors="replace")), _SETTINGS)
+        return dacite.from_dict(cls, json.loads(text.decode(errors="replace")), _SETTINGS)
     except (json.JSONDecodeError, dacite.DaciteError, TypeError, AttributeError, InputError) as error:
-        raise InputError(f"{path} cannot be used as {cls.__name__}: {str(error).rstrip('.')}.") from error
+        raise InputError(f"{name} cannot be used as {cls.__name__}: {str(error).rstrip('.')}.") from error
 
 
 def to_json(record: Any) -> str:

@@ -12,8 +12,9 @@ import dnabert_jax
 from dnabert_jax.errors import InputError, TrainingError
 from launch.demo import Demo
 from launch.export import Export
+from launch.flags import REGISTRY, SETTINGS
 from launch.prepare import PrepareGenome, PrepareVerify
-from launch.pretrain import TYRO_SETTINGS, parse_pretrain
+from launch.pretrain import parse_pretrain
 
 USAGE = f"""\
 dnabert-jax {dnabert_jax.__version__}: DNABERT for JAX, from a genome to a model that transformers loads.
@@ -97,7 +98,7 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
 
 
 def _command(job: type[_Job], name: str, arguments: Sequence[str]) -> _Job:
-    return tyro.cli(job, args=list(arguments), prog=f"dnabert-jax {name}", config=TYRO_SETTINGS)
+    return tyro.cli(job, args=list(arguments), prog=f"dnabert-jax {name}", config=SETTINGS, registry=REGISTRY)
 
 
 def _fail(sentence: str, status: int = _EXIT_BAD_INPUT) -> int:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import tyro
 
+from dnabert_jax.storage import Location
+
 
 @dataclasses.dataclass(frozen=True)
 class Export:
@@ -15,12 +17,12 @@ class Export:
 
     Attributes:
         run_directory: Run directory made by `dnabert-jax pretrain`.
-        out: Directory to make; must not exist.
+        out: Directory to make, local or the URL of one; must not exist.
         step: Which checkpoint; the latest if none is given.
     """
 
     run_directory: Annotated[Path, tyro.conf.Positional]
-    out: Path
+    out: Location
     step: int | None = None
 
     def run(self) -> None:

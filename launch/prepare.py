@@ -3,8 +3,7 @@
 import dataclasses
 import os
 import sys
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 from tqdm import tqdm
@@ -14,6 +13,7 @@ from data_prep.genome_job import GenomeJob
 from data_prep.verify import verify_directory
 from dnabert_jax.data.manifest import Manifest, read_manifest
 from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
+from dnabert_jax.storage import Location
 from launch.progress import progress_bar
 
 _EXIT_UNSOUND = 1
@@ -45,6 +45,8 @@ class PrepareGenome:
 class PreparationBar:
     """Draws a bar for each phase of `prepare_genome`; a context manager."""
 
+    _UNITS: ClassVar = {"download": "B", "survey": "base", "write": "base", "upload": "B"}
+
     def __init__(self) -> None:
         self._phase = ""
         self._bar = tqdm(disable=True)
@@ -55,11 +57,11 @@ class PreparationBar:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def __call__(self, phase: str, letters: int, total: int | None) -> None:
+    def __call__(self, phase: str, done: int, total: int | None) -> None:
         if phase != self._phase:
             self._bar.close()
-            self._phase, self._bar = phase, progress_bar(phase, "base", total, unit_scale=True)
-        self._bar.update(letters)
+            self._phase, self._bar = phase, progress_bar(phase, self._UNITS[phase], total, unit_scale=True)
+        self._bar.update(done)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +71,10 @@ class PrepareVerify:
     Example: dnabert-jax prepare verify data/hg38-k6
 
     Attributes:
-        directory: Made by `dnabert-jax prepare`.
+        directory: Made by `dnabert-jax prepare`, local or the URL of one.
     """
 
-    directory: Annotated[Path, tyro.conf.Positional]
+    directory: Annotated[Location, tyro.conf.Positional]
 
     def run(self) -> None:
         """Verifies; exits with status 1 if anything is wrong."""

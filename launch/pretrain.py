@@ -10,17 +10,17 @@ import tyro
 from tqdm import tqdm
 
 from dnabert_jax.config import PRESETS, PretrainConfig
+from dnabert_jax.data.staging import stage
 from dnabert_jax.errors import InputError
+from dnabert_jax.storage import Location, is_url
 from dnabert_jax.typed_json import read_json
+from launch.flags import REGISTRY, SETTINGS
 from launch.progress import progress_bar
 
 if TYPE_CHECKING:  # training loads JAX, which --help need not wait for
     from dnabert_jax.training.evaluation import Evaluation
 
 PROGRAM = "dnabert-jax pretrain"
-
-TYRO_SETTINGS = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
-"""A switch has one flag, --resume, and no --no-resume; a value that may be missing is left out, not given as None."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,22 +61,24 @@ class Pretrain:
     neither is given).
 
     Attributes:
-        data: Directory made by `dnabert-jax prepare`.
+        data: Directory made by `dnabert-jax prepare`, local or the URL of one (gs://bucket/hg38-k6).
         out: Run directory: checkpoints, logs, configuration.
         preset: Model and recipe to start from: tiny for a 2-core machine, dnabert3 to dnabert6 for the paper's.
         config: config.json of an earlier run to start from, instead of a preset.
         resume: Go on with the run in --out from its latest checkpoint (with its configuration, if neither --preset
             nor --config is given); start it if there is none yet.
+        data_cache: Local directory for copies of data from stores, which later runs find there.
         distributed: Join the other processes of a pod first (jax.distributed); without it this process trains alone.
         settings: The configuration.
     """
 
-    data: Path
+    data: Location
     out: Path
     settings: Annotated[PretrainConfig, tyro.conf.arg(name="")]
     preset: Literal["tiny", "dnabert3", "dnabert4", "dnabert5", "dnabert6"] | None = None
     config: Path | None = None
     resume: bool = False
+    data_cache: Path = Path("~/.cache/dnabert-jax/data")
     distributed: bool = False
 
     def run(self) -> None:
@@ -92,8 +94,10 @@ class Pretrain:
             raise InputError(f"JAX finds no device ({error}): install its plugin, or set JAX_PLATFORMS=cpu.") from error
         from dnabert_jax.training.loop import pretrain
 
+        with progress_bar("download", "B", unit_scale=True, disable=not is_url(self.data)) as bar:
+            data = stage(self.data, self.data_cache.expanduser(), bar.update)
         with TrainingBar() as bar:
-            result = pretrain(self.settings, self.data, self.out, [bar], self.resume)
+            result = pretrain(self.settings, data, self.out, [bar], self.resume)
         if jax.process_index() > 0:
             return
         print(f"Step {result.step:,} of {self.settings.steps:,}.", end=" ")
@@ -113,7 +117,9 @@ def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
     """Parses in two passes: the first finds the configuration whose fields are the defaults of the second."""
     wants_help = bool({"-h", "--help"} & set(arguments))
     scanned = [argument for argument in arguments if argument not in ("-h", "--help")]
-    start, _ = tyro.cli(_StartingPoint, args=scanned, return_unknown_args=True, prog=PROGRAM, config=TYRO_SETTINGS)
+    start, _ = tyro.cli(
+        _StartingPoint, args=scanned, return_unknown_args=True, prog=PROGRAM, config=SETTINGS, registry=REGISTRY
+    )
     try:
         settings = start.read()
     except InputError:
@@ -125,7 +131,8 @@ def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
         args=list(arguments),
         default=Pretrain(tyro.MISSING, tyro.MISSING, settings),
         prog=PROGRAM,
-        config=TYRO_SETTINGS,
+        config=SETTINGS,
+        registry=REGISTRY,
     )
 
 
@@ -141,7 +148,13 @@ class TrainingBar:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
+    def checked(self, done: int, total: int) -> None:
+        if not self._bar.total:
+            self._bar = progress_bar("check data", "B", total, unit_scale=True)
+        self._bar.update(done)
+
     def started(self, step: int, steps: int, heldout: bool) -> None:
+        self._bar.close()
         if step:
             tqdm.write(f"resumed at step {step:,}")
         if not heldout:

@@ -21,12 +21,18 @@ from jaxtyping import install_import_hook
 # Before the packages are imported: the hook rewrites them as they load.
 install_import_hook(["dnabert_jax", "data_prep"], "beartype.beartype")
 
+import time  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import Any, ClassVar  # noqa: E402
 
+import fsspec  # noqa: E402
 import pytest  # noqa: E402
+from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
 
 from data_prep.genome import prepare_genome  # noqa: E402
 from data_prep.genome_job import GenomeJob  # noqa: E402
+from dnabert_jax import storage  # noqa: E402
 from dnabert_jax.config import ModelConfig  # noqa: E402
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA  # noqa: E402
 
@@ -45,3 +51,41 @@ def sample_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("sample") / "rows"
     prepare_genome(GenomeJob(fasta=(TRAIN_FASTA,), heldout_fasta=(HELDOUT_FASTA,), out=out, k=3, row_length=64))
     return out
+
+
+class Store(MemoryFileSystem):
+    """fsspec's memory file system as `store://`, which fails, hangs or changes when told to.
+
+    `trouble` has for a method's name what befalls its next calls: an exception to raise, seconds to sleep, a function
+    to call, or None; once it is used up, all is well again.
+    """
+
+    protocol = "store"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    cachable = False
+    trouble: ClassVar[dict[str, Iterator[Any]]] = {}
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in type(self).trouble:
+            event = next(type(self).trouble[name], None)
+            if isinstance(event, Exception):
+                raise event
+            if callable(event):
+                event()
+            elif event:
+                time.sleep(event)
+        return super().__getattribute__(name)
+
+
+fsspec.register_implementation("store", Store)
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Store]]:
+    """An empty store, waited for briefly."""
+    monkeypatch.setattr(storage, "PATIENCE", storage.Patience(attempts=3, seconds=5.0, pause=0.01))
+    yield Store
+    Store.trouble.clear()
+    Store.store.clear()
+    Store.pseudo_dirs[:] = [""]

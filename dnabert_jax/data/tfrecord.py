@@ -85,21 +85,22 @@ class Shard:
         path: the file.
         num_rows: how many records it must hold.
         row_length: how many ids a row has.
+        name: of the file in errors; the path, if not given.
 
     Raises:
         InputError: the file is missing, or its size is not num_rows x stride.
     """
 
-    def __init__(self, path: Path, num_rows: int, row_length: int):
-        self._path = path
+    def __init__(self, path: Path, num_rows: int, row_length: int, name: str | None = None):
+        self._name = name or str(path)
         self._layout = RecordLayout(row_length)
         self.num_rows = num_rows
         if not path.is_file():
-            raise InputError(f"{path} is missing: the data directory is incomplete; prepare it again.")
+            raise InputError(f"{self._name} is missing: the data directory is incomplete; prepare it again.")
         size, expected = path.stat().st_size, num_rows * self._layout.stride
         if size != expected:
             raise InputError(
-                f"{path} has {size:,} bytes where {num_rows:,} records need {expected:,}: it is truncated or not "
+                f"{self._name} has {size:,} bytes where {num_rows:,} records need {expected:,}: it is truncated or not "
                 "from this data set; prepare the data again."
             )
         if num_rows:
@@ -113,7 +114,7 @@ class Shard:
         """
         records = self._records[indices]
         for place, reason in self._damage(records):
-            raise InputError(f"{self._path}: record {indices[place]} is damaged: {reason}; prepare the data again.")
+            raise InputError(f"{self._name}: record {indices[place]} is damaged: {reason}; prepare the data again.")
         return self._rows(records)
 
     def inspect(self, first: int, stop: int) -> tuple[UInt16[np.ndarray, "R L"], dict[int, str]]:

@@ -15,6 +15,7 @@ from dnabert_jax.interop.huggingface import huggingface_config, to_huggingface
 from dnabert_jax.interop.model_card import model_card
 from dnabert_jax.interop.tokenizer import write_tokenizer
 from dnabert_jax.output_directory import output_directory
+from dnabert_jax.storage import Location
 from dnabert_jax.training.checkpoints import Checkpoints, abstract_on_one_device, choose_step
 from dnabert_jax.training.run_directory import DATA_FILE, read_run_config
 from dnabert_jax.training.state import Parameters, abstract_network
@@ -55,7 +56,7 @@ def read_run_checkpoint(run: Path, step: int | None = None) -> RunCheckpoint:
     return RunCheckpoint(step, config, dataclasses.asdict(read_json(Manifest, run / DATA_FILE)), evaluation, parameters)
 
 
-def export_run(run: Path, out: Path, step: int | None = None) -> RunCheckpoint:
+def export_run(run: Path, out: Location, step: int | None = None) -> RunCheckpoint:
     """Writes the masked-LM directory of a run's checkpoint to `out` and returns what was exported.
 
     Raises:
@@ -63,7 +64,7 @@ def export_run(run: Path, out: Path, step: int | None = None) -> RunCheckpoint:
     """
     checkpoint = read_run_checkpoint(run, step)
     model = checkpoint.config.model
-    with output_directory(out) as directory:
+    with output_directory(out, "config.json") as directory:
         weights = safetensors.numpy.save(to_huggingface(checkpoint.parameters, model), {"format": "pt"})
         (directory / "model.safetensors").write_bytes(weights)
         (directory / "config.json").write_text(json.dumps(huggingface_config(model), indent=2) + "\n")

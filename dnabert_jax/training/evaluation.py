@@ -70,7 +70,7 @@ class EvaluationRows:
     def __init__(self, files: RowFiles, number: int, placement: RowPlacement):
         order = shuffled_rows(np.arange(min(number, len(files))), len(files), seed=0)
         self._batches = []
-        # Read once and kept: they are few, and a damaged one should be found before training and not after.
+        # Read once and kept: they are few.
         for first in range(0, len(order), placement.global_batch):
             numbers = first + placement.rows
             rows = np.full((len(numbers), files.manifest.row_length), PAD, np.uint16)

@@ -13,7 +13,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from dnabert_jax.config import PretrainConfig
-from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest
+from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest, check_shards
 from dnabert_jax.data.pipeline import RowFiles, training_batches
 from dnabert_jax.errors import InputError, TrainingError
 from dnabert_jax.parallel.mesh import make_mesh
@@ -37,6 +37,9 @@ from dnabert_jax.training.step import StepMetrics, TrainStep, jit_train_step
 @runtime_checkable
 class Observer(Protocol):
     """Is told what happens, for a progress bar or a test."""
+
+    def checked(self, done: int, total: int) -> None:
+        """`done` more bytes of the data, of `total`, are what the manifest says."""
 
     def started(self, step: int, steps: int, heldout: bool) -> None:
         """The run begins after `step` updates, stops after `steps`, and is evaluated on the way if `heldout`."""
@@ -94,7 +97,7 @@ def pretrain(
 
     Args:
         config: the run.
-        data: a directory made by `prepare`.
+        data: a directory made by `prepare`, on local disk (data.staging copies one from a store).
         run: the run directory; must be new, or be the one to go on with.
         observers: told of every step.
         resume: go on from the latest checkpoint under `run`, if there is one.
@@ -104,8 +107,16 @@ def pretrain(
         InputError: data, mesh, batch and model do not fit together, or `run` cannot be used.
         TrainingError: the loss is not finite, or a checkpoint cannot be written.
     """
+    first = jax.process_index() == 0
+    observers = observers if first else ()
     files = RowFiles(data, TRAIN)
     check_data(config, files.manifest)
+
+    def checked(done: int, total: int) -> None:
+        for observer in observers:
+            observer.checked(done, total)
+
+    check_shards(data, files.manifest, checked)
     mesh = make_mesh(config.mesh, devices or jax.devices())
     placement = RowPlacement(mesh, config.global_batch)
     network = abstract_network(config.model)
@@ -116,7 +127,6 @@ def pretrain(
         evaluate = Evaluator(config, rows, placement, mesh).compile(network_predictor(network))
     # All that can be wrong is found out above and here by every process alike, before one of them writes.
     check_run(run, config, files.manifest, resume)
-    first = jax.process_index() == 0
     multihost_utils.sync_global_devices("run checked")
     if first:
         write_run(run, config, files.manifest)
@@ -125,7 +135,7 @@ def pretrain(
         start = checkpoints.steps[-1] if checkpoints.steps else 0
         with RunLog(run, start) if first else contextlib.nullcontext() as log:
             loop = _Loop(config, step, files, evaluate, network, mesh, placement, checkpoints)
-            loop.report_to(log, observers if first else ())
+            loop.report_to(log, observers)
             return loop.run(start)
 
 

@@ -2,23 +2,29 @@
 
 import gzip
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from Bio import bgzf
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
-from data_prep.fasta import read_fasta
+from data_prep.fasta import Block, read_fasta
 from dnabert_jax.errors import InputError
 
 TEXT = ">one first record\nACGT\nacgtN\n\n>two\r\nGG\r\nTT\r\n>empty\n>last\nA"
 RECORDS = [("one", b"ACGTacgtN"), ("two", b"GGTT"), ("empty", b""), ("last", b"A")]
 
 
+def read_file(path: Path, block_letters: int) -> Iterator[Block]:
+    with path.open("rb") as file:
+        yield from read_fasta(file, str(path), block_letters)
+
+
 def read(path: Path, block_letters: int = 1 << 20) -> list[tuple[str, bytes]]:
     """Whole records, put together from their blocks."""
     records: list[tuple[str, bytes]] = []
-    for block in read_fasta(path, block_letters):
+    for block in read_file(path, block_letters):
         if block.number == 0:
             records.append((block.record, b""))
         else:
@@ -65,11 +71,11 @@ def test_records_are_those_that_biopython_reads(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "is empty"),
-        (gzip.compress(b""), "is empty"),
+        (gzip.compress(b"", mtime=0), "is empty"),
         (b"ACGT\n", "does not begin with '>'"),
         (b"\x89PNG\r\n\x1a\n\x00\xff", "does not begin with '>'"),
         (b">\nACGT\n", "without a name"),
-        (gzip.compress(TEXT.encode() * 1000)[:-30], "broken or truncated gzip"),
+        (gzip.compress(TEXT.encode() * 1000, mtime=0)[:-30], "broken or truncated gzip"),
         (b"\x1f\x8bjunk that is no gzip", "broken or truncated gzip"),
     ],
 )
@@ -78,9 +84,3 @@ def test_what_is_no_fasta_is_refused_with_the_file_named(tmp_path: Path, content
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"bad.fa.*{message}"):
         read(path)
-
-
-def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.fa", tmp_path):
-        with pytest.raises(InputError, match="is not a file"):
-            read(path)

@@ -63,9 +63,10 @@ def test_blocks_spell_the_records(tmp_path: Path, records: dict[str, str], order
     path = tmp_path / "genome.2bit"
     write_twobit(path, records, order)
     read = dict.fromkeys(records, "")
-    for block in read_twobit(path, block_letters):
-        assert len(read[block.record]) == block.number * block_letters
-        read[block.record] += block.letters.tobytes().decode()
+    with path.open("rb") as file:
+        for block in read_twobit(file, str(path), block_letters):
+            assert len(read[block.record]) == block.number * block_letters
+            read[block.record] += block.letters.tobytes().decode()
     assert {name: text.replace("n", "N") for name, text in read.items()} == records
 
 

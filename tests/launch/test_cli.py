@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from dnabert_jax import storage
+from dnabert_jax.data.tfrecord import RecordLayout
 from dnabert_jax.interop.export import read_run_checkpoint
 from dnabert_jax.sample import HELDOUT_FASTA
 from launch.cli import run
@@ -53,6 +55,34 @@ def test_the_main_job_from_fasta_to_an_exported_model(
     assert (model / "model.safetensors").is_file()
     config = json.loads((model / "config.json").read_text())
     assert (config["hidden_size"], config["num_hidden_layers"], config["vocab_size"]) == (16, 1, 69)
+
+
+def test_the_main_job_with_everything_but_the_run_on_a_store(
+    store: type, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage.upload(HELDOUT_FASTA, "store://bucket/sample.fa.gz")
+    data, out, cache = "store://bucket/rows", tmp_path / "run", tmp_path / "cache"
+    assert run(["prepare", "genome", "--fasta", "store://bucket/sample.fa.gz", "--k", "3", "--out", data]) == 0
+    assert run(["prepare", "verify", data]) == 0
+    train = ["pretrain", "--data", data, "--data-cache", str(cache), "--out", str(out), *SMALL_FLAGS]
+    assert run(train) == 0
+    assert run(["export", str(out), "--out", "store://bucket/model"]) == 0
+    assert f"Written to {data}. Next: dnabert-jax pretrain --data {data}" in capsys.readouterr().out
+    assert "model.safetensors" in storage.names("store://bucket/model")
+    shard = storage.names(data)[-1]
+    storage.write(f"{data}/{shard}", storage.read(f"{data}/{shard}")[:-1])
+    with pytest.raises(SystemExit, match="1"):
+        run(["prepare", "verify", data])
+    assert f"{data}/{shard} has " in capsys.readouterr().out
+    shutil.rmtree(cache)
+    assert f"{data}/{shard} is not the file that its manifest lists" in fails(capsys, *train)
+
+
+def test_what_must_be_local_is_no_url(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(["pretrain", "--data", str(rows), "--out", "gs://bucket/run", *SMALL_FLAGS])
+    assert "gs://bucket/run is a URL: this must be a local path" in capsys.readouterr().err
+    assert not Path("gs:").exists()
 
 
 def test_a_saved_configuration_is_reloaded_and_overridden(rows: Path, tmp_path: Path) -> None:
@@ -130,10 +160,13 @@ def test_damaged_shards(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "is missing" in fails(capsys, *train, tmp_path / "missing")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
     flipped = bytearray(whole)
-    for position in range(500, len(whole), 1000):
-        flipped[position] ^= 4
-    shard.write_bytes(flipped)
-    assert "is damaged" in fails(capsys, *train, tmp_path / "flipped")
+    flipped[500] ^= 4
+    stride = RecordLayout(512).stride
+    from_another_run = whole[stride:] + whole[:stride]
+    for content in (bytes(flipped), from_another_run):
+        shard.write_bytes(content)
+        assert "is not the file that" in fails(capsys, *train, tmp_path / "changed")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 @pytest.mark.parametrize("command", [["prepare", "genome"], ["prepare", "verify"], ["pretrain"], ["export"], ["demo"]])

@@ -42,9 +42,14 @@ class Recorder:
 
     def __init__(self, stop_after: int | None = None):
         self.stop_after = stop_after
+        self.checked_bytes = 0
         self.steps: list[int] = []
         self.figures: dict[int, dict[str, float]] = {}
         self.evaluations: dict[int, Evaluation] = {}
+
+    def checked(self, done: int, total: int) -> None:
+        self.checked_bytes += done
+        self.data_bytes = total
 
     def started(self, step: int, steps: int, heldout: bool) -> None:
         self.start = (step, steps, heldout)
@@ -75,6 +80,7 @@ def test_a_stopped_and_resumed_run_ends_as_an_undisturbed_one(
     result = pretrain(config, sample_rows, tmp_path / "whole", [whole])
     assert result.step == 6
     assert result.evaluation == whole.evaluations[6]
+    assert whole.checked_bytes == whole.data_bytes > 0
     assert whole.steps == [1, 2, 3, 4, 5, 6]
     assert sorted(whole.figures) == [1, 2, 3, 4, 5, 6]
     assert sorted(whole.evaluations) == [3, 6]
@@ -258,6 +264,6 @@ def test_damaged_heldout_rows_are_found_before_training(
     content = bytearray(shard.read_bytes())
     content[100::100] = bytes(len(content[100::100]))
     shard.write_bytes(content)
-    with pytest.raises(InputError, match=r"heldout-00000-of-00001\.tfrecord: record"):
+    with pytest.raises(InputError, match=r"heldout-00000-of-00001\.tfrecord is not the file"):
         pretrain(config, data, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -1,0 +1,203 @@
+"""Files on object stores (gs://, s3://, and whatever else fsspec opens): whole files and block-wise downloads.
+
+A store may answer slowly or fail now and then. Each call is therefore bounded in time and tried again, a bounded number
+of times with growing pauses; what fails for good is one sentence.
+"""
+
+import contextlib
+import dataclasses
+import multiprocessing
+import posixpath
+import re
+from collections.abc import Callable, Iterator
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import fsspec
+import tenacity
+
+from dnabert_jax.errors import InputError
+
+Location = str | Path
+"""A local path, or a URL such as gs://bucket/hg38.fa.gz."""
+
+BLOCK_BYTES = 16 << 20
+"""Bytes of one request of a download."""
+
+_SLOWEST_BYTES_PER_SECOND = 1e6
+_EXTRAS = {"gs": "gcs", "gcs": "gcs"}
+_WILL_NOT_MEND = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, TypeError)
+
+_Result = TypeVar("_Result")
+
+
+@dataclasses.dataclass
+class Patience:
+    """How long a store is waited for.
+
+    Attributes:
+        attempts: of each call.
+        seconds: for an attempt, besides those that its bytes need at 1 MB/s.
+        pause: seconds before the second attempt; doubled before each further one.
+    """
+
+    attempts: int = 5
+    seconds: float = 60.0
+    pause: float = 1.0
+
+
+PATIENCE = Patience()
+
+
+def is_url(location: Location) -> bool:
+    """Whether a location is on a store, not a local path."""
+    return re.match("[A-Za-z][A-Za-z0-9+.-]*://", str(location)) is not None
+
+
+def join(location: Location, name: str) -> Location:
+    """The file `name` under a location."""
+    return f"{str(location).rstrip('/')}/{name}" if is_url(location) else Path(location) / name
+
+
+def file_name(location: Location) -> str:
+    """The last part of a location."""
+    return posixpath.basename(str(location).rstrip("/"))
+
+
+def read(location: Location) -> bytes:
+    """The bytes of a (small) file, local or on a store.
+
+    Raises:
+        InputError: a store has no such file, or cannot be reached; so say all functions here.
+    """
+    if not is_url(location):
+        return Path(location).read_bytes()
+    return _call(str(location), lambda store, path: bytes(store.cat_file(path)))
+
+
+def write(url: str, data: bytes) -> None:
+    """Makes or replaces a file."""
+    _call(url, lambda store, path: store.pipe_file(path, data), len(data))
+
+
+def upload(source: Path, url: str) -> None:
+    """Copies a local file to a store."""
+    _call(url, lambda store, path: store.put_file(str(source), path), source.stat().st_size)
+
+
+def remove(url: str) -> None:
+    """Removes a file."""
+    _call(url, lambda store, path: store.rm_file(path))
+
+
+def names(directory: Location) -> list[str]:
+    """The files under a directory, as paths relative to it, sorted; none if nothing is there."""
+    if not is_url(directory):
+        return sorted(path.relative_to(directory).as_posix() for path in Path(directory).rglob("*") if path.is_file())
+
+    def find(store: Any, path: str) -> list[str]:
+        store.invalidate_cache()
+        base = path.rstrip("/") + "/"
+        return sorted(found[len(base) :] for found in store.find(path) if found.startswith(base))
+
+    return _call(str(directory), find)
+
+
+def download(url: str, target: Path, progress: Callable[[int], object] | None = None) -> None:
+    """Copies a file of a store to a local path, a block a request.
+
+    Args:
+        url: of the file.
+        target: to write; what is half-written is left for the caller to remove.
+        progress: if given, called with the number of bytes after each block.
+
+    Raises:
+        InputError: also if the file changes meanwhile.
+    """
+    version = _version(url)
+    with target.open("wb") as file:
+        for start in range(0, version["size"], BLOCK_BYTES):
+            stop = min(start + BLOCK_BYTES, version["size"])
+            block = _call(url, lambda store, path, a=start, b=stop: store.cat_file(path, start=a, end=b), stop - start)
+            file.write(block)
+            if progress:
+                progress(len(block))
+    if _version(url) != version or target.stat().st_size != version["size"]:
+        raise InputError(f"{url} changed while it was read: run again when nothing writes to it.")
+
+
+@contextlib.contextmanager
+def local_copy(
+    location: Location, scratch: Path | None = None, progress: Callable[[int], object] | None = None
+) -> Iterator[Path]:
+    """Yields the path of a file: its own, or that of a copy which is removed at the end.
+
+    Args:
+        location: of the file.
+        scratch: existing directory to copy into; that for temporary files, if not given.
+        progress: as for `download`.
+    """
+    if not is_url(location):
+        yield Path(location)
+        return
+    with TemporaryDirectory(prefix="dnabert-jax-", dir=scratch) as directory:
+        path = Path(directory, file_name(location))
+        download(str(location), path, progress)
+        yield path
+
+
+def _version(url: str) -> dict[str, Any]:
+    """The size of a file, and what else the store says that changes with its content."""
+
+    def info(store: Any, path: str) -> dict[str, Any]:
+        store.invalidate_cache()
+        found = store.info(path)
+        if found["type"] != "file":
+            raise IsADirectoryError(path)
+        changing = ("size", "etag", "ETag", "md5Hash", "generation", "mtime", "created", "LastModified")
+        return {name: found[name] for name in changing if name in found}
+
+    return _call(url, info)
+
+
+def _call(url: str, function: Callable[..., _Result], num_bytes: int = 0) -> _Result:
+    """function(store, path), tried as often and as long as PATIENCE says."""
+    seconds = PATIENCE.seconds + num_bytes / _SLOWEST_BYTES_PER_SECOND
+    attempts = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(PATIENCE.attempts),
+        wait=tenacity.wait_exponential(PATIENCE.pause),
+        retry=tenacity.retry_if_exception(
+            lambda error: isinstance(error, Exception) and not isinstance(error, _WILL_NOT_MEND)
+        ),
+    )
+    try:
+        store, path = fsspec.core.url_to_fs(url)
+        return attempts(_in_time, lambda: function(store, path), seconds)
+    except tenacity.RetryError as error:
+        last = error.last_attempt.exception()
+        why = f"no answer within {seconds:.0f} s" if isinstance(last, multiprocessing.TimeoutError) else repr(last)
+        raise InputError(f"{url} cannot be used: {PATIENCE.attempts} attempts failed, the last with {why}.") from last
+    except ImportError as error:
+        scheme = url.partition(":")[0]
+        package = f"dnabert-jax[{_EXTRAS[scheme]}]" if scheme in _EXTRAS else "the fsspec package of that store"
+        raise InputError(f"{url} cannot be opened ({error}): pip install {package!r}.") from error
+    except ValueError as error:
+        raise InputError(f"{url} cannot be opened: {error}.") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{url} does not exist.") from error
+    except OSError as error:
+        raise InputError(f"{url} cannot be used: {error!r}.") from error
+
+
+def _in_time(function: Callable[[], _Result], seconds: float) -> _Result:
+    """function(), or multiprocessing.TimeoutError.
+
+    The thread of a call that never ends is a daemon: it does not keep the process.
+    """
+    pool = ThreadPool(1)
+    try:
+        return pool.apply_async(function).get(seconds)
+    finally:
+        pool.close()

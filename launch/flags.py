@@ -1,0 +1,37 @@
+"""How the command line reads flags."""
+
+from pathlib import Path
+from typing import Any
+
+import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from dnabert_jax.storage import Location, is_url
+
+SETTINGS = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
+"""A switch has one flag, --resume, and no --no-resume; a value that may be missing is left out, not given as None."""
+
+REGISTRY = ConstructorRegistry()
+
+
+@REGISTRY.primitive_rule
+def _path_or_url(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """PATH is a local path, which a URL would silently become; PATH|URL may be either."""
+    if info.type not in (Path, Location):
+        return None
+
+    def read(arguments: list[str]) -> Location:
+        (text,) = arguments
+        if not is_url(text):
+            return Path(text)
+        if info.type is Path:
+            raise ValueError(f"{text} is a URL: this must be a local path")
+        return text
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH" if info.type is Path else "PATH|URL",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, (str, Path)),
+        str_from_instance=lambda value: [str(value)],
+    )
