@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import BinaryIO
 
-from dnabert_jax.data.manifest import ShardEntry
+from dnabert_jax.data.manifest import ShardEntry, shard_name
 
 
 class ShardWriter:
@@ -47,7 +47,7 @@ class ShardWriter:
         self._finish_file()
         entries = []
         for number, (path, rows, digest) in enumerate(self._finished):
-            name = f"{self._split}-{number:05d}-of-{len(self._finished):05d}.tfrecord"
+            name = shard_name(self._split, number, len(self._finished))
             path.rename(path.with_name(name))
             entries.append(ShardEntry(name, rows, digest))
         return tuple(entries)

@@ -5,17 +5,18 @@ preparing data needs no TensorFlow.
 """
 
 import json
-from pathlib import Path
-from typing import Any
 
+from dnabert_jax import storage
 from dnabert_jax.data.manifest import Manifest
-from dnabert_jax.data.tfrecord import FEATURE
+from dnabert_jax.data.tfrecord import FEATURE, RecordLayout
+from dnabert_jax.storage import Location, join
 
 _FEATURES = "tensorflow_datasets.core.features"
 
 
-def write_tfds_metadata(directory: Path, manifest: Manifest) -> None:
+def write_tfds_metadata(directory: Location, manifest: Manifest) -> None:
     """Writes features.json and dataset_info.json."""
+    stride = RecordLayout(manifest.row_length).stride
     row = {"dtype": "uint16", "encoding": "bytes", "shape": {"dimensions": [str(manifest.row_length)]}}
     features = {
         "pythonClassName": f"{_FEATURES}.features_dict.FeaturesDict",
@@ -33,14 +34,10 @@ def write_tfds_metadata(directory: Path, manifest: Manifest) -> None:
                 "name": name,
                 "filepathTemplate": "{SPLIT}-{SHARD_INDEX}-of-{NUM_SHARDS}.{FILEFORMAT}",
                 "shardLengths": [str(shard.rows) for shard in split.shards],
-                "numBytes": str(sum((directory / shard.name).stat().st_size for shard in split.shards)),
+                "numBytes": str(split.rows * stride),
             }
             for name, split in manifest.splits.items()
         ],
     }
-    _write(directory / "features.json", features)
-    _write(directory / "dataset_info.json", info)
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    for name, content in {"features.json": features, "dataset_info.json": info}.items():
+        storage.write(join(directory, name), (json.dumps(content, indent=2) + "\n").encode())

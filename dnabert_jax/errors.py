@@ -5,5 +5,5 @@ class InputError(Exception):
     """Bad input, exit status 2: one sentence that names the file, the record or the value, and what to do."""
 
 
-class TrainingError(RuntimeError):
-    """Training cannot go on though its input was sound; the command line exits with status 1."""
+class JobError(RuntimeError):
+    """A job cannot go on though its input was sound; exit status 1."""

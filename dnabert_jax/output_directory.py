@@ -37,7 +37,7 @@ def output_directory(
         with _local_directory(Path(final)) as directory:
             yield directory
         return
-    with claimed_url(str(final), last) as check_claim, TemporaryDirectory(prefix="dnabert-jax-") as scratch:
+    with _claimed_url(str(final), last) as check_claim, TemporaryDirectory(prefix="dnabert-jax-") as scratch:
         yield Path(scratch)
         paths = [path for path in Path(scratch).rglob("*") if path.is_file()]
         total = sum(path.stat().st_size for path in paths)
@@ -86,7 +86,23 @@ def _clear_away(partial: Path, mark: Path) -> None:
 
 
 @contextlib.contextmanager
-def claimed_url(url: str, last: str) -> Iterator[Callable[[], None]]:
+def shared_output_directory(final: Location, last: str) -> Iterator[tuple[Location, Callable[[], None]]]:
+    """As `output_directory`, for a directory that several machines fill.
+
+    Yields:
+        Where to write: `NAME.partial`, which all machines must see, or the URL itself; and a function to call before
+        the last file is written, which raises InputError if another job took the directory over.
+    """
+    if is_url(final):
+        with _claimed_url(str(final), last) as check_claim:
+            yield final, check_claim
+        return
+    with _local_directory(Path(final).absolute()) as directory:
+        yield directory, lambda: None
+
+
+@contextlib.contextmanager
+def _claimed_url(url: str, last: str) -> Iterator[Callable[[], None]]:
     """Marks a directory of a store as being written by this job, and removes what is there if the block fails.
 
     What a killed job left under its mark is removed first. Stores have no locks: a job that starts while another

@@ -9,6 +9,7 @@ import dataclasses
 import multiprocessing
 import posixpath
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -77,9 +78,19 @@ def read(location: Location) -> bytes:
     return _call(str(location), lambda store, path: bytes(store.cat_file(path)))
 
 
-def write(url: str, data: bytes) -> None:
-    """Makes or replaces a file."""
-    _call(url, lambda store, path: store.pipe_file(path, data), len(data))
+def write(location: Location, data: bytes) -> None:
+    """Makes or replaces a file, local or on a store, whole or not at all."""
+    if is_url(location):
+        _call(str(location), lambda store, path: store.pipe_file(path, data), len(data))
+        return
+    path = Path(location)
+    # A name of its own, as another machine may be writing the same file.
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def upload(source: Path, url: str) -> None:
@@ -87,9 +98,12 @@ def upload(source: Path, url: str) -> None:
     _call(url, lambda store, path: store.put_file(str(source), path), source.stat().st_size)
 
 
-def remove(url: str) -> None:
-    """Removes a file."""
-    _call(url, lambda store, path: store.rm_file(path))
+def remove(location: Location) -> None:
+    """Removes a file, local or on a store."""
+    if not is_url(location):
+        Path(location).unlink()
+        return
+    _call(str(location), lambda store, path: store.rm_file(path))
 
 
 def names(directory: Location) -> list[str]:

@@ -1,5 +1,6 @@
 """`dnabert-jax`: finds the job, runs it, and turns what the user can mend into one sentence and exit status 2."""
 
+import dataclasses
 import logging
 import os
 import sys
@@ -9,11 +10,11 @@ from typing import Protocol, TypeVar
 import tyro
 
 import dnabert_jax
-from dnabert_jax.errors import InputError, TrainingError
+from dnabert_jax.errors import InputError, JobError
 from launch.demo import Demo
 from launch.export import Export
 from launch.flags import REGISTRY, SETTINGS
-from launch.prepare import PrepareGenome, PrepareVerify
+from launch.prepare import PrepareGenome, PrepareGenomeBeam, PrepareVerify
 from launch.pretrain import parse_pretrain
 
 USAGE = f"""\
@@ -21,11 +22,12 @@ dnabert-jax {dnabert_jax.__version__}: DNABERT for JAX, from a genome to a model
 
 usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the flags, with an example
 
-  demo              the whole way below, on an embedded sample of human DNA, in a few minutes on two cores
-  prepare genome    FASTA files -> packed k-mer rows in TFRecord shards
-  prepare verify    is a data directory what its manifest says?
-  pretrain          rows -> a masked-language model, with checkpoints and logs
-  export            checkpoint -> a directory for Hugging Face transformers
+  demo                 the whole way below, on an embedded sample of human DNA, in a few minutes on two cores
+  prepare genome       FASTA files -> packed k-mer rows in TFRecord shards
+  prepare genome-beam  the same as an Apache Beam pipeline, on many machines
+  prepare verify       is a data directory what its manifest says?
+  pretrain             rows -> a masked-language model, with checkpoints and logs
+  export               checkpoint -> a directory for Hugging Face transformers
 
 example: dnabert-jax demo --out dnabert-demo
 """
@@ -70,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
         _parse(arguments).run()
     except InputError as error:
         return _fail(str(error))
-    except TrainingError as error:
+    except JobError as error:
         return _fail(str(error), _EXIT_FAILED)
     except OSError as error:
         # A full disk names no file.
@@ -86,6 +88,13 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
     match arguments:
         case ["prepare", "genome", *rest]:
             return _command(PrepareGenome, "prepare genome", rest)
+        case ["prepare", "genome-beam", *rest]:
+            flags, options = rest, []
+            if "--" in rest:
+                border = rest.index("--")
+                flags, options = rest[:border], rest[border + 1 :]
+            job = _command(PrepareGenomeBeam, "prepare genome-beam", flags)
+            return dataclasses.replace(job, beam_options=tuple(options))
         case ["prepare", "verify", *rest]:
             return _command(PrepareVerify, "prepare verify", rest)
         case ["pretrain", *rest]:

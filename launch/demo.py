@@ -9,7 +9,7 @@ from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from data_prep.sources import read_blocks
 from dnabert_jax.config import PRESETS
-from dnabert_jax.errors import InputError, TrainingError
+from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.sequence.kmers import split_kmers
 from launch.prepare import PreparationBar, describe
@@ -74,7 +74,7 @@ class Demo:
         print(f"All of it lies in {self.out}; how to use the model stands in {model}/README.md.")
         trained, *others = figures.values()
         if not all(trained.loss < other.loss for other in others):
-            raise TrainingError("The trained model is no better than what it is compared with.")
+            raise JobError("The trained model is no better than what it is compared with.")
 
 
 def _comparison_table(figures: dict[str, "Evaluation"]) -> str:

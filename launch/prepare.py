@@ -1,6 +1,7 @@
 """`dnabert-jax prepare genome`."""
 
 import dataclasses
+import logging
 import os
 import sys
 from typing import Annotated, ClassVar
@@ -13,6 +14,7 @@ from data_prep.genome_job import GenomeJob
 from data_prep.verify import verify_directory
 from dnabert_jax.data.manifest import Manifest, read_manifest
 from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
+from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location
 from launch.progress import progress_bar
 
@@ -38,8 +40,12 @@ class PrepareGenome:
         processes = len(os.sched_getaffinity(0)) if self.processes is None else self.processes
         with PreparationBar() as bar:
             manifest = prepare_genome(job, processes, bar)
-        print(describe(manifest))
-        print(f"Written to {job.out}. Next: dnabert-jax pretrain --data {job.out} --preset ... --out RUN")
+        _tell(job, manifest)
+
+
+def _tell(job: GenomeJob, manifest: Manifest) -> None:
+    print(describe(manifest))
+    print(f"Written to {job.out}. Next: dnabert-jax pretrain --data {job.out} --preset ... --out RUN")
 
 
 class PreparationBar:
@@ -62,6 +68,37 @@ class PreparationBar:
             self._bar.close()
             self._phase, self._bar = phase, progress_bar(phase, self._UNITS[phase], total, unit_scale=True)
         self._bar.update(done)
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareGenomeBeam:
+    """As `prepare genome`, with the same result to the byte, as an Apache Beam pipeline over many machines.
+
+    Example: dnabert-jax prepare genome-beam --fasta gs://b/hg38.fa.gz --out gs://b/hg38-k6 -- --runner DataflowRunner
+    --project P --region us-central1 --temp_location gs://b/tmp --sdk_container_image IMAGE
+
+    What follows a lone -- are Beam's own options; without any, Beam runs the pipeline in this process. The files and
+    the output must be where all machines see them. They need this package: by an image, or by --setup_file.
+    """
+
+    job: Annotated[GenomeJob, tyro.conf.arg(name="")]
+    beam_options: tyro.conf.Suppress[tuple[str, ...]] = ()
+
+    def run(self) -> None:
+        """Prepares and says what was made."""
+        # Runners log how the job goes; Beam warns, as it is imported, of what this needs not.
+        named = any(option.startswith("--runner") for option in self.beam_options)
+        logging.basicConfig(level=logging.INFO if named else logging.ERROR)
+        try:
+            from data_prep.genome_beam import prepare_genome_on_beam
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] != "apache_beam":
+                raise
+            raise InputError("Apache Beam is not installed: pip install 'dnabert-jax[beam]'.") from error
+        manifest = prepare_genome_on_beam(
+            self.job, self.beam_options, lambda phase: print(f"Beam: {phase} ...", file=sys.stderr)
+        )
+        _tell(self.job, manifest)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,6 +31,11 @@ class ShardEntry:
     sha256: str
 
 
+def shard_name(split: str, number: int, total: int) -> str:
+    """Of shard `number` of `total`, as TFDS names them."""
+    return f"{split}-{number:05d}-of-{total:05d}.tfrecord"
+
+
 @dataclasses.dataclass(frozen=True)
 class Split:
     """The rows of one split.

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from dnabert_jax.errors import InputError, TrainingError
+from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.training.run_directory import CHECKPOINTS_DIRECTORY
 from dnabert_jax.training.state import Parameters, TrainState
 
@@ -63,7 +63,7 @@ class Checkpoints:
         """Starts to write a checkpoint; training may go on meanwhile.
 
         Raises:
-            TrainingError: the one before could not be written, for want of room say.
+            JobError: the one before could not be written, for want of room say.
         """
         items = {_PARAMETERS: state.parameters, _TRAINING: {"step": state.step, "optimizer": state.optimizer}}
         with self._writing():
@@ -99,7 +99,7 @@ class Checkpoints:
             yield
         # What orbax and tensorstore raise when a file cannot be written, in this call or in the background before it.
         except (ValueError, OSError, RuntimeError) as error:
-            raise TrainingError(
+            raise JobError(
                 f"A checkpoint could not be written to {self._directory} ({str(error).splitlines()[0][:300]}): "
                 "make room, then go on with --resume from the last complete one."
             ) from error

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest, check_shards
 from dnabert_jax.data.pipeline import RowFiles, training_batches
-from dnabert_jax.errors import InputError, TrainingError
+from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.telemetry.run_log import RunLog
@@ -105,7 +105,7 @@ def pretrain(
 
     Raises:
         InputError: data, mesh, batch and model do not fit together, or `run` cannot be used.
-        TrainingError: the loss is not finite, or a checkpoint cannot be written.
+        JobError: the loss is not finite, or a checkpoint cannot be written.
     """
     first = jax.process_index() == 0
     observers = observers if first else ()
@@ -244,10 +244,10 @@ class _Loop:
 
 
 def _check_finite(step: int, losses: list[float]) -> None:
-    """Raises TrainingError if a loss of the last steps, up to `step`, is not finite."""
+    """Raises JobError if a loss of the last steps, up to `step`, is not finite."""
     for number, loss in enumerate(losses, step + 1 - len(losses)):
         if not math.isfinite(loss):
-            raise TrainingError(
+            raise JobError(
                 f"The loss is {loss} at step {number:,}: training stops, and the last checkpoint before it stays; "
                 "try a lower learning rate."
             )

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from dnabert_jax import storage
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.errors import InputError
@@ -42,8 +43,7 @@ def check_run(directory: Path, config: PretrainConfig, manifest: Manifest, resum
         raise InputError(
             f"{directory} exists already: give --resume to go on with the run there, or choose another --out."
         )
-    left = {path.name for path in directory.iterdir()}
-    if left <= {DATA_FILE, f"{DATA_FILE}.partial", f"{CONFIG_FILE}.partial"}:
+    if all(path.name == DATA_FILE or path.suffix == ".partial" for path in directory.iterdir()):
         return
     saved = read_run_config(directory)
     latest = max(
@@ -73,11 +73,5 @@ def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def write_run(directory: Path, config: PretrainConfig, manifest: Manifest) -> None:
     """Makes the directory if need be, and writes data.json and then config.json into it."""
     directory.mkdir(parents=True, exist_ok=True)
-    _write_whole(directory / DATA_FILE, to_json(manifest))
-    _write_whole(directory / CONFIG_FILE, to_json(config))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
+    storage.write(directory / DATA_FILE, to_json(manifest).encode())
+    storage.write(directory / CONFIG_FILE, to_json(config).encode())

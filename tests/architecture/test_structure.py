@@ -76,8 +76,8 @@ def test_imports_go_one_way(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("data_prep.genome", ("jax", "flax", "grain", "torch", "tensorflow", "matplotlib")),
-        ("launch.cli", ("jax", "flax", "grain", "torch", "tensorflow", "matplotlib")),
+        ("data_prep.genome", ("jax", "flax", "grain", "torch", "tensorflow", "matplotlib", "apache_beam")),
+        ("launch.cli", ("jax", "flax", "grain", "torch", "tensorflow", "matplotlib", "apache_beam")),
         ("dnabert_jax.training.loop", ("torch", "transformers", "tensorflow", "matplotlib")),
         ("dnabert_jax.interop.export", ("torch", "transformers", "tensorflow", "matplotlib")),
     ],

@@ -169,7 +169,31 @@ def test_damaged_shards(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-@pytest.mark.parametrize("command", [["prepare", "genome"], ["prepare", "verify"], ["pretrain"], ["export"], ["demo"]])
+def test_rows_made_on_beam_pass_verification_and_train(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    data = str(tmp_path / "rows")
+    prepare = ["prepare", "genome-beam", "--fasta", str(HELDOUT_FASTA), "--k", "3", "--out", data, "--"]
+    assert run([*prepare, "--direct_running_mode", "multi_threading"]) == 0
+    assert run(["prepare", "verify", data]) == 0
+    assert run(["pretrain", "--data", data, "--out", str(tmp_path / "run"), *SMALL_FLAGS]) == 0
+    assert f"Written to {data}." in capsys.readouterr().out
+    assert "exists already" in fails(capsys, *prepare)
+
+
+def test_without_beam_the_remedy_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    monkeypatch.delitem(sys.modules, "data_prep.genome_beam", raising=False)
+    prepare = ("prepare", "genome-beam", "--fasta", str(HELDOUT_FASTA), "--out", tmp_path / "rows")
+    assert "pip install 'dnabert-jax[beam]'" in fails(capsys, *prepare)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["prepare", "genome"], ["prepare", "genome-beam"], ["prepare", "verify"], ["pretrain"], ["export"], ["demo"]],
+)
 def test_help_has_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         run([*command, "--help"])

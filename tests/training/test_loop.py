@@ -12,7 +12,7 @@ import pytest
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
-from dnabert_jax.errors import InputError, TrainingError
+from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.interop.export import read_run_checkpoint
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.telemetry.run_log import read_log
@@ -218,7 +218,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_spoils_no_checkpoint(
         config, optimizer=OptimizerConfig(peak_learning_rate=1e30, warmup_steps=0, schedule_steps=20), steps=6,
         checkpoint_every=1, log_every=6,
     )  # fmt: skip
-    with pytest.raises(TrainingError, match="The loss is nan at step 2"):
+    with pytest.raises(JobError, match="The loss is nan at step 2"):
         pretrain(wild, sample_rows, tmp_path / "run")
     saved = sorted(int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdigit())
     assert saved == [1]

@@ -1,0 +1,125 @@
+"""The Beam pipeline makes the files of `prepare genome`, to the byte, and fails with the same sentences."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data_prep.genome import prepare_genome
+from data_prep.genome_beam import prepare_genome_on_beam
+from data_prep.genome_job import GenomeJob
+from data_prep.verify import verify_directory
+from dnabert_jax import storage
+from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
+
+
+@pytest.fixture
+def fasta(tmp_path: Path) -> Path:
+    path = tmp_path / "short.fa"
+    rng = np.random.default_rng(0)
+    path.write_text(
+        "".join(f">{name}\n{''.join(rng.choice(list('ACGTN'), 900, p=[0.24] * 4 + [0.04]))}\n" for name in "abc")
+    )
+    return path
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"k": 6, "rows_per_shard": 1000},
+        {"k": 3, "row_length": 64, "rows_per_shard": 97, "weights": (0.02, 0.98), "reverse_complement": True},
+        {"k": 4, "rows": "single", "heldout_records": ("b",), "lower_case": "drop", "seed": 5},
+        {"k": 5, "row_length": 32, "rows_per_shard": 1, "heldout_fraction": 0.0},
+    ],
+)
+def test_the_files_are_those_of_one_machine(fasta: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
+    sources = (fasta,) if settings["k"] == 5 else (fasta, HELDOUT_FASTA)
+    phases: list[str] = []
+    made = prepare_genome_on_beam(GenomeJob(sources, tmp_path / "beam", **settings), (), phases.append)
+    assert made == prepare_genome(GenomeJob(sources, tmp_path / "one", **settings))
+    assert files(tmp_path / "beam") == files(tmp_path / "one")
+    assert verify_directory(tmp_path / "beam") == []
+    assert phases == ["survey", "write"]
+
+
+@pytest.mark.slow
+def test_several_processes_make_the_same_files(tmp_path: Path) -> None:
+    sources = (HELDOUT_FASTA, TRAIN_FASTA)
+    options = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
+    prepare_genome_on_beam(GenomeJob(sources, tmp_path / "beam", rows_per_shard=500), options)
+    prepare_genome(GenomeJob(sources, tmp_path / "one", rows_per_shard=500))
+    assert files(tmp_path / "beam") == files(tmp_path / "one")
+
+
+def test_files_and_output_may_be_on_a_store(store: type, fasta: Path, tmp_path: Path) -> None:
+    storage.upload(fasta, "store://bucket/short.fa")
+    prepare_genome_on_beam(GenomeJob(("store://bucket/short.fa",), "store://bucket/rows"))
+    prepare_genome(GenomeJob((fasta,), tmp_path / "one"))
+    names = storage.names("store://bucket/rows")
+    assert {name: storage.read(f"store://bucket/rows/{name}") for name in names} == files(tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "message"),
+    [
+        (">a\nNNNNNNNNNNNNNNNNN\n", {}, "no window to train on"),
+        (">a\nACGTACGTACGT\n>a\nACGTACGTACGT\n", {}, "^Two records of .* are named 'a': names must differ.$"),
+        (">a\nACGTACXTACGT\n", {}, "^Record 'a' of .*'X' at position 7"),
+        (f">a\n{'ACGT' * 10}\n", {"heldout_records": ("b",)}, "held-out record 'b'"),
+        (f">a\n{'ACGT' * 10}\n", {"heldout_fraction": 0.1}, "held-out part .* gives no window"),
+    ],
+)
+def test_bad_input_leaves_nothing_behind(tmp_path: Path, content: str, settings: dict[str, Any], message: str) -> None:
+    path = tmp_path / "in.fa"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        prepare_genome_on_beam(GenomeJob((path,), tmp_path / "out", **settings))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_file_and_an_output_that_exists_are_refused(fasta: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.fa is not a file that this machine sees"):
+        prepare_genome_on_beam(GenomeJob((tmp_path / "none.fa",), tmp_path / "out"))
+    with pytest.raises(InputError, match="exists already"):
+        prepare_genome_on_beam(GenomeJob((fasta,), tmp_path))
+
+
+def test_a_file_that_changes_between_its_readings_is_refused(fasta: Path, tmp_path: Path) -> None:
+    def change(phase: str) -> None:
+        if phase == "write":
+            fasta.write_text(fasta.read_text().replace("A", "C", 1))
+
+    with pytest.raises(InputError, match="changed while it was read"):
+        prepare_genome_on_beam(GenomeJob((fasta,), tmp_path / "out"), (), change)
+    assert list(tmp_path.iterdir()) == [fasta]
+
+
+@pytest.mark.parametrize("option", [["--runer", "DataflowRunner"], ["--unheard_of=1", "--runner=DataflowRunner"]])
+def test_options_that_nobody_knows_are_refused(fasta: Path, tmp_path: Path, option: list[str]) -> None:
+    with pytest.raises(InputError, match=f"Beam does not know the option {option[0].split('=')[0]}: check"):
+        prepare_genome_on_beam(GenomeJob((fasta,), tmp_path / "out"), option)
+    assert list(tmp_path.iterdir()) == [fasta]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--runner=Nothing"], "failed with ValueError: .*PipelineRunner subclass"),
+        (["--runner=DataflowRunner"], "failed with ValueError: .*Missing required option: project"),
+        # The job server may know an option that Beam's Python does not; here none answers.
+        (["--runner=PortableRunner", "--job_endpoint=localhost:1", "--unheard_of=1", "--job_server_timeout=1"],
+         "failed with FutureTimeoutError"),
+    ],
+)  # fmt: skip
+def test_a_runner_that_fails_leaves_nothing_behind(
+    fasta: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    with pytest.raises(JobError, match=message):
+        prepare_genome_on_beam(GenomeJob((fasta,), tmp_path / "out"), options)
+    assert list(tmp_path.iterdir()) == [fasta]
