@@ -49,8 +49,8 @@ def main() -> None:
     """The console command."""
     # So that what is printed and the progress bar keep their order in a log file too.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    # orbax logs there, with a traceback, what it then raises, and what is raised is said in a sentence below.
-    for name in ("absl", "asyncio"):
+    # orbax and gcsfs log there, with a traceback, what they then raise, and what is raised is said in a sentence below.
+    for name in ("absl", "asyncio", "gcsfs"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     status = run(sys.argv[1:])
     sys.stderr.flush()

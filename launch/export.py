@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from dnabert_jax.storage import Location
+from dnabert_jax.storage import Location, is_url
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +31,5 @@ class Export:
 
         checkpoint = export_run(self.run_directory, self.out, self.step)
         print(f"Exported step {checkpoint.step:,} of {self.run_directory} to {self.out}.")
-        print(
-            f'Load it: AutoModelForMaskedLM.from_pretrained("{self.out}"); how to use it stands in {self.out}/README.md'
-        )
+        load = "Copy it to a local disk to load it" if is_url(self.out) else "Load it"
+        print(f'{load}: AutoModelForMaskedLM.from_pretrained("{self.out}"); how to use it stands in {self.out}/README.md')
