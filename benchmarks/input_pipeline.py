@@ -14,13 +14,14 @@ import numpy as np
 
 from benchmarks.alternation import compare
 from dnabert_jax.data.manifest import TRAIN
-from dnabert_jax.data.pipeline import RowFiles, training_batches
+from dnabert_jax.data.pipeline import training_batches
+from dnabert_jax.data.rows import Rows, open_rows
 
 
 class _RecordSource:
     """One row a call."""
 
-    def __init__(self, files: RowFiles):
+    def __init__(self, files: Rows):
         self._files = files
 
     def __len__(self) -> int:
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--batches", type=int, default=200)
     arguments = parser.parse_args()
-    files = RowFiles(arguments.data, TRAIN)
+    files = open_rows(arguments.data, TRAIN)
     batch, row = arguments.batch, files.manifest.row_length
     few = max(arguments.batches // 50, 2)
 

@@ -1,4 +1,4 @@
-"""The two files beside the shards by which TensorFlow Datasets opens them: `tfds.builder_from_directory(DIR)`.
+"""The three files beside the shards by which TensorFlow Datasets opens them: `tfds.builder_from_directory(DIR)`.
 
 Their form is that of `tfds.folder_dataset.write_metadata` (tensorflow-datasets 4.9), written without it, so that
 preparing data needs no TensorFlow.
@@ -15,7 +15,7 @@ _FEATURES = "tensorflow_datasets.core.features"
 
 
 def write_tfds_metadata(directory: Path, manifest: Manifest) -> None:
-    """Writes features.json and dataset_info.json."""
+    """Writes features.json, dataset_info.json, and metadata.json with k."""
     row = {"dtype": "uint16", "encoding": "bytes", "shape": {"dimensions": [str(manifest.row_length)]}}
     features = {
         "pythonClassName": f"{_FEATURES}.features_dict.FeaturesDict",
@@ -40,6 +40,7 @@ def write_tfds_metadata(directory: Path, manifest: Manifest) -> None:
     }
     _write(directory / "features.json", features)
     _write(directory / "dataset_info.json", info)
+    _write(directory / "metadata.json", {"k": manifest.k})
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -1,4 +1,7 @@
-"""`prepare verify`: is a data directory what its manifest says, to the last bit?"""
+"""`prepare verify`: is a data directory what its manifest says, to the last bit?
+
+Of a TFDS data set the manifest is what its metadata say: no SHA-256, and no counts but of rows.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,8 +11,8 @@ from jaxtyping import Bool, UInt16
 
 from data_prep.sources import file_digest
 from data_prep.windows import MIN_KMERS
-from dnabert_jax.data.manifest import Manifest, Split, read_manifest
-from dnabert_jax.data.tfrecord import Shard
+from dnabert_jax.data.manifest import Manifest, Split
+from dnabert_jax.data.rows import OpenShard, read_source
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP, vocabulary_size
 
@@ -28,12 +31,12 @@ def verify_directory(directory: Path, progress: Callable[[int], object] | None =
         progress: if given, called with the number of rows after each block.
 
     Raises:
-        InputError: there is no manifest to check against.
+        InputError: there is no manifest or metadata to check against.
     """
-    manifest = read_manifest(directory)
+    manifest, open_shard = read_source(directory)
     problems: list[str] = []
     for name, split in manifest.splits.items():
-        problems += _split_problems(directory, name, split, manifest, progress)
+        problems += _split_problems(directory, name, split, manifest, open_shard, progress)
     listed = {shard.name for split in manifest.splits.values() for shard in split.shards}
     problems += [
         f"{path} is not in the manifest: it is from another run."
@@ -44,14 +47,19 @@ def verify_directory(directory: Path, progress: Callable[[int], object] | None =
 
 
 def _split_problems(
-    directory: Path, name: str, split: Split, manifest: Manifest, progress: Callable[[int], object] | None
+    directory: Path,
+    name: str,
+    split: Split,
+    manifest: Manifest,
+    open_shard: OpenShard,
+    progress: Callable[[int], object] | None,
 ) -> Iterator[str]:
     sequences = kmers = 0
     complete = True
     for entry in split.shards:
         path = directory / entry.name
         try:
-            shard = Shard(path, entry.rows, manifest.row_length)
+            shard = open_shard(path, entry.rows, manifest.row_length)
         except InputError as error:
             complete = False
             yield str(error)
@@ -71,7 +79,7 @@ def _split_problems(
     counted = {"rows": sum(entry.rows for entry in split.shards), "sequences": sequences, "kmers": kmers}
     for what, count in counted.items():
         stated = getattr(split, what)
-        if complete and count != stated:
+        if complete and stated is not None and count != stated:
             yield f"{directory}: the split {name} has {count:,} {what} where the manifest says {stated:,}."
 
 

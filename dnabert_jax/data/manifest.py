@@ -33,13 +33,15 @@ class Split:
         shards: in order; row r of the split counts on from shard to shard.
         rows, sequences, kmers: how many in all.
         bases: certain bases of the sources in the split, each once however often it was cut.
+
+    Of a TFDS data set only shards and rows are known; the rest is None.
     """
 
     shards: tuple[ShardEntry, ...]
     rows: int
-    sequences: int
-    kmers: int
-    bases: int
+    sequences: int | None
+    kmers: int | None
+    bases: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +57,15 @@ class Manifest:
         dropped: what the policies left out, counted in bases. `uncut_bases` are in pieces too short for a cut window.
         sources: name, size, SHA-256, records, letters and repetitions of each sequence file.
         splits: by name, `train` and usually `heldout`.
+
+    Of a TFDS data set, `packed` and `seed` are None, `policies` and `dropped` are empty, and its one source has only a
+    name and a size.
     """
 
     k: int
     row_length: int
-    packed: bool
-    seed: int
+    packed: bool | None
+    seed: int | None
     policies: dict[str, str]
     dropped: dict[str, int]
     sources: list[dict[str, Any]]
@@ -81,7 +86,8 @@ def read_manifest(directory: Path) -> Manifest:
     path = directory / FILE_NAME
     if not path.is_file():
         raise InputError(
-            f"{directory} is no prepared data directory: it has no {FILE_NAME}; make one with `dnabert-jax prepare`."
+            f"{directory} is no data directory: it has no {FILE_NAME}, as `dnabert-jax prepare` writes, and no "
+            "dataset_info.json, as a TFDS data set has; make one with `dnabert-jax prepare`."
         )
     manifest = read_json(Manifest, path)
     if manifest.format != FORMAT:

@@ -14,7 +14,8 @@ from jax.sharding import Mesh
 
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest
-from dnabert_jax.data.pipeline import RowFiles, training_batches
+from dnabert_jax.data.pipeline import training_batches
+from dnabert_jax.data.rows import Rows, open_rows
 from dnabert_jax.errors import InputError, TrainingError
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
@@ -94,7 +95,7 @@ def pretrain(
 
     Args:
         config: the run.
-        data: a directory made by `prepare`.
+        data: a directory made by `prepare`, or a TFDS data set of such rows in array_record files.
         run: the run directory; must be new, or be the one to go on with.
         observers: told of every step.
         resume: go on from the latest checkpoint under `run`, if there is one.
@@ -104,7 +105,7 @@ def pretrain(
         InputError: data, mesh, batch and model do not fit together, or `run` cannot be used.
         TrainingError: the loss is not finite, or a checkpoint cannot be written.
     """
-    files = RowFiles(data, TRAIN)
+    files = open_rows(data, TRAIN)
     check_data(config, files.manifest)
     mesh = make_mesh(config.mesh, devices or jax.devices())
     placement = RowPlacement(mesh, config.global_batch)
@@ -112,7 +113,7 @@ def pretrain(
     step = jit_train_step(config, network, mesh)
     evaluate = None
     if HELDOUT in files.manifest.splits:
-        rows = EvaluationRows(RowFiles(data, HELDOUT), config.evaluation_rows, placement)
+        rows = EvaluationRows(open_rows(data, HELDOUT), config.evaluation_rows, placement)
         evaluate = Evaluator(config, rows, placement, mesh).compile(network_predictor(network))
     # All that can be wrong is found out above and here by every process alike, before one of them writes.
     check_run(run, config, files.manifest, resume)
@@ -134,7 +135,7 @@ class _Loop:
         self,
         config: PretrainConfig,
         step: TrainStep,
-        files: RowFiles,
+        files: Rows,
         evaluate: Callable[[Parameters], Evaluation] | None,
         network: Network,
         mesh: Mesh,

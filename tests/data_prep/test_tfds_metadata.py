@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dnabert_jax.data.manifest import HELDOUT, TRAIN, read_manifest
-from dnabert_jax.data.pipeline import RowFiles
+from dnabert_jax.data.rows import open_rows
 
 
 def test_the_metadata_name_every_shard_and_its_rows(sample_rows: Path) -> None:
@@ -37,5 +37,5 @@ def test_tfds_reads_the_rows(sample_rows: Path) -> None:
 
     builder = tfds.builder_from_directory(str(sample_rows))
     read = [example["input_ids"] for example in tfds.as_numpy(builder.as_dataset(split=HELDOUT))]
-    files = RowFiles(sample_rows, HELDOUT)
+    files = open_rows(sample_rows, HELDOUT)
     assert np.array_equal(read, files.read(np.arange(len(files))))
