@@ -109,8 +109,8 @@ def tfds_manifest(directory: Path) -> Manifest:
     info, k = _dataset_info(directory)
     if info.file_format.value != "array_record":
         raise InputError(
-            f"{directory / DATASET_INFO} says the format {info.file_format.value}: without a manifest.json only "
-            "array_record is read; convert it with `tfds convert_format --out_file_format=array_record`."
+            f"{directory / DATASET_INFO} says the file format {info.file_format.value}, of TFDS data sets only "
+            "array_record is read: convert it with `tfds convert_format`, as docs/file-formats.md says."
         )
     row_length = _row_length(info.features, directory)
     if type(k) is not int:
