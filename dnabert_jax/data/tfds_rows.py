@@ -118,16 +118,15 @@ def tfds_manifest(directory: Path) -> Manifest:
             f"{directory / 'metadata.json'} does not say k: give the builder's DatasetInfo "
             'metadata=tfds.core.MetadataDict(k=6), or write that file with {"k": 6}.'
         )
-    paths = {name: [Path(path) for path in split.filepaths] for name, split in info.splits.items()}
+    splits, size = {}, 0
     with ThreadPoolExecutor() as pool:
-        digests = {name: list(pool.map(_file_digest, paths[name])) for name in paths}
-    splits = {}
-    for name, split in info.splits.items():
-        files = zip(paths[name], split.shard_lengths, digests[name], strict=True)
-        shards = tuple(ShardEntry(path.name, rows, digest) for path, rows, digest in files)
-        if split.num_examples:
-            splits[name] = Split(shards, split.num_examples, sequences=None, kmers=None, bases=None)
-    size = sum(path.stat().st_size for files in paths.values() for path in files)
+        for name, split in info.splits.items():
+            paths = [Path(path) for path in split.filepaths]
+            files = zip(paths, split.shard_lengths, pool.map(_file_digest, paths), strict=True)
+            shards = tuple(ShardEntry(path.name, rows, digest) for path, rows, digest in files)
+            size += sum(path.stat().st_size for path in paths)
+            if shards:
+                splits[name] = Split(shards, split.num_examples, sequences=None, kmers=None, bases=None)
     return Manifest(
         k=k,
         row_length=row_length,

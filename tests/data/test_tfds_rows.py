@@ -163,6 +163,7 @@ def test_a_flipped_bit_is_found_by_the_record_it_is_in_and_no_wrong_row_is_given
         if damage:
             number = min(damage)
             found.add(number)
+            assert "Riegeli" in damage[number]
             with pytest.raises(InputError, match=rf"{path.name}: record {number} is damaged: .*; build"):
                 open_rows(own, TRAIN).read(np.arange(entry.rows))
             assert f"{path}: record {number} is damaged: {damage[number]}." in verify_directory(own)
@@ -175,10 +176,13 @@ def test_verify_finds_nothing_where_nothing_is_and_rows_that_are_none(own: Path)
     rows = ArrayRecordShard(path, entry.rows, 64).read(np.arange(entry.rows))
     rows[7, 1] = 69
     writer = ArrayRecordWriter(str(path), "group_size:1")
-    for record in encode_rows(rows):
-        writer.write(record[12:-4].tobytes())
+    for number, record in enumerate(encode_rows(rows)):
+        writer.write(record[12:-4].tobytes() + b"\0" * (number == 9))
     writer.close()
-    assert verify_directory(own) == [f"{path}: record 7 is no row: an id is outside of the vocabulary."]
+    assert verify_directory(own) == [
+        f"{path}: record 9 is damaged: it is no Example of 64 ids in bytes.",
+        f"{path}: record 7 is no row: an id is outside of the vocabulary.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -233,6 +237,7 @@ def cut(length: int) -> Callable[[Path], object]:
         (change_info(fileFormat="tfrecord"), "says the file format tfrecord.*convert_format"),
         (change_info(fileFormat="punched_cards"), "cannot open"),
         (change_info(version="first"), "cannot open"),
+        (change_info(colour="red"), "cannot open"),
         (change_info(splits="train"), "cannot open"),
         (lambda directory: (directory / DATASET_INFO).write_text("{"), "cannot open"),
         (lambda directory: (directory / "features.json").write_text("{"), "cannot open"),
