@@ -125,7 +125,7 @@ def tfds_manifest(directory: Path) -> Manifest:
             files = zip(paths, split.shard_lengths, pool.map(_file_digest, paths), strict=True)
             shards = tuple(ShardEntry(path.name, rows, digest) for path, rows, digest in files)
             size += sum(path.stat().st_size for path in paths)
-            if shards:
+            if split.num_examples:
                 splits[name] = Split(shards, split.num_examples, sequences=None, kmers=None, bases=None)
     return Manifest(
         k=k,

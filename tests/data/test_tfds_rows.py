@@ -238,6 +238,7 @@ def cut(length: int) -> Callable[[Path], object]:
         (change_info(fileFormat="punched_cards"), "cannot open"),
         (change_info(version="first"), "cannot open"),
         (change_info(colour="red"), "cannot open"),
+        (change_info(splits=[{"name": "train"}]), "no split 'train'"),
         (change_info(splits="train"), "cannot open"),
         (lambda directory: (directory / DATASET_INFO).write_text("{"), "cannot open"),
         (lambda directory: (directory / "features.json").write_text("{"), "cannot open"),
