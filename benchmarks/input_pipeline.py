@@ -54,12 +54,11 @@ def main() -> None:
         for _ in islice(dataset.to_iter_dataset(), few):
             pass
 
-    ways = {"this project: training_batches": partial(blocks, files), "grain, one record a call": records}
-    amounts = dict.fromkeys(ways, arguments.batches * batch * row) | {"grain, one record a call": few * batch * row}
+    ways = {"this project: training_batches": partial(blocks, files)}
     if arguments.tfds:
-        name = "this project, from array_record"
-        ways[name] = partial(blocks, open_rows(arguments.tfds, TRAIN))
-        amounts[name] = arguments.batches * batch * row
+        ways["the same from array_record"] = partial(blocks, open_rows(arguments.tfds, TRAIN))
+    amounts = dict.fromkeys(ways, arguments.batches * batch * row)
+    ways["grain, one record a call"], amounts["grain, one record a call"] = records, few * batch * row
     print(compare(ways, amounts, "tokens"))
 
 

@@ -134,6 +134,7 @@ def test_a_manifest_copied_by_convert_format_does_not_hide_the_array_records(pre
     assert len(open_rows(own, TRAIN)) == len(open_rows(prepared, TRAIN))
 
 
+@pytest.mark.slow
 def test_a_run_trains_evaluates_and_exports_from_it(written: Path, tmp_path: Path, small_model: ModelConfig) -> None:
     config = PretrainConfig(
         model=small_model,
