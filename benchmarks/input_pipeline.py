@@ -2,10 +2,12 @@
 
     python -m benchmarks.input_pipeline --data data/chrX-k6
 
-Beside it: the same records read one call each through grain's generic record source, as pipelines usually are.
+Beside it: the same records read one call each through grain's generic record source, as pipelines usually are, and
+with --tfds DIR, the same rows as a TFDS data set in array_record files.
 """
 
 import argparse
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -14,13 +16,14 @@ import numpy as np
 
 from benchmarks.alternation import compare
 from dnabert_jax.data.manifest import TRAIN
-from dnabert_jax.data.pipeline import RowFiles, training_batches
+from dnabert_jax.data.pipeline import training_batches
+from dnabert_jax.data.rows import Rows, open_rows
 
 
 class _RecordSource:
     """One row a call."""
 
-    def __init__(self, files: RowFiles):
+    def __init__(self, files: Rows):
         self._files = files
 
     def __len__(self) -> int:
@@ -34,15 +37,16 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--tfds", type=Path)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--batches", type=int, default=200)
     arguments = parser.parse_args()
-    files = RowFiles(arguments.data, TRAIN)
+    files = open_rows(arguments.data, TRAIN)
     batch, row = arguments.batch, files.manifest.row_length
     few = max(arguments.batches // 50, 2)
 
-    def blocks() -> None:
-        for _ in training_batches(files, batch, np.arange(batch), 0, 0, arguments.batches):
+    def blocks(source: Rows) -> None:
+        for _ in training_batches(source, batch, np.arange(batch), 0, 0, arguments.batches):
             pass
 
     def records() -> None:
@@ -50,11 +54,11 @@ def main() -> None:
         for _ in islice(dataset.to_iter_dataset(), few):
             pass
 
-    ways = {"this project: training_batches": blocks, "grain, one record a call": records}
-    amounts = {
-        "this project: training_batches": arguments.batches * batch * row,
-        "grain, one record a call": few * batch * row,
-    }
+    ways = {"this project: training_batches": partial(blocks, files)}
+    if arguments.tfds:
+        ways["the same from array_record"] = partial(blocks, open_rows(arguments.tfds, TRAIN))
+    amounts = dict.fromkeys(ways, arguments.batches * batch * row)
+    ways["grain, one record a call"], amounts["grain, one record a call"] = records, few * batch * row
     print(compare(ways, amounts, "tokens"))
 
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from benchmarks.alternation import machine
-from data_prep.sources import survey
+from data_prep.sources import SequenceFile, survey
 
 _PROGRAM = """
 import resource, sys
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    bases = survey(arguments.fasta).letters
+    bases = survey(SequenceFile(arguments.fasta, str(arguments.fasta))).letters
     seconds: dict[int, list[float]] = {number: [] for number in arguments.processes}
     memory: dict[int, int] = {}
     with tempfile.TemporaryDirectory() as directory:

@@ -1,4 +1,4 @@
-"""The two files beside the shards by which TensorFlow Datasets opens them: `tfds.builder_from_directory(DIR)`.
+"""The three files beside the shards by which TensorFlow Datasets opens them: `tfds.builder_from_directory(DIR)`.
 
 Their form is that of `tfds.folder_dataset.write_metadata` (tensorflow-datasets 4.9), written without it, so that
 preparing data needs no TensorFlow.
@@ -15,7 +15,7 @@ _FEATURES = "tensorflow_datasets.core.features"
 
 
 def write_tfds_metadata(directory: Location, manifest: Manifest) -> None:
-    """Writes features.json and dataset_info.json."""
+    """Writes features.json, dataset_info.json, and metadata.json with k."""
     stride = RecordLayout(manifest.row_length).stride
     row = {"dtype": "uint16", "encoding": "bytes", "shape": {"dimensions": [str(manifest.row_length)]}}
     features = {
@@ -39,5 +39,6 @@ def write_tfds_metadata(directory: Location, manifest: Manifest) -> None:
             for name, split in manifest.splits.items()
         ],
     }
-    for name, content in {"features.json": features, "dataset_info.json": info}.items():
-        storage.write(join(directory, name), (json.dumps(content, indent=2) + "\n").encode())
+    metadata = {"k": manifest.k}
+    for name, content in {"features": features, "dataset_info": info, "metadata": metadata}.items():
+        storage.write(join(directory, f"{name}.json"), (json.dumps(content, indent=2) + "\n").encode())

@@ -1,4 +1,7 @@
-"""`prepare verify`: is a data directory what its manifest says, to the last bit?"""
+"""`prepare verify`: is a data directory what its manifest says, to the last bit?
+
+Of a TFDS data set the manifest is what its metadata say: no SHA-256, and no counts but of rows.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -8,8 +11,8 @@ from jaxtyping import Bool, UInt16
 
 from data_prep.windows import MIN_KMERS
 from dnabert_jax import storage
-from dnabert_jax.data.manifest import Manifest, Split, file_digest, read_manifest
-from dnabert_jax.data.tfrecord import Shard
+from dnabert_jax.data.manifest import Manifest, Split, file_digest
+from dnabert_jax.data.rows import OpenShard, read_source
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP, vocabulary_size
 from dnabert_jax.storage import Location, join, local_copy
@@ -29,12 +32,12 @@ def verify_directory(directory: Location, progress: Callable[[int], object] | No
         progress: if given, called with the number of rows after each block.
 
     Raises:
-        InputError: there is no manifest to check against.
+        InputError: there is no manifest or metadata to check against.
     """
-    manifest = read_manifest(directory)
+    manifest, open_shard = read_source(directory)
     problems: list[str] = []
     for name, split in manifest.splits.items():
-        problems += _split_problems(directory, name, split, manifest, progress)
+        problems += _split_problems(directory, name, split, manifest, open_shard, progress)
     listed = {shard.name for shard in manifest.shards}
     problems += [
         f"{join(directory, other)} is not in the manifest: it is from another run."
@@ -45,7 +48,12 @@ def verify_directory(directory: Location, progress: Callable[[int], object] | No
 
 
 def _split_problems(
-    directory: Location, name: str, split: Split, manifest: Manifest, progress: Callable[[int], object] | None
+    directory: Location,
+    name: str,
+    split: Split,
+    manifest: Manifest,
+    open_shard: OpenShard,
+    progress: Callable[[int], object] | None,
 ) -> Iterator[str]:
     sequences = kmers = 0
     complete = True
@@ -54,12 +62,12 @@ def _split_problems(
         with contextlib.ExitStack() as copies:
             try:
                 path = copies.enter_context(local_copy(location))
-                shard = Shard(path, entry.rows, manifest.row_length, location)
+                shard = open_shard(path, entry.rows, manifest.row_length, location)
             except InputError as error:
                 complete = False
                 yield str(error)
                 continue
-            if file_digest(path) != entry.sha256:
+            if entry.sha256 and file_digest(path) != entry.sha256:
                 yield f"{location} has another SHA-256 than the manifest says: it was changed, or is from another run."
             for first in range(0, entry.rows, _ROWS_AT_ONCE):
                 rows, damage = shard.inspect(first, min(first + _ROWS_AT_ONCE, entry.rows))
@@ -74,7 +82,7 @@ def _split_problems(
     counted = {"rows": sum(entry.rows for entry in split.shards), "sequences": sequences, "kmers": kmers}
     for what, count in counted.items():
         stated = getattr(split, what)
-        if complete and count != stated:
+        if complete and stated is not None and count != stated:
             yield f"{directory}: the split {name} has {count:,} {what} where the manifest says {stated:,}."
 
 

@@ -191,7 +191,11 @@ def _call(url: str, function: Callable[..., _Result], num_bytes: int = 0) -> _Re
         return attempts(_in_time, lambda: function(store, path), seconds)
     except tenacity.RetryError as error:
         last = error.last_attempt.exception()
-        why = f"no answer within {seconds:.0f} s" if isinstance(last, multiprocessing.TimeoutError) else f"{type(last).__name__}: {last}"
+        why = (
+            f"no answer within {seconds:.0f} s"
+            if isinstance(last, multiprocessing.TimeoutError)
+            else f"{type(last).__name__}: {last}"
+        )
         raise InputError(f"{url} cannot be used: {PATIENCE.attempts} attempts failed, the last with {why}.") from last
     except ImportError as error:
         scheme = url.partition(":")[0]

@@ -32,4 +32,6 @@ class Export:
         checkpoint = export_run(self.run_directory, self.out, self.step)
         print(f"Exported step {checkpoint.step:,} of {self.run_directory} to {self.out}.")
         load = "Copy it to a local disk to load it" if is_url(self.out) else "Load it"
-        print(f'{load}: AutoModelForMaskedLM.from_pretrained("{self.out}"); how to use it stands in {self.out}/README.md')
+        print(
+            f'{load}: AutoModelForMaskedLM.from_pretrained("{self.out}"); how to use it stands in {self.out}/README.md'
+        )

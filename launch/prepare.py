@@ -12,8 +12,9 @@ from tqdm import tqdm
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from data_prep.verify import verify_directory
-from dnabert_jax.data.manifest import Manifest, read_manifest
+from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
+from dnabert_jax.data.rows import read_source
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location
 from launch.progress import progress_bar
@@ -108,14 +109,16 @@ class PrepareVerify:
     Example: dnabert-jax prepare verify data/hg38-k6
 
     Attributes:
-        directory: Made by `dnabert-jax prepare`, local or the URL of one.
+        directory: Made by `dnabert-jax prepare`, local or the URL of one, or a TFDS data set of such rows in
+            array_record files.
     """
 
     directory: Annotated[Location, tyro.conf.Positional]
 
     def run(self) -> None:
         """Verifies; exits with status 1 if anything is wrong."""
-        rows = sum(split.rows for split in read_manifest(self.directory).splits.values())
+        manifest, _ = read_source(self.directory)
+        rows = sum(split.rows for split in manifest.splits.values())
         with progress_bar("verify", "row", rows, unit_scale=True) as bar:
             problems = verify_directory(self.directory, bar.update)
         for problem in problems:
@@ -123,23 +126,27 @@ class PrepareVerify:
         if problems:
             print(f"{self.directory}: {len(problems):,} problems. Prepare it again.", file=sys.stderr)
             sys.exit(_EXIT_UNSOUND)
-        print(f"{self.directory} is sound: {rows:,} rows are what the manifest says.")
+        print(f"{self.directory} is sound: {rows:,} rows are what its metadata say.")
 
 
 def describe(manifest: Manifest) -> str:
     """What a data directory holds and what was left out, in a few lines."""
     lines = []
     for name, split in manifest.splits.items():
+        rows = f"{split.rows:,} rows of {manifest.row_length} tokens"
+        if split.sequences is None or split.kmers is None or split.bases is None:
+            lines.append(f"{name}: {rows}; sequences, k-mers and bases are not recorded")
+            continue
         filled = (split.kmers + SPECIAL_PER_SEQUENCE * split.sequences) / (split.rows * manifest.row_length)
         lines.append(
             f"{name}: {split.sequences:,} sequences of {split.kmers:,} {manifest.k}-mers from {split.bases:,} bases, "
-            f"in {split.rows:,} rows of {manifest.row_length} tokens ({filled:.1%} filled, "
-            f"{split.sequences / split.rows:.2f} sequences a row)"
+            f"in {rows} ({filled:.1%} filled, {split.sequences / split.rows:.2f} sequences a row)"
         )
-    lines.append(f"held out: {manifest.policies['heldout']}")
-    dropped = manifest.dropped
-    lines.append(
-        f"left out: {dropped['ambiguous_bases']:,} ambiguous bases, {dropped['lower_case_bases']:,} in lower case, "
-        f"{dropped['uncut_bases']:,} in pieces too short for a cut window"
-    )
+    if manifest.policies:
+        lines.append(f"held out: {manifest.policies['heldout']}")
+    if dropped := manifest.dropped:
+        lines.append(
+            f"left out: {dropped['ambiguous_bases']:,} ambiguous bases, {dropped['lower_case_bases']:,} in lower case, "
+            f"{dropped['uncut_bases']:,} in pieces too short for a cut window"
+        )
     return "\n".join(lines)

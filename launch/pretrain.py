@@ -61,7 +61,8 @@ class Pretrain:
     neither is given).
 
     Attributes:
-        data: Directory made by `dnabert-jax prepare`, local or the URL of one (gs://bucket/hg38-k6).
+        data: Directory made by `dnabert-jax prepare`, local or the URL of one (gs://bucket/hg38-k6), or a TFDS data set
+            of such rows in array_record files.
         out: Run directory: checkpoints, logs, configuration.
         preset: Model and recipe to start from: tiny for a 2-core machine, dnabert3 to dnabert6 for the paper's.
         config: config.json of an earlier run to start from, instead of a preset.

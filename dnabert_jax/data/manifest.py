@@ -12,7 +12,7 @@ from typing import Any
 
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError
-from dnabert_jax.storage import Location, join
+from dnabert_jax.storage import Location, is_url, join
 from dnabert_jax.typed_json import parse_json, to_json
 
 FILE_NAME = "manifest.json"
@@ -24,11 +24,11 @@ _THREADS = 4
 
 @dataclasses.dataclass(frozen=True)
 class ShardEntry:
-    """One TFRecord file: its name in the directory, its number of rows, and the SHA-256 of its bytes."""
+    """One file of rows: its name in the directory, its number of rows, and the SHA-256 of its bytes if known."""
 
     name: str
     rows: int
-    sha256: str
+    sha256: str | None
 
 
 def shard_name(split: str, number: int, total: int) -> str:
@@ -44,13 +44,15 @@ class Split:
         shards: in order; row r of the split counts on from shard to shard.
         rows, sequences, kmers: how many in all.
         bases: certain bases of the sources in the split, each once however often it was cut.
+
+    Of a TFDS data set only shards and rows are known; the rest is None.
     """
 
     shards: tuple[ShardEntry, ...]
     rows: int
-    sequences: int
-    kmers: int
-    bases: int
+    sequences: int | None
+    kmers: int | None
+    bases: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +68,15 @@ class Manifest:
         dropped: what the policies left out, counted in bases. `uncut_bases` are in pieces too short for a cut window.
         sources: name, size, SHA-256, records, letters and repetitions of each sequence file.
         splits: by name, `train` and usually `heldout`.
+
+    Of a TFDS data set, `packed` and `seed` are None, `policies` and `dropped` are empty, and its one source has only a
+    name and a size.
     """
 
     k: int
     row_length: int
-    packed: bool
-    seed: int
+    packed: bool | None
+    seed: int | None
     policies: dict[str, str]
     dropped: dict[str, int]
     sources: list[dict[str, Any]]
@@ -95,9 +100,10 @@ def read_manifest(directory: Location) -> Manifest:
         InputError: there is none, or it is damaged, or of another format.
     """
     location = join(directory, FILE_NAME)
-    if FILE_NAME not in storage.names(directory):
+    if not (FILE_NAME in storage.names(directory) if is_url(location) else Path(location).is_file()):
         raise InputError(
-            f"{directory} is no prepared data directory: it has no {FILE_NAME}; make one with `dnabert-jax prepare`."
+            f"{directory} is no data directory: it has no {FILE_NAME}, as `dnabert-jax prepare` writes, and no "
+            "dataset_info.json, as a TFDS data set has; make one with `dnabert-jax prepare`."
         )
     manifest = parse_json(Manifest, storage.read(location), str(location))
     if manifest.format != FORMAT:
@@ -116,13 +122,18 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_shards(directory: Path, manifest: Manifest, progress: Callable[[int, int], object] | None = None) -> None:
-    """Reads every shard through, several at once, and compares its SHA-256 with the manifest.
+def checked_manifest(
+    directory: Path, manifest: Manifest, progress: Callable[[int, int], object] | None = None
+) -> Manifest:
+    """Reads every shard through, several at once, and compares its SHA-256 with the manifest, or notes it there.
 
     Args:
         directory: local, with the shards.
         manifest: of the directory.
         progress: if given, told after each shard: bytes of it, and bytes in all.
+
+    Returns:
+        The manifest with all SHA-256.
 
     Raises:
         InputError: a shard is missing, damaged, or from another run.
@@ -132,12 +143,22 @@ def check_shards(directory: Path, manifest: Manifest, progress: Callable[[int, i
         if not path.is_file():
             raise InputError(f"{path} is missing: the data directory is incomplete; prepare or copy it again.")
     total = sum(path.stat().st_size for path in paths)
+    digests = {}
     with ThreadPoolExecutor(_THREADS) as pool:
         for shard, path, digest in zip(manifest.shards, paths, pool.map(file_digest, paths), strict=True):
-            if digest != shard.sha256:
+            if shard.sha256 not in (digest, None):
                 raise InputError(
                     f"{path} is not the file that {directory / FILE_NAME} lists: it was changed, or is from another "
                     "run; prepare or copy the data again."
                 )
+            digests[shard.name] = digest
             if progress:
                 progress(path.stat().st_size, total)
+    splits = {
+        name: dataclasses.replace(
+            split,
+            shards=tuple(dataclasses.replace(shard, sha256=digests[shard.name]) for shard in split.shards),
+        )
+        for name, split in manifest.splits.items()
+    }
+    return dataclasses.replace(manifest, splits=splits)

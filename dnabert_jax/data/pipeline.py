@@ -7,48 +7,15 @@ to go on at step s, on any number of hosts. Rows are read a block at a time, not
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import grain
 import numpy as np
 from grain.experimental import index_shuffle
 from jaxtyping import Int, UInt16
 
-from dnabert_jax.data.manifest import Manifest, read_manifest
-from dnabert_jax.data.tfrecord import Shard
-from dnabert_jax.errors import InputError
+from dnabert_jax.data.rows import Rows
 
 _SHUFFLE_ROUNDS = 4
-
-
-class RowFiles:
-    """The rows of one split of a data directory, random access.
-
-    Raises:
-        InputError: no such split, or a shard that is missing or of the wrong size.
-    """
-
-    def __init__(self, directory: Path, split: str):
-        self.manifest: Manifest = read_manifest(directory)
-        if split not in self.manifest.splits:
-            raise InputError(f"{directory} has no split {split!r}: it has {', '.join(self.manifest.splits)}.")
-        self.entry = self.manifest.splits[split]
-        self._shards = [
-            Shard(directory / shard.name, shard.rows, self.manifest.row_length) for shard in self.entry.shards
-        ]
-        self._ends = np.cumsum([shard.num_rows for shard in self._shards])
-
-    def __len__(self) -> int:
-        return self.entry.rows
-
-    def read(self, indices: Int[np.ndarray, "R"]) -> UInt16[np.ndarray, "R L"]:
-        """The rows at `indices` of the split, in that order."""
-        rows = np.empty((len(indices), self.manifest.row_length), np.uint16)
-        owner = np.searchsorted(self._ends, indices, side="right")
-        for number in np.unique(owner):
-            shard, here = self._shards[number], owner == number
-            rows[here] = shard.read(indices[here] - (self._ends[number] - shard.num_rows))
-        return rows
 
 
 def shuffled_rows(numbers: Int[np.ndarray, "R"], num_rows: int, seed: int) -> Int[np.ndarray, "R"]:
@@ -69,7 +36,7 @@ def shuffled_rows(numbers: Int[np.ndarray, "R"], num_rows: int, seed: int) -> In
 class _BatchSource:
     """Element s is this process's part of global batch s."""
 
-    def __init__(self, files: RowFiles, global_batch: int, seed: int, stop: int, rows: Int[np.ndarray, "R"]):
+    def __init__(self, files: Rows, global_batch: int, seed: int, stop: int, rows: Int[np.ndarray, "R"]):
         self._files, self._global_batch, self._seed, self._stop, self._rows = files, global_batch, seed, stop, rows
 
     def __len__(self) -> int:
@@ -81,7 +48,7 @@ class _BatchSource:
 
 
 def training_batches(
-    files: RowFiles, global_batch: int, rows: Int[np.ndarray, "R"], seed: int, start: int, stop: int
+    files: Rows, global_batch: int, rows: Int[np.ndarray, "R"], seed: int, start: int, stop: int
 ) -> Iterator[UInt16[np.ndarray, "R L"]]:
     """This process's parts of the global batches start .. stop - 1, read ahead in threads.
 

@@ -62,8 +62,14 @@ class RecordLayout:
         example = _example(bytes(2 * row_length))
         length = len(example).to_bytes(8, "little")
         self.header = length + _masked_crc(length).to_bytes(4, "little")
-        self.prefix = self.header + example[: -2 * row_length]
+        self.example_prefix = example[: -2 * row_length]
+        self.prefix = self.header + self.example_prefix
         self.stride = _HEADER_BYTES + len(example) + _FOOTER_BYTES
+
+
+def decode_ids(payload: UInt8[np.ndarray, "R B"]) -> UInt16[np.ndarray, "R L"]:
+    """The ids of rows from their bytes, B = 2 L of each."""
+    return np.ascontiguousarray(payload).view("<u2").astype(np.uint16, copy=False)
 
 
 def encode_rows(rows: UInt16[np.ndarray, "R L"]) -> UInt8[np.ndarray, "R S"]:
@@ -123,8 +129,7 @@ class Shard:
         return self._rows(records), {first + place: reason for place, reason in self._damage(records)}
 
     def _rows(self, records: UInt8[np.ndarray, "R S"]) -> UInt16[np.ndarray, "R L"]:
-        payload = np.ascontiguousarray(records[:, len(self._layout.prefix) : -_FOOTER_BYTES])
-        return payload.view("<u2").astype(np.uint16, copy=False)
+        return decode_ids(records[:, len(self._layout.prefix) : -_FOOTER_BYTES])
 
     def _damage(self, records: UInt8[np.ndarray, "R S"]) -> Iterator[tuple[int, str]]:
         """Yields the place among `records` of each that is damaged, and how."""

@@ -69,7 +69,7 @@ as in the published DNABERT. Longest input: {model.max_positions} tokens with [C
 
 ## Limits
 
-Trained on the sequences above and on nothing else; what it learned of other genomes is unknown. It predicts k-mers
+Trained on the data above and on nothing else; what it learned of other genomes is unknown. It predicts k-mers
 from their context: it is a start for fine-tuning, not a diagnostic. A k-mer with an ambiguous base (N) is [UNK].
 Pre-training has no pooler: `AutoModel` and `AutoModelForSequenceClassification` start one at random.
 """
@@ -77,6 +77,14 @@ Pre-training has no pooler: `AutoModel` and `AutoModelForSequenceClassification`
 
 def _data_table(manifest: dict[str, Any]) -> str:
     policies = manifest["policies"]
+    if not policies:
+        # A TFDS data set, of which no more is known (Manifest).
+        sources = [f"{source['name']}, {source['bytes']:,} bytes" for source in manifest["sources"]]
+        rows = [f"{name}: {split['rows']:,}" for name, split in manifest["splits"].items()]
+        return (
+            f"The TFDS data set {'; '.join(sources)}. Rows: {'; '.join(rows)}. Which sequences they are from, how they "
+            "were cut and what was held out is not recorded."
+        )
     return "\n".join(
         [
             "| source | records | bases | SHA-256 |",
@@ -105,10 +113,10 @@ def _recipe(config: PretrainConfig, step: int, manifest: dict[str, Any]) -> str:
     if step > masking.late_from_step:
         rate += f", {masking.late_rate:.0%} from step {masking.late_from_step:,}"
     model = config.model
-    rows = "several sequences packed into each" if manifest["packed"] else "one sequence in each"
+    packing = {True: ", several sequences packed into each", False: ", one sequence in each", None: ""}
     return "\n".join(
         [
-            f"- {step:,} steps of {config.global_batch:,} rows, {rows}",
+            f"- {step:,} steps of {config.global_batch:,} rows{packing[manifest['packed']]}",
             f"- masked k-mers: {rate}, in spans of {model.k}; replaced by [MASK] {masking.mask_share:.0%}, "
             f"by a random k-mer {masking.random_share:.0%}, left as they are otherwise",
             f"- AdamW: betas {optimizer.beta1:g} and {optimizer.beta2:g}, epsilon {optimizer.epsilon:g}, "

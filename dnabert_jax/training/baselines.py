@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT, TRAIN
-from dnabert_jax.data.pipeline import RowFiles
+from dnabert_jax.data.rows import open_rows
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.training.checkpoints import Checkpoints, choose_step
@@ -42,13 +42,13 @@ def compare_heldout(
     mesh = make_mesh(config.mesh, devices or jax.devices())
     placement = RowPlacement(mesh, config.global_batch)
     network = abstract_network(config.model)
-    rows = EvaluationRows(RowFiles(data, HELDOUT), config.evaluation_rows, placement)
+    rows = EvaluationRows(open_rows(data, HELDOUT), config.evaluation_rows, placement)
     evaluator = Evaluator(config, rows, placement, mesh)
     evaluate = evaluator.compile(network_predictor(network))
     with Checkpoints(run) as checkpoints:
         step = choose_step(checkpoints, run, None)
         trained = checkpoints.restore_parameters(step, abstract_state(config, network, mesh).parameters)
-    counts = kmer_frequencies(RowFiles(data, TRAIN))
+    counts = kmer_frequencies(open_rows(data, TRAIN))
     table = frequency_table_logits(counts, config.model.padded_vocabulary_size)
     return {
         "trained model": evaluate(trained),

@@ -18,7 +18,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, UInt16
 
 from dnabert_jax.config import PretrainConfig
-from dnabert_jax.data.pipeline import RowFiles, shuffled_rows
+from dnabert_jax.data.pipeline import shuffled_rows
+from dnabert_jax.data.rows import Rows
 from dnabert_jax.model.segments import read_segments
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.parallel.rules import replicated
@@ -67,7 +68,7 @@ class EvaluationRows:
         placement: the batches over the mesh.
     """
 
-    def __init__(self, files: RowFiles, number: int, placement: RowPlacement):
+    def __init__(self, files: Rows, number: int, placement: RowPlacement):
         order = shuffled_rows(np.arange(min(number, len(files))), len(files), seed=0)
         self._batches = []
         # Read once and kept: they are few.
@@ -177,7 +178,7 @@ def _spread(
     return jnp.zeros((flag.shape[0], num_slots), bool).at[rows, slots].max(flag[:, :, None], mode="drop")
 
 
-def kmer_frequencies(files: RowFiles, rows_at_once: int = 4096) -> Int[np.ndarray, "V"]:
+def kmer_frequencies(files: Rows, rows_at_once: int = 4096) -> Int[np.ndarray, "V"]:
     """Counts of every id of the vocabulary over all rows of a split."""
     counts = np.zeros(vocabulary_size(files.manifest.k), np.int64)
     for first in range(0, len(files), rows_at_once):

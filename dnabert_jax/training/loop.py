@@ -13,8 +13,9 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from dnabert_jax.config import PretrainConfig
-from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest, check_shards
-from dnabert_jax.data.pipeline import RowFiles, training_batches
+from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest, checked_manifest
+from dnabert_jax.data.pipeline import training_batches
+from dnabert_jax.data.rows import Rows, open_rows
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
@@ -97,7 +98,8 @@ def pretrain(
 
     Args:
         config: the run.
-        data: a directory made by `prepare`, on local disk (data.staging copies one from a store).
+        data: a directory made by `prepare`, or a TFDS data set of such rows in array_record files; on local disk
+            (data.staging copies one from a store).
         run: the run directory; must be new, or be the one to go on with.
         observers: told of every step.
         resume: go on from the latest checkpoint under `run`, if there is one.
@@ -109,32 +111,32 @@ def pretrain(
     """
     first = jax.process_index() == 0
     observers = observers if first else ()
-    files = RowFiles(data, TRAIN)
+    files = open_rows(data, TRAIN)
     check_data(config, files.manifest)
 
     def checked(done: int, total: int) -> None:
         for observer in observers:
             observer.checked(done, total)
 
-    check_shards(data, files.manifest, checked)
+    manifest = checked_manifest(data, files.manifest, checked)
     mesh = make_mesh(config.mesh, devices or jax.devices())
     placement = RowPlacement(mesh, config.global_batch)
     network = abstract_network(config.model)
     step = jit_train_step(config, network, mesh)
     evaluate = None
-    if HELDOUT in files.manifest.splits:
-        rows = EvaluationRows(RowFiles(data, HELDOUT), config.evaluation_rows, placement)
+    if HELDOUT in manifest.splits:
+        rows = EvaluationRows(open_rows(data, HELDOUT), config.evaluation_rows, placement)
         evaluate = Evaluator(config, rows, placement, mesh).compile(network_predictor(network))
     # All that can be wrong is found out above and here by every process alike, before one of them writes.
-    check_run(run, config, files.manifest, resume)
+    check_run(run, config, manifest, resume)
     multihost_utils.sync_global_devices("run checked")
     if first:
-        write_run(run, config, files.manifest)
+        write_run(run, config, manifest)
     multihost_utils.sync_global_devices("run written")
     with Checkpoints(run, config.keep_checkpoints) as checkpoints:
         start = checkpoints.steps[-1] if checkpoints.steps else 0
         with RunLog(run, start) if first else contextlib.nullcontext() as log:
-            loop = _Loop(config, step, files, evaluate, network, mesh, placement, checkpoints)
+            loop = _Loop(config, step, files, manifest.digest(), evaluate, network, mesh, placement, checkpoints)
             loop.report_to(log, observers)
             return loop.run(start)
 
@@ -144,7 +146,8 @@ class _Loop:
         self,
         config: PretrainConfig,
         step: TrainStep,
-        files: RowFiles,
+        files: Rows,
+        data_digest: str,
         evaluate: Callable[[Parameters], Evaluation] | None,
         network: Network,
         mesh: Mesh,
@@ -152,6 +155,7 @@ class _Loop:
         checkpoints: Checkpoints,
     ):
         self._config, self._step, self._files, self._network, self._mesh = config, step, files, network, mesh
+        self._data_digest = data_digest
         self._placement, self._checkpoints = placement, checkpoints
         self._evaluate = evaluate
         self._evaluation: Evaluation | None = None
@@ -238,7 +242,7 @@ class _Loop:
             evaluation = {"step": self._evaluated_at, "figures": dataclasses.asdict(self._evaluation)}
         return {
             "config": dataclasses.asdict(self._config),
-            "data": self._files.manifest.digest(),
+            "data": self._data_digest,
             "evaluation": evaluation,
         }
 

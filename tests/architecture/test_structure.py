@@ -77,8 +77,11 @@ def test_imports_go_one_way(name: str) -> None:
     ("module", "absent"),
     [
         ("data_prep.genome", ("jax", "flax", "grain", "torch", "tensorflow", "matplotlib", "apache_beam")),
-        ("launch.cli", ("jax", "flax", "grain", "torch", "tensorflow", "matplotlib", "apache_beam")),
-        ("dnabert_jax.training.loop", ("torch", "transformers", "tensorflow", "matplotlib")),
+        (
+            "launch.cli",
+            ("jax", "flax", "grain", "torch", "tensorflow", "tensorflow_datasets", "matplotlib", "apache_beam"),
+        ),
+        ("dnabert_jax.training.loop", ("torch", "transformers", "tensorflow", "tensorflow_datasets", "matplotlib")),
         ("dnabert_jax.interop.export", ("torch", "transformers", "tensorflow", "matplotlib")),
     ],
 )

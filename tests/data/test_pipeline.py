@@ -9,7 +9,8 @@ import pytest
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from dnabert_jax.data.manifest import TRAIN, read_manifest
-from dnabert_jax.data.pipeline import RowFiles, shuffled_rows, training_batches
+from dnabert_jax.data.pipeline import shuffled_rows, training_batches
+from dnabert_jax.data.rows import open_rows
 from dnabert_jax.errors import InputError
 from dnabert_jax.sample import HELDOUT_FASTA
 
@@ -31,7 +32,7 @@ def test_any_places_may_be_asked_for_across_epochs() -> None:
 
 
 def test_batches_do_not_depend_on_where_reading_starts_or_on_who_reads_which_rows(sample_rows: Path) -> None:
-    files = RowFiles(sample_rows, TRAIN)
+    files = open_rows(sample_rows, TRAIN)
     whole = list(training_batches(files, 8, np.arange(8), seed=1, start=0, stop=6))
     assert len(whole) == 6
     assert np.array_equal(list(training_batches(files, 8, np.arange(8), 1, 4, 6)), whole[4:])
@@ -44,7 +45,7 @@ def test_batches_do_not_depend_on_where_reading_starts_or_on_who_reads_which_row
 def test_rows_are_found_in_the_right_shard(tmp_path: Path) -> None:
     for name, rows_per_shard in (("one", 1 << 16), ("many", 100)):
         prepare_genome(GenomeJob((HELDOUT_FASTA,), tmp_path / name, k=4, row_length=64, rows_per_shard=rows_per_shard))
-    one, many = (RowFiles(tmp_path / name, TRAIN) for name in ("one", "many"))
+    one, many = (open_rows(tmp_path / name, TRAIN) for name in ("one", "many"))
     assert len(many.entry.shards) > 5
     indices = np.random.default_rng(0).permutation(len(one))
     assert np.array_equal(one.read(indices), many.read(indices))
@@ -67,7 +68,7 @@ def test_a_directory_without_a_sound_manifest_is_refused(tmp_path: Path, content
 
 def test_a_split_that_is_not_there_is_refused(sample_rows: Path) -> None:
     with pytest.raises(InputError, match="no split 'test'"):
-        RowFiles(sample_rows, "test")
+        open_rows(sample_rows, "test")
 
 
 @pytest.mark.parametrize(

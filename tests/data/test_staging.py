@@ -47,12 +47,12 @@ def test_a_copy_that_was_broken_off_is_gone_on_with(store: type, data: str, tmp_
         stage(data, tmp_path / "cache")
     (directory,) = (tmp_path / "cache").iterdir()
     assert {path.name for path in directory.iterdir()} == {".lock", *names[:-1], f"{names[-1]}.partial"}
-    with pytest.raises(InputError, match="no prepared data directory"):
+    with pytest.raises(InputError, match="no data directory"):
         read_manifest(directory)
 
 
 def test_what_is_no_data_directory_is_refused(store: type, data: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="store://bucket/none is no prepared data directory"):
+    with pytest.raises(InputError, match="store://bucket/none is no data directory"):
         stage("store://bucket/none", tmp_path)
     storage.remove(f"{DATA}/{read_manifest(data).shards[0].name}")
     with pytest.raises(InputError, match="does not exist"):

@@ -17,7 +17,7 @@ from data_prep.genome_job import GenomeJob
 from data_prep.verify import verify_directory
 from dnabert_jax import storage
 from dnabert_jax.data.manifest import FILE_NAME, HELDOUT, TRAIN, Manifest, read_manifest
-from dnabert_jax.data.pipeline import RowFiles
+from dnabert_jax.data.rows import open_rows
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
@@ -40,7 +40,7 @@ def fasta(tmp_path: Path) -> Path:
 
 def sequences(directory: Path, split: str) -> list[str]:
     """The DNA of every sequence of a split, in row order."""
-    files = RowFiles(directory, split)
+    files = open_rows(directory, split)
     flat = files.read(np.arange(len(files))).reshape(-1)
     ends = np.flatnonzero(flat == SEP)
     return [

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from dnabert_jax.data.manifest import HELDOUT, TRAIN, read_manifest
-from dnabert_jax.data.pipeline import RowFiles
+from dnabert_jax.data.rows import open_rows
 
 
 def test_the_metadata_name_every_shard_and_its_rows(sample_rows: Path) -> None:
@@ -28,14 +29,17 @@ def test_the_metadata_name_every_shard_and_its_rows(sample_rows: Path) -> None:
     assert (tensor["dtype"], tensor["shape"]["dimensions"]) == ("uint16", ["64"])
 
 
-@pytest.mark.skipif(
-    not all(map(importlib.util.find_spec, ("tensorflow", "tensorflow_datasets"))),
-    reason="TensorFlow and TensorFlow Datasets are not installed",
-)
-def test_tfds_reads_the_rows(sample_rows: Path) -> None:
-    import tensorflow_datasets as tfds
+def test_tfds_opens_the_directory_without_tensorflow(sample_rows: Path) -> None:
+    info = tfds.builder_from_directory(str(sample_rows)).info
+    assert info.metadata == {"k": 3}
+    for name, split in read_manifest(sample_rows).splits.items():
+        assert [path.name for path in info.splits[name].filepaths] == [shard.name for shard in split.shards]
+        assert info.splits[name].shard_lengths == [shard.rows for shard in split.shards]
 
+
+@pytest.mark.skipif(not importlib.util.find_spec("tensorflow"), reason="TensorFlow is not installed")
+def test_tfds_reads_the_rows(sample_rows: Path) -> None:
     builder = tfds.builder_from_directory(str(sample_rows))
     read = [example["input_ids"] for example in tfds.as_numpy(builder.as_dataset(split=HELDOUT))]
-    files = RowFiles(sample_rows, HELDOUT)
+    files = open_rows(sample_rows, HELDOUT)
     assert np.array_equal(read, files.read(np.arange(len(files))))

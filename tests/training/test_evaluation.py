@@ -10,7 +10,7 @@ import pytest
 
 from dnabert_jax.config import MaskingConfig, MeshConfig, ModelConfig, PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT, TRAIN
-from dnabert_jax.data.pipeline import RowFiles
+from dnabert_jax.data.rows import open_rows
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, SEP
@@ -95,7 +95,7 @@ def make_evaluator(
     config = PretrainConfig(model=model, global_batch=batch, seed=seed, masking=MaskingConfig(rate=rate))
     mesh = make_mesh(MeshConfig(), jax.devices()[:devices])
     placement = RowPlacement(mesh, batch)
-    return Evaluator(config, EvaluationRows(RowFiles(rows, HELDOUT), number, placement), placement, mesh)
+    return Evaluator(config, EvaluationRows(open_rows(rows, HELDOUT), number, placement), placement, mesh)
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +110,8 @@ def table(parameters: jax.Array, masked: MaskedRows) -> jax.Array:
 def test_a_table_scores_the_cross_entropy_of_its_frequencies(
     evaluator: Evaluator, small_model: ModelConfig, sample_rows: Path
 ) -> None:
-    counts = kmer_frequencies(RowFiles(sample_rows, TRAIN))
-    files = RowFiles(sample_rows, TRAIN)
+    counts = kmer_frequencies(open_rows(sample_rows, TRAIN))
+    files = open_rows(sample_rows, TRAIN)
     assert counts.sum() == len(files) * 64
     assert counts[FIRST_KMER:].sum() == files.entry.kmers
     logits = frequency_table_logits(counts, small_model.padded_vocabulary_size)
@@ -151,7 +151,7 @@ def test_figures_do_not_depend_on_the_runs_seed_batch_or_mesh(
 
 
 def test_rows_are_filled_up_with_padding(sample_rows: Path) -> None:
-    files = RowFiles(sample_rows, HELDOUT)
+    files = open_rows(sample_rows, HELDOUT)
     placement = RowPlacement(make_mesh(MeshConfig(), jax.devices()), 16)
     whole = np.concatenate(list(EvaluationRows(files, 40, placement)))
     assert whole.shape == (48, 64)

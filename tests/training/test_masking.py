@@ -9,7 +9,7 @@ from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import MaskingConfig, ModelConfig
 from dnabert_jax.data.manifest import TRAIN
-from dnabert_jax.data.pipeline import RowFiles
+from dnabert_jax.data.rows import open_rows
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, MASK, PAD, SEP
 from dnabert_jax.training.masking import MaskedRows, centre_rate, mask_rows, masked_capacity, span_offsets, widen_spans
@@ -40,7 +40,7 @@ def real_rows(
 ) -> tuple[ModelConfig, jax.Array]:
     out = tmp_path_factory.mktemp("rows") / "rows"
     prepare_genome(GenomeJob((TRAIN_FASTA,), out, k=request.param))
-    files = RowFiles(out, TRAIN)
+    files = open_rows(out, TRAIN)
     return ModelConfig(k=request.param), jnp.asarray(files.read(np.arange(1600)).astype(np.int32))
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from dnabert_jax.config import MaskingConfig, MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
 from dnabert_jax.data.manifest import TRAIN
-from dnabert_jax.data.pipeline import RowFiles, training_batches
+from dnabert_jax.data.pipeline import training_batches
+from dnabert_jax.data.rows import open_rows
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.parallel.rules import row_sharding
@@ -43,7 +44,7 @@ def train(settings: PretrainConfig, rows: Path, mesh: MeshConfig, devices: int) 
     state, step = init_state(settings, network, on), jit_train_step(settings, network, on)
     history = []
     placement = RowPlacement(on, 8)
-    for batch in training_batches(RowFiles(rows, TRAIN), 8, placement.rows, settings.seed, 0, settings.steps):
+    for batch in training_batches(open_rows(rows, TRAIN), 8, placement.rows, settings.seed, 0, settings.steps):
         before = state
         state, metrics = step(state, placement.on_mesh(batch))
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before.parameters)), "the old state is not donated"
@@ -100,7 +101,7 @@ def test_without_rows_of_sequence_the_loss_is_zero_and_finite(small_model: Model
 
 def test_the_same_rows_get_other_masks_at_another_step(small_model: ModelConfig, sample_rows: Path) -> None:
     settings = config(small_model)
-    rows = RowFiles(sample_rows, TRAIN).read(np.arange(8))
+    rows = open_rows(sample_rows, TRAIN).read(np.arange(8))
     shares = []
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     network = abstract_network(settings.model)
@@ -114,7 +115,7 @@ def test_the_same_rows_get_other_masks_at_another_step(small_model: ModelConfig,
 
 @pytest.mark.parametrize("name", ["4x2", "2x2x2"])
 def test_masks_are_the_same_to_the_token_on_every_mesh(small_model: ModelConfig, sample_rows: Path, name: str) -> None:
-    rows = RowFiles(sample_rows, TRAIN).read(np.arange(16)).astype(np.int32)
+    rows = open_rows(sample_rows, TRAIN).read(np.arange(16)).astype(np.int32)
 
     def mask(input_ids: jax.Array) -> MaskedRows:
         return mask_rows(input_ids, stream_key(0, "masks", 3), 0.15, small_model, MaskingConfig())

@@ -1,0 +1,94 @@
+"""The rows of a data directory, random access, whichever of two kinds it is.
+
+`dnabert-jax prepare` writes TFRecord shards and a manifest; TensorFlow Datasets writes array_record shards and its
+metadata. Only where the manifest comes from and the class that reads a shard differ.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int, UInt16
+
+from dnabert_jax.data.manifest import FILE_NAME, Manifest, read_manifest
+from dnabert_jax.data.tfds_rows import DATASET_INFO, ArrayRecordShard, tfds_manifest
+from dnabert_jax.data.tfrecord import Shard
+from dnabert_jax.errors import InputError
+from dnabert_jax.storage import Location, is_url
+
+
+@runtime_checkable
+class RowShard(Protocol):
+    """One file of rows, `num_rows` of them."""
+
+    num_rows: int
+
+    def read(self, indices: Int[np.ndarray, "R"]) -> UInt16[np.ndarray, "R L"]:
+        """The rows at `indices`; raises InputError if one is damaged."""
+
+    def inspect(self, first: int, stop: int) -> tuple[UInt16[np.ndarray, "R L"], dict[int, str]]:
+        """Rows first .. stop - 1 whether damaged or not, and what is wrong with those that are, by number."""
+
+
+OpenShard = Callable[..., RowShard]
+"""Opens a shard, given its path, number of rows, row length, and name if that is another than the path."""
+
+
+class Rows:
+    """The rows of one split.
+
+    Args:
+        manifest: of the data directory.
+        split: which of its splits.
+        shards: of the split, in order.
+    """
+
+    def __init__(self, manifest: Manifest, split: str, shards: list[RowShard]):
+        self.manifest = manifest
+        self.entry = manifest.splits[split]
+        self._shards = shards
+        self._ends = np.cumsum([shard.num_rows for shard in shards])
+
+    def __len__(self) -> int:
+        return self.entry.rows
+
+    def read(self, indices: Int[np.ndarray, "R"]) -> UInt16[np.ndarray, "R L"]:
+        """The rows at `indices` of the split, in that order."""
+        rows = np.empty((len(indices), self.manifest.row_length), np.uint16)
+        owner = np.searchsorted(self._ends, indices, side="right")
+        for number in np.unique(owner):
+            shard, here = self._shards[number], owner == number
+            rows[here] = shard.read(indices[here] - (self._ends[number] - shard.num_rows))
+        return rows
+
+
+def open_rows(directory: Path, split: str) -> Rows:
+    """Opens one split of a data directory.
+
+    Raises:
+        InputError: no data directory, no such split, or a shard that is missing or does not hold its rows.
+    """
+    manifest, open_shard = read_source(directory)
+    if split not in manifest.splits:
+        raise InputError(f"{directory} has no split {split!r}: it has {', '.join(manifest.splits)}.")
+    entries = manifest.splits[split].shards
+    return Rows(manifest, split, [open_shard(directory / e.name, e.rows, manifest.row_length) for e in entries])
+
+
+def read_source(directory: Location) -> tuple[Manifest, OpenShard]:
+    """The manifest of a data directory, and what opens its shards.
+
+    Raises:
+        InputError: the directory is of neither kind, or its metadata are damaged.
+    """
+    if not is_url(directory):
+        local = Path(directory)
+        info = local / DATASET_INFO
+        # `tfds convert_format` copies every .json of a prepared directory, the manifest of the TFRecord shards too.
+        if info.is_file() and (
+            not (local / FILE_NAME).is_file() or re.search(r'"fileFormat":\s*"array_record"', info.read_text())
+        ):
+            return tfds_manifest(local), ArrayRecordShard
+    return read_manifest(directory), Shard
