@@ -1,5 +1,8 @@
 """The Beam pipeline makes the files of `prepare genome`, to the byte, and fails with the same sentences."""
 
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,27 @@ def test_several_processes_make_the_same_files(tmp_path: Path) -> None:
     prepare_genome_on_beam(GenomeJob(sources, tmp_path / "beam", rows_per_shard=500), options)
     prepare_genome(GenomeJob(sources, tmp_path / "one", rows_per_shard=500))
     assert files(tmp_path / "beam") == files(tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_a_job_server_takes_the_pipeline_and_hands_back_errors(tmp_path: Path) -> None:
+    """The protocol by which Flink and Spark take jobs, spoken with Beam's own job server."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    module = "apache_beam.runners.portability.local_job_service_main"
+    command = [sys.executable, "-m", module, "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as server:
+        try:
+            options = ["--runner=PortableRunner", f"--job_endpoint=localhost:{port}", "--environment_type=LOOPBACK"]
+            prepare_genome_on_beam(GenomeJob((HELDOUT_FASTA,), tmp_path / "beam", rows_per_shard=20), options)
+            prepare_genome(GenomeJob((HELDOUT_FASTA,), tmp_path / "one", rows_per_shard=20))
+            assert files(tmp_path / "beam") == files(tmp_path / "one")
+            (tmp_path / "no.fa").write_text("no")
+            with pytest.raises(InputError, match=r"no\.fa does not begin with '>'"):
+                prepare_genome_on_beam(GenomeJob((tmp_path / "no.fa",), tmp_path / "bad"), options)
+        finally:
+            server.terminate()
 
 
 def test_files_and_output_may_be_on_a_store(store: type, fasta: Path, tmp_path: Path) -> None:
