@@ -7,7 +7,8 @@ holds more than a few blocks.
 import gzip
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from io import BufferedIOBase
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -35,7 +36,7 @@ class Block(NamedTuple):
     letters: UInt8[np.ndarray, "n"]
 
 
-def read_fasta(file: BinaryIO, name: str, block_letters: int) -> Iterator[Block]:
+def read_fasta(file: BufferedIOBase, name: str, block_letters: int) -> Iterator[Block]:
     """Yields the blocks of each record in order; a record without letters gives one empty block.
 
     Whether the file is compressed is seen from its first bytes, not from its name; bgzip is a kind of gzip.
@@ -56,7 +57,7 @@ def read_fasta(file: BinaryIO, name: str, block_letters: int) -> Iterator[Block]
         raise InputError(f"{name} is a broken or truncated gzip file ({error}).") from error
 
 
-def _pieces(stream: BinaryIO | gzip.GzipFile, name: str) -> Iterator[tuple[str | None, bytes]]:
+def _pieces(stream: BufferedIOBase, name: str) -> Iterator[tuple[str | None, bytes]]:
     """Yields (name, b"") at each title, and (None, letters without white space) for each piece of sequence."""
     chunk = stream.read(_READ_BYTES)
     while chunk and not (text := chunk.lstrip(_BEFORE_FIRST_TITLE)):

@@ -1,7 +1,7 @@
 """UCSC .2bit in, by Biopython, as the same stream of blocks as FASTA."""
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from io import BufferedIOBase
 
 import numpy as np
 from Bio.SeqIO.TwoBitIO import TwoBitIterator
@@ -12,14 +12,14 @@ from dnabert_jax.errors import InputError
 TWOBIT_MAGIC = 0x1A412743
 
 
-def is_twobit(file: BinaryIO) -> bool:
+def is_twobit(file: BufferedIOBase) -> bool:
     """Whether a file begins with the signature of .2bit, in either byte order; leaves it at its start."""
     signature = file.read(4)
     file.seek(0)
     return TWOBIT_MAGIC in (int.from_bytes(signature, "little"), int.from_bytes(signature, "big"))
 
 
-def read_twobit(file: BinaryIO, name: str, block_letters: int) -> Iterator[Block]:
+def read_twobit(file: BufferedIOBase, name: str, block_letters: int) -> Iterator[Block]:
     """Yields the blocks of each record in order; soft-masked bases are lower case.
 
     Args:
