@@ -13,7 +13,7 @@ from data_prep.ordered_map import ordered_map
 from data_prep.rows import Counts, Task, block_rows
 from data_prep.shards import ShardWriter
 from data_prep.sources import SequenceFile, sequence_files, survey
-from data_prep.tfds_metadata import write_tfds_metadata
+from data_prep.tfds_metadata import tfds_metadata
 from dnabert_jax.data.manifest import FILE_NAME, HELDOUT, TRAIN, Manifest
 from dnabert_jax.data.tfrecord import RecordLayout
 from dnabert_jax.errors import InputError
@@ -48,7 +48,9 @@ def prepare_genome(job: GenomeJob, processes: int = 1, progress: Progress | None
         output_directory(job.out, FILE_NAME, lambda done, total: tell("upload", done, total)) as directory,
         sequence_files(job.files, directory, lambda done: tell("download", done)) as files,
     ):
-        plan = GenomePlan(job, [survey(file, lambda letters: tell("survey", letters)) for file in files])
+        plan = GenomePlan(
+            job, [survey(file, job.lower_case == "drop", lambda letters: tell("survey", letters)) for file in files]
+        )
         stride = RecordLayout(job.row_length).stride
         writers = {name: ShardWriter(directory, name, stride, job.rows_per_shard) for name in (TRAIN, HELDOUT)}
         counts = dict.fromkeys(writers, Counts())
@@ -60,7 +62,8 @@ def prepare_genome(job: GenomeJob, processes: int = 1, progress: Progress | None
                 counts[name] += rows.counts
             tell("write", under_way.popleft(), plan.letters)
         manifest = plan.manifest(counts, {name: writer.close() for name, writer in writers.items()})
-        write_tfds_metadata(directory, manifest)
+        for name, content in tfds_metadata(manifest).items():
+            (directory / name).write_bytes(content)
         (directory / FILE_NAME).write_text(to_json(manifest))
     return manifest
 

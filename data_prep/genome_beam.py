@@ -2,46 +2,50 @@
 
 Two pipelines, so that all that is wrong with the files is known before anything is cut: one surveys each file, the
 other reads the blocks, cuts them anywhere, and brings the records of each shard together. A record's shard follows from
-how many rows the blocks before its own have. The process that starts the pipelines waits for them and writes the
-manifest; the other machines only need the files, the output directory and this package.
+how many rows the blocks before its own have. Each pipeline ends in one file, a report, for the process that started it
+and waits for it, and that writes the manifest. The other machines only need the files, the output directory and this
+package.
+
+Bad input is a result, an element like any other: an exception would be tried again, and reach the process that started
+the pipeline wrapped by each runner in its own way.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import itertools
-import json
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import TaggedOutput
 
+from data_prep.beam_run import checked_options, run_to_end
 from data_prep.genome_job import GenomeJob
 from data_prep.genome_plan import GenomePlan
 from data_prep.rows import Counts, RowSettings, Task, block_rows
 from data_prep.sources import SequenceFile, Survey, survey
-from data_prep.tfds_metadata import write_tfds_metadata
+from data_prep.tfds_metadata import tfds_metadata
 from dnabert_jax import storage
 from dnabert_jax.data.manifest import FILE_NAME, HELDOUT, TRAIN, Manifest, ShardEntry, shard_name
 from dnabert_jax.data.tfrecord import RecordLayout
-from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.errors import InputError, StoreError
 from dnabert_jax.output_directory import shared_output_directory
 from dnabert_jax.storage import Location, join, local_copy
 from dnabert_jax.typed_json import parse_json, to_json
 
 _SPLITS = (TRAIN, HELDOUT)
-_UNKNOWN_OPTIONS_ARE_REFUSED_BY = (None, "DirectRunner", "DataflowRunner")
-"""The others hand what Beam's Python does not know to the job server that they submit to."""
-
-_LONGEST_ERROR = 400
-"""Letters of an error, from its end: some runners put a whole traceback before the message."""
-
+_ERRORS: Final = "errors"
 Order = tuple[int, int, int, int]
 """File, record, block and repetition: the order of the blocks in the output."""
 
 Progress = Callable[[str], object]
 """Is told of a phase, "survey" or "write", when it begins."""
+
+
+_Error = TaggedOutput[Literal["errors"], tuple[int, str]]
+"""The number of a file and a sentence about it."""
 
 
 class _BlockRows(NamedTuple):
@@ -60,6 +64,35 @@ class _Piece(NamedTuple):
     records: bytes
 
 
+class _Blocks(NamedTuple):
+    """The blocks of a split in order.
+
+    Attributes:
+        first: number in the split of the first row of each.
+        total: over all of them.
+    """
+
+    first: dict[Order, int]
+    total: Counts
+
+
+@dataclasses.dataclass(frozen=True)
+class _Surveys:
+    """The report of the first pipeline: sentences about bad input, and the surveys in the order of the files."""
+
+    errors: tuple[str, ...]
+    surveys: tuple[Survey, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shards:
+    """The report of the second pipeline: sentences about bad input, and what was written, by split."""
+
+    errors: tuple[str, ...]
+    counts: dict[str, Counts]
+    shards: dict[str, tuple[ShardEntry, ...]]
+
+
 def prepare_genome_on_beam(
     job: GenomeJob, beam_options: Sequence[str] = (), progress: Progress | None = None
 ) -> Manifest:
@@ -74,88 +107,64 @@ def prepare_genome_on_beam(
         InputError: as `prepare_genome`; also options that Beam does not know.
         JobError: the runner failed.
     """
-    options = _checked_options(beam_options)
-    with shared_output_directory(job.out, FILE_NAME) as (directory, check_claim):
+    options = checked_options(beam_options)
+    with shared_output_directory(job.out, FILE_NAME) as directory:
         if progress:
             progress("survey")
-        plan = GenomePlan(job, _surveys(job, directory, options))
+        plan = GenomePlan(job, _surveyed(job, directory, options))
         if progress:
             progress("write")
-        counts, shards = _write_shards(plan, directory, options)
-        manifest = plan.manifest(counts, shards)
+        made = _written(plan, directory, options)
+        manifest = plan.manifest(made.counts, made.shards)
+        listed = {shard.name for shard in manifest.shards}
         for name in storage.names(directory):
             # A machine that failed, and was replaced, may have left a shard half-written.
-            if name.startswith(_NOTE) or name.endswith(".partial"):
+            if name.endswith(".partial") and name.split(".partial")[0].rpartition(".")[0] in listed:
                 storage.remove(join(directory, name))
-        write_tfds_metadata(directory, manifest)
-        check_claim()
+        for name, content in tfds_metadata(manifest).items():
+            storage.write(join(directory, name), content)
         storage.write(join(directory, FILE_NAME), to_json(manifest).encode())
     return manifest
 
 
-def _checked_options(arguments: Sequence[str]) -> PipelineOptions:
-    options = PipelineOptions(list(arguments))
-    known = options.get_all_options()
-    unknown = options.get_all_options(retain_unknown_options=True).keys() - known.keys()
-    if unknown and known["runner"] in _UNKNOWN_OPTIONS_ARE_REFUSED_BY:
-        raise InputError(f"Beam does not know the option --{min(unknown)}: check its spelling.")
-    return options
+def _read_report(cls: type[Any], location: Location) -> Any:
+    """A report, which is removed; raises InputError if it tells of bad input: the first in the order of the files."""
+    report = parse_json(cls, storage.read(location), str(location))
+    storage.remove(location)
+    if report.errors:
+        raise InputError(report.errors[0])
+    return report
 
 
-_NOTE = "note-"
-"""What the machines leave in the output directory for the process that started them begins with this."""
+def _surveyed(job: GenomeJob, directory: Location, options: PipelineOptions) -> tuple[Survey, ...]:
+    report = join(directory, "surveys.json")
 
-
-@contextlib.contextmanager
-def _errors_noted(directory: Location) -> Iterator[None]:
-    """Ends at an InputError, whose sentence `_run` finds in the output directory and raises again.
-
-    Let through, it would be tried again, and reach the process that started the pipeline wrapped by each runner in its
-    own way.
-    """
-    try:
-        yield
-    except InputError as error:
-        storage.write(join(directory, f"{_NOTE}error-{uuid.uuid4().hex}"), str(error).encode())
-
-
-def _run(build: Callable[[beam.Pipeline], object], directory: Location, options: PipelineOptions) -> None:
-    """Runs a pipeline to its end.
-
-    Raises:
-        InputError: one of its machines raised it.
-        JobError: it failed in another way, or the runner refuses the options.
-    """
-    try:
-        with beam.Pipeline(options=options) as pipeline:
-            build(pipeline)
-    except Exception as error:
-        # Each runner has exceptions of its own. What went wrong on another machine stands in the log, with its place.
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[-_LONGEST_ERROR:]}"
-        raise JobError(f"The Beam pipeline failed with {what.rstrip(': .')}.") from error
-    for name in storage.names(directory):
-        if name.startswith(f"{_NOTE}error-"):
-            raise InputError(storage.read(join(directory, name)).decode())
-
-
-def _surveys(job: GenomeJob, directory: Location, options: PipelineOptions) -> list[Survey]:
     def build(pipeline: beam.Pipeline) -> None:
         files = pipeline | "Name files" >> beam.Create(list(enumerate(job.files)))
-        files | beam.Reshuffle() | "Survey" >> beam.Map(_note_survey, directory)
+        surveys = files | beam.Reshuffle() | "Survey" >> beam.Map(_survey, job.lower_case == "drop")
+        pipeline | beam.Create([report]) | "Report" >> beam.Map(_report_surveys, beam.pvalue.AsList(surveys))
 
-    _run(build, directory, options)
-    notes = [_survey_note(directory, number) for number in range(len(job.files))]
-    return [parse_json(Survey, storage.read(note), str(note)) for note in notes]
-
-
-def _survey_note(directory: Location, number: int) -> Location:
-    return join(directory, f"{_NOTE}survey-{number:05d}")
+    run_to_end(build, options)
+    surveys: tuple[Survey, ...] = _read_report(_Surveys, report).surveys
+    return surveys
 
 
-def _note_survey(file: tuple[int, Location], directory: Location) -> None:
+def _survey(file: tuple[int, Location], drop_lower_case: bool) -> tuple[int, Survey | str]:
     number, location = file
-    with _errors_noted(directory), _sequence_file(location) as local:
-        storage.write(_survey_note(directory, number), to_json(survey(local)).encode())
+    try:
+        with _sequence_file(location) as local:
+            return number, survey(local, drop_lower_case)
+    except StoreError:
+        raise
+    except InputError as error:
+        return number, str(error)
+
+
+def _report_surveys(report: Location, surveys: Sequence[tuple[int, Survey | str]]) -> None:
+    found = [result for _, result in sorted(surveys, key=lambda numbered: numbered[0])]
+    errors = tuple(result for result in found if isinstance(result, str))
+    made = _Surveys(errors, tuple(result for result in found if isinstance(result, Survey)))
+    storage.write(report, to_json(made).encode())
 
 
 @contextlib.contextmanager
@@ -166,61 +175,59 @@ def _sequence_file(location: Location) -> Iterator[SequenceFile]:
         yield SequenceFile(path, str(location))
 
 
-def _write_shards(
-    plan: GenomePlan, directory: Location, options: PipelineOptions
-) -> tuple[dict[str, Counts], dict[str, tuple[ShardEntry, ...]]]:
+def _written(plan: GenomePlan, directory: Location, options: PipelineOptions) -> _Shards:
     job = plan.job
-    note = join(directory, f"{_NOTE}shards")
+    report = join(directory, "shards.json")
 
     def build(pipeline: beam.Pipeline) -> None:
         files = pipeline | "Number files" >> beam.Create(range(len(job.files)))
-        tasks = files | beam.Reshuffle() | "Read blocks" >> beam.FlatMap(_tasks, plan, directory)
+        read = files | beam.Reshuffle() | "Read" >> beam.FlatMap(_tasks, plan).with_outputs(_ERRORS, main="tasks")
         # After each reshuffle the work is spread over all machines anew; and what was cut is kept, not cut twice.
-        rows = (
-            tasks
+        cut = (
+            read.tasks
             | "Spread blocks" >> beam.Reshuffle()
-            | "Cut" >> beam.FlatMap(_cut, job.row_settings)
-            | "Keep rows" >> beam.Reshuffle()
+            | "Cut" >> beam.FlatMap(_cut, job.row_settings).with_outputs(_ERRORS, main="rows")
         )
+        rows = cut.rows | "Keep rows" >> beam.Reshuffle()
         counts = rows | "Count" >> beam.Map(lambda made: (made.split, (made.order, made.counts)))
         blocks = beam.pvalue.AsDict(counts | "Count by split" >> beam.GroupByKey() | beam.Map(_in_order))
         stride = RecordLayout(job.row_length).stride
-        entries = (
+        shards = (
             rows
             | "Find shards" >> beam.FlatMap(_pieces, job.rows_per_shard, stride, blocks)
             | "Bring shards together" >> beam.GroupByKey()
             | "Write shards" >> beam.Map(_write_shard, directory, job.rows_per_shard, stride, blocks)
         )
-        (pipeline | beam.Create([note]) | "Report" >> beam.Map(_report, blocks, beam.pvalue.AsList(entries)))
+        errors = (read[_ERRORS], cut[_ERRORS]) | beam.Flatten()
+        (
+            pipeline
+            | beam.Create([report])
+            | "Report" >> beam.Map(_report_shards, blocks, beam.pvalue.AsList(shards), beam.pvalue.AsList(errors))
+        )
 
-    _run(build, directory, options)
-    made = json.loads(storage.read(note))
-    return (
-        {name: Counts(**made[name]["counts"]) for name in _SPLITS},
-        {name: tuple(ShardEntry(**entry) for entry in made[name]["shards"]) for name in _SPLITS},
-    )
-
-
-def _tasks(number: int, plan: GenomePlan, directory: Location) -> Iterator[Task]:
-    with _errors_noted(directory), _sequence_file(plan.job.files[number]) as file:
-        yield from plan.tasks(number, file)
+    run_to_end(build, options)
+    made: _Shards = _read_report(_Shards, report)
+    return made
 
 
-def _cut(task: Task, settings: RowSettings) -> Iterator[_BlockRows]:
-    for split, made in block_rows(task, settings).items():
+def _tasks(number: int, plan: GenomePlan) -> Iterator[Task | _Error]:
+    try:
+        with _sequence_file(plan.job.files[number]) as file:
+            yield from plan.tasks(number, file)
+    except StoreError:
+        raise
+    except InputError as error:
+        yield TaggedOutput(_ERRORS, (number, str(error)))
+
+
+def _cut(task: Task, settings: RowSettings) -> Iterator[_BlockRows | _Error]:
+    try:
+        made_by_split = block_rows(task, settings)
+    except InputError as error:
+        yield TaggedOutput(_ERRORS, (task.place[0], str(error)))
+        return
+    for split, made in made_by_split.items():
         yield _BlockRows(split, (*task.place, task.repetition), made.records, made.counts)
-
-
-class _Blocks(NamedTuple):
-    """The blocks of a split in order.
-
-    Attributes:
-        first: number in the split of the first row of each.
-        total: over all of them.
-    """
-
-    first: dict[Order, int]
-    total: Counts
 
 
 def _in_order(counted: tuple[str, Iterable[tuple[Order, Counts]]]) -> tuple[str, _Blocks]:
@@ -260,14 +267,16 @@ def _write_shard(
     return (split, number), ShardEntry(name, len(content) // stride, hashlib.sha256(content).hexdigest())
 
 
-def _report(
-    note: Location, blocks: Mapping[str, _Blocks], entries: Sequence[tuple[tuple[str, int], ShardEntry]]
+def _report_shards(
+    report: Location,
+    blocks: Mapping[str, _Blocks],
+    shards: Sequence[tuple[tuple[str, int], ShardEntry]],
+    errors: Sequence[tuple[int, str]],
 ) -> None:
-    made = {
-        name: {
-            "counts": blocks[name].total.__dict__,
-            "shards": [entry.__dict__ for (split, _), entry in sorted(entries) if split == name],
-        }
-        for name in _SPLITS
-    }
-    storage.write(note, json.dumps(made).encode())
+    ordered = sorted(shards, key=lambda shard: shard[0])
+    made = _Shards(
+        errors=tuple(sentence for _, sentence in sorted(errors)),
+        counts={name: blocks[name].total if name in blocks else Counts() for name in _SPLITS},
+        shards={name: tuple(entry for (split, _), entry in ordered if split == name) for name in _SPLITS},
+    )
+    storage.write(report, to_json(made).encode())

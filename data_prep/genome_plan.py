@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from data_prep.genome_job import GenomeJob
 from data_prep.rows import Counts, Task
-from data_prep.sources import SequenceFile, Survey, read_blocks
+from data_prep.sources import BLOCK_LETTERS, SequenceFile, Survey, read_blocks
 from data_prep.windows import MIN_KMERS
 from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest, ShardEntry, Split
 from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
@@ -25,15 +25,24 @@ class GenomePlan:
         surveys: of `job.files`.
 
     Raises:
-        InputError: a held-out record that is nowhere, or a file with a weight and nothing to train on.
+        InputError: a held-out record that is nowhere, a file both held out and trained on, or one with a weight and
+            nothing to train on.
     """
 
     def __init__(self, job: GenomeJob, surveys: Sequence[Survey]):
         self.job, self.surveys = job, surveys
+        trained, heldout = surveys[: len(job.fasta)], surveys[len(job.fasta) :]
         for name in job.heldout_records:
-            if not any(job.holds_out(file.name, record, {name}) for file in surveys for record in file.records):
-                raise InputError(f"The held-out record {name!r} is in no sequence file: check its name.")
-        self.repetitions = [*self._repetitions(surveys[: len(job.fasta)]), *[1.0] * len(job.heldout_fasta)]
+            if not any(job.holds_out(file.name, record, {name}) for file in trained for record in file.records):
+                raise InputError(f"The held-out record {name!r} is in no file to train on: check its name.")
+        digests = {file.sha256: file for file in trained}
+        for file in heldout:
+            if file.sha256 in digests:
+                raise InputError(
+                    f"{file.location} is held out, and the same as {digests[file.sha256].location}, to train on: leave "
+                    "one of them out."
+                )
+        self.repetitions = [*self._repetitions(trained), *[1.0] * len(job.heldout_fasta)]
 
     def _repetitions(self, surveys: Sequence[Survey]) -> list[float]:
         """How often each file is cut so that its share of the training bases is its weight: at least once."""
@@ -72,7 +81,15 @@ class GenomePlan:
             place = (number, record_number, block.number)
             for again in range(1 if whole else math.ceil(repetition)):
                 share = min(repetition - again, 1.0)
-                yield Task(block.letters, place, again, share, 1.0 if whole else job.fraction)
+                yield Task(
+                    block.letters,
+                    place,
+                    again,
+                    share,
+                    1.0 if whole else job.fraction,
+                    file.record_name(block.record),
+                    block.number * BLOCK_LETTERS,
+                )
         file.check_unchanged(self.surveys[number])
 
     def manifest(self, counts: Mapping[str, Counts], shards: Mapping[str, tuple[ShardEntry, ...]]) -> Manifest:

@@ -29,11 +29,13 @@ class Task(NamedTuple):
     """One block, once.
 
     Attributes:
-        letters: ASCII, checked before.
+        letters: ASCII, checked before; but the file may have changed since.
         place: (file, record, block), which with the repetition decides all that is random.
         repetition: 0 for the first time that the block is cut; held-out windows are cut then only.
         share: of the training windows to keep, for a last repetition that is not whole.
         heldout: share of the block's certain bases, at its end, that is held out; 1 for a record held out whole.
+        record: what errors call the record.
+        first: letters of the record before the block.
     """
 
     letters: UInt8[np.ndarray, "n"]
@@ -41,6 +43,8 @@ class Task(NamedTuple):
     repetition: int
     share: float
     heldout: float
+    record: str
+    first: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +76,7 @@ class SplitRows(NamedTuple):
 
 def block_rows(task: Task, settings: RowSettings) -> dict[str, SplitRows]:
     """The rows of a block for each split; its bases are counted at the first repetition only."""
-    codes = base_codes(task.letters)
+    codes = base_codes(task.letters, task.record, task.first)
     if settings.drop_lower_case:
         codes[task.letters >= ord("a")] = AMBIGUOUS
     runs = certain_runs(codes)

@@ -28,6 +28,10 @@ class SequenceFile:
     path: Path
     location: str
 
+    def record_name(self, record: str) -> str:
+        """What errors call a record."""
+        return f"Record {record!r} of {self.location}"
+
     def check_unchanged(self, surveyed: "Survey") -> None:
         """Raises InputError if the file is no longer what was surveyed."""
         if self.path.stat().st_size != surveyed.bytes or file_digest(self.path) != surveyed.sha256:
@@ -82,8 +86,10 @@ class Survey:
     Attributes:
         location: of the file.
         bytes, sha256: of the file as it lies on disk.
-        records: certain bases (A, C, G, T) of each record, by name, in order.
+        records: bases of each record that may be in a window, by name, in order: A, C, G, T, in upper case if lower
+            case is dropped.
         letters: of all records.
+        certain_bases: A, C, G, T of all records, in either case.
     """
 
     location: str
@@ -91,11 +97,7 @@ class Survey:
     sha256: str
     records: dict[str, int]
     letters: int
-
-    @property
-    def certain_bases(self) -> int:
-        """Of all records."""
-        return sum(self.records.values())
+    certain_bases: int
 
     @property
     def name(self) -> str:
@@ -103,27 +105,33 @@ class Survey:
         return file_name(self.location)
 
 
-def survey(file: SequenceFile, progress: Callable[[int], object] | None = None) -> Survey:
+def survey(
+    file: SequenceFile, drop_lower_case: bool = False, progress: Callable[[int], object] | None = None
+) -> Survey:
     """Reads a file through once, so that all that is wrong with it is known before anything is written.
 
     Args:
         file: to read.
+        drop_lower_case: whether lower-case bases are left out.
         progress: if given, called with the number of letters after each block.
 
     Raises:
         InputError: as `read_blocks`; also two records of one name, or a letter that is no IUPAC DNA letter.
     """
+    # Before it is read: should it change meanwhile, the digest of the second reading is another.
+    size, digest = file.path.stat().st_size, file_digest(file.path)
     records: dict[str, int] = {}
-    letters = 0
+    letters = certain_bases = 0
     for block in read_blocks(file.path, file.location):
         if block.number == 0:
             if block.record in records:
                 raise InputError(f"Two records of {file.location} are named {block.record!r}: names must differ.")
             records[block.record] = 0
-        place = f"Record {block.record!r} of {file.location}"
-        codes = base_codes(block.letters, place, block.number * BLOCK_LETTERS)
-        records[block.record] += int((codes < AMBIGUOUS).sum())
+        codes = base_codes(block.letters, file.record_name(block.record), block.number * BLOCK_LETTERS)
+        certain = codes < AMBIGUOUS
+        certain_bases += int(certain.sum())
+        records[block.record] += int((certain & (block.letters < ord("a")) if drop_lower_case else certain).sum())
         letters += len(block.letters)
         if progress:
             progress(len(block.letters))
-    return Survey(file.location, file.path.stat().st_size, file_digest(file.path), records, letters)
+    return Survey(file.location, size, digest, records, letters, certain_bases)

@@ -6,16 +6,14 @@ preparing data needs no TensorFlow.
 
 import json
 
-from dnabert_jax import storage
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.data.tfrecord import FEATURE, RecordLayout
-from dnabert_jax.storage import Location, join
 
 _FEATURES = "tensorflow_datasets.core.features"
 
 
-def write_tfds_metadata(directory: Location, manifest: Manifest) -> None:
-    """Writes features.json, dataset_info.json, and metadata.json with k."""
+def tfds_metadata(manifest: Manifest) -> dict[str, bytes]:
+    """The contents of features.json, dataset_info.json, and metadata.json with k, by name."""
     stride = RecordLayout(manifest.row_length).stride
     row = {"dtype": "uint16", "encoding": "bytes", "shape": {"dimensions": [str(manifest.row_length)]}}
     features = {
@@ -40,5 +38,5 @@ def write_tfds_metadata(directory: Location, manifest: Manifest) -> None:
         ],
     }
     metadata = {"k": manifest.k}
-    for name, content in {"features": features, "dataset_info": info, "metadata": metadata}.items():
-        storage.write(join(directory, f"{name}.json"), (json.dumps(content, indent=2) + "\n").encode())
+    files = {"features.json": features, "dataset_info.json": info, "metadata.json": metadata}
+    return {name: (json.dumps(content, indent=2) + "\n").encode() for name, content in files.items()}

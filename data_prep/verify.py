@@ -9,42 +9,53 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import Bool, UInt16
 
+from data_prep.tfds_metadata import tfds_metadata
 from data_prep.windows import MIN_KMERS
 from dnabert_jax import storage
-from dnabert_jax.data.manifest import Manifest, Split, file_digest
-from dnabert_jax.data.rows import OpenShard, read_source
-from dnabert_jax.errors import InputError
+from dnabert_jax.data.manifest import FILE_NAME, Manifest, Split, file_digest
+from dnabert_jax.data.rows import OpenShard, RowShard, read_source
+from dnabert_jax.data.tfds_rows import ArrayRecordShard
+from dnabert_jax.errors import InputError, StoreError
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP, vocabulary_size
 from dnabert_jax.storage import Location, join, local_copy
 
 _ROWS_AT_ONCE = 4096
+_TFDS_FILES = {"features.json", "dataset_info.json", "metadata.json"}
+"""Of a data set that TensorFlow Datasets wrote; it is not held to be exactly as ours."""
 
 
-def verify_directory(directory: Location, progress: Callable[[int], object] | None = None) -> list[str]:
-    """All that is wrong with a data directory, in sentences; nothing if it is sound.
+def verify_directory(directory: Location, progress: Callable[[int], object] | None = None) -> Iterator[str]:
+    """Yields all that is wrong with a data directory, in sentences; nothing if it is sound.
 
-    Checked are: every file of the manifest and no other shard; size and SHA-256 of each; framing and checksum of each
-    record; ids inside the vocabulary; rows that are sequences of at least 5 k-mers between [CLS] and [SEP], then
-    padding, with neighbouring k-mers that overlap; and the counts of rows, sequences and k-mers.
+    Checked are: every file of the manifest, the TFDS metadata, and that there is no other file; size and SHA-256 of
+    each; framing and checksum of each record; ids inside the vocabulary; rows that are sequences of at least 5 k-mers
+    between [CLS] and [SEP], then padding, with neighbouring k-mers that overlap; and the counts of rows, sequences and
+    k-mers.
 
     Args:
         directory: to check.
         progress: if given, called with the number of rows after each block.
 
     Raises:
-        InputError: there is no manifest or metadata to check against.
+        InputError: there is no manifest or metadata to check against, or they are damaged.
+        StoreError: the directory cannot be read.
     """
     manifest, open_shard = read_source(directory)
-    problems: list[str] = []
+    from_tfds = open_shard is ArrayRecordShard
     for name, split in manifest.splits.items():
-        problems += _split_problems(directory, name, split, manifest, open_shard, progress)
-    listed = {shard.name for shard in manifest.shards}
-    problems += [
-        f"{join(directory, other)} is not in the manifest: it is from another run."
-        for other in storage.names(directory)
-        if other.endswith(".tfrecord") and other not in listed
-    ]
-    return problems
+        yield from _split_problems(directory, name, split, manifest, open_shard, progress)
+    known = {shard.name for shard in manifest.shards} | {FILE_NAME}
+    present = storage.names(directory)
+    if not from_tfds:
+        metadata = tfds_metadata(manifest)
+        known |= metadata.keys()
+        for name, content in metadata.items():
+            if name not in present or storage.read(join(directory, name)) != content:
+                yield f"{join(directory, name)} is not what the manifest calls for: TensorFlow Datasets needs it."
+    else:
+        known |= _TFDS_FILES
+    for name in sorted(set(present) - known):
+        yield f"{join(directory, name)} is not in the manifest: it is from another run, or half-written."
 
 
 def _split_problems(
@@ -55,7 +66,7 @@ def _split_problems(
     open_shard: OpenShard,
     progress: Callable[[int], object] | None,
 ) -> Iterator[str]:
-    sequences = kmers = 0
+    counted = {"rows": sum(entry.rows for entry in split.shards), "sequences": 0, "kmers": 0}
     complete = True
     for entry in split.shards:
         location = str(join(directory, entry.name))
@@ -63,27 +74,35 @@ def _split_problems(
             try:
                 path = copies.enter_context(local_copy(location))
                 shard = open_shard(path, entry.rows, manifest.row_length, location)
+            except StoreError:
+                raise
             except InputError as error:
                 complete = False
                 yield str(error)
                 continue
             if entry.sha256 and file_digest(path) != entry.sha256:
                 yield f"{location} has another SHA-256 than the manifest says: it was changed, or is from another run."
-            for first in range(0, entry.rows, _ROWS_AT_ONCE):
-                rows, damage = shard.inspect(first, min(first + _ROWS_AT_ONCE, entry.rows))
-                yield from (f"{location}: record {number} is damaged: {reason}." for number, reason in damage.items())
-                for place, reason in _row_problems(rows, manifest.k):
-                    if first + place not in damage:
-                        yield f"{location}: record {first + place} is no row: {reason}."
-                sequences += int((rows == CLS).sum())
-                kmers += int((rows >= FIRST_KMER).sum())
-                if progress:
-                    progress(len(rows))
-    counted = {"rows": sum(entry.rows for entry in split.shards), "sequences": sequences, "kmers": kmers}
+            yield from _shard_problems(shard, location, manifest.k, counted, progress)
     for what, count in counted.items():
         stated = getattr(split, what)
         if complete and stated is not None and count != stated:
             yield f"{directory}: the split {name} has {count:,} {what} where the manifest says {stated:,}."
+
+
+def _shard_problems(
+    shard: RowShard, location: str, k: int, counted: dict[str, int], progress: Callable[[int], object] | None
+) -> Iterator[str]:
+    """Yields what is wrong with the records of a shard, and counts what is in them."""
+    for first in range(0, shard.num_rows, _ROWS_AT_ONCE):
+        rows, damage = shard.inspect(first, min(first + _ROWS_AT_ONCE, shard.num_rows))
+        yield from (f"{location}: record {number} is damaged: {reason}." for number, reason in damage.items())
+        for place, reason in _row_problems(rows, k):
+            if first + place not in damage:
+                yield f"{location}: record {first + place} is no row: {reason}."
+        counted["sequences"] += int((rows == CLS).sum())
+        counted["kmers"] += int((rows >= FIRST_KMER).sum())
+        if progress:
+            progress(len(rows))
 
 
 def _row_problems(rows: UInt16[np.ndarray, "R L"], k: int) -> Iterator[tuple[int, str]]:

@@ -6,14 +6,16 @@ the directory for one is uploaded last.
 
 import contextlib
 import fcntl
+import os
 import shutil
+import socket
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dnabert_jax import storage
-from dnabert_jax.errors import InputError
+from dnabert_jax.errors import InputError, StoreError
 from dnabert_jax.storage import Location, is_url, join
 
 _MARK = ".being-written-by-dnabert-jax"
@@ -37,13 +39,11 @@ def output_directory(
         with _local_directory(Path(final)) as directory:
             yield directory
         return
-    with _claimed_url(str(final), last) as check_claim, TemporaryDirectory(prefix="dnabert-jax-") as scratch:
+    with _claimed_url(str(final), last), TemporaryDirectory(prefix="dnabert-jax-") as scratch:
         yield Path(scratch)
         paths = [path for path in Path(scratch).rglob("*") if path.is_file()]
         total = sum(path.stat().st_size for path in paths)
         for path in sorted(paths, key=lambda path: (path.name == last, path)):
-            if path.name == last:
-                check_claim()
             storage.upload(path, str(join(final, path.relative_to(scratch).as_posix())))
             if progress:
                 progress(path.stat().st_size, total)
@@ -86,55 +86,60 @@ def _clear_away(partial: Path, mark: Path) -> None:
 
 
 @contextlib.contextmanager
-def shared_output_directory(final: Location, last: str) -> Iterator[tuple[Location, Callable[[], None]]]:
-    """As `output_directory`, for a directory that several machines fill.
-
-    Yields:
-        Where to write: `NAME.partial`, which all machines must see, or the URL itself; and a function to call before
-        the last file is written, which raises InputError if another job took the directory over.
-    """
+def shared_output_directory(final: Location, last: str) -> Iterator[Location]:
+    """As `output_directory`, for a directory that several machines fill: `NAME.partial`, or the URL itself."""
     if is_url(final):
-        with _claimed_url(str(final), last) as check_claim:
-            yield final, check_claim
+        with _claimed_url(str(final), last):
+            yield final
         return
     with _local_directory(Path(final).absolute()) as directory:
-        yield directory, lambda: None
+        yield directory
 
 
 @contextlib.contextmanager
-def _claimed_url(url: str, last: str) -> Iterator[Callable[[], None]]:
-    """Marks a directory of a store as being written by this job, and removes what is there if the block fails.
+def _claimed_url(url: str, last: str) -> Iterator[None]:
+    """Marks a directory of a store as being written by this process, and removes what is there if the block fails.
 
-    What a killed job left under its mark is removed first. Stores have no locks: a job that starts while another
-    writes takes the directory over, and the other one finds that out before its last file.
+    What a process of this machine that is gone left under its mark is removed first.
 
-    Args:
-        url: of the directory.
-        last: name of the file that makes it complete.
-
-    Yields:
-        A function to call before that file is written: it raises InputError if another job took the directory over.
+    Raises:
+        InputError: something is there already, or another process, as far as can be known, still writes it.
     """
+    mark, own = str(join(url, _MARK)), f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
     present = storage.names(url)
     if present and (last in present or _MARK not in present):
         raise InputError(f"{url} exists already: choose another output, or remove it first.")
-    mark, token = str(join(url, _MARK)), uuid.uuid4().bytes
-    storage.write(mark, token)
-
-    def check_claim() -> None:
-        if storage.read(mark) != token:
-            raise InputError(f"Another job began to write {url}: let one finish, or choose another output.")
-
+    if present and _is_gone(storage.read(mark).decode()):
+        _remove_all(url, sorted(present, key=lambda name: name == _MARK))
+    if not storage.create(mark, own.encode()):
+        raise InputError(
+            f"{url} is being written, or was left by a killed job ({storage.read(mark).decode()}: machine, process): "
+            "wait for it, remove it, or choose another output."
+        )
     try:
-        _remove_all(url, [name for name in present if name != _MARK])
-        yield check_claim
-        storage.remove(mark)
+        yield
     except BaseException:
         # If the store fails here too, what is left stays under its mark, and without its last file.
         with contextlib.suppress(InputError):
-            check_claim()
             _remove_all(url, sorted(storage.names(url), key=lambda name: (name == _MARK, name != last)))
         raise
+    # The directory is complete, with the mark or without.
+    with contextlib.suppress(StoreError):
+        storage.remove(mark)
+
+
+def _is_gone(owner: str) -> bool:
+    """Whether the process that wrote a mark ran on this machine and runs no more."""
+    machine, process, _ = owner.split()
+    if machine != socket.gethostname():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def _remove_all(url: str, names: list[str]) -> None:

@@ -6,6 +6,7 @@ of times with growing pauses; what fails for good is one sentence.
 
 import contextlib
 import dataclasses
+import functools
 import multiprocessing
 import posixpath
 import re
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 import fsspec
 import tenacity
 
-from dnabert_jax.errors import InputError
+from dnabert_jax.errors import InputError, StoreError
 
 Location = str | Path
 """A local path, or a URL such as gs://bucket/hg38.fa.gz."""
@@ -29,7 +30,7 @@ BLOCK_BYTES = 16 << 20
 
 _SLOWEST_BYTES_PER_SECOND = 1e6
 _EXTRAS = {"gs": "gcs", "gcs": "gcs"}
-_WILL_NOT_MEND = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, TypeError)
+_WILL_NOT_MEND = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 _Result = TypeVar("_Result")
 
@@ -93,17 +94,36 @@ def write(location: Location, data: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
+def create(url: str, data: bytes) -> bool:
+    """Makes a file on a store, unless there is one: whether it has these bytes now."""
+
+    def make(store: Any, path: str) -> bool:
+        try:
+            store.pipe_file(path, data, mode="create")
+        except FileExistsError:
+            # It may be that of an attempt before, whose answer was lost.
+            return bool(store.cat_file(path) == data)
+        return True
+
+    return _call(url, make, len(data))
+
+
 def upload(source: Path, url: str) -> None:
     """Copies a local file to a store."""
     _call(url, lambda store, path: store.put_file(str(source), path), source.stat().st_size)
 
 
 def remove(location: Location) -> None:
-    """Removes a file, local or on a store."""
+    """Removes a file, local or on a store; on a store it may be gone already, by an attempt whose answer was lost."""
     if not is_url(location):
         Path(location).unlink()
         return
-    _call(str(location), lambda store, path: store.rm_file(path))
+
+    def delete(store: Any, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            store.rm_file(path)
+
+    _call(str(location), delete)
 
 
 def names(directory: Location) -> list[str]:
@@ -134,12 +154,18 @@ def download(url: str, target: Path, progress: Callable[[int], object] | None = 
     with target.open("wb") as file:
         for start in range(0, version["size"], BLOCK_BYTES):
             stop = min(start + BLOCK_BYTES, version["size"])
-            block = _call(url, lambda store, path, a=start, b=stop: store.cat_file(path, start=a, end=b), stop - start)
-            file.write(block)
+            file.write(block := _call(url, functools.partial(_read_range, start=start, stop=stop), stop - start))
             if progress:
                 progress(len(block))
     if _version(url) != version or target.stat().st_size != version["size"]:
         raise InputError(f"{url} changed while it was read: run again when nothing writes to it.")
+
+
+def _read_range(store: Any, path: str, start: int, stop: int) -> bytes:
+    block = bytes(store.cat_file(path, start=start, end=stop))
+    if len(block) > stop - start:
+        raise OSError(f"{len(block)} bytes came where {stop - start} were asked for")
+    return block
 
 
 @contextlib.contextmanager
@@ -170,6 +196,8 @@ def _version(url: str) -> dict[str, Any]:
         found = store.info(path)
         if found["type"] != "file":
             raise IsADirectoryError(path)
+        if found["size"] is None:
+            raise OSError("the store does not tell the size of the file")
         changing = ("size", "etag", "ETag", "md5Hash", "generation", "mtime", "created", "LastModified")
         return {name: found[name] for name in changing if name in found}
 
@@ -177,7 +205,7 @@ def _version(url: str) -> dict[str, Any]:
 
 
 def _call(url: str, function: Callable[..., _Result], num_bytes: int = 0) -> _Result:
-    """function(store, path), tried as often and as long as PATIENCE says."""
+    """function(store, path), tried as often and as long as PATIENCE says; raises StoreError after that."""
     seconds = PATIENCE.seconds + num_bytes / _SLOWEST_BYTES_PER_SECOND
     attempts = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(PATIENCE.attempts),
@@ -187,8 +215,8 @@ def _call(url: str, function: Callable[..., _Result], num_bytes: int = 0) -> _Re
         ),
     )
     try:
-        store, path = fsspec.core.url_to_fs(url)
-        return attempts(_in_time, lambda: function(store, path), seconds)
+        fsspec.get_filesystem_class(url.partition("://")[0])
+        return attempts(_in_time, lambda: function(*fsspec.core.url_to_fs(url)), seconds)
     except tenacity.RetryError as error:
         last = error.last_attempt.exception()
         why = (
@@ -196,7 +224,7 @@ def _call(url: str, function: Callable[..., _Result], num_bytes: int = 0) -> _Re
             if isinstance(last, multiprocessing.TimeoutError)
             else f"{type(last).__name__}: {last}"
         )
-        raise InputError(f"{url} cannot be used: {PATIENCE.attempts} attempts failed, the last with {why}.") from last
+        raise StoreError(f"{url} cannot be used: {PATIENCE.attempts} attempts failed, the last with {why}.") from last
     except ImportError as error:
         scheme = url.partition(":")[0]
         package = f"dnabert-jax[{_EXTRAS[scheme]}]" if scheme in _EXTRAS else "the fsspec package of that store"

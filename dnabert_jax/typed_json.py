@@ -43,8 +43,8 @@ def parse_json(cls: type[_Record], text: bytes, name: str) -> _Record:
         InputError: as `read_json`.
     """
     try:
-        return dacite.from_dict(cls, json.loads(text.decode(errors="replace")), _SETTINGS)
-    except (json.JSONDecodeError, dacite.DaciteError, TypeError, AttributeError, InputError) as error:
+        return dacite.from_dict(cls, json.loads(text), _SETTINGS)
+    except (ValueError, dacite.DaciteError, TypeError, AttributeError, InputError) as error:
         raise InputError(f"{name} cannot be used as {cls.__name__}: {str(error).rstrip('.')}.") from error
 
 

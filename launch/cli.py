@@ -14,8 +14,9 @@ from dnabert_jax.errors import InputError, JobError
 from launch.demo import Demo
 from launch.export import Export
 from launch.flags import REGISTRY, SETTINGS
-from launch.prepare import PrepareGenome, PrepareGenomeBeam, PrepareVerify
+from launch.prepare import PrepareGenome, PrepareGenomeBeam
 from launch.pretrain import parse_pretrain
+from launch.verify import PrepareVerify
 
 USAGE = f"""\
 dnabert-jax {dnabert_jax.__version__}: DNABERT for JAX, from a genome to a model that transformers loads.

@@ -21,7 +21,7 @@ def _path_or_url(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | Non
         return None
 
     def read(arguments: list[str]) -> Location:
-        (text,) = arguments
+        text = arguments[0].removeprefix("file://")
         if not is_url(text):
             return Path(text)
         if info.type is Path:

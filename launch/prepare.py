@@ -1,4 +1,4 @@
-"""`dnabert-jax prepare genome`."""
+"""`dnabert-jax prepare genome` and `prepare genome-beam`."""
 
 import dataclasses
 import logging
@@ -11,15 +11,10 @@ from tqdm import tqdm
 
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
-from data_prep.verify import verify_directory
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
-from dnabert_jax.data.rows import read_source
 from dnabert_jax.errors import InputError
-from dnabert_jax.storage import Location
 from launch.progress import progress_bar
-
-_EXIT_UNSOUND = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,33 +95,6 @@ class PrepareGenomeBeam:
             self.job, self.beam_options, lambda phase: print(f"Beam: {phase} ...", file=sys.stderr)
         )
         _tell(self.job, manifest)
-
-
-@dataclasses.dataclass(frozen=True)
-class PrepareVerify:
-    """Check a data directory against its manifest: every byte, id, sequence and count. Reports all that is wrong.
-
-    Example: dnabert-jax prepare verify data/hg38-k6
-
-    Attributes:
-        directory: Made by `dnabert-jax prepare`, local or the URL of one, or a TFDS data set of such rows in
-            array_record files.
-    """
-
-    directory: Annotated[Location, tyro.conf.Positional]
-
-    def run(self) -> None:
-        """Verifies; exits with status 1 if anything is wrong."""
-        manifest, _ = read_source(self.directory)
-        rows = sum(split.rows for split in manifest.splits.values())
-        with progress_bar("verify", "row", rows, unit_scale=True) as bar:
-            problems = verify_directory(self.directory, bar.update)
-        for problem in problems:
-            print(problem)
-        if problems:
-            print(f"{self.directory}: {len(problems):,} problems. Prepare it again.", file=sys.stderr)
-            sys.exit(_EXIT_UNSOUND)
-        print(f"{self.directory} is sound: {rows:,} rows are what its metadata say.")
 
 
 def describe(manifest: Manifest) -> str:

@@ -22,7 +22,7 @@ from jaxtyping import install_import_hook
 install_import_hook(["dnabert_jax", "data_prep"], "beartype.beartype")
 
 import time  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any, ClassVar  # noqa: E402
 
@@ -56,8 +56,8 @@ def sample_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Store(MemoryFileSystem):
     """fsspec's memory file system as `store://`, which fails, hangs or changes when told to.
 
-    `trouble` has for a method's name what befalls its next calls: an exception to raise, seconds to sleep, a function
-    to call, or None; once it is used up, all is well again.
+    `trouble` has for a method's name what befalls its next calls: an exception to raise, one in a tuple to raise when
+    the call is done, seconds to sleep, a function to call, or None; once it is used up, all is well again.
     """
 
     protocol = "store"
@@ -71,11 +71,20 @@ class Store(MemoryFileSystem):
             event = next(type(self).trouble[name], None)
             if isinstance(event, Exception):
                 raise event
+            if isinstance(event, tuple):
+                return self._answer_lost(super().__getattribute__(name), event[0])
             if callable(event):
                 event()
             elif event:
                 time.sleep(event)
         return super().__getattribute__(name)
+
+    def _answer_lost(self, method: Callable[..., Any], error: Exception) -> Callable[..., Any]:
+        def call(*arguments: Any, **settings: Any) -> Any:
+            method(*arguments, **settings)
+            raise error
+
+        return call
 
 
 fsspec.register_implementation("store", Store)

@@ -6,10 +6,11 @@ import sys
 import time
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from dnabert_jax import storage
-from dnabert_jax.errors import InputError
+from dnabert_jax.errors import InputError, StoreError
 
 
 @pytest.fixture
@@ -109,7 +110,45 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
         storage.download(url, tmp_path / "a.bin")
 
 
-def test_unknown_and_uninstalled_stores_are_one_sentence() -> None:
+def test_a_store_that_ignores_the_range_or_does_not_tell_the_size_is_refused(
+    store: type, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "BLOCK_BYTES", 4096)
+    whole = storage.read(url)
+    monkeypatch.setattr(store, "cat_file", lambda *_, **__: whole)
+    with pytest.raises(StoreError, match="10240 bytes came where 4096 were asked for"):
+        storage.download(url, tmp_path / "a.bin")
+    monkeypatch.setattr(store, "info", lambda *_, **__: {"type": "file", "size": None})
+    with pytest.raises(StoreError, match="does not tell the size"):
+        storage.download(url, tmp_path / "a.bin")
+
+
+def test_opening_a_store_is_bounded_too(store: type, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "PATIENCE", storage.Patience(attempts=1, seconds=0.5))
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda *_: time.sleep(5))
+    start = time.monotonic()
+    with pytest.raises(StoreError, match="no answer"):
+        storage.read(url)
+    assert time.monotonic() - start < 4
+
+
+def test_a_local_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage.write(tmp_path / "a", b"before")
+
+    def half(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(data[:1])
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(OSError, match="disk full"):
+        storage.write(tmp_path / "a", b"after")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"before"
+
+
+def test_unknown_and_uninstalled_stores_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(InputError, match=r"nothing://a/b cannot be opened: Protocol not known: nothing\."):
         storage.read("nothing://a/b")
     with pytest.raises(InputError, match=r"gs://a/b cannot be opened .*pip install 'dnabert-jax\[gcs\]'"):

@@ -8,6 +8,7 @@ from dnabert_jax import storage
 from dnabert_jax.data.manifest import FILE_NAME, file_digest, read_manifest
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location, is_url, join
+from dnabert_jax.typed_json import to_json
 
 
 def stage(location: Location, cache: Path, progress: Callable[[int], object] | None = None) -> Path:
@@ -40,5 +41,6 @@ def stage(location: Location, cache: Path, progress: Callable[[int], object] | N
             if file_digest(partial) != shard.sha256:
                 raise InputError(f"{source} is not the file that its manifest lists: prepare the data again.")
             partial.rename(target)
-        (directory / FILE_NAME).write_bytes(storage.read(join(location, FILE_NAME)))
+        if not (directory / FILE_NAME).exists():
+            storage.write(directory / FILE_NAME, to_json(manifest).encode())
     return directory

@@ -34,6 +34,8 @@ from dnabert_jax.training.state import (
 )
 from dnabert_jax.training.step import StepMetrics, TrainStep, jit_train_step
 
+_DIGEST_BYTES = 32
+
 
 @runtime_checkable
 class Observer(Protocol):
@@ -111,14 +113,7 @@ def pretrain(
     """
     first = jax.process_index() == 0
     observers = observers if first else ()
-    files = open_rows(data, TRAIN)
-    check_data(config, files.manifest)
-
-    def checked(done: int, total: int) -> None:
-        for observer in observers:
-            observer.checked(done, total)
-
-    manifest = checked_manifest(data, files.manifest, checked)
+    files, manifest = _open_data(data, config, observers)
     mesh = make_mesh(config.mesh, devices or jax.devices())
     placement = RowPlacement(mesh, config.global_batch)
     network = abstract_network(config.model)
@@ -139,6 +134,36 @@ def pretrain(
             loop = _Loop(config, step, files, manifest.digest(), evaluate, network, mesh, placement, checkpoints)
             loop.report_to(log, observers)
             return loop.run(start)
+
+
+def _open_data(data: Path, config: PretrainConfig, observers: Sequence[Observer]) -> tuple[Rows, Manifest]:
+    """The training rows, and the `checked_manifest`: the same on all processes, though each may have its own copy.
+
+    Raises:
+        InputError: on every process, if the data of one are not what they should be, or differ.
+    """
+
+    def checked(done: int, total: int) -> None:
+        for observer in observers:
+            observer.checked(done, total)
+
+    failure, digest = None, bytes(_DIGEST_BYTES)
+    try:
+        files = open_rows(data, TRAIN)
+        check_data(config, files.manifest)
+        manifest = checked_manifest(data, files.manifest, checked)
+        digest = bytes.fromhex(manifest.digest())
+    except InputError as error:
+        # The other processes wait to hear of it.
+        failure = error
+    digests = multihost_utils.process_allgather(np.frombuffer(digest, np.uint8)).reshape(-1, _DIGEST_BYTES)
+    if failure:
+        raise failure
+    if not digests.any(axis=1).all():
+        raise InputError("Another process cannot use its data: its output says why.")
+    if (digests != digests[0]).any():
+        raise InputError("The processes read different data: give all of them the same, prepared once.")
+    return files, manifest
 
 
 class _Loop:

@@ -38,6 +38,9 @@ def test_the_copy_is_the_data_and_is_made_once(store: type, data: str, sample_ro
     done.clear()
     assert stage(data, tmp_path / "cache", done.append) == copy
     assert done == []
+    written = (copy / "manifest.json").stat()
+    stage(data, tmp_path / "cache")
+    assert (copy / "manifest.json").stat() == written, "another process may be reading it"
 
 
 def test_a_copy_that_was_broken_off_is_gone_on_with(store: type, data: str, tmp_path: Path) -> None:

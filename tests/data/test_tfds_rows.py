@@ -180,7 +180,7 @@ def test_a_flipped_bit_is_found_by_the_record_it_is_in_and_no_wrong_row_is_given
 
 
 def test_verify_finds_nothing_where_nothing_is_and_rows_that_are_none(own: Path) -> None:
-    assert verify_directory(own) == []
+    assert list(verify_directory(own)) == []
     entry, path = open_rows(own, TRAIN).entry.shards[1], shards(own)[1]
     rows = ArrayRecordShard(path, entry.rows, 64).read(np.arange(entry.rows))
     rows[7, 1] = 69
@@ -188,7 +188,7 @@ def test_verify_finds_nothing_where_nothing_is_and_rows_that_are_none(own: Path)
     for number, record in enumerate(encode_rows(rows)):
         writer.write(record[12:-4].tobytes() + b"\0" * (number == 9))
     writer.close()
-    assert verify_directory(own) == [
+    assert list(verify_directory(own)) == [
         f"{path}: record 9 is damaged: it is no Example of 64 ids in bytes.",
         f"{path}: record 7 is no row: an id is outside of the vocabulary.",
     ]

@@ -7,13 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from data_prep import sources
+from data_prep.fasta import Block
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
+from data_prep.sources import read_blocks
 from data_prep.verify import verify_directory
 from dnabert_jax import storage
 from dnabert_jax.data.manifest import FILE_NAME, HELDOUT, TRAIN, Manifest, read_manifest
@@ -135,6 +139,27 @@ def test_a_repetition_may_be_a_part(tmp_path: Path) -> None:
     assert kmers[0] / kmers[1] == pytest.approx(0.6, abs=0.03)
 
 
+def test_weights_count_what_is_left_of_soft_masked_files(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    letters = ["".join(rng.choice(list("ACGT"), 200_000)) for _ in range(2)]
+    masked, plain = tmp_path / "masked.fa", tmp_path / "plain.fa"
+    masked.write_text(f">a\n{letters[0][:180_000].lower()}{letters[0][180_000:]}\n")
+    plain.write_text(f">b\n{letters[1]}\n")
+    job = GenomeJob((masked, plain), tmp_path / "out", weights=(0.5, 0.5), lower_case="drop", k=3)
+    assert [source["repetitions"] for source in prepare_genome(job).sources] == [pytest.approx(10), 1]
+
+
+def test_what_is_trained_on_is_not_held_out_too(fasta: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.fa"
+    copy.write_bytes(fasta.read_bytes())
+    with pytest.raises(InputError, match=r"copy\.fa is held out, and the same as .*genome\.fa"):
+        prepare_genome(GenomeJob((fasta,), tmp_path / "out", heldout_fasta=(copy,)))
+    other = tmp_path / "other.fa"
+    other.write_text(">elsewhere\n" + "ACGT" * 20)
+    with pytest.raises(InputError, match="'elsewhere' is in no file to train on"):
+        prepare_genome(GenomeJob((fasta,), tmp_path / "out", heldout_fasta=(other,), heldout_records=("elsewhere",)))
+
+
 def test_a_weight_is_never_a_reason_to_leave_sequence_out(fasta: Path, tmp_path: Path) -> None:
     manifest = prepare_genome(GenomeJob((fasta, HELDOUT_FASTA), tmp_path / "out", weights=(0.01, 0.99)))
     assert min(source["repetitions"] for source in manifest.sources) == 1
@@ -160,6 +185,26 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, fasta: 
 
     with pytest.raises(InputError, match="changed while it was read"):
         prepare_genome(GenomeJob((fasta,), tmp_path / "out"), progress=append)
+    assert list(tmp_path.iterdir()) == [fasta]
+
+
+@pytest.mark.parametrize("letter", ["N", "X"])
+def test_a_file_that_changes_behind_the_survey_is_refused(
+    tmp_path: Path, fasta: Path, letter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changed when the survey has read it, and before it ends."""
+    content = fasta.read_text()
+    readings = itertools.count()
+
+    def read_and_change(path: Path, location: str) -> Iterator[Block]:
+        yield from read_blocks(path, location)
+        if next(readings) == 0:
+            fasta.write_text(content.replace("A", letter, 1))
+
+    monkeypatch.setattr(sources, "read_blocks", read_and_change)
+    message = "changed while it was read" if letter == "N" else r"Record '.*' of .*genome\.fa has 'X'"
+    with pytest.raises(InputError, match=message):
+        prepare_genome(GenomeJob((fasta,), tmp_path / "out"))
     assert list(tmp_path.iterdir()) == [fasta]
 
 
@@ -264,7 +309,7 @@ prepare_genome(GenomeJob((Path(sys.argv[1]),), Path(sys.argv[2])), 2, kill)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["genome.fa", "out.partial"]
     prepare_genome(GenomeJob((fasta,), tmp_path / "out"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["genome.fa", "out"]
-    assert verify_directory(tmp_path / "out") == []
+    assert list(verify_directory(tmp_path / "out")) == []
 
 
 @pytest.mark.slow
@@ -288,7 +333,7 @@ def test_a_job_killed_at_any_moment_leaves_nothing_that_looks_finished(tmp_path:
             except subprocess.TimeoutExpired:
                 job.kill()
                 killed += 1
-        assert not out.exists() or verify_directory(out) == []
+        assert not out.exists() or list(verify_directory(out)) == []
     assert killed > 3
     shutil.rmtree(out, ignore_errors=True)
     subprocess.run(command, check=True, capture_output=True, timeout=60)
@@ -324,7 +369,7 @@ def test_sequence_and_rows_on_a_store_give_the_same_bytes(
     assert len(storage.names("store://bucket/out")) == len(list((tmp_path / "out").iterdir()))
     assert phases["download"] == fasta.stat().st_size
     assert phases["upload"] == sum(path.stat().st_size for path in (tmp_path / "out").iterdir())
-    assert verify_directory("store://bucket/out") == []
+    assert list(verify_directory("store://bucket/out")) == []
 
 
 def test_a_store_that_fails_for_good_leaves_no_rows(store: type, fasta: Path, tmp_path: Path) -> None:

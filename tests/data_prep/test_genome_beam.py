@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from data_prep.genome import prepare_genome
-from data_prep.genome_beam import prepare_genome_on_beam
+from data_prep.genome_beam import _in_order, _Piece, _write_shard, prepare_genome_on_beam
 from data_prep.genome_job import GenomeJob
+from data_prep.rows import Counts
 from data_prep.verify import verify_directory
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError, JobError
@@ -47,7 +48,7 @@ def test_the_files_are_those_of_one_machine(fasta: Path, tmp_path: Path, setting
     made = prepare_genome_on_beam(GenomeJob(sources, tmp_path / "beam", **settings), (), phases.append)
     assert made == prepare_genome(GenomeJob(sources, tmp_path / "one", **settings))
     assert files(tmp_path / "beam") == files(tmp_path / "one")
-    assert verify_directory(tmp_path / "beam") == []
+    assert list(verify_directory(tmp_path / "beam")) == []
     assert phases == ["survey", "write"]
 
 
@@ -122,6 +123,56 @@ def test_a_file_that_changes_between_its_readings_is_refused(fasta: Path, tmp_pa
     with pytest.raises(InputError, match="changed while it was read"):
         prepare_genome_on_beam(GenomeJob((fasta,), tmp_path / "out"), (), change)
     assert list(tmp_path.iterdir()) == [fasta]
+
+
+@pytest.mark.parametrize("content", [None, "no FASTA any more"])
+def test_a_file_that_is_gone_between_its_readings_is_named(fasta: Path, tmp_path: Path, content: str | None) -> None:
+    def change(phase: str) -> None:
+        if phase == "write":
+            fasta.unlink() if content is None else fasta.write_text(content)
+
+    with pytest.raises(InputError, match=r"short\.fa (is not a file|does not begin)"):
+        prepare_genome_on_beam(GenomeJob((fasta,), tmp_path / "out"), (), change)
+    assert not (tmp_path / "out").exists()
+
+
+def test_of_several_errors_the_first_file_s_is_told(fasta: Path, tmp_path: Path) -> None:
+    bad = [tmp_path / f"{name}.fa" for name in "zyx"]
+    for path in bad:
+        path.write_text("no")
+    with pytest.raises(InputError, match=r"z\.fa does not begin"):
+        prepare_genome_on_beam(GenomeJob((fasta, *bad), tmp_path / "out"))
+
+
+def test_the_order_in_which_a_runner_hands_things_over_does_not_matter(tmp_path: Path) -> None:
+    orders = [(0, 0, block, 0) for block in range(20)]
+    counted = [(order, Counts(rows=number + 1)) for number, order in enumerate(orders)]
+    pieces = [_Piece(first, bytes([first])) for first in range(20)]
+    random = np.random.default_rng(0)
+    for _ in range(5):
+        split, blocks = _in_order(("train", [counted[place] for place in random.permutation(20)]))
+        assert split == "train"
+        assert [blocks.first[order] for order in orders] == [number * (number + 1) // 2 for number in range(20)]
+        shuffled = [pieces[place] for place in random.permutation(20)]
+        _, entry = _write_shard((("train", 0), shuffled), tmp_path, 20, 1, {"train": blocks})
+        assert (tmp_path / entry.name).read_bytes() == bytes(range(20))
+        assert entry.rows == 20
+
+
+def test_what_a_failed_machine_left_half_written_is_removed(fasta: Path, tmp_path: Path) -> None:
+    def leave(phase: str) -> None:
+        if phase == "write":
+            (tmp_path / "out.partial" / "train-00000-of-00001.tfrecord.0123.partial").write_text("half")
+
+    prepare_genome_on_beam(GenomeJob((fasta,), tmp_path / "out"), (), leave)
+    assert list(verify_directory(tmp_path / "out")) == []
+
+
+def test_a_value_without_its_option_is_refused(fasta: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'DataflowRunner' is no option"):
+        prepare_genome_on_beam(GenomeJob((fasta,), tmp_path / "out"), ["DataflowRunner"])
+    with pytest.raises(InputError, match="no_wait_until_finish"):
+        prepare_genome_on_beam(GenomeJob((fasta,), tmp_path / "out"), ["--no_wait_until_finish"])
 
 
 @pytest.mark.parametrize("option", [["--runer", "DataflowRunner"], ["--unheard_of=1", "--runner=DataflowRunner"]])

@@ -1,6 +1,8 @@
 """`prepare verify` finds whatever is wrong, and nothing where nothing is."""
 
+import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,10 @@ import pytest
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from data_prep.verify import verify_directory
+from dnabert_jax import storage
 from dnabert_jax.data.manifest import FILE_NAME
 from dnabert_jax.data.tfrecord import RecordLayout, encode_rows
+from dnabert_jax.errors import InputError, StoreError
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
 
@@ -24,9 +28,9 @@ def directory(tmp_path: Path) -> Path:
 
 
 def test_a_sound_directory_has_no_problem(directory: Path, tmp_path: Path) -> None:
-    assert verify_directory(directory) == []
+    assert list(verify_directory(directory)) == []
     prepare_genome(GenomeJob((HELDOUT_FASTA,), tmp_path / "more", rows="single", reverse_complement=True))
-    assert verify_directory(tmp_path / "more") == []
+    assert list(verify_directory(tmp_path / "more")) == []
 
 
 def test_every_byte_of_every_shard_counts(directory: Path) -> None:
@@ -37,7 +41,7 @@ def test_every_byte_of_every_shard_counts(directory: Path) -> None:
         damaged = bytearray(whole)
         damaged[position] ^= 1 << position % 8
         shard.write_bytes(damaged)
-        problems = verify_directory(directory)
+        problems = list(verify_directory(directory))
         assert any(f"{shard}: record {position // stride} is damaged" in problem for problem in problems), position
         assert any("another SHA-256" in problem for problem in problems)
 
@@ -86,7 +90,7 @@ def test_rows_that_are_none_are_found_though_their_checksums_hold(
     stride = RecordLayout(32).stride
     padded = np.array([row + [PAD] * (32 - len(row))], np.uint16)
     shard.write_bytes(content[:-stride] + encode_rows(padded).tobytes())
-    problems = verify_directory(directory)
+    problems = list(verify_directory(directory))
     number = len(content) // stride - 1
     assert any(f"record {number} is no row" in p and problem in p for p in problems)
 
@@ -116,3 +120,52 @@ def test_a_shard_of_another_run_is_found(directory: Path, tmp_path: Path) -> Non
     first = sorted(directory.glob("train-*"))[0]
     first.write_bytes((tmp_path / "b" / first.name).read_bytes())
     assert any("another run" in problem for problem in verify_directory(directory))
+
+
+def test_the_metadata_for_tfds_belong_to_the_data(directory: Path) -> None:
+    (directory / "features.json").write_text("garbage")
+    (directory / "dataset_info.json").unlink()
+    (directory / "metadata.json").write_text('{"k": 5}')
+    problems = list(verify_directory(directory))
+    assert len(problems) == 3
+    for name in ("features.json", "dataset_info.json", "metadata.json"):
+        assert any(f"{directory / name} is not what the manifest calls for" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("name", ["train-00000.partial", "note", ".being-written-by-dnabert-jax", "x.array_record"])
+def test_a_file_that_does_not_belong_there_is_reported(directory: Path, name: str) -> None:
+    (directory / name).write_text("")
+    (problem,) = verify_directory(directory)
+    assert f"{directory / name} is not in the manifest" in problem
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda manifest: manifest["splits"].pop("train"), "no split 'train'"),
+        (lambda manifest: manifest.update(row_length=-5), "a row length of -5"),
+        (lambda manifest: manifest["splits"]["train"]["shards"][0].update(sha256=None), "a shard without SHA-256"),
+        (lambda manifest: manifest["splits"]["train"]["shards"][0].update(name="../a"), "a shard outside of the dir"),
+        (
+            lambda manifest: manifest["splits"]["train"]["shards"][0].update(
+                name=manifest["splits"]["train"]["shards"][1]["name"]
+            ),
+            "a shard twice",
+        ),
+    ],
+)
+def test_a_manifest_that_cannot_be_is_refused(directory: Path, change: Callable[[dict], object], message: str) -> None:
+    manifest = json.loads((directory / FILE_NAME).read_text())
+    change(manifest)
+    (directory / FILE_NAME).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=f"is damaged: it has {message}"):
+        list(verify_directory(directory))
+
+
+def test_a_store_that_fails_is_no_damage(store: type, directory: Path) -> None:
+    for path in directory.iterdir():
+        storage.upload(path, f"store://bucket/rows/{path.name}")
+    assert list(verify_directory("store://bucket/rows")) == []
+    store.trouble["cat_file"] = itertools.chain([None, None], itertools.repeat(OSError("unavailable")))
+    with pytest.raises(StoreError):
+        list(verify_directory("store://bucket/rows"))

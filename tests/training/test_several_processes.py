@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.genome import prepare_genome
+from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
+from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.typed_json import to_json
 
@@ -33,8 +36,9 @@ print(result.step, result.evaluation)
 """
 
 
-def run(processes: int, config: Path, data: Path, out: Path) -> list[subprocess.CompletedProcess[str]]:
-    """Starts the processes at the same time and waits for them."""
+def run(processes: int, config: Path, data: Path | list[Path], out: Path) -> list[subprocess.CompletedProcess[str]]:
+    """Starts the processes at the same time and waits for them; each may have data of its own."""
+    data = data if isinstance(data, list) else [data] * processes
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -42,10 +46,10 @@ def run(processes: int, config: Path, data: Path, out: Path) -> list[subprocess.
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": devices}
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, f"127.0.0.1:{port}", str(processes), str(process), config, data, out],
+            [sys.executable, "-c", PROGRAM, f"127.0.0.1:{port}", str(processes), str(process), config, own, out],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
         )
-        for process in range(processes)
+        for process, own in enumerate(data)
     ]  # fmt: skip
     ended = [(process, *process.communicate(timeout=300)) for process in started]
     return [subprocess.CompletedProcess(p.args, p.returncode, out, err) for p, out, err in ended]
@@ -98,3 +102,21 @@ def test_every_process_says_what_is_wrong_and_none_waits(
         assert ended.returncode == 1
         assert "exists already" in ended.stderr
     assert [path.name for path in out.iterdir()] == ["mine"]
+
+
+@pytest.mark.slow
+def test_processes_do_not_train_on_different_data(settings: PretrainConfig, sample_rows: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(to_json(settings))
+    others = tmp_path / "others"
+    prepare_genome(
+        GenomeJob(fasta=(TRAIN_FASTA,), heldout_fasta=(HELDOUT_FASTA,), out=others, k=3, row_length=64, seed=1)
+    )
+    for ended in run(2, config, [sample_rows, others], tmp_path / "run"):
+        assert ended.returncode == 1
+        assert "The processes read different data" in ended.stderr
+    next(others.glob("heldout-*")).unlink()
+    well, ill = run(2, config, [sample_rows, others], tmp_path / "run")
+    assert "Another process cannot use its data" in well.stderr
+    assert "is missing" in ill.stderr
+    assert not (tmp_path / "run").exists()
