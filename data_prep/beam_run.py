@@ -51,6 +51,8 @@ def run_to_end(build: Callable[[beam.Pipeline], object], options: PipelineOption
     except StoreError:
         raise
     except Exception as error:
+        if "KeyboardInterrupt" in str(error):
+            raise KeyboardInterrupt from error
         # Each runner has exceptions of its own. What went wrong on another machine stands in the log, with its place.
         what = f"{type(error).__name__}: {' '.join(str(error).split())[-_LONGEST_ERROR:]}"
         raise JobError(f"The Beam pipeline failed with {what.rstrip(': .')}.") from error

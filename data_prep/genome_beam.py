@@ -37,8 +37,8 @@ from dnabert_jax.typed_json import parse_json, to_json
 
 _SPLITS = (TRAIN, HELDOUT)
 _ERRORS: Final = "errors"
-Order = tuple[int, int, int, int]
-"""File, record, block and repetition: the order of the blocks in the output."""
+Order = tuple[int, int, int]
+"""File, part and repetition: the order of the parts in the output."""
 
 Progress = Callable[[str], object]
 """Is told of a phase, "survey" or "write", when it begins."""
@@ -156,7 +156,7 @@ def _survey(file: tuple[int, Location], drop_lower_case: bool) -> tuple[int, Sur
             return number, survey(local, drop_lower_case)
     except StoreError:
         raise
-    except InputError as error:
+    except (InputError, OSError) as error:
         return number, str(error)
 
 

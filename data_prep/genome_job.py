@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Literal
 
 from data_prep.rows import RowSettings
+from data_prep.sources import Survey
 from data_prep.windows import MIN_KMERS
 from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
 from dnabert_jax.errors import InputError
@@ -28,7 +29,7 @@ class GenomeJob:
             given. A file that is short for its weight is cut several times, differently each time; each at least once.
         heldout_fasta: Sequence files to hold out for evaluation.
         heldout_records: Names of records in --fasta to hold out whole; FILE:NAME for that file's alone.
-        heldout_fraction: Share of each block of 1 Mi bases, at its end, to hold out. If not given, 0.01 where nothing
+        heldout_fraction: Share of each 1 Mi bases, at their end, to hold out. If not given, 0.01 where nothing
             else is held out, else 0.
         lower_case: Soft-masked bases: read as upper case, or drop them.
         reverse_complement: Turn each training window to the other strand with probability 1/2.
@@ -95,7 +96,7 @@ class GenomeJob:
         """All files, those to train on first."""
         return (*self.fasta, *self.heldout_fasta)
 
-    def holds_out(self, file_name: str, record: str, names: Collection[str] | None = None) -> bool:
-        """Whether `heldout_records`, or `names` instead, name a record, as NAME or as FILE:NAME."""
+    def holds_out(self, file: Survey, record: str, names: Collection[str] | None = None) -> bool:
+        """Whether `heldout_records`, or `names` instead, name a record: NAME, or FILE:NAME with or without its path."""
         names = self.heldout_records if names is None else names
-        return record in names or f"{file_name}:{record}" in names
+        return not {record, f"{file.name}:{record}", f"{file.location}:{record}"}.isdisjoint(names)

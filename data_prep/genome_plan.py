@@ -1,11 +1,14 @@
 """What is to be cut from sequence files, once they are surveyed, and the manifest of what was made of it.
 
-What a block becomes depends on the seed and on its place (file, record, block) alone, so that the same input and seed
+What a part becomes depends on the seed and on its place (file, part) alone, so that the same input and seed
 give the same bytes, on one machine or on a cluster.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import UInt8
 
 from data_prep.genome_job import GenomeJob
 from data_prep.rows import Counts, Task
@@ -15,6 +18,9 @@ from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest, ShardEntry, Spli
 from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import file_name
+
+_PARTING = np.frombuffer(b"N", np.uint8)
+_MOST_REPETITIONS = 1000
 
 
 class GenomePlan:
@@ -33,7 +39,7 @@ class GenomePlan:
         self.job, self.surveys = job, surveys
         trained, heldout = surveys[: len(job.fasta)], surveys[len(job.fasta) :]
         for name in job.heldout_records:
-            if not any(job.holds_out(file.name, record, {name}) for file in trained for record in file.records):
+            if not any(job.holds_out(file, record, {name}) for file in trained for record in file.records):
                 raise InputError(f"The held-out record {name!r} is in no file to train on: check its name.")
         digests = {file.sha256: file for file in trained}
         for file in heldout:
@@ -49,13 +55,19 @@ class GenomePlan:
         if not self.job.weights:
             return [1.0] * len(surveys)
         trained = [
-            sum(bases for record, bases in file.records.items() if not self.job.holds_out(file.name, record))
+            sum(bases for record, bases in file.records.items() if not self.job.holds_out(file, record))
             for file in surveys
         ]
         for bases, file in zip(trained, surveys, strict=True):
             if not bases:
                 raise InputError(f"{file.location} has a weight, but no A, C, G or T outside of what is held out.")
         needed = [weight / bases for weight, bases in zip(self.job.weights, trained, strict=True)]
+        for share, file in zip(needed, surveys, strict=True):
+            if share / min(needed) > _MOST_REPETITIONS:
+                raise InputError(
+                    f"The weights ask for {file.location} {share / min(needed):,.0f} times, for one time of another: "
+                    f"at most {_MOST_REPETITIONS:,} times are cut."
+                )
         return [share / min(needed) for share in needed]
 
     @property
@@ -64,7 +76,10 @@ class GenomePlan:
         return sum(file.letters * math.ceil(r) for file, r in zip(self.surveys, self.repetitions, strict=True))
 
     def tasks(self, number: int, file: SequenceFile) -> Iterator[Task]:
-        """Every block of a file, as often as it is to be cut.
+        """Every part of a file, as often as it is to be cut: a block, or short records together, parted by an N.
+
+        Records of a draft assembly are often shorter than a window: together they fill rows as long ones do, and the
+        last bases of a thousand of them can be held out.
 
         Args:
             number: of the file among `job.files`.
@@ -73,24 +88,27 @@ class GenomePlan:
         Raises:
             InputError: at the end, if it is no longer the file that was surveyed.
         """
-        job, repetition = self.job, self.repetitions[number]
-        record_number = -1
-        for block in read_blocks(file.path, file.location):
-            record_number += block.number == 0
-            whole = number >= len(job.fasta) or job.holds_out(self.surveys[number].name, block.record)
-            place = (number, record_number, block.number)
+        repetition = self.repetitions[number]
+        for part, (letters, whole) in enumerate(self._parts(number, file)):
             for again in range(1 if whole else math.ceil(repetition)):
                 share = min(repetition - again, 1.0)
-                yield Task(
-                    block.letters,
-                    place,
-                    again,
-                    share,
-                    1.0 if whole else job.fraction,
-                    file.record_name(block.record),
-                    block.number * BLOCK_LETTERS,
-                )
+                yield Task(letters, (number, part), again, share, 1.0 if whole else self.job.fraction, file.location)
         file.check_unchanged(self.surveys[number])
+
+    def _parts(self, number: int, file: SequenceFile) -> Iterator[tuple[UInt8[np.ndarray, "n"], bool]]:
+        """Yields letters, at most as many as a block has, and whether all of them are held out."""
+        waiting: list[UInt8[np.ndarray, n]] = []
+        size, held_out = 0, False
+        for block in read_blocks(file.path, file.location):
+            whole = number >= len(self.job.fasta) or self.job.holds_out(self.surveys[number], block.record)
+            if waiting and (whole != held_out or size + len(block.letters) > BLOCK_LETTERS):
+                yield np.concatenate(waiting[1:]), held_out
+                waiting, size = [], 0
+            held_out = whole
+            waiting += [_PARTING, block.letters]
+            size += len(_PARTING) + len(block.letters)
+        if waiting:
+            yield np.concatenate(waiting[1:]), held_out
 
     def manifest(self, counts: Mapping[str, Counts], shards: Mapping[str, tuple[ShardEntry, ...]]) -> Manifest:
         """The manifest of the finished shards.

@@ -1,6 +1,8 @@
 """A map over processes whose results come in order, with a bounded number of tasks under way."""
 
+import contextlib
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +34,19 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Has processes that are started here ignore Ctrl-C, which goes to the whole group: this one tells them to end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def ordered_map(
     function: Callable[[_Task, _Settings], _Result], tasks: Iterable[_Task], settings: _Settings, processes: int
 ) -> Iterator[_Result]:
@@ -49,7 +64,8 @@ def ordered_map(
         waiting: deque[Future[_Result]] = deque()
         try:
             for task in tasks:
-                waiting.append(pool.submit(function, task, settings))
+                with _interrupts_ignored() if not waiting else contextlib.nullcontext():
+                    waiting.append(pool.submit(function, task, settings))
                 if len(waiting) > _TASKS_AHEAD * processes:
                     yield waiting.popleft().result()
             while waiting:

@@ -26,25 +26,23 @@ class RowSettings:
 
 
 class Task(NamedTuple):
-    """One block, once.
+    """A part of a file, once.
 
     Attributes:
         letters: ASCII, checked before; but the file may have changed since.
-        place: (file, record, block), which with the repetition decides all that is random.
-        repetition: 0 for the first time that the block is cut; held-out windows are cut then only.
+        place: (file, part), which with the repetition decides all that is random.
+        repetition: 0 for the first time that the part is cut; held-out windows are cut then only.
         share: of the training windows to keep, for a last repetition that is not whole.
-        heldout: share of the block's certain bases, at its end, that is held out; 1 for a record held out whole.
-        record: what errors call the record.
-        first: letters of the record before the block.
+        heldout: share of the part's certain bases, at its end, that is held out; 1 for records held out whole.
+        file: what errors call the file.
     """
 
     letters: UInt8[np.ndarray, "n"]
-    place: tuple[int, int, int]
+    place: tuple[int, int]
     repetition: int
     share: float
     heldout: float
-    record: str
-    first: int
+    file: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +73,8 @@ class SplitRows(NamedTuple):
 
 
 def block_rows(task: Task, settings: RowSettings) -> dict[str, SplitRows]:
-    """The rows of a block for each split; its bases are counted at the first repetition only."""
-    codes = base_codes(task.letters, task.record, task.first)
+    """The rows of a part for each split; its bases are counted at the first repetition only."""
+    codes = base_codes(task.letters, f"{task.file} changed while it was read: a part of it")
     if settings.drop_lower_case:
         codes[task.letters >= ord("a")] = AMBIGUOUS
     runs = certain_runs(codes)
@@ -88,7 +86,7 @@ def block_rows(task: Task, settings: RowSettings) -> dict[str, SplitRows]:
 
 
 def _border(runs: Int[np.ndarray, "runs 2"], heldout: float, length: int) -> int:
-    """The position from which on the block is held out."""
+    """The position from which on the part is held out."""
     ends = np.cumsum(runs[:, 1] - runs[:, 0])
     total = int(ends[-1]) if len(ends) else 0
     trained = total - int(total * heldout)

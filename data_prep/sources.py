@@ -13,7 +13,7 @@ from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
 from dnabert_jax.storage import Location, file_name, local_copy
 
 BLOCK_LETTERS = 1 << 20
-"""Letters that are worked on together. Windows do not cross from one block to the next."""
+"""Letters that are worked on together, at most. Windows do not cross from one block to the next."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +27,6 @@ class SequenceFile:
 
     path: Path
     location: str
-
-    def record_name(self, record: str) -> str:
-        """What errors call a record."""
-        return f"Record {record!r} of {self.location}"
 
     def check_unchanged(self, surveyed: "Survey") -> None:
         """Raises InputError if the file is no longer what was surveyed."""
@@ -73,7 +69,7 @@ def sequence_files(
             path = copies.enter_context(local_copy(location, scratch, progress))
             if not path.is_file():
                 raise InputError(
-                    f"{path} is not a file on disk (it is read twice): name a FASTA, plain, gzip or bgzip, or .2bit."
+                    f"{path} is not a file on disk: name a FASTA, plain, gzip or bgzip, or .2bit file, and no pipe."
                 )
             files.append(SequenceFile(path, str(location)))
         yield files
@@ -127,7 +123,8 @@ def survey(
             if block.record in records:
                 raise InputError(f"Two records of {file.location} are named {block.record!r}: names must differ.")
             records[block.record] = 0
-        codes = base_codes(block.letters, file.record_name(block.record), block.number * BLOCK_LETTERS)
+        place = f"Record {block.record!r} of {file.location}"
+        codes = base_codes(block.letters, place, block.number * BLOCK_LETTERS)
         certain = codes < AMBIGUOUS
         certain_bases += int(certain.sum())
         records[block.record] += int((certain & (block.letters < ord("a")) if drop_lower_case else certain).sum())

@@ -13,7 +13,7 @@ _FEATURES = "tensorflow_datasets.core.features"
 
 
 def tfds_metadata(manifest: Manifest) -> dict[str, bytes]:
-    """The contents of features.json, dataset_info.json, and metadata.json with k, by name."""
+    """The contents of features.json, dataset_info.json, and metadata.json with k and the manifest's digest, by name."""
     stride = RecordLayout(manifest.row_length).stride
     row = {"dtype": "uint16", "encoding": "bytes", "shape": {"dimensions": [str(manifest.row_length)]}}
     features = {
@@ -37,6 +37,6 @@ def tfds_metadata(manifest: Manifest) -> dict[str, bytes]:
             for name, split in manifest.splits.items()
         ],
     }
-    metadata = {"k": manifest.k}
+    metadata = {"k": manifest.k, "manifest_sha256": manifest.digest()}
     files = {"features.json": features, "dataset_info.json": info, "metadata.json": metadata}
     return {name: (json.dumps(content, indent=2) + "\n").encode() for name, content in files.items()}

@@ -20,6 +20,8 @@ from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP, vocabular
 from dnabert_jax.storage import Location, join, local_copy
 
 _ROWS_AT_ONCE = 4096
+_MOST_RECORDS = 100
+"""Of a shard that are told one by one."""
 _TFDS_FILES = {"features.json", "dataset_info.json", "metadata.json"}
 """Of a data set that TensorFlow Datasets wrote; it is not held to be exactly as ours."""
 
@@ -93,16 +95,21 @@ def _shard_problems(
     shard: RowShard, location: str, k: int, counted: dict[str, int], progress: Callable[[int], object] | None
 ) -> Iterator[str]:
     """Yields what is wrong with the records of a shard, and counts what is in them."""
+    told = 0
     for first in range(0, shard.num_rows, _ROWS_AT_ONCE):
         rows, damage = shard.inspect(first, min(first + _ROWS_AT_ONCE, shard.num_rows))
-        yield from (f"{location}: record {number} is damaged: {reason}." for number, reason in damage.items())
-        for place, reason in _row_problems(rows, k):
-            if first + place not in damage:
-                yield f"{location}: record {first + place} is no row: {reason}."
+        wrong = {number: f"is damaged: {reason}" for number, reason in damage.items()}
+        wrong = {first + place: f"is no row: {reason}" for place, reason in _row_problems(rows, k)} | wrong
+        for number, reason in sorted(wrong.items()):
+            told += 1
+            if told <= _MOST_RECORDS:
+                yield f"{location}: record {number} {reason}."
         counted["sequences"] += int((rows == CLS).sum())
         counted["kmers"] += int((rows >= FIRST_KMER).sum())
         if progress:
             progress(len(rows))
+    if told > _MOST_RECORDS:
+        yield f"{location}: {told - _MOST_RECORDS:,} more records are wrong."
 
 
 def _row_problems(rows: UInt16[np.ndarray, "R L"], k: int) -> Iterator[tuple[int, str]]:

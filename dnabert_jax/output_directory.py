@@ -9,10 +9,10 @@ import fcntl
 import os
 import shutil
 import socket
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError, StoreError
@@ -39,8 +39,9 @@ def output_directory(
         with _local_directory(Path(final)) as directory:
             yield directory
         return
-    with _claimed_url(str(final), last), TemporaryDirectory(prefix="dnabert-jax-") as scratch:
-        yield Path(scratch)
+    with _claimed_url(str(final), last) as scratch:
+        scratch.mkdir()
+        yield scratch
         paths = [path for path in Path(scratch).rglob("*") if path.is_file()]
         total = sum(path.stat().st_size for path in paths)
         for path in sorted(paths, key=lambda path: (path.name == last, path)):
@@ -97,8 +98,10 @@ def shared_output_directory(final: Location, last: str) -> Iterator[Location]:
 
 
 @contextlib.contextmanager
-def _claimed_url(url: str, last: str) -> Iterator[None]:
+def _claimed_url(url: str, last: str) -> Iterator[Path]:
     """Marks a directory of a store as being written by this process, and removes what is there if the block fails.
+
+    Yields the path of a local directory to make if it is needed; it is removed at the end.
 
     What a process of this machine that is gone left under its mark is removed first.
 
@@ -109,7 +112,8 @@ def _claimed_url(url: str, last: str) -> Iterator[None]:
     present = storage.names(url)
     if present and (last in present or _MARK not in present):
         raise InputError(f"{url} exists already: choose another output, or remove it first.")
-    if present and _is_gone(storage.read(mark).decode()):
+    if present and _is_gone(left := storage.read(mark).decode()):
+        shutil.rmtree(_scratch(left), ignore_errors=True)
         _remove_all(url, sorted(present, key=lambda name: name == _MARK))
     if not storage.create(mark, own.encode()):
         raise InputError(
@@ -117,15 +121,22 @@ def _claimed_url(url: str, last: str) -> Iterator[None]:
             "wait for it, remove it, or choose another output."
         )
     try:
-        yield
+        yield _scratch(own)
     except BaseException:
         # If the store fails here too, what is left stays under its mark, and without its last file.
         with contextlib.suppress(InputError):
             _remove_all(url, sorted(storage.names(url), key=lambda name: (name == _MARK, name != last)))
         raise
+    finally:
+        shutil.rmtree(_scratch(own), ignore_errors=True)
     # The directory is complete, with the mark or without.
     with contextlib.suppress(StoreError):
         storage.remove(mark)
+
+
+def _scratch(owner: str) -> Path:
+    """Named after the job, so that the next one finds what a killed one left."""
+    return Path(tempfile.gettempdir(), f"dnabert-jax-{owner.split()[-1]}")
 
 
 def _is_gone(owner: str) -> bool:

@@ -7,6 +7,7 @@ of times with growing pauses; what fails for good is one sentence.
 import contextlib
 import dataclasses
 import functools
+import logging
 import multiprocessing
 import posixpath
 import re
@@ -29,7 +30,8 @@ BLOCK_BYTES = 16 << 20
 """Bytes of one request of a download."""
 
 _SLOWEST_BYTES_PER_SECOND = 1e6
-_EXTRAS = {"gs": "gcs", "gcs": "gcs"}
+_PACKAGES = {"gs": "'dnabert-jax[gcs]'", "s3": "s3fs", "az": "adlfs", "abfs": "adlfs"}
+_LOG = logging.getLogger(__name__)
 _WILL_NOT_MEND = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 _Result = TypeVar("_Result")
@@ -210,6 +212,7 @@ def _call(url: str, function: Callable[..., _Result], num_bytes: int = 0) -> _Re
     attempts = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(PATIENCE.attempts),
         wait=tenacity.wait_exponential(PATIENCE.pause),
+        before_sleep=lambda state: _LOG.warning("%s: attempt %d failed, trying again", url, state.attempt_number),
         retry=tenacity.retry_if_exception(
             lambda error: isinstance(error, Exception) and not isinstance(error, _WILL_NOT_MEND)
         ),
@@ -226,9 +229,9 @@ def _call(url: str, function: Callable[..., _Result], num_bytes: int = 0) -> _Re
         )
         raise StoreError(f"{url} cannot be used: {PATIENCE.attempts} attempts failed, the last with {why}.") from last
     except ImportError as error:
-        scheme = url.partition(":")[0]
-        package = f"dnabert-jax[{_EXTRAS[scheme]}]" if scheme in _EXTRAS else "the fsspec package of that store"
-        raise InputError(f"{url} cannot be opened ({error}): pip install {package!r}.") from error
+        package = _PACKAGES.get(url.partition(":")[0])
+        remedy = f"pip install {package}" if package else "install the package of that store for fsspec"
+        raise InputError(f"{url} cannot be opened ({error}): {remedy}.") from error
     except ValueError as error:
         raise InputError(f"{url} cannot be opened: {error}.") from error
     except FileNotFoundError as error:

@@ -1,5 +1,6 @@
 """How the command line reads flags."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ def _path_or_url(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | Non
 
     def read(arguments: list[str]) -> Location:
         text = arguments[0].removeprefix("file://")
+        if re.match("(gs|s3|az|abfs|http|https|memory):?/", text) and not is_url(text):
+            raise ValueError(f"{text} is no URL: write {text.split('/')[0].rstrip(':')}://")
         if not is_url(text):
             return Path(text)
         if info.type is Path:

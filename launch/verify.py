@@ -37,6 +37,6 @@ class PrepareVerify:
                 problems += 1
                 tqdm.write(problem, sys.stdout)
         if problems:
-            print(f"{self.directory}: {problems:,} problems. Prepare it again.", file=sys.stderr)
+            print(f"{self.directory}: {problems:,} problem{'s' * (problems > 1)}: make it anew.", file=sys.stderr)
             sys.exit(_EXIT_UNSOUND)
         print(f"{self.directory} is sound: {rows:,} rows are what its metadata say.")

@@ -4,6 +4,7 @@ import itertools
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,18 @@ def test_an_answer_that_is_lost_does_no_harm(store: type, method: str) -> None:
     with output_directory(OUT, "manifest.json") as directory:
         fill(directory)
     assert set(storage.names(OUT)) == WHOLE
+
+
+def test_the_local_rows_of_a_killed_job_are_removed_by_the_next(store: type) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    left = Path(tempfile.gettempdir(), f"dnabert-jax-{gone.pid}left")
+    left.mkdir()
+    storage.write(f"{OUT}/{MARK}", f"{socket.gethostname()} {gone.pid} {gone.pid}left".encode())
+    with output_directory(OUT, "manifest.json") as directory:
+        assert not left.exists()
+        fill(directory)
+    assert not directory.exists()
 
 
 def test_two_jobs_do_not_write_the_same_directory(store: type) -> None:

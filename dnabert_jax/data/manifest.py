@@ -159,7 +159,7 @@ def checked_manifest(
             if shard.sha256 not in (digest, None):
                 raise InputError(
                     f"{path} is not the file that {directory / FILE_NAME} lists: it was changed, or is from another "
-                    "run; prepare or copy the data again."
+                    "run; prepare the data again, or remove this directory if it is a copy."
                 )
             digests[shard.name] = digest
             if progress:

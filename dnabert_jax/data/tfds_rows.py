@@ -108,8 +108,9 @@ def tfds_manifest(directory: Path) -> Manifest:
     info, k = _dataset_info(directory)
     if info.file_format.value != "array_record":
         raise InputError(
-            f"{directory / DATASET_INFO} says the file format {info.file_format.value}, of TFDS data sets only "
-            "array_record is read: convert it with `tfds convert_format`, as docs/file-formats.md says."
+            f"{directory} has no manifest.json, as `dnabert-jax prepare` writes, and of TFDS data sets only "
+            f"array_record is read, not {info.file_format.value}: prepare it again, or convert it as "
+            "docs/file-formats.md says."
         )
     row_length = _row_length(info.features, directory)
     if type(k) is not int:

@@ -139,6 +139,29 @@ def test_a_repetition_may_be_a_part(tmp_path: Path) -> None:
     assert kmers[0] / kmers[1] == pytest.approx(0.6, abs=0.03)
 
 
+def test_weights_that_ask_for_too_much_are_refused(fasta: Path, tmp_path: Path) -> None:
+    short = tmp_path / "short.fa"
+    short.write_text(">a\n" + "ACGTT" * 10)
+    with pytest.raises(InputError, match=r"The weights ask for .*short\.fa [0-9,]+ times"):
+        prepare_genome(GenomeJob((fasta, short), tmp_path / "out", weights=(0.01, 0.99)))
+
+
+def test_short_records_share_rows_and_the_last_of_them_are_held_out(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    contigs = ["".join(random.choice(list("ACGT"), 100)) for _ in range(400)]
+    path = tmp_path / "draft.fa"
+    path.write_text("".join(f">{number}\n{contig}\n" for number, contig in enumerate(contigs)))
+    manifest = prepare_genome(GenomeJob((path,), tmp_path / "out", k=6))
+    train, heldout = manifest.splits[TRAIN], manifest.splits[HELDOUT]
+    assert heldout.bases == 400
+    assert train.bases == 400 * 100 - 400
+    assert manifest.dropped["ambiguous_bases"] == 0
+    assert train.kmers + 2 * train.sequences > 0.95 * train.rows * 512
+    for name in (TRAIN, HELDOUT):
+        for sequence in sequences(tmp_path / "out", name):
+            assert any(sequence in contig for contig in (contigs[396:] if name == HELDOUT else contigs[:396]))
+
+
 def test_weights_count_what_is_left_of_soft_masked_files(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     letters = ["".join(rng.choice(list("ACGT"), 200_000)) for _ in range(2)]
@@ -202,7 +225,9 @@ def test_a_file_that_changes_behind_the_survey_is_refused(
             fasta.write_text(content.replace("A", letter, 1))
 
     monkeypatch.setattr(sources, "read_blocks", read_and_change)
-    message = "changed while it was read" if letter == "N" else r"Record '.*' of .*genome\.fa has 'X'"
+    message = (
+        "changed while it was read" if letter == "N" else r"genome\.fa changed while it was read: a part of it has 'X'"
+    )
     with pytest.raises(InputError, match=message):
         prepare_genome(GenomeJob((fasta,), tmp_path / "out"))
     assert list(tmp_path.iterdir()) == [fasta]

@@ -145,7 +145,7 @@ def test_of_several_errors_the_first_file_s_is_told(fasta: Path, tmp_path: Path)
 
 
 def test_the_order_in_which_a_runner_hands_things_over_does_not_matter(tmp_path: Path) -> None:
-    orders = [(0, 0, block, 0) for block in range(20)]
+    orders = [(0, part, 0) for part in range(20)]
     counted = [(order, Counts(rows=number + 1)) for number, order in enumerate(orders)]
     pieces = [_Piece(first, bytes([first])) for first in range(20)]
     random = np.random.default_rng(0)

@@ -82,6 +82,23 @@ def test_rows_are_those_of_the_same_fasta(tmp_path: Path, records: dict[str, str
     assert shards[0]
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_record_that_cannot_be_found_or_told_from_another_is_missed(
+    tmp_path: Path, records: dict[str, str], order: str
+) -> None:
+    path = tmp_path / "genome.2bit"
+    write_twobit(path, records, order)
+    content = bytearray(path.read_bytes())
+    content[21:25] = struct.pack(order + "I", 0x7FFFFFFF)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"genome\.2bit is damaged: its record 'chr1' lies beyond its end"):
+        list(read_blocks(path))
+    content[20:21] = b"2"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"Two records of .*genome\.2bit are named 'chr2'"):
+        list(read_blocks(path))
+
+
 def test_a_damaged_file_is_refused(tmp_path: Path, records: dict[str, str]) -> None:
     path = tmp_path / "genome.2bit"
     write_twobit(path, records)

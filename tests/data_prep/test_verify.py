@@ -101,8 +101,28 @@ def test_counts_are_compared(directory: Path, what: str) -> None:
     manifest = json.loads(path.read_text())
     manifest["splits"]["train"][what] += 1
     path.write_text(json.dumps(manifest))
-    (problem,) = verify_directory(directory)
+    problem, _ = verify_directory(directory)
     assert what in problem
+
+
+def test_a_manifest_that_was_edited_is_found(directory: Path) -> None:
+    path = directory / FILE_NAME
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 9'))
+    (problem,) = verify_directory(directory)
+    assert f"{directory / 'metadata.json'} is not what the manifest calls for" in problem
+
+
+def test_many_problems_are_told_in_few_lines(directory: Path, tmp_path: Path) -> None:
+    fasta = tmp_path / "longer.fa"
+    fasta.write_text(">a\n" + "".join(np.random.default_rng(0).choice(list("ACGT"), 9000)))
+    prepare_genome(GenomeJob((fasta,), tmp_path / "more", k=3, row_length=32, heldout_fraction=0.0))
+    path = tmp_path / "more" / FILE_NAME
+    rows = json.loads(path.read_text())["splits"]["train"]["rows"]
+    path.write_text(path.read_text().replace('"k": 3', '"k": 2'))
+    problems = list(verify_directory(tmp_path / "more"))
+    assert rows > 150
+    assert sum("is no row" in problem for problem in problems) == 100
+    assert any(f"{rows - 100} more records are wrong" in problem for problem in problems)
 
 
 def test_a_shard_of_another_run_is_found(directory: Path, tmp_path: Path) -> None:
