@@ -64,7 +64,7 @@ def ordered_map(
         waiting: deque[Future[_Result]] = deque()
         try:
             for task in tasks:
-                with _interrupts_ignored() if not waiting else contextlib.nullcontext():
+                with _interrupts_ignored():
                     waiting.append(pool.submit(function, task, settings))
                 if len(waiting) > _TASKS_AHEAD * processes:
                     yield waiting.popleft().result()
