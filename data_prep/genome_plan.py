@@ -97,7 +97,7 @@ class GenomePlan:
 
     def _parts(self, number: int, file: SequenceFile) -> Iterator[tuple[UInt8[np.ndarray, "n"], bool]]:
         """Yields letters, at most as many as a block has, and whether all of them are held out."""
-        waiting: list[UInt8[np.ndarray, n]] = []
+        waiting: list[np.ndarray] = []
         size, held_out = 0, False
         for block in read_blocks(file.path, file.location):
             whole = number >= len(self.job.fasta) or self.job.holds_out(self.surveys[number], block.record)

@@ -70,9 +70,9 @@ def _local_directory(final: Path) -> Iterator[Path]:
             yield partial
             mark.unlink()
             partial.rename(final)
-    finally:
-        # Nothing is there any more if the block ended well.
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _clear_away(partial: Path, mark: Path) -> None:
@@ -101,9 +101,10 @@ def shared_output_directory(final: Location, last: str) -> Iterator[Location]:
 def _claimed_url(url: str, last: str) -> Iterator[Path]:
     """Marks a directory of a store as being written by this process, and removes what is there if the block fails.
 
-    Yields the path of a local directory to make if it is needed; it is removed at the end.
-
     What a process of this machine that is gone left under its mark is removed first.
+
+    Yields:
+        The path of a local directory, to make if it is needed; it is removed at the end.
 
     Raises:
         InputError: something is there already, or another process, as far as can be known, still writes it.
@@ -141,8 +142,8 @@ def _scratch(owner: str) -> Path:
 
 def _is_gone(owner: str) -> bool:
     """Whether the process that wrote a mark ran on this machine and runs no more."""
-    machine, process, _ = owner.split()
-    if machine != socket.gethostname():
+    machine, process = [*owner.split(), "", ""][:2]
+    if machine != socket.gethostname() or not process.isdigit():
         return False
     try:
         os.kill(int(process), 0)

@@ -116,9 +116,10 @@ def test_two_jobs_do_not_write_the_same_directory(store: type) -> None:
         fill(first)
         with pytest.raises(InputError, match="is being written"), output_directory(OUT, "manifest.json"):
             raise AssertionError("not reached")
-        storage.write(f"{OUT}/{MARK}", b"another-machine 1 x")
-        with pytest.raises(InputError, match="another-machine 1 x"), output_directory(OUT, "manifest.json"):
-            raise AssertionError("not reached")
+        for foreign in ("another-machine 1 x", "nonsense", f"{socket.gethostname()} 1 x"):
+            storage.write(f"{OUT}/{MARK}", foreign.encode())
+            with pytest.raises(InputError, match=foreign), output_directory(OUT, "manifest.json"):
+                raise AssertionError("not reached")
     assert set(storage.names(OUT)) == WHOLE
 
 
