@@ -220,7 +220,7 @@ def _dnabert(k: int) -> PretrainConfig:
     """The paper's model and recipe (Ji et al. 2021).
 
     The paper's batch is 2,000 sequences. Packed rows of 512 tokens hold 1.58 sequences each on average
-    (`sequences / rows` in the manifest of the first 70 Mb of chromosome X), so 1,280 rows hold 2,021: the smallest
+    (`sequences / rows` in the manifest of the first 70 Mb of chromosome X), so 1,280 rows hold 2,020: the smallest
     batch with at least the paper's 2,000 that divides over 256 chips.
     """
     return PretrainConfig(model=ModelConfig(k=k, compute_dtype="bfloat16"))

@@ -186,10 +186,14 @@ def test_verify_finds_nothing_where_nothing_is_and_rows_that_are_none(own: Path)
     rows[7, 1] = 69
     writer = ArrayRecordWriter(str(path), "group_size:1")
     for number, record in enumerate(encode_rows(rows)):
-        writer.write(record[12:-4].tobytes() + b"\0" * (number == 9))
+        example = record[12:-4].tobytes()
+        if number == 8:
+            example = example.replace(b"input_ids", b"other_ids")
+        writer.write(example + b"\0" * (number == 9))
     writer.close()
     assert list(verify_directory(own)) == [
         f"{path}: record 7 is no row: an id is outside of the vocabulary.",
+        f"{path}: record 8 is damaged: it is no Example of 64 ids in bytes.",
         f"{path}: record 9 is damaged: it is no Example of 64 ids in bytes.",
     ]
 

@@ -86,6 +86,9 @@ def test_files_and_output_may_be_on_a_store(store: type, fasta: Path, tmp_path: 
     storage.upload(fasta, "store://bucket/short.fa")
     prepare_genome_on_beam(GenomeJob(("store://bucket/short.fa",), "store://bucket/rows"))
     prepare_genome(GenomeJob((fasta,), tmp_path / "one"))
+    storage.write("store://bucket/no.fa", b"no")
+    with pytest.raises(InputError, match=r"^store://bucket/no\.fa does not begin"):
+        prepare_genome_on_beam(GenomeJob(("store://bucket/no.fa",), "store://bucket/more"))
     names = storage.names("store://bucket/rows")
     assert {name: storage.read(f"store://bucket/rows/{name}") for name in names} == files(tmp_path / "one")
 
