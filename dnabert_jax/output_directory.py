@@ -39,9 +39,10 @@ def output_directory(
         with _local_directory(Path(final)) as directory:
             yield directory
         return
-    with _claimed_url(str(final), last) as scratch:
+    with _claimed_url(str(final), last) as (scratch, check_claim):
         scratch.mkdir()
         yield scratch
+        check_claim()
         paths = [path for path in Path(scratch).rglob("*") if path.is_file()]
         total = sum(path.stat().st_size for path in paths)
         for path in sorted(paths, key=lambda path: (path.name == last, path)):
@@ -87,24 +88,30 @@ def _clear_away(partial: Path, mark: Path) -> None:
 
 
 @contextlib.contextmanager
-def shared_output_directory(final: Location, last: str) -> Iterator[Location]:
-    """As `output_directory`, for a directory that several machines fill: `NAME.partial`, or the URL itself."""
+def shared_output_directory(final: Location, last: str) -> Iterator[tuple[Location, Callable[[], None]]]:
+    """As `output_directory`, for a directory that several machines fill.
+
+    Yields:
+        `NAME.partial`, or the URL itself; and a function to call before the work and before the last file, which
+        raises InputError if another process writes there after all.
+    """
     if is_url(final):
-        with _claimed_url(str(final), last):
-            yield final
+        with _claimed_url(str(final), last) as (_, check_claim):
+            yield final, check_claim
         return
     with _local_directory(Path(final).absolute()) as directory:
-        yield directory
+        yield directory, lambda: None
 
 
 @contextlib.contextmanager
-def _claimed_url(url: str, last: str) -> Iterator[Path]:
+def _claimed_url(url: str, last: str) -> Iterator[tuple[Path, Callable[[], None]]]:
     """Marks a directory of a store as being written by this process, and removes what is there if the block fails.
 
     What a process of this machine that is gone left under its mark is removed first.
 
     Yields:
-        The path of a local directory, to make if it is needed; it is removed at the end.
+        The path of a local directory, to make if it is needed, which is removed at the end; and a function that raises
+        InputError if another process has the mark after all: not every store honours exclusive creation.
 
     Raises:
         InputError: something is there already, or another process, as far as can be known, still writes it.
@@ -116,16 +123,22 @@ def _claimed_url(url: str, last: str) -> Iterator[Path]:
     if present and _is_gone(left := storage.read(mark).decode()):
         shutil.rmtree(_scratch(left), ignore_errors=True)
         _remove_all(url, sorted(present, key=lambda name: name == _MARK))
+
+    def check_claim() -> None:
+        if (owner := storage.read(mark)) != own.encode():
+            raise InputError(
+                f"{url} is being written, or was left by a killed job ({owner.decode()}: machine, process): wait for "
+                "it, remove it, or choose another output."
+            )
+
     if not storage.create(mark, own.encode()):
-        raise InputError(
-            f"{url} is being written, or was left by a killed job ({storage.read(mark).decode()}: machine, process): "
-            "wait for it, remove it, or choose another output."
-        )
+        check_claim()
     try:
-        yield _scratch(own)
+        yield _scratch(own), check_claim
     except BaseException:
         # If the store fails here too, what is left stays under its mark, and without its last file.
         with contextlib.suppress(InputError):
+            check_claim()
             _remove_all(url, sorted(storage.names(url), key=lambda name: (name == _MARK, name != last)))
         raise
     finally:

@@ -116,16 +116,33 @@ def test_two_jobs_do_not_write_the_same_directory(store: type) -> None:
         fill(first)
         with pytest.raises(InputError, match="is being written"), output_directory(OUT, "manifest.json"):
             raise AssertionError("not reached")
+        own = storage.read(f"{OUT}/{MARK}")
         for foreign in ("another-machine 1 x", "nonsense", f"{socket.gethostname()} 1 x"):
             storage.write(f"{OUT}/{MARK}", foreign.encode())
             with pytest.raises(InputError, match=foreign), output_directory(OUT, "manifest.json"):
                 raise AssertionError("not reached")
+        storage.write(f"{OUT}/{MARK}", own)
     assert set(storage.names(OUT)) == WHOLE
+
+
+def test_where_a_store_lets_two_jobs_begin_one_gives_way_and_leaves_the_other_alone(store: type) -> None:
+    first = output_directory(OUT, "manifest.json")
+    fill(first.__enter__())
+    storage.write(f"{OUT}/{MARK}", b"another-machine 2 x")
+    with pytest.raises(InputError, match="another-machine 2 x"):
+        first.__exit__(None, None, None)
+    assert storage.names(OUT) == [MARK]
+    job = shared_output_directory(f"{OUT}/shared", "manifest.json")
+    _, check_claim = job.__enter__()
+    check_claim()
+    storage.write(f"{OUT}/shared/{MARK}", b"another-machine 2 x")
+    with pytest.raises(InputError, match="another-machine 2 x"):
+        check_claim()
 
 
 def test_what_a_failed_job_cannot_wholly_remove_has_lost_its_last_file_first(store: type) -> None:
     job = shared_output_directory(OUT, "manifest.json")
-    url = job.__enter__()
+    url, _ = job.__enter__()
     for name in ("a", "manifest.json", "z"):
         storage.write(join(url, name), b"")
     store.trouble["rm_file"] = itertools.chain([None], itertools.repeat(OSError("gone")))
