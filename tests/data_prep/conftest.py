@@ -1,0 +1,19 @@
+"""A small genome: two records, N inside, half of one in lower case, an ambiguity letter at the end."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def random_dna(length: int, seed: int = 0) -> str:
+    return "".join(np.random.default_rng(seed).choice(list("ACGT"), length))
+
+
+@pytest.fixture
+def fasta(tmp_path: Path) -> Path:
+    path = tmp_path / "genome.fa"
+    path.write_text(
+        f">a\n{random_dna(3000, 1)}NNNN{random_dna(2000, 2).lower()}\n>b\n{random_dna(9)}N{random_dna(800, 3)}R\n"
+    )
+    return path
