@@ -78,6 +78,13 @@ def test_the_main_job_with_everything_but_the_run_on_a_store(
     assert f"{data}/{shard} is not the file that its manifest lists" in fails(capsys, *train)
 
 
+def test_a_file_url_is_a_local_path(tmp_path: Path) -> None:
+    out = tmp_path / "rows"
+    assert run(["prepare", "genome", "--fasta", f"file://{HELDOUT_FASTA}", "--k", "3", "--out", f"file://{out}"]) == 0
+    assert (out / "manifest.json").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["rows"]
+
+
 def test_what_must_be_local_is_no_url(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         run(["pretrain", "--data", str(rows), "--out", "gs://bucket/run", *SMALL_FLAGS])
