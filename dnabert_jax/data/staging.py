@@ -30,7 +30,7 @@ def stage(location: Location, cache: Path, progress: Callable[[int], object] | N
     manifest = read_manifest(location)
     directory = cache / manifest.digest()
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as lock:
+    with directory.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for shard in manifest.shards:
             source, target = str(join(location, shard.name)), directory / shard.name
