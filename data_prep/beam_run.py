@@ -53,7 +53,8 @@ def run_to_end(build: Callable[[beam.Pipeline], object], options: PipelineOption
     except Exception as error:
         if "KeyboardInterrupt" in str(error):
             raise KeyboardInterrupt from error
-        # Each runner has exceptions of its own. What went wrong on another machine stands in the log, with its place.
+        # Each runner has exceptions of its own, without a common base. None is swallowed: it is the cause of the
+        # JobError, and what went wrong on another machine stands in the runner's log, with its place.
         what = f"{type(error).__name__}: {' '.join(str(error).split())[-_LONGEST_ERROR:]}"
         raise JobError(f"The Beam pipeline failed with {what.rstrip(': .')}.") from error
     if state != beam.runners.runner.PipelineState.DONE:

@@ -65,15 +65,14 @@ def _local_directory(final: Path) -> Iterator[Path]:
     if partial.exists():
         _clear_away(partial, mark)
     partial.mkdir(parents=True)
-    try:
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(shutil.rmtree, partial, ignore_errors=True)
         with mark.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield partial
             mark.unlink()
             partial.rename(final)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        on_failure.pop_all()
 
 
 def _clear_away(partial: Path, mark: Path) -> None:
@@ -133,16 +132,18 @@ def _claimed_url(url: str, last: str) -> Iterator[tuple[Path, Callable[[], None]
 
     if not storage.create(mark, own.encode()):
         check_claim()
-    try:
-        yield _scratch(own), check_claim
-    except BaseException:
+
+    def remove_all() -> None:
         # If the store fails here too, what is left stays under its mark, and without its last file.
         with contextlib.suppress(InputError):
             check_claim()
             _remove_all(url, sorted(storage.names(url), key=lambda name: (name == _MARK, name != last)))
-        raise
-    finally:
-        shutil.rmtree(_scratch(own), ignore_errors=True)
+
+    with contextlib.ExitStack() as always, contextlib.ExitStack() as on_failure:
+        always.callback(shutil.rmtree, _scratch(own), ignore_errors=True)
+        on_failure.callback(remove_all)
+        yield _scratch(own), check_claim
+        on_failure.pop_all()
     # The directory is complete, with the mark or without.
     with contextlib.suppress(StoreError):
         storage.remove(mark)
