@@ -47,7 +47,6 @@ class ModelConfig:
         initializer: bert, or mimetic: queries equal keys and positions are sinusoids, so that attention starts
             local; small models then learn from neighbours much sooner (Trockman and Kolter 2023, arXiv 2305.09828).
         compute_dtype: Of activations; parameters, softmax and LayerNorm statistics are always float32.
-        scan_unroll: Layers unrolled in the scan over layers.
     """
 
     k: int = 6
@@ -62,11 +61,10 @@ class ModelConfig:
     initializer_range: float = 0.02
     initializer: Literal["bert", "mimetic"] = "bert"
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    scan_unroll: int = 1
 
     def __post_init__(self) -> None:
         check_k(self.k)
-        sizes = ("hidden_size", "num_layers", "num_heads", "intermediate_size", "max_positions", "scan_unroll")
+        sizes = ("hidden_size", "num_layers", "num_heads", "intermediate_size", "max_positions")
         _require_in(self, 1, math.inf, *sizes)
         _require_in(self, 0, 1, "dropout", "attention_dropout", "layer_norm_epsilon", "initializer_range")
         _require(
@@ -174,6 +172,32 @@ class MeshConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ExecutionConfig:
+    """How a step is computed. None of it changes what a step computes, but for rounding, so a resumed run may set it.
+
+    Attributes:
+        attention: pallas, a TPU kernel; cudnn, a GPU's fused kernel, which drops no probabilities out; xla, for any
+            device; auto: the fastest that the device and the model allow.
+        remat: what of a layer is computed again in the backward pass to save memory: none, dots (all but the outputs
+            of matrix products), full.
+        scan_unroll: layers unrolled in the scan over layers; with all of them there is no scan, which is fastest and
+            compiles longest.
+        gradient_accumulation: parts in which the batch goes through the model, one after the other.
+        shard_optimizer: split parameters and moments between steps, and the work of the update, over the mesh axis data
+            too; parameters are gathered in the dtype of activations, layer by layer, as they are used (ZeRO).
+    """
+
+    attention: Literal["auto", "xla", "pallas", "cudnn"] = "auto"
+    remat: Literal["none", "dots", "full"] = "none"
+    scan_unroll: int = 1
+    gradient_accumulation: int = 1
+    shard_optimizer: bool = True
+
+    def __post_init__(self) -> None:
+        _require_in(self, 1, math.inf, "scan_unroll", "gradient_accumulation")
+
+
+@dataclasses.dataclass(frozen=True)
 class PretrainConfig:
     """One pre-training run.
 
@@ -182,6 +206,7 @@ class PretrainConfig:
         masking: What is predicted.
         optimizer: How it learns.
         mesh: Over which devices.
+        execution: How a step is computed on them.
         global_batch: Rows a step, over all devices; a packed row of 512 tokens holds 1.58 of the paper's sequences.
         steps: Where the run stops.
         seed: Of initial weights, row order, masks and dropout.
@@ -196,6 +221,7 @@ class PretrainConfig:
     masking: MaskingConfig = MaskingConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()
+    execution: ExecutionConfig = ExecutionConfig()
     global_batch: int = 1280
     steps: int = 120_000
     seed: int = 0
@@ -223,7 +249,8 @@ def _dnabert(k: int) -> PretrainConfig:
     (`sequences / rows` in the manifest of the first 70 Mb of chromosome X), so 1,280 rows hold 2,020: the smallest
     batch with at least the paper's 2,000 that divides over 256 chips.
     """
-    return PretrainConfig(model=ModelConfig(k=k, compute_dtype="bfloat16"))
+    model = ModelConfig(k=k, compute_dtype="bfloat16")
+    return PretrainConfig(model=model, execution=ExecutionConfig(scan_unroll=model.num_layers))
 
 
 PRESETS: dict[str, PretrainConfig] = {

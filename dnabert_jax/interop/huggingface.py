@@ -1,12 +1,10 @@
 """Weights to and from Hugging Face's BertForMaskedLM: one table of names, read in both directions.
 
-PyTorch's Linear keeps (out, in) where the kernels here are (in, out), with heads as axes of their own and query, key
-and value in one array; the layers here are stacked; the vocabulary here is padded. Nothing else differs, so the
-round trip is exact to the bit.
+PyTorch's Linear keeps (out, in) where the kernels here are (in, out), the layers here
+are stacked; the vocabulary here is padded. Nothing else differs, so the round trip is exact to the bit.
 """
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -25,31 +23,22 @@ class _Entry:
     Attributes:
         name: in the file; `{layer}` stands for the number of a layer.
         path: of the parameter, from the root of BertForMaskedLM.
-        input_axes: for a kernel, how many of its first axes are inputs; 0 for what is not transposed.
-        part: which of query, key, value, for the array that holds all three.
+        kernel: transposed in the file.
         vocabulary: the first axis is the padded vocabulary.
     """
 
     name: str
     path: str
-    input_axes: int = 0
-    part: int | None = None
+    kernel: bool = False
     vocabulary: bool = False
-
-    @property
-    def kernel(self) -> bool:
-        return self.input_axes > 0
 
     @property
     def per_layer(self) -> bool:
         return "{layer}" in self.name
 
 
-def _dense(name: str, path: str, input_axes: int = 1, part: int | None = None) -> list[_Entry]:
-    return [
-        _Entry(f"{name}.weight", f"{path}.kernel", input_axes, part),
-        _Entry(f"{name}.bias", f"{path}.bias", 0, part),
-    ]
+def _dense(name: str, path: str) -> list[_Entry]:
+    return [_Entry(f"{name}.weight", f"{path}.kernel", kernel=True), _Entry(f"{name}.bias", f"{path}.bias")]
 
 
 def _norm(name: str, path: str) -> list[_Entry]:
@@ -63,10 +52,10 @@ _TABLE = [
     _Entry("bert.embeddings.position_embeddings.weight", "bert.embeddings.position.table"),
     _Entry("bert.embeddings.token_type_embeddings.weight", "bert.embeddings.token_type.table"),
     *_norm("bert.embeddings.LayerNorm", "bert.embeddings.norm"),
-    *_dense(f"{_LAYER}.attention.self.query", "bert.layers.attention.query_key_value", part=0),
-    *_dense(f"{_LAYER}.attention.self.key", "bert.layers.attention.query_key_value", part=1),
-    *_dense(f"{_LAYER}.attention.self.value", "bert.layers.attention.query_key_value", part=2),
-    *_dense(f"{_LAYER}.attention.output.dense", "bert.layers.attention.output", input_axes=2),
+    *_dense(f"{_LAYER}.attention.self.query", "bert.layers.attention.query"),
+    *_dense(f"{_LAYER}.attention.self.key", "bert.layers.attention.key"),
+    *_dense(f"{_LAYER}.attention.self.value", "bert.layers.attention.value"),
+    *_dense(f"{_LAYER}.attention.output.dense", "bert.layers.attention.output"),
     *_norm(f"{_LAYER}.attention.output.LayerNorm", "bert.layers.attention_norm"),
     *_dense(f"{_LAYER}.intermediate.dense", "bert.layers.intermediate"),
     *_dense(f"{_LAYER}.output.dense", "bert.layers.output"),
@@ -93,16 +82,7 @@ def _view(parameters: dict[str, Any], entry: _Entry, layer: int | None, config: 
         view = view[name]
     if layer is not None:
         view = view[layer]
-    if entry.part is not None:
-        view = view[(slice(None),) * entry.input_axes + (entry.part,)]
     return view[: config.vocabulary_size] if entry.vocabulary else view
-
-
-def _file_shape(shape: tuple[int, ...], entry: _Entry) -> tuple[int, ...]:
-    """(out, in) of a kernel; the length of a dense bias, whose heads are axes of their own here; else as it is."""
-    if entry.kernel:
-        return math.prod(shape[entry.input_axes :]), math.prod(shape[: entry.input_axes])
-    return (math.prod(shape),) if entry.part is not None else shape
 
 
 def to_huggingface(parameters: dict[str, Any], config: ModelConfig) -> Tensors:
@@ -118,8 +98,7 @@ def to_huggingface(parameters: dict[str, Any], config: ModelConfig) -> Tensors:
     tensors = {}
     for name, entry, layer in _slots(config):
         view = _view(parameters, entry, layer, config)
-        shape = _file_shape(view.shape, entry)
-        tensors[name] = np.ascontiguousarray(view.reshape(shape[::-1]).T if entry.kernel else view.reshape(shape))
+        tensors[name] = np.ascontiguousarray(view.T if entry.kernel else view)
     return tensors
 
 
@@ -139,10 +118,10 @@ def from_huggingface(tensors: Tensors, abstract: dict[str, Any], config: ModelCo
     for name, entry, layer in _slots(config):
         view = _view(parameters, entry, layer, config)
         tensor: Float[np.ndarray, ...] = tensors[name]
-        expected = _file_shape(view.shape, entry)
+        expected = view.shape[::-1] if entry.kernel else view.shape
         if tensor.shape != expected:
             raise ValueError(f"{name} has the shape {tensor.shape}, where {expected} is needed.")
-        view[...] = (tensor.T if entry.kernel else tensor).reshape(view.shape)
+        view[...] = tensor.T if entry.kernel else tensor
     return parameters
 
 

@@ -1,18 +1,31 @@
 """Multi-head self-attention inside the segments of a packed row.
 
-B batch, L queries, S keys (S = L), H hidden, N heads, K head size.
+How attention is computed is a setting (`Attend`): plain XLA here, cuDNN's fused kernel on a GPU, or a TPU kernel
+(`dnabert_jax.model.pallas_attention`). All see the same masks of dropout.
+B rows, L queries, S keys (S = L), H hidden, N heads, K head size, J = N x K.
 """
+
+import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int
 
 from dnabert_jax.config import ModelConfig
-from dnabert_jax.model.layers import Dense, dropout
+from dnabert_jax.model.dropout import RowKeys, dropout, fold_in
+from dnabert_jax.model.layers import Dense
+from dnabert_jax.model.segments import attention_mask
 
 _MIMETIC_SPREAD = 1.6
 """Of queries and keys that start equal, times the root of the hidden size: enough to make attention local at first."""
+
+
+Attend = Callable[[Array, Array, Array, Array, int, float, RowKeys | None], Array]
+"""Attention of every head: query, key and value, [B, L, J] with heads side by side in the last axis; segment ids,
+[B, L], a token attending to those of the same number; K; rate of dropout on the probabilities; keys of each row and
+head for it, [B, N], none meaning no dropout. Returns [B, L, J]."""
 
 
 def attention_probabilities(
@@ -24,25 +37,62 @@ def attention_probabilities(
     return jax.nn.softmax(scores, axis=-1)
 
 
+def xla_attention(
+    query: Float[Array, "B L J"],
+    key: Float[Array, "B L J"],
+    value: Float[Array, "B L J"],
+    segment_ids: Int[Array, "B L"],
+    head_size: int,
+    rate: float = 0.0,
+    keys: RowKeys | None = None,
+) -> Float[Array, "B L J"]:
+    """`Attend` in plain XLA, for any platform and size."""
+    batch, length, width = query.shape
+    query, key, value = (x.reshape(batch, length, -1, head_size) for x in (query, key, value))
+    probabilities = attention_probabilities(query, key, attention_mask(segment_ids))
+    probabilities = dropout(probabilities, rate, keys)
+    attended = jnp.einsum("BNLS,BSNK->BLNK", probabilities.astype(value.dtype), value)
+    return attended.reshape(batch, length, width)
+
+
+def cudnn_attention(
+    query: Float[Array, "B L J"],
+    key: Float[Array, "B L J"],
+    value: Float[Array, "B L J"],
+    segment_ids: Int[Array, "B L"],
+    head_size: int,
+    rate: float = 0.0,
+    keys: RowKeys | None = None,
+) -> Float[Array, "B L J"]:
+    """`Attend` by cuDNN's fused kernel: a GPU, 16-bit activations, and no dropout on the probabilities."""
+    if keys is not None and rate:
+        raise ValueError("JAX's cuDNN attention drops no probabilities out.")
+    batch, length, width = query.shape
+    query, key, value = (x.reshape(batch, length, -1, head_size) for x in (query, key, value))
+    mask = attention_mask(segment_ids)
+    return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation="cudnn").reshape(
+        batch, length, width
+    )
+
+
 class SelfAttention(nnx.Module):
-    """Query, key and value of all heads come from one matrix product; the output is projected back to H."""
+    """Dense layers to query, key and value of all heads, attention, and a dense layer back to H."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        heads = {"heads": config.num_heads, "head_size": config.head_size}
-        embed = {"embed": config.hidden_size}
-        self.query_key_value = Dense(embed, {"query_key_value": 3, **heads}, config.initializer_range, rngs=rngs)
+        embed, heads = {"embed": config.hidden_size}, {"heads": config.hidden_size}
+        dense = functools.partial(Dense, scale=config.initializer_range, units={"heads": config.head_size}, rngs=rngs)
+        self.query, self.key, self.value = (dense(embed, heads) for _ in range(3))
+        self.output = dense(heads, embed)
         if config.initializer == "mimetic":
-            kernel = self.query_key_value.kernel
-            shared = jax.random.normal(rngs.params(), kernel.shape[:1] + kernel.shape[2:])
-            shared *= _MIMETIC_SPREAD / config.hidden_size**0.5
-            kernel[...] = kernel[...].at[:, :2].set(shared[:, None])
-        self.output = Dense(heads, embed, config.initializer_range, rngs=rngs)
+            shared = jax.random.normal(rngs.params(), self.query.kernel.shape)
+            self.query.kernel[...] = self.key.kernel[...] = shared * _MIMETIC_SPREAD / config.hidden_size**0.5
+        self.num_heads, self.head_size = config.num_heads, config.head_size
         self.dropout_rate = config.attention_dropout
 
     def __call__(
-        self, x: Float[Array, "B L H"], mask: Bool[Array, "B 1 L L"], dropout_key: PRNGKeyArray | None
+        self, x: Float[Array, "B L H"], segment_ids: Int[Array, "B L"], attend: Attend, keys: RowKeys | None
     ) -> Float[Array, "B L H"]:
-        query, key, value = jnp.moveaxis(self.query_key_value(x), 2, 0)
-        probabilities = attention_probabilities(query, key, mask)
-        probabilities = dropout(probabilities, self.dropout_rate, dropout_key).astype(x.dtype)
-        return self.output(jnp.einsum("BNLS,BSNK->BLNK", probabilities, value))
+        if keys is not None:
+            keys = fold_in(RowKeys(*(word[:, None] for word in keys)), jnp.arange(self.num_heads, dtype=jnp.int32))
+        query, key, value = self.query(x), self.key(x), self.value(x)
+        return self.output(attend(query, key, value, segment_ids, self.head_size, self.dropout_rate, keys))

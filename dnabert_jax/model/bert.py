@@ -1,23 +1,49 @@
 """BERT as DNABERT uses it: post-LayerNorm encoder, exact (erf) GELU, learned positions, masked-LM head with the tied
 embedding (Devlin et al. 2019; Ji et al. 2021).
 
-The layers are stacked along a leading axis `layer` and scanned, so that compile time does not grow with depth.
+The layers are stacked along a leading axis `layer` and scanned, or unrolled where that is faster.
 B batch, L tokens, H hidden, M masked positions, V padded vocabulary.
 """
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int
 
 from dnabert_jax.config import ModelConfig
-from dnabert_jax.model.attention import SelfAttention
+from dnabert_jax.model.attention import Attend, SelfAttention, xla_attention
+from dnabert_jax.model.dropout import RowKeys, dropout, fold_in
 from dnabert_jax.model.heads import MaskedLMHead
-from dnabert_jax.model.layers import Dense, Embedding, LayerNorm, dropout, sinusoids
-from dnabert_jax.model.segments import Segments, attention_mask, read_segments
+from dnabert_jax.model.layers import Dense, Embedding, LayerNorm, gelu, sinusoids
+from dnabert_jax.model.segments import Segments, read_segments
 
 _TOKEN_TYPES = 2
 """BERT's segment A and B: DNABERT has one sequence, always type 0; the table is kept for its checkpoints."""
+
+_EMBEDDING, _AFTER_ATTENTION, _AFTER_FEED_FORWARD, _PROBABILITIES = range(4)
+"""Where dropout acts: each place has keys of its own in each layer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """How the network is computed; what it computes does not depend on it, but for rounding.
+
+    Attributes:
+        attend: the kernel of attention.
+        remat: what of a layer is computed again in the backward pass: nothing, all but the outputs of matrix products
+            with parameters, or all.
+        unroll: layers unrolled in the scan over them; with as many as there are, there is no scan.
+        place: gathers the parameters of a layer, just before it is computed, where they lie in parts.
+    """
+
+    attend: Attend = xla_attention
+    remat: Literal["none", "dots", "full"] = "none"
+    unroll: int = 1
+    place: Callable[[Any], Any] = lambda layer: layer
 
 
 class Embeddings(nnx.Module):
@@ -37,10 +63,10 @@ class Embeddings(nnx.Module):
         self.dropout_rate = config.dropout
 
     def __call__(
-        self, input_ids: Int[Array, "B L"], positions: Int[Array, "B L"], dropout_key: PRNGKeyArray | None
+        self, input_ids: Int[Array, "B L"], positions: Int[Array, "B L"], keys: RowKeys | None
     ) -> Float[Array, "B L H"]:
         x = self.token.table[...][input_ids] + self.position.table[...][positions] + self.token_type.table[0]
-        return dropout(self.norm(x), self.dropout_rate, dropout_key)
+        return dropout(self.norm(x), self.dropout_rate, keys and fold_in(keys, _EMBEDDING))
 
 
 class Layer(nnx.Module):
@@ -56,13 +82,13 @@ class Layer(nnx.Module):
         self.dropout_rate = config.dropout
 
     def __call__(
-        self, x: Float[Array, "B L H"], mask: Bool[Array, "B 1 L L"], dropout_key: PRNGKeyArray | None
+        self, x: Float[Array, "B L H"], segment_ids: Int[Array, "B L"], attend: Attend, keys: RowKeys | None
     ) -> Float[Array, "B L H"]:
-        keys = (None, None, None) if dropout_key is None else tuple(jax.random.split(dropout_key, 3))
-        attended = dropout(self.attention(x, mask, keys[0]), self.dropout_rate, keys[1])
-        x = self.attention_norm(x + attended)
-        fed_forward = self.output(jax.nn.gelu(self.intermediate(x), approximate=False))
-        return self.output_norm(x + dropout(fed_forward, self.dropout_rate, keys[2]))
+        attended = self.attention(x, segment_ids, attend, keys and fold_in(keys, _PROBABILITIES))
+        x = self.attention_norm(x + dropout(attended, self.dropout_rate, keys and fold_in(keys, _AFTER_ATTENTION)))
+        fed_forward = self.output(gelu(self.intermediate(x)))
+        dropped = dropout(fed_forward, self.dropout_rate, keys and fold_in(keys, _AFTER_FEED_FORWARD))
+        return self.output_norm(x + dropped)
 
 
 class Bert(nnx.Module):
@@ -83,28 +109,46 @@ class Bert(nnx.Module):
                 parameter.set_metadata(axes=("layer", *parameter.axes))
 
     def __call__(
-        self, input_ids: Int[Array, "B L"], segments: Segments, dropout_key: PRNGKeyArray | None = None
+        self,
+        input_ids: Int[Array, "B L"],
+        segments: Segments,
+        keys: RowKeys | None = None,
+        execution: Execution = Execution(),
     ) -> Float[Array, "B L H"]:
         """Last hidden states.
 
         Args:
             input_ids: tokens.
             segments: which tokens see each other, and their positions (below config.max_positions).
-            dropout_key: for training; none for inference.
+            keys: of each row, for dropout in training; none for inference.
+            execution: how to compute it.
         """
-        embedding_key, layer_keys = None, None
-        if dropout_key is not None:
-            embedding_key, layers_key = jax.random.split(dropout_key)
-            layer_keys = jax.random.split(layers_key, self.config.num_layers)
-        mask = attention_mask(segments.ids)
-        x = self.embeddings(input_ids, segments.positions, embedding_key).astype(self.config.compute_dtype)
+        x = self.embeddings(input_ids, segments.positions, keys).astype(self.config.compute_dtype)
 
-        def one_layer(x: Array, layer_and_key: tuple[Layer, PRNGKeyArray | None]) -> tuple[Array, None]:
-            layer, key = layer_and_key
-            return layer(x, mask, key), None
+        def one_layer(x: Array, layer_and_number: tuple[Layer, Array]) -> tuple[Array, None]:
+            layer, number = layer_and_number
+            # Layers count from 1: 0 is the embeddings.
+            own_keys = keys and fold_in(keys, number + 1)
+            return execution.place(layer)(x, segments.ids, execution.attend, own_keys), None
 
-        x, _ = jax.lax.scan(one_layer, x, (self.layers, layer_keys), unroll=self.config.scan_unroll)
+        if execution.remat != "none":
+            policies = {"dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable, "full": None}
+            one_layer = jax.checkpoint(one_layer, policy=policies[execution.remat], prevent_cse=False)
+        count = self.config.num_layers
+        if execution.unroll < count:
+            x, _ = jax.lax.scan(one_layer, x, (self.layers, jnp.arange(count)), unroll=execution.unroll)
+            return x
+        # Not an unrolled scan, which stacks what the backward pass needs: copies that cost as much as the products.
+        for number, layer in enumerate(_unstack(self.layers, count)):
+            x, _ = one_layer(x, (layer, jnp.int32(number)))
         return x
+
+
+def _unstack(layers: Layer, count: int) -> list[Layer]:
+    """The layers one by one. Split in one operation, so that their gradients are put together in one."""
+    leaves, structure = jax.tree.flatten(layers)
+    parts = [[part[0] for part in jax.lax.split(leaf, [1] * count)] for leaf in leaves]
+    return [jax.tree.unflatten(structure, layer) for layer in zip(*parts, strict=True)]
 
 
 class BertForMaskedLM(nnx.Module):
@@ -118,16 +162,20 @@ class BertForMaskedLM(nnx.Module):
         self,
         input_ids: Int[Array, "B L"],
         predict_at: Int[Array, "B M"] | None = None,
-        dropout_key: PRNGKeyArray | None = None,
+        keys: RowKeys | None = None,
+        execution: Execution = Execution(),
     ) -> Float[Array, "B M V"]:
         """Logits, in float32, of packed rows.
 
         Args:
             input_ids: packed rows; a sequence alone in a row is the simplest of them.
             predict_at: positions whose k-mer is predicted; all of them if none are given (M = L).
-            dropout_key: for training; none for inference.
+            keys: of each row, for dropout in training; none for inference.
+            execution: how to compute it.
         """
-        x = self.bert(input_ids, read_segments(input_ids), dropout_key)
+        x = self.bert(input_ids, read_segments(input_ids), keys, execution)
         if predict_at is not None:
-            x = jnp.take_along_axis(x, predict_at[:, :, None], axis=1)
+            # A product with zeros and ones is exact; the gradient of a gather is a scatter, row by row on a TPU.
+            chosen = jax.nn.one_hot(predict_at, x.shape[1], dtype=x.dtype)
+            x = jnp.einsum("BML,BLH->BMH", chosen, x)
         return self.head(x, self.bert.embeddings.token.table[...])

@@ -3,13 +3,12 @@
 B batch, M positions, H hidden, V padded vocabulary.
 """
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from dnabert_jax.config import ModelConfig
-from dnabert_jax.model.layers import Dense, LayerNorm
+from dnabert_jax.model.layers import Dense, LayerNorm, gelu
 
 
 class MaskedLMHead(nnx.Module):
@@ -23,7 +22,7 @@ class MaskedLMHead(nnx.Module):
         self.vocabulary_size = config.vocabulary_size
 
     def __call__(self, x: Float[Array, "B M H"], token_table: Float[Array, "V H"]) -> Float[Array, "B M V"]:
-        x = self.norm(jax.nn.gelu(self.transform(x), approximate=False))
+        x = self.norm(gelu(self.transform(x)))
         logits = jnp.einsum("BMH,VH->BMV", x, token_table.astype(x.dtype), preferred_element_type=jnp.float32)
         is_token = jnp.arange(token_table.shape[0]) < self.vocabulary_size
         return jnp.where(is_token, logits + self.bias[...], -jnp.inf)

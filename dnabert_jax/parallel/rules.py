@@ -1,5 +1,6 @@
 """One table that says on which mesh axis each logical axis lies; every parameter must match it or nothing is built."""
 
+import math
 from typing import Any
 
 import jax
@@ -14,14 +15,15 @@ RULES: dict[str, str | None] = {
     "heads": TENSOR,
     "mlp": TENSOR,
     "vocabulary": TENSOR,
-    "head_size": None,
     "layer": None,
     "norm": None,
     "position": None,
-    "query_key_value": None,
     "token_type": None,
     "transform": None,
 }
+
+_SMALLEST_SPLIT = 2**16
+"""Elements of the smallest parameter that is split over `data`."""
 
 ROWS = PartitionSpec((DATA, FSDP))
 """A batch of rows is shared by the replicas and by the devices that share parameters."""
@@ -54,12 +56,34 @@ def parameter_shardings(parameters: nnx.State, mesh: Mesh) -> dict[str, Any]:
             )
         for axis, size in zip(axes, shape, strict=True):
             mesh_axis = RULES[axis]
-            if mesh_axis and size % mesh.shape[mesh_axis]:
+            units = size // parameter.get_metadata().get("units", {}).get(axis, 1)
+            if mesh_axis and units % mesh.shape[mesh_axis]:
                 raise InputError(
-                    f"The mesh axis {mesh_axis} of size {mesh.shape[mesh_axis]} does not divide the {size} of "
+                    f"The mesh axis {mesh_axis} of size {mesh.shape[mesh_axis]} does not divide the {units} of "
                     f"{axis!r} in parameter {name}: choose another mesh or model size."
                 )
         return NamedSharding(mesh, PartitionSpec(*(RULES[axis] for axis in axes)))
 
     tree = jax.tree_util.tree_map_with_path(sharding, parameters, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
     return nnx.to_pure_dict(tree)
+
+
+def split_over_data(shape: tuple[int, ...], sharding: NamedSharding) -> NamedSharding:
+    """The sharding of a parameter, with one axis split over `data` as well, for what lies there between steps.
+
+    The axis is the longest that divides, but the last, whose neighbours fill a register, only if no other does. Small
+    parameters, biases say, keep their sharding: to gather them costs more than to update them everywhere.
+    """
+    mesh, spec = sharding.mesh, list(sharding.spec) + [None] * (len(shape) - len(sharding.spec))
+    parts = [mesh.shape[name] if name else 1 for name in spec]
+    free = [axis for axis, size in enumerate(shape) if size % (parts[axis] * mesh.shape[DATA]) == 0]
+    if mesh.shape[DATA] == 1 or not free or math.prod(shape) < _SMALLEST_SPLIT:
+        return sharding
+    chosen = max(free, key=lambda axis: (axis < len(shape) - 1, shape[axis] // parts[axis]))
+    spec[chosen] = DATA if parts[chosen] == 1 else (spec[chosen], DATA)
+    return NamedSharding(mesh, PartitionSpec(*spec))
+
+
+def without_first(sharding: NamedSharding) -> NamedSharding:
+    """Of one element of an array's first axis, which is not split."""
+    return NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[1:]))

@@ -44,7 +44,7 @@ def compare_heldout(
     network = abstract_network(config.model)
     rows = EvaluationRows(open_rows(data, HELDOUT), config.evaluation_rows, placement)
     evaluator = Evaluator(config, rows, placement, mesh)
-    evaluate = evaluator.compile(network_predictor(network))
+    evaluate = evaluator.compile(network_predictor(config, network, mesh))
     with Checkpoints(run) as checkpoints:
         step = choose_step(checkpoints, run, None)
         trained = checkpoints.restore_parameters(step, abstract_state(config, network, mesh).parameters)

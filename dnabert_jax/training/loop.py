@@ -23,6 +23,7 @@ from dnabert_jax.telemetry.run_log import RunLog
 from dnabert_jax.telemetry.throughput import Throughput
 from dnabert_jax.training.checkpoints import Checkpoints
 from dnabert_jax.training.evaluation import Evaluation, EvaluationRows, Evaluator, Predictor
+from dnabert_jax.training.execution import Gathering, choose_execution
 from dnabert_jax.training.run_directory import check_run, write_run
 from dnabert_jax.training.state import (
     Network,
@@ -65,9 +66,17 @@ class RunResult:
     evaluation: Evaluation | None
 
 
-def network_predictor(network: Network) -> Predictor:
-    """The masked-LM logits of a network at the masked positions."""
-    return lambda parameters, masked: network.bind(parameters)(masked.input_ids, masked.predict_at)
+def network_predictor(config: PretrainConfig, network: Network, mesh: Mesh) -> Predictor:
+    """The masked-LM logits of a network at the masked positions, from parameters as training stores them.
+
+    Raises:
+        InputError: the attention that is asked for cannot run on these devices.
+    """
+    execution = choose_execution(config, network, mesh, training=False)
+    gathering = Gathering(config, network, mesh)
+    return lambda parameters, masked: network.bind(gathering(parameters))(
+        masked.input_ids, masked.predict_at, execution=execution
+    )
 
 
 def check_data(config: PretrainConfig, manifest: Manifest) -> None:
@@ -121,7 +130,7 @@ def pretrain(
     evaluate = None
     if HELDOUT in manifest.splits:
         rows = EvaluationRows(open_rows(data, HELDOUT), config.evaluation_rows, placement)
-        evaluate = Evaluator(config, rows, placement, mesh).compile(network_predictor(network))
+        evaluate = Evaluator(config, rows, placement, mesh).compile(network_predictor(config, network, mesh))
     # All that can be wrong is found out above and here by every process alike, before one of them writes.
     check_run(run, config, manifest, resume)
     multihost_utils.sync_global_devices("run checked")

@@ -15,7 +15,8 @@ DATA_FILE = "data.json"
 CHECKPOINTS_DIRECTORY = "checkpoints"
 
 _MAY_CHANGE = (
-    "mesh", "steps", "log_every", "evaluate_every", "evaluation_rows", "checkpoint_every", "keep_checkpoints",
+    "mesh", "execution", "steps", "log_every", "evaluate_every", "evaluation_rows", "checkpoint_every",
+    "keep_checkpoints",
 )  # fmt: skip
 """What a resumed run may set anew: none of it changes which rows and masks a step sees."""
 

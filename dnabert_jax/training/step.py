@@ -5,7 +5,7 @@ interruption. B batch, L tokens.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,21 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt16
 
 from dnabert_jax.config import MaskingConfig, PretrainConfig
+from dnabert_jax.model.dropout import row_keys
 from dnabert_jax.parallel.rules import replicated, row_sharding
 from dnabert_jax.sequence.vocabulary import FIRST_KMER, PAD
+from dnabert_jax.training.execution import Gathering, check_parts, choose_execution, summed_gradients
 from dnabert_jax.training.masking import mask_rows
 from dnabert_jax.training.objectives import masked_token_sums
 from dnabert_jax.training.optimizer import learning_rate_schedule, make_optimizer
-from dnabert_jax.training.state import Network, Parameters, TrainState, abstract_state, stream_key
+from dnabert_jax.training.state import (
+    Network,
+    Parameters,
+    TrainState,
+    abstract_state,
+    stored_shardings,
+    stream_key,
+)
 
 
 class StepMetrics(NamedTuple):
@@ -54,30 +63,44 @@ def mask_rate(config: MaskingConfig, step: Int[Array, ""]) -> Float[Array, ""]:
     return jnp.where(step < config.late_from_step, config.rate, config.late_rate)
 
 
-def train_step(config: PretrainConfig, network: Network) -> TrainStep:
-    """The step as a pure function, not yet jitted."""
+def train_step(config: PretrainConfig, network: Network, mesh: Mesh) -> TrainStep:
+    """The step as a pure function, not yet jitted.
+
+    Raises:
+        InputError: the batch does not divide, or the attention that is asked for cannot run on these devices.
+    """
+    check_parts(config, mesh)
     optimizer = make_optimizer(config.optimizer)
     schedule = learning_rate_schedule(config.optimizer)
+    execution = choose_execution(config, network, mesh, training=True)
+    gathering, parts = Gathering(config, network, mesh), stored_shardings(config, network, mesh)
     drops = config.model.dropout > 0 or config.model.attention_dropout > 0
 
     def step_function(state: TrainState, rows: UInt16[Array, "B L"]) -> tuple[TrainState, StepMetrics]:
         input_ids = rows.astype(jnp.int32)
         rate = mask_rate(config.masking, state.step)
         masked = mask_rows(input_ids, stream_key(config.seed, "masks", state.step), rate, config.model, config.masking)
-        dropout_key = stream_key(config.seed, "dropout", state.step) if drops else None
+        keys = row_keys(stream_key(config.seed, "dropout", state.step), len(rows)) if drops else None
+        num_masked = masked.weights.sum()
+        predicted = jnp.maximum(num_masked, 1)
 
-        def loss_function(parameters: Parameters) -> tuple[Array, tuple[Array, Array]]:
-            logits = network.bind(parameters)(masked.input_ids, masked.predict_at, dropout_key)
-            sums = masked_token_sums(logits, masked.labels, masked.weights)
-            tokens = jnp.maximum(sums.tokens, 1)
-            return sums.loss / tokens, (sums.correct / tokens, sums.tokens)
+        def loss_function(parameters: Parameters, part: tuple[Array, Array, Array, Array, Any]) -> tuple[Array, Array]:
+            input_ids, predict_at, labels, weights, keys = part
+            logits = network.bind(gathering(parameters))(input_ids, predict_at, keys, execution)
+            sums = masked_token_sums(logits, labels, weights)
+            return sums.loss / predicted, sums.correct
 
-        (loss, (accuracy, num_masked)), gradients = jax.value_and_grad(loss_function, has_aux=True)(state.parameters)
+        batch = (masked.input_ids, masked.predict_at, masked.labels, masked.weights, keys)
+        (loss, correct), gradients = summed_gradients(
+            loss_function, state.parameters, batch, config.execution.gradient_accumulation, mesh
+        )
+        # Where the state lies in parts, each device receives and applies the sums of its part alone.
+        gradients = jax.lax.with_sharding_constraint(gradients, parts)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
         num_kmers = (input_ids >= FIRST_KMER).sum()
         metrics = StepMetrics(
             loss=loss,
-            accuracy=accuracy,
+            accuracy=correct / predicted,
             masked_share=num_masked / jnp.maximum(num_kmers, 1),
             mask_rate=rate,
             mask_overflow=masked.overflow,
@@ -95,11 +118,11 @@ def jit_train_step(config: PretrainConfig, network: Network, mesh: Mesh) -> Trai
     """The step jitted for a mesh; the old state is donated.
 
     Raises:
-        InputError: the model does not divide over the mesh.
+        InputError: as `train_step`, or the model does not divide over the mesh.
     """
     state_shardings = jax.tree.map(lambda shape: shape.sharding, abstract_state(config, network, mesh))
     return jax.jit(
-        train_step(config, network),
+        train_step(config, network, mesh),
         in_shardings=(state_shardings, row_sharding(mesh)),
         out_shardings=(state_shardings, replicated(mesh)),
         donate_argnums=0,

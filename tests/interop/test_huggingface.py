@@ -95,7 +95,7 @@ def test_gradients_of_every_parameter_agree(run: Path, theirs: BertForMaskedLM, 
         picked = jnp.take_along_axis(log_likelihood, jnp.maximum(labels, 0)[:, :, None], axis=-1)[:, :, 0]
         return -jnp.where(wanted, picked, 0).sum() / wanted.sum()
 
-    gradients = to_huggingface(jax.device_get(jax.grad(loss)(checkpoint.parameters)), model)
+    gradients = to_huggingface(jax.device_get(jax.grad(loss)(jax.tree.map(jnp.asarray, checkpoint.parameters))), model)
     assert gradients.keys() == expected.keys()
     for name, gradient in gradients.items():
         np.testing.assert_allclose(gradient, expected[name], atol=1e-4, rtol=0, err_msg=name)

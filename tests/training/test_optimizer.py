@@ -25,7 +25,7 @@ def test_biases_and_layer_norm_do_not_decay(small_model: ModelConfig) -> None:
     for path, _ in flat:
         name = jax.tree_util.keystr(path)
         assert (name in decaying) == ("kernel" in name or "table" in name), name
-    assert len(decaying) == 3 + 4 + 1
+    assert len(decaying) == 3 + 6 + 1
 
 
 def test_updates_equal_those_of_torch(small_model: ModelConfig) -> None:

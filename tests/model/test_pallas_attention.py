@@ -1,0 +1,48 @@
+"""The TPU kernel of attention, interpreted without a TPU, equals plain XLA, dropout and gradients included."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dnabert_jax.model.attention import Attend, xla_attention
+from dnabert_jax.model.dropout import RowKeys, fold_in, row_keys
+from dnabert_jax.model.pallas_attention import pallas_attention, supports
+
+
+def interpreted(*arguments: jax.Array) -> jax.Array:
+    return pallas_attention(*arguments, interpret=True)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+@pytest.mark.parametrize(("heads", "head_size"), [(2, 64), (4, 64), (1, 128), (4, 32)])
+def test_it_equals_plain_attention_and_so_do_its_gradients(rate: float, heads: int, head_size: int) -> None:
+    batch, length, width = 2, 256, heads * head_size
+    query, key, value, weight = jax.random.normal(jax.random.key(0), (4, batch, length, width))
+    # A packed row with padding, and a row of one sequence.
+    segments = jnp.array([[1] * 100 + [2] * 99 + [0] * 57, [1] * 256])
+    of_rows = row_keys(jax.random.key(1), batch)
+    keys = fold_in(RowKeys(*(word[:, None] for word in of_rows)), jnp.arange(heads)) if rate else None
+
+    def weighted(attend: Attend, *arguments: jax.Array) -> jax.Array:
+        return (attend(*arguments, segments, head_size, rate, keys) * weight).sum()
+
+    arguments = (query, key, value)
+    with jax.default_matmul_precision("highest"):
+        plain = xla_attention(*arguments, segments, head_size, rate, keys)
+        np.testing.assert_allclose(interpreted(*arguments, segments, head_size, rate, keys), plain, atol=2e-6)
+        expected = jax.grad(weighted, (1, 2, 3))(xla_attention, *arguments)
+        for ours, theirs in zip(jax.grad(weighted, (1, 2, 3))(interpreted, *arguments), expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=5e-6)
+    if rate:
+        without = xla_attention(*arguments, segments, head_size, 0.0, None)
+        assert float(jnp.abs(plain - without).max()) > 0.1, "nothing was dropped"
+
+
+def test_what_it_takes() -> None:
+    assert supports(512, 12, 64)
+    assert supports(512, 6, 64)
+    assert not supports(512, 3, 64), "three heads of 64 do not fill registers of 128 lanes"
+    assert not supports(510, 12, 64)
+    assert not supports(2048, 12, 64)
+    assert not supports(512, 2, 48)
