@@ -14,6 +14,7 @@ from dnabert_jax.errors import InputError, JobError
 from launch.demo import Demo
 from launch.export import Export
 from launch.flags import REGISTRY, SETTINGS
+from launch.plan import parse_plan
 from launch.prepare import PrepareGenome, PrepareGenomeBeam
 from launch.pretrain import parse_pretrain
 from launch.verify import PrepareVerify
@@ -28,6 +29,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
   prepare genome-beam  the same as an Apache Beam pipeline, on many machines
   prepare verify       is a data directory what its manifest says?
   pretrain             rows -> a masked-language model, with checkpoints and logs
+  plan                 what pre-training would need and cost on TPUs or GPUs that are not there
   export               checkpoint -> a directory for Hugging Face transformers
 
 example: dnabert-jax demo --out dnabert-demo
@@ -100,6 +102,8 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
             return _command(PrepareVerify, "prepare verify", rest)
         case ["pretrain", *rest]:
             return parse_pretrain(rest)
+        case ["plan", *rest]:
+            return parse_plan(rest)
         case ["export", *rest]:
             return _command(Export, "export", rest)
         case ["demo", *rest]:

@@ -16,7 +16,8 @@ _COLLECTIVES = (
     "all-gather", "all-reduce", "all-to-all", "collective-broadcast", "collective-permute", "ragged-all-to-all",
     "reduce-scatter",
 )  # fmt: skip
-_KERNELS = ("tpu_custom_call", "__cudnn$")
+_PALLAS = "tpu_custom_call"
+_KERNELS = (_PALLAS, "__cudnn$")
 _FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "partition-id", "after-all", "recv")
 """Opcodes that compute and move nothing, or whose work counts where it begins, as that of every -done does."""
 _FREE_CALLS = ("AllocateBuffer", "ConcatBitcast")
@@ -55,14 +56,13 @@ class Kernel:
     """A custom call.
 
     Attributes:
-        target: whose kernel it is.
+        name: of a Pallas kernel; of others, the target of the call.
         times: how often it runs in a step.
         flops: executed in one run, as its author states them; 0 if they are not stated.
         size: bytes to and from memory in one run, as stated, or else those of its operands and results.
     """
 
-    target: str
-    op_name: str
+    name: str
     times: int
     flops: int
     size: int
@@ -178,7 +178,9 @@ def _is_scattered(module: Module, name: str, instruction: Instruction) -> bool:
 def _kernel(module: Module, name: str, instruction: Instruction, target: str, times: int) -> Kernel:
     cost = instruction.cost_estimate or {}
     size = cost.get("bytes_accessed") or _operand_bytes(module, name, instruction) + num_bytes(instruction.shape)
-    return Kernel(target, instruction.op_name, times, cost.get("flops", 0), size)
+    # attention_forward.2 is a call of the kernel of that name; cuDNN's are named by their target.
+    kernel = instruction.name.rstrip(".0123456789") if target == _PALLAS else target
+    return Kernel(kernel, times, cost.get("flops", 0), size)
 
 
 def _operand_bytes(module: Module, name: str, instruction: Instruction) -> int:
