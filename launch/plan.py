@@ -118,7 +118,7 @@ class Plan:
 
         chip, devices = make_devices(self.topology, self.slices)
         mesh = make_mesh(self.settings.mesh, devices)
-        plan = outline(_compiler(devices), self.topology, self.slices, chip, self.settings, mesh, row_length)
+        plan = outline(_compiler(devices), self.topology, self.slices, chip, self.settings, mesh.shape, row_length)
         try:
             compiled = _with_clock(lambda: compile_step(self.settings, mesh, row_length))
         except OutOfMemoryError as error:
@@ -127,7 +127,7 @@ class Plan:
         if self.hlo:
             storage.write(self.hlo, text.encode())
         work = read_work(parse_module(text), mesh.size // self.slices)
-        return complete(plan, mesh, read_memory(compiled), work, self.top, useful_share)
+        return complete(plan, list(mesh.devices.flat), read_memory(compiled), work, self.top, useful_share)
 
 
 def parse_plan(arguments: Sequence[str]) -> Plan:

@@ -19,7 +19,9 @@ def print_plan(plan: "Plan") -> None:
     print(f"{config.global_batch:,} rows of {plan.row_length} tokens a step on {several}{plan.topology}: ", end="")
     print(f"{plan.chips:,} chips, mesh {axes}.")
     print(f"Predicted by {plan.predicted_by}, or computed from what it predicts; nothing was measured.")
-    print(f"\nFLOPs of a step: {plan.step_flops / 1e12:,.2f} TFLOP, counted analytically (matrix products, no remat).")
+    print(
+        f"\nFLOPs of a step: {_short(plan.step_flops / 1e12)} TFLOP, counted analytically (matrix products, no remat)."
+    )
     _print_memory(plan)
     if not plan.memory:
         return
@@ -75,7 +77,7 @@ def _print_kernels(plan: "Plan") -> None:
 
 
 def _kernel_row(kernel: "KernelUse") -> tuple[str, ...]:
-    flops = f"{kernel.flops / 1e12:,.3f}" if kernel.flops else "-"
+    flops = _short(kernel.flops / 1e12) if kernel.flops else "-"
     return kernel.name, f"{kernel.count:,}", flops, f"{kernel.size / _MIB:,.1f}", _milliseconds(kernel.seconds)
 
 
@@ -92,8 +94,8 @@ def _print_time(plan: "Plan", time: "StepTime") -> None:
         print("  what goes between slices is not timed: no bandwidth is published for this chip")
     low, high = time.overlapped, time.sequential
     print("\nPredicted, if collectives overlap with the rest, and if they do not")
-    rows = [
-        ("step, ms", f"{low.step_seconds * 1e3:,.2f}", f"{high.step_seconds * 1e3:,.2f}"),
+    rows: list[tuple[str, ...]] = [
+        ("step, ms", _short(low.step_seconds * 1e3), _short(high.step_seconds * 1e3)),
         ("tokens/s, padding counted", f"{low.tokens_per_second:,.0f}", f"{high.tokens_per_second:,.0f}"),
     ]
     if low.useful_tokens_per_second and high.useful_tokens_per_second:
@@ -101,7 +103,7 @@ def _print_time(plan: "Plan", time: "StepTime") -> None:
         rows.append(("tokens/s, padding not counted", *(f"{rate:,.0f}" for rate in useful)))
     rows += [
         ("MFU", f"{low.mfu:.1%}", f"{high.mfu:.1%}"),
-        (f"hours of {plan.config.steps:,} steps", f"{low.hours:,.2f}", f"{high.hours:,.2f}"),
+        (f"hours of {plan.config.steps:,} steps", _short(low.hours), _short(high.hours)),
     ]
     _print_table(("", "overlapped", "one after the other"), rows)
     if not low.useful_tokens_per_second:
@@ -124,6 +126,11 @@ def _print_rest(plan: "Plan") -> None:
             if plan.time
         ],
     )
+
+
+def _short(figure: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
 
 
 def _milliseconds(seconds: float | None) -> str:

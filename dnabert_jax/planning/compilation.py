@@ -72,9 +72,9 @@ def compile_step(config: PretrainConfig, mesh: Mesh, row_length: int) -> jax.sta
 
 
 def _in_short(message: str) -> str:
-    """Of a page about the largest allocations, the sentence that says how much is used and how much there is."""
-    found = re.search(r"[Uu]sed [\d.]+\w* of [\d.]+\w*[^.]*", message)
-    return found[0] if found else message.splitlines()[0].rstrip(".")
+    """Of a page about the largest allocations, the sentence that says how much is needed and how much there is."""
+    found = re.search(r"Used [\d.]+\w* of [\d.]+\w* \w+", message)
+    return found[0] if found else message.splitlines()[0].removeprefix("RESOURCE_EXHAUSTED: ").rstrip(".")
 
 
 def read_memory(compiled: jax.stages.Compiled) -> Memory:

@@ -2,9 +2,9 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterable
-
-from jax.sharding import Mesh
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.parallel.chips import Chip
@@ -130,7 +130,13 @@ class Plan:
 
 
 def outline(
-    predicted_by: str, topology: str, slices: int, chip: Chip, config: PretrainConfig, mesh: Mesh, row_length: int
+    predicted_by: str,
+    topology: str,
+    slices: int,
+    chip: Chip,
+    config: PretrainConfig,
+    axes: Mapping[str, int],
+    row_length: int,
 ) -> Plan:
     """The plan as far as it is known without the compiler's answer, and all of it if that is a refusal."""
     predicted = round(config.global_batch * row_length * config.masking.rate)
@@ -138,9 +144,9 @@ def outline(
         predicted_by=predicted_by,
         topology=topology,
         slices=slices,
-        chips=mesh.size,
+        chips=math.prod(axes.values()),
         chip=chip,
-        mesh=dict(mesh.shape),
+        mesh=dict(axes),
         config=config,
         row_length=row_length,
         step_flops=training_flops(config.model, config.global_batch, row_length, predicted),
@@ -148,21 +154,22 @@ def outline(
     )
 
 
-def complete(plan: Plan, mesh: Mesh, memory: Memory, work: Work, top: int, useful_share: float | None) -> Plan:
+def complete(
+    plan: Plan, devices: Sequence[Any], memory: Memory, work: Work, top: int, useful_share: float | None
+) -> Plan:
     """The whole plan.
 
     Args:
         plan: its outline.
-        mesh: that the step was compiled for.
+        devices: that the step was compiled for, in the order of the mesh.
         memory: of a chip.
         work: of a chip.
         top: how many of the longest instructions to list.
         useful_share: tokens that are no padding, of all, if known.
     """
-    # In the order of the mesh, the first slice comes first; each runs the same program on its own devices.
-    devices = list(mesh.devices.flat)[: mesh.size // plan.slices]
     timed = devices[0].platform == "tpu"
-    network = Interconnect(plan.chip, devices, plan.slices) if timed else None
+    # The first slice comes first, and each runs the same program.
+    network = Interconnect(plan.chip, devices[: len(devices) // plan.slices], plan.slices) if timed else None
     traffic, kernels = _traffic(work.collectives, plan.slices, network), _kernels(work.kernels, plan.chip, timed)
     return dataclasses.replace(
         plan,
