@@ -30,6 +30,8 @@ _ENVIRONMENT = {
     # No device is opened, also where there is one, and another process may train on it.
     "JAX_PLATFORMS": "cpu",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    # What is compiled without a device cannot be read back from the cache, and JAX says so at length.
+    "JAX_ENABLE_COMPILATION_CACHE": "false",
     # libtpu would ask Google's metadata server what machine this is, and complain on any other.
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
