@@ -12,22 +12,29 @@ from dnabert_jax.errors import InputError
 DATA, FSDP, TENSOR = "data", "fsdp", "tensor"
 
 
+_LARGEST_FSDP = 16
+"""A side of a v5e or v6e pod. Of 256 devices each would keep 3 rows of a 768 x 768 kernel, less than a register, and
+libtpu then gathers by an all-reduce, which sends twice as much."""
+
+
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device]) -> Mesh:
     """Lays the devices out, neighbours in the network close together on the later axes.
 
     Raises:
         InputError: the axes do not multiply to the number of devices.
     """
-    inner = config.fsdp * config.tensor
+    fsdp = config.fsdp
+    if fsdp == -1:
+        shared = max(len(devices) // config.tensor // max(config.data, 1), 1)
+        fsdp = shared if config.data != -1 else max(n for n in range(1, _LARGEST_FSDP + 1) if shared % n == 0)
+    inner = fsdp * config.tensor
     data = len(devices) // inner if config.data == -1 else config.data
     if data * inner != len(devices):
-        axes = f"fsdp {config.fsdp} x tensor {config.tensor}"
-        wish = f"a multiple of {axes}" if config.data == -1 else f"data {config.data} x {axes}"
         raise InputError(
-            f"The mesh is impossible on {len(devices)} devices: their number must be {wish} "
-            "(--mesh.data, --mesh.fsdp, --mesh.tensor)."
+            f"The mesh is impossible on {len(devices)} devices: data {data} x fsdp {fsdp} x tensor {config.tensor} is "
+            f"{data * inner} (--mesh.data, --mesh.fsdp, --mesh.tensor)."
         )
-    shape = (data, config.fsdp, config.tensor)
+    shape = (data, fsdp, config.tensor)
     return Mesh(
         mesh_utils.create_device_mesh(shape, list(devices), allow_split_physical_axes=True), (DATA, FSDP, TENSOR)
     )
