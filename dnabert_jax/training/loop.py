@@ -22,8 +22,7 @@ from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.telemetry.run_log import RunLog
 from dnabert_jax.telemetry.throughput import Throughput
 from dnabert_jax.training.checkpoints import Checkpoints
-from dnabert_jax.training.evaluation import Evaluation, EvaluationRows, Evaluator, Predictor
-from dnabert_jax.training.execution import Gathering, choose_execution
+from dnabert_jax.training.evaluation import Evaluation, EvaluationRows, Evaluator, network_predictor
 from dnabert_jax.training.run_directory import check_run, write_run
 from dnabert_jax.training.state import (
     Network,
@@ -64,19 +63,6 @@ class RunResult:
 
     step: int
     evaluation: Evaluation | None
-
-
-def network_predictor(config: PretrainConfig, network: Network, mesh: Mesh) -> Predictor:
-    """The masked-LM logits of a network at the masked positions, from parameters as training stores them.
-
-    Raises:
-        InputError: the attention that is asked for cannot run on these devices.
-    """
-    execution = choose_execution(config, network, mesh, training=False)
-    gathering = Gathering(config, network, mesh)
-    return lambda parameters, masked: network.bind(gathering(parameters))(
-        masked.input_ids, masked.predict_at, execution=execution
-    )
 
 
 def check_data(config: PretrainConfig, manifest: Manifest) -> None:

@@ -1,4 +1,4 @@
-"""`dnabert-jax plan`: real compiles for real slices with none present, and a sentence for all that cannot be planned."""
+"""`dnabert-jax plan`: real compiles for slices that are not there, and a sentence for all that cannot be planned."""
 
 import importlib.util
 import json
@@ -58,7 +58,7 @@ def test_a_real_step_and_the_saved_hlo_summed_again(sample_rows: Path, tmp_path:
     assert " while(" not in text, "all layers are unrolled, so that every line of the entry runs once"
     entry = text[text.index("\nENTRY ") :]
     assert found["time"]["cycles"] == sum(map(int, re.findall(r'"estimated_cycles":"(\d+)"', entry))) > 0
-    # Four devices in two lines: what is gathered are the parameters that lie in parts, what is scattered their gradients.
+    # What is gathered are the parameters that lie in parts, and what is scattered are their gradients.
     kinds = {part["kind"]: part for part in found["collectives"]}
     assert kinds["all-gather"]["size"] == kinds["reduce-scatter"]["size"] > 2 * (4 * 128**2 + 2 * 128 * 256) * 2
     assert {part["group"] for part in found["collectives"]} == {4}
