@@ -8,6 +8,7 @@ if TYPE_CHECKING:  # planning loads JAX, which the command line need not wait fo
 
 _GIB, _MIB = 2**30, 2**20
 _OF_CUDNN = "__cudnn$"
+_SHAPE_WIDTH = 40
 _NAMED = 6
 """Kinds of instructions without an estimate that are named, those of the largest results."""
 
@@ -117,15 +118,26 @@ def _print_rest(plan: "Plan") -> None:
     for part in largest[:_NAMED]:
         print(f"  {part.count:>6,} {part.what}, {part.size / _MIB:,.1f} MiB")
     print(f"  {sum(part.count for part in largest[_NAMED:]):>6,} others")
-    print(f"\nThe {len(plan.top)} longest instructions by the compiler's estimate")
+    print("\nLongest by the compiler's estimate, instructions alike together")
     _print_table(
-        ("cycles", "share", "times", "instruction", "from"),
+        ("cycles", "share", "times", "first of them", "result", "from"),
         [
-            (f"{item.cycles:,}", f"{item.cycles / plan.time.cycles:.1%}", f"{item.times}", item.name, item.op_name)
+            (
+                f"{item.cycles:,}",
+                f"{item.cycles / plan.time.cycles:.1%}",
+                f"{item.times}",
+                item.name,
+                _clipped(item.shape),
+                item.op_name,
+            )
             for item in plan.top
             if plan.time
         ],
     )
+
+
+def _clipped(shape: str) -> str:
+    return shape if len(shape) <= _SHAPE_WIDTH else f"{shape[: _SHAPE_WIDTH - 3]}..."
 
 
 def _short(figure: float) -> str:

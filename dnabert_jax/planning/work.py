@@ -8,6 +8,7 @@ all, and scalars.
 
 import collections
 import dataclasses
+import re
 
 from dnabert_jax.planning.hlo import Instruction, Module, num_bytes
 from dnabert_jax.planning.interconnect import first_group
@@ -25,10 +26,18 @@ _FREE_CALLS = ("AllocateBuffer", "ConcatBitcast")
 
 @dataclasses.dataclass(frozen=True)
 class Estimated:
-    """An instruction with an estimate; cycles are those of all its runs."""
+    """Instructions alike, with an estimate: of one opcode, shape and op_name.
+
+    Attributes:
+        name: of the first of them, to find it in the HLO.
+        shape: of the result, without layout.
+        op_name: where in the program they come from, as JAX names it.
+        times: how often they run in a step, all together.
+        cycles: of all those runs.
+    """
 
     name: str
-    opcode: str
+    shape: str
     op_name: str
     times: int
     cycles: int
@@ -108,7 +117,8 @@ def read_work(module: Module, num_devices: int) -> Work:
     Raises:
         JobError: the HLO is not understood.
     """
-    estimated, collectives, kernels = [], [], []
+    collectives, kernels = [], []
+    alike: dict[tuple[str, str, str], Estimated] = {}
     rest: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
     chains: set[str] = set()
     for name, instruction, times in module.executed():
@@ -122,16 +132,16 @@ def read_work(module: Module, num_devices: int) -> Work:
         if target.startswith(_KERNELS):
             kernels.append(_kernel(module, name, instruction, target, times))
         elif cycles := instruction.estimated_cycles:
-            estimated.append(
-                Estimated(instruction.name, instruction.opcode, instruction.op_name, times, times * cycles)
-            )
+            key = instruction.opcode, re.sub(r"\{[^}]*\}", "", instruction.shape), instruction.op_name
+            one = alike.get(key, Estimated(instruction.name, *key[1:], times=0, cycles=0))
+            alike[key] = dataclasses.replace(one, times=one.times + times, cycles=one.cycles + times * cycles)
         elif not exchanged and not _is_free(module, name, instruction, target):
             stem = instruction.name.rstrip(".0123456789")
             entry = rest[target or (stem if instruction.opcode == "fusion" else instruction.opcode)]
             entry[0] += 1
             entry[1] += times * _result_bytes(module, name, instruction)
     unestimated = tuple(Unestimated(what, *figures) for what, figures in sorted(rest.items()))
-    return Work(tuple(estimated), tuple(collectives), tuple(kernels), unestimated)
+    return Work(tuple(alike.values()), tuple(collectives), tuple(kernels), unestimated)
 
 
 def _starts_exchange(instruction: Instruction, chains: set[str]) -> bool:

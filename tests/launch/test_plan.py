@@ -59,12 +59,11 @@ def test_a_real_step_and_the_saved_hlo_summed_again(sample_rows: Path, tmp_path:
     entry = text[text.index("\nENTRY ") :]
     assert found["time"]["cycles"] == sum(map(int, re.findall(r'"estimated_cycles":"(\d+)"', entry))) > 0
     # What is gathered are the parameters that lie in parts, and what is scattered are their gradients.
-    kinds = {part["kind"]: part for part in found["collectives"]}
-    assert kinds["all-gather"]["size"] == kinds["reduce-scatter"]["size"] > 2 * (4 * 128**2 + 2 * 128 * 256) * 2
+    sizes = {part["kind"]: part["size"] for part in found["collectives"]}
+    assert sizes["all-gather"] == pytest.approx(sizes["reduce-scatter"], rel=0.01)
+    assert sizes["reduce-scatter"] > 2 * (4 * 128**2 + 2 * 128 * 256) * 2
     assert {part["group"] for part in found["collectives"]} == {4}
-    assert {kernel["name"]: kernel["count"] for kernel in found["kernels"]} == {
-        "attention_forward": 2, "attention_backward": 2,
-    }  # fmt: skip
+    assert not found["kernels"], "rows of 64 tokens are too short for the attention kernel"
     assert found["fits"]
     memory = found["memory"]
     assert 0 < memory["arguments"] < memory["needed"] < found["chip"]["hbm_bytes"]
@@ -97,8 +96,8 @@ def test_other_generations_and_a_loop_over_layers(topology: str, tmp_path: Path)
 @needs_libtpu
 @pytest.mark.slow
 def test_slices_exchange_gradients_over_the_network_between_them(tmp_path: Path) -> None:
-    found = planned(tmp_path, "--topology", "v5e:2x2", "--slices", "2", "--mesh.tensor", "1")
-    assert (found["chips"], found["mesh"]["data"]) == (8, 8)
+    found = planned(tmp_path, "--topology", "v5e:2x2", "--slices", "2")
+    assert (found["chips"], found["mesh"]) == (8, {"data": 2, "fsdp": 4, "tensor": 1})
     across = {part["kind"]: part for part in found["collectives"] if part["kind"].isupper()}
     assert across["ALL_REDUCE"]["group"] == 2
     assert across["ALL_REDUCE"]["seconds"] > 0

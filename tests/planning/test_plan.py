@@ -15,7 +15,7 @@ from dnabert_jax.planning.work import Collective, Estimated, Kernel, Work
 CONFIG = dataclasses.replace(PRESETS["dnabert6"], global_batch=2048)
 MEMORY = Memory(arguments=3, temporaries=5, output=4, aliased=3, code=1, peak=9, needed=10)
 WORK = Work(
-    estimated=(Estimated("a", "fusion", "x", 1, 10_000_000), Estimated("b", "copy", "y", 2, 20_000_000)),
+    estimated=(Estimated("a", "f32[8]", "x", 1, 10_000_000), Estimated("b", "f32[]", "y", 2, 20_000_000)),
     # On a line of eight chips one link leads out of either end: 50 GB/s.
     collectives=(
         Collective("all-gather", 12, 100_000_000, tuple(range(8))),

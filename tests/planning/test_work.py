@@ -30,12 +30,9 @@ def work() -> Work:
 def test_cycles_are_summed_with_the_trips_of_loops_and_a_fusion_counts_once(work: Work) -> None:
     middle, inner_body, inner_condition, first = 3 * 100, 3 * 2 * 7, 3 * 2 * 1, 40
     assert work.cycles == middle + inner_body + inner_condition + first
-    assert {(item.name, item.times) for item in work.estimated} == {
-        ("middle.1", 3),
-        ("work.1", 6),
-        ("go", 6),
-        ("first", 1),
-    }
+    assert {(item.name, item.shape, item.times) for item in work.estimated} == {
+        ("middle.1", "f32[8,128]", 3), ("work.1", "f32[8,128]", 6), ("go", "pred[]", 6), ("first", "f32[8,128]", 1),
+    }  # fmt: skip
     assert next(item.op_name for item in work.estimated if item.name == "first") == "jit(step)/neg"
 
 
@@ -96,3 +93,10 @@ def test_what_is_no_hlo_is_refused() -> None:
 )  # fmt: skip
 def test_bytes_of_a_shape(shape: str, size: int) -> None:
     assert num_bytes(shape) == size
+
+
+def test_instructions_alike_are_put_together() -> None:
+    twice = TEXT.replace('CYCLES_40\n', 'CYCLES_40\n  %second = f32[8,128]{1,0:T(8,128)} fusion(%first), kind=kLoop, '
+                         'calls=%fused, metadata={op_name="jit(step)/neg"}, CYCLES_5\n')  # fmt: skip
+    both = next(item for item in read_work(module(twice), 8).estimated if item.name == "first")
+    assert (both.times, both.cycles) == (2, 45)
