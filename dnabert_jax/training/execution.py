@@ -132,12 +132,31 @@ def _choose_attention(config: PretrainConfig, mesh: Mesh, training: bool) -> Att
     if platform == "tpu" and wish in ("auto", "pallas"):
         return _pallas_on(mesh)
     if wish == "cudnn" or (wish == "auto" and platform == "gpu" and narrow and not drops):
-        return cudnn_attention
+        return _on_own_heads(cudnn_attention)
     return xla_attention
 
 
 def _pallas_on(mesh: Mesh) -> Attend:
     """The TPU kernel on each device's heads, and plain XLA for rows that the kernel does not take."""
+    on_own_heads = _on_own_heads(pallas_attention)
+
+    def attend(
+        query: Float[Array, "B L J"],
+        key: Float[Array, "B L J"],
+        value: Float[Array, "B L J"],
+        segment_ids: Int[Array, "B L"],
+        head_size: int,
+        rate: float,
+        keys: RowKeys | None,
+    ) -> Float[Array, "B L J"]:
+        supported = supports(query.shape[1], query.shape[2] // head_size // mesh.shape[TENSOR], head_size)
+        return (on_own_heads if supported else xla_attention)(query, key, value, segment_ids, head_size, rate, keys)
+
+    return attend
+
+
+def _on_own_heads(attention: Attend) -> Attend:
+    """A kernel, which the compiler cannot divide, on each device's heads."""
     x, heads = PartitionSpec(None, None, TENSOR), PartitionSpec(None, TENSOR)
 
     def attend(
@@ -149,11 +168,8 @@ def _pallas_on(mesh: Mesh) -> Attend:
         rate: float,
         keys: RowKeys | None,
     ) -> Float[Array, "B L J"]:
-        if not supports(query.shape[1], query.shape[2] // head_size // mesh.shape[TENSOR], head_size):
-            return xla_attention(query, key, value, segment_ids, head_size, rate, keys)
-
         def on_device(query: Array, key: Array, value: Array, segment_ids: Array, keys: RowKeys | None) -> Array:
-            return pallas_attention(query, key, value, segment_ids, head_size, rate, keys)
+            return attention(query, key, value, segment_ids, head_size, rate, keys)
 
         specs = (x, x, x, PartitionSpec(), heads)
         mapped = jax.shard_map(on_device, in_specs=specs, out_specs=x, axis_names={TENSOR}, check_vma=False)
