@@ -128,16 +128,6 @@ def test_gpus_are_planned_for_without_a_gpu(tmp_path: Path) -> None:
     assert {"all-gather", "reduce-scatter"} <= {part["kind"] for part in found["collectives"]}
 
 
-@needs_cuda
-@pytest.mark.slow
-def test_a_failure_of_the_compiler_is_a_sentence() -> None:
-    """XLA's own, with one group of devices and a model that they share."""
-    done = plan("--topology", "h100:2", "--mesh.tensor", "2", "--model.num-heads", "2")
-    assert done.returncode == 1
-    assert "The compiler cannot compile this step: INTERNAL" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     """The sentence of a plan that cannot be made, with exit status 2."""
     capsys.readouterr()
