@@ -15,7 +15,7 @@ from dnabert_jax.errors import JobError
 _ARRAY = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[([0-9,]*)\]")
 _COMPUTATION = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _NAME = re.compile(r"%([\w.\-]+)")
-_CYCLES = re.compile(r'"estimated_cycles":"(-?\d+)"')
+_CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _COST = re.compile(r'"cost_estimate":(\{[^}]*\})')
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _BITS = {"pred": 8, "token": 0, "opaque": 0}
@@ -46,10 +46,10 @@ class Instruction:
         return _NAME.findall(self.operands)
 
     @property
-    def estimated_cycles(self) -> int | None:
-        """The compiler's estimate, None if it made none or none above 0."""
+    def estimated_cycles(self) -> int:
+        """The compiler's estimate, 0 if it made none."""
         found = _CYCLES.search(self.attributes)
-        return int(found[1]) if found and int(found[1]) > 0 else None
+        return int(found[1]) if found else 0
 
     @property
     def cost_estimate(self) -> dict[str, int] | None:
