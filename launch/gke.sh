@@ -62,7 +62,8 @@ spec:
   failurePolicy:
     maxRestarts: 20 # each preemption is one
     rules:
-      - action: FailJobSet
+      - name: bad-input # which is so the next time too
+        action: FailJobSet
         onJobFailureReasons: [PodFailurePolicy]
   replicatedJobs:
     - name: slice
@@ -74,7 +75,7 @@ spec:
           backoffLimit: 0 # one process cannot come back alone: all are started again
           podFailurePolicy:
             rules:
-              - action: FailJob # bad input, which is so the next time too
+              - action: FailJob
                 onExitCodes: {containerName: pretrain, operator: In, values: [2]}
           template:
             metadata:

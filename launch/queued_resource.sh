@@ -81,8 +81,8 @@ on_workers() { # WORKERS COMMAND: on one worker of the first slice, or on all of
 
 # Prints the state of the request: nothing if there is none.
 state() {
-  gcloud compute tpus queued-resources describe "$name" --project="${flags[project]}" --zone="${flags[zone]}" \
-    '--format=value(state.state)' 2> "$directory/errors" && return
+  gcloud compute tpus queued-resources describe "$name" '--format=value(state.state)' --project="${flags[project]}" \
+    --zone="${flags[zone]}" --quiet 2> "$directory/errors" && return
   grep --quiet NOT_FOUND "$directory/errors" && return
   cat "$directory/errors" >&2
   fail 1 "The state of $name could not be read: what gcloud says stands above."
