@@ -60,7 +60,7 @@ metadata:
     alpha.jobset.sigs.k8s.io/exclusive-topology: cloud.google.com/gke-nodepool # a slice is a node pool
 spec:
   failurePolicy:
-    maxRestarts: 20 # each preemption is one
+    maxRestarts: $restarts
     rules:
       - name: bad-input # which is so the next time too
         action: FailJobSet

@@ -8,7 +8,7 @@ if ((BASH_VERSINFO[0] < 5)); then
 fi
 
 # shellcheck disable=SC2034 # for those who source this
-grace_seconds=120 # between SIGTERM and SIGKILL: pretrain saves a checkpoint meanwhile
+grace_seconds=120 restarts=20 # from SIGTERM to SIGKILL, while a checkpoint is saved; of a job, one for each preemption
 declare -A flags=([slices]=1)
 
 fail() { # STATUS SENTENCE

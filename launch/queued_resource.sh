@@ -63,7 +63,7 @@ docker rm --force dnabert-jax || true
 umount --lazy /mnt/bucket || true
 # Nothing is cached of the names in the bucket, since other workers make and rename directories there.
 gcsfuse --metadata-cache-ttl-secs=0 --metadata-cache-negative-ttl-secs=0 "$bucket" /mnt/bucket
-docker run --detach --name=dnabert-jax --restart=on-failure --stop-timeout=$grace_seconds \\
+docker run --detach --name=dnabert-jax --restart=on-failure:$restarts --stop-timeout=$grace_seconds \\
   --privileged --net=host --shm-size=16g \\
   --volume=/mnt/bucket:/bucket --volume=/var/lib/dnabert-jax/data:/data-cache \\
   --volume=/var/lib/dnabert-jax/worker.sh:/worker.sh:ro \\
