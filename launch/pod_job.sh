@@ -124,11 +124,11 @@ worker_script() {
   printf -v pretrain '%q ' dnabert-jax pretrain --distributed --resume --data "${flags[data]}" \
     --out "/bucket/$run_path" --data-cache /data-cache "${pretrain_flags[@]}"
   cat << END
-$pretrain&
 trap 'kill -TERM \$!' TERM
+$pretrain&
 status=143
 while [ "\$status" -eq 143 ]; do # a signal ends wait
-  wait \$!
+  wait "\$!"
   status=\$?
 done
 [ "\$status" -eq 0 ] || exit "\$status"

@@ -42,9 +42,6 @@ startup_script() {
 set -euo pipefail
 export HOME=/root PATH="\$PATH:/snap/bin" DEBIAN_FRONTEND=noninteractive
 mkdir -p /mnt/bucket /var/lib/dnabert-jax/data
-cat > /var/lib/dnabert-jax/worker.sh << 'END_OF_WORKER'
-$(worker_script)
-END_OF_WORKER
 if ! command -v gcsfuse; then
   curl -fsSL -o /tmp/gcsfuse.deb https://github.com/GoogleCloudPlatform/gcsfuse/releases/download/v$gcsfuse_version/gcsfuse_${gcsfuse_version}_amd64.deb
   apt-get -o DPkg::Lock::Timeout=600 update
@@ -60,6 +57,10 @@ END
 docker pull "${flags[image]}"
 docker stop -t $grace_seconds dnabert-jax || true # it saves a checkpoint
 docker rm --force dnabert-jax || true
+# Not before: bash reads a script while it runs.
+cat > /var/lib/dnabert-jax/worker.sh << 'END_OF_WORKER'
+$(worker_script)
+END_OF_WORKER
 umount --lazy /mnt/bucket || true
 # Nothing is cached of the names in the bucket, since other workers make and rename directories there.
 gcsfuse --metadata-cache-ttl-secs=0 --metadata-cache-negative-ttl-secs=0 "$bucket" /mnt/bucket

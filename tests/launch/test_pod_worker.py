@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 BASH = shutil.which("bash") or "bash"
+SHELLCHECK = Path(sys.executable).with_name("shellcheck")
 START = (
     "--project", "p", "--location", "us-west4", "--cluster", "c", "--accelerator", "tpu-v5-lite-podslice",
     "--topology", "16x16", "--image", "image:1", "--run", "gs://my-bucket/runs/hg38-k6", "--data", "gs://my-bucket/data",
@@ -33,6 +35,8 @@ def worker(cloud: Any, tmp_path: Path) -> Worker:
         *_, script = container["command"]
         (tmp_path / "dnabert-jax").write_text(f"#!/usr/bin/env bash\n{program}")
         (tmp_path / "dnabert-jax").chmod(0o755)
+        checked = subprocess.run([SHELLCHECK, "--shell=bash", "-"], input=script, capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stdout
         script = script.replace("/bucket/", f"{tmp_path}/bucket/")
         environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
         return subprocess.Popen([BASH, "-c", script], env=environment, stdout=subprocess.PIPE, text=True)

@@ -1,6 +1,8 @@
 """queued_resource.sh: what it asks of gcloud, by the state of the request, and what it gives the machines to run."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 
+BASH = shutil.which("bash") or "bash"
 SHELLCHECK = Path(sys.executable).with_name("shellcheck")
 PLACE = ("--project", "my-project", "--zone", "us-west4-a")
 START = (
@@ -97,13 +100,43 @@ def test_status_asks_no_machine_before_there_is_one(cloud: Any) -> None:
     assert "There is no queued resource" in cloud.fails(1, "queued_resource.sh", "status", "dnabert6", *PLACE)
 
 
-def test_the_startup_script_is_a_sound_script(cloud: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def startup_script(cloud: Any, tmp_path: Path) -> Path:
+    """What the machines are given, with the test's directory as their root."""
     cloud.in_state(None)
     cloud.succeeds("queued_resource.sh", "start", "dnabert6", *START, "--", "--preset", "dnabert6")
     path = tmp_path / "startup.sh"
-    path.write_text(cloud.files["startup.sh"])
-    checked = subprocess.run([SHELLCHECK, "--severity=info", path], capture_output=True, text=True)
+    path.write_text(re.sub("(?<=[ =])/(?=mnt|var)", f"{tmp_path}/root/", cloud.files["startup.sh"]))
+    return path
+
+
+def test_the_startup_script_is_a_sound_script(startup_script: Path) -> None:
+    checked = subprocess.run([SHELLCHECK, "--severity=info", startup_script], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
-    assert 'gcsfuse --metadata-cache-ttl-secs=0 --metadata-cache-negative-ttl-secs=0 "my-bucket"' in path.read_text()
-    (grace,) = re.findall(r"--stop-timeout=(\d+)", path.read_text())
-    assert int(grace) >= 30
+
+
+def test_a_worker_is_stopped_with_grace_before_it_is_started_again(startup_script: Path, tmp_path: Path) -> None:
+    worker, calls = tmp_path / "root/var/lib/dnabert-jax/worker.sh", tmp_path / "machine-calls"
+    worker.parent.mkdir(parents=True)
+    worker.write_text("old")
+    (tmp_path / "machine").mkdir()
+    for name in ("docker", "gcsfuse", "umount", "gcloud"):
+        stub = tmp_path / "machine" / name
+        stub.write_text(f'#!/bin/sh\necho "${{0##*/}} $*: $(head -c 3 {worker})" >> {calls}\n')
+        stub.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}/machine:{os.environ['PATH']}"}
+    subprocess.run([BASH, startup_script], env=environment, check=True, capture_output=True)
+    lines = calls.read_text().splitlines()
+    order = ("gcloud auth", "docker pull", "docker stop", "docker rm", "umount", "gcsfuse", "docker run")
+    assert [line for word in order for line in lines if line.startswith(word)] == [
+        line for line in lines if not line.startswith("docker login")
+    ]
+    (stop,), (run,), (mount,) = (
+        [line for line in lines if line.startswith(word)] for word in ("docker stop", "docker run", "gcsfuse")
+    )
+    # Its script is left as it is while it runs, as bash reads on in it.
+    assert stop.endswith(": old")
+    assert int(re.findall(r"-t (\d+)", stop)[0]) >= 30
+    assert int(re.findall(r"--stop-timeout=(\d+)", run)[0]) >= 30
+    assert "--metadata-cache-ttl-secs=0 --metadata-cache-negative-ttl-secs=0 my-bucket" in mount
+    assert "dnabert-jax pretrain --distributed --resume" in worker.read_text()
