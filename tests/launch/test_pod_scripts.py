@@ -30,7 +30,7 @@ def test_a_dry_run_runs_nothing_and_prints_what_would_be_run(cloud: Any, script:
     for call in cloud.calls:
         assert [re.sub(r"/\S*/(?=startup.sh|jobset.yaml)", "", word) for word in call] in commands
     for name, text in cloud.files.items():
-        assert f"{name} <<'END_OF_FILE'\n{text.rstrip()}\nEND_OF_FILE" in printed
+        assert f"cat > ./{name} <<'END_OF_FILE'\n{text.rstrip()}\nEND_OF_FILE" in printed
 
 
 @pytest.mark.parametrize("script", FLAGS)
