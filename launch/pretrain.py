@@ -16,6 +16,7 @@ from dnabert_jax.storage import Location, is_url
 from dnabert_jax.typed_json import read_json
 from launch.flags import REGISTRY, SETTINGS
 from launch.progress import progress_bar
+from launch.signals import profile_on_sigusr1
 
 if TYPE_CHECKING:  # training loads JAX, which --help need not wait for
     from dnabert_jax.training.evaluation import Evaluation
@@ -69,6 +70,9 @@ class Pretrain:
         resume: Go on with the run in --out from its latest checkpoint (with its configuration, if neither --preset
             nor --config is given); start it if there is none yet.
         data_cache: Local directory for copies of data from stores, which later runs find there.
+        profile_from: Trace --profile-steps steps from this one on with JAX's profiler, in the first process. SIGUSR1 asks
+            a process for a trace of its next steps at any time: kill -USR1 PID.
+        profile_steps: Steps of a trace.
         distributed: Join the other processes of a pod first (jax.distributed); without it this process trains alone.
         settings: The configuration.
     """
@@ -80,10 +84,16 @@ class Pretrain:
     config: Path | None = None
     resume: bool = False
     data_cache: Path = Path("~/.cache/dnabert-jax/data")
+    profile_from: int | None = None
+    profile_steps: int = 5
     distributed: bool = False
 
     def run(self) -> None:
         """Trains and says how it ended."""
+        if self.profile_from is not None and not 1 <= self.profile_from <= self.settings.steps:
+            raise InputError(f"--profile-from is {self.profile_from}: give a step from 1 to {self.settings.steps}.")
+        if self.profile_steps < 1:
+            raise InputError(f"--profile-steps is {self.profile_steps}: give at least 1.")
         import jax
 
         if self.distributed:
@@ -93,12 +103,14 @@ class Pretrain:
             jax.devices()
         except RuntimeError as error:
             raise InputError(f"JAX finds no device ({error}): install its plugin, or set JAX_PLATFORMS=cpu.") from error
+        from dnabert_jax.telemetry.profiler import Profiler
         from dnabert_jax.training.loop import pretrain
 
+        profiler = Profiler(self.out, self.profile_steps, self.profile_from, self._report_profile)
         with progress_bar("download", "B", unit_scale=True, disable=not is_url(self.data)) as bar:
             data = stage(self.data, self.data_cache.expanduser(), bar.update)
-        with TrainingBar() as bar:
-            result = pretrain(self.settings, data, self.out, [bar], self.resume)
+        with TrainingBar() as bar, profile_on_sigusr1(profiler.request):
+            result = pretrain(self.settings, data, self.out, [bar], self.resume, profiler=profiler)
         if jax.process_index() > 0:
             return
         print(f"Step {result.step:,} of {self.settings.steps:,}.", end=" ")
@@ -112,6 +124,15 @@ class Pretrain:
             print("No held-out evaluation: the data have no held-out part.")
         print(f"Run in {self.out}: checkpoints, log.jsonl, tensorboard (tensorboard --logdir {self.out}/tensorboard).")
         print(f"Next: dnabert-jax export {self.out} --out MODEL")
+
+    def _report_profile(self, place: Path, error: RuntimeError | None) -> None:
+        if error:
+            tqdm.write(f"No profile in {place}: {error}. Training goes on, without further profiles.")
+        else:
+            tqdm.write(
+                f"Profile in {place}. Look at it: pip install xprof; xprof --logdir {self.out}/tensorboard; "
+                "or open its *.trace.json.gz at https://ui.perfetto.dev"
+            )
 
 
 def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
@@ -167,7 +188,9 @@ class TrainingBar:
 
     def trained(self, step: int, figures: dict[str, float]) -> None:
         loss, accuracy, rate = (figures[name] for name in ("loss", "accuracy", "tokens_per_second"))
-        self._bar.set_postfix_str(f"loss {loss:.3f}, accuracy {accuracy:.3f}, {rate:,.0f} tokens/s", refresh=False)
+        mfu = f", MFU {figures['mfu']:.1%}" if "mfu" in figures else ""
+        text = f"loss {loss:.3f}, accuracy {accuracy:.3f}, {rate:,.0f} tokens/s{mfu}"
+        self._bar.set_postfix_str(text, refresh=False)
 
     def evaluated(self, step: int, evaluation: "Evaluation") -> None:
         tqdm.write(

@@ -1,9 +1,15 @@
 """What signals ask of a running job."""
 
+import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 
-def profile_on_sigusr1(request: Callable[[], None]) -> None:
-    """From now on SIGUSR1 requests a profile of the next steps; without this it would end the process."""
-    signal.signal(signal.SIGUSR1, lambda number, frame: request())
+@contextlib.contextmanager
+def profile_on_sigusr1(request: Callable[[], None]) -> Iterator[None]:
+    """Inside, SIGUSR1 requests a profile of the next steps; outside, it ends the process."""
+    before = signal.signal(signal.SIGUSR1, lambda _number, _frame: request())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -25,7 +25,13 @@ class Profiler:
             the run; it has no profiles any more.
     """
 
-    def __init__(self, run: Path, steps: int, first: int | None, report: Callable[[Path, RuntimeError | None], None]):
+    def __init__(
+        self,
+        run: Path,
+        steps: int = 1,
+        first: int | None = None,
+        report: Callable[[Path, RuntimeError | None], None] = lambda _place, _error: None,
+    ):
         self._run, self._steps, self._first, self._report = run, steps, first, report
         self._requested = self._failed = False
         self._name: str | None = None

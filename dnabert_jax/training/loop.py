@@ -19,11 +19,15 @@ from dnabert_jax.data.rows import Rows, open_rows
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
+from dnabert_jax.telemetry.flops import training_flops
+from dnabert_jax.telemetry.phases import Phases
+from dnabert_jax.telemetry.profiler import Profiler
 from dnabert_jax.telemetry.run_log import RunLog
-from dnabert_jax.telemetry.throughput import Throughput
+from dnabert_jax.telemetry.speed import Speed
 from dnabert_jax.training.checkpoints import Checkpoints
 from dnabert_jax.training.evaluation import Evaluation, EvaluationRows, Evaluator, Predictor
 from dnabert_jax.training.execution import Gathering, choose_execution
+from dnabert_jax.training.masking import predicted_positions
 from dnabert_jax.training.run_directory import check_run, write_run
 from dnabert_jax.training.state import (
     Network,
@@ -52,7 +56,7 @@ class Observer(Protocol):
         """One more update was sent to the device."""
 
     def trained(self, step: int, figures: dict[str, float]) -> None:
-        """Mean figures of the last steps: those of StepMetrics, and tokens_per_second."""
+        """Mean figures of the last steps: those of StepMetrics and of Speed."""
 
     def evaluated(self, step: int, evaluation: Evaluation) -> None:
         """A held-out evaluation."""
@@ -101,6 +105,7 @@ def pretrain(
     observers: Sequence[Observer] = (),
     resume: bool = False,
     devices: Sequence[jax.Device] | None = None,
+    profiler: Profiler | None = None,
 ) -> RunResult:
     """Trains from the rows under `data` and keeps everything under `run`.
 
@@ -115,11 +120,13 @@ def pretrain(
         observers: told of every step.
         resume: go on from the latest checkpoint under `run`, if there is one.
         devices: to use; all, if not given.
+        profiler: of this process, if some steps are to be traced.
 
     Raises:
         InputError: data, mesh, batch and model do not fit together, or `run` cannot be used.
         JobError: the loss is not finite, or a checkpoint cannot be written.
     """
+    phases = Phases()
     first = jax.process_index() == 0
     observers = observers if first else ()
     files, manifest = _open_data(data, config, observers)
@@ -139,10 +146,12 @@ def pretrain(
     multihost_utils.sync_global_devices("run written")
     with Checkpoints(run, config.keep_checkpoints) as checkpoints:
         start = checkpoints.steps[-1] if checkpoints.steps else 0
-        with RunLog(run, start) if first else contextlib.nullcontext() as log:
-            loop = _Loop(config, step, files, manifest.digest(), evaluate, network, mesh, placement, checkpoints)
+        with RunLog(run, start) if first else contextlib.nullcontext() as log, profiler or Profiler(run) as profiler:
+            loop = _Loop(
+                config, step, files, manifest.digest(), evaluate, network, mesh, placement, checkpoints, phases
+            )
             loop.report_to(log, observers)
-            return loop.run(start)
+            return loop.run(start, profiler)
 
 
 def _open_data(data: Path, config: PretrainConfig, observers: Sequence[Observer]) -> tuple[Rows, Manifest]:
@@ -187,6 +196,7 @@ class _Loop:
         mesh: Mesh,
         placement: RowPlacement,
         checkpoints: Checkpoints,
+        phases: Phases,
     ):
         self._config, self._step, self._files, self._network, self._mesh = config, step, files, network, mesh
         self._data_digest = data_digest
@@ -194,14 +204,17 @@ class _Loop:
         self._evaluate = evaluate
         self._evaluation: Evaluation | None = None
         self._evaluated_at = -1
-        self._throughput = Throughput()
+        batch, length = config.global_batch, files.manifest.row_length
+        predicted = batch * predicted_positions(length, config.model, config.masking)
+        self._speed = Speed(phases, training_flops(config.model, batch, length, predicted), mesh)
+        self._phases = phases
         self._log: RunLog | None = None
         self._observers: Sequence[Observer] = ()
 
     def report_to(self, log: RunLog | None, observers: Sequence[Observer]) -> None:
         self._log, self._observers = log, observers
 
-    def run(self, start: int) -> RunResult:
+    def run(self, start: int, profiler: Profiler) -> RunResult:
         config, placement = self._config, self._placement
         state = self._initial_state(start)
         batches = training_batches(self._files, config.global_batch, placement.rows, config.seed, start, config.steps)
@@ -209,10 +222,12 @@ class _Loop:
             observer.started(start, config.steps, self._evaluate is not None)
         window: list[StepMetrics] = []
         due: list[StepMetrics] = []
-        for step, rows in enumerate(batches, start + 1):
-            batch = placement.on_mesh(rows)
-            with jax.transfer_guard("disallow"):
+        for step, batch in enumerate(self._phases.waiting("data", map(placement.on_mesh, batches)), start + 1):
+            profiler.before(step, state, self._phases)
+            with jax.profiler.StepTraceAnnotation("train", step_num=step), jax.transfer_guard("disallow"):
                 state, metrics = self._step(state, batch)
+            self._phases.enter("step")
+            profiler.after(step, state, self._phases)
             # Figures of a step are read once the next one is on its way, so that the device never waits for them.
             self._report(step - 1, due)
             window.append(metrics)
@@ -240,7 +255,7 @@ class _Loop:
         values = np.array(jax.device_get(metrics), np.float64)
         _check_finite(step, values[:, 0].tolist())
         figures = dict(zip(StepMetrics._fields, values.mean(axis=0).tolist(), strict=True))
-        figures["tokens_per_second"] = self._throughput.rate(figures["tokens"] * len(metrics))
+        figures |= self._speed.figures(len(metrics), figures["tokens"])
         self._write(step, "training", figures)
         for observer in self._observers:
             observer.trained(step, figures)
@@ -261,13 +276,14 @@ class _Loop:
 
     def _evaluate_and_save(self, step: int, state: TrainState) -> None:
         jax.block_until_ready(state)
-        with self._throughput.pause():
-            if self._evaluate is not None and self._evaluates(step):
+        if self._evaluate is not None and self._evaluates(step):
+            with self._phases.during("evaluation"):
                 self._evaluation, self._evaluated_at = self._evaluate(state.parameters), step
-                self._write(step, "evaluation", dataclasses.asdict(self._evaluation))
-                for observer in self._observers:
-                    observer.evaluated(step, self._evaluation)
-            if self._saves(step):
+            self._write(step, "evaluation", dataclasses.asdict(self._evaluation))
+            for observer in self._observers:
+                observer.evaluated(step, self._evaluation)
+        if self._saves(step):
+            with self._phases.during("checkpoint"):
                 self._checkpoints.save(state, step, self._metadata())
 
     def _metadata(self) -> dict[str, Any]:
