@@ -70,8 +70,8 @@ class Pretrain:
         resume: Go on with the run in --out from its latest checkpoint (with its configuration, if neither --preset
             nor --config is given); start it if there is none yet.
         data_cache: Local directory for copies of data from stores, which later runs find there.
-        profile_from: Trace --profile-steps steps from this one on with JAX's profiler, in the first process. SIGUSR1 asks
-            a process for a trace of its next steps at any time: kill -USR1 PID.
+        profile_from: Trace --profile-steps steps from this one on with JAX's profiler, in the first process. At any
+            time, kill -USR1 PID traces the next steps of the process PID.
         profile_steps: Steps of a trace.
         distributed: Join the other processes of a pod first (jax.distributed); without it this process trains alone.
         settings: The configuration.

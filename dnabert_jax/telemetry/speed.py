@@ -15,7 +15,7 @@ class Speed:
         mesh: of the run.
     """
 
-    def __init__(self, phases: Phases, step_flops: float, mesh: Mesh):
+    def __init__(self, phases: Phases, step_flops: int, mesh: Mesh):
         chip = chip_of(mesh.devices.flat[0])
         self._phases, self._device_flops = phases, step_flops / mesh.devices.size
         self._peak = chip.peak_flops if chip else None
