@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,8 +15,10 @@ from dnabert_jax.data.staging import stage
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location, is_url
 from dnabert_jax.typed_json import read_json
+from launch.distributed import check_flags, join
 from launch.flags import REGISTRY, SETTINGS
 from launch.progress import progress_bar
+from launch.signals import sigterm_as_flag
 
 if TYPE_CHECKING:  # training loads JAX, which --help need not wait for
     from dnabert_jax.training.evaluation import Evaluation
@@ -69,7 +72,12 @@ class Pretrain:
         resume: Go on with the run in --out from its latest checkpoint (with its configuration, if neither --preset
             nor --config is given); start it if there is none yet.
         data_cache: Local directory for copies of data from stores, which later runs find there.
-        distributed: Join the other processes of a pod first (jax.distributed); without it this process trains alone.
+        distributed: Join the other processes of a job first (jax.distributed); without it this process trains alone.
+            On TPU pods, GKE and Slurm they find one another.
+        coordinator: HOST:PORT of process 0, where they meet, if they cannot find one another.
+        processes: How many they are, if they cannot find one another.
+        process: Which of them this is, from 0, if they cannot find one another.
+        join_timeout: Seconds to wait for the others.
         settings: The configuration.
     """
 
@@ -81,25 +89,39 @@ class Pretrain:
     resume: bool = False
     data_cache: Path = Path("~/.cache/dnabert-jax/data")
     distributed: bool = False
+    coordinator: str | None = None
+    processes: int | None = None
+    process: int | None = None
+    join_timeout: int = 300
+    arguments: tyro.conf.Suppress[tuple[str, ...]] = ()
 
     def run(self) -> None:
         """Trains and says how it ended."""
+        check_flags(self.distributed, self.coordinator, self.processes, self.process, self.join_timeout)
+        with sigterm_as_flag() as terminated:
+            self._run(terminated)
+
+    def _run(self, terminated: Callable[[], bool]) -> None:
+        if self.distributed:
+            join(self.coordinator, self.processes, self.process, self.join_timeout)
         import jax
 
-        if self.distributed:
-            # Before anything else touches JAX; where it fails, so does the job: it must not go on as many small ones.
-            jax.distributed.initialize()
         try:
             jax.devices()
         except RuntimeError as error:
             raise InputError(f"JAX finds no device ({error}): install its plugin, or set JAX_PLATFORMS=cpu.") from error
         from dnabert_jax.training.loop import pretrain
 
-        with progress_bar("download", "B", unit_scale=True, disable=not is_url(self.data)) as bar:
+        first = jax.process_index() == 0
+        with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as bar:
             data = stage(self.data, self.data_cache.expanduser(), bar.update)
         with TrainingBar() as bar:
-            result = pretrain(self.settings, data, self.out, [bar], self.resume)
-        if jax.process_index() > 0:
+            result = pretrain(self.settings, data, self.out, [bar], self.resume, stop_requested=terminated)
+        if not first:
+            return
+        if result.step < self.settings.steps:
+            print(f"Stopped by SIGTERM after step {result.step:,} of {self.settings.steps:,}, which is saved.")
+            print(f"Go on with: {self._command_to_go_on()}")
             return
         print(f"Step {result.step:,} of {self.settings.steps:,}.", end=" ")
         if result.evaluation:
@@ -112,6 +134,11 @@ class Pretrain:
             print("No held-out evaluation: the data have no held-out part.")
         print(f"Run in {self.out}: checkpoints, log.jsonl, tensorboard (tensorboard --logdir {self.out}/tensorboard).")
         print(f"Next: dnabert-jax export {self.out} --out MODEL")
+
+    def _command_to_go_on(self) -> str:
+        resume = () if self.resume else ("--resume",)
+        others = ", and the other processes with theirs" if self.coordinator is not None else ""
+        return f"{PROGRAM} {shlex.join((*self.arguments, *resume))}{others}"
 
 
 def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
@@ -127,7 +154,7 @@ def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
         if not wants_help:
             raise
         settings = PRESETS["dnabert6"]
-    return tyro.cli(
+    job = tyro.cli(
         Pretrain,
         args=list(arguments),
         default=Pretrain(tyro.MISSING, tyro.MISSING, settings),
@@ -135,6 +162,7 @@ def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
         config=SETTINGS,
         registry=REGISTRY,
     )
+    return dataclasses.replace(job, arguments=tuple(arguments))
 
 
 class TrainingBar:
