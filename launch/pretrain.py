@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,9 +15,10 @@ from dnabert_jax.data.staging import stage
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location, is_url
 from dnabert_jax.typed_json import read_json
+from launch.distributed import check_flags, join
 from launch.flags import REGISTRY, SETTINGS
 from launch.progress import progress_bar
-from launch.signals import profile_on_sigusr1
+from launch.signals import profile_on_sigusr1, sigterm_as_flag
 
 if TYPE_CHECKING:  # training loads JAX, which --help need not wait for
     from dnabert_jax.training.evaluation import Evaluation
@@ -73,7 +75,12 @@ class Pretrain:
         profile_from: Trace --profile-steps steps from this one on with JAX's profiler, in the first process. At any
             time, kill -USR1 PID traces the next steps of the process PID.
         profile_steps: Steps of a trace.
-        distributed: Join the other processes of a pod first (jax.distributed); without it this process trains alone.
+        distributed: Join the other processes of a job first (jax.distributed); without it this process trains alone.
+            On TPU pods, GKE and Slurm they find one another.
+        coordinator: HOST:PORT of process 0, where they meet, if they cannot find one another.
+        processes: How many they are, if they cannot find one another.
+        process: Which of them this is, from 0, if they cannot find one another.
+        join_timeout: Seconds to wait for the others.
         settings: The configuration.
     """
 
@@ -87,6 +94,11 @@ class Pretrain:
     profile_from: int | None = None
     profile_steps: int = 5
     distributed: bool = False
+    coordinator: str | None = None
+    processes: int | None = None
+    process: int | None = None
+    join_timeout: int = 300
+    arguments: tyro.conf.Suppress[tuple[str, ...]] = ()
 
     def run(self) -> None:
         """Trains and says how it ended."""
@@ -94,11 +106,15 @@ class Pretrain:
             raise InputError(f"--profile-from is {self.profile_from}: give a step from 1 to {self.settings.steps}.")
         if self.profile_steps < 1:
             raise InputError(f"--profile-steps is {self.profile_steps}: give at least 1.")
+        check_flags(self.distributed, self.coordinator, self.processes, self.process, self.join_timeout)
+        with sigterm_as_flag() as terminated:
+            self._run(terminated)
+
+    def _run(self, terminated: Callable[[], bool]) -> None:
+        if self.distributed:
+            join(self.coordinator, self.processes, self.process, self.join_timeout)
         import jax
 
-        if self.distributed:
-            # Before anything else touches JAX; where it fails, so does the job: it must not go on as many small ones.
-            jax.distributed.initialize()
         try:
             jax.devices()
         except RuntimeError as error:
@@ -107,11 +123,18 @@ class Pretrain:
         from dnabert_jax.training.loop import pretrain
 
         profiler = Profiler(self.out, self.profile_steps, self.profile_from, self._report_profile)
-        with progress_bar("download", "B", unit_scale=True, disable=not is_url(self.data)) as bar:
+        first = jax.process_index() == 0
+        with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as bar:
             data = stage(self.data, self.data_cache.expanduser(), bar.update)
         with TrainingBar() as bar, profile_on_sigusr1(profiler.request):
-            result = pretrain(self.settings, data, self.out, [bar], self.resume, profiler=profiler)
-        if jax.process_index() > 0:
+            result = pretrain(
+                self.settings, data, self.out, [bar], self.resume, profiler=profiler, stop_requested=terminated
+            )
+        if not first:
+            return
+        if result.step < self.settings.steps:
+            print(f"Stopped by SIGTERM after step {result.step:,} of {self.settings.steps:,}, which is saved.")
+            print(f"Go on with: {self._command_to_go_on()}")
             return
         print(f"Step {result.step:,} of {self.settings.steps:,}.", end=" ")
         if result.evaluation:
@@ -134,6 +157,11 @@ class Pretrain:
                 "or open its *.trace.json.gz at https://ui.perfetto.dev"
             )
 
+    def _command_to_go_on(self) -> str:
+        resume = () if self.resume else ("--resume",)
+        others = ", and the other processes with theirs" if self.coordinator is not None else ""
+        return f"{PROGRAM} {shlex.join((*self.arguments, *resume))}{others}"
+
 
 def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
     """Parses in two passes: the first finds the configuration whose fields are the defaults of the second."""
@@ -148,7 +176,7 @@ def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
         if not wants_help:
             raise
         settings = PRESETS["dnabert6"]
-    return tyro.cli(
+    job = tyro.cli(
         Pretrain,
         args=list(arguments),
         default=Pretrain(tyro.MISSING, tyro.MISSING, settings),
@@ -156,6 +184,7 @@ def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
         config=SETTINGS,
         registry=REGISTRY,
     )
+    return dataclasses.replace(job, arguments=tuple(arguments))
 
 
 class TrainingBar:
