@@ -57,6 +57,9 @@ def test_a_resumed_log_has_every_step_once_though_the_process_was_killed(tmp_pat
 def test_a_resumed_log_leaves_profiles_where_they_are(tmp_path: Path) -> None:
     with RunLog(tmp_path, 0) as log:
         log.write(1, "training", {"loss": 1.0})
+    # Written in another second, and so under another name.
+    (written,) = (tmp_path / "tensorboard").iterdir()
+    written.rename(written.with_name("events.out.tfevents.1500000000.host"))
     profile = tmp_path / "tensorboard" / "plugins" / "profile" / "from-step-1-process-0" / "host.xplane.pb"
     profile.parent.mkdir(parents=True)
     profile.write_bytes(b"traced")
