@@ -234,6 +234,16 @@ def test_bad_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "2 weights are given for 1 files" in fails(capsys, *prepare, "0.5", "0.5")
 
 
+def test_the_bar_shows_utilisation_where_it_is_known() -> None:
+    figures = {"loss": 2.5, "accuracy": 0.25, "tokens_per_second": 1234.5}
+    with TrainingBar() as bar:
+        bar.started(0, 10, True)
+        bar.trained(5, figures | {"mfu": 0.4567})
+        assert "loss 2.500, accuracy 0.250, 1,234 tokens/s, MFU 45.7%]" in str(bar._bar)
+        bar.trained(6, figures)
+        assert "1,234 tokens/s]" in str(bar._bar)
+
+
 def test_profiles_are_set_beforehand_or_asked_for_by_a_signal(
     rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
