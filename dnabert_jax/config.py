@@ -156,19 +156,21 @@ class MeshConfig:
     """How devices are laid out. Their number is data x fsdp x tensor.
 
     Attributes:
-        data: Replicas that share the batch; -1 means all devices that the other axes leave.
-        fsdp: Devices that share the batch and each hold a part of the parameters.
+        data: Groups that share the batch and each hold the whole state; -1 means all devices that the others leave.
+        fsdp: Devices of a group that share its rows and each keep and update a part of parameters and moments; -1
+            means as many of the devices that the others leave as divide them, but 16 at most.
         tensor: Devices that share each layer's heads, feed-forward width and vocabulary.
     """
 
     data: int = -1
-    fsdp: int = 1
+    fsdp: int = -1
     tensor: int = 1
 
     def __post_init__(self) -> None:
-        _require(self.data == -1 or self.data >= 1, f"The mesh axis data is {self.data}: give -1 or at least 1.")
-        for name in ("fsdp", "tensor"):
-            _require(getattr(self, name) >= 1, f"The mesh axis {name} is {getattr(self, name)}: give at least 1.")
+        for name in ("data", "fsdp"):
+            size = getattr(self, name)
+            _require(size == -1 or size >= 1, f"The mesh axis {name} is {size}: give -1 or at least 1.")
+        _require(self.tensor >= 1, f"The mesh axis tensor is {self.tensor}: give at least 1.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,15 +185,12 @@ class ExecutionConfig:
         scan_unroll: layers unrolled in the scan over layers; with all of them there is no scan, which is fastest and
             compiles longest.
         gradient_accumulation: parts in which the batch goes through the model, one after the other.
-        shard_optimizer: split parameters and moments between steps, and the work of the update, over the mesh axis data
-            too; parameters are gathered in the dtype of activations, layer by layer, as they are used (ZeRO).
     """
 
     attention: Literal["auto", "xla", "pallas", "cudnn"] = "auto"
     remat: Literal["none", "dots", "full"] = "none"
     scan_unroll: int = 1
     gradient_accumulation: int = 1
-    shard_optimizer: bool = True
 
     def __post_init__(self) -> None:
         _require_in(self, 1, math.inf, "scan_unroll", "gradient_accumulation")

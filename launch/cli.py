@@ -15,6 +15,7 @@ from launch.demo import Demo
 from launch.ending import leaving_others, print_error
 from launch.export import Export
 from launch.flags import REGISTRY, SETTINGS
+from launch.plan import parse_plan
 from launch.prepare import PrepareGenome, PrepareGenomeBeam
 from launch.pretrain import parse_pretrain
 from launch.verify import PrepareVerify
@@ -29,6 +30,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
   prepare genome-beam  the same as an Apache Beam pipeline, on many machines
   prepare verify       is a data directory what its manifest says?
   pretrain             rows -> a masked-language model, with checkpoints and logs
+  plan                 what pre-training would need and cost on TPUs or GPUs that are not there
   export               checkpoint -> a directory for Hugging Face transformers
 
 example: dnabert-jax demo --out dnabert-demo
@@ -102,6 +104,8 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
             return _command(PrepareVerify, "prepare verify", rest)
         case ["pretrain", *rest]:
             return parse_pretrain(rest)
+        case ["plan", *rest]:
+            return parse_plan(rest)
         case ["export", *rest]:
             return _command(Export, "export", rest)
         case ["demo", *rest]:

@@ -10,48 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tqdm import tqdm
 
-from dnabert_jax.config import PRESETS, PretrainConfig
+from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.staging import stage
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location, is_url
-from dnabert_jax.typed_json import read_json
 from launch.distributed import check_flags, join
-from launch.flags import REGISTRY, SETTINGS
 from launch.progress import progress_bar
+from launch.settings import parse_with_settings
 from launch.signals import profile_on_sigusr1, sigterm_as_flag
 
 if TYPE_CHECKING:  # training loads JAX, which --help need not wait for
     from dnabert_jax.training.evaluation import Evaluation
 
 PROGRAM = "dnabert-jax pretrain"
-
-
-@dataclasses.dataclass(frozen=True)
-class _StartingPoint:
-    """The flags that say which configuration the others override."""
-
-    preset: str | None = None
-    config: Path | None = None
-    resume: bool = False
-    out: Path | None = None
-
-    def read(self) -> PretrainConfig:
-        """That configuration.
-
-        Raises:
-            InputError: none is named, or two are.
-        """
-        if self.preset and self.config:
-            raise InputError("Give --preset or --config, not both: each is a whole configuration to start from.")
-        saved = self.out / "config.json" if self.resume and self.out else None
-        path = self.config or (saved if saved and saved.is_file() and not self.preset else None)
-        if path:
-            return read_json(PretrainConfig, path)
-        if self.preset is None:
-            raise InputError(f"Choose a configuration: --preset {'|'.join(PRESETS)}, or --config RUN/config.json.")
-        if self.preset not in PRESETS:
-            raise InputError(f"There is no preset {self.preset!r}: choose one of {', '.join(PRESETS)}.")
-        return PRESETS[self.preset]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,26 +135,8 @@ class Pretrain:
 
 
 def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
-    """Parses in two passes: the first finds the configuration whose fields are the defaults of the second."""
-    wants_help = bool({"-h", "--help"} & set(arguments))
-    scanned = [argument for argument in arguments if argument not in ("-h", "--help")]
-    start, _ = tyro.cli(
-        _StartingPoint, args=scanned, return_unknown_args=True, prog=PROGRAM, config=SETTINGS, registry=REGISTRY
-    )
-    try:
-        settings = start.read()
-    except InputError:
-        if not wants_help:
-            raise
-        settings = PRESETS["dnabert6"]
-    job = tyro.cli(
-        Pretrain,
-        args=list(arguments),
-        default=Pretrain(tyro.MISSING, tyro.MISSING, settings),
-        prog=PROGRAM,
-        config=SETTINGS,
-        registry=REGISTRY,
-    )
+    """Reads the flags, those of the configuration among them."""
+    job = parse_with_settings(lambda settings: Pretrain(tyro.MISSING, tyro.MISSING, settings), PROGRAM, arguments)
     return dataclasses.replace(job, arguments=tuple(arguments))
 
 

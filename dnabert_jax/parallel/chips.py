@@ -46,12 +46,13 @@ CHIPS = (
     Chip("v5e", ("TPU v5 lite", "TPU v5e"), 197e12, 16 * _GIB, 819 * _GB, 1.5e9, 4, 50 * _GB, 25 * _GBIT),
     # 1200 GB/s in both directions, in a 3D torus; 2 cores x 4 units of 128 x 128 give 459 TFLOP/s.
     Chip("v5p", ("TPU v5", "TPU v5p"), 459e12, 95 * _GIB, 2765 * _GB, 1.75e9, 6, 100 * _GB, 50 * _GBIT),
-    # 800 GB/s in both directions over 4 ports; 25.6 Tbit/s a pod of 256.
+    # 800 GB/s in both directions over 4 ports; 25.6 Tbit/s a pod of 256; clock: that at which a large sum
+    # takes, by the compiler's cycles, the same multiple of the time at the bandwidth as on the other three.
     Chip("v6e", ("TPU v6 lite", "TPU v6e"), 918e12, 32 * _GIB, 1640 * _GB, 1.75e9, 4, 100 * _GB, 100 * _GBIT),
-    Chip("a100-40gb", ("NVIDIA A100-SXM4-40GB",), 312e12, 40 * _GIB, 1555 * _GB, 1.41e9, 1, 300 * _GB),
-    Chip("a100", ("NVIDIA A100-SXM4-80GB",), 312e12, 80 * _GIB, 2039 * _GB, 1.41e9, 1, 300 * _GB),
-    Chip("h100", ("NVIDIA H100 80GB HBM3",), 989e12, 80 * _GIB, 3352 * _GB, 1.98e9, 1, 450 * _GB),
-    Chip("h200", ("NVIDIA H200",), 989e12, 141 * 10**9, 4800 * _GB, 1.98e9, 1, 450 * _GB),
+    Chip("a100-40gb", ("NVIDIA A100-SXM4-40GB",), 312e12, 42_331_013_120, 1555 * _GB, 1.41e9, 1, 300 * _GB),
+    Chip("a100", ("NVIDIA A100-SXM4-80GB",), 312e12, 85_100_068_864, 2039 * _GB, 1.41e9, 1, 300 * _GB),
+    Chip("h100", ("NVIDIA H100 80GB HBM3",), 989e12, 84_942_979_072, 3352 * _GB, 1.98e9, 1, 450 * _GB),
+    Chip("h200", ("NVIDIA H200",), 989e12, 151_397_597_184, 4800 * _GB, 1.98e9, 1, 450 * _GB),
 )
 
 

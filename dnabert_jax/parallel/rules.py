@@ -1,6 +1,10 @@
-"""One table that says on which mesh axis each logical axis lies; every parameter must match it or nothing is built."""
+"""Where arrays lie on the mesh: one table from logical to mesh axes; every parameter must match it or nothing is built.
 
-import math
+`fsdp` is in no row of the table: each matrix, and its moments, is kept in that many parts along its first axis that
+tensor parallelism leaves alone, if it divides. Whole rows of registers then travel, and none is moved when they are put
+together. Vectors are kept whole, as they are too small for it to pay.
+"""
+
 from typing import Any
 
 import jax
@@ -11,7 +15,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.parallel.mesh import DATA, FSDP, TENSOR
 
 RULES: dict[str, str | None] = {
-    "embed": FSDP,
+    "embed": None,
     "heads": TENSOR,
     "mlp": TENSOR,
     "vocabulary": TENSOR,
@@ -21,9 +25,6 @@ RULES: dict[str, str | None] = {
     "token_type": None,
     "transform": None,
 }
-
-_SMALLEST_SPLIT = 2**16
-"""Elements of the smallest parameter that is split over `data`."""
 
 ROWS = PartitionSpec((DATA, FSDP))
 """A batch of rows is shared by the replicas and by the devices that share parameters."""
@@ -44,7 +45,7 @@ def parameter_shardings(parameters: nnx.State, mesh: Mesh) -> dict[str, Any]:
 
     Raises:
         ValueError: a parameter names an axis that is not in RULES, or not one name a dimension.
-        InputError: a dimension does not divide over its mesh axis.
+        InputError: a dimension does not divide over the mesh axis of its rule.
     """
 
     def sharding(path: tuple[Any, ...], parameter: nnx.Param) -> NamedSharding:
@@ -62,28 +63,24 @@ def parameter_shardings(parameters: nnx.State, mesh: Mesh) -> dict[str, Any]:
                     f"The mesh axis {mesh_axis} of size {mesh.shape[mesh_axis]} does not divide the {units} of "
                     f"{axis!r} in parameter {name}: choose another mesh or model size."
                 )
-        return NamedSharding(mesh, PartitionSpec(*(RULES[axis] for axis in axes)))
+        return NamedSharding(mesh, _with_fsdp(axes, shape, mesh))
 
     tree = jax.tree_util.tree_map_with_path(sharding, parameters, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
     return nnx.to_pure_dict(tree)
 
 
-def split_over_data(shape: tuple[int, ...], sharding: NamedSharding) -> NamedSharding:
-    """The sharding of a parameter, with one axis split over `data` as well, for what lies there between steps.
-
-    The axis is the longest that divides, but the last, whose neighbours fill a register, only if no other does. Small
-    parameters, biases say, keep their sharding: to gather them costs more than to update them everywhere.
-    """
-    mesh, spec = sharding.mesh, list(sharding.spec) + [None] * (len(shape) - len(sharding.spec))
-    parts = [mesh.shape[name] if name else 1 for name in spec]
-    free = [axis for axis, size in enumerate(shape) if size % (parts[axis] * mesh.shape[DATA]) == 0]
-    if mesh.shape[DATA] == 1 or not free or math.prod(shape) < _SMALLEST_SPLIT:
-        return sharding
-    chosen = max(free, key=lambda axis: (axis < len(shape) - 1, shape[axis] // parts[axis]))
-    spec[chosen] = DATA if parts[chosen] == 1 else (spec[chosen], DATA)
-    return NamedSharding(mesh, PartitionSpec(*spec))
+def _with_fsdp(axes: tuple[str, ...], shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+    spec = [RULES[axis] for axis in axes]
+    own = [number for number, axis in enumerate(axes) if axis != "layer"]
+    if len(own) > 1:
+        for number in own:
+            taken = spec[number] and mesh.shape[spec[number]] > 1
+            if not taken and shape[number] % mesh.shape[FSDP] == 0:
+                spec[number] = FSDP
+                break
+    return PartitionSpec(*spec)
 
 
-def without_first(sharding: NamedSharding) -> NamedSharding:
-    """Of one element of an array's first axis, which is not split."""
-    return NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[1:]))
+def gathered_axis(sharding: NamedSharding) -> int | None:
+    """Which axis of a parameter lies in parts over `fsdp`, to be put together before use; none if it lies whole."""
+    return sharding.spec.index(FSDP) if FSDP in sharding.spec else None

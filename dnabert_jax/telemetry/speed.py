@@ -11,7 +11,7 @@ class Speed:
 
     Args:
         phases: where the time went.
-        step_flops: of the model in one step, over all devices (`training_flops`).
+        step_flops: of the model in one step, over all devices (`flops.step_flops`).
         mesh: of the run.
     """
 

@@ -19,8 +19,8 @@ from dnabert_jax.training.evaluation import (
     Evaluator,
     frequency_table_logits,
     kmer_frequencies,
+    network_predictor,
 )
-from dnabert_jax.training.loop import network_predictor
 from dnabert_jax.training.masking import MaskedRows
 from dnabert_jax.training.state import abstract_network, abstract_state, init_state
 

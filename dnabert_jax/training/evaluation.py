@@ -22,10 +22,12 @@ from dnabert_jax.data.pipeline import shuffled_rows
 from dnabert_jax.data.rows import Rows
 from dnabert_jax.model.segments import read_segments
 from dnabert_jax.parallel.placement import RowPlacement
-from dnabert_jax.parallel.rules import replicated
+from dnabert_jax.parallel.rules import ROWS, replicated
 from dnabert_jax.sequence.vocabulary import BASES, FIRST_KMER, PAD, vocabulary_size
+from dnabert_jax.training.execution import Gathering, choose_execution, on_own_rows
 from dnabert_jax.training.masking import MaskedRows, mask_rows
 from dnabert_jax.training.objectives import TokenSums, masked_token_sums
+from dnabert_jax.training.state import Network, Parameters
 
 
 class EvaluationSums(NamedTuple):
@@ -57,6 +59,23 @@ class Evaluation:
 
 Predictor = Callable[[Any, MaskedRows], Float[Array, "B M V"]]
 """Parameters and masked rows to logits: a model, or a table to compare it with."""
+
+
+def network_predictor(config: PretrainConfig, network: Network, mesh: Mesh) -> Predictor:
+    """The masked-LM logits of a network at the masked positions, from parameters as training stores them.
+
+    Raises:
+        InputError: the attention that is asked for cannot run on these devices.
+    """
+    shardings = network.shardings(mesh)
+    gathering = Gathering(config, shardings)
+    execution = choose_execution(config, gathering, mesh, training=False)
+
+    def own_logits(parameters: Parameters, input_ids: Array, predict_at: Array) -> Array:
+        return network.bind(gathering(parameters))(input_ids, predict_at, execution=execution)
+
+    logits = on_own_rows(own_logits, mesh, shardings, (ROWS, ROWS), ROWS)
+    return lambda parameters, masked: logits(parameters, masked.input_ids, masked.predict_at)
 
 
 class EvaluationRows:

@@ -19,59 +19,96 @@ from dnabert_jax.model.bert import Execution, Layer
 from dnabert_jax.model.dropout import RowKeys
 from dnabert_jax.model.pallas_attention import pallas_attention, supports
 from dnabert_jax.parallel.mesh import DATA, FSDP, TENSOR
-from dnabert_jax.parallel.rules import ROWS, without_first
-from dnabert_jax.training.state import Network, Parameters
+from dnabert_jax.parallel.rules import gathered_axis
+from dnabert_jax.training.state import Parameters
 
 _CAST = "kernel"
 """The name of parameters that are used in the dtype of activations only."""
 
+_WHOLE = -1
+"""Instead of the axis of a parameter that lies in parts: none."""
+
+
+def on_own_rows(
+    function: Callable[..., Any], mesh: Mesh, shardings: Parameters, arguments: tuple[Any, ...], results: Any
+) -> Callable[..., Any]:
+    """A function of (parameters, *arguments) as one that each device of `data` x `fsdp` runs on the rows it holds.
+
+    Within, parameters are parts, which `Gathering` puts together, and sums over rows are a device's own until
+    `jax.lax.psum`. Only `tensor` is left to the compiler.
+
+    Args:
+        function: the function.
+        mesh: of the run.
+        shardings: of the parameters.
+        arguments: PartitionSpec of each other argument, or prefix trees of them.
+        results: the same of the results, where `shardings` may stand for parameters.
+    """
+
+    def split_by_rows(sharding: NamedSharding) -> PartitionSpec:
+        return PartitionSpec(*(axis if axis == FSDP else None for axis in sharding.spec))
+
+    return jax.shard_map(
+        function,
+        mesh=mesh,
+        in_specs=(jax.tree.map(split_by_rows, shardings), *arguments),
+        out_specs=jax.tree.map(lambda leaf: split_by_rows(leaf) if isinstance(leaf, NamedSharding) else leaf, results),
+        axis_names={DATA, FSDP},
+        check_vma=False,
+    )
+
 
 class Gathering:
-    """Brings parameters that lie in parts, split over `data` as the optimizer's moments are, to where they are used.
+    """Puts parameters together, on each device that uses them, from the parts that the devices of `fsdp` keep.
 
-    They are cast before they travel, which halves what is sent. Their gradients take the way back: each device receives
-    the sum of its part. The layers are gathered one by one, by `layer`, so that this overlaps with computation.
+    They are cast before they travel, which halves what is sent. The layers are gathered one by one, by `layer`, so that
+    this overlaps with computation. Gradients take the way back: each device receives the sum of its part.
 
     Args:
         config: of the run.
-        network: for how parameters are split by the rules alone.
-        mesh: of the run.
+        shardings: of the parameters.
     """
 
-    def __init__(self, config: PretrainConfig, network: Network, mesh: Mesh):
+    def __init__(self, config: PretrainConfig, shardings: Parameters):
         self._dtype = config.model.compute_dtype
-        self._shardings = network.shardings(mesh)
-        of_layers = self._shardings["bert"]["layers"]
-        self._of_one_layer = jax.tree.map(without_first, of_layers)
+        axes = jax.tree.map(lambda sharding: _WHOLE if (axis := gathered_axis(sharding)) is None else axis, shardings)
+        self._of_layers, self._rest = axes["bert"]["layers"], {**axes, "bert": {**axes["bert"], "layers": {}}}
 
     def __call__(self, parameters: Parameters) -> Parameters:
-        """All parameters in their place but those of the layers."""
+        """All parameters whole but those of the layers."""
         layers = parameters["bert"]["layers"]
         rest = {**parameters, "bert": {**parameters["bert"], "layers": {}}}
-        shardings = {**self._shardings, "bert": {**self._shardings["bert"], "layers": {}}}
-        placed = jax.tree_util.tree_map_with_path(self._place, rest, shardings)
-        return {**placed, "bert": {**placed["bert"], "layers": layers}}
+        whole = jax.tree_util.tree_map_with_path(self._gather, rest, self._rest)
+        return {**whole, "bert": {**whole["bert"], "layers": layers}}
 
     def layer(self, layer: Layer) -> Layer:
-        """A layer's parameters in their place."""
+        """A layer's parameters whole."""
         graph, parameters = nnx.split(layer)
-        placed = jax.tree_util.tree_map_with_path(self._place, nnx.to_pure_dict(parameters), self._of_one_layer)
-        return nnx.merge(graph, placed)
+        axes = jax.tree.map(lambda axis: max(axis - 1, _WHOLE), self._of_layers)
+        return nnx.merge(graph, jax.tree_util.tree_map_with_path(self._gather, nnx.to_pure_dict(parameters), axes))
 
-    def _place(self, path: tuple[Any, ...], parameter: Array, sharding: NamedSharding) -> Array:
+    def _gather(self, path: tuple[Any, ...], parameter: Array, axis: int) -> Array:
         if path[-1].key == _CAST:
             parameter = parameter.astype(self._dtype)
-        return jax.lax.with_sharding_constraint(parameter, sharding)
+        return parameter if axis == _WHOLE else jax.lax.all_gather(parameter, FSDP, axis=axis, tiled=True)
 
 
-def choose_execution(config: PretrainConfig, network: Network, mesh: Mesh, training: bool) -> Execution:
-    """The settings of a run on the devices of a mesh.
+def summed_over_rows(gradients: Parameters, shardings: Parameters) -> Parameters:
+    """Gradients of a device's own rows, already summed over `fsdp` where they lie in parts, summed over all rows."""
+
+    def summed(gradient: Array, sharding: NamedSharding) -> Array:
+        return jax.lax.psum(gradient, (DATA, FSDP) if gathered_axis(sharding) is None else DATA)
+
+    return jax.tree.map(summed, gradients, shardings)
+
+
+def choose_execution(config: PretrainConfig, gathering: Gathering, mesh: Mesh, training: bool) -> Execution:
+    """The settings of a run on the devices of a mesh, for use `on_own_rows`.
 
     Raises:
         InputError: the kernel of attention that is asked for cannot run there.
     """
-    settings, gathering = config.execution, Gathering(config, network, mesh)
-    attend = _choose_attention(config, mesh, training)
+    settings, attend = config.execution, _choose_attention(config, mesh, training)
     return Execution(attend, settings.remat, settings.scan_unroll, gathering.layer)
 
 
@@ -100,9 +137,8 @@ def _choose_attention(config: PretrainConfig, mesh: Mesh, training: bool) -> Att
 
 
 def _pallas_on(mesh: Mesh) -> Attend:
-    """The TPU kernel on each device's rows and heads, and plain XLA for rows that the kernel does not take."""
-    rows, heads = ROWS[0], PartitionSpec(*ROWS, TENSOR)
-    x = PartitionSpec(rows, None, TENSOR)
+    """The TPU kernel on each device's heads, and plain XLA for rows that the kernel does not take."""
+    x, heads = PartitionSpec(None, None, TENSOR), PartitionSpec(None, TENSOR)
 
     def attend(
         query: Float[Array, "B L J"],
@@ -119,8 +155,8 @@ def _pallas_on(mesh: Mesh) -> Attend:
         def on_device(query: Array, key: Array, value: Array, segment_ids: Array, keys: RowKeys | None) -> Array:
             return pallas_attention(query, key, value, segment_ids, head_size, rate, keys)
 
-        specs = (x, x, x, ROWS, heads)
-        mapped = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=x, check_vma=False)
+        specs = (x, x, x, PartitionSpec(), heads)
+        mapped = jax.shard_map(on_device, in_specs=specs, out_specs=x, axis_names={TENSOR}, check_vma=False)
         return mapped(query, key, value, segment_ids, keys)
 
     return attend
@@ -136,39 +172,25 @@ def check_parts(config: PretrainConfig, mesh: Mesh) -> None:
         )
 
 
-def split_rows(tree: Any, parts: int, mesh: Mesh) -> Any:
-    """Arrays over rows, [B, ...], as [A, B / A, ...]: in each part, each device has some of its own rows."""
-    shares = mesh.shape[DATA] * mesh.shape[FSDP]
-    layout = NamedSharding(mesh, PartitionSpec(None, *ROWS))
-
-    def split(x: Array) -> Array:
-        by_device = x.reshape(shares, parts, -1, *x.shape[1:])
-        return jax.lax.with_sharding_constraint(jnp.swapaxes(by_device, 0, 1).reshape(parts, -1, *x.shape[1:]), layout)
-
-    return jax.tree.map(split, tree)
-
-
 def summed_gradients(
-    loss: Callable[[Any, Any], tuple[Array, Array]], parameters: Any, batch: Any, parts: int, mesh: Mesh
+    loss: Callable[[Any, Any], tuple[Array, Array]], parameters: Any, batch: Any, parts: int
 ) -> tuple[tuple[Array, Array], Any]:
-    """Loss, a count and gradients, summed over the parts of a batch.
+    """Loss, a count and gradients, summed over the parts of a batch, which go one after the other.
 
     Args:
         loss: of (parameters, part), with a count beside it.
         parameters: what to differentiate by.
         batch: a tree of arrays over rows.
         parts: how many; one means no loop.
-        mesh: of the arrays.
     """
     gradient = jax.value_and_grad(loss, has_aux=True)
     if parts == 1:
         return gradient(parameters, batch)
+    batch = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
 
     def add(sums: Any, part: Any) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, sums, gradient(parameters, part)), None
 
-    zeros = jax.tree.map(
-        lambda shape: jnp.zeros(shape.shape, shape.dtype),
-        jax.eval_shape(gradient, parameters, jax.tree.map(lambda x: x[: len(x) // parts], batch)),
-    )
-    return jax.lax.scan(add, zeros, split_rows(batch, parts, mesh))[0]
+    shapes = jax.eval_shape(gradient, parameters, jax.tree.map(lambda x: x[0], batch))
+    zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+    return jax.lax.scan(add, zeros, batch)[0]

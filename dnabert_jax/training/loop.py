@@ -18,15 +18,13 @@ from dnabert_jax.data.rows import Rows, open_rows
 from dnabert_jax.errors import InputError
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
-from dnabert_jax.telemetry.flops import training_flops
+from dnabert_jax.telemetry.flops import step_flops
 from dnabert_jax.telemetry.phases import Phases
 from dnabert_jax.telemetry.profiler import Profiler
 from dnabert_jax.telemetry.run_log import RunLog
 from dnabert_jax.telemetry.speed import Speed
 from dnabert_jax.training.checkpoints import Checkpoints
-from dnabert_jax.training.evaluation import Evaluation, EvaluationRows, Evaluator, Predictor
-from dnabert_jax.training.execution import Gathering, choose_execution
-from dnabert_jax.training.masking import predicted_positions
+from dnabert_jax.training.evaluation import Evaluation, EvaluationRows, Evaluator, network_predictor
 from dnabert_jax.training.nonfinite import FiniteCheck
 from dnabert_jax.training.preemption import stops_after
 from dnabert_jax.training.run_directory import check_run, write_run
@@ -69,19 +67,6 @@ class RunResult:
 
     step: int
     evaluation: Evaluation | None
-
-
-def network_predictor(config: PretrainConfig, network: Network, mesh: Mesh) -> Predictor:
-    """The masked-LM logits of a network at the masked positions, from parameters as training stores them.
-
-    Raises:
-        InputError: the attention that is asked for cannot run on these devices.
-    """
-    execution = choose_execution(config, network, mesh, training=False)
-    gathering = Gathering(config, network, mesh)
-    return lambda parameters, masked: network.bind(gathering(parameters))(
-        masked.input_ids, masked.predict_at, execution=execution
-    )
 
 
 def check_data(config: PretrainConfig, manifest: Manifest) -> None:
@@ -210,10 +195,8 @@ class _Loop:
         self._evaluate, self._finite = evaluate, finite
         self._evaluation: Evaluation | None = None
         self._evaluated_at = -1
-        batch, length = config.global_batch, files.manifest.row_length
-        predicted = batch * predicted_positions(length, config.model, config.masking)
-        self._speed = Speed(phases, training_flops(config.model, batch, length, predicted), mesh)
         self._phases = phases
+        self._speed = Speed(phases, step_flops(config, files.manifest.row_length), mesh)
         self._log: RunLog | None = None
         self._observers: Sequence[Observer] = ()
 

@@ -79,11 +79,6 @@ def masked_capacity(row_length: int, k: int, rate: float) -> int:
     return min(row_length, math.ceil(needed / _CAPACITY_MULTIPLE) * _CAPACITY_MULTIPLE)
 
 
-def predicted_positions(row_length: int, model: ModelConfig, masking: MaskingConfig) -> int:
-    """M: the positions of a row that the head computes, enough at either rate."""
-    return masked_capacity(row_length, model.k, max(masking.rate, masking.late_rate))
-
-
 def mask_rows(
     input_ids: Int[Array, "B L"],
     key: PRNGKeyArray,
@@ -104,7 +99,7 @@ def mask_rows(
     centre_key, action_key, random_key = jax.random.split(key, 3)
     centres = jax.random.uniform(centre_key, (batch, length + model.k - 1)) < centre_rate(rate, model.k)
     wanted = widen_spans(centres, model.k) & (input_ids >= FIRST_KMER)
-    capacity = predicted_positions(length, model, masking)
+    capacity = masked_capacity(length, model.k, max(masking.rate, masking.late_rate))
     masked = wanted & (jnp.cumsum(wanted, axis=1) <= capacity)
 
     action = jax.random.uniform(action_key, input_ids.shape)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Int
 
 from dnabert_jax.config import ModelConfig, PretrainConfig
 from dnabert_jax.model.bert import BertForMaskedLM
-from dnabert_jax.parallel.rules import parameter_shardings, replicated, split_over_data
+from dnabert_jax.parallel.rules import parameter_shardings, replicated
 from dnabert_jax.training.optimizer import make_optimizer
 
 Parameters = dict[str, Any]
@@ -52,6 +52,7 @@ class Network:
         return nnx.merge(self.graph, parameters)
 
     def shardings(self, mesh: Mesh) -> Parameters:
+        """How each parameter, its moments, and its gradient once summed, lie on the mesh."""
         return parameter_shardings(self.abstract, mesh)
 
 
@@ -71,7 +72,7 @@ def abstract_state(config: PretrainConfig, network: Network, mesh: Mesh) -> Trai
     """The state as shapes with shardings: what a checkpoint is restored onto, and what the step compiles for."""
     optimizer = make_optimizer(config.optimizer)
     parameters = nnx.to_pure_dict(network.abstract)
-    shardings = stored_shardings(config, network, mesh)
+    shardings = network.shardings(mesh)
     optimizer_shape = jax.eval_shape(optimizer.init, parameters)
     optimizer_shardings = optax.tree.map_params(
         optimizer,
@@ -85,16 +86,6 @@ def abstract_state(config: PretrainConfig, network: Network, mesh: Mesh) -> Trai
         lambda shape, sharding: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding),
         shapes,
         TrainState(replicated(mesh), shardings, optimizer_shardings),
-    )
-
-
-def stored_shardings(config: PretrainConfig, network: Network, mesh: Mesh) -> Parameters:
-    """How each parameter, its moments, and its gradient once summed, lie on the mesh between steps."""
-    shardings = network.shardings(mesh)
-    if not config.execution.shard_optimizer:
-        return shardings
-    return jax.tree.map(
-        lambda shape, sharding: split_over_data(shape.shape, sharding), nnx.to_pure_dict(network.abstract), shardings
     )
 
 

@@ -10,14 +10,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt16
 
 from dnabert_jax.config import MaskingConfig, PretrainConfig
 from dnabert_jax.model.dropout import row_keys
-from dnabert_jax.parallel.rules import replicated, row_sharding
+from dnabert_jax.parallel.mesh import DATA, FSDP
+from dnabert_jax.parallel.rules import ROWS, replicated, row_sharding
 from dnabert_jax.sequence.vocabulary import FIRST_KMER, PAD
-from dnabert_jax.training.execution import Gathering, check_parts, choose_execution, summed_gradients
+from dnabert_jax.training.execution import (
+    Gathering,
+    check_parts,
+    choose_execution,
+    on_own_rows,
+    summed_gradients,
+    summed_over_rows,
+)
 from dnabert_jax.training.masking import mask_rows
 from dnabert_jax.training.objectives import masked_token_sums
 from dnabert_jax.training.optimizer import learning_rate_schedule, make_optimizer
@@ -26,7 +34,6 @@ from dnabert_jax.training.state import (
     Parameters,
     TrainState,
     abstract_state,
-    stored_shardings,
     stream_key,
 )
 
@@ -72,9 +79,25 @@ def train_step(config: PretrainConfig, network: Network, mesh: Mesh) -> TrainSte
     check_parts(config, mesh)
     optimizer = make_optimizer(config.optimizer)
     schedule = learning_rate_schedule(config.optimizer)
-    execution = choose_execution(config, network, mesh, training=True)
-    gathering, parts = Gathering(config, network, mesh), stored_shardings(config, network, mesh)
+    shardings = network.shardings(mesh)
+    gathering = Gathering(config, shardings)
+    execution = choose_execution(config, gathering, mesh, training=True)
     drops = config.model.dropout > 0 or config.model.attention_dropout > 0
+
+    def own_gradients(
+        parameters: Parameters, batch: Any, predicted: Float[Array, ""]
+    ) -> tuple[tuple[Float[Array, ""], Float[Array, ""]], Parameters]:
+        def loss_function(parameters: Parameters, part: tuple[Array, Array, Array, Array, Any]) -> tuple[Array, Array]:
+            input_ids, predict_at, labels, weights, keys = part
+            logits = network.bind(gathering(parameters))(input_ids, predict_at, keys, execution)
+            sums = masked_token_sums(logits, labels, weights)
+            return sums.loss / predicted, sums.correct
+
+        parts = config.execution.gradient_accumulation
+        figures, gradients = summed_gradients(loss_function, parameters, batch, parts)
+        return jax.lax.psum(figures, (DATA, FSDP)), summed_over_rows(gradients, shardings)
+
+    gradients_of = on_own_rows(own_gradients, mesh, shardings, (ROWS, PartitionSpec()), (PartitionSpec(), shardings))
 
     def step_function(state: TrainState, rows: UInt16[Array, "B L"]) -> tuple[TrainState, StepMetrics]:
         input_ids = rows.astype(jnp.int32)
@@ -83,19 +106,8 @@ def train_step(config: PretrainConfig, network: Network, mesh: Mesh) -> TrainSte
         keys = row_keys(stream_key(config.seed, "dropout", state.step), len(rows)) if drops else None
         num_masked = masked.weights.sum()
         predicted = jnp.maximum(num_masked, 1)
-
-        def loss_function(parameters: Parameters, part: tuple[Array, Array, Array, Array, Any]) -> tuple[Array, Array]:
-            input_ids, predict_at, labels, weights, keys = part
-            logits = network.bind(gathering(parameters))(input_ids, predict_at, keys, execution)
-            sums = masked_token_sums(logits, labels, weights)
-            return sums.loss / predicted, sums.correct
-
         batch = (masked.input_ids, masked.predict_at, masked.labels, masked.weights, keys)
-        (loss, correct), gradients = summed_gradients(
-            loss_function, state.parameters, batch, config.execution.gradient_accumulation, mesh
-        )
-        # Where the state lies in parts, each device receives and applies the sums of its part alone.
-        gradients = jax.lax.with_sharding_constraint(gradients, parts)
+        (loss, correct), gradients = gradients_of(state.parameters, batch, predicted)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
         num_kmers = (input_ids >= FIRST_KMER).sum()
         metrics = StepMetrics(

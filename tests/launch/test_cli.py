@@ -200,7 +200,15 @@ def test_without_beam_the_remedy_is_named(
 
 @pytest.mark.parametrize(
     "command",
-    [["prepare", "genome"], ["prepare", "genome-beam"], ["prepare", "verify"], ["pretrain"], ["export"], ["demo"]],
+    [
+        ["prepare", "genome"],
+        ["prepare", "genome-beam"],
+        ["prepare", "verify"],
+        ["pretrain"],
+        ["plan"],
+        ["export"],
+        ["demo"],
+    ],
 )
 def test_help_has_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:

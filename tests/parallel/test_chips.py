@@ -31,3 +31,11 @@ def test_tpus_are_what_jax_says_of_them(name: str) -> None:
     assert chip.peak_flops == pytest.approx(core.bf16_ops_per_second * cores, rel=0.01)
     assert chip.hbm_bytes == pytest.approx(core.hbm_capacity_bytes * cores, rel=0.02)
     assert chip.hbm_bandwidth == pytest.approx(core.mem_bw_bytes_per_second * cores, rel=0.13)
+
+
+@pytest.mark.parametrize(("name", "all_links"), [("v5e", 51.2e12), ("v6e", 102.4e12)])
+def test_the_links_of_a_pod_sum_to_its_published_bandwidth(name: str, all_links: float) -> None:
+    """Google's pages call it the all-reduce bandwidth a pod, of 256 chips."""
+    chip = chip_named(name)
+    assert chip is not None
+    assert 256 * chip.links * chip.link_bandwidth == pytest.approx(all_links)

@@ -5,21 +5,23 @@ import dataclasses
 import jax
 import pytest
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec
 
 from dnabert_jax.config import MeshConfig, ModelConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
-from dnabert_jax.parallel.rules import parameter_shardings, split_over_data
+from dnabert_jax.parallel.rules import parameter_shardings
 from dnabert_jax.training.state import abstract_network
 
 
 @pytest.mark.parametrize(
     ("config", "shape"),
     [
-        (MeshConfig(), (8, 1, 1)),
+        (MeshConfig(), (1, 8, 1)),
         (MeshConfig(fsdp=2), (4, 2, 1)),
+        (MeshConfig(data=2), (2, 4, 1)),
+        (MeshConfig(tensor=2), (1, 4, 2)),
         (MeshConfig(data=2, fsdp=2, tensor=2), (2, 2, 2)),
         (MeshConfig(data=1, tensor=8), (1, 1, 8)),
     ],
@@ -67,23 +69,3 @@ def test_a_batch_that_does_not_divide_is_refused() -> None:
     RowPlacement(mesh, 16)
     with pytest.raises(InputError, match="multiple of 8"):
         RowPlacement(mesh, 12)
-
-
-@pytest.mark.parametrize(
-    ("shape", "before", "after"),
-    [
-        ((12, 768, 3072), (None, "fsdp", "tensor"), (None, ("fsdp", "data"), "tensor")),
-        ((12, 3072, 768), (None, "tensor", "fsdp"), (None, ("tensor", "data"), "fsdp")),
-        ((4224, 769), ("tensor", None), (("tensor", "data"), None)),
-        ((4223, 768), (None, "fsdp"), (None, ("fsdp", "data"))),
-        ((4223, 769), (None, None), (None, None)),
-        ((12, 768), (None, "fsdp"), (None, "fsdp")),
-    ],
-    ids=["kernel", "longest axis", "table", "only the last divides", "none divides", "small"],
-)
-def test_one_axis_is_split_over_data_as_well(
-    shape: tuple[int, ...], before: tuple[str | None, ...], after: tuple[object, ...]
-) -> None:
-    mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2), jax.devices())
-    sharding = split_over_data(shape, NamedSharding(mesh, PartitionSpec(*before)))
-    assert sharding.spec == PartitionSpec(*after)
