@@ -121,7 +121,9 @@ class Pretrain:
             return
         if result.step < self.settings.steps:
             print(f"Stopped by SIGTERM after step {result.step:,} of {self.settings.steps:,}, which is saved.")
-            print(f"Go on with: {self._command_to_go_on()}")
+            others = " (on each process with its own --process)" if self.coordinator is not None else ""
+            resume = () if self.resume else ("--resume",)
+            print(f"Go on with{others}: {PROGRAM} {shlex.join((*self.arguments, *resume))}")
             return
         print(f"Step {result.step:,} of {self.settings.steps:,}.", end=" ")
         if result.evaluation:
@@ -134,11 +136,6 @@ class Pretrain:
             print("No held-out evaluation: the data have no held-out part.")
         print(f"Run in {self.out}: checkpoints, log.jsonl, tensorboard (tensorboard --logdir {self.out}/tensorboard).")
         print(f"Next: dnabert-jax export {self.out} --out MODEL")
-
-    def _command_to_go_on(self) -> str:
-        resume = () if self.resume else ("--resume",)
-        others = ", and the other processes with theirs" if self.coordinator is not None else ""
-        return f"{PROGRAM} {shlex.join((*self.arguments, *resume))}{others}"
 
 
 def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
