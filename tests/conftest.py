@@ -69,8 +69,11 @@ import jax
 jax.config.update("jax_num_cpu_devices", devices)
 if largest_file:
     jax.config.update("jax_enable_compilation_cache", False)
-sys.argv = ["dnabert-jax", *arguments]
+import launch.distributed
 from launch.cli import main
+
+launch.distributed.HEARTBEAT_SECONDS = 15  # so that no test waits for the default
+sys.argv = ["dnabert-jax", *arguments]
 
 main()
 """
@@ -88,6 +91,13 @@ class Started:
         self.process.join(seconds)
         assert self.process.exitcode is not None, f"still running: {self.log.read_text()}"
         return self.process.exitcode, self.log.read_text()
+
+
+def free_address() -> str:
+    """HOST:PORT where a coordinator may listen."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 class Commands:
@@ -112,10 +122,7 @@ class Commands:
         """Starts as many that share the devices."""
         if processes == 1:
             return [self.start(arguments, devices)]
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            coordinator = f"127.0.0.1:{probe.getsockname()[1]}"
-        join = ["--distributed", "--coordinator", coordinator, "--processes", str(processes), "--process"]
+        join = ["--distributed", "--coordinator", free_address(), "--processes", str(processes), "--process"]
         return [self.start([*arguments, *join, str(process)], devices // processes) for process in range(processes)]
 
 

@@ -5,6 +5,7 @@ import random
 import re
 import shlex
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from data_prep.genome_job import GenomeJob
 from dnabert_jax.interop.export import read_run_checkpoint
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.telemetry.run_log import read_log
+from launch.cli import run
 
 SMALL_FLAGS = [
     "--preset", "tiny", "--global-batch", "8", "--evaluation-rows", "8", "--evaluate-every", "1000", "--log-every", "1",
@@ -113,7 +115,7 @@ def test_a_run_killed_many_times_ends_as_an_undisturbed_one(commands: Any, rows:
             time.sleep(moment.uniform(0, 0.05))
         else:
             end, latest = time.monotonic() + moment.uniform(0, 3), max(before, default=0)
-            wait_for(lambda: time.monotonic() > end or max(saved_steps(out), default=0) > latest + most_steps_between)  # noqa: B023, E501
+            wait_for(lambda: time.monotonic() > end or max(saved_steps(out), default=0) > latest + most_steps_between)  # noqa: B023
         started.process.kill()
         killed += started.wait()[0] == -signal.SIGKILL
         unfinished += bool(list(out.glob("checkpoints/*tmp*")))
@@ -128,21 +130,56 @@ def test_a_run_killed_many_times_ends_as_an_undisturbed_one(commands: Any, rows:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("killed", [0, 1])
+@pytest.mark.parametrize(("killed", "devices"), [(0, 2), (1, 2), (1, 4)])
 def test_the_end_of_one_process_ends_the_other_and_one_alone_goes_on(
-    commands: Any, rows: Path, tmp_path: Path, killed: int
+    commands: Any, rows: Path, tmp_path: Path, killed: int, devices: int
 ) -> None:
     out = tmp_path / "run"
-    started = commands.start_several(pretrain(rows, out, 1600, 4), 2)
+    started = commands.start_several(pretrain(rows, out, 1600, 4), 2, devices)
     wait_for(lambda: saved_steps(out))
     started[killed].process.kill()
     status, printed = started[1 - killed].wait()
     assert "Traceback" not in printed
-    # The end of process 0 is found out by JAX, which aborts.
-    assert status == 1 if killed else status == -signal.SIGABRT
-    if killed:
-        assert "dnabert-jax: error: " in printed
+    # The end of process 0 is noted by JAX, and so is any where devices of one process wait for one another: it aborts.
+    if status != -signal.SIGABRT:
+        assert (killed, devices, status) == (1, 2, 1)
+        (line,) = [line for line in re.split(r"[\r\n]", printed) if line.startswith("dnabert-jax: error: ")]
+        assert "other processes failed" in line or "A checkpoint could not be written" in line
     step = saved_steps(out)[-1]
     status, printed = commands.start([*pretrain(rows, out, step + 4, 4), "--resume"]).wait()
     assert status == 0
     assert f"resumed at step {step}" in printed
+
+
+def test_processes_that_do_not_all_come_end_with_a_sentence(commands: Any, rows: Path, tmp_path: Path) -> None:
+    join = ["--distributed", "--processes", "2", "--join-timeout", "1", "--coordinator"]
+    train = pretrain(rows, tmp_path / "run", 4, 4)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        lines = [[*join, f"127.0.0.1:{port}", "--process", "0"], [*join, "127.0.0.1:1", "--process", "1"]]
+        started = [commands.start([*train, *line]) for line in (*lines, ["--distributed"])]
+        ended = [process.wait() for process in started]
+    assert [status for status, _ in ended] == [1, 1, 1]
+    assert "The other processes cannot be joined" in ended[0][1]
+    assert "did not all meet at 127.0.0.1:" in ended[1][1]
+    assert "where JAX finds no cluster give --coordinator" in ended[2][1]
+    assert not any("Traceback" in printed for _, printed in ended)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--processes", "2"], "add --distributed"),
+        (["--distributed", "--processes", "2"], "--coordinator, --processes and --process together"),
+        (["--distributed", "--coordinator", "here", "--processes", "2", "--process", "0"], "here is no HOST:PORT"),
+        (["--distributed", "--coordinator", "a:1", "--processes", "2", "--process", "2"], "numbered from 0"),
+        (["--distributed", "--join-timeout", "0"], "--join-timeout is 0"),
+    ],
+)
+def test_flags_of_processes_that_make_no_sense_together(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], sentence: str
+) -> None:
+    assert run([*pretrain(rows, tmp_path / "run", 4, 4), *flags]) == 2
+    assert sentence in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
