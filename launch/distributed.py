@@ -1,12 +1,17 @@
 """Joining the other processes of a job: several hosts of a pod, or several processes on one machine."""
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dnabert_jax.errors import InputError, JobError
 from launch.ending import print_error
+
+HEARTBEAT_SECONDS = 60
+"""How long a process may be silent before JAX takes it for dead, and aborts the others: they may wait for it in a
+computation that cannot be interrupted. A thread sends the sign of life, whatever else the process does."""
 
 _EXIT_FAILED = 1
 
@@ -51,6 +56,8 @@ def join(coordinator: str | None, processes: int | None, process: int | None, ti
     import jax
 
     given = coordinator is not None
+    if coordinator is not None and process == 0:
+        _check_port(int(coordinator.rpartition(":")[2]))
     with _deadline(timeout, f"The processes did not all meet{f' at {coordinator}' if given else ''} in {timeout} s"):
         try:
             jax.distributed.initialize(
@@ -61,13 +68,22 @@ def join(coordinator: str | None, processes: int | None, process: int | None, ti
                 cluster_detection_method="deactivate" if given else None,
                 # JAX aborts the process when its time is up: the deadline comes first, and says so in a sentence.
                 initialization_timeout=2 * timeout,
+                heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             )
-        # What JAX raises for an address that cannot be listened at, and where it finds no cluster.
+        # What JAX raises where it finds no cluster, or a connection fails.
         except (RuntimeError, ValueError, OSError) as error:
             remedy = "" if given else "; where JAX finds no cluster give --coordinator, --processes and --process"
             raise JobError(
                 f"The other processes cannot be joined ({str(error).splitlines()[0].rstrip('.')}){remedy}."
             ) from error
+
+
+def _check_port(port: int) -> None:
+    """Raises JobError if process 0 could not listen there, of which JAX may crash."""
+    try:
+        socket.create_server(("", port)).close()
+    except OSError as error:
+        raise JobError(f"The other processes cannot be joined: port {port} is not to be had ({error}).") from error
 
 
 @contextmanager

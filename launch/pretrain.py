@@ -105,7 +105,9 @@ class Pretrain:
             return
         if result.step < self.settings.steps:
             print(f"Stopped by SIGTERM after step {result.step:,} of {self.settings.steps:,}, which is saved.")
-            print(f"Go on with: {self._command_to_go_on()}")
+            others = " (on each process with its own --process)" if self.coordinator is not None else ""
+            resume = () if self.resume else ("--resume",)
+            print(f"Go on with{others}: {PROGRAM} {shlex.join((*self.arguments, *resume))}")
             return
         print(f"Step {result.step:,} of {self.settings.steps:,}.", end=" ")
         if result.evaluation:
@@ -127,11 +129,6 @@ class Pretrain:
                 f"Profile in {place}. Look at it: pip install xprof; xprof --logdir {self.out}/tensorboard; "
                 "or open its *.trace.json.gz at https://ui.perfetto.dev"
             )
-
-    def _command_to_go_on(self) -> str:
-        resume = () if self.resume else ("--resume",)
-        others = ", and the other processes with theirs" if self.coordinator is not None else ""
-        return f"{PROGRAM} {shlex.join((*self.arguments, *resume))}{others}"
 
 
 def parse_pretrain(arguments: Sequence[str]) -> Pretrain:

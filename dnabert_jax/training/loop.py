@@ -26,7 +26,7 @@ from dnabert_jax.telemetry.speed import Speed
 from dnabert_jax.training.checkpoints import Checkpoints
 from dnabert_jax.training.evaluation import Evaluation, EvaluationRows, Evaluator, network_predictor
 from dnabert_jax.training.nonfinite import FiniteCheck
-from dnabert_jax.training.preemption import stops_after
+from dnabert_jax.training.preemption import stops_after, while_all_run
 from dnabert_jax.training.run_directory import check_run, write_run
 from dnabert_jax.training.state import (
     Network,
@@ -113,7 +113,8 @@ def pretrain(
 
     Raises:
         InputError: data, mesh, batch and model do not fit together, or `run` cannot be used.
-        JobError: a number is not finite, a checkpoint cannot be written, or another process ended.
+        JobError: a number is not finite, or a checkpoint cannot be written.
+        OtherProcessEndedError: it did, so that a computation with it failed.
     """
     phases = Phases()
     first = jax.process_index() == 0
@@ -133,7 +134,7 @@ def pretrain(
     if first:
         write_run(run, config, manifest)
     multihost_utils.sync_global_devices("run written")
-    with Checkpoints(run, config.keep_checkpoints) as checkpoints:
+    with Checkpoints(run, config.keep_checkpoints) as checkpoints, while_all_run():
         start = checkpoints.steps[-1] if checkpoints.steps else 0
         finite = FiniteCheck(files, config.global_batch, config.seed, run if first else None)
         with RunLog(run, start) if first else contextlib.nullcontext() as log, profiler or Profiler(run) as profiler:
