@@ -108,14 +108,25 @@ def choose_execution(config: PretrainConfig, gathering: Gathering, mesh: Mesh, t
     Raises:
         InputError: the kernel of attention that is asked for cannot run there.
     """
-    settings, attend = config.execution, _choose_attention(config, mesh, training)
+    settings = config.execution
+    attend = choose_attention(config, mesh.devices.flat[0].platform, mesh.shape[TENSOR], training)
     return Execution(attend, settings.remat, settings.scan_unroll, gathering.layer)
 
 
-def _choose_attention(config: PretrainConfig, mesh: Mesh, training: bool) -> Attend:
+def choose_attention(config: PretrainConfig, platform: str, tensor: int, training: bool) -> Attend:
+    """The kernel of attention that is asked for, or the fastest.
+
+    Args:
+        config: of the run.
+        platform: of the devices: cpu, gpu or tpu.
+        tensor: devices that share the heads.
+        training: whether probabilities are dropped out.
+
+    Raises:
+        InputError: what is asked for cannot run there.
+    """
     model, wish = config.model, config.execution.attention
-    platform = mesh.devices.flat[0].platform
-    heads = model.num_heads // mesh.shape[TENSOR]
+    heads = model.num_heads // tensor
     drops = training and model.attention_dropout > 0
     narrow = model.compute_dtype == "bfloat16"
     if wish == "pallas" and not (platform == "tpu" and supports(model.max_positions, heads, model.head_size)):
@@ -130,13 +141,13 @@ def _choose_attention(config: PretrainConfig, mesh: Mesh, training: bool) -> Att
             f"{platform}, {model.compute_dtype} and {model.attention_dropout:g}: choose --execution.attention auto."
         )
     if platform == "tpu" and wish in ("auto", "pallas"):
-        return _pallas_on(mesh)
+        return _pallas_on_own_heads(tensor)
     if wish == "cudnn" or (wish == "auto" and platform == "gpu" and narrow and not drops):
         return cudnn_attention
     return xla_attention
 
 
-def _pallas_on(mesh: Mesh) -> Attend:
+def _pallas_on_own_heads(tensor: int) -> Attend:
     """The TPU kernel on each device's heads, and plain XLA for rows that the kernel does not take."""
     x, heads = PartitionSpec(None, None, TENSOR), PartitionSpec(None, TENSOR)
 
@@ -149,7 +160,7 @@ def _pallas_on(mesh: Mesh) -> Attend:
         rate: float,
         keys: RowKeys | None,
     ) -> Float[Array, "B L J"]:
-        if not supports(query.shape[1], query.shape[2] // head_size // mesh.shape[TENSOR], head_size):
+        if not supports(query.shape[1], query.shape[2] // head_size // tensor, head_size):
             return xla_attention(query, key, value, segment_ids, head_size, rate, keys)
 
         def on_device(query: Array, key: Array, value: Array, segment_ids: Array, keys: RowKeys | None) -> Array:
