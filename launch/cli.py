@@ -12,8 +12,10 @@ import tyro
 import dnabert_jax
 from dnabert_jax.errors import InputError, JobError
 from launch.demo import Demo
+from launch.ending import leaving_others, print_error
 from launch.export import Export
 from launch.flags import REGISTRY, SETTINGS
+from launch.plan import parse_plan
 from launch.prepare import PrepareGenome, PrepareGenomeBeam
 from launch.pretrain import parse_pretrain
 from launch.verify import PrepareVerify
@@ -28,6 +30,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
   prepare genome-beam  the same as an Apache Beam pipeline, on many machines
   prepare verify       is a data directory what its manifest says?
   pretrain             rows -> a masked-language model, with checkpoints and logs
+  plan                 what pre-training would need and cost on TPUs or GPUs that are not there
   export               checkpoint -> a directory for Hugging Face transformers
 
 example: dnabert-jax demo --out dnabert-demo
@@ -53,12 +56,13 @@ def main() -> None:
     # orbax and gcsfs log there, with a traceback, what they then raise, and what is raised is said in a sentence below.
     for name in ("absl", "asyncio", "gcsfs"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    status = run(sys.argv[1:])
-    sys.stderr.flush()
-    if status == _EXIT_INTERRUPTED:
-        # The libraries' threads may be anywhere: taking the interpreter down around them can crash.
-        os._exit(status)
-    sys.exit(status)
+    with leaving_others():
+        status = run(sys.argv[1:])
+        sys.stderr.flush()
+        if status == _EXIT_INTERRUPTED:
+            # The libraries' threads may be anywhere: taking the interpreter down around them can crash.
+            os._exit(status)
+        sys.exit(status)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -100,6 +104,8 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
             return _command(PrepareVerify, "prepare verify", rest)
         case ["pretrain", *rest]:
             return parse_pretrain(rest)
+        case ["plan", *rest]:
+            return parse_plan(rest)
         case ["export", *rest]:
             return _command(Export, "export", rest)
         case ["demo", *rest]:
@@ -112,5 +118,5 @@ def _command(job: type[_Job], name: str, arguments: Sequence[str]) -> _Job:
 
 
 def _fail(sentence: str, status: int = _EXIT_BAD_INPUT) -> int:
-    print(f"dnabert-jax: error: {sentence}", file=sys.stderr)
+    print_error(sentence)
     return status

@@ -20,12 +20,17 @@ libtpu then gathers by an all-reduce, which sends twice as much."""
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device]) -> Mesh:
     """Lays the devices out, neighbours in the network close together on the later axes.
 
+    Several TPU slices, which only the data centre's network joins, share nothing but the axis data.
+
     Raises:
-        InputError: the axes do not multiply to the number of devices.
+        InputError: the axes do not multiply to the number of devices, or one but data would span slices.
     """
+    # GPUs number their machines so, which NCCL may span with any axis.
+    slices = len({getattr(device, "slice_index", 0) for device in devices if device.platform == "tpu"}) or 1
     fsdp = config.fsdp
     if fsdp == -1:
-        shared = max(len(devices) // config.tensor // max(config.data, 1), 1)
+        # Of all devices if data is given, or else of a slice.
+        shared = max(len(devices) // config.tensor // (slices if config.data == -1 else config.data), 1)
         fsdp = shared if config.data != -1 else max(n for n in range(1, _LARGEST_FSDP + 1) if shared % n == 0)
     inner = fsdp * config.tensor
     data = len(devices) // inner if config.data == -1 else config.data
@@ -34,7 +39,15 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device]) -> Mesh:
             f"The mesh is impossible on {len(devices)} devices: data {data} x fsdp {fsdp} x tensor {config.tensor} is "
             f"{data * inner} (--mesh.data, --mesh.fsdp, --mesh.tensor)."
         )
-    shape = (data, fsdp, config.tensor)
-    return Mesh(
-        mesh_utils.create_device_mesh(shape, list(devices), allow_split_physical_axes=True), (DATA, FSDP, TENSOR)
-    )
+    if data % slices:
+        raise InputError(
+            f"The mesh axis data of size {data} does not divide over {slices} slices, which only it may span: "
+            "choose smaller --mesh.fsdp and --mesh.tensor."
+        )
+    # Of data, the neighbours that share a slice come first: what goes between slices is as little as can be.
+    shape, across = (data // slices, fsdp, config.tensor), (slices, 1, 1)
+    if slices > 1:
+        array = mesh_utils.create_hybrid_device_mesh(shape, across, list(devices), allow_split_physical_axes=True)
+    else:
+        array = mesh_utils.create_device_mesh(shape, list(devices), allow_split_physical_axes=True)
+    return Mesh(array, (DATA, FSDP, TENSOR))

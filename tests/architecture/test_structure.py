@@ -23,6 +23,7 @@ STAGES = [
     ("dnabert_jax.parallel",),
     ("dnabert_jax.telemetry",),
     ("dnabert_jax.training",),
+    ("dnabert_jax.planning",),
     ("dnabert_jax.interop",),
     ("launch",),
 ]

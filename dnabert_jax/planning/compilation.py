@@ -1,0 +1,95 @@
+"""The real training step, compiled ahead of time for devices that are not there."""
+
+import dataclasses
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from dnabert_jax.config import PretrainConfig
+from dnabert_jax.errors import InputError
+from dnabert_jax.parallel.rules import row_sharding
+from dnabert_jax.training.state import abstract_network, abstract_state
+from dnabert_jax.training.step import jit_train_step
+
+
+class OutOfMemoryError(Exception):
+    """The compiler refuses: the step needs more memory than a chip has. Says in its words how much."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Of a chip, bytes, as the compiler lays it out.
+
+    Attributes:
+        arguments: the state and the rows.
+        temporaries: activations and gradients, the most that live at once.
+        output: the new state and the metrics.
+        aliased: output that lies where arguments lay.
+        code: the program.
+        peak: the most that is in use at once, as the compiler gives it.
+        needed: arguments, temporaries, code, and the output that is not aliased.
+    """
+
+    arguments: int
+    temporaries: int
+    output: int
+    aliased: int
+    code: int
+    peak: int
+    needed: int
+
+
+def compile_step(config: PretrainConfig, mesh: Mesh, row_length: int) -> jax.stages.Compiled:
+    """Compiles the step of a run; takes minutes for a large slice.
+
+    Args:
+        config: of the run.
+        mesh: of devices that may be those of a topology.
+        row_length: tokens of a row.
+
+    Raises:
+        InputError: the configuration cannot run on the mesh.
+        OutOfMemoryError: it needs more memory than there is.
+    """
+    if row_length > config.model.max_positions:
+        raise InputError(
+            f"The rows are {row_length} tokens long, and the model has {config.model.max_positions} positions: "
+            "raise --model.max-positions."
+        )
+    network = abstract_network(config.model)
+    rows = jax.ShapeDtypeStruct((config.global_batch, row_length), jnp.uint16, sharding=row_sharding(mesh))
+    step: Any = jit_train_step(config, network, mesh)
+    lowered = step.lower(abstract_state(config, network, mesh), rows)
+    try:
+        return lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise OutOfMemoryError(_in_short(str(error))) from error
+
+
+def _in_short(message: str) -> str:
+    """Of a page about the largest allocations, the sentence that says how much is needed and how much there is."""
+    found = re.search(r"Used [\d.]+\w* of [\d.]+\w* \w+", message)
+    return found[0] if found else message.splitlines()[0].removeprefix("RESOURCE_EXHAUSTED: ").rstrip(".")
+
+
+def read_memory(compiled: jax.stages.Compiled) -> Memory:
+    """What a compiled step needs on each chip."""
+    of: Any = compiled.memory_analysis()
+    return Memory(
+        arguments=of.argument_size_in_bytes,
+        temporaries=of.temp_size_in_bytes,
+        output=of.output_size_in_bytes,
+        aliased=of.alias_size_in_bytes,
+        code=of.generated_code_size_in_bytes,
+        peak=of.peak_memory_in_bytes,
+        needed=of.argument_size_in_bytes
+        + of.temp_size_in_bytes
+        + of.generated_code_size_in_bytes
+        + of.output_size_in_bytes
+        - of.alias_size_in_bytes,
+    )

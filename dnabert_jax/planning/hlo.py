@@ -1,0 +1,215 @@
+"""The text of an optimised HLO module, read into computations and instructions.
+
+Only what a plan needs: what runs how often, how large it is, what the compiler says of it. The grammar is XLA's
+(xla/hlo/parser/hlo_parser.cc in github.com/openxla/xla); JAX gives the text alone.
+"""
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Iterator
+
+from dnabert_jax.errors import JobError
+
+_ARRAY = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[([0-9,]*)\]")
+_COMPUTATION = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\{$")
+_NAME = re.compile(r"%([\w.\-]+)")
+_CYCLES = re.compile(r'"estimated_cycles":"(-?\d+)"')
+_COST = re.compile(r'"cost_estimate":(\{[^}]*\})')
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+_BITS = {"pred": 8, "token": 0, "opaque": 0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Instruction:
+    """One line of a computation.
+
+    Attributes:
+        name: without the %.
+        shape: of the result, with layout.
+        opcode: all-gather, fusion, ...
+        operands: names, or the text of a constant.
+        attributes: all that follows, metadata and backend_config included.
+        is_root: its result is that of the computation.
+    """
+
+    name: str
+    shape: str
+    opcode: str
+    operands: str
+    attributes: str
+    is_root: bool
+
+    @property
+    def operand_names(self) -> list[str]:
+        return _NAME.findall(self.operands)
+
+    @property
+    def estimated_cycles(self) -> int | None:
+        """The compiler's estimate, None if it made none or none above 0."""
+        found = _CYCLES.search(self.attributes)
+        return int(found[1]) if found and int(found[1]) > 0 else None
+
+    @property
+    def cost_estimate(self) -> dict[str, int] | None:
+        """What a kernel's author says of it (`pl.CostEstimate`): flops, bytes_accessed, transcendentals."""
+        found = _COST.search(self.attributes)
+        return {name: int(value) for name, value in json.loads(found[1]).items()} if found else None
+
+    @property
+    def op_name(self) -> str:
+        """Where in the program it comes from, as JAX names it."""
+        return self.quoted("op_name")
+
+    def quoted(self, attribute: str) -> str:
+        """The value of attribute="value", empty if there is none."""
+        found = re.search(rf'\b{attribute}="([^"]*)"', self.attributes)
+        return found[1] if found else ""
+
+    def called(self, attribute: str) -> str:
+        """The computation in attribute=%name.
+
+        Raises:
+            JobError: there is none.
+        """
+        found = re.search(rf"\b{attribute}=%?([\w.\-]+)", self.attributes)
+        if not found:
+            raise JobError(f"The compiler's HLO is not understood: {self.opcode} {self.name} has no {attribute}.")
+        return found[1]
+
+
+Computation = dict[str, Instruction]
+"""Instructions by name, in the order of the schedule."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Module:
+    """A whole program.
+
+    Attributes:
+        entry: the computation that runs.
+        computations: all of them, by name.
+    """
+
+    entry: str
+    computations: dict[str, Computation]
+
+    def executed(self) -> Iterator[tuple[str, Instruction, int]]:
+        """What runs, with its computation and how often: loop bodies times their trips, a fusion once, at its call.
+
+        Raises:
+            JobError: a loop runs nobody knows how often.
+        """
+        yield from self._executed(self.entry, 1)
+
+    def _executed(self, name: str, times: int) -> Iterator[tuple[str, Instruction, int]]:
+        for instruction in self.computations[name].values():
+            match instruction.opcode:
+                case "while":
+                    trips = times * self.trip_count(name, instruction)
+                    yield from self._executed(instruction.called("condition"), trips)
+                    yield from self._executed(instruction.called("body"), trips)
+                case "call":
+                    yield from self._executed(instruction.called("to_apply"), times)
+                case "async-start":
+                    yield from self._executed(instruction.called("calls"), times)
+                case _:
+                    yield name, instruction, times
+
+    def inside(self, name: str, instruction: Instruction) -> Iterator[tuple[str, Instruction]]:
+        """An instruction with its computation and, if it is a fusion, all that is fused in it."""
+        yield name, instruction
+        if instruction.opcode == "fusion":
+            called = instruction.called("calls")
+            for part in self.computations[called].values():
+                yield from self.inside(called, part)
+
+    def trip_count(self, name: str, loop: Instruction) -> int:
+        """How often a loop runs: as the compiler says, or read off from a counter that goes up from 0 by 1.
+
+        Raises:
+            JobError: neither.
+        """
+        known = _TRIPS.search(loop.attributes)
+        if known:
+            return int(known[1])
+        condition = self.computations[loop.called("condition")]
+        body = self.computations[loop.called("body")]
+        compare = next(instruction for instruction in condition.values() if instruction.is_root)
+        left, right = ([*(condition.get(operand) for operand in compare.operand_names), None, None])[:2]
+        if left and right and left.opcode == "get-tuple-element" and "direction=LT" in compare.attributes:
+            place = int(re.search(r"index=(\d+)", left.attributes)[1])  # type: ignore[index]
+            first = self.constant(self.computations[name], self._element(self.computations[name], loop, place))
+            stop = self.constant(condition, right.name)
+            result = next(instruction for instruction in body.values() if instruction.is_root)
+            step = body.get(result.operand_names[place])
+            by_one = step and step.opcode == "add" and 1 in [self.constant(body, name) for name in step.operand_names]
+            if first == 0 and stop is not None and by_one:
+                return stop
+        raise JobError(f"The compiler's HLO does not say how often the loop {loop.name} runs.")
+
+    def _element(self, computation: Computation, loop: Instruction, place: int) -> str:
+        return computation[loop.operand_names[0]].operand_names[place]
+
+    def constant(self, computation: Computation, name: str) -> int | None:
+        """The value of an integer constant, copied about as it may be; None if it is something else."""
+        instruction = computation.get(name)
+        while instruction and instruction.opcode in ("copy", "bitcast", "copy-done", "copy-start"):
+            instruction = computation.get(instruction.operand_names[0])
+        found = re.fullmatch(r"\((-?\d+)\)", instruction.operands) if instruction else None
+        return int(found[1]) if found and instruction and instruction.opcode == "constant" else None
+
+
+def num_bytes(shape: str) -> int:
+    """Bytes of an array, or of all arrays of a tuple, unpadded: bf16[8,128]{1,0} has 2,048."""
+    total = 0
+    for dtype, dimensions in _ARRAY.findall(shape):
+        bits = _BITS[dtype] if dtype in _BITS else int(re.findall(r"\d+", dtype)[0])
+        total += math.prod(int(size) for size in dimensions.split(",") if size) * bits
+    return total // 8
+
+
+def parse_module(text: str) -> Module:
+    """Reads `jax.stages.Compiled.as_text()`.
+
+    Raises:
+        JobError: the text is no HLO module.
+    """
+    computations: dict[str, Computation] = {}
+    entry, current = "", None
+    for line in text.splitlines():
+        if line == "}":
+            current = None
+        elif current is not None:
+            instruction = _parse_instruction(line)
+            current[instruction.name] = instruction
+        elif found := _COMPUTATION.match(line):
+            current = computations.setdefault(found[2], {})
+            entry = found[2] if found[1] else entry
+    if not entry:
+        raise JobError("The compiler's HLO is not understood: it has no ENTRY.")
+    return Module(entry, computations)
+
+
+def _parse_instruction(line: str) -> Instruction:
+    left, separator, right = line.strip().partition(" = ")
+    # A tuple's shape has spaces, but only inside its parentheses.
+    shape, rest = _balanced(right) if right.startswith("(") else right.split(" ", 1)
+    opcode, parenthesis, _ = rest.strip().partition("(")
+    if not separator or not parenthesis:
+        raise JobError(f"The compiler's HLO is not understood: {line.strip()[:80]!r}.")
+    operands, attributes = _balanced(rest.strip()[len(opcode) :])
+    return Instruction(
+        left.removeprefix("ROOT ").lstrip("%"), shape, opcode, operands, attributes, left.startswith("ROOT ")
+    )
+
+
+def _balanced(text: str) -> tuple[str, str]:
+    """The parentheses that the text starts with, to their end, and what follows."""
+    depth = 0
+    for found in re.finditer(r"[()]", text):
+        depth += 1 if found[0] == "(" else -1
+        if depth == 0:
+            return text[: found.end()], text[found.end() :]
+    raise JobError(f"The compiler's HLO is not understood: {text[:80]!r} has no end.")

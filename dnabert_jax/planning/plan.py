@@ -1,0 +1,263 @@
+"""What a run would need and cost: what the compiler predicts, and what follows from that. Nothing is measured."""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dnabert_jax.config import PretrainConfig
+from dnabert_jax.parallel.chips import Chip
+from dnabert_jax.planning.compilation import Memory
+from dnabert_jax.planning.interconnect import Interconnect
+from dnabert_jax.planning.work import Collective, Estimated, Kernel, Unestimated, Work
+from dnabert_jax.telemetry.flops import step_flops
+
+_SECONDS_AN_HOUR = 3600
+
+
+@dataclasses.dataclass(frozen=True)
+class Traffic:
+    """Collectives of one kind over groups of one size.
+
+    Attributes:
+        kind: all-gather, all-reduce, ...; of what goes between slices in capitals, ALL_REDUCE.
+        group: devices of a group; slices, of what goes between them.
+        count: how many a step.
+        size: bytes a step, of the whole arrays.
+        seconds: a step, computed; None on GPUs and where no bandwidth is published.
+    """
+
+    kind: str
+    group: int
+    count: int
+    size: int
+    seconds: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelUse:
+    """Custom calls of one kernel: how many a step, and seconds, computed from FLOPs and bytes; None on GPUs."""
+
+    name: str
+    count: int
+    flops: int
+    size: int
+    seconds: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """What a step time means.
+
+    Attributes:
+        step_seconds: of a training step.
+        tokens_per_second: of all rows, padding counted.
+        useful_tokens_per_second: padding not counted; None if the share of padding is not known.
+        mfu: share of the chips' peak that the model's FLOPs take.
+        hours: of the whole recipe, steps alone.
+    """
+
+    step_seconds: float
+    tokens_per_second: float
+    useful_tokens_per_second: float | None
+    mfu: float
+    hours: float
+
+
+@dataclasses.dataclass(frozen=True)
+class StepTime:
+    """The parts of a step, and its time if collectives overlap with the rest wholly, or not at all.
+
+    Attributes:
+        cycles: estimated by the compiler.
+        compiler_seconds: those cycles at the chip's clock.
+        kernel_seconds: of custom calls, computed.
+        collective_seconds: computed.
+        overlapped: the longer of collectives and the rest.
+        sequential: their sum.
+    """
+
+    cycles: int
+    compiler_seconds: float
+    kernel_seconds: float
+    collective_seconds: float
+    overlapped: Pace
+    sequential: Pace
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything that `dnabert-jax plan` says.
+
+    Attributes:
+        predicted_by: compiler and versions.
+        topology: as asked for.
+        slices: of that topology.
+        chips: in all slices.
+        chip: the published figures that are computed with.
+        mesh: sizes of its axes.
+        config: of the run.
+        row_length: tokens of a row.
+        step_flops: of the model, counted analytically, in all chips.
+        fits: whether a chip's memory suffices.
+        refusal: what the compiler said if it refused for want of memory; all below is then missing.
+        memory: of a chip.
+        collectives: by kind and size of group.
+        kernels: custom calls.
+        unestimated: what has no estimate besides those two, and is not part of the time.
+        top: what the compiler estimates to take longest.
+        time: None on GPUs, whose compiler estimates none.
+    """
+
+    predicted_by: str
+    topology: str
+    slices: int
+    chips: int
+    chip: Chip
+    mesh: dict[str, int]
+    config: PretrainConfig
+    row_length: int
+    step_flops: int
+    fits: bool
+    refusal: str | None = None
+    memory: Memory | None = None
+    collectives: tuple[Traffic, ...] = ()
+    kernels: tuple[KernelUse, ...] = ()
+    unestimated: tuple[Unestimated, ...] = ()
+    top: tuple[Estimated, ...] = ()
+    time: StepTime | None = None
+
+
+def outline(
+    predicted_by: str,
+    topology: str,
+    slices: int,
+    chip: Chip,
+    config: PretrainConfig,
+    axes: Mapping[str, int],
+    row_length: int,
+) -> Plan:
+    """The plan as far as it is known without the compiler's answer, and all of it if that is a refusal."""
+    return Plan(
+        predicted_by=predicted_by,
+        topology=topology,
+        slices=slices,
+        chips=math.prod(axes.values()),
+        chip=chip,
+        mesh=dict(axes),
+        config=config,
+        row_length=row_length,
+        step_flops=step_flops(config, row_length),
+        fits=False,
+    )
+
+
+def complete(
+    plan: Plan, devices: Sequence[Any], memory: Memory, work: Work, top: int, useful_share: float | None
+) -> Plan:
+    """The whole plan.
+
+    Args:
+        plan: its outline.
+        devices: that the step was compiled for, in the order of the mesh.
+        memory: of a chip.
+        work: of a chip.
+        top: how many of the longest instructions to list.
+        useful_share: tokens that are no padding, of all, if known.
+    """
+    timed = devices[0].platform == "tpu"
+    # The first slice comes first, and each runs the same program.
+    network = Interconnect(plan.chip, devices[: len(devices) // plan.slices], plan.slices) if timed else None
+    traffic, kernels = _traffic(work.collectives, plan.slices, network), _kernels(work.kernels, plan.chip, timed)
+    return dataclasses.replace(
+        plan,
+        fits=max(memory.needed, memory.peak) <= plan.chip.hbm_bytes,
+        memory=memory,
+        collectives=tuple(traffic),
+        kernels=tuple(kernels),
+        unestimated=work.unestimated,
+        top=tuple(sorted(work.estimated, key=lambda item: -item.cycles)[:top]),
+        time=_time(plan, work.cycles, traffic, kernels, useful_share) if timed else None,
+    )
+
+
+def _traffic(collectives: Iterable[Collective], slices: int, network: Interconnect | None) -> list[Traffic]:
+    parts: dict[tuple[str, int], list[Collective]] = collections.defaultdict(list)
+    for one in collectives:
+        parts[one.kind, len(one.group) or slices].append(one)
+    traffic = [
+        Traffic(
+            kind,
+            group,
+            count=sum(run.times for run in runs),
+            size=sum(run.times * run.size for run in runs),
+            seconds=_total((run.times, _seconds(run, network)) for run in runs),
+        )
+        for (kind, group), runs in parts.items()
+    ]
+    return sorted(traffic, key=lambda part: -part.size)
+
+
+def _seconds(run: Collective, network: Interconnect | None) -> float | None:
+    if network is None:
+        return None
+    if not run.group:
+        return network.seconds_between_slices(run.kind, run.size)
+    return network.seconds(run.kind, run.size, run.group)
+
+
+def _kernels(kernels: Iterable[Kernel], chip: Chip, timed: bool) -> list[KernelUse]:
+    by_name: dict[str, list[Kernel]] = collections.defaultdict(list)
+    for kernel in kernels:
+        by_name[kernel.name].append(kernel)
+    return [
+        KernelUse(
+            name,
+            count=sum(run.times for run in runs),
+            flops=sum(run.times * run.flops for run in runs),
+            size=sum(run.times * run.size for run in runs),
+            seconds=_total(
+                (run.times, max(run.flops / chip.peak_flops, run.size / chip.hbm_bandwidth) if timed else None)
+                for run in runs
+            ),
+        )
+        for name, runs in by_name.items()
+    ]
+
+
+def _total(runs: Iterable[tuple[int, float | None]]) -> float | None:
+    """Times by seconds, summed; None if any is not known."""
+    total = 0.0
+    for times, seconds in runs:
+        if seconds is None:
+            return None
+        total += times * seconds
+    return total
+
+
+def _time(
+    plan: Plan, cycles: int, traffic: Iterable[Traffic], kernels: Iterable[KernelUse], useful_share: float | None
+) -> StepTime:
+    on_core = cycles / plan.chip.clock
+    in_kernels = sum(kernel.seconds or 0.0 for kernel in kernels)
+    exchanging = sum(part.seconds or 0.0 for part in traffic)
+
+    def pace(seconds: float) -> Pace:
+        tokens = plan.config.global_batch * plan.row_length / seconds
+        return Pace(
+            step_seconds=seconds,
+            tokens_per_second=tokens,
+            useful_tokens_per_second=None if useful_share is None else tokens * useful_share,
+            mfu=plan.step_flops / (seconds * plan.chips * plan.chip.peak_flops),
+            hours=plan.config.steps * seconds / _SECONDS_AN_HOUR,
+        )
+
+    return StepTime(
+        cycles=cycles,
+        compiler_seconds=on_core,
+        kernel_seconds=in_kernels,
+        collective_seconds=exchanging,
+        overlapped=pace(max(on_core + in_kernels, exchanging)),
+        sequential=pace(on_core + in_kernels + exchanging),
+    )

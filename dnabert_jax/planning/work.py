@@ -1,0 +1,212 @@
+"""What a step does, told apart by who says how long it takes.
+
+The compiler estimates the cycles of fusions and of most else that runs on a core. It says nothing of collectives, whose
+time is computed from their bytes, of kernels (`pl.pallas_call`), from the FLOPs and bytes that their author states, and
+of some other instructions, which are counted and not timed: copies between memories that run beside the core, above
+all, and scalars.
+"""
+
+import collections
+import dataclasses
+import re
+
+from dnabert_jax.planning.hlo import Instruction, Module, num_bytes
+from dnabert_jax.planning.interconnect import first_group
+
+_COLLECTIVES = (
+    "all-gather", "all-reduce", "all-to-all", "collective-broadcast", "collective-permute", "ragged-all-to-all",
+    "reduce-scatter",
+)  # fmt: skip
+_PALLAS = "tpu_custom_call"
+_KERNELS = (_PALLAS, "__cudnn$")
+_FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "partition-id", "after-all", "recv")
+"""Opcodes that compute and move nothing, or whose work counts where it begins, as that of every -done does."""
+_FREE_CALLS = ("AllocateBuffer", "ConcatBitcast")
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimated:
+    """Instructions alike, with an estimate: of one opcode, shape and op_name.
+
+    Attributes:
+        name: of the first of them, to find it in the HLO.
+        shape: of the result, without layout.
+        op_name: where in the program they come from, as JAX names it.
+        times: how often they run in a step, all together.
+        cycles: of all those runs.
+    """
+
+    name: str
+    shape: str
+    op_name: str
+    times: int
+    cycles: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Collective:
+    """An exchange between chips.
+
+    Attributes:
+        kind: all-gather, all-reduce, ... inside a slice; ALL_GATHER, ALL_REDUCE, ... between slices.
+        times: how often it runs in a step.
+        size: bytes of the whole array in one run: what is gathered, or what each chip has before it is reduced or sent.
+        group: the devices of one of its groups, by place in the mesh; between slices, none.
+    """
+
+    kind: str
+    times: int
+    size: int
+    group: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """A custom call.
+
+    Attributes:
+        name: of a Pallas kernel; of others, the target of the call.
+        times: how often it runs in a step.
+        flops: executed in one run, as its author states them; 0 if they are not stated.
+        size: bytes to and from memory in one run, as stated, or else those of its operands and results.
+    """
+
+    name: str
+    times: int
+    flops: int
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Unestimated:
+    """Instructions of which nothing says how long they take.
+
+    Attributes:
+        what: opcode, target of a custom call, or name of a fusion.
+        count: in the program.
+        size: bytes of their results in a step.
+    """
+
+    what: str
+    count: int
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """All that a step does on a chip, each thing once."""
+
+    estimated: tuple[Estimated, ...]
+    collectives: tuple[Collective, ...]
+    kernels: tuple[Kernel, ...]
+    unestimated: tuple[Unestimated, ...]
+
+    @property
+    def cycles(self) -> int:
+        """The compiler's estimate of all that has one."""
+        return sum(item.cycles for item in self.estimated)
+
+
+def read_work(module: Module, num_devices: int) -> Work:
+    """Sorts what a program executes.
+
+    Args:
+        module: optimised.
+        num_devices: that run it together; of one slice, if there are several.
+
+    Raises:
+        JobError: the HLO is not understood.
+    """
+    collectives, kernels = [], []
+    alike: dict[tuple[str, str, str], Estimated] = {}
+    rest: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
+    chains: set[str] = set()
+    for name, instruction, times in module.executed():
+        exchanged = [
+            _collective(module, *found, times, num_devices)
+            for found in module.inside(name, instruction)
+            if _starts_exchange(found[1], chains)
+        ]
+        collectives += exchanged
+        target = instruction.quoted("custom_call_target")
+        if target.startswith(_KERNELS):
+            kernels.append(_kernel(module, name, instruction, target, times))
+        elif cycles := instruction.estimated_cycles:
+            key = instruction.opcode, re.sub(r"\{[^}]*\}", "", instruction.shape), instruction.op_name
+            one = alike.get(key, Estimated(instruction.name, *key[1:], times=0, cycles=0))
+            alike[key] = dataclasses.replace(one, times=one.times + times, cycles=one.cycles + times * cycles)
+        elif not exchanged and not _is_free(module, name, instruction, target):
+            stem = instruction.name.rstrip(".0123456789")
+            entry = rest[target or (stem if instruction.opcode == "fusion" else instruction.opcode)]
+            entry[0] += 1
+            entry[1] += times * _result_bytes(module, name, instruction)
+    unestimated = tuple(Unestimated(what, *figures) for what, figures in sorted(rest.items()))
+    return Work(tuple(alike.values()), tuple(collectives), tuple(kernels), unestimated)
+
+
+def _starts_exchange(instruction: Instruction, chains: set[str]) -> bool:
+    """Whether a collective begins here: a -done does not count, nor the later parts of one that fusions share.
+
+    A TPU's collective may be spread over several fusions, between an AsyncCollectiveStart and -Done, to overlap with
+    their work; each holds a copy of it with the same chain_id.
+    """
+    if instruction.opcode == "send":
+        return bool(instruction.quoted("_xla_megascale_transfer_type"))
+    if instruction.opcode.removesuffix("-start") not in _COLLECTIVES:
+        return False
+    chain = instruction.quoted("chain_id")
+    if chain and chain in chains:
+        return False
+    chains |= {chain} if chain else set()
+    return True
+
+
+def _collective(module: Module, name: str, instruction: Instruction, times: int, num_devices: int) -> Collective:
+    size = _operand_bytes(module, name, instruction)
+    if instruction.opcode == "send":
+        return Collective(instruction.quoted("_xla_megascale_transfer_type"), times, size, ())
+    kind = instruction.opcode.removesuffix("-start")
+    group = first_group(instruction.attributes, num_devices)
+    if kind == "all-gather":
+        size *= len(group)
+    elif kind == "all-reduce" and _is_scattered(module, name, instruction):
+        kind = "reduce-scatter"
+    return Collective(kind, times, size, group)
+
+
+def _is_scattered(module: Module, name: str, instruction: Instruction) -> bool:
+    """A TPU's reduce-scatter is a fusion of an all-reduce with the slices that each chip keeps."""
+    if name == module.entry:
+        return False
+    computation = module.computations[name]
+    named = {instruction.name}
+    named |= {part.name for part in computation.values() if part.opcode == "get-tuple-element"}
+    slices = [part for part in computation.values() if part.opcode == "dynamic-slice"]
+    return any(named & set(part.operand_names[:1]) for part in slices) and "all-reduce-scatter" in name
+
+
+def _kernel(module: Module, name: str, instruction: Instruction, target: str, times: int) -> Kernel:
+    cost = instruction.cost_estimate or {}
+    size = cost.get("bytes_accessed") or _operand_bytes(module, name, instruction) + num_bytes(instruction.shape)
+    # attention_forward.2 is a call of the kernel of that name; cuDNN's are named by their target.
+    kernel = instruction.name.rstrip(".0123456789") if target == _PALLAS else target
+    return Kernel(kernel, times, cost.get("flops", 0), size)
+
+
+def _operand_bytes(module: Module, name: str, instruction: Instruction) -> int:
+    computation = module.computations[name]
+    # A send's second operand is a token, which has no bytes.
+    return sum(num_bytes(computation[operand].shape) for operand in instruction.operand_names)
+
+
+def _result_bytes(module: Module, name: str, instruction: Instruction) -> int:
+    size = num_bytes(instruction.shape)
+    # What starts a copy returns its operand too.
+    return size - _operand_bytes(module, name, instruction) if instruction.opcode.endswith("-start") else size
+
+
+def _is_free(module: Module, name: str, instruction: Instruction, target: str) -> bool:
+    if instruction.opcode in _FREE or target in _FREE_CALLS or instruction.opcode.endswith("-done"):
+        return True
+    # The fusion that ends a collective spread over several.
+    return any("AsyncCollectiveDone" in part.attributes for _, part in module.inside(name, instruction))

@@ -1,0 +1,166 @@
+"""A plan in words and tables, each figure with where it comes from."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # planning loads JAX, which the command line need not wait for
+    from dnabert_jax.planning.plan import KernelUse, Plan, StepTime, Traffic
+
+_GIB, _MIB = 2**30, 2**20
+_OF_CUDNN = "__cudnn$"
+_SHAPE_WIDTH = 40
+_NAMED = 6
+"""Kinds of instructions without an estimate that are named, those of the largest results."""
+
+
+def print_plan(plan: "Plan") -> None:
+    """Prints it all."""
+    config, axes = plan.config, " x ".join(f"{name} {size}" for name, size in plan.mesh.items())
+    several = f"{plan.slices} slices of " if plan.slices > 1 else ""
+    print(f"{config.global_batch:,} rows of {plan.row_length} tokens a step on {several}{plan.topology}: ", end="")
+    print(f"{plan.chips:,} chips, mesh {axes}.")
+    print(f"Predicted by {plan.predicted_by}, or computed from what it predicts; nothing was measured.")
+    print(
+        f"\nFLOPs of a step: {_short(plan.step_flops / 1e12)} TFLOP, counted analytically (matrix products, no remat)."
+    )
+    _print_memory(plan)
+    if not plan.memory:
+        return
+    _print_collectives(plan.collectives)
+    _print_kernels(plan)
+    if plan.time:
+        _print_time(plan, plan.time)
+        _print_rest(plan)
+
+
+def _print_memory(plan: "Plan") -> None:
+    available = plan.chip.hbm_bytes / _GIB
+    print("\nMemory of a chip, predicted by the compiler")
+    if not plan.memory:
+        print(f"  does not fit: {plan.refusal} (a chip has {available:,.2f} GiB)")
+        return
+    memory = plan.memory
+    for what, size in (
+        ("arguments", memory.arguments),
+        ("temporaries", memory.temporaries),
+        ("output", memory.output),
+        ("aliased: output in the place of arguments", memory.aliased),
+        ("code", memory.code),
+        ("together", memory.needed),
+        ("peak, as the compiler counts it", memory.peak),
+    ):
+        print(f"  {what:<42}{size / _GIB:>9.3f} GiB")
+    print(f"  {'fits' if plan.fits else 'does not fit'}: a chip has {available:,.2f} GiB")
+
+
+def _print_collectives(collectives: Iterable["Traffic"]) -> None:
+    print("\nCollectives of a step (in capitals, between slices); bytes of whole arrays, time computed from them")
+    _print_table(
+        ("kind", "group of", "count", "MiB", "ms"),
+        [
+            (part.kind, f"{part.group}", f"{part.count:,}", f"{part.size / _MIB:,.1f}", _milliseconds(part.seconds))
+            for part in collectives
+        ],
+    )
+
+
+def _print_kernels(plan: "Plan") -> None:
+    print(
+        "\nCustom calls of a step; FLOPs as executed, time computed: the longer of FLOPs and bytes at the chip's peaks"
+    )
+    _print_table(
+        ("kernel", "count", "TFLOP", "MiB", "ms"),
+        [_kernel_row(kernel) for kernel in plan.kernels],
+    )
+    if not plan.time:
+        fused = any(kernel.name.startswith(_OF_CUDNN) for kernel in plan.kernels)
+        print(f"  attention is {'' if fused else 'not '}cuDNN's fused kernel")
+
+
+def _kernel_row(kernel: "KernelUse") -> tuple[str, ...]:
+    flops = _short(kernel.flops / 1e12) if kernel.flops else "-"
+    return kernel.name, f"{kernel.count:,}", flops, f"{kernel.size / _MIB:,.1f}", _milliseconds(kernel.seconds)
+
+
+def _print_time(plan: "Plan", time: "StepTime") -> None:
+    print("\nTime of a step")
+    estimate = f"{time.cycles:,} cycles, predicted by the compiler, at {plan.chip.clock / 1e9:g} GHz"
+    for what, seconds in (
+        (estimate, time.compiler_seconds),
+        ("custom calls, computed", time.kernel_seconds),
+        ("collectives, computed", time.collective_seconds),
+    ):
+        print(f"  {what:<62}{seconds * 1e3:>9.3f} ms")
+    if any(part.seconds is None for part in plan.collectives):
+        print("  what goes between slices is not timed: no bandwidth is published for this chip")
+    low, high = time.overlapped, time.sequential
+    print("\nPredicted, if collectives overlap with the rest, and if they do not")
+    rows: list[tuple[str, ...]] = [
+        ("step, ms", _short(low.step_seconds * 1e3), _short(high.step_seconds * 1e3)),
+        ("tokens/s, padding counted", f"{low.tokens_per_second:,.0f}", f"{high.tokens_per_second:,.0f}"),
+    ]
+    if low.useful_tokens_per_second and high.useful_tokens_per_second:
+        useful = (low.useful_tokens_per_second, high.useful_tokens_per_second)
+        rows.append(("tokens/s, padding not counted", *(f"{rate:,.0f}" for rate in useful)))
+    rows += [
+        ("MFU", f"{low.mfu:.1%}", f"{high.mfu:.1%}"),
+        (f"hours of {plan.config.steps:,} steps", _short(low.hours), _short(high.hours)),
+    ]
+    _print_table(("", "overlapped", "one after the other"), rows)
+    if not low.useful_tokens_per_second:
+        print("  with --data, tokens without padding are shown too")
+
+
+def _print_rest(plan: "Plan") -> None:
+    count, size = sum(part.count for part in plan.unestimated), sum(part.size for part in plan.unestimated)
+    print(f"\nNot in the time: {count:,} instructions without an estimate; their results have {size / _MIB:,.1f} MiB.")
+    largest = sorted(plan.unestimated, key=lambda part: -part.size)
+    for part in largest[:_NAMED]:
+        print(f"  {part.count:>6,} {part.what}, {part.size / _MIB:,.1f} MiB")
+    print(f"  {sum(part.count for part in largest[_NAMED:]):>6,} others")
+    print("\nLongest by the compiler's estimate, instructions alike together")
+    _print_table(
+        ("cycles", "share", "times", "first of them", "result", "from"),
+        [
+            (
+                f"{item.cycles:,}",
+                f"{item.cycles / plan.time.cycles:.1%}",
+                f"{item.times}",
+                item.name,
+                _clipped(item.shape),
+                item.op_name,
+            )
+            for item in plan.top
+            if plan.time
+        ],
+    )
+
+
+def _clipped(shape: str) -> str:
+    return shape if len(shape) <= _SHAPE_WIDTH else f"{shape[: _SHAPE_WIDTH - 3]}..."
+
+
+def _short(figure: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1e3:,.3f}"
+
+
+def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    if not rows:
+        print("  none")
+        return
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row in (head, *rows):
+        cells = (
+            cell.rjust(width) if _is_figure(rows[0][column]) else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        print(f"  {'  '.join(cells)}".rstrip())
+
+
+def _is_figure(cell: str) -> bool:
+    return cell[:1].isdigit() or cell == "-"

@@ -1,0 +1,71 @@
+"""Commands that take a whole configuration: which one they start from, and any field of it as a flag."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import tyro
+
+from dnabert_jax.config import PRESETS, PretrainConfig
+from dnabert_jax.errors import InputError
+from dnabert_jax.typed_json import read_json
+from launch.flags import REGISTRY, SETTINGS
+
+_Job = TypeVar("_Job")
+
+
+@dataclasses.dataclass(frozen=True)
+class _StartingPoint:
+    """The flags that say which configuration the others override."""
+
+    preset: str | None = None
+    config: Path | None = None
+    resume: bool = False
+    out: Path | None = None
+
+    def read(self) -> PretrainConfig:
+        """That configuration.
+
+        Raises:
+            InputError: none is named, or two are.
+        """
+        if self.preset and self.config:
+            raise InputError("Give --preset or --config, not both: each is a whole configuration to start from.")
+        saved = self.out / "config.json" if self.resume and self.out else None
+        path = self.config or (saved if saved and saved.is_file() and not self.preset else None)
+        if path:
+            return read_json(PretrainConfig, path)
+        if self.preset is None:
+            raise InputError(f"Choose a configuration: --preset {'|'.join(PRESETS)}, or --config RUN/config.json.")
+        if self.preset not in PRESETS:
+            raise InputError(f"There is no preset {self.preset!r}: choose one of {', '.join(PRESETS)}.")
+        return PRESETS[self.preset]
+
+
+def parse_with_settings(job: Callable[[PretrainConfig], _Job], program: str, arguments: Sequence[str]) -> _Job:
+    """Parses in two passes: the first finds the configuration whose fields are the defaults of the second.
+
+    Args:
+        job: makes a job, a dataclass, with this configuration; what must be given is tyro.MISSING.
+        program: as the user calls it.
+        arguments: that follow.
+
+    Raises:
+        InputError: no configuration is named, or two are, or it cannot be read.
+    """
+    wants_help = bool({"-h", "--help"} & set(arguments))
+    scanned = [argument for argument in arguments if argument not in ("-h", "--help")]
+    start, _ = tyro.cli(
+        _StartingPoint, args=scanned, return_unknown_args=True, prog=program, config=SETTINGS, registry=REGISTRY
+    )
+    try:
+        settings = start.read()
+    except InputError:
+        if not wants_help:
+            raise
+        settings = PRESETS["dnabert6"]
+    default = job(settings)
+    return tyro.cli(
+        type(default), args=list(arguments), default=default, prog=program, config=SETTINGS, registry=REGISTRY
+    )

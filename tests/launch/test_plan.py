@@ -1,0 +1,172 @@
+"""`dnabert-jax plan`: real compiles for slices that are not there, and a sentence for all that cannot be planned."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launch.cli import run
+
+ROOT = Path(__file__).parents[2]
+SMALL = [
+    "--preset", "tiny", "--global-batch", "16", "--model.compute-dtype", "bfloat16", "--model.num-layers", "2",
+    "--model.hidden-size", "128", "--model.num-heads", "1", "--model.max-positions", "128",
+]  # fmt: skip
+
+needs_libtpu = pytest.mark.skipif(
+    not importlib.util.find_spec("libtpu"), reason="libtpu is not installed (x86-64 Linux only)"
+)
+needs_cuda = pytest.mark.skipif(
+    not importlib.util.find_spec("jax_cuda13_plugin"), reason="jax[cuda13] is not installed"
+)
+
+
+def plan(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as JAX reads the environment once."""
+    return subprocess.run(
+        [sys.executable, "-c", "from launch.cli import main; main()", "plan", *SMALL, *map(str, arguments)],
+        capture_output=True, text=True, env={**os.environ, "XLA_FLAGS": ""}, cwd=ROOT, check=False,
+    )  # fmt: skip
+
+
+def planned(tmp_path: Path, *arguments: str | Path) -> dict[str, Any]:
+    """The figures of a plan that must succeed."""
+    done = plan(*arguments, "--json", tmp_path / "plan.json")
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    return json.loads((tmp_path / "plan.json").read_text())  # type: ignore[no-any-return]
+
+
+@pytest.mark.tpu_compiler
+@needs_libtpu
+@pytest.mark.slow
+def test_a_real_step_and_the_saved_hlo_summed_again(sample_rows: Path, tmp_path: Path) -> None:
+    hlo, figures = tmp_path / "step.hlo", tmp_path / "plan.json"
+    done = plan(
+        "--topology", "v5e:2x2", "--execution.scan-unroll", "2", "--data", sample_rows, "--hlo", hlo, "--json", figures
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(figures.read_text())
+
+    text = hlo.read_text()
+    assert " while(" not in text, "all layers are unrolled, so that every line of the entry runs once"
+    entry = text[text.index("\nENTRY ") :]
+    assert found["time"]["cycles"] == sum(map(int, re.findall(r'"estimated_cycles":"(\d+)"', entry))) > 0
+    # What is gathered are the parameters that lie in parts, and what is scattered are their gradients.
+    sizes = {part["kind"]: part["size"] for part in found["collectives"]}
+    assert sizes["all-gather"] == pytest.approx(sizes["reduce-scatter"], rel=0.01)
+    assert sizes["reduce-scatter"] > 2 * (4 * 128**2 + 2 * 128 * 256) * 2
+    assert {part["group"] for part in found["collectives"]} == {4}
+    assert not found["kernels"], "rows of 64 tokens are too short for the attention kernel"
+    assert found["fits"]
+    memory = found["memory"]
+    assert 0 < memory["arguments"] < memory["needed"] < found["chip"]["hbm_bytes"]
+    low, high = found["time"]["overlapped"], found["time"]["sequential"]
+    assert low["step_seconds"] <= high["step_seconds"]
+    assert low["tokens_per_second"] == pytest.approx(16 * 64 / low["step_seconds"])
+    assert 0.9 < low["useful_tokens_per_second"] / low["tokens_per_second"] < 1
+    assert (found["row_length"], found["chips"], found["config"]["global_batch"]) == (64, 4, 16)
+    assert f"The optimised HLO: {hlo}" in done.stdout
+    assert f"{found['time']['cycles']:,} cycles, predicted by the compiler" in done.stdout
+    assert "fits: a chip has 16.00 GiB" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.json", "step.hlo"]
+
+
+@pytest.mark.tpu_compiler
+@needs_libtpu
+@pytest.mark.slow
+@pytest.mark.parametrize("topology", ["v4:2x2x1", "v5p:2x2x1", "v6e:2x2"])
+def test_other_generations_and_a_loop_over_layers(topology: str, tmp_path: Path) -> None:
+    found = planned(tmp_path, "--topology", topology, "--mesh.fsdp", "2", "--hlo", tmp_path / "step.hlo")
+    assert (found["chips"], found["mesh"], found["fits"]) == (4, {"data": 2, "fsdp": 2, "tensor": 1}, True)
+    assert " while(" in (tmp_path / "step.hlo").read_text()
+    assert found["time"]["cycles"] > 0
+    assert {kernel["name"]: kernel["count"] for kernel in found["kernels"]} == {
+        "attention_forward": 2, "attention_backward": 2,
+    }  # fmt: skip
+
+
+@pytest.mark.tpu_compiler
+@needs_libtpu
+@pytest.mark.slow
+def test_slices_exchange_gradients_over_the_network_between_them(tmp_path: Path) -> None:
+    found = planned(tmp_path, "--topology", "v5e:2x2", "--slices", "2")
+    assert (found["chips"], found["mesh"]) == (8, {"data": 2, "fsdp": 4, "tensor": 1})
+    across = {part["kind"]: part for part in found["collectives"] if part["kind"].isupper()}
+    assert across["ALL_REDUCE"]["group"] == 2
+    assert across["ALL_REDUCE"]["seconds"] > 0
+    assert {part["group"] for part in found["collectives"] if not part["kind"].isupper()} == {4}
+
+
+@pytest.mark.tpu_compiler
+@needs_libtpu
+@pytest.mark.slow
+def test_what_does_not_fit_fails_and_says_by_how_much(tmp_path: Path) -> None:
+    hlo, figures = tmp_path / "step.hlo", tmp_path / "plan.json"
+    done = plan("--topology", "v5e:2x2", "--global-batch", str(2**18), "--hlo", hlo, "--json", figures)
+    assert done.returncode == 1
+    assert re.search(r"error: It does not fit \(.*\d+\.\d+G.*15\.75G.*\): choose more chips", done.stderr)
+    assert "Traceback" not in done.stderr
+    found = json.loads(figures.read_text())
+    assert (found["fits"], found["memory"], found["time"]) == (False, None, None)
+    assert "15.75G" in found["refusal"]
+    assert not hlo.exists()
+
+
+@needs_cuda
+@pytest.mark.slow
+def test_gpus_are_planned_for_without_a_gpu(tmp_path: Path) -> None:
+    found = planned(tmp_path, "--topology", "h100:2", "--model.attention-dropout", "0", "--model.num-heads", "2")
+    assert (found["chips"], found["fits"], found["time"]) == (2, True, None)
+    assert any(kernel["name"].startswith("__cudnn$fmha") for kernel in found["kernels"])
+    assert {"all-gather", "reduce-scatter"} <= {part["kind"] for part in found["collectives"]}
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """The sentence of a plan that cannot be made, with exit status 2."""
+    capsys.readouterr()
+    assert run(["plan", *SMALL, *map(str, arguments)]) == 2
+    error = capsys.readouterr().err
+    (line,) = [line for line in re.split(r"[\r\n]", error) if line.startswith("dnabert-jax: error: ")]
+    assert "Traceback" not in error
+    return line
+
+
+def test_bad_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("v9:2x2", "a100:8", ""):
+        assert f"There is no topology '{name}'" in refused(capsys, "--topology", name)
+    for name in ("v5e", "v5e:", "v5e:4x", "h100:0"):
+        assert "names no shape" in refused(capsys, "--topology", name)
+    assert "have no slices and no shape" in refused(capsys, "--topology", "h100:2x4")
+    assert "0 slices are impossible" in refused(capsys, "--topology", "v5e:2x2", "--slices", "0")
+    nowhere = tmp_path / "nowhere" / "plan.json"
+    assert f"{nowhere.parent} is not a directory" in refused(capsys, "--topology", "v5e:2x2", "--json", nowhere)
+    assert "no data directory" in refused(capsys, "--topology", "v5e:2x2", "--data", tmp_path)
+
+
+@pytest.mark.tpu_compiler
+@needs_libtpu
+def test_what_cannot_run_is_refused_before_it_is_compiled(
+    capsys: pytest.CaptureFixture[str], sample_rows: Path
+) -> None:
+    on = ("--topology", "v5e:2x2")
+    assert "knows no slice v5e:3x5" in refused(capsys, "--topology", "v5e:3x5")
+    assert "more than a pod" in refused(capsys, "--topology", "v6e:32x16")
+    assert "choose a multiple of 4" in refused(capsys, *on, "--global-batch", "6")
+    assert "impossible on 4 devices" in refused(capsys, *on, "--mesh.fsdp", "3")
+    assert "over 2 slices, which only it may span" in refused(capsys, *on, "--slices", "2", "--mesh.tensor", "8")
+    assert "raise --model.max-positions" in refused(capsys, *on, "--data", sample_rows, "--model.max-positions", "32")
+
+
+def test_without_a_compiler_the_remedy_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "pip install 'dnabert-jax[tpu]'" in refused(capsys, "--topology", "v5e:2x2")
+    assert "pip install 'dnabert-jax[cuda]'" in refused(capsys, "--topology", "h100:8")

@@ -1,0 +1,102 @@
+"""HLO is read as it is meant: on a module written by hand, whose every sum is known."""
+
+from pathlib import Path
+
+import pytest
+
+from dnabert_jax.errors import JobError
+from dnabert_jax.planning.hlo import Module, num_bytes, parse_module
+from dnabert_jax.planning.work import Collective, Kernel, Unestimated, Work, read_work
+
+CYCLES = 'backend_config={"window_config":{"estimated_cycles":"%d"},"aliasing":{"lists":[]}}'
+
+# A loop of 3 trips with a loop of 2 (which says so itself) inside; fusions inside fusions; a reduce-scatter as TPUs
+# fuse it; a gather spread over three fusions; a kernel; a send to another slice. CYCLES_7 stands for an estimate of 7.
+TEXT = Path(__file__).with_name("by_hand.hlo").read_text()
+
+
+def module(text: str = TEXT) -> Module:
+    for part in text.split("CYCLES_")[1:]:
+        number = part.split("\n", 1)[0]
+        text = text.replace(f"CYCLES_{number}\n", CYCLES % int(number) + "\n")
+    return parse_module(text)
+
+
+@pytest.fixture(scope="module")
+def work() -> Work:
+    return read_work(module(), 8)
+
+
+def test_cycles_are_summed_with_the_trips_of_loops_and_a_fusion_counts_once(work: Work) -> None:
+    middle, inner_body, inner_condition, first = 3 * 100, 3 * 2 * 7, 3 * 2 * 1, 40
+    assert work.cycles == middle + inner_body + inner_condition + first
+    assert {(item.name, item.shape, item.times) for item in work.estimated} == {
+        ("middle.1", "f32[8,128]", 3), ("work.1", "f32[8,128]", 6), ("go", "pred[]", 6), ("first", "f32[8,128]", 1),
+    }  # fmt: skip
+    assert next(item.op_name for item in work.estimated if item.name == "first") == "jit(step)/neg"
+
+
+def test_each_collective_counts_once_with_the_bytes_of_the_whole_array(work: Work) -> None:
+    assert set(work.collectives) == {
+        Collective("reduce-scatter", 1, 64 * 128 * 2, (0, 1, 2, 3)),
+        Collective("all-gather", 3, 8 * 128 * 4, (0, 1, 2, 3)),
+        Collective("all-reduce", 1, 8 * 128 * 4, (0, 4)),
+        Collective("collective-permute", 1, 8 * 128 * 4, tuple(range(8))),
+        Collective("ALL_REDUCE", 1, 16 * 128 * 2, ()),
+    }
+    assert len(work.collectives) == 5
+
+
+def test_kernels_cost_what_their_author_says(work: Work) -> None:
+    assert work.kernels == (Kernel("attention_forward", 3, 500, 60),)
+
+
+def test_a_kernel_of_which_nothing_is_said_moves_its_operands_and_results() -> None:
+    (kernel,) = read_work(module(TEXT.replace('"cost_estimate"', '"no_estimate"')), 8).kernels
+    assert kernel == Kernel("attention_forward", 3, 0, 8 * 128 * 4 + 8 * 128 * 2)
+
+
+def test_what_has_no_estimate_is_counted_and_what_does_nothing_is_not(work: Work) -> None:
+    array = 8 * 128 * 4
+    assert set(work.unestimated) == {
+        Unestimated("copy-start", 1, array + 4),
+        Unestimated("gather_fusion", 1, array),
+        Unestimated("add", 1, 3 * 4),
+        Unestimated("compare", 1, 3 * 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("direction=LT", "direction=NE"), ("%next = s32[] add(%i.3, %one)", "%next = s32[] add(%i.3, %i.3)"),
+     ("%zero = s32[] constant(0)", "%zero = s32[] constant(1)")],
+    ids=["another comparison", "another step", "another start"],
+)  # fmt: skip
+def test_a_loop_that_is_not_understood_is_an_error_and_not_one_trip(before: str, after: str) -> None:
+    assert before in TEXT
+    with pytest.raises(JobError, match="how often the loop loop runs"):
+        read_work(module(TEXT.replace(before, after)), 8)
+
+
+def test_what_is_no_hlo_is_refused() -> None:
+    for text in ("", "HloModule x\n", TEXT.replace("ENTRY ", ""), TEXT.replace("constant(3)", "constant(3")):
+        with pytest.raises(JobError, match="not understood"):
+            module(text)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ("f32[]", 4), ("bf16[8,512,768]{2,1,0:T(8,128)(2,1)S(1)}", 8 * 512 * 768 * 2), ("pred[3]", 3), ("s4[16]{0}", 8),
+        ("f8e4m3fn[10]", 10), ("token[]", 0), ("(f32[2]{0}, (u16[3], s32[]{:S(2)}), /*index=2*/c64[1])", 8 + 6 + 4 + 8),
+    ],
+)  # fmt: skip
+def test_bytes_of_a_shape(shape: str, size: int) -> None:
+    assert num_bytes(shape) == size
+
+
+def test_instructions_alike_are_put_together() -> None:
+    twice = TEXT.replace('CYCLES_40\n', 'CYCLES_40\n  %second = f32[8,128]{1,0:T(8,128)} fusion(%first), kind=kLoop, '
+                         'calls=%fused, metadata={op_name="jit(step)/neg"}, CYCLES_5\n')  # fmt: skip
+    both = next(item for item in read_work(module(twice), 8).estimated if item.name == "first")
+    assert (both.times, both.cycles) == (2, 45)
