@@ -1,10 +1,10 @@
 """A plan in words and tables, each figure with where it comes from."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # planning loads JAX, which the command line need not wait for
-    from dnabert_jax.planning.plan import KernelUse, Plan, StepTime, Traffic
+    from dnabert_jax.planning.plan import Plan, StepTime
 
 _GIB, _MIB = 2**30, 2**20
 _OF_CUDNN = "__cudnn$"
@@ -26,7 +26,7 @@ def print_plan(plan: "Plan") -> None:
     _print_memory(plan)
     if not plan.memory:
         return
-    _print_collectives(plan.collectives)
+    _print_collectives(plan)
     _print_kernels(plan)
     if plan.time:
         _print_time(plan, plan.time)
@@ -34,10 +34,12 @@ def print_plan(plan: "Plan") -> None:
 
 
 def _print_memory(plan: "Plan") -> None:
-    available = plan.chip.hbm_bytes / _GIB
+    available = f"a chip has {plan.available / _GIB:,.2f} GiB"
+    if plan.available < plan.chip.hbm_bytes:
+        available += f" that JAX uses, of {plan.chip.hbm_bytes / _GIB:,.2f} (XLA_PYTHON_CLIENT_MEM_FRACTION)"
     print("\nMemory of a chip, predicted by the compiler")
     if not plan.memory:
-        print(f"  does not fit: {plan.refusal} (a chip has {available:,.2f} GiB)")
+        print(f"  does not fit: {plan.refusal} ({available})")
         return
     memory = plan.memory
     for what, size in (
@@ -50,36 +52,40 @@ def _print_memory(plan: "Plan") -> None:
         ("peak, as the compiler counts it", memory.peak),
     ):
         print(f"  {what:<42}{size / _GIB:>9.3f} GiB")
-    print(f"  {'fits' if plan.fits else 'does not fit'}: a chip has {available:,.2f} GiB")
+    print(f"  {'fits' if plan.fits else 'does not fit'}: {available}")
 
 
-def _print_collectives(collectives: Iterable["Traffic"]) -> None:
-    print("\nCollectives of a step (in capitals, between slices); bytes of whole arrays, time computed from them")
+def _print_collectives(plan: "Plan") -> None:
+    timed = ", time computed from them" if plan.time else ""
+    print(f"\nCollectives of a step (in capitals, between slices); bytes of whole arrays{timed}")
     _print_table(
         ("kind", "group of", "count", "MiB", "ms"),
         [
             (part.kind, f"{part.group}", f"{part.count:,}", f"{part.size / _MIB:,.1f}", _milliseconds(part.seconds))
-            for part in collectives
+            for part in plan.collectives
         ],
     )
 
 
 def _print_kernels(plan: "Plan") -> None:
-    print(
-        "\nCustom calls of a step; FLOPs as executed, time computed: the longer of FLOPs and bytes at the chip's peaks"
-    )
+    timed = ", time computed: the longer of FLOPs and bytes at the chip's peaks" if plan.time else ""
+    print(f"\nCustom calls of a step; FLOPs as executed{timed}")
     _print_table(
         ("kernel", "count", "TFLOP", "MiB", "ms"),
-        [_kernel_row(kernel) for kernel in plan.kernels],
+        [
+            (
+                kernel.name,
+                f"{kernel.count:,}",
+                _short(kernel.flops / 1e12) if kernel.flops else "-",
+                f"{kernel.size / _MIB:,.1f}",
+                _milliseconds(kernel.seconds),
+            )
+            for kernel in plan.kernels
+        ],
     )
     if not plan.time:
         fused = any(kernel.name.startswith(_OF_CUDNN) for kernel in plan.kernels)
-        print(f"  attention is {'' if fused else 'not '}cuDNN's fused kernel")
-
-
-def _kernel_row(kernel: "KernelUse") -> tuple[str, ...]:
-    flops = _short(kernel.flops / 1e12) if kernel.flops else "-"
-    return kernel.name, f"{kernel.count:,}", flops, f"{kernel.size / _MIB:,.1f}", _milliseconds(kernel.seconds)
+        print(f"  attention is {'' if fused else 'not '}cuDNN's fused kernel; times are not predicted for GPUs")
 
 
 def _print_time(plan: "Plan", time: "StepTime") -> None:

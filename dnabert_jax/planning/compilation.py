@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from dnabert_jax.config import PretrainConfig
-from dnabert_jax.errors import InputError
+from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.parallel.rules import row_sharding
 from dnabert_jax.training.state import abstract_network, abstract_state
 from dnabert_jax.training.step import jit_train_step
@@ -53,6 +53,7 @@ def compile_step(config: PretrainConfig, mesh: Mesh, row_length: int) -> jax.sta
     Raises:
         InputError: the configuration cannot run on the mesh.
         OutOfMemoryError: it needs more memory than there is.
+        JobError: the compiler fails otherwise.
     """
     if row_length > config.model.max_positions:
         raise InputError(
@@ -66,9 +67,9 @@ def compile_step(config: PretrainConfig, mesh: Mesh, row_length: int) -> jax.sta
     try:
         return lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise OutOfMemoryError(_in_short(str(error))) from error
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise OutOfMemoryError(_in_short(str(error))) from error
+        raise JobError(f"The compiler cannot compile this step: {str(error).splitlines()[0].rstrip('.')}.") from error
 
 
 def _in_short(message: str) -> str:

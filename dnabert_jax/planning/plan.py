@@ -14,6 +14,8 @@ from dnabert_jax.planning.work import Collective, Estimated, Kernel, Unestimated
 from dnabert_jax.telemetry.flops import step_flops
 
 _SECONDS_AN_HOUR = 3600
+_GPU_SHARE = 0.75
+"""Of a GPU's memory that JAX uses, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise (JAX's page on GPU memory)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +101,9 @@ class Plan:
         mesh: sizes of its axes.
         config: of the run.
         row_length: tokens of a row.
+        available: bytes of a chip's memory that a program may use.
         step_flops: of the model, counted analytically, in all chips.
-        fits: whether a chip's memory suffices.
+        fits: whether they suffice.
         refusal: what the compiler said if it refused for want of memory; all below is then missing.
         memory: of a chip.
         collectives: by kind and size of group.
@@ -118,6 +121,7 @@ class Plan:
     mesh: dict[str, int]
     config: PretrainConfig
     row_length: int
+    available: int
     step_flops: int
     fits: bool
     refusal: str | None = None
@@ -148,6 +152,7 @@ def outline(
         mesh=dict(axes),
         config=config,
         row_length=row_length,
+        available=round(chip.hbm_bytes * (1 if chip.kinds[0].startswith("TPU") else _GPU_SHARE)),
         step_flops=step_flops(config, row_length),
         fits=False,
     )
@@ -172,7 +177,7 @@ def complete(
     traffic, kernels = _traffic(work.collectives, plan.slices, network), _kernels(work.kernels, plan.chip, timed)
     return dataclasses.replace(
         plan,
-        fits=max(memory.needed, memory.peak) <= plan.chip.hbm_bytes,
+        fits=max(memory.needed, memory.peak) <= plan.available,
         memory=memory,
         collectives=tuple(traffic),
         kernels=tuple(kernels),

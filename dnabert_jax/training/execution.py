@@ -3,6 +3,7 @@
 B rows, A parts, J heads side by side.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -141,33 +142,47 @@ def choose_attention(config: PretrainConfig, platform: str, tensor: int, trainin
             f"{platform}, {model.compute_dtype} and {model.attention_dropout:g}: choose --execution.attention auto."
         )
     if platform == "tpu" and wish in ("auto", "pallas"):
-        return _pallas_on_own_heads(tensor)
+        return _on_own_heads(_pallas_where_it_can)
     if wish == "cudnn" or (wish == "auto" and platform == "gpu" and narrow and not drops):
-        return cudnn_attention
+        return _on_own_heads(cudnn_attention)
     return xla_attention
 
 
-def _pallas_on_own_heads(tensor: int) -> Attend:
-    """The TPU kernel on each device's heads, and plain XLA for rows that the kernel does not take."""
-    x, heads = PartitionSpec(None, None, TENSOR), PartitionSpec(None, TENSOR)
+def _pallas_where_it_can(
+    query: Float[Array, "B L J"],
+    key: Float[Array, "B L J"],
+    value: Float[Array, "B L J"],
+    segment_ids: Int[Array, "B L"],
+    head_size: int,
+    rate: float,
+    keys: RowKeys | None,
+) -> Float[Array, "B L J"]:
+    """The TPU kernel, and plain XLA for rows that it does not take."""
+    supported = supports(query.shape[1], query.shape[2] // head_size, head_size)
+    return (pallas_attention if supported else xla_attention)(query, key, value, segment_ids, head_size, rate, keys)
 
+
+def _on_own_heads(attention: Attend) -> Attend:
+    """A kernel, which the compiler cannot divide, on each device's heads."""
+    x, of_heads = PartitionSpec(None, None, TENSOR), PartitionSpec(None, TENSOR)
+
+    @functools.wraps(attention)
     def attend(
-        query: Float[Array, "B L J"],
-        key: Float[Array, "B L J"],
-        value: Float[Array, "B L J"],
-        segment_ids: Int[Array, "B L"],
+        query: Array,
+        key: Array,
+        value: Array,
+        segment_ids: Array,
         head_size: int,
         rate: float,
         keys: RowKeys | None,
-    ) -> Float[Array, "B L J"]:
-        if not supports(query.shape[1], query.shape[2] // head_size // tensor, head_size):
-            return xla_attention(query, key, value, segment_ids, head_size, rate, keys)
-
-        def on_device(query: Array, key: Array, value: Array, segment_ids: Array, keys: RowKeys | None) -> Array:
-            return pallas_attention(query, key, value, segment_ids, head_size, rate, keys)
-
-        specs = (x, x, x, PartitionSpec(), heads)
-        mapped = jax.shard_map(on_device, in_specs=specs, out_specs=x, axis_names={TENSOR}, check_vma=False)
+    ) -> Array:
+        mapped = jax.shard_map(
+            lambda query, key, value, ids, keys: attention(query, key, value, ids, head_size, rate, keys),
+            in_specs=(x, x, x, PartitionSpec(), of_heads),
+            out_specs=x,
+            axis_names={TENSOR},
+            check_vma=False,
+        )
         return mapped(query, key, value, segment_ids, keys)
 
     return attend

@@ -77,6 +77,12 @@ def test_it_fits_if_a_chip_has_what_is_needed() -> None:
     assert not plan_on("tpu", hbm_bytes=9).fits
 
 
+def test_of_a_gpu_jax_uses_three_quarters() -> None:
+    chip = chip_named("h100")
+    assert chip is not None
+    assert outline("me", "h100:8", 1, chip, CONFIG, {"data": 8}, 512).available == round(0.75 * chip.hbm_bytes)
+
+
 def test_collectives_are_put_together_by_kind_and_group_and_the_longest_is_listed() -> None:
     plan = plan_on("tpu")
     assert [(part.kind, part.group, part.count, part.size) for part in plan.collectives] == [
