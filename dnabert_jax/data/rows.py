@@ -25,7 +25,7 @@ class RowShard(Protocol):
 
     num_rows: int
 
-    def read(self, indices: Int[np.ndarray, "R"]) -> UInt16[np.ndarray, "R L"]:
+    def read(self, indices: Int[np.ndarray, " R"]) -> UInt16[np.ndarray, "R L"]:
         """The rows at `indices`; raises InputError if one is damaged."""
 
     def inspect(self, first: int, stop: int) -> tuple[UInt16[np.ndarray, "R L"], dict[int, str]]:
@@ -54,7 +54,7 @@ class Rows:
     def __len__(self) -> int:
         return self.entry.rows
 
-    def read(self, indices: Int[np.ndarray, "R"]) -> UInt16[np.ndarray, "R L"]:
+    def read(self, indices: Int[np.ndarray, " R"]) -> UInt16[np.ndarray, "R L"]:
         """The rows at `indices` of the split, in that order."""
         rows = np.empty((len(indices), self.manifest.row_length), np.uint16)
         owner, places = self._locate(indices)
@@ -63,12 +63,12 @@ class Rows:
             rows[here] = self._shards[number].read(places[here])
         return rows
 
-    def places(self, indices: Int[np.ndarray, "R"]) -> list[tuple[str, int]]:
+    def places(self, indices: Int[np.ndarray, " R"]) -> list[tuple[str, int]]:
         """Where the rows at `indices` of the split lie: names of shards, and row numbers in them from 0."""
         owner, places = self._locate(indices)
         return [(self._names[number], place) for number, place in zip(owner, places.tolist(), strict=True)]
 
-    def _locate(self, indices: Int[np.ndarray, "R"]) -> tuple[Int[np.ndarray, "R"], Int[np.ndarray, "R"]]:
+    def _locate(self, indices: Int[np.ndarray, " R"]) -> tuple[Int[np.ndarray, " R"], Int[np.ndarray, " R"]]:
         owner = np.searchsorted(self._ends, indices, side="right")
         starts = np.concatenate([[0], self._ends[:-1]])
         return owner, indices - starts[owner]
