@@ -19,10 +19,11 @@ demo: $(VENV)/.installed  ## The main job on the embedded sample: a genome in, a
 test: $(VENV)/.installed-test  ## Every test, the slow ones too.
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-lint: $(VENV)/.installed-test  ## Format, lint and type checks.
+lint: $(VENV)/.installed-test  ## Format, lint and type checks, and the shell scripts.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/shellcheck launch/*.sh .ci/run
 
 format: $(VENV)/.installed-test  ## Rewrites the files as ruff wants them.
 	$(BIN)/ruff format .

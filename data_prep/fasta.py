@@ -33,7 +33,7 @@ class Block(NamedTuple):
 
     record: str
     number: int
-    letters: UInt8[np.ndarray, "n"]
+    letters: UInt8[np.ndarray, " n"]
 
 
 def read_fasta(file: BufferedIOBase, name: str, block_letters: int) -> Iterator[Block]:

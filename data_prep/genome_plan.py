@@ -95,7 +95,7 @@ class GenomePlan:
                 yield Task(letters, (number, part), again, share, 1.0 if whole else self.job.fraction, file.location)
         file.check_unchanged(self.surveys[number])
 
-    def _parts(self, number: int, file: SequenceFile) -> Iterator[tuple[UInt8[np.ndarray, "n"], bool]]:
+    def _parts(self, number: int, file: SequenceFile) -> Iterator[tuple[UInt8[np.ndarray, " n"], bool]]:
         """Yields letters, at most as many as a block has, and whether all of them are held out."""
         waiting: list[np.ndarray] = []
         size, held_out = 0, False

@@ -37,7 +37,7 @@ class Task(NamedTuple):
         file: what errors call the file.
     """
 
-    letters: UInt8[np.ndarray, "n"]
+    letters: UInt8[np.ndarray, " n"]
     place: tuple[int, int]
     repetition: int
     share: float
@@ -97,7 +97,7 @@ def _border(runs: Int[np.ndarray, "runs 2"], heldout: float, length: int) -> int
 
 
 def _split_rows(
-    name: str, codes: UInt8[np.ndarray, "n"], runs: Int[np.ndarray, "runs 2"], task: Task, settings: RowSettings
+    name: str, codes: UInt8[np.ndarray, " n"], runs: Int[np.ndarray, "runs 2"], task: Task, settings: RowSettings
 ) -> SplitRows:
     stream = (*task.place, task.repetition, (TRAIN, HELDOUT).index(name))
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(settings.seed, spawn_key=stream)))

@@ -139,7 +139,7 @@ def _row_problems(rows: UInt16[np.ndarray, "R L"], k: int) -> Iterator[tuple[int
         yield place, rules[int(np.argmin(held[:, place]))][0]
 
 
-def _long_enough(rows: UInt16[np.ndarray, "R L"]) -> Bool[np.ndarray, "R"]:
+def _long_enough(rows: UInt16[np.ndarray, "R L"]) -> Bool[np.ndarray, " R"]:
     """Whether no [SEP] comes sooner after a [CLS] than MIN_KMERS k-mers allow."""
     holds = np.ones(len(rows), bool)
     for distance in range(1, MIN_KMERS + 1):

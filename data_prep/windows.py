@@ -18,7 +18,7 @@ MIN_KMERS = 5
 _FULL_LENGTH_SHARE = 0.5
 
 
-def certain_runs(codes: UInt8[np.ndarray, "n"]) -> Int[np.ndarray, "runs 2"]:
+def certain_runs(codes: UInt8[np.ndarray, " n"]) -> Int[np.ndarray, "runs 2"]:
     """Start and end (half-open) of each maximal stretch without an ambiguous base."""
     certain = np.concatenate([[False], codes < AMBIGUOUS, [False]])
     return np.flatnonzero(certain[1:] != certain[:-1]).reshape(-1, 2)
@@ -32,7 +32,7 @@ def clip_runs(runs: Int[np.ndarray, "runs 2"], first: int, end: int) -> Int[np.n
 
 def cut_windows(
     num_bases: int, k: int, max_kmers: int, rng: np.random.Generator
-) -> tuple[Int[np.ndarray, "w"], Int[np.ndarray, "w"]]:
+) -> tuple[Int[np.ndarray, " w"], Int[np.ndarray, " w"]]:
     """Starts, in bases, and lengths, in k-mers, of consecutive windows over a run.
 
     What is left at the end, no longer than a full window, is the last window; below 5 k-mers it is left out.
@@ -57,7 +57,7 @@ def cut_windows(
 
 def sampled_windows(
     number: int, num_bases: int, k: int, max_kmers: int, rng: np.random.Generator
-) -> tuple[Int[np.ndarray, "w"], Int[np.ndarray, "w"]]:
+) -> tuple[Int[np.ndarray, " w"], Int[np.ndarray, " w"]]:
     """Starts, in bases, and lengths, in k-mers, of windows at uniform places of a run of at least 5 k-mers."""
     room = num_bases - k + 1
     counts = rng.integers(MIN_KMERS, min(max_kmers, room), number, endpoint=True)
@@ -73,8 +73,8 @@ class Windows(NamedTuple):
         uncut_bases: bases that no cut window holds: short runs, and what was left at the end of longer ones.
     """
 
-    starts: Int[np.ndarray, "w"]
-    counts: Int[np.ndarray, "w"]
+    starts: Int[np.ndarray, " w"]
+    counts: Int[np.ndarray, " w"]
     uncut_bases: int
 
 

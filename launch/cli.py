@@ -12,6 +12,7 @@ import tyro
 import dnabert_jax
 from dnabert_jax.errors import InputError, JobError
 from launch.demo import Demo
+from launch.ending import leaving_others, print_error
 from launch.export import Export
 from launch.flags import REGISTRY, SETTINGS
 from launch.plan import parse_plan
@@ -55,12 +56,13 @@ def main() -> None:
     # orbax and gcsfs log there, with a traceback, what they then raise, and what is raised is said in a sentence below.
     for name in ("absl", "asyncio", "gcsfs"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    status = run(sys.argv[1:])
-    sys.stderr.flush()
-    if status == _EXIT_INTERRUPTED:
-        # The libraries' threads may be anywhere: taking the interpreter down around them can crash.
-        os._exit(status)
-    sys.exit(status)
+    with leaving_others():
+        status = run(sys.argv[1:])
+        sys.stderr.flush()
+        if status == _EXIT_INTERRUPTED:
+            # The libraries' threads may be anywhere: taking the interpreter down around them can crash.
+            os._exit(status)
+        sys.exit(status)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -116,5 +118,5 @@ def _command(job: type[_Job], name: str, arguments: Sequence[str]) -> _Job:
 
 
 def _fail(sentence: str, status: int = _EXIT_BAD_INPUT) -> int:
-    print(f"dnabert-jax: error: {sentence}", file=sys.stderr)
+    print_error(sentence)
     return status

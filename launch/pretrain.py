@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,11 +14,15 @@ from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.staging import stage
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location, is_url
+from launch.distributed import check_flags, join
 from launch.progress import progress_bar
 from launch.settings import parse_with_settings
+from launch.signals import profile_on_sigusr1, sigterm_as_flag
 
 if TYPE_CHECKING:  # training loads JAX, which --help need not wait for
     from dnabert_jax.training.evaluation import Evaluation
+
+PROGRAM = "dnabert-jax pretrain"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +43,15 @@ class Pretrain:
         resume: Go on with the run in --out from its latest checkpoint (with its configuration, if neither --preset
             nor --config is given); start it if there is none yet.
         data_cache: Local directory for copies of data from stores, which later runs find there.
-        distributed: Join the other processes of a pod first (jax.distributed); without it this process trains alone.
+        profile_from: Trace --profile-steps steps from this one on with JAX's profiler, in the first process. At any
+            time, kill -USR1 PID traces the next steps of the process PID.
+        profile_steps: Steps of a trace.
+        distributed: Join the other processes of a job first (jax.distributed); without it this process trains alone.
+            On TPU pods, GKE and Slurm they find one another.
+        coordinator: HOST:PORT of process 0, where they meet, if they cannot find one another.
+        processes: How many they are, if they cannot find one another.
+        process: Which of them this is, from 0, if they cannot find one another.
+        join_timeout: Seconds to wait for the others.
         settings: The configuration.
     """
 
@@ -49,26 +62,52 @@ class Pretrain:
     config: Path | None = None
     resume: bool = False
     data_cache: Path = Path("~/.cache/dnabert-jax/data")
+    profile_from: int | None = None
+    profile_steps: int = 5
     distributed: bool = False
+    coordinator: str | None = None
+    processes: int | None = None
+    process: int | None = None
+    join_timeout: int = 300
+    arguments: tyro.conf.Suppress[tuple[str, ...]] = ()
 
     def run(self) -> None:
         """Trains and says how it ended."""
+        if self.profile_from is not None and not 1 <= self.profile_from <= self.settings.steps:
+            raise InputError(f"--profile-from is {self.profile_from}: give a step from 1 to {self.settings.steps}.")
+        if self.profile_steps < 1:
+            raise InputError(f"--profile-steps is {self.profile_steps}: give at least 1.")
+        check_flags(self.distributed, self.coordinator, self.processes, self.process, self.join_timeout)
+        with sigterm_as_flag() as terminated:
+            self._run(terminated)
+
+    def _run(self, terminated: Callable[[], bool]) -> None:
+        if self.distributed:
+            join(self.coordinator, self.processes, self.process, self.join_timeout)
         import jax
 
-        if self.distributed:
-            # Before anything else touches JAX; where it fails, so does the job: it must not go on as many small ones.
-            jax.distributed.initialize()
         try:
             jax.devices()
         except RuntimeError as error:
             raise InputError(f"JAX finds no device ({error}): install its plugin, or set JAX_PLATFORMS=cpu.") from error
+        from dnabert_jax.telemetry.profiler import Profiler
         from dnabert_jax.training.loop import pretrain
 
-        with progress_bar("download", "B", unit_scale=True, disable=not is_url(self.data)) as bar:
+        profiler = Profiler(self.out, self.profile_steps, self.profile_from, self._report_profile)
+        first = jax.process_index() == 0
+        with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as bar:
             data = stage(self.data, self.data_cache.expanduser(), bar.update)
-        with TrainingBar() as bar:
-            result = pretrain(self.settings, data, self.out, [bar], self.resume)
-        if jax.process_index() > 0:
+        with TrainingBar() as bar, profile_on_sigusr1(profiler.request):
+            result = pretrain(
+                self.settings, data, self.out, [bar], self.resume, profiler=profiler, stop_requested=terminated
+            )
+        if not first:
+            return
+        if result.step < self.settings.steps:
+            print(f"Stopped by SIGTERM after step {result.step:,} of {self.settings.steps:,}, which is saved.")
+            others = " (on each process with its own --process)" if self.coordinator is not None else ""
+            resume = () if self.resume else ("--resume",)
+            print(f"Go on with{others}: {PROGRAM} {shlex.join((*self.arguments, *resume))}")
             return
         print(f"Step {result.step:,} of {self.settings.steps:,}.", end=" ")
         if result.evaluation:
@@ -82,12 +121,20 @@ class Pretrain:
         print(f"Run in {self.out}: checkpoints, log.jsonl, tensorboard (tensorboard --logdir {self.out}/tensorboard).")
         print(f"Next: dnabert-jax export {self.out} --out MODEL")
 
+    def _report_profile(self, place: Path, error: RuntimeError | None) -> None:
+        if error:
+            tqdm.write(f"No profile in {place}: {error}. Training goes on, without further profiles.")
+        else:
+            tqdm.write(
+                f"Profile in {place}. Look at it: pip install xprof; xprof --logdir {self.out}/tensorboard; "
+                "or open its *.trace.json.gz at https://ui.perfetto.dev"
+            )
+
 
 def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
     """Reads the flags, those of the configuration among them."""
-    return parse_with_settings(
-        lambda settings: Pretrain(tyro.MISSING, tyro.MISSING, settings), "dnabert-jax pretrain", arguments
-    )
+    job = parse_with_settings(lambda settings: Pretrain(tyro.MISSING, tyro.MISSING, settings), PROGRAM, arguments)
+    return dataclasses.replace(job, arguments=tuple(arguments))
 
 
 class TrainingBar:
@@ -120,7 +167,9 @@ class TrainingBar:
 
     def trained(self, step: int, figures: dict[str, float]) -> None:
         loss, accuracy, rate = (figures[name] for name in ("loss", "accuracy", "tokens_per_second"))
-        self._bar.set_postfix_str(f"loss {loss:.3f}, accuracy {accuracy:.3f}, {rate:,.0f} tokens/s", refresh=False)
+        mfu = f", MFU {figures['mfu']:.1%}" if "mfu" in figures else ""
+        text = f"loss {loss:.3f}, accuracy {accuracy:.3f}, {rate:,.0f} tokens/s{mfu}"
+        self._bar.set_postfix_str(text, refresh=False)
 
     def evaluated(self, step: int, evaluation: "Evaluation") -> None:
         tqdm.write(

@@ -1,8 +1,10 @@
 """Tests run on eight CPU devices with the shapes of every signature checked at run time."""
 
 import atexit
+import multiprocessing
 import os
 import shutil
+import socket
 import tempfile
 
 # Before JAX is imported: it reads these once.
@@ -21,6 +23,7 @@ from jaxtyping import install_import_hook
 # Before the packages are imported: the hook rewrites them as they load.
 install_import_hook(["dnabert_jax", "data_prep"], "beartype.beartype")
 
+import dataclasses  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -51,6 +54,86 @@ def sample_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("sample") / "rows"
     prepare_genome(GenomeJob(fasta=(TRAIN_FASTA,), heldout_fasta=(HELDOUT_FASTA,), out=out, k=3, row_length=64))
     return out
+
+
+_COMMAND = """
+import os, resource, sys
+
+log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+os.dup2(log, 1)
+os.dup2(log, 2)
+if largest_file:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+import jax
+
+jax.config.update("jax_num_cpu_devices", devices)
+if largest_file:
+    jax.config.update("jax_enable_compilation_cache", False)
+import launch.distributed
+from launch.cli import main
+
+launch.distributed.HEARTBEAT_SECONDS = 15  # so that no test waits for the default
+sys.argv = ["dnabert-jax", *arguments]
+
+main()
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Started:
+    """A process that runs a command."""
+
+    process: Any
+    log: Path
+
+    def wait(self, seconds: float = 120) -> tuple[int, str]:
+        """Exit status, that of a killed one negative, and all that was printed."""
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, f"still running: {self.log.read_text()}"
+        return self.process.exitcode, self.log.read_text()
+
+
+def free_address() -> str:
+    """HOST:PORT where a coordinator may listen."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+class Commands:
+    """Runs `dnabert-jax` in real processes, forked from one that has loaded the libraries, which takes seconds."""
+
+    def __init__(self, directory: Path):
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["dnabert_jax.training.loop", "launch.cli", "tensorboardX"])
+        self._directory = directory
+        self.started: list[Started] = []
+
+    def start(self, arguments: list[str], devices: int = 8, largest_file: int = 0) -> Started:
+        """Starts one, with CPU devices and a limit in bytes on the files that it writes, if not 0."""
+        log = self._directory / f"{len(self.started)}.log"
+        settings = {"arguments": arguments, "devices": devices, "output": str(log), "largest_file": largest_file}
+        process = self._context.Process(target=exec, args=(_COMMAND, settings))
+        process.start()
+        self.started.append(Started(process, log))
+        return self.started[-1]
+
+    def start_several(self, arguments: list[str], processes: int, devices: int = 8) -> list[Started]:
+        """Starts as many that share the devices."""
+        if processes == 1:
+            return [self.start(arguments, devices)]
+        join = ["--distributed", "--coordinator", free_address(), "--processes", str(processes), "--process"]
+        return [self.start([*arguments, *join, str(process)], devices // processes) for process in range(processes)]
+
+
+@pytest.fixture
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """What starts real processes; none outlives the test."""
+    commands = Commands(tmp_path_factory.mktemp("logs"))
+    yield commands
+    for started in commands.started:
+        started.process.kill()
+        started.process.join()
 
 
 class Store(MemoryFileSystem):

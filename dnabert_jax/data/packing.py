@@ -13,7 +13,7 @@ SPECIAL_PER_SEQUENCE = 2
 """[CLS] before and [SEP] after the k-mers of a sequence."""
 
 
-def best_fit(sizes: Int[np.ndarray, "n"], capacity: int) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"], int]:
+def best_fit(sizes: Int[np.ndarray, " n"], capacity: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], int]:
     """Best-fit decreasing: each item, largest first, goes where it leaves the least room.
 
     The open rows of each remaining size are a stack, and one big integer has a bit for every size that has an open
@@ -49,15 +49,15 @@ def best_fit(sizes: Int[np.ndarray, "n"], capacity: int) -> tuple[Int[np.ndarray
     return rows, offsets, num_rows
 
 
-def one_a_row(sizes: Int[np.ndarray, "n"]) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"], int]:
+def one_a_row(sizes: Int[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], int]:
     """Each item alone in a row, in order: the original's layout, with the result of `best_fit`."""
     return np.arange(len(sizes)), np.zeros(len(sizes), np.int64), len(sizes)
 
 
 def fill_rows(
-    ids: UInt16[np.ndarray, "m"],
-    starts: Int[np.ndarray, "n"],
-    counts: Int[np.ndarray, "n"],
+    ids: UInt16[np.ndarray, " m"],
+    starts: Int[np.ndarray, " n"],
+    counts: Int[np.ndarray, " n"],
     row_length: int,
     packed: bool = True,
 ) -> UInt16[np.ndarray, "R L"]:

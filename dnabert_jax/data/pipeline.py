@@ -18,7 +18,7 @@ from dnabert_jax.data.rows import Rows
 _SHUFFLE_ROUNDS = 4
 
 
-def shuffled_rows(numbers: Int[np.ndarray, "R"], num_rows: int, seed: int) -> Int[np.ndarray, "R"]:
+def shuffled_rows(numbers: Int[np.ndarray, " R"], num_rows: int, seed: int) -> Int[np.ndarray, " R"]:
     """Which rows stand at the places `numbers` of the endless shuffled order."""
     epochs, places = np.divmod(numbers, num_rows)
     seeds = {
@@ -36,7 +36,7 @@ def shuffled_rows(numbers: Int[np.ndarray, "R"], num_rows: int, seed: int) -> In
 class _BatchSource:
     """Element s is this process's part of global batch s."""
 
-    def __init__(self, files: Rows, global_batch: int, seed: int, stop: int, rows: Int[np.ndarray, "R"]):
+    def __init__(self, files: Rows, global_batch: int, seed: int, stop: int, rows: Int[np.ndarray, " R"]):
         self._files, self._global_batch, self._seed, self._stop, self._rows = files, global_batch, seed, stop, rows
 
     def __len__(self) -> int:
@@ -48,7 +48,7 @@ class _BatchSource:
 
 
 def training_batches(
-    files: Rows, global_batch: int, rows: Int[np.ndarray, "R"], seed: int, start: int, stop: int
+    files: Rows, global_batch: int, rows: Int[np.ndarray, " R"], seed: int, start: int, stop: int
 ) -> Iterator[UInt16[np.ndarray, "R L"]]:
     """This process's parts of the global batches start .. stop - 1, read ahead in threads.
 

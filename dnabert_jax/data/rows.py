@@ -25,7 +25,7 @@ class RowShard(Protocol):
 
     num_rows: int
 
-    def read(self, indices: Int[np.ndarray, "R"]) -> UInt16[np.ndarray, "R L"]:
+    def read(self, indices: Int[np.ndarray, " R"]) -> UInt16[np.ndarray, "R L"]:
         """The rows at `indices`; raises InputError if one is damaged."""
 
     def inspect(self, first: int, stop: int) -> tuple[UInt16[np.ndarray, "R L"], dict[int, str]]:
@@ -48,20 +48,30 @@ class Rows:
     def __init__(self, manifest: Manifest, split: str, shards: list[RowShard]):
         self.manifest = manifest
         self.entry = manifest.splits[split]
-        self._shards = shards
+        self._shards, self._names = shards, [entry.name for entry in self.entry.shards]
         self._ends = np.cumsum([shard.num_rows for shard in shards])
 
     def __len__(self) -> int:
         return self.entry.rows
 
-    def read(self, indices: Int[np.ndarray, "R"]) -> UInt16[np.ndarray, "R L"]:
+    def read(self, indices: Int[np.ndarray, " R"]) -> UInt16[np.ndarray, "R L"]:
         """The rows at `indices` of the split, in that order."""
         rows = np.empty((len(indices), self.manifest.row_length), np.uint16)
-        owner = np.searchsorted(self._ends, indices, side="right")
+        owner, places = self._locate(indices)
         for number in np.unique(owner):
-            shard, here = self._shards[number], owner == number
-            rows[here] = shard.read(indices[here] - (self._ends[number] - shard.num_rows))
+            here = owner == number
+            rows[here] = self._shards[number].read(places[here])
         return rows
+
+    def places(self, indices: Int[np.ndarray, " R"]) -> list[tuple[str, int]]:
+        """Where the rows at `indices` of the split lie: names of shards, and row numbers in them from 0."""
+        owner, places = self._locate(indices)
+        return [(self._names[number], place) for number, place in zip(owner, places.tolist(), strict=True)]
+
+    def _locate(self, indices: Int[np.ndarray, " R"]) -> tuple[Int[np.ndarray, " R"], Int[np.ndarray, " R"]]:
+        owner = np.searchsorted(self._ends, indices, side="right")
+        starts = np.concatenate([[0], self._ends[:-1]])
+        return owner, indices - starts[owner]
 
 
 def open_rows(directory: Path, split: str) -> Rows:

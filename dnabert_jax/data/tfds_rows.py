@@ -54,7 +54,7 @@ class ArrayRecordShard:
                 "truncated or not from this data set; build the data set again."
             )
 
-    def read(self, indices: Int[np.ndarray, "R"]) -> UInt16[np.ndarray, "R L"]:
+    def read(self, indices: Int[np.ndarray, " R"]) -> UInt16[np.ndarray, "R L"]:
         """The rows at `indices`, every record checked.
 
         Raises:

@@ -112,7 +112,7 @@ class Shard:
         if num_rows:
             self._records = np.memmap(path, np.uint8, "r", shape=(num_rows, self._layout.stride))
 
-    def read(self, indices: Int[np.ndarray, "R"]) -> UInt16[np.ndarray, "R L"]:
+    def read(self, indices: Int[np.ndarray, " R"]) -> UInt16[np.ndarray, "R L"]:
         """The rows at `indices`, every byte of each record checked.
 
         Raises:

@@ -11,6 +11,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+_SUBLANES = 8
+"""Rows of a TPU register: the fewest that a matrix product takes as such."""
+
 
 class Dense(nnx.Module):
     """A linear map from an axis to another, with bias.
@@ -36,7 +39,26 @@ class Dense(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(tuple(outputs.values())), axes=tuple(outputs), units=units or {})
 
     def __call__(self, x: Float[Array, "*batch I"]) -> Float[Array, "*batch O"]:
-        return x @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+        return _add_bias(x @ self.kernel[...].astype(x.dtype), self.bias[...])
+
+
+def _add_bias(x: Array, bias: Array) -> Array:
+    return x + bias if x.dtype == jnp.float32 else _add_bias_to_narrow(x, bias)
+
+
+@jax.custom_vjp
+def _add_bias_to_narrow(x: Array, bias: Array) -> Array:
+    return x + bias.astype(x.dtype)
+
+
+def _add_bias_backward(_: None, gradient: Array) -> tuple[Array, Array]:
+    # The sum over tokens as a matrix product: in float32, and a fifth of the time of a TPU's vector unit.
+    flat = gradient.reshape(-1, gradient.shape[-1])
+    ones = jnp.ones((_SUBLANES, len(flat)), gradient.dtype)
+    return gradient, jnp.matmul(ones, flat, preferred_element_type=jnp.float32)[0]
+
+
+_add_bias_to_narrow.defvjp(lambda x, bias: (_add_bias_to_narrow(x, bias), None), _add_bias_backward)
 
 
 class LayerNorm(nnx.Module):

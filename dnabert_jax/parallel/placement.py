@@ -47,7 +47,7 @@ class RowPlacement:
             for device, index in self._sharding.devices_indices_map((global_batch,)).items()
             if device.process_index == process  # type: ignore[attr-defined]
         ]
-        self.rows: Int[np.ndarray, R] = np.unique(np.concatenate([np.arange(*limits) for limits in slices]))
+        self.rows: Int[np.ndarray, " R"] = np.unique(np.concatenate([np.arange(*limits) for limits in slices]))
 
     def on_mesh(self, rows: UInt16[np.ndarray, "R L"]) -> UInt16[Array, "B L"]:
         """The global array, of which this process gives the rows at `self.rows`."""

@@ -11,7 +11,7 @@ from dnabert_jax.parallel.chips import Chip
 from dnabert_jax.planning.compilation import Memory
 from dnabert_jax.planning.interconnect import Interconnect
 from dnabert_jax.planning.work import Collective, Estimated, Kernel, Unestimated, Work
-from dnabert_jax.telemetry.flops import training_flops
+from dnabert_jax.telemetry.flops import step_flops
 
 _SECONDS_AN_HOUR = 3600
 _GPU_SHARE = 0.75
@@ -143,7 +143,6 @@ def outline(
     row_length: int,
 ) -> Plan:
     """The plan as far as it is known without the compiler's answer, and all of it if that is a refusal."""
-    predicted = round(config.global_batch * row_length * config.masking.rate)
     return Plan(
         predicted_by=predicted_by,
         topology=topology,
@@ -154,7 +153,7 @@ def outline(
         config=config,
         row_length=row_length,
         available=round(chip.hbm_bytes * (1 if chip.kinds[0].startswith("TPU") else _GPU_SHARE)),
-        step_flops=training_flops(config.model, config.global_batch, row_length, predicted),
+        step_flops=step_flops(config, row_length),
         fits=False,
     )
 

@@ -33,8 +33,8 @@ _BASE_CODES = _base_code_table()
 
 
 def base_codes(
-    sequence: bytes | UInt8[np.ndarray, "n"], name: str = "the sequence", first: int = 0
-) -> UInt8[np.ndarray, "n"]:
+    sequence: bytes | UInt8[np.ndarray, " n"], name: str = "the sequence", first: int = 0
+) -> UInt8[np.ndarray, " n"]:
     """Codes of the letters of a sequence: A=0, T=1, C=2, G=3, an IUPAC ambiguity letter=4; case is ignored.
 
     Args:
@@ -57,13 +57,13 @@ def base_codes(
     return codes
 
 
-def reverse_complement(codes: UInt8[np.ndarray, "n"]) -> UInt8[np.ndarray, "n"]:
+def reverse_complement(codes: UInt8[np.ndarray, " n"]) -> UInt8[np.ndarray, " n"]:
     """Codes of the other strand, read in its own direction; ambiguous bases stay ambiguous."""
     # A=0 and T=1, C=2 and G=3 are each other's complement: they differ in the last bit.
     return np.where(codes < AMBIGUOUS, codes ^ 1, codes)[::-1]
 
 
-def kmer_ids(codes: UInt8[np.ndarray, "n"], k: int) -> UInt16[np.ndarray, "m"]:
+def kmer_ids(codes: UInt8[np.ndarray, " n"], k: int) -> UInt16[np.ndarray, " m"]:
     """Ids of the n - k + 1 k-mers of a sequence (none if n < k).
 
     A k-mer that holds an ambiguous base gets a meaningless id: cut the sequence there before, or use `encode`.
@@ -78,7 +78,7 @@ def kmer_ids(codes: UInt8[np.ndarray, "n"], k: int) -> UInt16[np.ndarray, "m"]:
     return ids
 
 
-def encode(sequence: str, k: int, name: str = "the sequence") -> UInt16[np.ndarray, "m"]:
+def encode(sequence: str, k: int, name: str = "the sequence") -> UInt16[np.ndarray, " m"]:
     """Ids of the k-mers of raw DNA or of space-separated k-mers, without [CLS] and [SEP].
 
     A k-mer that holds an ambiguity letter becomes [UNK]; count them with `(ids == UNK).sum()`.
@@ -122,7 +122,7 @@ def split_kmers(sequence: str, k: int) -> str:
     return " ".join(re.findall(f"(?=(.{{{k}}}))", sequence.upper()))
 
 
-def decode(ids: UInt16[np.ndarray, "m"], k: int) -> str:
+def decode(ids: UInt16[np.ndarray, " m"], k: int) -> str:
     """The DNA that consecutive k-mer ids spell: the inverse of `encode` for unambiguous DNA.
 
     Raises:

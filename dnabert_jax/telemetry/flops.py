@@ -6,7 +6,7 @@ is computed on top does not count: heads padded to a register, say, or a layer a
 H hidden, F feed-forward, L tokens of a row, V vocabulary.
 """
 
-from dnabert_jax.config import ModelConfig
+from dnabert_jax.config import ModelConfig, PretrainConfig
 
 _FORWARD_AND_BACKWARD = 3
 """The backward pass has two products for each of the forward pass."""
@@ -26,3 +26,9 @@ def training_flops(model: ModelConfig, rows: int, row_length: int, predicted_pos
     a_token = model.num_layers * (8 * hidden**2 + 4 * hidden * width + 4 * row_length * hidden)
     a_prediction = 2 * hidden**2 + 2 * hidden * model.vocabulary_size
     return _FORWARD_AND_BACKWARD * (rows * row_length * a_token + predicted_positions * a_prediction)
+
+
+def step_flops(config: PretrainConfig, row_length: int) -> int:
+    """FLOPs of a step of a run, over all devices, at its early mask rate."""
+    predicted = round(config.global_batch * row_length * config.masking.rate)
+    return training_flops(config.model, config.global_batch, row_length, predicted)

@@ -1,7 +1,6 @@
 """The log of a run: one JSON object a line, and the same figures as TensorBoard events."""
 
 import json
-import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -9,7 +8,8 @@ from typing import Any
 from dnabert_jax.errors import InputError
 
 LOG_FILE = "log.jsonl"
-_TENSORBOARD_DIRECTORY = "tensorboard"
+TENSORBOARD_DIRECTORY = "tensorboard"
+_EVENT_FILES = "events.out.tfevents.*"
 _SECONDS_BETWEEN_FLUSHES = 20
 
 
@@ -29,11 +29,13 @@ class RunLog:
         partial.replace(path)
         self._file = path.open("a", buffering=1)
         # A killed process leaves events unwritten: they are made anew from the lines, of which none is lost.
-        shutil.rmtree(directory / _TENSORBOARD_DIRECTORY, ignore_errors=True)
+        # Profiles, in the same directory, cannot be.
+        for events in (directory / TENSORBOARD_DIRECTORY).glob(_EVENT_FILES):
+            events.unlink()
         # Here and not above: where torch is installed, tensorboardX loads it, which takes a second.
         from tensorboardX import SummaryWriter
 
-        self._events = SummaryWriter(str(directory / _TENSORBOARD_DIRECTORY), flush_secs=_SECONDS_BETWEEN_FLUSHES)
+        self._events = SummaryWriter(str(directory / TENSORBOARD_DIRECTORY), flush_secs=_SECONDS_BETWEEN_FLUSHES)
         for line in kept:
             self._add_events(line)
 

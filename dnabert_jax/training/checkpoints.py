@@ -15,6 +15,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.training.preemption import OtherProcessEndedError
 from dnabert_jax.training.run_directory import CHECKPOINTS_DIRECTORY
 from dnabert_jax.training.state import Parameters, TrainState
 
@@ -51,6 +52,8 @@ class Checkpoints:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, OtherProcessEndedError):
+            return  # which would have to take part in what is being written
         with self._writing():
             self._checkpointer.close()
 

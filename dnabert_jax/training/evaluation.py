@@ -197,7 +197,7 @@ def _spread(
     return jnp.zeros((flag.shape[0], num_slots), bool).at[rows, slots].max(flag[:, :, None], mode="drop")
 
 
-def kmer_frequencies(files: Rows, rows_at_once: int = 4096) -> Int[np.ndarray, "V"]:
+def kmer_frequencies(files: Rows, rows_at_once: int = 4096) -> Int[np.ndarray, " V"]:
     """Counts of every id of the vocabulary over all rows of a split."""
     counts = np.zeros(vocabulary_size(files.manifest.k), np.int64)
     for first in range(0, len(files), rows_at_once):
@@ -206,7 +206,7 @@ def kmer_frequencies(files: Rows, rows_at_once: int = 4096) -> Int[np.ndarray, "
     return counts
 
 
-def frequency_table_logits(counts: Int[np.ndarray, "V"], padded_size: int) -> Float[np.ndarray, "P"]:
+def frequency_table_logits(counts: Int[np.ndarray, " V"], padded_size: int) -> Float[np.ndarray, " P"]:
     """Log frequencies, with one added to each k-mer's count: the best prediction that ignores all context."""
     logits = np.full(padded_size, -np.inf, np.float32)
     smoothed = counts[FIRST_KMER:] + 1

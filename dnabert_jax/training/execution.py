@@ -3,6 +3,7 @@
 B rows, A parts, J heads side by side.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -108,14 +109,25 @@ def choose_execution(config: PretrainConfig, gathering: Gathering, mesh: Mesh, t
     Raises:
         InputError: the kernel of attention that is asked for cannot run there.
     """
-    settings, attend = config.execution, _choose_attention(config, mesh, training)
+    settings = config.execution
+    attend = choose_attention(config, mesh.devices.flat[0].platform, mesh.shape[TENSOR], training)
     return Execution(attend, settings.remat, settings.scan_unroll, gathering.layer)
 
 
-def _choose_attention(config: PretrainConfig, mesh: Mesh, training: bool) -> Attend:
+def choose_attention(config: PretrainConfig, platform: str, tensor: int, training: bool) -> Attend:
+    """The kernel of attention that is asked for, or the fastest.
+
+    Args:
+        config: of the run.
+        platform: of the devices: cpu, gpu or tpu.
+        tensor: devices that share the heads.
+        training: whether probabilities are dropped out.
+
+    Raises:
+        InputError: what is asked for cannot run there.
+    """
     model, wish = config.model, config.execution.attention
-    platform = mesh.devices.flat[0].platform
-    heads = model.num_heads // mesh.shape[TENSOR]
+    heads = model.num_heads // tensor
     drops = training and model.attention_dropout > 0
     narrow = model.compute_dtype == "bfloat16"
     if wish == "pallas" and not (platform == "tpu" and supports(model.max_positions, heads, model.head_size)):
@@ -130,49 +142,47 @@ def _choose_attention(config: PretrainConfig, mesh: Mesh, training: bool) -> Att
             f"{platform}, {model.compute_dtype} and {model.attention_dropout:g}: choose --execution.attention auto."
         )
     if platform == "tpu" and wish in ("auto", "pallas"):
-        return _pallas_on(mesh)
+        return _on_own_heads(_pallas_where_it_can)
     if wish == "cudnn" or (wish == "auto" and platform == "gpu" and narrow and not drops):
         return _on_own_heads(cudnn_attention)
     return xla_attention
 
 
-def _pallas_on(mesh: Mesh) -> Attend:
-    """The TPU kernel on each device's heads, and plain XLA for rows that the kernel does not take."""
-    on_own_heads = _on_own_heads(pallas_attention)
-
-    def attend(
-        query: Float[Array, "B L J"],
-        key: Float[Array, "B L J"],
-        value: Float[Array, "B L J"],
-        segment_ids: Int[Array, "B L"],
-        head_size: int,
-        rate: float,
-        keys: RowKeys | None,
-    ) -> Float[Array, "B L J"]:
-        supported = supports(query.shape[1], query.shape[2] // head_size // mesh.shape[TENSOR], head_size)
-        return (on_own_heads if supported else xla_attention)(query, key, value, segment_ids, head_size, rate, keys)
-
-    return attend
+def _pallas_where_it_can(
+    query: Float[Array, "B L J"],
+    key: Float[Array, "B L J"],
+    value: Float[Array, "B L J"],
+    segment_ids: Int[Array, "B L"],
+    head_size: int,
+    rate: float,
+    keys: RowKeys | None,
+) -> Float[Array, "B L J"]:
+    """The TPU kernel, and plain XLA for rows that it does not take."""
+    supported = supports(query.shape[1], query.shape[2] // head_size, head_size)
+    return (pallas_attention if supported else xla_attention)(query, key, value, segment_ids, head_size, rate, keys)
 
 
 def _on_own_heads(attention: Attend) -> Attend:
     """A kernel, which the compiler cannot divide, on each device's heads."""
-    x, heads = PartitionSpec(None, None, TENSOR), PartitionSpec(None, TENSOR)
+    x, of_heads = PartitionSpec(None, None, TENSOR), PartitionSpec(None, TENSOR)
 
+    @functools.wraps(attention)
     def attend(
-        query: Float[Array, "B L J"],
-        key: Float[Array, "B L J"],
-        value: Float[Array, "B L J"],
-        segment_ids: Int[Array, "B L"],
+        query: Array,
+        key: Array,
+        value: Array,
+        segment_ids: Array,
         head_size: int,
         rate: float,
         keys: RowKeys | None,
-    ) -> Float[Array, "B L J"]:
-        def on_device(query: Array, key: Array, value: Array, segment_ids: Array, keys: RowKeys | None) -> Array:
-            return attention(query, key, value, segment_ids, head_size, rate, keys)
-
-        specs = (x, x, x, PartitionSpec(), heads)
-        mapped = jax.shard_map(on_device, in_specs=specs, out_specs=x, axis_names={TENSOR}, check_vma=False)
+    ) -> Array:
+        mapped = jax.shard_map(
+            lambda query, key, value, ids, keys: attention(query, key, value, ids, head_size, rate, keys),
+            in_specs=(x, x, x, PartitionSpec(), of_heads),
+            out_specs=x,
+            axis_names={TENSOR},
+            check_vma=False,
+        )
         return mapped(query, key, value, segment_ids, keys)
 
     return attend

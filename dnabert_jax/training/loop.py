@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -16,13 +15,18 @@ from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest, checked_manifest
 from dnabert_jax.data.pipeline import training_batches
 from dnabert_jax.data.rows import Rows, open_rows
-from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.errors import InputError
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
+from dnabert_jax.telemetry.flops import step_flops
+from dnabert_jax.telemetry.phases import Phases
+from dnabert_jax.telemetry.profiler import Profiler
 from dnabert_jax.telemetry.run_log import RunLog
-from dnabert_jax.telemetry.throughput import Throughput
+from dnabert_jax.telemetry.speed import Speed
 from dnabert_jax.training.checkpoints import Checkpoints
 from dnabert_jax.training.evaluation import Evaluation, EvaluationRows, Evaluator, network_predictor
+from dnabert_jax.training.nonfinite import FiniteCheck
+from dnabert_jax.training.preemption import stops_after, while_all_run
 from dnabert_jax.training.run_directory import check_run, write_run
 from dnabert_jax.training.state import (
     Network,
@@ -51,7 +55,7 @@ class Observer(Protocol):
         """One more update was sent to the device."""
 
     def trained(self, step: int, figures: dict[str, float]) -> None:
-        """Mean figures of the last steps: those of StepMetrics, and tokens_per_second."""
+        """Mean figures of the last steps: those of StepMetrics and of Speed."""
 
     def evaluated(self, step: int, evaluation: Evaluation) -> None:
         """A held-out evaluation."""
@@ -59,7 +63,7 @@ class Observer(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class RunResult:
-    """How a run ended: updates made, and the last held-out evaluation if there was one."""
+    """How a run ended: updates made, which says whether it was stopped, and the last held-out evaluation if any."""
 
     step: int
     evaluation: Evaluation | None
@@ -87,6 +91,8 @@ def pretrain(
     observers: Sequence[Observer] = (),
     resume: bool = False,
     devices: Sequence[jax.Device] | None = None,
+    profiler: Profiler | None = None,
+    stop_requested: Callable[[], bool] = lambda: False,
 ) -> RunResult:
     """Trains from the rows under `data` and keeps everything under `run`.
 
@@ -101,11 +107,16 @@ def pretrain(
         observers: told of every step.
         resume: go on from the latest checkpoint under `run`, if there is one.
         devices: to use; all, if not given.
+        profiler: of this process, if some steps are to be traced.
+        stop_requested: asked after every step: true makes the run save a checkpoint and stop there. With several
+            processes JAX listens for SIGTERM instead.
 
     Raises:
         InputError: data, mesh, batch and model do not fit together, or `run` cannot be used.
-        JobError: the loss is not finite, or a checkpoint cannot be written.
+        JobError: a number is not finite, or a checkpoint cannot be written.
+        OtherProcessEndedError: it did, so that a computation with it failed.
     """
+    phases = Phases()
     first = jax.process_index() == 0
     observers = observers if first else ()
     files, manifest = _open_data(data, config, observers)
@@ -123,12 +134,15 @@ def pretrain(
     if first:
         write_run(run, config, manifest)
     multihost_utils.sync_global_devices("run written")
-    with Checkpoints(run, config.keep_checkpoints) as checkpoints:
+    with Checkpoints(run, config.keep_checkpoints) as checkpoints, while_all_run():
         start = checkpoints.steps[-1] if checkpoints.steps else 0
-        with RunLog(run, start) if first else contextlib.nullcontext() as log:
-            loop = _Loop(config, step, files, manifest.digest(), evaluate, network, mesh, placement, checkpoints)
+        finite = FiniteCheck(files, config.global_batch, config.seed, run if first else None)
+        with RunLog(run, start) if first else contextlib.nullcontext() as log, profiler or Profiler(run) as profiler:
+            loop = _Loop(
+                config, step, files, manifest.digest(), evaluate, network, mesh, placement, checkpoints, finite, phases
+            )
             loop.report_to(log, observers)
-            return loop.run(start)
+            return loop.run(start, profiler, stop_requested)
 
 
 def _open_data(data: Path, config: PretrainConfig, observers: Sequence[Observer]) -> tuple[Rows, Manifest]:
@@ -173,21 +187,24 @@ class _Loop:
         mesh: Mesh,
         placement: RowPlacement,
         checkpoints: Checkpoints,
+        finite: FiniteCheck,
+        phases: Phases,
     ):
         self._config, self._step, self._files, self._network, self._mesh = config, step, files, network, mesh
         self._data_digest = data_digest
         self._placement, self._checkpoints = placement, checkpoints
-        self._evaluate = evaluate
+        self._evaluate, self._finite = evaluate, finite
         self._evaluation: Evaluation | None = None
         self._evaluated_at = -1
-        self._throughput = Throughput()
+        self._phases = phases
+        self._speed = Speed(phases, step_flops(config, files.manifest.row_length), mesh)
         self._log: RunLog | None = None
         self._observers: Sequence[Observer] = ()
 
     def report_to(self, log: RunLog | None, observers: Sequence[Observer]) -> None:
         self._log, self._observers = log, observers
 
-    def run(self, start: int) -> RunResult:
+    def run(self, start: int, profiler: Profiler, stop_requested: Callable[[], bool]) -> RunResult:
         config, placement = self._config, self._placement
         state = self._initial_state(start)
         batches = training_batches(self._files, config.global_batch, placement.rows, config.seed, start, config.steps)
@@ -195,21 +212,28 @@ class _Loop:
             observer.started(start, config.steps, self._evaluate is not None)
         window: list[StepMetrics] = []
         due: list[StepMetrics] = []
-        for step, rows in enumerate(batches, start + 1):
-            batch = placement.on_mesh(rows)
-            with jax.transfer_guard("disallow"):
+        for step, batch in enumerate(self._phases.waiting("data", map(placement.on_mesh, batches)), start + 1):
+            profiler.before(step, state, self._phases)
+            with jax.profiler.StepTraceAnnotation("train", step_num=step), jax.transfer_guard("disallow"):
                 state, metrics = self._step(state, batch)
+            self._phases.enter("step")
+            profiler.after(step, state, self._phases)
             # Figures of a step are read once the next one is on its way, so that the device never waits for them.
             self._report(step - 1, due)
+            # Nor does the host run further ahead, so that a stop that is asked for comes within two steps.
+            jax.block_until_ready(window[-1:])
             window.append(metrics)
-            due, window = (window, []) if step % config.log_every == 0 or step == config.steps else ([], window)
+            last = stops_after(step, stop_requested) or step == config.steps
+            due, window = (window, []) if step % config.log_every == 0 or last else ([], window)
             for observer in self._observers:
                 observer.stepped(step)
-            if self._pauses(step):
+            if last or self._pauses(step):
                 self._report(step, due)
                 due = []
-                _check_finite(step, [float(jax.device_get(metrics.loss))])
-                self._evaluate_and_save(step, state)
+                self._finite.figures(step, window)
+                self._evaluate_and_save(step, state, last)
+            if last:
+                return RunResult(step, self._evaluation)
         return RunResult(config.steps, self._evaluation)
 
     def _initial_state(self, start: int) -> TrainState:
@@ -223,10 +247,9 @@ class _Loop:
     def _report(self, step: int, metrics: list[StepMetrics]) -> None:
         if not metrics:
             return
-        values = np.array(jax.device_get(metrics), np.float64)
-        _check_finite(step, values[:, 0].tolist())
+        values = self._finite.figures(step, metrics)
         figures = dict(zip(StepMetrics._fields, values.mean(axis=0).tolist(), strict=True))
-        figures["tokens_per_second"] = self._throughput.rate(figures["tokens"] * len(metrics))
+        figures |= self._speed.figures(len(metrics), figures["tokens"])
         self._write(step, "training", figures)
         for observer in self._observers:
             observer.trained(step, figures)
@@ -245,15 +268,17 @@ class _Loop:
     def _pauses(self, step: int) -> bool:
         return self._saves(step) or self._evaluates(step)
 
-    def _evaluate_and_save(self, step: int, state: TrainState) -> None:
+    def _evaluate_and_save(self, step: int, state: TrainState, last: bool) -> None:
         jax.block_until_ready(state)
-        with self._throughput.pause():
-            if self._evaluate is not None and self._evaluates(step):
+        self._finite.state(step, state)
+        if self._evaluate is not None and self._evaluates(step):
+            with self._phases.during("evaluation"):
                 self._evaluation, self._evaluated_at = self._evaluate(state.parameters), step
-                self._write(step, "evaluation", dataclasses.asdict(self._evaluation))
-                for observer in self._observers:
-                    observer.evaluated(step, self._evaluation)
-            if self._saves(step):
+            self._write(step, "evaluation", dataclasses.asdict(self._evaluation))
+            for observer in self._observers:
+                observer.evaluated(step, self._evaluation)
+        if last or self._saves(step):
+            with self._phases.during("checkpoint"):
                 self._checkpoints.save(state, step, self._metadata())
 
     def _metadata(self) -> dict[str, Any]:
@@ -265,13 +290,3 @@ class _Loop:
             "data": self._data_digest,
             "evaluation": evaluation,
         }
-
-
-def _check_finite(step: int, losses: list[float]) -> None:
-    """Raises JobError if a loss of the last steps, up to `step`, is not finite."""
-    for number, loss in enumerate(losses, step + 1 - len(losses)):
-        if not math.isfinite(loss):
-            raise JobError(
-                f"The loss is {loss} at step {number:,}: training stops, and the last checkpoint before it stays; "
-                "try a lower learning rate."
-            )

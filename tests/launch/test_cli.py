@@ -18,6 +18,7 @@ from dnabert_jax.data.tfrecord import RecordLayout
 from dnabert_jax.interop.export import read_run_checkpoint
 from dnabert_jax.sample import HELDOUT_FASTA
 from launch.cli import run
+from launch.pretrain import TrainingBar
 
 SMALL_FLAGS = [
     "--preset", "tiny", "--global-batch", "8", "--steps", "3", "--evaluation-rows", "8",
@@ -239,6 +240,41 @@ def test_bad_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     prepare = ("prepare", "genome", "--fasta", HELDOUT_FASTA, "--out", tmp_path / "out", "--weights")
     assert "sum to 0.5" in fails(capsys, *prepare, "0.5")
     assert "2 weights are given for 1 files" in fails(capsys, *prepare, "0.5", "0.5")
+
+
+def test_the_bar_shows_utilisation_where_it_is_known() -> None:
+    figures = {"loss": 2.5, "accuracy": 0.25, "tokens_per_second": 1234.5}
+    with TrainingBar() as bar:
+        bar.started(0, 10, True)
+        bar.trained(5, figures | {"mfu": 0.4567})
+        assert "loss 2.500, accuracy 0.250, 1,234 tokens/s, MFU 45.7%]" in str(bar._bar)
+        bar.trained(6, figures)
+        assert "1,234 tokens/s]" in str(bar._bar)
+
+
+def test_profiles_are_set_beforehand_or_asked_for_by_a_signal(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stepped = TrainingBar.stepped
+
+    def stepped_and_signalled(bar: TrainingBar, step: int) -> None:
+        stepped(bar, step)
+        if step == 2:
+            signal.raise_signal(signal.SIGUSR1)
+
+    monkeypatch.setattr(TrainingBar, "stepped", stepped_and_signalled)
+    before, out = signal.getsignal(signal.SIGUSR1), tmp_path / "run"
+    train = ["pretrain", "--data", str(rows), "--out", str(out), *SMALL_FLAGS]
+    assert run([*train, "--profile-from", "2", "--profile-steps", "1"]) == 0
+    printed = capsys.readouterr().out
+    for step in (2, 3):
+        place = out / "tensorboard" / "plugins" / "profile" / f"from-step-{step}-process-0"
+        assert f"Profile in {place}. Look at it: pip install xprof; xprof --logdir {out}/tensorboard;" in printed
+        assert list(place.glob("*.xplane.pb"))
+        assert list(place.glob("*.trace.json.gz"))
+    assert signal.getsignal(signal.SIGUSR1) == before
+    assert "--profile-from is 4: give a step from 1 to 3." in fails(capsys, *train, "--profile-from", "4")
+    assert "--profile-steps is 0: give at least 1." in fails(capsys, *train, "--profile-steps", "0")
 
 
 @pytest.mark.slow

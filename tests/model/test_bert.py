@@ -13,7 +13,7 @@ from dnabert_jax.config import ModelConfig
 from dnabert_jax.data.packing import fill_rows
 from dnabert_jax.model.bert import Execution
 from dnabert_jax.model.dropout import row_keys
-from dnabert_jax.model.layers import LayerNorm, gelu, sinusoids
+from dnabert_jax.model.layers import Dense, LayerNorm, gelu, sinusoids
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP
 from dnabert_jax.training.state import Network, Parameters, abstract_network, init_parameters
 
@@ -130,6 +130,16 @@ def test_layer_norm_has_the_gradients_of_its_definition() -> None:
     narrow = jax.grad(ours, (0, 1, 2))(x.astype(jnp.bfloat16), scale, bias)
     for mine, theirs in zip(narrow, expected, strict=True):
         np.testing.assert_allclose(mine.astype(jnp.float32), theirs, atol=0.02 * float(jnp.abs(theirs).max()))
+
+
+def test_the_gradient_of_a_bias_is_summed_in_float32() -> None:
+    """Of 4,096 tokens: a sum in bfloat16 stops growing at 256."""
+    graph, state = nnx.split(Dense({"embed": 8}, {"mlp": 16}, 0.02, rngs=nnx.Rngs(0)))
+
+    def total(state: nnx.State) -> jax.Array:
+        return nnx.merge(graph, state)(jnp.ones((8, 512, 8), jnp.bfloat16)).sum(dtype=jnp.float32)
+
+    np.testing.assert_array_equal(jax.grad(total)(state)["bias"][...], np.full(16, 4096, np.float32))
 
 
 def test_gelu_is_exact_in_float32_and_within_a_bfloat16_step_of_it() -> None:

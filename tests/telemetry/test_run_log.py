@@ -1,19 +1,27 @@
 """The log outlives the process that wrote it, in both of its forms."""
 
+import dataclasses
 import struct
+import time
 from pathlib import Path
 
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
+from dnabert_jax.config import ModelConfig, PretrainConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.parallel.chips import CHIPS
+from dnabert_jax.telemetry import speed
+from dnabert_jax.telemetry.flops import training_flops
+from dnabert_jax.telemetry.profiler import Profiler
 from dnabert_jax.telemetry.run_log import LOG_FILE, RunLog, read_log
+from dnabert_jax.training.loop import pretrain
 
 
 def events(directory: Path) -> set[tuple[str, int, float]]:
     """Tag, step and value of every scalar, read from the TFRecord framing of the event files."""
     found = set()
-    for path in (directory / "tensorboard").iterdir():
+    for path in (directory / "tensorboard").glob("events.*"):
         content = path.read_bytes()
         while content:
             (length,) = struct.unpack("<Q", content[:8])
@@ -45,6 +53,58 @@ def test_a_resumed_log_has_every_step_once_though_the_process_was_killed(tmp_pat
         resumed.write(3, "training", {"loss": 30.0})
     assert [(line["step"], line["loss"]) for line in read_log(tmp_path)] == [(1, 1.0), (2, 2.0), (3, 30.0)]
     assert events(tmp_path) == {("training/loss", 1, 1.0), ("training/loss", 2, 2.0), ("training/loss", 3, 30.0)}
+
+
+def test_a_resumed_log_leaves_profiles_where_they_are(tmp_path: Path) -> None:
+    with RunLog(tmp_path, 0) as log:
+        log.write(1, "training", {"loss": 1.0})
+    # Written in another second, and so under another name.
+    (written,) = (tmp_path / "tensorboard").iterdir()
+    written.rename(written.with_name("events.out.tfevents.1500000000.host"))
+    profile = tmp_path / "tensorboard" / "plugins" / "profile" / "from-step-1-process-0" / "host.xplane.pb"
+    profile.parent.mkdir(parents=True)
+    profile.write_bytes(b"traced")
+    with RunLog(tmp_path, 0) as log:
+        log.write(1, "training", {"loss": 2.0})
+    assert profile.read_bytes() == b"traced"
+    assert events(tmp_path) == {("training/loss", 1, 2.0)}
+
+
+def test_tensorboard_shows_what_is_asked_of_a_run(
+    small_model: ModelConfig, sample_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PretrainConfig(
+        model=dataclasses.replace(small_model, num_layers=1, dropout=0.0, attention_dropout=0.0),
+        global_batch=8, steps=5, log_every=2, evaluate_every=3, evaluation_rows=8, checkpoint_every=3,
+    )  # fmt: skip
+    chip = dataclasses.replace(CHIPS[0], peak_flops=1e9)
+    monkeypatch.setattr(speed, "chip_of", lambda device: chip)
+    begin = time.perf_counter()
+    pretrain(config, sample_rows, tmp_path, profiler=Profiler(tmp_path, 1, 2))
+    wall = time.perf_counter() - begin
+    shown = {(tag, step): value for tag, step, value in events(tmp_path)}
+    times = {f"seconds_{phase}" for phase in ("startup", "data", "step", "checkpoint", "evaluation", "profile")}
+    rates = {"tokens_per_second", "flops_per_second", "mfu"}
+    learning = {
+        "loss", "accuracy", "mask_rate", "masked_share", "mask_overflow", "learning_rate", "gradient_norm", "tokens",
+    }  # fmt: skip
+    held_out = {"loss", "accuracy", "hidden_base_accuracy", "masked_kmers", "hidden_bases"}
+    assert set(shown) == {
+        *((f"training/{name}", step) for name in learning | times | rates for step in (2, 4, 5)),
+        *((f"evaluation/{name}", step) for name in held_out for step in (3, 5)),
+    }
+    assert shown["training/mask_rate", 2] == pytest.approx(0.15)
+    assert shown["training/mfu", 4] == pytest.approx(shown["training/flops_per_second", 4] / 1e9)
+    trained = shown["training/seconds_data", 4] + shown["training/seconds_step", 4]
+    per_step = shown["training/flops_per_second", 4] * 8 * trained / 2
+    assert per_step == pytest.approx(training_flops(config.model, 8, 64, round(8 * 64 * 0.15)), rel=1e-5)
+    # Figures are read one step later, when batch 5 was waited for already, and step 3 was followed by a pause.
+    spent = {step: {name for name in times if shown[f"training/{name}", step] > 0} for step in (2, 4, 5)}
+    assert spent[2] == {"seconds_startup", "seconds_data", "seconds_step", "seconds_profile"}
+    assert spent[4] == {"seconds_data", "seconds_step", "seconds_checkpoint", "seconds_evaluation"}
+    assert spent[5] == {"seconds_step"}
+    assert sum(value for (tag, _), value in shown.items() if "seconds_" in tag) < wall
+    assert [path.name for path in (tmp_path / "tensorboard/plugins/profile").iterdir()] == ["from-step-2-process-0"]
 
 
 def test_a_damaged_log_is_refused(tmp_path: Path) -> None:

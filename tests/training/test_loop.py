@@ -70,6 +70,10 @@ def leaves(run: Path) -> list[np.ndarray]:
     return jax.tree.leaves(read_run_checkpoint(run).parameters)
 
 
+def untimed(lines: list[dict]) -> list[dict]:
+    return [{name: line[name] for name in line if "second" not in name} for line in lines]
+
+
 @pytest.mark.parametrize(("checkpoint", "stop_after"), [(2, 4), (4, 6)])
 def test_a_stopped_and_resumed_run_ends_as_an_undisturbed_one(
     config: PretrainConfig, sample_rows: Path, tmp_path: Path, checkpoint: int, stop_after: int
@@ -95,10 +99,8 @@ def test_a_stopped_and_resumed_run_ends_as_an_undisturbed_one(
     assert again.evaluation == result.evaluation
     for ours, theirs in zip(leaves(tmp_path / "stopped"), leaves(tmp_path / "whole"), strict=True):
         assert np.array_equal(ours, theirs)
-    strip = {"tokens_per_second": 0}
-    assert [line | strip for line in read_log(tmp_path / "stopped")] == [
-        line | strip for line in read_log(tmp_path / "whole")
-    ]
+    stopped, whole_log = (untimed(read_log(tmp_path / name)) for name in ("stopped", "whole"))
+    assert stopped == whole_log
 
 
 def test_a_finished_run_resumes_to_nothing_and_can_be_prolonged(
@@ -123,11 +125,7 @@ def test_the_log_tells_what_happened(config: PretrainConfig, sample_rows: Path, 
     ]  # fmt: skip
     training = lines[0]
     assert training["loss"] == pytest.approx(np.log(64), rel=0.05)
-    assert training["tokens_per_second"] > 0
     assert 400 < training["tokens"] <= 8 * 64
-    events = list((tmp_path / "run" / "tensorboard").iterdir())
-    assert len(events) == 1
-    assert events[0].stat().st_size > 500
     # A process killed while it wrote left half a line: the rest can still be read.
     log = tmp_path / "run" / "log.jsonl"
     log.write_text(log.read_text() + '{"step": 7, "ki')

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from dnabert_jax.config import MaskingConfig, MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
+from dnabert_jax.config import ExecutionConfig, MaskingConfig, MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
 from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.pipeline import training_batches
 from dnabert_jax.data.rows import open_rows
@@ -18,19 +18,22 @@ from dnabert_jax.training.masking import MaskedRows, mask_rows
 from dnabert_jax.training.state import TrainState, abstract_network, init_state, stream_key
 from dnabert_jax.training.step import StepMetrics, jit_train_step
 
-MESHES = {
-    "1": (MeshConfig(), 1),
-    "8x1": (MeshConfig(data=8), 8),
-    "4x2": (MeshConfig(data=4, tensor=2), 8),
-    "2x4": (MeshConfig(data=2, tensor=4), 8),
-    "2x2x2": (MeshConfig(data=2, fsdp=2, tensor=2), 8),
-    "fsdp 8": (MeshConfig(fsdp=8), 8),
+WAYS = {
+    "1": (1, MeshConfig(), ExecutionConfig()),
+    "1, in 4 parts, all computed again": (1, MeshConfig(), ExecutionConfig(gradient_accumulation=4, remat="full")),
+    "8x1x1": (8, MeshConfig(data=8), ExecutionConfig()),
+    "4x1x2": (8, MeshConfig(data=4, tensor=2), ExecutionConfig(remat="dots")),
+    "2x1x4": (8, MeshConfig(data=2, tensor=4), ExecutionConfig()),
+    "2x2x2": (8, MeshConfig(data=2, fsdp=2, tensor=2), ExecutionConfig(scan_unroll=2)),
+    "1x8x1": (8, MeshConfig(fsdp=8), ExecutionConfig()),
+    "1x4x1, in 2 parts": (4, MeshConfig(), ExecutionConfig(gradient_accumulation=2)),
 }
 
 
-def config(model: ModelConfig) -> PretrainConfig:
+def config(model: ModelConfig, execution: ExecutionConfig = WAYS["1"][2]) -> PretrainConfig:
     return PretrainConfig(
         model=model,
+        execution=execution,
         masking=MaskingConfig(late_from_step=2),
         optimizer=OptimizerConfig(peak_learning_rate=1e-3, warmup_steps=1, schedule_steps=100),
         global_batch=8,
@@ -38,7 +41,9 @@ def config(model: ModelConfig) -> PretrainConfig:
     )
 
 
-def train(settings: PretrainConfig, rows: Path, mesh: MeshConfig, devices: int) -> tuple[TrainState, list[StepMetrics]]:
+def train(model: ModelConfig, rows: Path, way: str) -> tuple[TrainState, list[StepMetrics]]:
+    devices, mesh, execution = WAYS[way]
+    settings = config(model, execution)
     on = make_mesh(mesh, jax.devices()[:devices])
     network = abstract_network(settings.model)
     state, step = init_state(settings, network, on), jit_train_step(settings, network, on)
@@ -54,15 +59,15 @@ def train(settings: PretrainConfig, rows: Path, mesh: MeshConfig, devices: int) 
 
 @pytest.fixture(scope="module")
 def single(small_model: ModelConfig, sample_rows: Path) -> tuple[TrainState, list[StepMetrics]]:
-    return train(config(small_model), sample_rows, *MESHES["1"])
+    return train(small_model, sample_rows, "1")
 
 
-@pytest.mark.parametrize("name", [name for name in MESHES if name != "1"])
-def test_losses_and_masks_agree_on_every_mesh(
-    small_model: ModelConfig, sample_rows: Path, single: tuple[TrainState, list[StepMetrics]], name: str
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "1"])
+def test_losses_and_masks_agree_on_every_mesh_and_however_computed(
+    small_model: ModelConfig, sample_rows: Path, single: tuple[TrainState, list[StepMetrics]], way: str
 ) -> None:
     _, expected = single
-    _, history = train(config(small_model), sample_rows, *MESHES[name])
+    _, history = train(small_model, sample_rows, way)
     for ours, theirs in zip(history, expected, strict=True):
         assert ours.loss == pytest.approx(theirs.loss, abs=1e-5)
         assert ours.gradient_norm == pytest.approx(theirs.gradient_norm, rel=1e-4)
@@ -113,15 +118,15 @@ def test_the_same_rows_get_other_masks_at_another_step(small_model: ModelConfig,
     assert shares[0] != shares[1]
 
 
-@pytest.mark.parametrize("name", ["4x2", "2x2x2"])
-def test_masks_are_the_same_to_the_token_on_every_mesh(small_model: ModelConfig, sample_rows: Path, name: str) -> None:
+@pytest.mark.parametrize("way", ["4x1x2", "2x2x2"])
+def test_masks_are_the_same_to_the_token_on_every_mesh(small_model: ModelConfig, sample_rows: Path, way: str) -> None:
     rows = open_rows(sample_rows, TRAIN).read(np.arange(16)).astype(np.int32)
 
     def mask(input_ids: jax.Array) -> MaskedRows:
         return mask_rows(input_ids, stream_key(0, "masks", 3), 0.15, small_model, MaskingConfig())
 
     on_one = jax.jit(mask)(rows)
-    mesh = make_mesh(MESHES[name][0], jax.devices())
+    mesh = make_mesh(WAYS[way][1], jax.devices())
     on_many = jax.jit(mask, in_shardings=row_sharding(mesh))(rows)
     assert len(on_many.input_ids.sharding.device_set) == 8
     for one, many in zip(on_one, on_many, strict=True):

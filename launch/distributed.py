@@ -1,0 +1,103 @@
+"""Joining the other processes of a job: several hosts of a pod, or several processes on one machine."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dnabert_jax.errors import InputError, JobError
+from launch.ending import print_error
+
+HEARTBEAT_SECONDS = 60
+"""How long a process may be silent before JAX takes it for dead, and aborts the others: they may wait for it in a
+computation that cannot be interrupted. A thread sends the sign of life, whatever else the process does."""
+
+_EXIT_FAILED = 1
+
+
+def check_flags(
+    distributed: bool, coordinator: str | None, processes: int | None, process: int | None, timeout: int
+) -> None:
+    """Raises InputError unless the flags make sense together."""
+    named = [value is not None for value in (coordinator, processes, process)]
+    if any(named) and not distributed:
+        raise InputError("--coordinator, --processes and --process are for several processes: add --distributed.")
+    if any(named) and not all(named):
+        raise InputError(
+            "Give --coordinator, --processes and --process together; or none of them, where JAX finds them by itself."
+        )
+    if timeout < 1:
+        raise InputError(f"--join-timeout is {timeout}: give at least 1 second.")
+    if coordinator is None or processes is None or process is None:
+        return
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise InputError(f"--coordinator {coordinator} is no HOST:PORT, such as 10.0.0.2:8476.")
+    if processes < 1 or not 0 <= process < processes:
+        raise InputError(
+            f"--process {process} of --processes {processes} is impossible: processes are numbered from 0 to "
+            "their number less one."
+        )
+
+
+def join(coordinator: str | None, processes: int | None, process: int | None, timeout: int) -> None:
+    """Connects this process with the others; must come before anything else that JAX does.
+
+    Args:
+        coordinator: HOST:PORT of process 0, which listens there; found by JAX if not given, as the others are.
+        processes: their number.
+        process: which of them this is, from 0.
+        timeout: seconds to wait for all of them; then the process ends with exit status 1.
+
+    Raises:
+        JobError: they cannot be joined. A process never goes on alone.
+    """
+    import jax
+
+    given = coordinator is not None
+    if coordinator is not None and process == 0:
+        _check_port(int(coordinator.rpartition(":")[2]))
+    with _deadline(timeout, f"The processes did not all meet{f' at {coordinator}' if given else ''} in {timeout} s"):
+        try:
+            jax.distributed.initialize(
+                coordinator,
+                processes,
+                process,
+                # What is said is not looked for: that asks a metadata server, which off the cloud is not there.
+                cluster_detection_method="deactivate" if given else None,
+                # JAX aborts the process when its time is up: the deadline comes first, and says so in a sentence.
+                initialization_timeout=2 * timeout,
+                heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            )
+        # What JAX raises where it finds no cluster, or a connection fails.
+        except (RuntimeError, ValueError, OSError) as error:
+            remedy = "" if given else "; where JAX finds no cluster give --coordinator, --processes and --process"
+            raise JobError(
+                f"The other processes cannot be joined ({str(error).splitlines()[0].rstrip('.')}){remedy}."
+            ) from error
+
+
+def _check_port(port: int) -> None:
+    """Raises JobError if process 0 could not listen there, of which JAX may crash."""
+    try:
+        socket.create_server(("", port)).close()
+    except OSError as error:
+        raise JobError(f"The other processes cannot be joined: port {port} is not to be had ({error}).") from error
+
+
+@contextmanager
+def _deadline(seconds: float, sentence: str) -> Iterator[None]:
+    """Ends the process if what is done inside, in a library that cannot be interrupted, takes longer."""
+
+    def end() -> None:
+        print_error(f"{sentence}: are all of them started, with the same coordinator and number of processes?")
+        os._exit(_EXIT_FAILED)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

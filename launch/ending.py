@@ -1,0 +1,54 @@
+"""How a process ends: what it says of an error, and how it leaves the other processes of a job."""
+
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+_SECONDS_TO_LEAVE = 10.0
+
+
+def print_error(sentence: str) -> None:
+    """Says what went wrong, on standard error."""
+    print(f"dnabert-jax: error: {sentence}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def leaving_others() -> Iterator[None]:
+    """Around all that a process does: one that joined others in it also leaves them, and ends.
+
+    The end of process 0, where they meet, aborts the others, so they end together. After an error each waits for a
+    while only, as the others may be dead, or wait for this one in a computation.
+    """
+    try:
+        yield
+    finally:
+        jax = sys.modules.get("jax")
+        if jax is not None and jax.distributed.is_initialized():
+            _leave(_status(sys.exc_info()[1]))
+
+
+def _status(error: BaseException | None) -> int:
+    if isinstance(error, SystemExit):
+        return int(error.code or 0)
+    traceback.print_exception(error)
+    return 1
+
+
+def _leave(status: int) -> NoReturn:
+    import jax
+    from jax.experimental import multihost_utils
+
+    if status:
+        timer = threading.Timer(_SECONDS_TO_LEAVE, os._exit, [status])
+        timer.daemon = True
+        timer.start()
+    else:
+        # Until all are here JAX listens for SIGTERM; once it no longer does, the signal would kill.
+        multihost_utils.sync_global_devices("leaving")
+    jax.distributed.shutdown()
+    sys.stdout.flush()
+    os._exit(status)

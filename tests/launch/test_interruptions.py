@@ -1,0 +1,185 @@
+"""What ends a run before its time: SIGTERM, SIGKILL, a full disk, the end of another process. It goes on after each."""
+
+import os
+import random
+import re
+import shlex
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from data_prep.genome import prepare_genome
+from data_prep.genome_job import GenomeJob
+from dnabert_jax.interop.export import read_run_checkpoint
+from dnabert_jax.sample import HELDOUT_FASTA
+from dnabert_jax.telemetry.run_log import read_log
+from launch.cli import run
+
+SMALL_FLAGS = [
+    "--preset", "tiny", "--global-batch", "8", "--evaluation-rows", "8", "--evaluate-every", "1000", "--log-every", "1",
+    "--model.max-positions", "64", "--model.num-layers", "1", "--model.hidden-size", "16", "--model.num-heads", "8",
+    "--model.intermediate-size", "16", "--model.dropout", "0.1", "--model.attention-dropout", "0.1",
+]  # fmt: skip
+
+
+def pretrain(data: Path, out: Path, steps: int, checkpoint_every: int) -> list[str]:
+    return [
+        "pretrain", "--data", str(data), "--out", str(out), "--steps", str(steps),
+        "--checkpoint-every", str(checkpoint_every), *SMALL_FLAGS,
+    ]  # fmt: skip
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def log_steps(run: Path) -> list[int]:
+    return [line["step"] for line in read_log(run)]
+
+
+def saved_steps(run: Path) -> list[int]:
+    return sorted(int(path.name) for path in run.glob("checkpoints/*") if path.name.isdigit())
+
+
+def assert_same_end(run: Path, other: Path) -> None:
+    ours, theirs = read_run_checkpoint(run), read_run_checkpoint(other)
+    assert ours.step == theirs.step
+    assert jax.tree.all(jax.tree.map(np.array_equal, ours.parameters, theirs.parameters))
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Without a held-out part, whose evaluation would have to be compiled in every process."""
+    out = tmp_path_factory.mktemp("rows") / "rows"
+    prepare_genome(GenomeJob((HELDOUT_FASTA,), out, k=3, row_length=64, heldout_fraction=0.0))
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "signalled"), [(1, [0]), (2, [1]), (2, [0, 1])], ids=["alone", "one", "all"])
+def test_sigterm_saves_one_step_and_says_how_to_go_on(
+    commands: Any, rows: Path, tmp_path: Path, processes: int, signalled: list[int]
+) -> None:
+    out = tmp_path / "run"
+    started = commands.start_several(pretrain(rows, out, 1600, 1000), processes)
+    wait_for(lambda: log_steps(out))
+    for number in signalled * 2:
+        os.kill(started[number].process.pid, signal.SIGTERM)
+    ended = [process.wait() for process in started]
+    assert [status for status, _ in ended] == [0] * processes
+    first, *others = (printed for _, printed in ended)
+    step = int(re.search(r"Stopped by SIGTERM after step ([\d,]+) of 1,600", first)[1].replace(",", ""))
+    assert not any("Stopped" in printed or "pretrain:" in printed for printed in others)
+    assert saved_steps(out) == [step]
+    assert log_steps(out) == list(range(1, step + 1))
+
+    command = shlex.split(re.search(r"Go on with[^:]*: dnabert-jax (.*)", first)[1])
+    if processes > 1:
+        command = [*command[: command.index("--distributed")], "--resume"]
+    status, printed = commands.start([*command, "--steps", str(step + 3)]).wait()
+    assert status == 0
+    assert f"resumed at step {step:,}" in printed
+    assert commands.start(pretrain(rows, tmp_path / "whole", step + 3, 1000)).wait()[0] == 0
+    if processes == 1:
+        assert_same_end(out, tmp_path / "whole")
+    for ours, theirs in zip(read_log(out), read_log(tmp_path / "whole"), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_killed_many_times_ends_as_an_undisturbed_one(commands: Any, rows: Path, tmp_path: Path) -> None:
+    """SIGKILL at a random moment since the start, and at one while a checkpoint is written, in turn.
+
+    KILLS in the environment says how often.
+    """
+    kills = int(os.environ.get("KILLS", "6"))
+    steps, most_steps_between = 25 * kills, 20
+    moment = random.Random(0)  # noqa: S311
+    out = tmp_path / "run"
+    unfinished = killed = 0
+    for number in range(kills):
+        before = saved_steps(out)
+        started = commands.start([*pretrain(rows, out, steps, 1), "--keep-checkpoints", "2", "--resume"], devices=1)
+        if number % 2:
+            wait_for(lambda: saved_steps(out) > before and list(out.glob("checkpoints/*tmp*")))  # noqa: B023
+            time.sleep(moment.uniform(0, 0.05))
+        else:
+            end, latest = time.monotonic() + moment.uniform(0, 3), max(before, default=0)
+            wait_for(lambda: time.monotonic() > end or max(saved_steps(out), default=0) > latest + most_steps_between)  # noqa: B023
+        started.process.kill()
+        killed += started.wait()[0] == -signal.SIGKILL
+        unfinished += bool(list(out.glob("checkpoints/*tmp*")))
+    assert killed == kills, "some ended before they were killed"
+    print(f"{kills} killed, {unfinished} of them while they wrote a checkpoint, at step {saved_steps(out)[-1]}")
+    assert unfinished
+    resumed = commands.start([*pretrain(rows, out, steps, 1000), "--resume"], devices=1)
+    assert resumed.wait()[0] == 0
+    whole = commands.start(pretrain(rows, tmp_path / "whole", steps, 1000), devices=1)
+    assert whole.wait()[0] == 0
+    assert_same_end(out, tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("killed", "devices"), [(0, 2), (1, 2), (1, 4)])
+def test_the_end_of_one_process_ends_the_other_and_one_alone_goes_on(
+    commands: Any, rows: Path, tmp_path: Path, killed: int, devices: int
+) -> None:
+    out = tmp_path / "run"
+    started = commands.start_several(pretrain(rows, out, 1600, 4), 2, devices)
+    wait_for(lambda: saved_steps(out))
+    started[killed].process.kill()
+    status, printed = started[1 - killed].wait()
+    assert "Traceback" not in printed
+    # The end of process 0 is noted by JAX, and so is any where devices of one process wait for one another: it aborts.
+    if status != -signal.SIGABRT:
+        assert (killed, devices, status) == (1, 2, 1)
+        (line,) = [line for line in re.split(r"[\r\n]", printed) if line.startswith("dnabert-jax: error: ")]
+        assert "other processes failed" in line or "A checkpoint could not be written" in line
+    step = saved_steps(out)[-1]
+    status, printed = commands.start([*pretrain(rows, out, step + 4, 4), "--resume"]).wait()
+    assert status == 0
+    assert f"resumed at step {step}" in printed
+
+
+def test_processes_that_do_not_all_come_end_with_a_sentence(commands: Any, rows: Path, tmp_path: Path) -> None:
+    join = ["--distributed", "--processes", "2", "--join-timeout", "1", "--coordinator"]
+    train = pretrain(rows, tmp_path / "run", 4, 4)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        lines = [[*join, f"127.0.0.1:{port}", "--process", "0"], [*join, "127.0.0.1:1", "--process", "1"]]
+        started = [commands.start([*train, *line]) for line in (*lines, ["--distributed"])]
+        ended = [process.wait() for process in started]
+    assert [status for status, _ in ended] == [1, 1, 1]
+    assert "The other processes cannot be joined" in ended[0][1]
+    assert "did not all meet at 127.0.0.1:" in ended[1][1]
+    assert "where JAX finds no cluster give --coordinator" in ended[2][1]
+    assert not any("Traceback" in printed for _, printed in ended)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--processes", "2"], "add --distributed"),
+        (["--distributed", "--processes", "2"], "--coordinator, --processes and --process together"),
+        (["--distributed", "--coordinator", "here", "--processes", "2", "--process", "0"], "here is no HOST:PORT"),
+        (["--distributed", "--coordinator", "a:1", "--processes", "2", "--process", "2"], "numbered from 0"),
+        (["--distributed", "--join-timeout", "0"], "--join-timeout is 0"),
+    ],
+)
+def test_flags_of_processes_that_make_no_sense_together(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], sentence: str
+) -> None:
+    assert run([*pretrain(rows, tmp_path / "run", 4, 4), *flags]) == 2
+    assert sentence in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,114 @@
+"""What the scripts that start pods share: usage, dry runs, errors."""
+
+import re
+import shlex
+from typing import Any
+
+import pytest
+
+RUN = ("--image", "image:1", "--run", "gs://my-bucket/runs/hg38-k6", "--data", "gs://my-bucket/data/hg38-k6")
+FLAGS = {
+    "queued_resource.sh": ("--project", "p", "--zone", "us-west4-a", "--accelerator-type", "v5litepod-256", *RUN),
+    "gke.sh": (
+        *("--project", "p", "--location", "us-west4", "--cluster", "c"),
+        *("--accelerator", "tpu-v5-lite-podslice", "--topology", "16x16", *RUN),
+    ),
+}
+
+
+@pytest.mark.parametrize("script", FLAGS)
+@pytest.mark.parametrize("action", ["start", "status", "logs", "delete"])
+def test_a_dry_run_runs_nothing_and_prints_what_would_be_run(cloud: Any, script: str, action: str) -> None:
+    printed = cloud.succeeds(script, action, "dnabert6", *FLAGS[script], "--dry-run")
+    assert cloud.calls == []
+    lines = re.sub(r"(?ms)^cat > .*?^END_OF_FILE$", "", printed).splitlines()
+    commands = [[word.replace("./", "") for word in shlex.split(line, comments=True)] for line in lines]
+    for state in (None, "ACTIVE", "SUSPENDED"):
+        cloud.in_state(state)
+        cloud.run(script, action, "dnabert6", *FLAGS[script])
+    assert cloud.calls
+    for call in cloud.calls:
+        assert [re.sub(r"/\S*/(?=startup.sh|jobset.yaml)", "", word) for word in call] in commands
+    for name, text in cloud.files.items():
+        assert f"cat > ./{name} <<'END_OF_FILE'\n{text.rstrip()}\nEND_OF_FILE" in printed
+
+
+@pytest.mark.parametrize("script", FLAGS)
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("go", "dnabert6"), "There is no action 'go'"),
+        (("start",), "The name after start is ''"),
+        (("start", "DNABERT6"), "The name after start is 'DNABERT6'"),
+        (("start", "dnabert6", "--speed", "9"), "There is no flag --speed"),
+        (("start", "dnabert6", "--image"), "--image needs a value"),
+        (("start", "dnabert6", "--image", "a b"), "--image is 'a b'"),
+        (("start", "dnabert6", "v5litepod-256"), "'v5litepod-256' is no flag"),
+        (("status", "dnabert6"), "status needs --project"),
+    ],
+)
+def test_bad_usage_is_one_sentence(cloud: Any, script: str, arguments: tuple[str, ...], sentence: str) -> None:
+    assert sentence in cloud.fails(2, script, *arguments)
+    assert cloud.calls == []
+
+
+@pytest.mark.parametrize("script", FLAGS)
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--run", "runs/hg38-k6"), "give gs://BUCKET/PATH"),
+        (("--run", "gs://my-bucket"), "give gs://BUCKET/PATH"),
+        (("--slices", "0"), "--slices is '0'"),
+    ],
+)
+def test_a_bad_job_is_one_sentence(cloud: Any, script: str, flags: tuple[str, ...], sentence: str) -> None:
+    assert sentence in cloud.fails(2, script, "start", "dnabert6", *FLAGS[script], *flags)
+    assert cloud.calls == []
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "sentence"),
+    [
+        ("queued_resource.sh", ("--spot", "--reserved"), "--spot or --reserved"),
+        ("gke.sh", ("--spot", "--reservation", "mine"), "--spot or --reservation"),
+        ("gke.sh", ("--topology", "16"), "--topology is '16'"),
+        ("gke.sh", ("--topology", "2x3"), "do not divide"),
+    ],
+)
+def test_contradictions_are_one_sentence(cloud: Any, script: str, flags: tuple[str, ...], sentence: str) -> None:
+    assert sentence in cloud.fails(2, script, "start", "dnabert6", *FLAGS[script], *flags)
+    assert cloud.calls == []
+
+
+@pytest.mark.parametrize("script", FLAGS)
+def test_help_has_an_example_that_works(cloud: Any, script: str) -> None:
+    help_text = cloud.succeeds(script, "--help")
+    example = help_text.partition("example: launch/")[2].replace("\\\n", " ")
+    assert cloud.succeeds(*shlex.split(example.partition(" -- ")[0]), "--dry-run", "--", "--preset", "dnabert6")
+    done = cloud.run(script)
+    assert (done.returncode, done.stderr) == (2, help_text)
+
+
+@pytest.mark.parametrize("script", FLAGS)
+def test_a_bucket_where_checkpoints_cannot_be_renamed_is_refused(cloud: Any, script: str) -> None:
+    cloud.answer("buckets describe", "\n")
+    assert "--enable-hierarchical-namespace" in cloud.fails(2, script, "start", "dnabert6", *FLAGS[script])
+    assert len(cloud.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("queued_resource.sh", "buckets describe"),
+        ("queued_resource.sh", "queued-resources describe"),
+        ("queued_resource.sh", "queued-resources create"),
+        ("gke.sh", "get-credentials"),
+        ("gke.sh", "apply"),
+    ],
+)
+def test_a_failure_of_the_cloud_ends_the_script_with_1(cloud: Any, script: str, words: str) -> None:
+    cloud.in_state(None)
+    cloud.answer(words, error="PERMISSION_DENIED\n", status=7)
+    cloud.fails(1, script, "start", "dnabert6", *FLAGS[script])
+    assert set(words.split()) <= set(cloud.calls[-1])
+    assert "PERMISSION_DENIED" in cloud.run(script, "start", "dnabert6", *FLAGS[script]).stderr
