@@ -59,9 +59,16 @@ def _print_collectives(plan: "Plan") -> None:
     timed = ", time computed from them" if plan.time else ""
     print(f"\nCollectives of a step (in capitals, between slices); bytes of whole arrays{timed}")
     _print_table(
-        ("kind", "group of", "count", "MiB", "ms"),
+        ("kind", "group of", "count", "MiB", "ms", ""),
         [
-            (part.kind, f"{part.group}", f"{part.count:,}", f"{part.size / _MIB:,.1f}", _milliseconds(part.seconds))
+            (
+                part.kind,
+                f"{part.group}",
+                f"{part.count:,}",
+                f"{part.size / _MIB:,.1f}",
+                _milliseconds(part.seconds),
+                "beside computation" if part.overlaps else "computation waits",
+            )
             for part in plan.collectives
         ],
     )
@@ -94,13 +101,14 @@ def _print_time(plan: "Plan", time: "StepTime") -> None:
     for what, seconds in (
         (estimate, time.compiler_seconds),
         ("custom calls, computed", time.kernel_seconds),
-        ("collectives, computed", time.collective_seconds),
+        ("collectives beside computation, computed", time.collective_seconds - time.waiting_seconds),
+        ("collectives that computation waits for, computed", time.waiting_seconds),
     ):
         print(f"  {what:<62}{seconds * 1e3:>9.3f} ms")
     if any(part.seconds is None for part in plan.collectives):
         print("  what goes between slices is not timed: no bandwidth is published for this chip")
     low, high = time.overlapped, time.sequential
-    print("\nPredicted, if collectives overlap with the rest, and if they do not")
+    print("\nPredicted, if what is beside computation costs no time, and if it costs all of its own")
     rows: list[tuple[str, ...]] = [
         ("step, ms", _short(low.step_seconds * 1e3), _short(high.step_seconds * 1e3)),
         ("tokens/s, padding counted", f"{low.tokens_per_second:,.0f}", f"{high.tokens_per_second:,.0f}"),
@@ -112,7 +120,7 @@ def _print_time(plan: "Plan", time: "StepTime") -> None:
         ("MFU", f"{low.mfu:.1%}", f"{high.mfu:.1%}"),
         (f"hours of {plan.config.steps:,} steps", _short(low.hours), _short(high.hours)),
     ]
-    _print_table(("", "overlapped", "one after the other"), rows)
+    _print_table(("", "beside", "one after the other"), rows)
     if not low.useful_tokens_per_second:
         print("  with --data, tokens without padding are shown too")
 

@@ -95,6 +95,11 @@ class Module:
     entry: str
     computations: dict[str, Computation]
 
+    def instructions(self) -> Iterator[Instruction]:
+        """All of all computations."""
+        for computation in self.computations.values():
+            yield from computation.values()
+
     def executed(self) -> Iterator[tuple[str, Instruction, int]]:
         """What runs, with its computation and how often: loop bodies times their trips, a fusion once, at its call.
 

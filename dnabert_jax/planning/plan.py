@@ -25,6 +25,7 @@ class Traffic:
     Attributes:
         kind: all-gather, all-reduce, ...; of what goes between slices in capitals, ALL_REDUCE.
         group: devices of a group; slices, of what goes between them.
+        overlaps: whether they run beside computation; if not, the core waits.
         count: how many a step.
         size: bytes a step, of the whole arrays.
         seconds: a step, computed; None on GPUs and where no bandwidth is published.
@@ -32,6 +33,7 @@ class Traffic:
 
     kind: str
     group: int
+    overlaps: bool
     count: int
     size: int
     seconds: float | None
@@ -69,21 +71,23 @@ class Pace:
 
 @dataclasses.dataclass(frozen=True)
 class StepTime:
-    """The parts of a step, and its time if collectives overlap with the rest wholly, or not at all.
+    """The parts of a step, and its time if the collectives that may overlap with the rest do so wholly, or not at all.
 
     Attributes:
         cycles: estimated by the compiler.
         compiler_seconds: those cycles at the chip's clock.
         kernel_seconds: of custom calls, computed.
         collective_seconds: computed.
-        overlapped: the longer of collectives and the rest.
-        sequential: their sum.
+        waiting_seconds: of those collectives that the core waits for.
+        overlapped: these, and the longer of the other collectives and the rest.
+        sequential: the sum of all.
     """
 
     cycles: int
     compiler_seconds: float
     kernel_seconds: float
     collective_seconds: float
+    waiting_seconds: float
     overlapped: Pace
     sequential: Pace
 
@@ -188,18 +192,17 @@ def complete(
 
 
 def _traffic(collectives: Iterable[Collective], slices: int, network: Interconnect | None) -> list[Traffic]:
-    parts: dict[tuple[str, int], list[Collective]] = collections.defaultdict(list)
+    parts: dict[tuple[str, int, bool], list[Collective]] = collections.defaultdict(list)
     for one in collectives:
-        parts[one.kind, len(one.group) or slices].append(one)
+        parts[one.kind, len(one.group) or slices, one.overlaps].append(one)
     traffic = [
         Traffic(
-            kind,
-            group,
+            *like,
             count=sum(run.times for run in runs),
             size=sum(run.times * run.size for run in runs),
             seconds=_total((run.times, _seconds(run, network)) for run in runs),
         )
-        for (kind, group), runs in parts.items()
+        for like, runs in parts.items()
     ]
     return sorted(traffic, key=lambda part: -part.size)
 
@@ -246,7 +249,8 @@ def _time(
 ) -> StepTime:
     on_core = cycles / plan.chip.clock
     in_kernels = sum(kernel.seconds or 0.0 for kernel in kernels)
-    exchanging = sum(part.seconds or 0.0 for part in traffic)
+    beside = sum((part.seconds or 0.0 for part in traffic if part.overlaps), 0.0)
+    waiting = sum((part.seconds or 0.0 for part in traffic if not part.overlaps), 0.0)
 
     def pace(seconds: float) -> Pace:
         tokens = plan.config.global_batch * plan.row_length / seconds
@@ -262,7 +266,8 @@ def _time(
         cycles=cycles,
         compiler_seconds=on_core,
         kernel_seconds=in_kernels,
-        collective_seconds=exchanging,
-        overlapped=pace(max(on_core + in_kernels, exchanging)),
-        sequential=pace(on_core + in_kernels + exchanging),
+        collective_seconds=beside + waiting,
+        waiting_seconds=waiting,
+        overlapped=pace(waiting + max(on_core + in_kernels, beside)),
+        sequential=pace(waiting + on_core + in_kernels + beside),
     )

@@ -52,12 +52,14 @@ class Collective:
         times: how often it runs in a step.
         size: bytes of the whole array in one run: what is gathered, or what each chip has before it is reduced or sent.
         group: the devices of one of its groups, by place in the mesh; between slices, none.
+        overlaps: whether the compiler lets it run beside computation; if not, the core waits for it.
     """
 
     kind: str
     times: int
     size: int
     group: tuple[int, ...]
+    overlaps: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,9 +123,10 @@ def read_work(module: Module, num_devices: int) -> Work:
     alike: dict[tuple[str, str, str], Estimated] = {}
     rest: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
     chains: set[str] = set()
+    beside = {start.called("calls") for start in module.instructions() if start.opcode == "async-start"}
     for name, instruction, times in module.executed():
         exchanged = [
-            _collective(module, *found, times, num_devices)
+            _collective(module, *found, times, num_devices, found[0] in beside)
             for found in module.inside(name, instruction)
             if _starts_exchange(found[1], chains)
         ]
@@ -161,17 +164,20 @@ def _starts_exchange(instruction: Instruction, chains: set[str]) -> bool:
     return True
 
 
-def _collective(module: Module, name: str, instruction: Instruction, times: int, num_devices: int) -> Collective:
+def _collective(
+    module: Module, name: str, instruction: Instruction, times: int, num_devices: int, beside: bool
+) -> Collective:
     size = _operand_bytes(module, name, instruction)
     if instruction.opcode == "send":
-        return Collective(instruction.quoted("_xla_megascale_transfer_type"), times, size, ())
+        return Collective(instruction.quoted("_xla_megascale_transfer_type"), times, size, (), overlaps=True)
     kind = instruction.opcode.removesuffix("-start")
     group = first_group(instruction.attributes, num_devices)
     if kind == "all-gather":
         size *= len(group)
     elif kind == "all-reduce" and _is_scattered(module, name, instruction):
         kind = "reduce-scatter"
-    return Collective(kind, times, size, group)
+    overlaps = beside or instruction.opcode.endswith("-start") or bool(instruction.quoted("chain_id"))
+    return Collective(kind, times, size, group, overlaps)
 
 
 def _is_scattered(module: Module, name: str, instruction: Instruction) -> bool:

@@ -38,11 +38,11 @@ def test_cycles_are_summed_with_the_trips_of_loops_and_a_fusion_counts_once(work
 
 def test_each_collective_counts_once_with_the_bytes_of_the_whole_array(work: Work) -> None:
     assert set(work.collectives) == {
-        Collective("reduce-scatter", 1, 64 * 128 * 2, (0, 1, 2, 3)),
-        Collective("all-gather", 3, 8 * 128 * 4, (0, 1, 2, 3)),
-        Collective("all-reduce", 1, 8 * 128 * 4, (0, 4)),
-        Collective("collective-permute", 1, 8 * 128 * 4, tuple(range(8))),
-        Collective("ALL_REDUCE", 1, 16 * 128 * 2, ()),
+        Collective("reduce-scatter", 1, 64 * 128 * 2, (0, 1, 2, 3), overlaps=False),
+        Collective("all-gather", 3, 8 * 128 * 4, (0, 1, 2, 3), overlaps=True),
+        Collective("all-reduce", 1, 8 * 128 * 4, (0, 4), overlaps=True),
+        Collective("collective-permute", 1, 8 * 128 * 4, tuple(range(8)), overlaps=True),
+        Collective("ALL_REDUCE", 1, 16 * 128 * 2, (), overlaps=True),
     }
     assert len(work.collectives) == 5
 
