@@ -133,10 +133,13 @@ def test_a_run_stopped_on_two_processes_goes_on_elsewhere(
     mesh: MeshConfig,
 ) -> None:
     run = shutil.copytree(stopped, tmp_path / "run")
-    assert 0 < len(losses(run)) < STEPS
+    step = len(losses(run))
+    assert 0 < step < STEPS
     config = settings_of(replace(settings, mesh=mesh), tmp_path / "config.json")
-    for status, printed in train(commands, [*config, "--resume"], sample_rows, run, processes):
+    ended = train(commands, [*config, "--resume"], sample_rows, run, processes)
+    for status, printed in ended:
         assert status == 0, printed
+    assert f"resumed at step {step}" in ended[0][1]
     assert losses(run) == pytest.approx(losses(undisturbed), abs=1e-5)
 
 
