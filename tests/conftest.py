@@ -118,17 +118,23 @@ class Commands:
         self.started.append(Started(process, log))
         return self.started[-1]
 
-    def start_several(self, arguments: list[str], processes: int, devices: int = 8) -> list[Started]:
-        """Starts as many that share the devices."""
+    def start_several(
+        self, arguments: list[str], processes: int, devices: int = 8, own: list[list[str]] | None = None
+    ) -> list[Started]:
+        """Starts as many that share the devices, each with arguments of its own besides."""
         if processes == 1:
             return [self.start(arguments, devices)]
+        own = own or [[]] * processes
         join = ["--distributed", "--coordinator", free_address(), "--processes", str(processes), "--process"]
-        return [self.start([*arguments, *join, str(process)], devices // processes) for process in range(processes)]
+        return [
+            self.start([*arguments, *own[process], *join, str(process)], devices // processes)
+            for process in range(processes)
+        ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    """What starts real processes; none outlives the test."""
+    """What starts real processes; none outlives the tests of a file."""
     commands = Commands(tmp_path_factory.mktemp("logs"))
     yield commands
     for started in commands.started:

@@ -2,20 +2,15 @@
 
 import gzip
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from dnabert_jax import storage
 from dnabert_jax.data.tfrecord import RecordLayout
-from dnabert_jax.interop.export import read_run_checkpoint
 from dnabert_jax.sample import HELDOUT_FASTA
 from launch.cli import run
 from launch.pretrain import TrainingBar
@@ -275,47 +270,3 @@ def test_profiles_are_set_beforehand_or_asked_for_by_a_signal(
     assert signal.getsignal(signal.SIGUSR1) == before
     assert "--profile-from is 4: give a step from 1 to 3." in fails(capsys, *train, "--profile-from", "4")
     assert "--profile-steps is 0: give at least 1." in fails(capsys, *train, "--profile-steps", "0")
-
-
-@pytest.mark.slow
-def test_a_killed_run_resumes_to_the_parameters_of_an_undisturbed_one(rows: Path, tmp_path: Path) -> None:
-    """Real processes, killed with SIGKILL at a moment of their own."""
-    command = [sys.executable, "-c", "from launch.cli import main; main()", "pretrain", "--data", str(rows)]
-    command += [*SMALL_FLAGS, "--steps", "40", "--checkpoint-every", "5", "--resume", "--out"]
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
-    killed = tmp_path / "killed"
-    process = subprocess.Popen([*command, str(killed)], env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (killed / "checkpoints" / "10").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    resumed = subprocess.run([*command, str(killed)], check=True, env=environment, capture_output=True, text=True)
-    assert "resumed at step" in resumed.stdout
-    whole, other = (read_run_checkpoint(path) for path in (tmp_path / "whole", killed))
-    assert (whole.step, other.step) == (40, 40)
-    import jax
-    import numpy as np
-
-    assert jax.tree.all(jax.tree.map(np.array_equal, whole.parameters, other.parameters))
-
-
-@pytest.mark.slow
-def test_a_disk_too_full_for_a_checkpoint_is_one_sentence(rows: Path, tmp_path: Path) -> None:
-    """A real process that may write no file of more than 12 kB, which is less than a checkpoint."""
-    import resource
-
-    command = [sys.executable, "-c", "from launch.cli import main; main()", "pretrain", "--data", str(rows)]
-    command += [*SMALL_FLAGS, "--checkpoint-every", "1", "--model.hidden-size", "64", "--out", str(tmp_path / "run")]
-    # The compilation cache could not be written either.
-    environment = os.environ | {"XLA_FLAGS": "", "JAX_ENABLE_COMPILATION_CACHE": "false"}
-    ended = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000)),
-    )  # fmt: skip
-    assert ended.returncode == 1
-    assert "Traceback" not in ended.stderr
-    assert "A checkpoint could not be written" in ended.stderr
-    assert "--resume" in ended.stderr

@@ -100,10 +100,10 @@ def test_sigterm_saves_one_step_and_says_how_to_go_on(
 def test_a_run_killed_many_times_ends_as_an_undisturbed_one(commands: Any, rows: Path, tmp_path: Path) -> None:
     """SIGKILL at a random moment since the start, and at one while a checkpoint is written, in turn.
 
-    KILLS in the environment says how often.
+    KILLS in the environment may say another number.
     """
-    kills = int(os.environ.get("KILLS", "6"))
-    steps, most_steps_between = 25 * kills, 20
+    kills = int(os.environ.get("KILLS", "20"))
+    steps, most_steps_between = 15 * kills, 20
     moment = random.Random(0)  # noqa: S311
     out = tmp_path / "run"
     unfinished = killed = 0
@@ -149,6 +149,27 @@ def test_the_end_of_one_process_ends_the_other_and_one_alone_goes_on(
     status, printed = commands.start([*pretrain(rows, out, step + 4, 4), "--resume"]).wait()
     assert status == 0
     assert f"resumed at step {step}" in printed
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_stays(commands: Any, rows: Path, tmp_path: Path) -> None:
+    """A process that may write no file as large as a checkpoint's."""
+    out = tmp_path / "run"
+    wider = ["--model.hidden-size", "64"]
+    assert commands.start([*pretrain(rows, out, 4, 4), *wider]).wait()[0] == 0
+    resume = [*pretrain(rows, out, 12, 4), *wider, "--resume"]
+    status, printed = commands.start(resume, largest_file=12_000).wait()
+    assert status == 1
+    assert "Traceback" not in printed
+    (line,) = [line for line in re.split(r"[\r\n]", printed) if line.startswith("dnabert-jax: error: ")]
+    assert "A checkpoint could not be written" in line
+    assert "--resume" in line
+    assert saved_steps(out) == [4]
+    status, printed = commands.start(resume).wait()
+    assert status == 0
+    assert "resumed at step 4" in printed
+    assert commands.start([*pretrain(rows, tmp_path / "whole", 12, 4), *wider]).wait()[0] == 0
+    assert_same_end(out, tmp_path / "whole")
 
 
 def test_processes_that_do_not_all_come_end_with_a_sentence(commands: Any, rows: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
-from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import read_run_checkpoint
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.telemetry.run_log import read_log
@@ -64,6 +64,10 @@ class Recorder:
 
     def evaluated(self, step: int, evaluation: Evaluation) -> None:
         self.evaluations[step] = evaluation
+
+
+def saved_steps(run: Path) -> list[int]:
+    return sorted(int(path.name) for path in (run / "checkpoints").iterdir() if path.name.isdigit())
 
 
 def leaves(run: Path) -> list[np.ndarray]:
@@ -157,6 +161,19 @@ def test_other_data_are_refused_on_resume(config: PretrainConfig, sample_rows: P
         pretrain(config, sample_rows, tmp_path / "run", resume=True)
 
 
+def test_a_shard_that_changed_under_the_same_manifest_is_refused_on_resume(
+    config: PretrainConfig, sample_rows: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(sample_rows, tmp_path / "rows")
+    pretrain(dataclasses.replace(config, steps=1), data, tmp_path / "run")
+    (shard,) = data.glob("train-*")
+    content = shard.read_bytes()
+    half = len(content) // 2
+    shard.write_bytes(content[half:] + content[:half])
+    with pytest.raises(InputError, match=r"train-00000-of-00001\.tfrecord is not the file"):
+        pretrain(config, data, tmp_path / "run", resume=True)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -208,18 +225,22 @@ def test_a_run_killed_before_it_began_is_started(config: PretrainConfig, sample_
     assert pretrain(dataclasses.replace(config, steps=1), sample_rows, tmp_path / "run", resume=True).step == 1
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_spoils_no_checkpoint(
-    config: PretrainConfig, sample_rows: Path, tmp_path: Path
+@pytest.mark.parametrize(("asked_after", "expected"), [(3, [2, 3]), (4, [2, 4])])
+def test_a_run_that_is_asked_to_stop_saves_once_and_goes_on_as_if_nothing_happened(
+    config: PretrainConfig, sample_rows: Path, tmp_path: Path, asked_after: int, expected: list[int]
 ) -> None:
-    """A learning rate so high that the parameters overflow after some steps."""
-    wild = dataclasses.replace(
-        config, optimizer=OptimizerConfig(peak_learning_rate=1e30, warmup_steps=0, schedule_steps=20), steps=6,
-        checkpoint_every=1, log_every=6,
-    )  # fmt: skip
-    with pytest.raises(JobError, match="The loss is nan at step 2"):
-        pretrain(wild, sample_rows, tmp_path / "run")
-    saved = sorted(int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdigit())
-    assert saved == [1]
+    recorder = Recorder()
+    run = tmp_path / "run"
+    stopped = pretrain(
+        config, sample_rows, run, [recorder], stop_requested=lambda: len(recorder.steps) >= asked_after - 1
+    )
+    assert stopped.step == asked_after
+    assert saved_steps(run) == expected
+    assert max(recorder.figures) == asked_after, "what was not yet logged is"
+    result = pretrain(config, sample_rows, run, resume=True)
+    assert result == pretrain(config, sample_rows, tmp_path / "whole")
+    for ours, theirs in zip(leaves(run), leaves(tmp_path / "whole"), strict=True):
+        assert np.array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("damage", ["no metadata", "no parameters", "cut short", "empty"])

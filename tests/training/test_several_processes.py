@@ -1,122 +1,197 @@
-"""Real processes on one machine train one model: the figures of one process, and one log."""
+"""Real processes on one machine train one model: the figures of one process, stopped and gone on with or not."""
 
+import json
 import os
-import socket
-import subprocess
-import sys
+import shutil
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import jax
 import pytest
 
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
+from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.telemetry.run_log import read_log
+from dnabert_jax.training.loop import pretrain
+from dnabert_jax.training.state import abstract_network, stored_shardings
 from dnabert_jax.typed_json import to_json
 
-ROOT = Path(__file__).parents[2]
-
-PROGRAM = """
-import sys
-from pathlib import Path
-import jax
-
-coordinator, processes, process, config, data, out = sys.argv[1:]
-if int(processes) > 1:
-    jax.distributed.initialize(coordinator, int(processes), int(process))
-from dnabert_jax.config import PretrainConfig
-from dnabert_jax.training.loop import pretrain
-from dnabert_jax.typed_json import read_json
-
-assert len(jax.devices()) == 8
-result = pretrain(read_json(PretrainConfig, Path(config)), Path(data), Path(out))
-print(result.step, result.evaluation)
-"""
+STEPS = 20
 
 
-def run(processes: int, config: Path, data: Path | list[Path], out: Path) -> list[subprocess.CompletedProcess[str]]:
-    """Starts the processes at the same time and waits for them; each may have data of its own."""
-    data = data if isinstance(data, list) else [data] * processes
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    devices = f"--xla_force_host_platform_device_count={8 // processes}"
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": devices}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, f"127.0.0.1:{port}", str(processes), str(process), config, own, out],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
-        )
-        for process, own in enumerate(data)
-    ]  # fmt: skip
-    ended = [(process, *process.communicate(timeout=300)) for process in started]
-    return [subprocess.CompletedProcess(p.args, p.returncode, out, err) for p, out, err in ended]
+def settings_of(config: PretrainConfig, path: Path) -> list[str]:
+    path.write_text(to_json(config))
+    return ["pretrain", "--config", str(path)]
+
+
+def train(commands: Any, settings: list[str], data: Path, out: Path, processes: int) -> list[tuple[int, str]]:
+    """Exit status and output of processes that share eight devices."""
+    started = commands.start_several([*settings, "--data", str(data), "--out", str(out)], processes)
+    return [process.wait() for process in started]
+
+
+def losses(run: Path) -> list[float]:
+    lines = [line for line in read_log(run) if line["kind"] == "training"]
+    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+    return [line["loss"] for line in lines]
 
 
 @pytest.fixture(scope="module")
 def settings(small_model: ModelConfig) -> PretrainConfig:
     return PretrainConfig(
-        model=small_model,
-        optimizer=OptimizerConfig(peak_learning_rate=1e-3, warmup_steps=1, schedule_steps=20),
+        # Of 65,536 elements, the feed-forward kernels are just large enough to be split over `data`.
+        model=replace(small_model, hidden_size=64, intermediate_size=512),
+        optimizer=OptimizerConfig(peak_learning_rate=1e-3, warmup_steps=1, schedule_steps=STEPS),
         global_batch=8,
-        steps=4,
+        steps=STEPS,
         log_every=1,
-        evaluation_rows=12,
-        checkpoint_every=2,
+        evaluate_every=STEPS,
+        evaluation_rows=8,
+        checkpoint_every=STEPS,
     )
 
 
+@pytest.fixture(scope="module")
+def undisturbed(settings: PretrainConfig, sample_rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one process, in this one, with eight devices along `data`."""
+    run = tmp_path_factory.mktemp("undisturbed") / "run"
+    pretrain(settings, sample_rows, run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def stopped(
+    settings: PretrainConfig, sample_rows: Path, tmp_path_factory: pytest.TempPathFactory, commands: Any
+) -> Path:
+    """A run of two processes with four devices each, of which one was told to stop."""
+    directory = tmp_path_factory.mktemp("stopped")
+    run = directory / "run"
+    config = settings_of(settings, directory / "config.json")
+    started = commands.start_several([*config, "--data", str(sample_rows), "--out", str(run)], 2)
+    deadline = time.monotonic() + 120
+    while not read_log(run):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(started[1].process.pid, signal.SIGTERM)
+    for process in started:
+        status, printed = process.wait()
+        assert status == 0, printed
+    return run
+
+
+def test_a_parameter_of_the_model_is_split_between_steps(settings: PretrainConfig) -> None:
+    """Or the tests below would not see what becomes of one."""
+    mesh = make_mesh(settings.mesh, jax.devices())
+    network = abstract_network(settings.model)
+    assert stored_shardings(settings, network, mesh) != network.shardings(mesh)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("mesh", [MeshConfig(), MeshConfig(data=1, tensor=4, fsdp=2)], ids=["data", "tensor across"])
-def test_two_processes_train_as_one(
-    settings: PretrainConfig, sample_rows: Path, tmp_path: Path, mesh: MeshConfig
+@pytest.mark.parametrize(
+    ("processes", "mesh"),
+    [(2, MeshConfig()), (4, MeshConfig()), (2, MeshConfig(data=1, tensor=4, fsdp=2))],
+    ids=["2 x 4", "4 x 2", "tensor across"],
+)
+def test_several_processes_train_as_one(
+    commands: Any,
+    settings: PretrainConfig,
+    sample_rows: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+    processes: int,
+    mesh: MeshConfig,
 ) -> None:
-    config = tmp_path / "config.json"
-    config.write_text(to_json(replace(settings, mesh=mesh)))
-    logs = []
-    for processes in (1, 2):
-        out = tmp_path / str(processes)
-        for ended in run(processes, config, sample_rows, out):
-            assert ended.returncode == 0, ended.stderr[-3000:]
-        logs.append(read_log(out))
-    one, two = logs
-    assert [(line["step"], line["kind"]) for line in one] == [(line["step"], line["kind"]) for line in two]
-    for ours, theirs in zip(two, one, strict=True):
+    config = settings_of(replace(settings, mesh=mesh), tmp_path / "config.json")
+    for status, printed in train(commands, config, sample_rows, tmp_path / "run", processes):
+        assert status == 0, printed
+    one, several = read_log(undisturbed), read_log(tmp_path / "run")
+    assert [(line["step"], line["kind"]) for line in one] == [(line["step"], line["kind"]) for line in several]
+    for ours, theirs in zip(several, one, strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
         for exact in ("tokens", "masked_share", "masked_kmers", "hidden_bases"):
             assert ours.get(exact) == theirs.get(exact)
 
 
 @pytest.mark.slow
-def test_every_process_says_what_is_wrong_and_none_waits(
-    settings: PretrainConfig, sample_rows: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("processes", "mesh"), [(1, MeshConfig()), (4, MeshConfig(fsdp=2, tensor=2))], ids=["1 x 8", "4 x 2, other mesh"]
+)
+def test_a_run_stopped_on_two_processes_goes_on_elsewhere(
+    commands: Any,
+    settings: PretrainConfig,
+    sample_rows: Path,
+    undisturbed: Path,
+    stopped: Path,
+    tmp_path: Path,
+    processes: int,
+    mesh: MeshConfig,
 ) -> None:
-    config = tmp_path / "config.json"
-    config.write_text(to_json(settings))
+    run = shutil.copytree(stopped, tmp_path / "run")
+    step = len(losses(run))
+    assert 0 < step < STEPS
+    config = settings_of(replace(settings, mesh=mesh), tmp_path / "config.json")
+    ended = train(commands, [*config, "--resume"], sample_rows, run, processes)
+    for status, printed in ended:
+        assert status == 0, printed
+    assert f"resumed at step {step}" in ended[0][1]
+    assert losses(run) == pytest.approx(losses(undisturbed), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_every_process_stops_at_a_loss_that_is_not_finite(
+    commands: Any, settings: PretrainConfig, sample_rows: Path, tmp_path: Path
+) -> None:
+    wild = replace(
+        settings, optimizer=OptimizerConfig(peak_learning_rate=1e30, warmup_steps=0, schedule_steps=20), log_every=6
+    )
+    config = settings_of(wild, tmp_path / "config.json")
+    for status, printed in train(commands, config, sample_rows, tmp_path / "run", 2):
+        assert status == 1
+        assert "The loss is nan at step 2" in printed
+        assert "Traceback" not in printed
+    assert json.loads((tmp_path / "run" / "nonfinite.json").read_text())["step"] == 2
+
+
+@pytest.mark.slow
+def test_every_process_says_what_is_wrong_and_none_waits(
+    commands: Any, settings: PretrainConfig, sample_rows: Path, tmp_path: Path
+) -> None:
+    config = settings_of(settings, tmp_path / "config.json")
     out = tmp_path / "taken"
     out.mkdir()
     (out / "mine").write_text("keep")
-    for ended in run(2, config, sample_rows, out):
-        assert ended.returncode == 1
-        assert "exists already" in ended.stderr
+    for status, printed in train(commands, config, sample_rows, out, 2):
+        assert status == 2
+        assert "exists already" in printed
     assert [path.name for path in out.iterdir()] == ["mine"]
 
 
 @pytest.mark.slow
-def test_processes_do_not_train_on_different_data(settings: PretrainConfig, sample_rows: Path, tmp_path: Path) -> None:
-    config = tmp_path / "config.json"
-    config.write_text(to_json(settings))
+def test_processes_do_not_train_on_different_data(
+    commands: Any, settings: PretrainConfig, sample_rows: Path, tmp_path: Path
+) -> None:
+    config = settings_of(settings, tmp_path / "config.json")
     others = tmp_path / "others"
     prepare_genome(
         GenomeJob(fasta=(TRAIN_FASTA,), heldout_fasta=(HELDOUT_FASTA,), out=others, k=3, row_length=64, seed=1)
     )
-    for ended in run(2, config, [sample_rows, others], tmp_path / "run"):
-        assert ended.returncode == 1
-        assert "The processes read different data" in ended.stderr
+
+    def train_apart() -> list[tuple[int, str]]:
+        command = [*config, "--out", str(tmp_path / "run"), "--data"]
+        started = commands.start_several(command, 2, own=[[str(sample_rows)], [str(others)]])
+        return [process.wait() for process in started]
+
+    for status, printed in train_apart():
+        assert status == 2
+        assert "The processes read different data" in printed
     next(others.glob("heldout-*")).unlink()
-    well, ill = run(2, config, [sample_rows, others], tmp_path / "run")
-    assert "Another process cannot use its data" in well.stderr
-    assert "is missing" in ill.stderr
+    (_, well), (_, ill) = train_apart()
+    assert "Another process cannot use its data" in well
+    assert "is missing" in ill
     assert not (tmp_path / "run").exists()
