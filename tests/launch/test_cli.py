@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 
