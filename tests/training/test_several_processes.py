@@ -9,20 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import pytest
 
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
-from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.training.loop import pretrain
-from dnabert_jax.training.state import abstract_network, stored_shardings
 from dnabert_jax.typed_json import to_json
 
 STEPS = 20
+EVERYTHING_EVERYWHERE, IN_PARTS = MeshConfig(data=8), MeshConfig(fsdp=8)
 
 
 def settings_of(config: PretrainConfig, path: Path) -> list[str]:
@@ -45,8 +43,8 @@ def losses(run: Path) -> list[float]:
 @pytest.fixture(scope="module")
 def settings(small_model: ModelConfig) -> PretrainConfig:
     return PretrainConfig(
-        # Of 65,536 elements, the feed-forward kernels are just large enough to be split over `data`.
-        model=replace(small_model, hidden_size=64, intermediate_size=512),
+        model=small_model,
+        mesh=EVERYTHING_EVERYWHERE,
         optimizer=OptimizerConfig(peak_learning_rate=1e-3, warmup_steps=1, schedule_steps=STEPS),
         global_batch=8,
         steps=STEPS,
@@ -59,7 +57,7 @@ def settings(small_model: ModelConfig) -> PretrainConfig:
 
 @pytest.fixture(scope="module")
 def undisturbed(settings: PretrainConfig, sample_rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of one process, in this one, with eight devices along `data`."""
+    """The run of one process, in this one, on eight devices that each keep everything."""
     run = tmp_path_factory.mktemp("undisturbed") / "run"
     pretrain(settings, sample_rows, run)
     return run
@@ -72,7 +70,7 @@ def stopped(
     """A run of two processes with four devices each, of which one was told to stop."""
     directory = tmp_path_factory.mktemp("stopped")
     run = directory / "run"
-    config = settings_of(settings, directory / "config.json")
+    config = settings_of(replace(settings, mesh=IN_PARTS), directory / "config.json")
     started = commands.start_several([*config, "--data", str(sample_rows), "--out", str(run)], 2)
     deadline = time.monotonic() + 120
     while not read_log(run):
@@ -85,17 +83,10 @@ def stopped(
     return run
 
 
-def test_a_parameter_of_the_model_is_split_between_steps(settings: PretrainConfig) -> None:
-    """Or the tests below would not see what becomes of one."""
-    mesh = make_mesh(settings.mesh, jax.devices())
-    network = abstract_network(settings.model)
-    assert stored_shardings(settings, network, mesh) != network.shardings(mesh)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("processes", "mesh"),
-    [(2, MeshConfig()), (4, MeshConfig()), (2, MeshConfig(data=1, tensor=4, fsdp=2))],
+    [(2, IN_PARTS), (4, MeshConfig(data=2, fsdp=4)), (2, MeshConfig(data=1, tensor=4, fsdp=2))],
     ids=["2 x 4", "4 x 2", "tensor across"],
 )
 def test_several_processes_train_as_one(
@@ -120,7 +111,9 @@ def test_several_processes_train_as_one(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("processes", "mesh"), [(1, MeshConfig()), (4, MeshConfig(fsdp=2, tensor=2))], ids=["1 x 8", "4 x 2, other mesh"]
+    ("processes", "mesh"),
+    [(1, EVERYTHING_EVERYWHERE), (4, MeshConfig(fsdp=2, tensor=2))],
+    ids=["1 x 8", "4 x 2, other mesh"],
 )
 def test_a_run_stopped_on_two_processes_goes_on_elsewhere(
     commands: Any,
