@@ -36,7 +36,7 @@ def pretrain(data: Path, out: Path, steps: int, checkpoint_every: int) -> list[s
     ]  # fmt: skip
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
