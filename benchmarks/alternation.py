@@ -31,9 +31,7 @@ def compare(ways: dict[str, Callable[[], object]], amount: dict[str, float], uni
     return "\n".join(lines)
 
 
-def measure(
-    ways: dict[str, Callable[[], object]], amount: dict[str, float], rounds: int
-) -> dict[str, list[float]]:
+def measure(ways: dict[str, Callable[[], object]], amount: dict[str, float], rounds: int) -> dict[str, list[float]]:
     """The rate of each way, round by round, in units of work a second; each is run once first, not counted."""
     for run in ways.values():
         run()

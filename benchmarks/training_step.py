@@ -33,13 +33,13 @@ from dnabert_jax.sequence.vocabulary import CLS, PAD
 _OURS = "this project"
 _PEERS = {
     "padded": Peer("sdpa"),
-    "padded-eager": Peer("eager"),
-    "padded-compiled": Peer("sdpa", compiled=True),
-    "by-length": Peer("sdpa", parts=4),
-    "by-length-eager": Peer("eager", parts=4),
-    "by-length-8": Peer("sdpa", parts=8),
-    "by-length-8-eager": Peer("eager", parts=8),
+    "padded, compiled": Peer("sdpa", compiled=True),
+    "by length": Peer("sdpa", together=2),
+    "one by one": Peer("sdpa", together=1),
+    "one by one, eager": Peer("eager", together=1),
+    "one by one, compiled": Peer("sdpa", together=1, compiled=True),
 }
+_DEFAULT_PEERS = ["padded", "by length", "one by one", "one by one, eager"]
 _LARGEST_DIFFERENCE = 1e-4
 
 
@@ -47,34 +47,36 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=list(PRESETS), default="dnabert6", help="the model (%(default)s)")
-    parser.add_argument("--rows", type=int, default=16, help="packed rows of a step (%(default)s)")
-    parser.add_argument("--peers", nargs="+", choices=list(_PEERS), default=list(_PEERS), help="which (%(default)s)")
+    parser.add_argument("--rows", type=int, default=4, help="packed rows of a step (%(default)s)")
+    parser.add_argument(
+        "--parts", type=int, help="in which this project accumulates gradients (one a row, which is fastest on a CPU)"
+    )
+    parser.add_argument("--peers", nargs="+", choices=list(_PEERS), default=_DEFAULT_PEERS, help="(%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="steps of each, in alternation (%(default)s)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of rows (%(default)s)")
-    parser.add_argument("--accumulation", type=int, default=1)
-    parser.add_argument("--ours-only", action="store_true")
     arguments = parser.parse_args()
     preset = PRESETS[arguments.preset]
     config = dataclasses.replace(
         preset,
         model=dataclasses.replace(preset.model, compute_dtype="float32", dropout=0.1, attention_dropout=0.1),
-        execution=dataclasses.replace(preset.execution, gradient_accumulation=arguments.accumulation),
+        execution=dataclasses.replace(preset.execution, gradient_accumulation=arguments.parts or arguments.rows),
         global_batch=arguments.rows,
         seed=arguments.seed,
     )
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as processes:
         rows = training_rows(config, Path(scratch))
         task = Task(config, rows, Path(scratch) / "weights", Path(scratch) / "inputs", arguments.threads)
-        with contextlib.ExitStack() as processes:
-            sides = {_OURS: processes.enter_context(SideProcess(this_project, task))}
-            for name in arguments.peers if not arguments.ours_only else []:
-                sides[name] = processes.enter_context(SideProcess(peer_side(_PEERS[name]), task))
-            check_losses({name: side.ready["loss"] for name, side in sides.items()})
-            useful = int((rows != PAD).sum())
-            rates = measure({name: side.step for name, side in sides.items()}, dict.fromkeys(sides, useful), arguments.rounds)
-            print(describe(task, sides, arguments.rounds))
-            print("\n".join(table(rates, sides, rows)))
+        # This project first: it writes what the others start from.
+        sides = {_OURS: processes.enter_context(SideProcess(this_project, task))}
+        for name in arguments.peers:
+            sides[name] = processes.enter_context(SideProcess(peer_side(_PEERS[name]), task))
+        check_losses({name: side.ready["loss"] for name, side in sides.items()})
+        useful = int((rows != PAD).sum())
+        steps = {name: side.step for name, side in sides.items()}
+        rates = measure(steps, dict.fromkeys(sides, float(useful)), arguments.rounds)
+        print(describe(task, sides, arguments.rounds))
+        print("\n".join(table(rates, sides, rows)))
 
 
 def training_rows(config: PretrainConfig, scratch: Path) -> np.ndarray:
@@ -97,31 +99,27 @@ def describe(task: Task, sides: dict[str, SideProcess], rounds: int) -> str:
     versions: dict[str, str] = {}
     for side in sides.values():
         versions |= side.ready["versions"]
+    losses = [side.ready["loss"] for side in sides.values()]
     sequences, useful = int((task.rows == CLS).sum()), int((task.rows != PAD).sum())
-    losses = ", ".join(f"{side.ready['loss']:.6f}" for side in sides.values())
-    return "\n".join(
-        [
-            f"{machine()}, {task.threads} threads a side; load {os.getloadavg()[0]:.1f}; {rounds} rounds in alternation; "
-            + ", ".join(f"{name} {version}" for name, version in versions.items()),
-            f"{sequences} sequences of {useful:,} tokens, {sides[_OURS].ready['masked']:,} of them masked",
-            f"losses without dropout: {losses}",
-            "",
-        ]
+    return (
+        f"{machine()}; {task.threads} threads a side; load {os.getloadavg()[0]:.1f}; {rounds} rounds in alternation; "
+        f"{', '.join(f'{name} {version}' for name, version in versions.items())}\n\n"
+        f"A step: {sequences} sequences of {useful:,} tokens in all, {sides[_OURS].ready['masked']:,} of them masked. "
+        f"Loss without dropout: {losses[0]:.6f}, the same of all to {max(losses) - min(losses):.0e}.\n"
     )
 
 
 def table(rates: dict[str, list[float]], sides: dict[str, SideProcess], rows: np.ndarray) -> list[str]:
-    """Rates, and how many times the rate of each this project has, round by round."""
+    """Of each: its rate, how many times that of it this project has, round by round, and what a step takes."""
     lines = [
-        "| | useful tokens a second: median (min - max) | this project is faster, times | tokens computed | peak GB |",
+        "| | useful tokens a second: median (min - max) | this project is faster, times | padding | peak GB |",
         "|---|---|---|---|---|",
     ]
     for name, values in rates.items():
         ratios = [ours / value for ours, value in zip(rates[_OURS], values, strict=True)]
-        computed = sides[name].ready.get("computed", rows.size)
-        lines.append(
-            f"| {name} | {spread(values, 0)} | {spread(ratios, 2)} | {computed:,} | {sides[name].peak_memory():.1f} |"
-        )
+        padding = 1 - (rows != PAD).sum() / sides[name].ready["computed"]
+        memory = sides[name].peak_memory()
+        lines.append(f"| {name} | {spread(values, 0)} | {spread(ratios, 2)} | {padding:.0%} | {memory:.1f} |")
     return lines
 
 

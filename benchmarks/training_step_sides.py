@@ -46,18 +46,18 @@ class Peer:
 
     Attributes:
         attention: its name for the implementation.
-        parts: the sequences are sorted by length and go through the model in so many parts, each padded to its longest.
+        together: the sequences, sorted by length, go through the model so many at a time, padded to the longest of
+            them, and gradients are accumulated; none means all at once.
         compiled: by torch.compile.
     """
 
     attention: str
-    parts: int = 1
+    together: int | None = None
     compiled: bool = False
 
 
-class Ready(dict[str, Any]):
-    """What a side says before its first step: `loss` without dropout, `versions`, and what else it wants known."""
-
+Ready = dict[str, Any]
+"""What a side says before its first step: `loss` without dropout, `versions`, tokens `computed` with padding."""
 
 Side = Callable[[Task], tuple[Callable[[], float], Ready]]
 """Makes the step of a side, which returns its loss, and what it says beforehand."""
@@ -168,7 +168,7 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
         return float(metrics.loss)
 
     versions = {"jax": jax.__version__}
-    return step, Ready(loss=loss, versions=versions, masked=len(row))
+    return step, {"loss": loss, "versions": versions, "computed": task.rows.size, "masked": len(row)}
 
 
 def transformers_side(task: Task, peer: Peer) -> tuple[Callable[[], float], Ready]:
@@ -190,7 +190,7 @@ def transformers_side(task: Task, peer: Peer) -> tuple[Callable[[], float], Read
         raise SystemExit(f"The weights do not fit transformers' model: {missing}.")
     batches = [
         {name: torch.from_numpy(array) for name, array in batch.items()}
-        for batch in padded_batches(safetensors.numpy.load_file(task.inputs), peer.parts)
+        for batch in padded_batches(safetensors.numpy.load_file(task.inputs), peer.together)
     ]
     total = sum(int((batch["labels"] != IGNORED).sum()) for batch in batches)
     shares = [int((batch["labels"] != IGNORED).sum()) / total for batch in batches]
@@ -224,7 +224,7 @@ def transformers_side(task: Task, peer: Peer) -> tuple[Callable[[], float], Read
 
     computed = sum(batch["input_ids"].numel() for batch in batches)
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-    return step, Ready(loss=loss, versions=versions, computed=computed)
+    return step, {"loss": loss, "versions": versions, "computed": computed}
 
 
 def peer_side(peer: Peer) -> Side:
@@ -232,12 +232,12 @@ def peer_side(peer: Peer) -> Side:
     return functools.partial(transformers_side, peer=peer)
 
 
-def padded_batches(packed: dict[str, np.ndarray], parts: int) -> list[dict[str, np.ndarray]]:
+def padded_batches(packed: dict[str, np.ndarray], together: int | None) -> list[dict[str, np.ndarray]]:
     """The sequences of packed rows, each in a row of its own, as transformers wants them.
 
     Args:
         packed: input_ids and labels, [B, L].
-        parts: into so many batches, by length.
+        together: so many in a batch, by length; none means all.
     """
     sequences = []
     for ids, labels in zip(packed["input_ids"], packed["labels"], strict=True):
@@ -245,11 +245,11 @@ def padded_batches(packed: dict[str, np.ndarray], parts: int) -> list[dict[str, 
         begins = np.flatnonzero(ids[:used] == CLS)
         ends = [*begins[1:], used]
         sequences += [(ids[begin:end], labels[begin:end]) for begin, end in zip(begins, ends, strict=True)]
-    if parts > 1:
-        sequences.sort(key=lambda sequence: len(sequence[0]))
+    sequences.sort(key=lambda sequence: len(sequence[0]))
     batches = []
-    for numbers in np.array_split(np.arange(len(sequences)), min(parts, len(sequences))):
-        chosen = [sequences[number] for number in numbers]
+    together = together or len(sequences)
+    for first in range(0, len(sequences), together):
+        chosen = sequences[first : first + together]
         shape = len(chosen), max(len(ids) for ids, _ in chosen)
         batch = {"input_ids": np.full(shape, PAD, np.int64), "labels": np.full(shape, IGNORED, np.int64)}
         for row, (ids, labels) in enumerate(chosen):
