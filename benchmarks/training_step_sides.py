@@ -5,8 +5,10 @@ So neither side's threads disturb the other, and each has its own peak of memory
 
 import dataclasses
 import functools
+import math
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -69,6 +71,10 @@ class SideProcess:
     Args:
         make: the side.
         task: what it computes.
+
+    Attributes:
+        ready: what it said before its first step.
+        core_seconds: processor time of each step, over all threads; not of the first.
     """
 
     def __init__(self, make: Side, task: Task):
@@ -78,6 +84,8 @@ class SideProcess:
         self._process.start()
         there.close()
         self.ready: Ready = self._connection.recv()
+        self.core_seconds: list[float] = []
+        self._steps = 0
 
     def __enter__(self) -> Self:
         return self
@@ -86,10 +94,15 @@ class SideProcess:
         self._connection.close()
         self._process.join()
 
-    def step(self) -> float:
-        """Makes one training step and returns its loss."""
+    def step(self) -> None:
+        """Makes one training step."""
         self._connection.send("step")
-        return self._connection.recv()
+        loss, core_seconds = self._connection.recv()
+        if not math.isfinite(loss):
+            raise SystemExit(f"The loss of a step is {loss}: nothing to compare.")
+        if self._steps:
+            self.core_seconds.append(core_seconds)
+        self._steps += 1
 
     def peak_memory(self) -> float:
         """Of a step, in GB: resident, everything included but what was needed before the second step."""
@@ -111,7 +124,9 @@ def _serve(make: Side, task: Task, connection: Connection) -> None:
         if wish == "memory":
             connection.send(_peak_memory())
             continue
-        connection.send(step())
+        begin = time.process_time()
+        loss = step()
+        connection.send((loss, time.process_time() - begin))
         steps += 1
         if steps == 1:
             # The first step compiled: forget its peak (proc(5), clear_refs).
