@@ -36,7 +36,9 @@ class Dense(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(tuple(outputs.values())), axes=tuple(outputs), units=units or {})
 
     def __call__(self, x: Float[Array, "*batch I"]) -> Float[Array, "*batch O"]:
-        return x @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+        # Of one matrix: with more axes the gradient of the kernel is a transposed product, twice as slow on a CPU.
+        product = x.reshape(-1, x.shape[-1]) @ self.kernel[...].astype(x.dtype)
+        return product.reshape(*x.shape[:-1], -1) + self.bias[...].astype(x.dtype)
 
 
 class LayerNorm(nnx.Module):
