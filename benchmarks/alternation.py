@@ -16,14 +16,7 @@ def compare(ways: dict[str, Callable[[], object]], amount: dict[str, float], uni
         unit: of the work, in words.
         rounds: how often each is timed.
     """
-    for run in ways.values():
-        run()
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, run in ways.items():
-            begin = time.perf_counter()
-            run()
-            rates[name].append(amount[name] / (time.perf_counter() - begin))
+    rates = measure(ways, amount, rounds)
     *_, reference = ways
     lines = [
         f"{machine()}; {rounds} rounds in alternation",
@@ -36,6 +29,19 @@ def compare(ways: dict[str, Callable[[], object]], amount: dict[str, float], uni
         low, middle, high = (value / 1e6 for value in (min(values), statistics.median(values), max(values)))
         lines.append(f"| {name} | {middle:.3g} ({low:.3g} - {high:.3g}) | {statistics.median(ratios):.3g} |")
     return "\n".join(lines)
+
+
+def measure(ways: dict[str, Callable[[], object]], amount: dict[str, float], rounds: int) -> dict[str, list[float]]:
+    """The rate of each way, round by round, in units of work a second; each is run once first, not counted."""
+    for run in ways.values():
+        run()
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, run in ways.items():
+            begin = time.perf_counter()
+            run()
+            rates[name].append(amount[name] / (time.perf_counter() - begin))
+    return rates
 
 
 def machine() -> str:

@@ -39,7 +39,9 @@ class Dense(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(tuple(outputs.values())), axes=tuple(outputs), units=units or {})
 
     def __call__(self, x: Float[Array, "*batch I"]) -> Float[Array, "*batch O"]:
-        return _add_bias(x @ self.kernel[...].astype(x.dtype), self.bias[...])
+        # Of one matrix: with more axes the gradient of the kernel is a transposed product, twice as slow on a CPU.
+        product = x.reshape(-1, x.shape[-1]) @ self.kernel[...].astype(x.dtype)
+        return _add_bias(product.reshape(*x.shape[:-1], -1), self.bias[...])
 
 
 def _add_bias(x: Array, bias: Array) -> Array:
@@ -52,7 +54,7 @@ def _add_bias_to_narrow(x: Array, bias: Array) -> Array:
 
 
 def _add_bias_backward(_: None, gradient: Array) -> tuple[Array, Array]:
-    # The sum over tokens as a matrix product: in float32, and a fifth of the time of a TPU's vector unit.
+    # The sum over tokens as a matrix product: in float32, and faster than on the vector unit of a TPU.
     flat = gradient.reshape(-1, gradient.shape[-1])
     ones = jnp.ones((_SUBLANES, len(flat)), gradient.dtype)
     return gradient, jnp.matmul(ones, flat, preferred_element_type=jnp.float32)[0]

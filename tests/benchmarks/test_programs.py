@@ -1,12 +1,16 @@
 """The benchmarks run and print a table; what they measure is not asserted."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.alternation import compare
+from benchmarks.training_step import check_losses
+from benchmarks.training_step_sides import IGNORED, padded_batches
 from dnabert_jax.sample import HELDOUT_FASTA
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +27,35 @@ def test_rates_are_compared_round_by_round() -> None:
     assert rows[1].endswith("| 1 |")
 
 
+@pytest.mark.parametrize(
+    ("together", "shapes"), [(None, [(3, 5)]), (2, [(2, 4), (1, 5)]), (1, [(1, 3), (1, 4), (1, 5)])]
+)
+def test_a_peer_gets_each_packed_sequence_once(together: int | None, shapes: list[tuple[int, int]]) -> None:
+    ids = np.array([[2, 7, 8, 3, 2, 9, 3, 0], [2, 10, 11, 12, 3, 0, 0, 0]])
+    labels = np.where(ids > 8, ids + 100, IGNORED)
+    batches = padded_batches({"input_ids": ids, "labels": labels}, together)
+    assert [batch["input_ids"].shape for batch in batches] == shapes
+    found = []
+    for batch in batches:
+        for row, kept, answers in zip(batch["input_ids"], batch["attention_mask"] > 0, batch["labels"], strict=True):
+            assert not row[~kept].any()
+            assert (answers[~kept] == IGNORED).all()
+            found.append((row[kept].tolist(), answers[kept].tolist()))
+    no = IGNORED
+    assert found == [
+        ([2, 9, 3], [no, 109, no]),
+        ([2, 7, 8, 3], [no, no, no, no]),
+        ([2, 10, 11, 12, 3], [no, 110, 111, 112, no]),
+    ]
+
+
+def test_sides_that_compute_different_losses_are_not_compared() -> None:
+    check_losses({"this project": 2.0, "peer": 2.00001})
+    for other in (2.001, float("nan")):
+        with pytest.raises(SystemExit, match="another model"):
+            check_losses({"this project": 2.0, "peer": other})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
@@ -30,13 +63,15 @@ def test_rates_are_compared_round_by_round() -> None:
         ["kmer_ids", "--fasta", str(HELDOUT_FASTA), "--k", "4"],
         ["prepare_genome", "--fasta", str(HELDOUT_FASTA), "--processes", "1", "--rounds", "1"],
         ["input_pipeline", "--data", "ROWS", "--batch", "8", "--batches", "4"],
+        ["training_step", "--preset", "tiny", "--rows", "2", "--rounds", "1", "--peers", "by length"],
     ],
     ids=lambda arguments: arguments[0],
 )
 def test_a_program_prints_its_table(sample_rows: Path, arguments: list[str]) -> None:
     command = [sys.executable, "-m", f"benchmarks.{arguments[0]}", *arguments[1:]]
     command = [str(sample_rows) if argument == "ROWS" else argument for argument in command]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    one_device = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=one_device)
     assert result.returncode == 0, result.stderr
     assert "cores" in result.stdout.splitlines()[0]
     assert "|---|---|---|" in result.stdout

@@ -1,0 +1,142 @@
+"""A training step on CPU: this project beside transformers and PyTorch, in useful tokens a second.
+
+    python -m benchmarks.training_step
+
+Both make the same update: the masked-LM loss of the same sequences with the same masks, from the same weights, in
+float32 with dropout, gradients, clipping and AdamW. The sequences are those of packed rows as training reads them,
+windows of the embedded sample in the paper's mix of lengths. This project takes them packed, transformers as it can:
+each in a row of its own, padded. What is not padding is useful: k-mers, [CLS] and [SEP]. Without dropout, the losses of
+all are compared first. This project draws its masks within the step; transformers finds them drawn. transformers has
+no packing for BERT, and its head computes every position, not the masked ones alone: that is what its users get.
+
+On a busy machine the threads of PyTorch wait for each other while they keep a core busy, which this project's do not:
+there, only --threads 1 and core-seconds mean anything.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import statistics
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.alternation import machine, measure
+from benchmarks.training_step_sides import Peer, SideProcess, Task, peer_side, this_project
+from data_prep.genome import prepare_genome
+from data_prep.genome_job import GenomeJob
+from dnabert_jax.config import PRESETS, PretrainConfig
+from dnabert_jax.data.manifest import TRAIN
+from dnabert_jax.data.pipeline import training_batches
+from dnabert_jax.data.rows import open_rows
+from dnabert_jax.sample import TRAIN_FASTA
+from dnabert_jax.sequence.vocabulary import CLS, PAD
+
+_OURS = "this project"
+_PEERS = {
+    "padded": Peer("sdpa"),
+    "padded, compiled": Peer("sdpa", compiled=True),
+    "by length": Peer("sdpa", together=2),
+    "one by one": Peer("sdpa", together=1),
+    "one by one, eager": Peer("eager", together=1),
+    "one by one, compiled": Peer("sdpa", together=1, compiled=True),
+}
+_DEFAULT_PEERS = ["padded", "by length", "one by one", "one by one, eager"]
+_LARGEST_DIFFERENCE = 1e-4
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=list(PRESETS), default="dnabert6", help="the model (%(default)s)")
+    parser.add_argument("--rows", type=int, default=4, help="packed rows of a step (%(default)s)")
+    parser.add_argument(
+        "--parts", type=int, help="in which this project accumulates gradients (one a row, which is fastest on a CPU)"
+    )
+    parser.add_argument("--peers", nargs="+", choices=list(_PEERS), default=_DEFAULT_PEERS, help="(%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="steps of each, in alternation (%(default)s)")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of rows (%(default)s)")
+    arguments = parser.parse_args()
+    preset = PRESETS[arguments.preset]
+    config = dataclasses.replace(
+        preset,
+        model=dataclasses.replace(preset.model, compute_dtype="float32", dropout=0.1, attention_dropout=0.1),
+        execution=dataclasses.replace(preset.execution, gradient_accumulation=arguments.parts or arguments.rows),
+        global_batch=arguments.rows,
+        seed=arguments.seed,
+    )
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as processes:
+        rows = training_rows(config, Path(scratch))
+        task = Task(config, rows, Path(scratch) / "weights", Path(scratch) / "inputs", arguments.threads)
+        # This project first: it writes what the others start from.
+        sides = {_OURS: processes.enter_context(SideProcess(this_project, task))}
+        for name in arguments.peers:
+            sides[name] = processes.enter_context(SideProcess(peer_side(_PEERS[name]), task))
+        check_losses({name: side.ready["loss"] for name, side in sides.items()})
+        useful = int((rows != PAD).sum())
+        steps = {name: side.step for name, side in sides.items()}
+        rates = measure(steps, dict.fromkeys(sides, float(useful)), arguments.rounds)
+        print(describe(task, sides, arguments.rounds))
+        print("\n".join(table(rates, sides, rows)))
+
+
+def training_rows(config: PretrainConfig, scratch: Path) -> np.ndarray:
+    """The first batch of a run on the embedded sample, [B, L]."""
+    data = scratch / "rows"
+    prepare_genome(GenomeJob(fasta=(TRAIN_FASTA,), out=data, k=config.model.k, row_length=config.model.max_positions))
+    batch = config.global_batch
+    return next(iter(training_batches(open_rows(data, TRAIN), batch, np.arange(batch), config.seed, 0, 1)))
+
+
+def check_losses(losses: dict[str, float]) -> None:
+    """Leaves the program unless all sides compute the same function."""
+    for name, loss in losses.items():
+        if not abs(loss - losses[_OURS]) < _LARGEST_DIFFERENCE:
+            raise SystemExit(f"Without dropout {name} has the loss {loss}, {_OURS} {losses[_OURS]}: another model.")
+
+
+def describe(task: Task, sides: dict[str, SideProcess], rounds: int) -> str:
+    """What was run where."""
+    versions: dict[str, str] = {}
+    for side in sides.values():
+        versions |= side.ready["versions"]
+    losses = [side.ready["loss"] for side in sides.values()]
+    sequences, useful = int((task.rows == CLS).sum()), int((task.rows != PAD).sum())
+    return (
+        f"{machine()}; {task.threads} threads a side; load {os.getloadavg()[0]:.1f}; {rounds} rounds in alternation; "
+        f"{', '.join(f'{name} {version}' for name, version in versions.items())}\n\n"
+        f"A step: {sequences} sequences of {useful:,} tokens in all, {sides[_OURS].ready['masked']:,} of them masked. "
+        f"Loss without dropout: {losses[0]:.6f}, the same of all to {max(losses) - min(losses):.0e}.\n"
+    )
+
+
+def table(rates: dict[str, list[float]], sides: dict[str, SideProcess], rows: np.ndarray) -> list[str]:
+    """Of each: its rate, how many times that of it this project has, round by round, and what a step takes."""
+    lines = [
+        "| | useful tokens a second: median (min - max) | this project is faster, times | core-seconds a step "
+        "| this project takes fewer, times | padding | peak GB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    ours = sides[_OURS]
+    for name, side in sides.items():
+        faster = [mine / theirs for mine, theirs in zip(rates[_OURS], rates[name], strict=True)]
+        fewer = [theirs / mine for mine, theirs in zip(ours.core_seconds, side.core_seconds, strict=True)]
+        padding = 1 - (rows != PAD).sum() / side.ready["computed"]
+        lines.append(
+            f"| {name} | {spread(rates[name], 0)} | {spread(faster, 2)} | {spread(side.core_seconds, 1)} "
+            f"| {spread(fewer, 2)} | {padding:.0%} | {side.peak_memory():.1f} |"
+        )
+    return lines
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Median (min - max)."""
+    low, middle, high = (f"{value:,.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
+    return f"{middle} ({low} - {high})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""The two sides of `training_step`, each in a process of its own that makes a step when asked to.
+
+So neither side's threads disturb the other, and each has its own peak of memory.
+"""
+
+import dataclasses
+import functools
+import math
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from dnabert_jax.config import PretrainConfig
+from dnabert_jax.sequence.vocabulary import CLS, PAD
+
+IGNORED = -100
+"""The label of a position that is not predicted, in PyTorch."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What both sides compute.
+
+    Attributes:
+        config: of the run; its dropout, masks and AdamW are those of both sides.
+        rows: packed rows, [B, L].
+        weights: file of the initial weights, which this project's side writes.
+        inputs: file of the masked rows and their labels, [B, L], which this project's side writes.
+        threads: of each side.
+    """
+
+    config: PretrainConfig
+    rows: np.ndarray
+    weights: Path
+    inputs: Path
+    threads: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """How transformers is run.
+
+    Attributes:
+        attention: its name for the implementation.
+        together: the sequences, sorted by length, go through the model so many at a time, padded to the longest of
+            them, and gradients are accumulated; none means all at once.
+        compiled: by torch.compile.
+    """
+
+    attention: str
+    together: int | None = None
+    compiled: bool = False
+
+
+Ready = dict[str, Any]
+"""What a side says before its first step: `loss` without dropout, `versions`, tokens `computed` with padding."""
+
+Side = Callable[[Task], tuple[Callable[[], float], Ready]]
+"""Makes the step of a side, which returns its loss, and what it says beforehand."""
+
+
+class SideProcess:
+    """A side in its own process; use as a context.
+
+    Args:
+        make: the side.
+        task: what it computes.
+
+    Attributes:
+        ready: what it said before its first step.
+        core_seconds: processor time of each step, over all threads; not of the first.
+    """
+
+    def __init__(self, make: Side, task: Task):
+        context = multiprocessing.get_context("spawn")
+        self._connection, there = context.Pipe()
+        self._process = context.Process(target=_serve, args=(make, task, there))
+        self._process.start()
+        there.close()
+        self.ready: Ready = self._connection.recv()
+        self.core_seconds: list[float] = []
+        self._steps = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self._process.join()
+
+    def step(self) -> None:
+        """Makes one training step."""
+        self._connection.send("step")
+        loss, core_seconds = self._connection.recv()
+        if not math.isfinite(loss):
+            raise SystemExit(f"The loss of a step is {loss}: nothing to compare.")
+        if self._steps:
+            self.core_seconds.append(core_seconds)
+        self._steps += 1
+
+    def peak_memory(self) -> float:
+        """Of a step, in GB: resident, everything included but what was needed before the second step."""
+        self._connection.send("memory")
+        return self._connection.recv()
+
+
+def _serve(make: Side, task: Task, connection: Connection) -> None:
+    # Before the numerical libraries are loaded: they make as many threads as there are cores for the process.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task.threads])
+    step, ready = make(task)
+    connection.send(ready)
+    steps = 0
+    while True:
+        try:
+            wish = connection.recv()
+        except EOFError:
+            return
+        if wish == "memory":
+            connection.send(_peak_memory())
+            continue
+        begin = time.process_time()
+        loss = step()
+        connection.send((loss, time.process_time() - begin))
+        steps += 1
+        if steps == 1:
+            # The first step compiled: forget its peak (proc(5), clear_refs).
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_memory() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM"))
+
+
+def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
+    """`jit_train_step` on one CPU device; it also writes what the peers start from."""
+    import jax
+    import safetensors.numpy
+
+    from dnabert_jax.interop.huggingface import to_huggingface
+    from dnabert_jax.parallel.mesh import make_mesh
+    from dnabert_jax.training.execution import Gathering, choose_execution
+    from dnabert_jax.training.masking import mask_rows
+    from dnabert_jax.training.objectives import masked_token_sums
+    from dnabert_jax.training.state import abstract_network, init_state, stream_key
+    from dnabert_jax.training.step import jit_train_step
+
+    config = task.config
+    if jax.devices()[0].platform != "cpu" or jax.device_count() > 1:
+        raise SystemExit(f"{jax.devices()} is not one CPU: unset XLA_FLAGS and set JAX_PLATFORMS=cpu.")
+    mesh, network = make_mesh(config.mesh, jax.devices()), abstract_network(config.model)
+    state, train = init_state(config, network, mesh), jit_train_step(config, network, mesh)
+    safetensors.numpy.save_file(to_huggingface(jax.device_get(state.parameters), config.model), task.weights)
+
+    key = stream_key(config.seed, "masks", 0)
+    masked = mask_rows(task.rows.astype(np.int32), key, config.masking.rate, config.model, config.masking)
+    labels = np.full(task.rows.shape, IGNORED, np.int64)
+    row, place = np.nonzero(masked.weights)
+    labels[row, masked.predict_at[row, place]] = np.asarray(masked.labels)[row, place]
+    safetensors.numpy.save_file({"input_ids": np.asarray(masked.input_ids), "labels": labels}, task.inputs)
+
+    @jax.jit
+    def loss_without_dropout(parameters: Any) -> jax.Array:
+        execution = choose_execution(config, network, mesh, training=False)
+        model = network.bind(Gathering(config, network, mesh)(parameters))
+        logits = model(masked.input_ids, masked.predict_at, execution=execution)
+        sums = masked_token_sums(logits, masked.labels, masked.weights)
+        return sums.loss / sums.tokens
+
+    loss = float(loss_without_dropout(state.parameters))
+    rows = jax.device_put(task.rows)
+
+    def step() -> float:
+        nonlocal state
+        state, metrics = train(state, rows)
+        jax.block_until_ready(state)
+        return float(metrics.loss)
+
+    versions = {"jax": jax.__version__}
+    return step, {"loss": loss, "versions": versions, "computed": task.rows.size, "masked": len(row)}
+
+
+def transformers_side(task: Task, peer: Peer) -> tuple[Callable[[], float], Ready]:
+    """BertForMaskedLM with PyTorch's fused AdamW, from the same weights, on the same sequences and masks."""
+    import safetensors.numpy
+    import torch
+    import transformers
+
+    from dnabert_jax.interop.huggingface import huggingface_config
+
+    torch.set_num_threads(task.threads)
+    transformers.utils.logging.set_verbosity_error()
+    config = transformers.BertConfig(**huggingface_config(task.config.model), attn_implementation=peer.attention)
+    model = transformers.BertForMaskedLM(config)
+    weights = {name: torch.from_numpy(array) for name, array in safetensors.numpy.load_file(task.weights).items()}
+    missing = model.load_state_dict(weights, strict=False)
+    # The decoder is tied to the embedding and not saved.
+    if missing.unexpected_keys or not all(name.startswith("cls.predictions.decoder") for name in missing.missing_keys):
+        raise SystemExit(f"The weights do not fit transformers' model: {missing}.")
+    batches = [
+        {name: torch.from_numpy(array) for name, array in batch.items()}
+        for batch in padded_batches(safetensors.numpy.load_file(task.inputs), peer.together)
+    ]
+    total = sum(int((batch["labels"] != IGNORED).sum()) for batch in batches)
+    shares = [int((batch["labels"] != IGNORED).sum()) / total for batch in batches]
+
+    recipe = task.config.optimizer
+    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    rest = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}],
+        lr=recipe.peak_learning_rate / recipe.warmup_steps,
+        betas=(recipe.beta1, recipe.beta2),
+        eps=recipe.epsilon,
+        fused=True,
+    )
+    model.eval()
+    with torch.no_grad():
+        loss = sum(share * float(model(**batch).loss) for share, batch in zip(shares, batches, strict=True))
+    model.train()
+    run = torch.compile(model) if peer.compiled else model
+
+    def step() -> float:
+        optimizer.zero_grad()
+        total = 0.0
+        for share, batch in zip(shares, batches, strict=True):
+            part = run(**batch).loss * share
+            part.backward()
+            total += float(part.detach())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+        optimizer.step()
+        return total
+
+    computed = sum(batch["input_ids"].numel() for batch in batches)
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    return step, {"loss": loss, "versions": versions, "computed": computed}
+
+
+def peer_side(peer: Peer) -> Side:
+    """A side that runs transformers in a certain way."""
+    return functools.partial(transformers_side, peer=peer)
+
+
+def padded_batches(packed: dict[str, np.ndarray], together: int | None) -> list[dict[str, np.ndarray]]:
+    """The sequences of packed rows, each in a row of its own, as transformers wants them.
+
+    Args:
+        packed: input_ids and labels, [B, L].
+        together: so many in a batch, by length; none means all.
+    """
+    sequences = []
+    for ids, labels in zip(packed["input_ids"], packed["labels"], strict=True):
+        used = int((ids != PAD).sum())
+        begins = np.flatnonzero(ids[:used] == CLS)
+        ends = [*begins[1:], used]
+        sequences += [(ids[begin:end], labels[begin:end]) for begin, end in zip(begins, ends, strict=True)]
+    sequences.sort(key=lambda sequence: len(sequence[0]))
+    batches = []
+    together = together or len(sequences)
+    for first in range(0, len(sequences), together):
+        chosen = sequences[first : first + together]
+        shape = len(chosen), max(len(ids) for ids, _ in chosen)
+        batch = {"input_ids": np.full(shape, PAD, np.int64), "labels": np.full(shape, IGNORED, np.int64)}
+        for row, (ids, labels) in enumerate(chosen):
+            batch["input_ids"][row, : len(ids)], batch["labels"][row, : len(ids)] = ids, labels
+        batches.append({**batch, "attention_mask": (batch["input_ids"] != PAD).astype(np.int64)})
+    return batches
