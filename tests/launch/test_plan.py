@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +29,17 @@ needs_cuda = pytest.mark.skipif(
 )
 
 
-def plan(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def plan(*arguments: str | Path, model: Sequence[str] = SMALL) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, as JAX reads the environment once."""
     return subprocess.run(
-        [sys.executable, "-c", "from launch.cli import main; main()", "plan", *SMALL, *map(str, arguments)],
+        [sys.executable, "-c", "from launch.cli import main; main()", "plan", *model, *map(str, arguments)],
         capture_output=True, text=True, env={**os.environ, "XLA_FLAGS": ""}, cwd=ROOT, check=False,
     )  # fmt: skip
 
 
-def planned(tmp_path: Path, *arguments: str | Path) -> dict[str, Any]:
+def planned(tmp_path: Path, *arguments: str | Path, model: Sequence[str] = SMALL) -> dict[str, Any]:
     """The figures of a plan that must succeed."""
-    done = plan(*arguments, "--json", tmp_path / "plan.json")
+    done = plan(*arguments, "--json", tmp_path / "plan.json", model=model)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     return json.loads((tmp_path / "plan.json").read_text())  # type: ignore[no-any-return]
@@ -90,6 +92,27 @@ def test_other_generations_and_a_loop_over_layers(topology: str, tmp_path: Path)
     assert {kernel["name"]: kernel["count"] for kernel in found["kernels"]} == {
         "attention_forward": 2, "attention_backward": 2,
     }  # fmt: skip
+
+
+@pytest.mark.tpu_compiler
+@needs_libtpu
+@pytest.mark.slow
+def test_the_papers_model_on_all_three_axes(tmp_path: Path) -> None:
+    """Every matrix's gradient is scattered over fsdp and its part summed over data, in what tensor leaves of it."""
+    flags = ["--topology", "v5e:2x4", "--mesh.fsdp", "2", "--mesh.tensor", "2", "--global-batch", "32"]
+    found = planned(tmp_path, *flags, "--execution.scan-unroll", "1", model=["--preset", "dnabert6"])
+    assert found["mesh"] == {"data": 2, "fsdp": 2, "tensor": 2}
+    assert found["fits"]
+    kernels = {kernel["name"]: kernel["count"] for kernel in found["kernels"]}
+    assert kernels == {"attention_forward": 12, "attention_backward": 12}
+    of_layers = 12 * (4 * 768**2 + 2 * 768 * 3072) // 2
+    exchanged: Counter[str] = Counter()
+    for part in found["collectives"]:
+        if part["group"] == 2:
+            exchanged[part["kind"]] += part["size"]
+    assert exchanged["reduce-scatter"] >= 2 * of_layers, "in bfloat16"
+    assert exchanged["all-gather"] >= 2 * of_layers
+    assert exchanged["all-reduce"] >= 4 * of_layers // 2, "of parts, in float32"
 
 
 @pytest.mark.tpu_compiler
