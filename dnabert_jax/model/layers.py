@@ -39,17 +39,16 @@ class Dense(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(tuple(outputs.values())), axes=tuple(outputs), units=units or {})
 
     def __call__(self, x: Float[Array, "*batch I"]) -> Float[Array, "*batch O"]:
-        # Of one matrix: with more axes the gradient of the kernel is a transposed product, twice as slow on a CPU.
-        product = x.reshape(-1, x.shape[-1]) @ self.kernel[...].astype(x.dtype)
-        return _add_bias(product.reshape(*x.shape[:-1], -1), self.bias[...])
-
-
-def _add_bias(x: Array, bias: Array) -> Array:
-    return x + bias if x.dtype == jnp.float32 else _add_bias_to_narrow(x, bias)
+        kernel, bias = self.kernel[...], self.bias[...]
+        if x.dtype != jnp.float32:
+            return _add_bias(x @ kernel.astype(x.dtype), bias)
+        # On a CPU, as one matrix: with more axes the gradient of the kernel is a transposed product, twice as slow. For a
+        # TPU, which computes in 16 bits, a reshaped product is fused less: a step of dnabert6 took 1.6 times the cycles.
+        return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1) + bias
 
 
 @jax.custom_vjp
-def _add_bias_to_narrow(x: Array, bias: Array) -> Array:
+def _add_bias(x: Array, bias: Array) -> Array:
     return x + bias.astype(x.dtype)
 
 
@@ -60,7 +59,7 @@ def _add_bias_backward(_: None, gradient: Array) -> tuple[Array, Array]:
     return gradient, jnp.matmul(ones, flat, preferred_element_type=jnp.float32)[0]
 
 
-_add_bias_to_narrow.defvjp(lambda x, bias: (_add_bias_to_narrow(x, bias), None), _add_bias_backward)
+_add_bias.defvjp(lambda x, bias: (_add_bias(x, bias), None), _add_bias_backward)
 
 
 class LayerNorm(nnx.Module):
