@@ -53,7 +53,9 @@ def main() -> None:
     parser.add_argument("--preset", choices=list(PRESETS), default="dnabert6", help="the model (%(default)s)")
     parser.add_argument("--rows", type=int, default=4, help="packed rows of a step (%(default)s)")
     parser.add_argument(
-        "--parts", type=int, help="in which this project accumulates gradients (one a row, which is fastest on a CPU)"
+        "--parts",
+        type=int,
+        help="in which this project accumulates gradients (rows / threads: a row a core, the fastest)",
     )
     parser.add_argument("--peers", nargs="+", choices=list(_PEERS), default=_DEFAULT_PEERS, help="(%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="steps of each, in alternation (%(default)s)")
@@ -64,7 +66,9 @@ def main() -> None:
     config = dataclasses.replace(
         preset,
         model=dataclasses.replace(preset.model, compute_dtype="float32", dropout=0.1, attention_dropout=0.1),
-        execution=dataclasses.replace(preset.execution, gradient_accumulation=arguments.parts or arguments.rows),
+        execution=dataclasses.replace(
+            preset.execution, gradient_accumulation=arguments.parts or max(1, arguments.rows // arguments.threads)
+        ),
         global_batch=arguments.rows,
         seed=arguments.seed,
     )
