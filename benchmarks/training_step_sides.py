@@ -145,7 +145,7 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
 
     from dnabert_jax.interop.huggingface import to_huggingface
     from dnabert_jax.parallel.mesh import make_mesh
-    from dnabert_jax.training.execution import Gathering, choose_execution
+    from dnabert_jax.training.evaluation import network_predictor
     from dnabert_jax.training.masking import mask_rows
     from dnabert_jax.training.objectives import masked_token_sums
     from dnabert_jax.training.state import abstract_network, init_state, stream_key
@@ -167,9 +167,7 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
 
     @jax.jit
     def loss_without_dropout(parameters: Any) -> jax.Array:
-        execution = choose_execution(config, network, mesh, training=False)
-        model = network.bind(Gathering(config, network, mesh)(parameters))
-        logits = model(masked.input_ids, masked.predict_at, execution=execution)
+        logits = network_predictor(config, network, mesh)(parameters, masked)
         sums = masked_token_sums(logits, masked.labels, masked.weights)
         return sums.loss / sums.tokens
 
