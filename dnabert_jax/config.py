@@ -158,7 +158,7 @@ class MeshConfig:
     Attributes:
         data: Groups that share the batch and each hold the whole state; -1 means all devices that the others leave.
         fsdp: Devices of a group that share its rows and each keep and update a part of parameters and moments; -1
-            means as many of the devices that the others leave as divide them, but 16 at most.
+            means the largest number up to 16 that divides the devices of a slice; if data is given, all it leaves.
         tensor: Devices that share each layer's heads, feed-forward width and vocabulary.
     """
 

@@ -1,6 +1,7 @@
 """`dnabert-jax`: finds the job, runs it, and turns what the user can mend into one sentence and exit status 2."""
 
 import dataclasses
+import errno
 import logging
 import os
 import sys
@@ -39,6 +40,11 @@ example: dnabert-jax demo --out dnabert-demo
 _EXIT_FAILED = 1
 _EXIT_BAD_INPUT = 2
 _EXIT_INTERRUPTED = 130
+
+_BAD_PATH = (
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EROFS, errno.ENAMETOOLONG,
+)  # fmt: skip
+"""What a user mends by giving another path; other errors, of a full disk say, may go by themselves."""
 
 _ASKS_FOR_USAGE: tuple[list[str], ...] = ([], ["-h"], ["--help"], ["prepare"], ["prepare", "-h"], ["prepare", "--help"])
 
@@ -81,7 +87,8 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(str(error), _EXIT_FAILED)
     except OSError as error:
         # A full disk names no file.
-        return _fail(f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}.")
+        sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
+        return _fail(sentence, _EXIT_BAD_INPUT if error.errno in _BAD_PATH else _EXIT_FAILED)
     except KeyboardInterrupt:
         hint = " If the run has a checkpoint, --resume goes on from there." if arguments[0] == "pretrain" else ""
         print(f"Interrupted.{hint}", file=sys.stderr)

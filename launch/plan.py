@@ -83,6 +83,8 @@ class Plan:
         for path in (self.hlo, self.json):
             if path and not path.parent.is_dir():
                 raise InputError(f"{path.parent} is not a directory: {path.name} cannot be written there.")
+            if path and path.is_dir():
+                raise InputError(f"{path} is a directory: give the name of a file.")
         os.environ.update(_ENVIRONMENT)
         row_length, useful_share = self._rows()
         plan = self._plan(row_length, useful_share)

@@ -40,7 +40,14 @@ read_arguments() { # "the flags that take a value" "the switches" ARGUMENT...
   while [[ $# -gt 0 ]]; do
     flag=${1#--}
     case $1 in
-      --) pretrain_flags=("${@:2}") && return ;;
+      --)
+        pretrain_flags=("${@:2}")
+        for flag in "${pretrain_flags[@]}"; do
+          [[ ! $flag =~ ^--(out|data|data-cache|distributed|resume)(=|$) ]] ||
+            fail 2 "$flag of pretrain is set by ${0##*/}: give --run and --data before the lone --."
+        done
+        return
+        ;;
       --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" && continue ;;
       --*) ;;
       *) fail 2 "'$1' is no flag: the flags of pretrain follow a lone --." ;;
@@ -126,11 +133,11 @@ worker_script() {
   cat << END
 trap 'kill -TERM \$!' TERM
 $pretrain&
-status=143
-while [ "\$status" -eq 143 ]; do # a signal ends wait
+while kill -0 "\$!" 2> /dev/null; do # a signal ends wait
   wait "\$!"
-  status=\$?
 done
+wait "\$!"
+status=\$?
 [ "\$status" -eq 0 ] || exit "\$status"
 steps=\$(sed -n 's/^ *"steps": *\\([0-9]*\\).*/\\1/p' '/bucket/$run_path/config.json')
 [ -d "/bucket/$run_path/checkpoints/\$steps" ] || { echo "Stopped before step \$steps." && exit 75; }

@@ -18,7 +18,7 @@ delete   Gives the machines back. The run stays in its bucket.
 
   --project PROJECT, --zone ZONE
   --accelerator-type TYPE   v5litepod-256, v6e-256, v5p-512, v4-512, ...
-  --runtime-version VERSION of the TPU VMs (v2-alpha-tpuv5-lite; v6e: v2-alpha-tpuv6e, v5p: v2-alpha-tpuv5)
+  --runtime-version VERSION of the TPU VMs; for v5litepod, v6e, v5p and v4 it is known
   --slices N                as one job (1)
   --spot | --reserved       instead of on demand
   --image IMAGE             container with dnabert-jax in it
@@ -113,6 +113,9 @@ start() {
   local found
   check_run_flags
   require accelerator-type
+  : "${flags[runtime-version]:=${runtimes[${flags[accelerator-type]%%-*}]-}}"
+  [[ -n ${flags[runtime-version]} ]] ||
+    fail 2 "The runtime of TPU VMs for '${flags[accelerator-type]}' is not known: give --runtime-version."
   [[ -z ${flags[spot]-} || -z ${flags[reserved]-} ]] || fail 2 "Give --spot or --reserved, not both."
   make_directory
   check_bucket
@@ -166,7 +169,7 @@ logs() {
   on_workers 0 "sudo docker logs ${flags[follow]:+--follow }dnabert-jax || sudo journalctl --no-pager --unit=google-startup-scripts"
 }
 
-flags[runtime-version]=v2-alpha-tpuv5-lite
+declare -A runtimes=([v5litepod]=v2-alpha-tpuv5-lite [v6e]=v2-alpha-tpuv6e [v5p]=v2-alpha-tpuv5 [v4]=tpu-ubuntu2204-base)
 read_arguments "project zone accelerator-type runtime-version slices image run data service-account" \
   "spot reserved follow dry-run" "$@"
 require project zone

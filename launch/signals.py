@@ -1,6 +1,7 @@
 """What signals ask of a running job."""
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,11 +22,13 @@ def sigterm_as_flag() -> Iterator[Callable[[], bool]]:
     """What tells whether SIGTERM, by which a machine that is about to be taken away says so, came.
 
     Inside, the signal does nothing else, however often it comes. Only in the main thread. `jax.distributed` puts a
-    handler of its own in place of this one.
+    handler of its own in place of this one, which stays until the process ends.
     """
     came = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda *_: came.set())
     try:
         yield came.is_set
     finally:
-        signal.signal(signal.SIGTERM, before)
+        jax = sys.modules.get("jax")
+        if jax is None or not jax.distributed.is_initialized():
+            signal.signal(signal.SIGTERM, before)

@@ -1,5 +1,5 @@
-"""BERT as DNABERT uses it: post-LayerNorm encoder, exact (erf) GELU, learned positions, masked-LM head with the tied
-embedding (Devlin et al. 2019; Ji et al. 2021).
+"""BERT as DNABERT uses it: post-LayerNorm encoder, GELU, learned positions, masked-LM head with the tied embedding
+(Devlin et al. 2019; Ji et al. 2021).
 
 The layers are stacked along a leading axis `layer` and scanned, or unrolled where that is faster.
 B batch, L tokens, H hidden, M masked positions, V padded vocabulary.
@@ -131,11 +131,13 @@ class Bert(nnx.Module):
             own_keys = keys and fold_in(keys, number + 1)
             return execution.place(layer)(x, segments.ids, execution.attend, own_keys), None
 
+        count = self.config.num_layers
+        scanned = execution.unroll < count
         if execution.remat != "none":
             policies = {"dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable, "full": None}
-            one_layer = jax.checkpoint(one_layer, policy=policies[execution.remat], prevent_cse=False)
-        count = self.config.num_layers
-        if execution.unroll < count:
+            # Without a scan, XLA would find that what is computed again was computed before, and keep it.
+            one_layer = jax.checkpoint(one_layer, policy=policies[execution.remat], prevent_cse=not scanned)
+        if scanned:
             x, _ = jax.lax.scan(one_layer, x, (self.layers, jnp.arange(count)), unroll=execution.unroll)
             return x
         # Not an unrolled scan, which stacks what the backward pass needs: copies that cost as much as the products.

@@ -1,8 +1,8 @@
 """What accelerators can do: the figures that utilisation, and a plan for a slice that is not there, are computed from.
 
-Published peaks, no measurements. TPUs: Google Cloud's pages of each version, docs.cloud.google.com/tpu/docs/v4, /v5e,
-/v5p and /v6e; what a page leaves out is said at the chip. GPUs: NVIDIA's data sheets of A100, H100 and H200 (bfloat16
-without sparsity, SXM boards), memory and clock as in XLA's descriptions of them
+Published peaks, no measurements; the clock of v6e alone is inferred. TPUs: Google Cloud's pages of each version,
+docs.cloud.google.com/tpu/docs/v4, /v5e, /v5p and /v6e; what a page leaves out is said at the chip. GPUs: NVIDIA's data
+sheets of A100, H100 and H200 (bfloat16 without sparsity, SXM boards), memory and clock as in XLA's descriptions of them
 (github.com/openxla/xla, xla/backends/gpu/target_config/specs).
 """
 

@@ -142,8 +142,9 @@ def choose_attention(config: PretrainConfig, platform: str, tensor: int, trainin
             f"{platform}, {model.compute_dtype} and {model.attention_dropout:g}: choose --execution.attention auto."
         )
     if platform == "tpu" and wish in ("auto", "pallas"):
-        return _on_own_heads(_pallas_where_it_can)
-    if wish == "cudnn" or (wish == "auto" and platform == "gpu" and narrow and not drops):
+        return _on_own_heads(_pallas_where_it_can if wish == "auto" else pallas_attention)
+    cudnn_can = platform == "gpu" and narrow and not drops and model.head_size % 8 == 0 and model.head_size <= 128
+    if wish == "cudnn" or (wish == "auto" and cudnn_can):
         return _on_own_heads(cudnn_attention)
     return xla_attention
 

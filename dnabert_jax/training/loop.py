@@ -119,11 +119,12 @@ def pretrain(
     phases = Phases()
     first = jax.process_index() == 0
     observers = observers if first else ()
-    files, manifest = _open_data(data, config, observers)
     mesh = make_mesh(config.mesh, devices or jax.devices())
     placement = RowPlacement(mesh, config.global_batch)
     network = abstract_network(config.model)
     step = jit_train_step(config, network, mesh)
+    # After what is quick to find out: it reads all data.
+    files, manifest = _open_data(data, config, observers)
     evaluate = None
     if HELDOUT in manifest.splits:
         rows = EvaluationRows(open_rows(data, HELDOUT), config.evaluation_rows, placement)

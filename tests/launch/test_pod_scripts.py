@@ -45,6 +45,8 @@ def test_a_dry_run_runs_nothing_and_prints_what_would_be_run(cloud: Any, script:
         (("start", "dnabert6", "--image", "a b"), "--image is 'a b'"),
         (("start", "dnabert6", "v5litepod-256"), "'v5litepod-256' is no flag"),
         (("status", "dnabert6"), "status needs --project"),
+        (("start", "dnabert6", "--", "--out", "x"), "--out of pretrain is set by"),
+        (("start", "dnabert6", "--", "--data=x"), "--data=x of pretrain is set by"),
     ],
 )
 def test_bad_usage_is_one_sentence(cloud: Any, script: str, arguments: tuple[str, ...], sentence: str) -> None:

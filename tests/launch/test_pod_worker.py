@@ -48,7 +48,7 @@ def worker(cloud: Any, tmp_path: Path) -> Worker:
 
 
 def test_a_worker_trains_with_the_users_flags_as_they_were_given(worker: Worker) -> None:
-    awkward = ["--preset", "dnabert6", "--data", 'a b\'s "$HOME"', "--mesh.fsdp", "8"]
+    awkward = ["--preset", "dnabert6", "--config", 'a b\'s "$HOME"', "--mesh.fsdp", "8"]
     printed, _ = worker('printf "%s\\n" "$@"', *awkward).communicate(timeout=60)
     assert printed.splitlines()[:-1] == [
         *("pretrain", "--distributed", "--resume", "--data", "gs://my-bucket/data"),
@@ -63,6 +63,7 @@ def test_a_worker_is_done_when_the_last_step_is_saved(worker: Worker, tmp_path: 
     (tmp_path / "bucket/runs/hg38-k6/checkpoints/120").mkdir()
     assert worker("exit 0").wait(60) == 0
     assert worker("exit 2").wait(60) == 2
+    assert worker("kill -TERM $$").wait(60) == 128 + signal.SIGTERM
 
 
 def test_sigterm_reaches_pretrain_and_its_checkpoint_is_waited_for(worker: Worker, tmp_path: Path) -> None:

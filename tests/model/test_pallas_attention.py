@@ -39,6 +39,18 @@ def test_it_equals_plain_attention_and_so_do_its_gradients(rate: float, heads: i
         assert float(jnp.abs(plain - without).max()) > 0.1, "nothing was dropped"
 
 
+def test_in_bfloat16_it_is_as_near_to_float32_as_plain_attention() -> None:
+    inputs = jax.random.normal(jax.random.key(0), (3, 2, 256, 128))
+    segments = jnp.array([[1] * 100 + [2] * 156, [1] * 256])
+    exact = xla_attention(*inputs, segments, 64)
+    narrow = [x.astype(jnp.bfloat16) for x in inputs]
+    errors = [
+        float(jnp.abs(attend(*narrow, segments, 64, 0.0, None).astype(jnp.float32) - exact).max())
+        for attend in (xla_attention, interpreted)
+    ]
+    assert 0 < errors[1] < 1.5 * errors[0] < 0.05
+
+
 def test_what_it_takes() -> None:
     assert supports(512, 12, 64)
     assert supports(512, 6, 64)

@@ -1,6 +1,7 @@
 """The step gives the same numbers on every mesh, and they are those of an independent computation."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import jax
@@ -15,7 +16,7 @@ from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.parallel.rules import row_sharding
 from dnabert_jax.training.masking import MaskedRows, mask_rows
-from dnabert_jax.training.state import TrainState, abstract_network, init_state, stream_key
+from dnabert_jax.training.state import TrainState, abstract_network, abstract_state, init_state, stream_key
 from dnabert_jax.training.step import StepMetrics, jit_train_step
 
 WAYS = {
@@ -143,3 +144,17 @@ def test_the_state_is_held_in_parts(small_model: ModelConfig) -> None:
         kernel = tree["bert"]["layers"]["intermediate"]["kernel"]
         assert kernel.shape == (2, 32, 64)
         assert {shard.data.shape for shard in kernel.addressable_shards} == {(2, 16, 32)}
+
+
+@pytest.mark.parametrize("unroll", [1, 2], ids=["scanned", "unrolled"])
+def test_remat_computes_products_again(small_model: ModelConfig, unroll: int) -> None:
+    on = make_mesh(MeshConfig(), jax.devices()[:1])
+    network = abstract_network(small_model)
+    rows = jax.ShapeDtypeStruct((8, 64), "uint16", sharding=row_sharding(on))
+    products = []
+    for remat in ("none", "dots", "full"):
+        settings = config(small_model, ExecutionConfig(remat=remat, scan_unroll=unroll))
+        step = jit_train_step(settings, network, on).lower(abstract_state(settings, network, on), rows)
+        products.append(len(re.findall(r" dot\(", step.compile().as_text())))
+    none, dots, full = products
+    assert none < dots < full, "dots computes the products of attention again, which have no parameters"
