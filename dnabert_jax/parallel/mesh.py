@@ -1,5 +1,6 @@
 """The device mesh of a run: `data` x `fsdp` x `tensor`."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import jax
@@ -35,9 +36,12 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device]) -> Mesh:
     inner = fsdp * config.tensor
     data = len(devices) // inner if config.data == -1 else config.data
     if data * inner != len(devices):
+        sizes = dataclasses.asdict(config)
+        asked = " x ".join(f"{name} {size}" for name, size in sizes.items() if size != -1)
+        wish = "divide" if -1 in sizes.values() else "be"
         raise InputError(
-            f"The mesh is impossible on {len(devices)} devices: data {data} x fsdp {fsdp} x tensor {config.tensor} is "
-            f"{data * inner} (--mesh.data, --mesh.fsdp, --mesh.tensor)."
+            f"The mesh is impossible on {len(devices)} devices: {asked} must {wish} their number. Give others of "
+            "--mesh.data, --mesh.fsdp and --mesh.tensor; -1 for the first two means what fits."
         )
     if data % slices:
         raise InputError(
