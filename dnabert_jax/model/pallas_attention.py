@@ -21,6 +21,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float, Int
 
+from dnabert_jax.errors import InputError
 from dnabert_jax.model.dropout import RowKeys, hashed, kept
 
 Ref = Any
@@ -89,8 +90,16 @@ def pallas_attention(
         rate: of dropout on the probabilities.
         keys: of each row and head, [B, N]; none means no dropout.
         interpret: run without a TPU, slowly.
+
+    Raises:
+        InputError: rows or heads of this size do not fit registers.
     """
     batch, length, width = query.shape
+    if not supports(length, width // head_size, head_size):
+        raise InputError(
+            f"Pallas attention takes no rows of {length} tokens with {width // head_size} heads of {head_size} a "
+            "device: choose --execution.attention auto."
+        )
     shape = _Shape(batch, length, width // head_size, head_size, 0.0 if keys is None else rate, interpret)
     words = jnp.zeros((batch, 2 * shape.heads), jnp.int32) if keys is None else jnp.concatenate(keys, axis=1)
     return _attention(shape, query, key, value, segment_ids.astype(jnp.int32), words)

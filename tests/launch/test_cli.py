@@ -1,5 +1,6 @@
 """The command line: the main job end to end, and one sentence with exit status 2 for every bad input."""
 
+import errno
 import gzip
 import json
 import re
@@ -271,3 +272,16 @@ def test_profiles_are_set_beforehand_or_asked_for_by_a_signal(
     assert signal.getsignal(signal.SIGUSR1) == before
     assert "--profile-from is 4: give a step from 1 to 3." in fails(capsys, *train, "--profile-from", "4")
     assert "--profile-steps is 0: give at least 1." in fails(capsys, *train, "--profile-steps", "0")
+
+
+@pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, 1), (errno.EIO, 1), (errno.ENOENT, 2), (errno.EROFS, 2)])
+def test_a_failed_disk_is_no_bad_input(
+    number: int, status: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing:
+        def run(self) -> None:
+            raise OSError(number, "went wrong")
+
+    monkeypatch.setattr("launch.cli._parse", lambda _: Failing())
+    assert run(["export"]) == status
+    assert capsys.readouterr().err == "dnabert-jax: error: went wrong.\n"

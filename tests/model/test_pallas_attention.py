@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dnabert_jax.errors import InputError
 from dnabert_jax.model.attention import Attend, xla_attention
 from dnabert_jax.model.dropout import RowKeys, fold_in, row_keys
 from dnabert_jax.model.pallas_attention import pallas_attention, supports
@@ -49,6 +50,11 @@ def test_in_bfloat16_it_is_as_near_to_float32_as_plain_attention() -> None:
         for attend in (xla_attention, interpreted)
     ]
     assert 0 < errors[1] < 1.5 * errors[0] < 0.05
+
+
+def test_what_it_does_not_take_is_refused() -> None:
+    with pytest.raises(InputError, match="no rows of 64 tokens with 2 heads of 64"):
+        interpreted(*jnp.zeros((3, 2, 64, 128)), jnp.ones((2, 64), int), 64)
 
 
 def test_what_it_takes() -> None:
