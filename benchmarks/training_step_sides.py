@@ -18,7 +18,6 @@ import numpy as np
 
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.sequence.vocabulary import CLS, PAD
-from launch.allocator import keep_freed_memory
 
 IGNORED = -100
 """The label of a position that is not predicted, in PyTorch."""
@@ -114,7 +113,6 @@ class SideProcess:
 def _serve(make: Side, task: Task, connection: Connection) -> None:
     # Before the numerical libraries are loaded: they make as many threads as there are cores for the process.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task.threads])
-    keep_freed_memory()
     step, ready = make(task)
     connection.send(ready)
     steps = 0

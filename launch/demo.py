@@ -12,7 +12,6 @@ from dnabert_jax.config import PRESETS
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.sequence.kmers import split_kmers
-from launch.allocator import keep_freed_memory
 from launch.prepare import PreparationBar, describe
 from launch.pretrain import TrainingBar
 
@@ -57,7 +56,6 @@ class Demo:
         from dnabert_jax.training.baselines import compare_heldout
         from dnabert_jax.training.loop import pretrain
 
-        keep_freed_memory()
         # One device: a batch of the preset need not divide over all.
         device = jax.devices()[:1]
         print(f"2. pretrain: preset tiny -> {run}")

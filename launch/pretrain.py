@@ -14,7 +14,6 @@ from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.staging import stage
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location, is_url
-from launch.allocator import keep_freed_memory
 from launch.distributed import check_flags, join
 from launch.progress import progress_bar
 from launch.settings import parse_with_settings
@@ -88,14 +87,12 @@ class Pretrain:
         import jax
 
         try:
-            platform = jax.devices()[0].platform
+            jax.devices()
         except RuntimeError as error:
             raise InputError(f"JAX finds no device ({error}): install its plugin, or set JAX_PLATFORMS=cpu.") from error
         from dnabert_jax.telemetry.profiler import Profiler
         from dnabert_jax.training.loop import pretrain
 
-        if platform == "cpu":
-            keep_freed_memory()
         profiler = Profiler(self.out, self.profile_steps, self.profile_from, self._report_profile)
         first = jax.process_index() == 0
         with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as bar:
