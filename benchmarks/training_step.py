@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument(
         "--parts",
         type=int,
-        help="in which this project accumulates gradients (rows / threads: a row a core, the fastest)",
+        help="in which this project accumulates gradients (rows / threads: a row a core)",
     )
     parser.add_argument("--peers", nargs="+", choices=list(_PEERS), default=_DEFAULT_PEERS, help="(%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="steps of each, in alternation (%(default)s)")

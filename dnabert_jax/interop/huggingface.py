@@ -1,7 +1,7 @@
 """Weights to and from Hugging Face's BertForMaskedLM: one table of names, read in both directions.
 
-PyTorch's Linear keeps (out, in) where the kernels here are (in, out), the layers here
-are stacked; the vocabulary here is padded. Nothing else differs, so the round trip is exact to the bit.
+PyTorch's Linear keeps (out, in) where the kernels here are (in, out); the layers here are stacked, and the vocabulary
+is padded. Nothing else differs, so the round trip is exact to the bit.
 """
 
 import dataclasses
