@@ -1,19 +1,24 @@
-"""Weights to and from Hugging Face's BertForMaskedLM: one table of names, read in both directions.
+"""Weights to and from Hugging Face's BERT: one table of names, read in both directions.
 
 PyTorch's Linear keeps (out, in) where the kernels here are (in, out); the layers here are stacked, and the vocabulary
 is padded. Nothing else differs, so the round trip is exact to the bit.
 """
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
-from jaxtyping import Float
 
 from dnabert_jax.config import ModelConfig
-from dnabert_jax.sequence.vocabulary import PAD
+from dnabert_jax.errors import InputError
+from dnabert_jax.training.state import Parameters
 
 Tensors = dict[str, np.ndarray]
+
+_LISTED = 8
+"""Tensors that an error names, at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +27,7 @@ class _Entry:
 
     Attributes:
         name: in the file; `{layer}` stands for the number of a layer.
-        path: of the parameter, from the root of BertForMaskedLM.
+        path: of the parameter, from the part of the model on.
         kernel: transposed in the file.
         vocabulary: the first axis is the padded vocabulary.
     """
@@ -66,90 +71,69 @@ _TABLE = [
 ]
 
 
-def _slots(config: ModelConfig) -> list[tuple[str, _Entry, int | None]]:
-    """Every tensor of the file: its name, its entry and its layer."""
+def _slots(config: ModelConfig, parts: Iterable[str]) -> list[tuple[str, _Entry, int | None]]:
+    """Every tensor in the file of a model with these parts: its name, its entry and its layer."""
     slots: list[tuple[str, _Entry, int | None]] = []
     for entry in _TABLE:
-        layers = range(config.num_layers) if entry.per_layer else [None]
-        slots += [(entry.name.format(layer=layer), entry, layer) for layer in layers]
+        if entry.path.partition(".")[0] in parts:
+            layers = range(config.num_layers) if entry.per_layer else [None]
+            slots += [(entry.name.format(layer=layer), entry, layer) for layer in layers]
     return slots
 
 
-def _view(parameters: dict[str, Any], entry: _Entry, layer: int | None, config: ModelConfig) -> np.ndarray:
-    """The part of a parameter that an entry names: no copy, so that it can be assigned to."""
+def _view(parameters: Parameters, entry: _Entry, layer: int | None, config: ModelConfig) -> np.ndarray:
+    """The part of a parameter that an entry names, as it is laid out in the file: no copy, so it can be assigned to."""
     view: Any = parameters
     for name in entry.path.split("."):
         view = view[name]
     if layer is not None:
         view = view[layer]
-    return view[: config.vocabulary_size] if entry.vocabulary else view
+    if entry.vocabulary:
+        view = view[: config.vocabulary_size]
+    return view.T if entry.kernel else view
 
 
-def to_huggingface(parameters: dict[str, Any], config: ModelConfig) -> Tensors:
-    """The tensors of a BertForMaskedLM, named and laid out as transformers saves them.
+def to_huggingface(parameters: Parameters, config: ModelConfig) -> Tensors:
+    """The tensors of a BERT, named and laid out as transformers saves them.
 
     Args:
-        parameters: as in TrainState, of numpy arrays, float32.
+        parameters: of a model, by part, numpy arrays in float32.
         config: of the network.
 
     Returns:
-        Contiguous float32 arrays by name; the decoder is tied to the embedding and not repeated.
+        Views by name, no copies; the decoder of the masked-LM head is tied to the embedding and not repeated.
     """
-    tensors = {}
-    for name, entry, layer in _slots(config):
-        view = _view(parameters, entry, layer, config)
-        tensors[name] = np.ascontiguousarray(view.T if entry.kernel else view)
-    return tensors
+    return {name: _view(parameters, entry, layer, config) for name, entry, layer in _slots(config, parameters)}
 
 
-def from_huggingface(tensors: Tensors, abstract: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
-    """The inverse of `to_huggingface`: parameters as numpy arrays, padded rows zero.
+def from_huggingface(tensors: Mapping[str, np.ndarray], abstract: Parameters, config: ModelConfig) -> Parameters:
+    """The inverse of `to_huggingface`: parameters as numpy arrays in float32, padded rows zero.
 
     Args:
-        tensors: by name; those that the table does not name are ignored.
-        abstract: the parameters' shapes.
+        tensors: by name, each asked for once; those of other names are left alone.
+        abstract: shapes of the parameters that are wanted.
         config: of the network.
 
     Raises:
-        KeyError: a tensor is missing.
-        ValueError: a tensor has another shape.
+        InputError: tensors are missing or have another shape; the message lists them.
     """
-    parameters = _zeros(abstract)
-    for name, entry, layer in _slots(config):
-        view = _view(parameters, entry, layer, config)
-        tensor: Float[np.ndarray, ...] = tensors[name]
-        expected = view.shape[::-1] if entry.kernel else view.shape
-        if tensor.shape != expected:
-            raise ValueError(f"{name} has the shape {tensor.shape}, where {expected} is needed.")
-        view[...] = tensor.T if entry.kernel else tensor
+    parameters = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), abstract)
+    slots = [(name, _view(parameters, entry, layer, config)) for name, entry, layer in _slots(config, abstract)]
+    missing = [f"{name} {view.shape}" for name, view in slots if name not in tensors]
+    if missing:
+        raise InputError(f"Tensors are missing: {_listed(missing)}.")
+    wrong = []
+    for name, view in slots:
+        tensor = tensors[name]
+        if tensor.shape == view.shape:
+            view[...] = tensor
+        else:
+            wrong.append(f"{name} is {tensor.shape}, not {view.shape}")
+    if wrong:
+        raise InputError(f"Tensors have another shape than config.json says: {_listed(wrong)}.")
     return parameters
 
 
-def _zeros(abstract: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: _zeros(value) if isinstance(value, dict) else np.zeros(value.shape, np.float32)
-        for name, value in abstract.items()
-    }
-
-
-def huggingface_config(config: ModelConfig) -> dict[str, Any]:
-    """config.json of the exported directory."""
-    return {
-        "architectures": ["BertForMaskedLM"],
-        "model_type": "bert",
-        "vocab_size": config.vocabulary_size,
-        "hidden_size": config.hidden_size,
-        "num_hidden_layers": config.num_layers,
-        "num_attention_heads": config.num_heads,
-        "intermediate_size": config.intermediate_size,
-        "max_position_embeddings": config.max_positions,
-        "type_vocab_size": 2,
-        "hidden_act": "gelu",
-        "hidden_dropout_prob": config.dropout,
-        "attention_probs_dropout_prob": config.attention_dropout,
-        "initializer_range": config.initializer_range,
-        "layer_norm_eps": config.layer_norm_epsilon,
-        "pad_token_id": PAD,
-        "tie_word_embeddings": True,
-        "torch_dtype": "float32",
-    }
+def _listed(items: list[str]) -> str:
+    more = len(items) - _LISTED
+    return ", ".join(items[:_LISTED]) + (f" and {more} more" if more > 0 else "")

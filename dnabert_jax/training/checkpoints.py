@@ -72,6 +72,15 @@ class Checkpoints:
         with self._writing():
             self._checkpointer.save_checkpointables_async(step, items, force=True, custom_metadata=metadata)
 
+    def save_parameters(self, parameters: Parameters, step: int) -> None:
+        """Starts to write a checkpoint of a model that is not trained here.
+
+        Raises:
+            JobError: as `save`.
+        """
+        with self._writing():
+            self._checkpointer.save_checkpointables_async(step, {_PARAMETERS: parameters}, force=True)
+
     def restore(self, step: int, abstract: TrainState) -> TrainState:
         """The state at a step, laid out as `abstract` says."""
         wanted = {
@@ -85,6 +94,10 @@ class Checkpoints:
         """The parameters alone, laid out as `abstract` says."""
         return self._load(step, {_PARAMETERS: abstract})[_PARAMETERS]
 
+    def restore_all_parameters(self, step: int) -> Parameters:
+        """All parameters of the checkpoint, whatever parts of a model they are, whole on the first local device."""
+        return self.restore_parameters(step, abstract_on_one_device(self._saved_parameters(step)))
+
     def metadata(self, step: int) -> dict[str, Any]:
         """What was given to `save`.
 
@@ -95,6 +108,14 @@ class Checkpoints:
         if not metadata:
             raise self._damaged(step, "it has no metadata")
         return metadata
+
+    def _saved_parameters(self, step: int) -> Parameters:
+        """Shapes and types of the parameters, as the checkpoint has them."""
+        try:
+            return self._checkpointer.checkpointables_metadata(step).metadata[_PARAMETERS]
+        # What orbax raises for files that are missing or no longer what they were.
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise self._damaged(step, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}") from error
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -1,0 +1,158 @@
+"""Weight files in Hugging Face's layout, read tensor by tensor; nothing in them is executed.
+
+`model.safetensors` and `pytorch_model.bin`, whole or in parts with an index. Safetensors need no PyTorch; a .bin is a
+pickle, and PyTorch's weights-only loader reads it, which makes tensors and calls nothing.
+"""
+
+import contextlib
+import json
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import ml_dtypes
+import numpy as np
+import safetensors
+
+from dnabert_jax.errors import InputError
+
+_SAFETENSORS, _PICKLE = "model.safetensors", "pytorch_model.bin"
+_INDEX = ".index.json"
+_SAFE_TORCH = (2, 6)
+"""Before it, the weights-only loader could be made to run code (CVE-2025-32434)."""
+
+
+class WeightFiles(Mapping[str, np.ndarray]):
+    """The tensors of one format in a directory, by their name there, read when they are asked for.
+
+    Arrays have the type they are stored in, 16-bit ones float32. Use as a context.
+
+    Attributes:
+        files: that were opened.
+        shapes: of the tensors, by name.
+    """
+
+    def __init__(self, files: list[Path]):
+        self.files = files
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._readers: dict[str, Callable[[], np.ndarray]] = {}
+        self._open = contextlib.ExitStack()
+        with contextlib.ExitStack() as on_failure:
+            on_failure.push(self._open)
+            for path in files:
+                add = self._add_pickle if path.suffix == ".bin" else self._add_safetensors
+                add(path)
+            on_failure.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._readers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._readers)
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    def _add(self, path: Path, name: str, shape: tuple[int, ...], read: Callable[[], np.ndarray]) -> None:
+        if name in self._readers:
+            raise InputError(f"{path} has {name} once more, which another part of the same model has.")
+        self._readers[name], self.shapes[name] = read, shape
+
+    def _add_safetensors(self, path: Path) -> None:
+        try:
+            file = self._open.enter_context(safetensors.safe_open(path, framework="numpy"))
+        except (safetensors.SafetensorError, OSError) as error:
+            raise InputError(f"{path} is damaged or no safetensors file ({error}): get it anew.") from error
+
+        def reader(name: str) -> Callable[[], np.ndarray]:
+            return lambda: _widen(file.get_tensor(name))
+
+        for name in file.keys():  # noqa: SIM118 - it is no mapping
+            self._add(path, name, tuple(file.get_slice(name).get_shape()), reader(name))
+
+    def _add_pickle(self, path: Path) -> None:
+        for name, tensor in _load_pickle(path).items():
+            self._add(path, name, tuple(tensor.shape), _torch_reader(tensor))
+
+
+def _widen(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype in (ml_dtypes.bfloat16, np.float16) else array
+
+
+def _torch_reader(tensor: Any) -> Callable[[], np.ndarray]:
+    return lambda: (tensor.float() if tensor.dtype.itemsize < 4 and tensor.is_floating_point() else tensor).numpy()
+
+
+def _load_pickle(path: Path) -> dict[str, Any]:
+    torch = _torch(path)
+    try:
+        # Only the newer of its two formats can be mapped.
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} holds more than tensors, or is damaged, and was not loaded: what a pickle holds may run code. "
+            "Get the weights as safetensors, or from who made them."
+        ) from error
+    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(f"{path} is damaged or no PyTorch weights ({reason}): get it anew.") from error
+    if not isinstance(tensors, dict) or not all(torch.is_tensor(tensor) for tensor in tensors.values()):
+        raise InputError(f"{path} holds other things than named tensors: save the model's state_dict() alone.")
+    return tensors
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def _torch(path: Path) -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError(
+            f"Reading {path} needs PyTorch, which is not installed: pip install 'dnabert-jax[huggingface]', or get the "
+            "weights as model.safetensors."
+        ) from error
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < _SAFE_TORCH:
+        raise InputError(f"PyTorch {torch.__version__} can run code that {path} may hold: install 2.6 or newer.")
+    return torch
+
+
+def open_weights(directory: Path) -> list[WeightFiles]:
+    """The weights in a directory, once for each format that is there, safetensors first; each to be used as a context.
+
+    Raises:
+        InputError: no weight file, a damaged one, a missing part, or one that holds more than tensors.
+    """
+    found = []
+    for name in (_SAFETENSORS, _PICKLE):
+        files = _files(directory, name)
+        if files:
+            found.append(WeightFiles(files))
+    if not found:
+        raise InputError(
+            f"{directory} has no weights: {_SAFETENSORS} or {_PICKLE} is needed, or its parts with {_SAFETENSORS}{_INDEX}."
+        )
+    return found
+
+
+def _files(directory: Path, name: str) -> list[Path]:
+    index = directory / (name + _INDEX)
+    if not index.is_file():
+        return [directory / name] if (directory / name).is_file() else []
+    try:
+        parts = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{index} is no index of weight files.") from error
+    for part in parts:
+        if Path(part).name != part or not (directory / part).is_file():
+            raise InputError(f"{index} names {part}, which is not in {directory}.")
+    return [directory / part for part in parts]
