@@ -88,6 +88,45 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class TaskConfig:
+    """What a head on the pooled vector predicts of a sequence. The defaults are BERT's, those of `long` the original's.
+
+    Attributes:
+        problem: one label of several that exclude each other, any number of labels, or numbers.
+        labels: names of the outputs, in order.
+        dropout: Rate on the pooled vector.
+        long: how pieces of 512 tokens become one prediction, in the original's models for long sequences: by a
+            bidirectional lstm or gru over their pooled vectors (dnalong), or by their concatenation and a layer more
+            (dnalongcat); none: a sequence is one piece.
+        split: Pieces of a sequence.
+        num_rnn_layer: Layers of the lstm or gru; they are as wide as the encoder, as the original ignores rnn_hidden.
+        rnn_dropout: Rate between those layers.
+    """
+
+    problem: Literal["single_label_classification", "multi_label_classification", "regression"]
+    labels: tuple[str, ...]
+    dropout: float = 0.1
+    long: Literal["none", "lstm", "gru", "concatenation"] = "none"
+    split: int = 1
+    num_rnn_layer: int = 1
+    rnn_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        fewest = 2 if self.problem == "single_label_classification" else 1
+        _require(
+            len(self.labels) >= fewest and all(self.labels),
+            f"The labels are {list(self.labels)}: {self.problem} needs at least {fewest}, none of them empty.",
+        )
+        _require(len(set(self.labels)) == len(self.labels), f"The labels {list(self.labels)} are not all different.")
+        _require_in(self, 0, 1, "dropout", "rnn_dropout")
+        _require_in(self, 1, math.inf, "split", "num_rnn_layer")
+        _require(
+            self.long != "none" or self.split == 1,
+            f"split is {self.split} without a model for long sequences: give 1, or lstm, gru or concatenation.",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class MaskingConfig:
     """Masked-language-model corruption. The defaults are the paper's; the shares 80/10/10 are BERT's.
 

@@ -12,6 +12,7 @@ from dnabert_jax.config import (
     ModelConfig,
     OptimizerConfig,
     PretrainConfig,
+    TaskConfig,
 )
 from dnabert_jax.errors import InputError
 from dnabert_jax.typed_json import read_json, to_json
@@ -93,3 +94,27 @@ def test_contradictions_fail_at_the_start(build) -> None:
 def test_the_vocabulary_is_padded_to_a_multiple_of_128() -> None:
     sizes = [ModelConfig(k=k).padded_vocabulary_size for k in (3, 4, 5, 6)]
     assert sizes == [128, 384, 1152, 4224]
+
+
+def test_a_task_survives_json(tmp_path: Path) -> None:
+    task = TaskConfig("regression", ("signal", "fold"), long="gru", split=3, num_rnn_layer=2, rnn_dropout=0.2)
+    (tmp_path / "task.json").write_text(to_json(task))
+    assert read_json(TaskConfig, tmp_path / "task.json") == task
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"problem": "single_label_classification", "labels": ("one",)}, "at least 2"),
+        ({"problem": "regression", "labels": ()}, "at least 1"),
+        ({"problem": "multi_label_classification", "labels": ("a", "")}, "none of them empty"),
+        ({"problem": "multi_label_classification", "labels": ("a", "b", "a")}, "not all different"),
+        ({"problem": "regression", "labels": ("a",), "dropout": 1.0}, "dropout is 1.0"),
+        ({"problem": "regression", "labels": ("a",), "long": "lstm", "rnn_dropout": -0.1}, "rnn_dropout is -0.1"),
+        ({"problem": "regression", "labels": ("a",), "split": 2}, "split is 2 without"),
+        ({"problem": "regression", "labels": ("a",), "long": "gru", "num_rnn_layer": 0}, "num_rnn_layer is 0"),
+    ],
+)
+def test_a_task_that_contradicts_itself_is_refused(settings: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        TaskConfig(**settings)
