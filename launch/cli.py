@@ -16,6 +16,7 @@ from launch.demo import Demo
 from launch.ending import leaving_others, print_error
 from launch.export import Export
 from launch.flags import REGISTRY, SETTINGS
+from launch.import_model import Import
 from launch.plan import parse_plan
 from launch.prepare import PrepareGenome, PrepareGenomeBeam
 from launch.pretrain import parse_pretrain
@@ -32,6 +33,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
   prepare verify       is a data directory what its manifest says?
   pretrain             rows -> a masked-language model, with checkpoints and logs
   plan                 what pre-training would need and cost on TPUs or GPUs that are not there
+  import               a Hugging Face directory of a DNABERT -> a checkpoint to go on from
   export               checkpoint -> a directory for Hugging Face transformers
 
 example: dnabert-jax demo --out dnabert-demo
@@ -113,6 +115,8 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
             return parse_pretrain(rest)
         case ["plan", *rest]:
             return parse_plan(rest)
+        case ["import", *rest]:
+            return _command(Import, "import", rest)
         case ["export", *rest]:
             return _command(Export, "export", rest)
         case ["demo", *rest]:

@@ -16,8 +16,8 @@ from launch.prepare import PreparationBar, describe
 from launch.pretrain import TrainingBar
 
 if TYPE_CHECKING:  # loads JAX
-    from dnabert_jax.interop.export import RunCheckpoint
     from dnabert_jax.training.evaluation import Evaluation
+    from dnabert_jax.training.saved_model import SavedModel
 
 _EXAMPLE_BASES = 100
 _MASKED_KMERS = slice(40, 43)
@@ -51,10 +51,11 @@ class Demo:
         # JAX is loaded here and not above, so that preparing data and --help start at once.
         import jax
 
-        from dnabert_jax.interop.export import export_run
+        from dnabert_jax.interop.export import export_model
         from dnabert_jax.telemetry.loss_curve import draw_loss_curve
         from dnabert_jax.training.baselines import compare_heldout
         from dnabert_jax.training.loop import pretrain
+        from dnabert_jax.training.saved_model import read_saved_model
 
         # One device: a batch of the preset need not divide over all.
         device = jax.devices()[:1]
@@ -63,14 +64,15 @@ class Demo:
             pretrain(config, data, run, [training_bar], devices=device)
 
         print(f"3. export -> {model}")
-        checkpoint = export_run(run, model)
+        trained_model = read_saved_model(run)
+        export_model(trained_model, model)
 
         print("4. compare, on the same held-out rows under the same masks")
         figures = compare_heldout(config, data, run, device)
         print(_comparison_table(figures))
         curve = draw_loss_curve(run, self.out / "loss.png")
         print(f"Loss curve: {curve}")
-        print(_try_transformers(model, checkpoint))
+        print(_try_transformers(model, trained_model))
         print(f"All of it lies in {self.out}; how to use the model stands in {model}/README.md.")
         trained, *others = figures.values()
         if not all(trained.loss < other.loss for other in others):
@@ -92,7 +94,7 @@ def _comparison_table(figures: dict[str, "Evaluation"]) -> str:
     return "\n".join(lines)
 
 
-def _try_transformers(model: Path, checkpoint: "RunCheckpoint") -> str:
+def _try_transformers(model: Path, ours: "SavedModel") -> str:
     """Loads the exported directory with transformers, compares logits and predicts masked k-mers of held-out DNA."""
     if not all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
         return (
@@ -106,7 +108,7 @@ def _try_transformers(model: Path, checkpoint: "RunCheckpoint") -> str:
 
     from dnabert_jax.training.state import abstract_network
 
-    k = checkpoint.config.model.k
+    k = ours.config.k
     letters = next(iter(read_blocks(HELDOUT_FASTA))).letters
     kmers = split_kmers(letters[:_EXAMPLE_BASES].tobytes().decode(), k).split()
     tokenizer = AutoTokenizer.from_pretrained(model)
@@ -116,11 +118,11 @@ def _try_transformers(model: Path, checkpoint: "RunCheckpoint") -> str:
     batch = tokenizer(" ".join(kmers), return_tensors="pt")
     with torch.no_grad():
         logits = masked_lm(**batch).logits.numpy()
-    network = abstract_network(checkpoint.config.model)
-    ours = jax.jit(lambda parameters, ids: network.bind(parameters)(ids))(
-        checkpoint.parameters, batch["input_ids"].numpy().astype(np.int32)
+    network = abstract_network(ours.config)
+    our_logits = jax.jit(lambda parameters, ids: network.bind(parameters)(ids))(
+        ours.parameters, batch["input_ids"].numpy().astype(np.int32)
     )
-    difference = np.abs(np.asarray(ours)[..., : logits.shape[-1]] - logits).max()
+    difference = np.abs(np.asarray(our_logits)[..., : logits.shape[-1]] - logits).max()
     predicted = tokenizer.convert_ids_to_tokens(logits[0, 1:-1][_MASKED_KMERS].argmax(-1).tolist())
     return (
         f"transformers: loaded {type(masked_lm).__name__} and {type(tokenizer).__name__} from {model}; "

@@ -5,14 +5,17 @@ is padded. Nothing else differs, so the round trip is exact to the bit.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.model.bert import Bert
+from dnabert_jax.model.heads import MaskedLMHead
 from dnabert_jax.training.state import Parameters
 
 Tensors = dict[str, np.ndarray]
@@ -36,6 +39,10 @@ class _Entry:
     path: str
     kernel: bool = False
     vocabulary: bool = False
+
+    @property
+    def part(self) -> str:
+        return self.path.partition(".")[0]
 
     @property
     def per_layer(self) -> bool:
@@ -75,10 +82,22 @@ def _slots(config: ModelConfig, parts: Iterable[str]) -> list[tuple[str, _Entry,
     """Every tensor in the file of a model with these parts: its name, its entry and its layer."""
     slots: list[tuple[str, _Entry, int | None]] = []
     for entry in _TABLE:
-        if entry.path.partition(".")[0] in parts:
+        if entry.part in parts:
             layers = range(config.num_layers) if entry.per_layer else [None]
             slots += [(entry.name.format(layer=layer), entry, layer) for layer in layers]
     return slots
+
+
+def parts_of(names: Iterable[str]) -> list[str]:
+    """Which parts of a model a file has, `bert` in any case: those of which it has a tensor."""
+    present = set(names)
+    entries = [entry for entry in _TABLE if entry.name.format(layer=0) in present]
+    return list(dict.fromkeys(["bert", *(entry.part for entry in entries)]))
+
+
+def tensor_names(config: ModelConfig, parts: Iterable[str]) -> set[str]:
+    """The names of all tensors of a model with these parts."""
+    return {name for name, _, _ in _slots(config, parts)}
 
 
 def _view(parameters: Parameters, entry: _Entry, layer: int | None, config: ModelConfig) -> np.ndarray:
@@ -137,3 +156,17 @@ def from_huggingface(tensors: Mapping[str, np.ndarray], abstract: Parameters, co
 def _listed(items: list[str]) -> str:
     more = len(items) - _LISTED
     return ", ".join(items[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def abstract_parameters(config: ModelConfig, parts: Iterable[str]) -> Parameters:
+    """Shapes of the parameters of these parts of a model; nothing is computed."""
+    makers: dict[str, Callable[[nnx.Rngs], nnx.Module]] = {
+        "bert": lambda rngs: Bert(config, rngs=rngs),
+        "head": lambda rngs: MaskedLMHead(config, rngs=rngs),
+    }
+
+    def shapes(part: str) -> Parameters:
+        module = nnx.eval_shape(lambda: makers[part](nnx.Rngs(params=0)))
+        return nnx.to_pure_dict(nnx.state(module, nnx.Param))
+
+    return {part: shapes(part) for part in parts}

@@ -139,7 +139,7 @@ def open_weights(directory: Path) -> list[WeightFiles]:
             found.append(WeightFiles(files))
     if not found:
         raise InputError(
-            f"{directory} has no weights: {_SAFETENSORS} or {_PICKLE} is needed, or its parts with {_SAFETENSORS}{_INDEX}."
+            f"{directory} has no weights: {_SAFETENSORS} or {_PICKLE} is needed, whole or in parts with an index."
         )
     return found
 

@@ -12,10 +12,9 @@ import jax
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.data.manifest import Manifest
-from dnabert_jax.errors import InputError
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.training.checkpoints import Checkpoints, choose_step
-from dnabert_jax.training.run_directory import CONFIG_FILE, DATA_FILE, read_run_config
+from dnabert_jax.training.run_directory import DATA_FILE, read_run_config
 from dnabert_jax.training.state import Parameters
 from dnabert_jax.typed_json import read_json, to_json
 

@@ -13,12 +13,12 @@ from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.interop.export import read_run_checkpoint
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.training.evaluation import Evaluation
 from dnabert_jax.training.loop import pretrain
 from dnabert_jax.training.run_directory import read_run_config
+from dnabert_jax.training.saved_model import read_saved_model
 from dnabert_jax.typed_json import to_json
 
 
@@ -71,7 +71,7 @@ def saved_steps(run: Path) -> list[int]:
 
 
 def leaves(run: Path) -> list[np.ndarray]:
-    return jax.tree.leaves(read_run_checkpoint(run).parameters)
+    return jax.tree.leaves(read_saved_model(run).parameters)
 
 
 def untimed(lines: list[dict]) -> list[dict]:
@@ -206,8 +206,8 @@ def test_data_without_a_heldout_part_train_without_evaluation(
     recorder = Recorder()
     result = pretrain(config, tmp_path / "rows", tmp_path / "run", [recorder])
     assert recorder.start == (0, 6, False)
-    assert result.evaluation is None
-    assert read_run_checkpoint(tmp_path / "run").evaluation is None
+    assert result.description.provenance["pretraining"]["evaluation"] is None
+    assert read_saved_model(tmp_path / "run").description.provenance["pretraining"]["evaluation"] is None
 
 
 def test_a_run_is_not_resumed_to_a_step_before_its_checkpoint(
@@ -261,7 +261,7 @@ def test_a_damaged_checkpoint_is_refused_with_its_place(
     else:
         (run / "checkpoints" / "99").mkdir()
     with pytest.raises(InputError, match=r"checkpoints/(2|99) cannot be read"):
-        read_run_checkpoint(run)
+        read_saved_model(run)
 
 
 def test_reading_leaves_alone_what_a_running_job_writes(
@@ -271,7 +271,7 @@ def test_reading_leaves_alone_what_a_running_job_writes(
     unfinished = tmp_path / "run" / "checkpoints" / "8.orbax-checkpoint-tmp"
     unfinished.mkdir()
     (unfinished / "half").write_text("written")
-    assert read_run_checkpoint(tmp_path / "run").step == 1
+    assert read_saved_model(tmp_path / "run").step == 1
     assert (unfinished / "half").read_text() == "written"
 
 
