@@ -120,9 +120,9 @@ def pretrain(
     first = jax.process_index() == 0
     observers = observers if first else ()
     mesh = make_mesh(config.mesh, devices or jax.devices())
-    placement = RowPlacement(mesh, config.global_batch)
     network = abstract_network(config.model)
     step = jit_train_step(config, network, mesh)
+    placement = RowPlacement(mesh, config.global_batch)
     # After what is quick to find out: it reads all data.
     files, manifest = _open_data(data, config, observers)
     evaluate = None
