@@ -79,7 +79,7 @@ class SelfAttention(nnx.Module):
     """Dense layers to query, key and value of all heads, attention, and a dense layer back to H."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        embed, heads = {"embed": config.hidden_size}, {"heads": config.hidden_size}
+        embed, heads = ("embed", config.hidden_size), ("heads", config.hidden_size)
         dense = functools.partial(Dense, scale=config.initializer_range, units={"heads": config.head_size}, rngs=rngs)
         self.query, self.key, self.value = (dense(embed, heads) for _ in range(3))
         self.output = dense(heads, embed)
