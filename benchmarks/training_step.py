@@ -9,16 +9,19 @@ each in a row of its own, padded. What is not padding is useful: k-mers, [CLS] a
 all are compared first. This project draws its masks within the step; transformers finds them drawn. transformers has
 no packing for BERT, and its head computes every position, not the masked ones alone: that is what its users get.
 
+One of transformers' ways at a time runs beside this project, a step of each in turn. All at once they need more memory
+than a small machine has, and then time is what memory takes to come back.
+
 On a busy machine the threads of PyTorch wait for each other while they keep a core busy, which this project's do not:
 there, only --threads 1 and core-seconds mean anything.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import os
 import statistics
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +37,6 @@ from dnabert_jax.data.rows import open_rows
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.vocabulary import CLS, PAD
 
-_OURS = "this project"
 _PEERS = {
     "padded": Peer("sdpa"),
     "padded, compiled": Peer("sdpa", compiled=True),
@@ -72,19 +74,17 @@ def main() -> None:
         global_batch=arguments.rows,
         seed=arguments.seed,
     )
-    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as processes:
+    with tempfile.TemporaryDirectory() as scratch:
         rows = training_rows(config, Path(scratch))
         task = Task(config, rows, Path(scratch) / "weights", Path(scratch) / "inputs", arguments.threads)
         # This project first: it writes what the others start from.
-        sides = {_OURS: processes.enter_context(SideProcess(this_project, task))}
-        for name in arguments.peers:
-            sides[name] = processes.enter_context(SideProcess(peer_side(_PEERS[name]), task))
-        check_losses({name: side.ready["loss"] for name, side in sides.items()})
-        useful = int((rows != PAD).sum())
-        steps = {name: side.step for name, side in sides.items()}
-        rates = measure(steps, dict.fromkeys(sides, float(useful)), arguments.rounds)
-        print(describe(task, sides, arguments.rounds))
-        print("\n".join(table(rates, sides, rows)))
+        with SideProcess(this_project, task) as ours:
+            print(describe(task, ours, arguments.rounds), flush=True)
+            for name in arguments.peers:
+                with SideProcess(peer_side(_PEERS[name]), task) as peer:
+                    check_loss(ours.ready["loss"], name, peer.ready["loss"])
+                    print(row(name, ours, peer, rows, arguments.rounds), flush=True)
+            print(f"\nPeak memory of a step of this project: {ours.peak_memory():.1f} GB.")
 
 
 def training_rows(config: PretrainConfig, scratch: Path) -> np.ndarray:
@@ -95,45 +95,36 @@ def training_rows(config: PretrainConfig, scratch: Path) -> np.ndarray:
     return next(iter(training_batches(open_rows(data, TRAIN), batch, np.arange(batch), config.seed, 0, 1)))
 
 
-def check_losses(losses: dict[str, float]) -> None:
-    """Leaves the program unless all sides compute the same function."""
-    for name, loss in losses.items():
-        if not abs(loss - losses[_OURS]) < _LARGEST_DIFFERENCE:
-            raise SystemExit(f"Without dropout {name} has the loss {loss}, {_OURS} {losses[_OURS]}: another model.")
+def check_loss(ours: float, name: str, theirs: float) -> None:
+    """Leaves the program unless both sides compute the same function."""
+    if not abs(theirs - ours) < _LARGEST_DIFFERENCE:
+        raise SystemExit(f"Without dropout {name} has the loss {theirs}, this project {ours}: another model.")
 
 
-def describe(task: Task, sides: dict[str, SideProcess], rounds: int) -> str:
-    """What was run where."""
-    versions: dict[str, str] = {}
-    for side in sides.values():
-        versions |= side.ready["versions"]
-    losses = [side.ready["loss"] for side in sides.values()]
+def describe(task: Task, ours: SideProcess, rounds: int) -> str:
+    """What runs where, and the head of the table."""
     sequences, useful = int((task.rows == CLS).sum()), int((task.rows != PAD).sum())
     return (
         f"{machine()}; {task.threads} threads a side; load {os.getloadavg()[0]:.1f}; {rounds} rounds in alternation; "
-        f"{', '.join(f'{name} {version}' for name, version in versions.items())}\n\n"
-        f"A step: {sequences} sequences of {useful:,} tokens in all, {sides[_OURS].ready['masked']:,} of them masked. "
-        f"Loss without dropout: {losses[0]:.6f}, the same of all to {max(losses) - min(losses):.0e}.\n"
+        f"{', '.join(f'{name} {version(name)}' for name in ('jax', 'torch', 'transformers'))}\n\n"
+        f"A step: {sequences} sequences of {useful:,} tokens in all, {ours.ready['masked']:,} of them masked.\n\n"
+        "| transformers | its useful tokens a second: median (min - max) | this project's beside it "
+        "| this project is faster, times | its core-seconds a step | this project's | its padding | its peak GB |\n"
+        "|---|---|---|---|---|---|---|---|"
     )
 
 
-def table(rates: dict[str, list[float]], sides: dict[str, SideProcess], rows: np.ndarray) -> list[str]:
-    """Of each: its rate, how many times that of it this project has, round by round, and what a step takes."""
-    lines = [
-        "| | useful tokens a second: median (min - max) | this project is faster, times | core-seconds a step "
-        "| this project takes fewer, times | padding | peak GB |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    ours = sides[_OURS]
-    for name, side in sides.items():
-        faster = [mine / theirs for mine, theirs in zip(rates[_OURS], rates[name], strict=True)]
-        fewer = [theirs / mine for mine, theirs in zip(ours.core_seconds, side.core_seconds, strict=True)]
-        padding = 1 - (rows != PAD).sum() / side.ready["computed"]
-        lines.append(
-            f"| {name} | {spread(rates[name], 0)} | {spread(faster, 2)} | {spread(side.core_seconds, 1)} "
-            f"| {spread(fewer, 2)} | {padding:.0%} | {side.peak_memory():.1f} |"
-        )
-    return lines
+def row(name: str, ours: SideProcess, peer: SideProcess, rows: np.ndarray, rounds: int) -> str:
+    """Measures a peer beside this project: a row of the table."""
+    useful = int((rows != PAD).sum())
+    rates = measure({"ours": ours.step, "theirs": peer.step}, {"ours": useful, "theirs": useful}, rounds)
+    faster = [mine / theirs for mine, theirs in zip(rates["ours"], rates["theirs"], strict=True)]
+    padding = 1 - useful / peer.ready["computed"]
+    return (
+        f"| {name} | {spread(rates['theirs'], 0)} | {spread(rates['ours'], 0)} | {spread(faster, 2)} "
+        f"| {spread(peer.core_seconds[-rounds:], 1)} | {spread(ours.core_seconds[-rounds:], 1)} "
+        f"| {padding:.0%} | {peer.peak_memory():.1f} |"
+    )
 
 
 def spread(values: list[float], digits: int) -> str:

@@ -59,7 +59,8 @@ class Peer:
 
 
 Ready = dict[str, Any]
-"""What a side says before its first step: `loss` without dropout, `versions`, tokens `computed` with padding."""
+"""What a side says before its first step: `loss` without dropout; this project the `masked` k-mers, a peer the tokens
+that it has `computed`, padding included."""
 
 Side = Callable[[Task], tuple[Callable[[], float], Ready]]
 """Makes the step of a side, which returns its loss, and what it says beforehand."""
@@ -180,8 +181,7 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
         jax.block_until_ready(state)
         return float(metrics.loss)
 
-    versions = {"jax": jax.__version__}
-    return step, {"loss": loss, "versions": versions, "computed": task.rows.size, "masked": len(row)}
+    return step, {"loss": loss, "masked": len(row)}
 
 
 def transformers_side(task: Task, peer: Peer) -> tuple[Callable[[], float], Ready]:
@@ -236,8 +236,7 @@ def transformers_side(task: Task, peer: Peer) -> tuple[Callable[[], float], Read
         return total
 
     computed = sum(batch["input_ids"].numel() for batch in batches)
-    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-    return step, {"loss": loss, "versions": versions, "computed": computed}
+    return step, {"loss": loss, "computed": computed}
 
 
 def peer_side(peer: Peer) -> Side:
