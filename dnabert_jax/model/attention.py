@@ -64,7 +64,10 @@ def cudnn_attention(
     rate: float = 0.0,
     keys: RowKeys | None = None,
 ) -> Float[Array, "B L J"]:
-    """`Attend` by cuDNN's fused kernel: a GPU, 16-bit activations, and no dropout on the probabilities."""
+    """`Attend` by cuDNN's fused kernel: a GPU, 16-bit activations, and no dropout on the probabilities.
+
+    It was compiled for GPUs and never run: no test compares its numbers.
+    """
     if keys is not None and rate:
         raise ValueError("JAX's cuDNN attention drops no probabilities out.")
     batch, length, width = query.shape
