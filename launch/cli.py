@@ -13,7 +13,7 @@ import tyro
 import dnabert_jax
 from dnabert_jax.errors import InputError, JobError
 from launch.demo import Demo
-from launch.ending import leaving_others, print_error
+from launch.ending import EXIT_FAILED, leaving_others, print_error
 from launch.export import Export
 from launch.flags import REGISTRY, SETTINGS
 from launch.import_model import Import
@@ -39,7 +39,6 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
 example: dnabert-jax demo --out dnabert-demo
 """
 
-_EXIT_FAILED = 1
 _EXIT_BAD_INPUT = 2
 _EXIT_INTERRUPTED = 130
 
@@ -86,11 +85,11 @@ def run(arguments: Sequence[str]) -> int:
     except InputError as error:
         return _fail(str(error))
     except JobError as error:
-        return _fail(str(error), _EXIT_FAILED)
+        return _fail(str(error), EXIT_FAILED)
     except OSError as error:
         # A full disk names no file.
         sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
-        return _fail(sentence, _EXIT_BAD_INPUT if error.errno in _BAD_PATH else _EXIT_FAILED)
+        return _fail(sentence, _EXIT_BAD_INPUT if error.errno in _BAD_PATH else EXIT_FAILED)
     except KeyboardInterrupt:
         hint = " If the run has a checkpoint, --resume goes on from there." if arguments[0] == "pretrain" else ""
         print(f"Interrupted.{hint}", file=sys.stderr)

@@ -6,6 +6,8 @@ configuration, the digest of its data and the last held-out evaluation.
 """
 
 import contextlib
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,9 @@ from dnabert_jax.training.run_directory import CHECKPOINTS_DIRECTORY
 from dnabert_jax.training.state import Parameters, TrainState
 
 _PARAMETERS, _TRAINING = "parameters", "training"
+
+_NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+"""What is said of a full disk: the errors of tensorstore carry no errno, only its text."""
 
 
 class Checkpoints:
@@ -123,9 +128,10 @@ class Checkpoints:
             yield
         # What orbax and tensorstore raise when a file cannot be written, in this call or in the background before it.
         except (ValueError, OSError, RuntimeError) as error:
+            first = "make room, then " if any(words in str(error) for words in _NO_ROOM) else ""
             raise JobError(
-                f"A checkpoint could not be written to {self._directory} ({str(error).splitlines()[0][:300]}): "
-                "make room, then go on with --resume from the last complete one."
+                f"A checkpoint could not be written to {self._directory} ({_in_short(error)}): "
+                f"{first}go on with --resume from the last complete one."
             ) from error
 
     def _load(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -133,13 +139,18 @@ class Checkpoints:
             return self._checkpointer.load_checkpointables(step, wanted)
         # What orbax and tensorstore raise for files that are missing, cut short or no longer what they were.
         except (KeyError, ValueError, OSError, RuntimeError) as error:
-            raise self._damaged(step, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}") from error
+            raise self._damaged(step, _in_short(error)) from error
 
     def _damaged(self, step: int, reason: str) -> InputError:
         return InputError(
             f"The checkpoint {self._directory / str(step)} cannot be read ({reason}): restore it, or move it away "
             "and use an earlier one."
         )
+
+
+def _in_short(error: Exception) -> str:
+    """Which kind of error, and the first line of what it says, which may be nothing or pages."""
+    return f"{type(error).__name__}: {error!s}".partition("\n")[0][:300]
 
 
 def choose_step(checkpoints: Checkpoints, directory: Path, step: int | None) -> int:

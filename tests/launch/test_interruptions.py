@@ -163,7 +163,7 @@ def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_stays(commands: Any
     assert "Traceback" not in printed
     (line,) = [line for line in re.split(r"[\r\n]", printed) if line.startswith("dnabert-jax: error: ")]
     assert "A checkpoint could not be written" in line
-    assert "--resume" in line
+    assert "make room, then go on with --resume" in line
     assert saved_steps(out) == [4]
     status, printed = commands.start(resume).wait()
     assert status == 0

@@ -22,21 +22,6 @@ from dnabert_jax.training.saved_model import read_saved_model
 from dnabert_jax.typed_json import to_json
 
 
-@pytest.fixture
-def config(small_model: ModelConfig) -> PretrainConfig:
-    return PretrainConfig(
-        model=small_model,
-        optimizer=OptimizerConfig(peak_learning_rate=1e-3, warmup_steps=2, schedule_steps=20),
-        global_batch=8,
-        steps=6,
-        log_every=2,
-        evaluate_every=3,
-        evaluation_rows=16,
-        checkpoint_every=2,
-        keep_checkpoints=2,
-    )
-
-
 class Recorder:
     """Keeps what the loop tells, and can stop it as a signal would."""
 
