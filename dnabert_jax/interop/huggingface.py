@@ -68,13 +68,31 @@ _TABLE = [
     *_dense("cls.predictions.transform.dense", "head.transform"),
     *_norm("cls.predictions.transform.LayerNorm", "head.norm"),
     _Entry("cls.predictions.bias", "head.bias", vocabulary=True),
+    *_dense("bert.pooler.dense", "pooler.dense"),
+    *_dense("classifier", "classifier"),
+    # The original's models for long sequences: dnalongcat here, dnalong below.
+    *_dense("classifier1", "classifier1"),
+    *_dense("classifier2", "classifier2"),
 ]
 
 
-def _slots(config: ModelConfig, parts: Iterable[str]) -> list[tuple[str, _Entry, int | None]]:
+def _recurrence(directions: Iterable[str]) -> list[_Entry]:
+    """The tensors of a torch.nn.LSTM or GRU; its directions here are forward_0, reverse_0, forward_1 and so on."""
+    entries = []
+    for direction in directions:
+        way, _, layer = direction.partition("_")
+        suffix = f"l{layer}" + ("_reverse" if way == "reverse" else "")
+        for source, part in (("ih", "input"), ("hh", "state")):
+            path = f"rnn.{direction}.{part}"
+            entries.append(_Entry(f"rnn.weight_{source}_{suffix}", f"{path}.kernel", kernel=True))
+            entries.append(_Entry(f"rnn.bias_{source}_{suffix}", f"{path}.bias"))
+    return entries
+
+
+def _slots(config: ModelConfig, parts: Parameters) -> list[tuple[str, _Entry, int | None]]:
     """Every tensor in the file of a model with these parts: its name, its entry and its layer."""
     slots: list[tuple[str, _Entry, int | None]] = []
-    for entry in _TABLE:
+    for entry in [*_TABLE, *_recurrence(parts.get("rnn", ()))]:
         if entry.path.partition(".")[0] in parts:
             layers = range(config.num_layers) if entry.per_layer else [None]
             slots += [(entry.name.format(layer=layer), entry, layer) for layer in layers]
