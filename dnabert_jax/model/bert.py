@@ -46,6 +46,10 @@ class Execution:
     place: Callable[[Any], Any] = lambda layer: layer
 
 
+PLAIN = Execution()
+"""On any device, for inference."""
+
+
 class Embeddings(nnx.Module):
     """Token, position and type vectors, summed and normalised."""
 

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from dnabert_jax.config import ModelConfig, TaskConfig
-from dnabert_jax.model.bert import Bert, Execution
+from dnabert_jax.model.bert import PLAIN, Bert, Execution
 from dnabert_jax.model.dropout import RowKeys, dropout, fold_in
 from dnabert_jax.model.heads import Pooler
 from dnabert_jax.model.layers import Dense
@@ -35,9 +35,7 @@ class BertWithPooler(nnx.Module):
         self.bert = Bert(config, rngs=rngs)
         self.pooler = Pooler(config, rngs=rngs)
 
-    def pooled(
-        self, input_ids: Int[Array, "B L"], keys: RowKeys | None = None, execution: Execution = Execution()
-    ) -> Pooled:
+    def pooled(self, input_ids: Int[Array, "B L"], keys: RowKeys | None = None, execution: Execution = PLAIN) -> Pooled:
         """Hidden states and pooled vectors.
 
         Args:
@@ -58,7 +56,7 @@ class BertForSequenceClassification(BertWithPooler):
         self.first_key, self.dropout_rate = first_key(config), task.dropout
 
     def __call__(
-        self, input_ids: Int[Array, "B L"], keys: RowKeys | None = None, execution: Execution = Execution()
+        self, input_ids: Int[Array, "B L"], keys: RowKeys | None = None, execution: Execution = PLAIN
     ) -> Float[Array, "B C"]:
         """Logits, or predicted numbers, in float32; the arguments are those of `pooled`."""
         vector = self.pooled(input_ids, keys, execution).vector

@@ -28,7 +28,7 @@ class MaskedLMHead(nnx.Module):
         return jnp.where(is_token, logits + self.bias[...], -jnp.inf)
 
 
-class Pooler(nn.Module):
+class Pooler(nnx.Module):
     """One vector a sequence: a dense layer and tanh on the hidden state of its [CLS], the first token."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):

@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from dnabert_jax.config import ModelConfig, TaskConfig
-from dnabert_jax.model.bert import Execution
+from dnabert_jax.model.bert import PLAIN, Execution
 from dnabert_jax.model.classification import (
     BertForSequenceClassification,
     BertWithPooler,
@@ -24,7 +24,7 @@ from dnabert_jax.model.dropout import RowKeys, dropout, fold_in
 from dnabert_jax.model.layers import Dense
 
 
-def _lstm(hidden: Array, memory: Array, from_input: Array, from_state: Array) -> tuple[Array, Array]:
+def _lstm(_: Array, memory: Array, from_input: Array, from_state: Array) -> tuple[Array, Array]:
     entry, forget, candidate, output = jnp.split(from_input + from_state, 4, axis=-1)
     memory = jax.nn.sigmoid(forget) * memory + jax.nn.sigmoid(entry) * jnp.tanh(candidate)
     return jax.nn.sigmoid(output) * jnp.tanh(memory), memory
@@ -62,7 +62,7 @@ class _PiecewiseBert(BertWithPooler):
 
 
 class BertWithRecurrence(_PiecewiseBert):
-    """A bidirectional LSTM or GRU reads the pooled vectors; its last states, of all layers and both ways, are summed."""
+    """A bidirectional LSTM or GRU reads the pooled vectors; the last states of its layers and directions are summed."""
 
     def __init__(self, config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs):
         super().__init__(config, task, rngs=rngs)
@@ -70,7 +70,7 @@ class BertWithRecurrence(_PiecewiseBert):
         self.classifier = classifier(config, task, rngs=rngs)
 
     def __call__(
-        self, input_ids: Int[Array, "B T L"], keys: RowKeys | None = None, execution: Execution = Execution()
+        self, input_ids: Int[Array, "B T L"], keys: RowKeys | None = None, execution: Execution = PLAIN
     ) -> Float[Array, "B C"]:
         """Logits, or predicted numbers, in float32.
 
@@ -93,7 +93,7 @@ class BertWithConcatenation(_PiecewiseBert):
         self.classifier2 = classifier(config, task, rngs=rngs)
 
     def __call__(
-        self, input_ids: Int[Array, "B T L"], keys: RowKeys | None = None, execution: Execution = Execution()
+        self, input_ids: Int[Array, "B T L"], keys: RowKeys | None = None, execution: Execution = PLAIN
     ) -> Float[Array, "B C"]:
         """Logits, or predicted numbers, in float32.
 

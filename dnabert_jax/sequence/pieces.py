@@ -1,7 +1,7 @@
 """A sequence longer than the network takes, cut into pieces that each stand for themselves.
 
-As DNATokenizer.build_inputs_with_special_tokens in src/transformers/tokenization_dna.py of github.com/jerryji1993/DNABERT
-cuts: pieces follow each other, none overlaps the next, so the k-mers across a cut are there, in one piece or the other.
+After DNATokenizer.build_inputs_with_special_tokens in src/transformers/tokenization_dna.py of
+github.com/jerryji1993/DNABERT: each k-mer is in one piece, and pieces do not overlap.
 """
 
 import numpy as np
@@ -14,8 +14,8 @@ from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
 def cut_into_pieces(kmers: Int[np.ndarray, " n"], split: int, length: int) -> Int[np.ndarray, "split length"]:
     """Pieces of [CLS] kmers [SEP] [PAD], the rest of them [PAD] alone.
 
-    Where the k-mers fill the last piece that they need and there is room for another, that one is [CLS] [SEP]: so do the
-    weights of the original know it.
+    Where the k-mers just fill a piece and there is room for another, that one is [CLS] [SEP]: weights of the original
+    know it so.
 
     Args:
         kmers: ids of a sequence.
