@@ -5,17 +5,18 @@ is padded. Nothing else differs, so the round trip is exact to the bit.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
-from dnabert_jax.config import ModelConfig
+from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.model.bert import Bert
-from dnabert_jax.model.heads import MaskedLMHead
+from dnabert_jax.model.bert import BertForMaskedLM
+from dnabert_jax.model.classification import BertWithPooler
+from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.training.state import Parameters
 
 Tensors = dict[str, np.ndarray]
@@ -75,13 +76,31 @@ _TABLE = [
     *_dense("cls.predictions.transform.dense", "head.transform"),
     *_norm("cls.predictions.transform.LayerNorm", "head.norm"),
     _Entry("cls.predictions.bias", "head.bias", vocabulary=True),
+    *_dense("bert.pooler.dense", "pooler.dense"),
+    *_dense("classifier", "classifier"),
+    # The original's models for long sequences: dnalongcat here, dnalong below.
+    *_dense("classifier1", "classifier1"),
+    *_dense("classifier2", "classifier2"),
 ]
 
 
-def _slots(config: ModelConfig, parts: Iterable[str]) -> list[tuple[str, _Entry, int | None]]:
+def _recurrence(directions: Iterable[str]) -> list[_Entry]:
+    """The tensors of a torch.nn.LSTM or GRU; its directions here are forward_0, reverse_0, forward_1 and so on."""
+    entries = []
+    for direction in directions:
+        way, _, layer = direction.partition("_")
+        suffix = f"l{layer}" + ("_reverse" if way == "reverse" else "")
+        for source, part in (("ih", "input"), ("hh", "state")):
+            path = f"rnn.{direction}.{part}"
+            entries.append(_Entry(f"rnn.weight_{source}_{suffix}", f"{path}.kernel", kernel=True))
+            entries.append(_Entry(f"rnn.bias_{source}_{suffix}", f"{path}.bias"))
+    return entries
+
+
+def _slots(config: ModelConfig, parts: Parameters) -> list[tuple[str, _Entry, int | None]]:
     """Every tensor in the file of a model with these parts: its name, its entry and its layer."""
     slots: list[tuple[str, _Entry, int | None]] = []
-    for entry in _TABLE:
+    for entry in [*_TABLE, *_recurrence(parts.get("rnn", ()))]:
         if entry.part in parts:
             layers = range(config.num_layers) if entry.per_layer else [None]
             slots += [(entry.name.format(layer=layer), entry, layer) for layer in layers]
@@ -89,15 +108,15 @@ def _slots(config: ModelConfig, parts: Iterable[str]) -> list[tuple[str, _Entry,
 
 
 def parts_of(names: Iterable[str]) -> list[str]:
-    """Which parts of a model a file has, `bert` in any case: those of which it has a tensor."""
+    """Which parts of a model a file has: `bert` in any case, and those of which it has a tensor."""
     present = set(names)
-    entries = [entry for entry in _TABLE if entry.name.format(layer=0) in present]
+    entries = [entry for entry in [*_TABLE, *_recurrence(["forward_0"])] if entry.name.format(layer=0) in present]
     return list(dict.fromkeys(["bert", *(entry.part for entry in entries)]))
 
 
-def tensor_names(config: ModelConfig, parts: Iterable[str]) -> set[str]:
-    """The names of all tensors of a model with these parts."""
-    return {name for name, _, _ in _slots(config, parts)}
+def tensor_names(abstract: Parameters, config: ModelConfig) -> set[str]:
+    """The names in a file of all tensors of a model."""
+    return {name for name, _, _ in _slots(config, abstract)}
 
 
 def _view(parameters: Parameters, entry: _Entry, layer: int | None, config: ModelConfig) -> np.ndarray:
@@ -158,15 +177,15 @@ def _listed(items: list[str]) -> str:
     return ", ".join(items[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
-def abstract_parameters(config: ModelConfig, parts: Iterable[str]) -> Parameters:
-    """Shapes of the parameters of these parts of a model; nothing is computed."""
-    makers: dict[str, Callable[[nnx.Rngs], nnx.Module]] = {
-        "bert": lambda rngs: Bert(config, rngs=rngs),
-        "head": lambda rngs: MaskedLMHead(config, rngs=rngs),
-    }
+def abstract_parameters(config: ModelConfig, task: TaskConfig | None, parts: Iterable[str]) -> Parameters:
+    """Shapes of the parameters of these parts of a model, whose classifier is for `task`; nothing is computed."""
 
-    def shapes(part: str) -> Parameters:
-        module = nnx.eval_shape(lambda: makers[part](nnx.Rngs(params=0)))
-        return nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    def make() -> list[nnx.Module]:
+        rngs = nnx.Rngs(params=0)
+        modules: list[nnx.Module] = [BertForMaskedLM(config, rngs=rngs), BertWithPooler(config, rngs=rngs)]
+        return modules if task is None else [*modules, sequence_classifier(config, task, rngs=rngs)]
 
-    return {part: shapes(part) for part in parts}
+    shapes: Parameters = {}
+    for module in nnx.eval_shape(make):
+        shapes |= nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    return {part: shapes[part] for part in parts}

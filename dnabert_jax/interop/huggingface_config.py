@@ -1,6 +1,7 @@
 """config.json of Hugging Face's BERT, written and read."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -151,9 +152,12 @@ def read_task(settings: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], n
     Raises:
         InputError: settings that no task can have.
     """
-    if "classifier.weight" not in shapes:
+    last = next(
+        (shapes[f"{layer}.weight"] for layer in ("classifier", "classifier2") if f"{layer}.weight" in shapes), None
+    )
+    if last is None:
         return None
-    count = shapes["classifier.weight"][0]
+    count, hidden = last
     names = settings.get("id2label")
     if not isinstance(names, dict) or sorted(names) != sorted(str(number) for number in range(count)):
         names = {str(number): f"LABEL_{number}" for number in range(count)}
@@ -163,4 +167,23 @@ def read_task(settings: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], n
     if dropout is None:
         dropout = settings.get("hidden_dropout_prob", _DEFAULTS["hidden_dropout_prob"])
     record = {"problem": problem, "labels": [names[str(number)] for number in range(count)], "dropout": dropout}
+    record |= _for_long(settings, shapes, hidden)
     return parse_json(TaskConfig, json.dumps(record).encode(), name)
+
+
+def _for_long(settings: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], hidden: int) -> dict[str, Any]:
+    """What makes a task one of the original's for long sequences.
+
+    The tensors tell which it is: every config.json of the original has `rnn`, `split` and their like, mostly unused.
+    """
+    if "classifier1.weight" in shapes:
+        return {"long": "concatenation", "split": shapes["classifier1.weight"][-1] // hidden}
+    gates = shapes.get("rnn.weight_hh_l0")
+    if gates is None:
+        return {}
+    return {
+        "long": {4: "lstm", 3: "gru"}.get(gates[0] // hidden, "none"),
+        "split": settings.get("split", 1),
+        "num_rnn_layer": sum(re.fullmatch(r"rnn\.weight_hh_l\d+", name) is not None for name in shapes),
+        "rnn_dropout": settings.get("rnn_dropout", 0.0),
+    }

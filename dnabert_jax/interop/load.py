@@ -60,11 +60,11 @@ def load_directory(directory: Path) -> Loaded:
         tensors, *others = formats
         for other in others:
             _check_same(tensors, other)
-        left_out = _left_out(tensors, config, directory)
         task = read_task(settings, tensors.shapes, str(directory / "config.json"))
+        abstract = abstract_parameters(config, task, parts_of(tensors.shapes))
+        left_out = _left_out(tensors, tensor_names(abstract, config), directory)
         try:
-            parts = parts_of(tensors.shapes)
-            parameters = from_huggingface(tensors, abstract_parameters(config, parts), config)
+            parameters = from_huggingface(tensors, abstract, config)
         except InputError as error:
             raise InputError(f"{directory}: {error}") from error
         provenance = {
@@ -124,9 +124,8 @@ def _check_same(tensors: _Renamed, other: _Renamed) -> None:
             raise InputError(f"{here} and {there.name} disagree on {name}: remove the wrong one.")
 
 
-def _left_out(tensors: _Renamed, config: ModelConfig, directory: Path) -> dict[str, str]:
+def _left_out(tensors: _Renamed, known: set[str], directory: Path) -> dict[str, str]:
     """What is not needed, by its name in the file; raises InputError for what cannot be accounted for."""
-    known = tensor_names(config, parts_of(tensors.shapes))
     left_out, unknown = {}, []
     for name in tensors:
         if name in known:

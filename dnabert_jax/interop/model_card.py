@@ -71,8 +71,8 @@ tags:
 
 # DNABERT, k = {config.k}, {config.num_layers} layers of {config.hidden_size}: {what.title}
 
-A BERT of DNA in overlapping {config.k}-mers, after DNABERT (Ji et al. 2021, doi 10.1093/bioinformatics/btab083), written
-by dnabert-jax {dnabert_jax.__version__}. It is BERT as `transformers` knows it: no remote code."""
+A BERT of DNA in overlapping {config.k}-mers, after DNABERT (Ji et al. 2021, doi 10.1093/bioinformatics/btab083),
+written by dnabert-jax {dnabert_jax.__version__}. It is BERT as `transformers` knows it: no remote code."""
 
 
 def _use(model: SavedModel, architecture: str) -> str:

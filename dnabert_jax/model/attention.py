@@ -99,3 +99,11 @@ class SelfAttention(nnx.Module):
             keys = fold_in(RowKeys(*(word[:, None] for word in keys)), jnp.arange(self.num_heads, dtype=jnp.int32))
         query, key, value = self.query(x), self.key(x), self.value(x)
         return self.output(attend(query, key, value, segment_ids, self.head_size, self.dropout_rate, keys))
+
+    def probabilities(self, x: Float[Array, "B L H"], segment_ids: Int[Array, "B L"]) -> Float[Array, "B N L L"]:
+        """What each query (third axis) gives to each key, before dropout, in float32; padding attends to padding.
+
+        Query and key are computed as in a call; under jit XLA finds that they are the same ones.
+        """
+        query, key = (dense(x).reshape(*x.shape[:2], -1, self.head_size) for dense in (self.query, self.key))
+        return attention_probabilities(query, key, attention_mask(segment_ids))
