@@ -5,9 +5,7 @@ from typing import Any
 import dnabert_jax
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT
-from dnabert_jax.sequence.kmers import split_kmers
-
-_EXAMPLE = "ACGTTGCAAGCT"
+from dnabert_jax.interop.tokenizer import EXAMPLE, tokenizer_section
 
 
 def model_card(config: PretrainConfig, step: int, manifest: dict[str, Any], evaluation: dict[str, Any] | None) -> str:
@@ -38,22 +36,16 @@ doi 10.1093/bioinformatics/btab083), pre-trained with dnabert-jax {dnabert_jax._
 
 ## Use
 
-The tokenizer takes k-mers separated by spaces, upper case. Raw DNA without spaces becomes one [UNK].
-
 ```python
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(".")
 model = AutoModelForMaskedLM.from_pretrained(".")
 
-dna, k = "{_EXAMPLE}", {model.k}
-kmers = " ".join(dna[i : i + k] for i in range(len(dna) - k + 1))
-# {split_kmers(_EXAMPLE, model.k)}
-logits = model(**tokenizer(kmers, return_tensors="pt")).logits
+logits = model(**tokenizer("{EXAMPLE}", return_tensors="pt")).logits
 ```
 
-Vocabulary: {model.vocabulary_size} tokens, the five special ones and the {model.k}-mers over A, T, C, G in that order,
-as in the published DNABERT. Longest input: {model.max_positions} tokens with [CLS] and [SEP].
+{tokenizer_section(model.k, model.max_positions)}
 
 ## Data
 
@@ -70,7 +62,7 @@ as in the published DNABERT. Longest input: {model.max_positions} tokens with [C
 ## Limits
 
 Trained on the data above and on nothing else; what it learned of other genomes is unknown. It predicts k-mers
-from their context: it is a start for fine-tuning, not a diagnostic. A k-mer with an ambiguous base (N) is [UNK].
+from their context: it is a start for fine-tuning, not a diagnostic.
 Pre-training has no pooler: `AutoModel` and `AutoModelForSequenceClassification` start one at random.
 """
 
