@@ -190,7 +190,7 @@ def transformers_side(task: Task, peer: Peer) -> tuple[Callable[[], float], Read
     import torch
     import transformers
 
-    from dnabert_jax.interop.huggingface import huggingface_config
+    from dnabert_jax.interop.huggingface_config import huggingface_config
 
     torch.set_num_threads(task.threads)
     transformers.utils.logging.set_verbosity_error()

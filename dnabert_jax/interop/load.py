@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from dnabert_jax.config import ModelConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.huggingface import abstract_parameters, from_huggingface, parts_of, tensor_names
 from dnabert_jax.interop.huggingface_config import model_config, read_config_file, read_task
+from dnabert_jax.interop.tokenizer import read_k
 from dnabert_jax.interop.weights import WeightFiles, open_weights
-from dnabert_jax.sequence.vocabulary import MAX_K, vocabulary_size, vocabulary_tokens
+from dnabert_jax.sequence.vocabulary import MAX_K, vocabulary_size
 from dnabert_jax.training.saved_model import Description, SavedModel
 
 _DECODER = "cls.predictions.decoder"
@@ -151,39 +151,17 @@ def _tied(tensors: _Renamed, name: str, directory: Path) -> str:
 
 
 def _read_k(directory: Path, settings: dict[str, Any]) -> int:
-    """k of the vocabulary, which must be DNABERT's, token by token; without a vocabulary file, of its size."""
-    path, tokens = _read_vocabulary(directory)
-    if tokens is None:
-        sizes = {vocabulary_size(k): k for k in range(1, MAX_K + 1)}
-        if settings.get("vocab_size") not in sizes:
-            raise InputError(
-                f"{directory / 'config.json'} says vocab_size = {settings.get('vocab_size')!r}: a vocabulary of k-mers "
-                f"has 4**k + 5 tokens."
-            )
-        return sizes[settings["vocab_size"]]
-    k = len(tokens[-1]) if tokens else 0
-    expected = vocabulary_tokens(k) if 1 <= k <= MAX_K else []
-    if tokens != expected:
-        place = next((n for n, pair in enumerate(zip(tokens, expected, strict=False)) if pair[0] != pair[1]), None)
-        where = "it ends with no k-mer" if not expected else f"it has {len(tokens)} tokens, not {len(expected)}"
-        if place is not None:
-            where = f"token {place} is {tokens[place]!r}, not {expected[place]!r}"
-        raise InputError(f"{path} is not the vocabulary of a DNABERT: {where}.")
-    return k
-
-
-def _read_vocabulary(directory: Path) -> tuple[Path, list[str] | None]:
-    path = directory / "vocab.txt"
-    if path.is_file():
-        return path, path.read_text(errors="replace").split()
-    path = directory / "tokenizer.json"
-    if not path.is_file():
-        return path, None
-    try:
-        numbers = json.loads(path.read_bytes())["model"]["vocab"]
-        return path, sorted(numbers, key=numbers.__getitem__)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is no tokenizer with a vocabulary.") from error
+    """k of the vocabulary; without a vocabulary file, of its size."""
+    k = read_k(directory)
+    if k is not None:
+        return k
+    sizes = {vocabulary_size(k): k for k in range(1, MAX_K + 1)}
+    if settings.get("vocab_size") not in sizes:
+        raise InputError(
+            f"{directory / 'config.json'} says vocab_size = {settings.get('vocab_size')!r}: a vocabulary of k-mers has "
+            "4**k + 5 tokens."
+        )
+    return sizes[settings["vocab_size"]]
 
 
 def _own_provenance(directory: Path) -> Any:

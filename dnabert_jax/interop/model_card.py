@@ -7,11 +7,9 @@ from typing import Any
 import dnabert_jax
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT
-from dnabert_jax.sequence.kmers import split_kmers
+from dnabert_jax.interop.tokenizer import EXAMPLE, tokenizer_section
 from dnabert_jax.training.saved_model import SavedModel
 from dnabert_jax.typed_json import parse_json
-
-_EXAMPLE = "ACGTTGCAAGCT"
 
 _NO_POOLER = " The weights have no pooler: transformers starts one at random, so `pooler_output` means nothing."
 
@@ -42,7 +40,7 @@ def model_card(model: SavedModel, architecture: str) -> str:
         model: that is exported.
         architecture: masked-lm, encoder or classifier.
     """
-    config, provenance = model.config, model.description.provenance
+    provenance = model.description.provenance
     sections = [_header(model, architecture), _use(model, architecture)]
     if "imported" in provenance:
         sections.append(_origin(provenance["imported"]))
@@ -52,8 +50,7 @@ def model_card(model: SavedModel, architecture: str) -> str:
     sections.append(f"""## Limits
 
 What it learned is that of the data above; what it says of other genomes is unknown. It is a model for research,
-no diagnostic. A k-mer with an ambiguous base (N) is [UNK]. Longest input: {config.max_positions} tokens with [CLS] and
-[SEP].{pooler}
+no diagnostic.{pooler}
 """)
     return "\n\n".join(sections)
 
@@ -76,14 +73,12 @@ written by dnabert-jax {dnabert_jax.__version__}. It is BERT as `transformers` k
 
 
 def _use(model: SavedModel, architecture: str) -> str:
-    k, what = model.config.k, _WHAT[architecture]
+    config, what = model.config, _WHAT[architecture]
     outputs = ""
     if architecture == "classifier" and model.description.task:
         task = model.description.task
         outputs = f"\n\nOutputs, {task.problem.replace('_', ' ')}: {', '.join(task.labels)}."
     return f"""## Use
-
-The tokenizer takes k-mers separated by spaces, upper case. Raw DNA without spaces becomes one [UNK].
 
 ```python
 from transformers import AutoTokenizer, {what.auto_class}
@@ -91,14 +86,10 @@ from transformers import AutoTokenizer, {what.auto_class}
 tokenizer = AutoTokenizer.from_pretrained(".")
 model = {what.auto_class}.from_pretrained(".")
 
-dna, k = "{_EXAMPLE}", {k}
-kmers = " ".join(dna[i : i + k] for i in range(len(dna) - k + 1))
-# {split_kmers(_EXAMPLE, k)}
-{what.output} = model(**tokenizer(kmers, return_tensors="pt")).{what.output}
+{what.output} = model(**tokenizer("{EXAMPLE}", return_tensors="pt")).{what.output}
 ```
 
-Vocabulary: {model.config.vocabulary_size} tokens, the five special ones and the {k}-mers over A, T, C, G in that order,
-as in the published DNABERT.{outputs}"""
+{tokenizer_section(config.k, config.max_positions)}{outputs}"""
 
 
 def _origin(imported: dict[str, Any]) -> str:
