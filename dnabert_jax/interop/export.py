@@ -85,8 +85,7 @@ def export_model(
         (directory / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
         write_tokenizer(directory, description.config.k, description.config.max_positions)
         (directory / "README.md").write_text(model_card(model, architecture))
-        provenance = {"step": model.step, **description.provenance}
-        (directory / PROVENANCE_FILE).write_text(json.dumps(provenance, indent=2) + "\n")
+        (directory / PROVENANCE_FILE).write_text(json.dumps(description.provenance, indent=2) + "\n")
     return architecture
 
 
@@ -105,10 +104,10 @@ def _write_weights(directory: Path, tensors: dict[str, np.ndarray], file_format:
         safetensors.numpy.save_file(tensors, directory / "model.safetensors", {"format": "pt"})
     if file_format != "safetensors":
         torch = _torch()
+        # NumPy's bfloat16 is none of PyTorch's, but its bits are.
+        bits = np.uint16 if dtype == "bfloat16" else _DTYPES[dtype]
         state = {
-            name: torch.from_numpy(tensor.view(np.uint16 if dtype == "bfloat16" else tensor.dtype)).view(
-                getattr(torch, dtype)
-            )
+            name: torch.from_numpy(np.require(tensor, requirements="W").view(bits)).view(getattr(torch, dtype))
             for name, tensor in tensors.items()
         }
         torch.save(state, directory / "pytorch_model.bin")
