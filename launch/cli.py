@@ -2,9 +2,11 @@
 
 import dataclasses
 import errno
+import inspect
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -19,6 +21,7 @@ from launch.flags import REGISTRY, SETTINGS
 from launch.plan import parse_plan
 from launch.prepare import PrepareGenome, PrepareGenomeBeam
 from launch.pretrain import parse_pretrain
+from launch.signals import EXIT_INTERRUPTED, end_interrupted, end_on_sigint, sigint_as_exception
 from launch.verify import PrepareVerify
 
 USAGE = f"""\
@@ -39,7 +42,6 @@ example: dnabert-jax demo --out dnabert-demo
 
 _EXIT_FAILED = 1
 _EXIT_BAD_INPUT = 2
-_EXIT_INTERRUPTED = 130
 
 _BAD_PATH = (
     errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EROFS, errno.ENAMETOOLONG,
@@ -57,18 +59,33 @@ class _Runnable(Protocol):
 
 def main() -> None:
     """The console command."""
+    end_on_sigint()
     # So that what is printed and the progress bar keep their order in a log file too.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    # orbax and gcsfs log there, with a traceback, what they then raise, and what is raised is said in a sentence below.
-    for name in ("absl", "asyncio", "gcsfs"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    _silence_libraries()
     with leaving_others():
         status = run(sys.argv[1:])
         sys.stderr.flush()
-        if status == _EXIT_INTERRUPTED:
+        if status == EXIT_INTERRUPTED:
             # The libraries' threads may be anywhere: taking the interpreter down around them can crash.
             os._exit(status)
         sys.exit(status)
+
+
+def _silence_libraries() -> None:
+    """Of an error that is raised, `run` says one sentence; libraries say more of it, in threads and when they log."""
+    for name in ("absl", "asyncio", "concurrent.futures", "gcsfs"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # orbax leaves a read that failed while other parts of it are under way.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+
+    def report(unraisable: "sys.UnraisableHookArgs") -> None:
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):  # which came in a finaliser
+            end_interrupted()
+        if str(unraisable.exc_value) != "Event loop is closed" and not inspect.iscoroutine(unraisable.object):
+            sys.__unraisablehook__(unraisable)
+
+    sys.unraisablehook = report
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -80,7 +97,8 @@ def run(arguments: Sequence[str]) -> int:
         print(dnabert_jax.__version__)
         return 0
     try:
-        _parse(arguments).run()
+        with sigint_as_exception():
+            _parse(arguments).run()
     except InputError as error:
         return _fail(str(error))
     except JobError as error:
@@ -92,7 +110,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         hint = " If the run has a checkpoint, --resume goes on from there." if arguments[0] == "pretrain" else ""
         print(f"Interrupted.{hint}", file=sys.stderr)
-        return _EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED
     return 0
 
 

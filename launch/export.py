@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from dnabert_jax.storage import Location, is_url
+from launch.signals import importing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Export:
 
     def run(self) -> None:
         """Exports and says how to load it."""
-        from dnabert_jax.interop.export import export_run
+        with importing():
+            from dnabert_jax.interop.export import export_run
 
         checkpoint = export_run(self.run_directory, self.out, self.step)
         print(f"Exported step {checkpoint.step:,} of {self.run_directory} to {self.out}.")

@@ -20,6 +20,7 @@ from dnabert_jax.typed_json import to_json
 from launch.plan_report import print_plan
 from launch.progress import progress_bar
 from launch.settings import parse_with_settings
+from launch.signals import importing
 
 if TYPE_CHECKING:  # planning loads JAX, which --help need not wait for
     from dnabert_jax.planning.plan import Plan as Figures
@@ -113,12 +114,13 @@ class Plan:
         return manifest.row_length, (split.kmers + 2 * split.sequences) / (split.rows * manifest.row_length)
 
     def _plan(self, row_length: int, useful_share: float | None) -> "Figures":
-        from dnabert_jax.parallel.mesh import make_mesh
-        from dnabert_jax.planning.compilation import OutOfMemoryError, compile_step, read_memory
-        from dnabert_jax.planning.hlo import parse_module
-        from dnabert_jax.planning.plan import complete, outline
-        from dnabert_jax.planning.topology import make_devices
-        from dnabert_jax.planning.work import read_work
+        with importing():
+            from dnabert_jax.parallel.mesh import make_mesh
+            from dnabert_jax.planning.compilation import OutOfMemoryError, compile_step, read_memory
+            from dnabert_jax.planning.hlo import parse_module
+            from dnabert_jax.planning.plan import complete, outline
+            from dnabert_jax.planning.topology import make_devices
+            from dnabert_jax.planning.work import read_work
 
         chip, devices = make_devices(self.topology, self.slices)
         mesh = make_mesh(self.settings.mesh, devices)

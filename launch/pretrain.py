@@ -17,7 +17,7 @@ from dnabert_jax.storage import Location, is_url
 from launch.distributed import check_flags, join
 from launch.progress import progress_bar
 from launch.settings import parse_with_settings
-from launch.signals import profile_on_sigusr1, sigterm_as_flag
+from launch.signals import importing, profile_on_sigusr1, sigterm_as_flag
 
 if TYPE_CHECKING:  # training loads JAX, which --help need not wait for
     from dnabert_jax.training.evaluation import Evaluation
@@ -82,16 +82,19 @@ class Pretrain:
             self._run(terminated)
 
     def _run(self, terminated: Callable[[], bool]) -> None:
-        if self.distributed:
-            join(self.coordinator, self.processes, self.process, self.join_timeout)
-        import jax
+        with importing():
+            if self.distributed:
+                join(self.coordinator, self.processes, self.process, self.join_timeout)
+            import jax
 
-        try:
-            jax.devices()
-        except RuntimeError as error:
-            raise InputError(f"JAX finds no device ({error}): install its plugin, or set JAX_PLATFORMS=cpu.") from error
-        from dnabert_jax.telemetry.profiler import Profiler
-        from dnabert_jax.training.loop import pretrain
+            try:
+                jax.devices()
+            except RuntimeError as error:
+                raise InputError(
+                    f"JAX finds no device ({error}): install its plugin, or set JAX_PLATFORMS=cpu."
+                ) from error
+            from dnabert_jax.telemetry.profiler import Profiler
+            from dnabert_jax.training.loop import pretrain
 
         profiler = Profiler(self.out, self.profile_steps, self.profile_from, self._report_profile)
         first = jax.process_index() == 0

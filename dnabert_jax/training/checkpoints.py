@@ -93,7 +93,7 @@ class Checkpoints:
         """
         metadata = self._checkpointer.checkpointables_metadata(step).custom_metadata
         if not metadata:
-            raise self._damaged(step, "it has no metadata")
+            raise self._damaged(step)
         return metadata
 
     @contextlib.contextmanager
@@ -110,14 +110,21 @@ class Checkpoints:
     def _load(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
         try:
             return self._checkpointer.load_checkpointables(step, wanted)
-        # What orbax and tensorstore raise for files that are missing, cut short or no longer what they were.
+        # What orbax and tensorstore raise for files that are missing, cut short or no longer what they were; which of
+        # them it was, orbax does not say.
         except (KeyError, ValueError, OSError, RuntimeError) as error:
-            raise self._damaged(step, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}") from error
+            raise self._damaged(step) from error
 
-    def _damaged(self, step: int, reason: str) -> InputError:
+    def _damaged(self, step: int) -> InputError:
+        earlier = [other for other in self.steps if other < step]
+        remedy = (
+            f"export step {earlier[-1]} with --step {earlier[-1]}, or move it away, and --resume goes on from there"
+            if earlier
+            else "there is no earlier one, so move it away, and --resume begins anew"
+        )
         return InputError(
-            f"The checkpoint {self._directory / str(step)} cannot be read ({reason}): restore it, or move it away "
-            "and use an earlier one."
+            f"The checkpoint {self._directory / str(step)} cannot be read, as files of it are missing or damaged: "
+            f"restore it; or {remedy}."
         )
 
 

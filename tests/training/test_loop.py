@@ -260,7 +260,10 @@ def test_a_damaged_checkpoint_is_refused_with_its_place(
                 path.write_bytes(path.read_bytes()[:10])
     else:
         (run / "checkpoints" / "99").mkdir()
-    with pytest.raises(InputError, match=r"checkpoints/(2|99) cannot be read"):
+    remedy = "there is no earlier one" if damage != "empty" else "export step 2 with --step 2"
+    with pytest.raises(
+        InputError, match=rf"checkpoints/(2|99) cannot be read, as files of it are missing or damaged: .*{remedy}"
+    ):
         read_run_checkpoint(run)
 
 

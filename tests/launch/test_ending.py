@@ -1,0 +1,78 @@
+"""How real processes end: Ctrl-C at its worst moments, and what libraries say besides our sentence."""
+
+import subprocess
+import sys
+
+import pytest
+
+_DEAF = """
+import os, signal, sys
+import launch.cli
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(1000):
+        pass
+
+class Importer:
+    def find_spec(self, name, *_):
+        if name == "jax":
+            try:
+                interrupt()
+            except BaseException:
+                sys.exit("dropped")
+
+class Finaliser:
+    def __del__(self):
+        interrupt()
+
+class Job:
+    def run(self):
+        Finaliser()
+
+if sys.argv[1] == "import":
+    sys.meta_path.insert(0, Importer())
+else:
+    launch.cli._parse = lambda _: Job()
+sys.argv[1:] = ["pretrain", "--preset", "tiny", "--data", "rows", "--out", "run"]
+launch.cli.main()
+"""
+
+_ORBAX = """
+import launch.cli
+
+async def read():
+    pass
+
+class Failing:
+    def __init__(self, sentence):
+        self.sentence = sentence
+
+    def __del__(self):
+        raise RuntimeError(self.sentence)
+
+class Job:
+    def run(self):
+        read()
+        Failing("Event loop is closed")
+        {last}
+
+launch.cli._parse = lambda _: Job()
+launch.cli.main()
+"""
+
+
+def run_python(code: str, *arguments: str) -> tuple[int, str]:
+    """Exit status and standard error."""
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("where", ["import", "finaliser"])
+def test_ctrl_c_is_heard_where_a_keyboard_interrupt_would_be_dropped(where: str) -> None:
+    assert run_python(_DEAF, where) == (130, "Interrupted.\n")
+
+
+def test_what_orbax_leaves_behind_is_not_shown_and_other_errors_are() -> None:
+    assert run_python(_ORBAX.format(last=""), "export") == (0, "")
+    assert "RuntimeError: another" in run_python(_ORBAX.format(last='Failing("another")'), "export")[1]
