@@ -21,7 +21,7 @@ from launch.flags import REGISTRY, SETTINGS
 from launch.plan import parse_plan
 from launch.prepare import PrepareGenome, PrepareGenomeBeam
 from launch.pretrain import parse_pretrain
-from launch.signals import EXIT_INTERRUPTED, end_interrupted, end_on_sigint, sigint_as_exception
+from launch.signals import EXIT_INTERRUPTED, end_interrupted, end_on_sigint, ignore_sigusr1, sigint_as_exception
 from launch.verify import PrepareVerify
 
 USAGE = f"""\
@@ -60,6 +60,7 @@ class _Runnable(Protocol):
 def main() -> None:
     """The console command."""
     end_on_sigint()
+    ignore_sigusr1()
     # So that what is printed and the progress bar keep their order in a log file too.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     _silence_libraries()

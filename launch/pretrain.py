@@ -98,12 +98,13 @@ class Pretrain:
 
         profiler = Profiler(self.out, self.profile_steps, self.profile_from, self._report_profile)
         first = jax.process_index() == 0
-        with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as bar:
-            data = stage(self.data, self.data_cache.expanduser(), bar.update)
-        with TrainingBar() as bar, profile_on_sigusr1(profiler.request):
-            result = pretrain(
-                self.settings, data, self.out, [bar], self.resume, profiler=profiler, stop_requested=terminated
-            )
+        with profile_on_sigusr1(profiler.request):
+            with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as bar:
+                data = stage(self.data, self.data_cache.expanduser(), bar.update)
+            with TrainingBar(self.profile_from) as bar:
+                result = pretrain(
+                    self.settings, data, self.out, [bar], self.resume, profiler=profiler, stop_requested=terminated
+                )
         if not first:
             return
         if result.step < self.settings.steps:
@@ -141,9 +142,14 @@ def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
 
 
 class TrainingBar:
-    """An observer of training that draws a progress bar; a context manager."""
+    """An observer of training that draws a progress bar; a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        profile_from: step from which on a profile is asked for, if one is.
+    """
+
+    def __init__(self, profile_from: int | None = None) -> None:
+        self._profile_from = profile_from
         self._bar = tqdm(disable=True)
 
     def __enter__(self) -> "TrainingBar":
@@ -159,8 +165,12 @@ class TrainingBar:
 
     def started(self, step: int, steps: int, heldout: bool) -> None:
         self._bar.close()
-        if step:
+        if step == steps:
+            tqdm.write(f"the run is finished: all its {steps:,} steps are made; a larger --steps would go on")
+        elif step:
             tqdm.write(f"resumed at step {step:,}")
+        if self._profile_from is not None and self._profile_from <= step:
+            tqdm.write(f"no profile from step {self._profile_from:,} on, as --profile-from asks: it is past")
         if not heldout:
             tqdm.write("no held-out part in the data: nothing will be evaluated")
         self._bar = progress_bar("pretrain", "step", total=steps, initial=step)

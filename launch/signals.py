@@ -23,6 +23,11 @@ def end_interrupted(*_: object) -> NoReturn:
     os._exit(EXIT_INTERRUPTED)
 
 
+def ignore_sigusr1() -> None:
+    """From now on SIGUSR1, which may come before or after what it asks for is possible, does not end the process."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
 @contextmanager
 def sigint_as_exception() -> Iterator[None]:
     """Inside, Ctrl-C raises KeyboardInterrupt the first time, and ends the process the second."""
@@ -53,7 +58,7 @@ def _handling(number: signal.Signals, handler: Callable[..., object]) -> Iterato
 
 @contextmanager
 def profile_on_sigusr1(request: Callable[[], None]) -> Iterator[None]:
-    """Inside, SIGUSR1 requests a profile of the next steps; outside, it ends the process."""
+    """Inside, SIGUSR1 requests a profile of the next steps."""
     with _handling(signal.SIGUSR1, lambda *_: request()):
         yield
 

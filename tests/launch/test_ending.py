@@ -38,6 +38,18 @@ sys.argv[1:] = ["pretrain", "--preset", "tiny", "--data", "rows", "--out", "run"
 launch.cli.main()
 """
 
+_SIGNALLED = """
+import signal
+import launch.cli
+
+class Job:
+    def run(self):
+        signal.raise_signal(signal.SIGUSR1)
+
+launch.cli._parse = lambda _: Job()
+launch.cli.main()
+"""
+
 _ORBAX = """
 import launch.cli
 
@@ -71,6 +83,10 @@ def run_python(code: str, *arguments: str) -> tuple[int, str]:
 @pytest.mark.parametrize("where", ["import", "finaliser"])
 def test_ctrl_c_is_heard_where_a_keyboard_interrupt_would_be_dropped(where: str) -> None:
     assert run_python(_DEAF, where) == (130, "Interrupted.\n")
+
+
+def test_sigusr1_before_training_ends_nothing() -> None:
+    assert run_python(_SIGNALLED, "pretrain") == (0, "")
 
 
 def test_what_orbax_leaves_behind_is_not_shown_and_other_errors_are() -> None:
