@@ -103,10 +103,14 @@ class Plan:
             )
 
     def _rows(self) -> tuple[int, float | None]:
-        """Tokens of a row, and the share of them that is no padding, if it is known."""
+        """Tokens of a row, and the share of them that is no padding, if it is known; InputError if the model cannot read them."""
         if self.data is None:
             return self.settings.model.max_positions, None
+        with importing():
+            from dnabert_jax.training.loop import check_data
+
         manifest = read_source(self.data)[0]
+        check_data(self.settings, manifest)
         split = manifest.splits[TRAIN]
         if split.kmers is None or split.sequences is None:
             return manifest.row_length, None
