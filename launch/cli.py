@@ -5,6 +5,8 @@ import errno
 import inspect
 import logging
 import os
+import select
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -42,6 +44,8 @@ example: dnabert-jax demo --out dnabert-demo
 
 _EXIT_FAILED = 1
 _EXIT_BAD_INPUT = 2
+
+_EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 
 _BAD_PATH = (
     errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EROFS, errno.ENAMETOOLONG,
@@ -90,14 +94,14 @@ def _silence_libraries() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command and returns its exit status: 0, 1 if it failed, 2 for bad input, 130 if interrupted."""
-    if list(arguments) in _ASKS_FOR_USAGE:
-        print(USAGE, end="")
-        return 0 if arguments and arguments[-1].startswith("-") else _EXIT_BAD_INPUT
-    if arguments[0] == "--version":
-        print(dnabert_jax.__version__)
-        return 0
+    """Runs one command and returns its exit status: 0, 1 if it failed, 2 for bad input, 130 if interrupted, 141 if not read."""
     try:
+        if list(arguments) in _ASKS_FOR_USAGE:
+            print(USAGE, end="")
+            return 0 if arguments and arguments[-1].startswith("-") else _EXIT_BAD_INPUT
+        if arguments[0] == "--version":
+            print(dnabert_jax.__version__)
+            return 0
         with sigint_as_exception():
             _parse(arguments).run()
     except InputError as error:
@@ -105,6 +109,10 @@ def run(arguments: Sequence[str]) -> int:
     except JobError as error:
         return _fail(str(error), _EXIT_FAILED)
     except OSError as error:
+        if error.errno == errno.EPIPE and _reader_is_gone():
+            # It has read what it wanted, as head does; nothing more can be said there, not at the end either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return _EXIT_BROKEN_PIPE
         # A full disk names no file.
         sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
         return _fail(sentence, _EXIT_BAD_INPUT if error.errno in _BAD_PATH else _EXIT_FAILED)
@@ -113,6 +121,13 @@ def run(arguments: Sequence[str]) -> int:
         print(f"Interrupted.{hint}", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads standard output any more."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _parse(arguments: Sequence[str]) -> _Runnable:

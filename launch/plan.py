@@ -103,7 +103,11 @@ class Plan:
             )
 
     def _rows(self) -> tuple[int, float | None]:
-        """Tokens of a row, and the share of them that is no padding, if it is known; InputError if the model cannot read them."""
+        """Tokens of a row, and the share of them that is no padding, if it is known.
+
+        Raises:
+            InputError: there are no data, or the model cannot read them.
+        """
         if self.data is None:
             return self.settings.model.max_positions, None
         with importing():

@@ -1,5 +1,6 @@
 """How real processes end: Ctrl-C at its worst moments, and what libraries say besides our sentence."""
 
+import os
 import subprocess
 import sys
 
@@ -92,3 +93,13 @@ def test_sigusr1_before_training_ends_nothing() -> None:
 def test_what_orbax_leaves_behind_is_not_shown_and_other_errors_are() -> None:
     assert run_python(_ORBAX.format(last=""), "export") == (0, "")
     assert "RuntimeError: another" in run_python(_ORBAX.format(last='Failing("another")'), "export")[1]
+
+
+@pytest.mark.parametrize("command", [["--help"], ["pretrain", "--help"]], ids=" ".join)
+def test_nothing_is_said_to_a_reader_that_is_gone(command: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = "from launch.cli import main; main()"
+    with os.fdopen(writing, "w") as out:
+        done = subprocess.run([sys.executable, "-c", code, *command], stdout=out, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (141, "")
