@@ -94,7 +94,7 @@ def _silence_libraries() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command and returns its exit status: 0, 1 if it failed, 2 for bad input, 130 if interrupted, 141 if not read."""
+    """Runs one command and returns its exit status: 0, 1 (failed), 2 (bad input), 130 (interrupted), 141 (unread)."""
     try:
         if list(arguments) in _ASKS_FOR_USAGE:
             print(USAGE, end="")

@@ -185,6 +185,19 @@ def test_rows_made_on_beam_pass_verification_and_train(
     assert "exists already" in fails(capsys, *prepare)
 
 
+@pytest.mark.parametrize(
+    ("k", "length", "flags"),
+    [(4, 512, "--preset dnabert4"), (2, 1024, "--preset dnabert6 --model.k 2 --model.max-positions 1024")],
+)
+def test_the_next_command_is_for_these_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], k: int, length: int, flags: str
+) -> None:
+    out = tmp_path / "rows"
+    shape = ["--k", str(k), "--row-length", str(length)]
+    assert run(["prepare", "genome", "--fasta", str(HELDOUT_FASTA), "--out", str(out), *shape]) == 0
+    assert f"Next: dnabert-jax pretrain --data {out} {flags} --out RUN" in capsys.readouterr().out
+
+
 def test_without_beam_the_remedy_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
