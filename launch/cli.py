@@ -1,5 +1,6 @@
 """`dnabert-jax`: finds the job, runs it, and turns what the user can mend into one sentence and exit status 2."""
 
+import atexit
 import dataclasses
 import errno
 import inspect
@@ -64,6 +65,8 @@ class _Runnable(Protocol):
 def main() -> None:
     """The console command."""
     end_on_sigint()
+    # What Python does last of all is not interrupted: the signal would kill it there, with nothing said.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     ignore_sigusr1()
     # So that what is printed and the progress bar keep their order in a log file too.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
