@@ -52,7 +52,8 @@ def read_run_checkpoint(run: Path, step: int | None = None) -> RunCheckpoint:
     with Checkpoints(run) as checkpoints:
         step = choose_step(checkpoints, run, step)
         parameters = jax.device_get(checkpoints.restore_parameters(step, abstract))
-        evaluation = checkpoints.metadata(step)["evaluation"]
+        last = checkpoints.evaluation(step)
+    evaluation = dataclasses.asdict(last) if last else None
     return RunCheckpoint(step, config, dataclasses.asdict(read_json(Manifest, run / DATA_FILE)), evaluation, parameters)
 
 

@@ -6,6 +6,8 @@ configuration, the digest of its data and the last held-out evaluation.
 """
 
 import contextlib
+import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +17,28 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.training.evaluation import Evaluation
 from dnabert_jax.training.preemption import OtherProcessEndedError
 from dnabert_jax.training.run_directory import CHECKPOINTS_DIRECTORY
 from dnabert_jax.training.state import Parameters, TrainState
+from dnabert_jax.typed_json import parse_json
 
 _PARAMETERS, _TRAINING = "parameters", "training"
+
+
+@dataclasses.dataclass(frozen=True)
+class LastEvaluation:
+    """A held-out evaluation, and the number of updates made before it."""
+
+    step: int
+    figures: Evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class _Metadata:
+    config: dict[str, Any]
+    data: str
+    evaluation: LastEvaluation | None
 
 
 class Checkpoints:
@@ -85,16 +104,17 @@ class Checkpoints:
         """The parameters alone, laid out as `abstract` says."""
         return self._load(step, {_PARAMETERS: abstract})[_PARAMETERS]
 
-    def metadata(self, step: int) -> dict[str, Any]:
-        """What was given to `save`.
+    def evaluation(self, step: int) -> LastEvaluation | None:
+        """The last held-out evaluation, of what was given to `save`.
 
         Raises:
             InputError: the checkpoint is damaged.
         """
         metadata = self._checkpointer.checkpointables_metadata(step).custom_metadata
-        if not metadata:
-            raise self._damaged(step)
-        return metadata
+        try:
+            return parse_json(_Metadata, json.dumps(metadata).encode(), "its metadata").evaluation
+        except InputError as error:
+            raise self._damaged(step) from error
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -240,9 +240,9 @@ class _Loop:
     def _initial_state(self, start: int) -> TrainState:
         if start == 0:
             return init_state(self._config, self._network, self._mesh)
-        evaluation = self._checkpoints.metadata(start)["evaluation"]
-        if evaluation:
-            self._evaluation, self._evaluated_at = Evaluation(**evaluation["figures"]), evaluation["step"]
+        last = self._checkpoints.evaluation(start)
+        if last:
+            self._evaluation, self._evaluated_at = last.figures, last.step
         return self._checkpoints.restore(start, abstract_state(self._config, self._network, self._mesh))
 
     def _report(self, step: int, metrics: list[StepMetrics]) -> None:
