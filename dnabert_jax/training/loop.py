@@ -232,9 +232,9 @@ class _Loop:
     def _initial_state(self, start: int) -> TrainState:
         if start == 0:
             return init_state(self.config, self.network, self.mesh)
-        evaluation = self.checkpoints.metadata(start)["evaluation"]
-        if evaluation:
-            self.evaluation, self.evaluated_at = Evaluation(**evaluation["figures"]), evaluation["step"]
+        last = self.checkpoints.evaluation(start)
+        if last:
+            self.evaluation, self.evaluated_at = last.figures, last.step
         return self.checkpoints.restore(start, abstract_state(self.config, self.network, self.mesh))
 
     def _report(self, step: int, metrics: list[StepMetrics]) -> None:

@@ -76,11 +76,12 @@ def read_saved_model(directory: Path, step: int | None = None) -> SavedModel:
         if config is None:
             description = read_json(Description, directory / DESCRIPTION_FILE)
         else:
+            evaluation = checkpoints.evaluation(step)
             pretraining = {
                 "config": dataclasses.asdict(config),
                 "step": step,
                 "data": dataclasses.asdict(read_json(Manifest, directory / DATA_FILE)),
-                "evaluation": checkpoints.metadata(step)["evaluation"],
+                "evaluation": dataclasses.asdict(evaluation) if evaluation else None,
             }
             description = Description(config.model, None, {"pretraining": pretraining})
     return SavedModel(description, step, parameters)
