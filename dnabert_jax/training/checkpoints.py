@@ -118,6 +118,20 @@ class Checkpoints:
         """The parameters alone, laid out as `abstract` says."""
         return self._load(step, {_PARAMETERS: abstract})[_PARAMETERS]
 
+    def restore_parts(self, step: int, abstract: Parameters) -> Parameters:
+        """As `restore_parameters`, of a checkpoint that may have more parts than are wanted.
+
+        Raises:
+            InputError: it lacks one of them.
+        """
+        missing = sorted(abstract.keys() - self._saved_parameters(step).keys())
+        if missing:
+            raise InputError(f"The checkpoint {self._directory / str(step)} has no {' and no '.join(missing)}.")
+        context = ocp.Context()
+        context.pytree.loading.partial_load = True
+        with context:
+            return self.restore_parameters(step, abstract)
+
     def restore_all_parameters(self, step: int) -> Parameters:
         """All parameters of the checkpoint, whatever parts of a model they are, whole on the first local device."""
         return self.restore_parameters(step, abstract_on_one_device(self._saved_parameters(step)))
