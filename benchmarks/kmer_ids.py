@@ -9,6 +9,8 @@ many as they manage in a few seconds. All ids are compared first.
 
 import argparse
 import tempfile
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,24 +41,26 @@ def main() -> None:
     texts = [split_kmers(window, k) for window in windows]
     expected = [kmer_ids(base_codes(window.encode()), k).tolist() for window in windows]
 
-    ways, amounts = {}, {}
-    ways["this project: base_codes, kmer_ids"] = lambda: [kmer_ids(base_codes(block), k) for block in blocks]
-    amounts["this project: base_codes, kmer_ids"] = sum(len(block) - k + 1 for block in blocks)
+    name = "this project: base_codes, kmer_ids"
+    ways: dict[str, Callable[[], object]] = {name: lambda: [kmer_ids(base_codes(block), k) for block in blocks]}
+    amounts = {name: sum(len(block) - k + 1 for block in blocks)}
     kmers_of_texts = sum(map(len, expected))
     for name, tokenize in _tokenizers(k).items():
         inputs = windows if name.endswith(_RAW) else texts
         if [list(ids) for ids in tokenize(inputs)] != expected:
             raise SystemExit(f"{name} gives other ids: nothing to compare.")
-        ways[name] = lambda tokenize=tokenize, inputs=inputs: tokenize(inputs)
+        ways[name] = partial(tokenize, inputs)
         amounts[name] = kmers_of_texts
     print(compare(ways, amounts, f"{k}-mers"))
 
 
-def _tokenizers(k: int) -> dict:
+def _tokenizers(k: int) -> dict[str, Callable[[list[str]], Iterable]]:
     """This project's, and those installed: word-level, those of an export, and BERT's in Python, which DNABERT's is."""
     vocabulary = {token: number for number, token in enumerate(vocabulary_tokens(k))}
     light = DNAKmerTokenizer(k)
-    found = {f"DNAKmerTokenizer{_RAW}": lambda windows: light(windows)["input_ids"][:, 1:-1]}
+    found: dict[str, Callable[[list[str]], Iterable]] = {
+        f"DNAKmerTokenizer{_RAW}": lambda windows: light(windows)["input_ids"][:, 1:-1]
+    }
     try:
         from tokenizers import Tokenizer
         from tokenizers.models import WordLevel
@@ -75,10 +79,12 @@ def _tokenizers(k: int) -> dict:
         with tempfile.TemporaryDirectory() as directory:
             write_tokenizer(Path(directory), k, 512)
             exported = {cls.__name__: cls.from_pretrained(directory) for cls in (BertTokenizer, AutoTokenizer)}
+
+        def ids(name: str, texts: list[str]) -> list[list[int]]:
+            return exported[name](texts, add_special_tokens=False)["input_ids"]
+
         for name, inputs in (("BertTokenizer", ", k-mers"), ("AutoTokenizer", ", k-mers"), ("AutoTokenizer", _RAW)):
-            found[f"{name} of an export{inputs}"] = lambda texts, tokenizer=exported[name]: tokenizer(
-                texts, add_special_tokens=False
-            )["input_ids"]
+            found[f"{name} of an export{inputs}"] = partial(ids, name)
     try:
         from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
     except ImportError:

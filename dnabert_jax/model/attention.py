@@ -64,7 +64,10 @@ def cudnn_attention(
     rate: float = 0.0,
     keys: RowKeys | None = None,
 ) -> Float[Array, "B L J"]:
-    """`Attend` by cuDNN's fused kernel: a GPU, 16-bit activations, and no dropout on the probabilities."""
+    """`Attend` by cuDNN's fused kernel: a GPU, 16-bit activations, and no dropout on the probabilities.
+
+    It was compiled for GPUs and never run: no test compares its numbers.
+    """
     if keys is not None and rate:
         raise ValueError("JAX's cuDNN attention drops no probabilities out.")
     batch, length, width = query.shape
@@ -79,7 +82,7 @@ class SelfAttention(nnx.Module):
     """Dense layers to query, key and value of all heads, attention, and a dense layer back to H."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        embed, heads = {"embed": config.hidden_size}, {"heads": config.hidden_size}
+        embed, heads = ("embed", config.hidden_size), ("heads", config.hidden_size)
         dense = functools.partial(Dense, scale=config.initializer_range, units={"heads": config.head_size}, rngs=rngs)
         self.query, self.key, self.value = (dense(embed, heads) for _ in range(3))
         self.output = dense(heads, embed)
@@ -96,3 +99,11 @@ class SelfAttention(nnx.Module):
             keys = fold_in(RowKeys(*(word[:, None] for word in keys)), jnp.arange(self.num_heads, dtype=jnp.int32))
         query, key, value = self.query(x), self.key(x), self.value(x)
         return self.output(attend(query, key, value, segment_ids, self.head_size, self.dropout_rate, keys))
+
+    def probabilities(self, x: Float[Array, "B L H"], segment_ids: Int[Array, "B L"]) -> Float[Array, "B N L L"]:
+        """What each query (third axis) gives to each key, before dropout, in float32; padding attends to padding.
+
+        Query and key are computed as in a call; under jit XLA finds that they are the same ones.
+        """
+        query, key = (dense(x).reshape(*x.shape[:2], -1, self.head_size) for dense in (self.query, self.key))
+        return attention_probabilities(query, key, attention_mask(segment_ids))

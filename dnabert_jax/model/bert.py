@@ -2,12 +2,12 @@
 (Devlin et al. 2019; Ji et al. 2021).
 
 The layers are stacked along a leading axis `layer` and scanned, or unrolled where that is faster.
-B batch, L tokens, H hidden, M masked positions, V padded vocabulary.
+B batch, L tokens, H hidden, N heads, M masked positions, V padded vocabulary.
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +46,10 @@ class Execution:
     place: Callable[[Any], Any] = lambda layer: layer
 
 
+PLAIN = Execution()
+"""On any device, for inference."""
+
+
 class Embeddings(nnx.Module):
     """Token, position and type vectors, summed and normalised."""
 
@@ -73,7 +77,7 @@ class Layer(nnx.Module):
     """Attention and feed-forward, each followed by dropout, the residual sum and LayerNorm."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        embed, mlp = {"embed": config.hidden_size}, {"mlp": config.intermediate_size}
+        embed, mlp = ("embed", config.hidden_size), ("mlp", config.intermediate_size)
         self.attention = SelfAttention(config, rngs=rngs)
         self.attention_norm = LayerNorm(config.hidden_size, config.layer_norm_epsilon)
         self.intermediate = Dense(embed, mlp, config.initializer_range, rngs=rngs)
@@ -89,6 +93,19 @@ class Layer(nnx.Module):
         fed_forward = self.output(gelu(self.intermediate(x)))
         dropped = dropout(fed_forward, self.dropout_rate, keys and fold_in(keys, _AFTER_FEED_FORWARD))
         return self.output_norm(x + dropped)
+
+
+class EncoderStates(NamedTuple):
+    """What an encoder computes on its way, in inference.
+
+    Attributes:
+        hidden: of the embeddings and of each layer, in the compute dtype.
+        attention: probabilities of each layer and head, queries before keys, in float32; zero from one sequence of a
+            packed row to another, and to padding. Rows of padding mean nothing.
+    """
+
+    hidden: Float[Array, "layers+1 B L H"]
+    attention: Float[Array, "layers B N L L"]
 
 
 class Bert(nnx.Module):
@@ -144,6 +161,23 @@ class Bert(nnx.Module):
         for number, layer in enumerate(_unstack(self.layers, count)):
             x, _ = one_layer(x, (layer, jnp.int32(number)))
         return x
+
+    def states(
+        self, input_ids: Int[Array, "B L"], segments: Segments, execution: Execution = Execution()
+    ) -> EncoderStates:
+        """Hidden states and attention of every layer, the arguments being those of a call; no dropout.
+
+        The last hidden states are those that a call returns. Attention takes 4 N L L bytes a layer and row.
+        """
+        x = self.embeddings(input_ids, segments.positions, None).astype(self.config.compute_dtype)
+
+        def one_layer(x: Array, layer: Layer) -> tuple[Array, tuple[Array, Array]]:
+            layer = execution.place(layer)
+            probabilities = layer.attention.probabilities(x, segments.ids)
+            return layer(x, segments.ids, execution.attend, None), (x, probabilities)
+
+        last, (inputs, attention) = jax.lax.scan(one_layer, x, self.layers, unroll=execution.unroll)
+        return EncoderStates(jnp.concatenate([inputs, last[None]]), attention)
 
 
 def _unstack(layers: Layer, count: int) -> list[Layer]:

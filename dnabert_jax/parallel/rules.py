@@ -24,6 +24,11 @@ RULES: dict[str, str | None] = {
     "position": None,
     "token_type": None,
     "transform": None,
+    "pooled": None,
+    "pieces": None,
+    "gates": None,
+    "recurrent": None,
+    "label": None,
 }
 
 ROWS = PartitionSpec((DATA, FSDP))

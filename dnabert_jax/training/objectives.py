@@ -1,13 +1,16 @@
-"""What is minimised: cross-entropy of the masked k-mers.
+"""What is minimised: cross-entropy of the masked k-mers, and the loss of a prediction a sequence.
 
-B batch, M masked positions, V padded vocabulary.
+B batch, M masked positions, V padded vocabulary, C labels.
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int
+
+from dnabert_jax.config import TaskConfig
 
 
 class TokenSums(NamedTuple):
@@ -27,3 +30,25 @@ def masked_token_sums(
     losses = jnp.where(weights > 0, -log_likelihood, 0)
     hits = (logits.argmax(axis=-1) == labels) * weights
     return TokenSums(losses.sum(), hits.sum(), weights.sum())
+
+
+def sequence_losses(
+    task: TaskConfig, logits: Float[Array, "B C"], labels: Int[Array, " B"] | Float[Array, "B C"]
+) -> Float[Array, " B"]:
+    """The loss of each sequence; its mean over a batch is that of transformers' BertForSequenceClassification.
+
+    Args:
+        task: which problem it is.
+        logits: of the labels; for regression what is predicted.
+        labels: the number of each sequence's label; for multi-label classification the probability of each, 0 or 1 as
+            a rule; for regression the true values.
+
+    Returns:
+        Cross-entropy in nats; for several labels the mean of their binary cross-entropies; squared error, its mean over
+        the outputs.
+    """
+    if task.problem == "single_label_classification":
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    if task.problem == "multi_label_classification":
+        return optax.sigmoid_binary_cross_entropy(logits, labels).mean(axis=-1)
+    return jnp.square(logits - labels).mean(axis=-1)

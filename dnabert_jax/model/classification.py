@@ -1,0 +1,85 @@
+"""The encoder with its pooler, and with a classifier on the pooled vector.
+
+A row is one sequence, [CLS] kmers [SEP] [PAD]. B batch, L tokens, H hidden, C labels.
+"""
+
+from typing import NamedTuple
+
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.model.bert import PLAIN, Bert, Execution
+from dnabert_jax.model.dropout import RowKeys, dropout, fold_in
+from dnabert_jax.model.heads import Pooler
+from dnabert_jax.model.layers import Dense
+from dnabert_jax.model.segments import read_segments
+
+
+class Pooled(NamedTuple):
+    """What the encoder says of sequences.
+
+    Attributes:
+        hidden: last hidden state of each token, in the compute dtype.
+        vector: of each sequence, in float32.
+    """
+
+    hidden: Float[Array, "B L H"]
+    vector: Float[Array, "B H"]
+
+
+class BertWithPooler(nnx.Module):
+    """The bare encoder, as transformers' BertModel."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        self.bert = Bert(config, rngs=rngs)
+        self.pooler = Pooler(config, rngs=rngs)
+
+    def pooled(self, input_ids: Int[Array, "B L"], keys: RowKeys | None = None, execution: Execution = PLAIN) -> Pooled:
+        """Hidden states and pooled vectors.
+
+        Args:
+            input_ids: one sequence a row.
+            keys: of each row, for dropout in training; none for inference.
+            execution: how to compute it.
+        """
+        hidden = self.bert(input_ids, read_segments(input_ids), keys, execution)
+        return Pooled(hidden, self.pooler(hidden))
+
+
+class BertForSequenceClassification(BertWithPooler):
+    """Dropout and a dense layer on the pooled vector, as transformers' class of this name."""
+
+    def __init__(self, config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs):
+        super().__init__(config, rngs=rngs)
+        self.classifier = classifier(config, task, rngs=rngs)
+        self.first_key, self.dropout_rate = first_key(config), task.dropout
+
+    def __call__(
+        self, input_ids: Int[Array, "B L"], keys: RowKeys | None = None, execution: Execution = PLAIN
+    ) -> Float[Array, "B C"]:
+        """Logits, or predicted numbers, in float32; the arguments are those of `pooled`."""
+        vector = self.pooled(input_ids, keys, execution).vector
+        return self.classifier(drop_features(vector, self.dropout_rate, keys, self.first_key))
+
+
+def classifier(config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs) -> Dense:
+    """The last layer: from a vector of the hidden size to a number for each label."""
+    return Dense(("pooled", config.hidden_size), ("label", len(task.labels)), config.initializer_range, rngs=rngs)
+
+
+def first_key(config: ModelConfig) -> int:
+    """The first number to fold into the keys of a row that the encoder does not use: embeddings 0, then the layers."""
+    return config.num_layers + 1
+
+
+def drop_features(x: Float[Array, "B H"], rate: float, keys: RowKeys | None, place: int) -> Float[Array, "B H"]:
+    """Dropout on a vector a row.
+
+    Args:
+        x: the vectors.
+        rate: from 0 to below 1.
+        keys: of each row; none mean no dropout.
+        place: a number for each use of the keys.
+    """
+    return dropout(x[:, None], rate, keys and fold_in(keys, place))[:, 0]

@@ -1,0 +1,172 @@
+"""The original's models for sequences of more than 512 tokens: pieces through the encoder, then one head over all.
+
+After BertForLongSequenceClassification (`dnalong`) and BertForLongSequenceClassificationCat (`dnalongcat`) in
+src/transformers/modeling_bert.py of github.com/jerryji1993/DNABERT, whose weights they take. Each piece is a sequence
+of its own, [CLS] kmers [SEP] [PAD] (`dnabert_jax.sequence.pieces`).
+B batch, T pieces, L tokens of a piece, H hidden, I inputs, C labels.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.model.bert import PLAIN, Execution
+from dnabert_jax.model.classification import (
+    BertForSequenceClassification,
+    BertWithPooler,
+    classifier,
+    drop_features,
+    first_key,
+)
+from dnabert_jax.model.dropout import RowKeys, dropout, fold_in
+from dnabert_jax.model.layers import Dense
+
+
+def _lstm(_: Array, memory: Array, from_input: Array, from_state: Array) -> tuple[Array, Array]:
+    entry, forget, candidate, output = jnp.split(from_input + from_state, 4, axis=-1)
+    memory = jax.nn.sigmoid(forget) * memory + jax.nn.sigmoid(entry) * jnp.tanh(candidate)
+    return jax.nn.sigmoid(output) * jnp.tanh(memory), memory
+
+
+def _gru(hidden: Array, _: Array, from_input: Array, from_state: Array) -> tuple[Array, Array]:
+    (reset, update, candidate), (state_reset, state_update, state_candidate) = (
+        jnp.split(gates, 3, axis=-1) for gates in (from_input, from_state)
+    )
+    candidate = jnp.tanh(candidate + jax.nn.sigmoid(reset + state_reset) * state_candidate)
+    update = jax.nn.sigmoid(update + state_update)
+    hidden = (1 - update) * candidate + update * hidden
+    return hidden, hidden
+
+
+_CELLS = {"lstm": (4, _lstm), "gru": (3, _gru)}
+"""Number of gates, and the step: the state, and the memory apart from it in an LSTM, after one more input."""
+
+
+class _PiecewiseBert(BertWithPooler):
+    """The pooled vector of every piece."""
+
+    def __init__(self, config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs):
+        super().__init__(config, rngs=rngs)
+        self.first_key, self.dropout_rate = first_key(config), task.dropout
+
+    def pooled_pieces(
+        self, input_ids: Int[Array, "B T L"], keys: RowKeys | None = None, execution: Execution = PLAIN
+    ) -> Float[Array, "B T H"]:
+        batch, pieces, length = input_ids.shape
+        if keys is not None:
+            own = fold_in(RowKeys(*(word[:, None] for word in keys)), jnp.arange(pieces, dtype=jnp.int32))
+            keys = RowKeys(*(word.reshape(-1) for word in own))
+        return self.pooled(input_ids.reshape(-1, length), keys, execution).vector.reshape(batch, pieces, -1)
+
+
+class BertWithRecurrence(_PiecewiseBert):
+    """A bidirectional LSTM or GRU reads the pooled vectors; the last states of its layers and directions are summed."""
+
+    def __init__(self, config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs):
+        super().__init__(config, task, rngs=rngs)
+        self.rnn = Recurrence(config.hidden_size, task, self.first_key + 1, rngs=rngs)
+        self.classifier = classifier(config, task, rngs=rngs)
+
+    def __call__(
+        self, input_ids: Int[Array, "B T L"], keys: RowKeys | None = None, execution: Execution = PLAIN
+    ) -> Float[Array, "B C"]:
+        """Logits, or predicted numbers, in float32.
+
+        Args:
+            input_ids: the pieces of each sequence; any number of them.
+            keys: of each sequence, for dropout in training; none for inference.
+            execution: how to compute it.
+        """
+        state = self.rnn(self.pooled_pieces(input_ids, keys, execution), keys)
+        return self.classifier(drop_features(state, self.dropout_rate, keys, self.first_key))
+
+
+class BertWithConcatenation(_PiecewiseBert):
+    """The pooled vectors side by side through two dense layers, dropout before each and ReLU between them."""
+
+    def __init__(self, config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs):
+        super().__init__(config, task, rngs=rngs)
+        size = config.hidden_size
+        self.classifier1 = Dense(("pieces", task.split * size), ("pooled", size), config.initializer_range, rngs=rngs)
+        self.classifier2 = classifier(config, task, rngs=rngs)
+
+    def __call__(
+        self, input_ids: Int[Array, "B T L"], keys: RowKeys | None = None, execution: Execution = PLAIN
+    ) -> Float[Array, "B C"]:
+        """Logits, or predicted numbers, in float32.
+
+        Args:
+            input_ids: the pieces of each sequence, as many as the task's `split`.
+            keys: of each sequence, for dropout in training; none for inference.
+            execution: how to compute it.
+        """
+        x = self.pooled_pieces(input_ids, keys, execution).reshape(len(input_ids), -1)
+        x = self.classifier1(drop_features(x, self.dropout_rate, keys, self.first_key))
+        return self.classifier2(drop_features(jax.nn.relu(x), self.dropout_rate, keys, self.first_key + 1))
+
+
+class Recurrence(nnx.Module):
+    """Layers of a bidirectional LSTM or GRU, as torch.nn.LSTM and torch.nn.GRU compute them, from a zero state.
+
+    Kernels start as the original's do, by Xavier's normal distribution; biases start at zero.
+
+    Args:
+        size: of the input and of the state in one direction.
+        task: kind, number of layers, and dropout between them.
+        place: the first number to fold into the keys of a row.
+    """
+
+    def __init__(self, size: int, task: TaskConfig, place: int, *, rngs: nnx.Rngs):
+        self.dropout_rate, self.place, self.count = task.rnn_dropout, place, task.num_rnn_layer
+        for number in range(self.count):
+            inputs = size if number == 0 else 2 * size
+            for way in ("forward", "reverse"):
+                setattr(self, f"{way}_{number}", _Direction(inputs, size, task.long, rngs=rngs))
+
+    def __call__(self, x: Float[Array, "B T H"], keys: RowKeys | None) -> Float[Array, "B H"]:
+        """The sum of the last states of all layers and directions."""
+        total = jnp.zeros_like(x[:, 0])
+        for number in range(self.count):
+            if number > 0:
+                x = dropout(x, self.dropout_rate, keys and fold_in(keys, self.place + number))
+            forward, reverse = (getattr(self, f"{way}_{number}") for way in ("forward", "reverse"))
+            ahead, back = forward(x), reverse(x[:, ::-1])
+            total = total + ahead[:, -1] + back[:, -1]
+            x = jnp.concatenate([ahead, back[:, ::-1]], axis=-1)
+        return total
+
+
+class _Direction(nnx.Module):
+    """One layer in one direction. The gates lie side by side in PyTorch's order: i, f, g, o or r, z, n."""
+
+    def __init__(self, inputs: int, size: int, kind: str, *, rngs: nnx.Rngs):
+        self.kind = kind
+        gates = _CELLS[kind][0] * size
+        of_input, of_state = ((2 / (fan_in + gates)) ** 0.5 for fan_in in (inputs, size))
+        self.input = Dense(("pooled", inputs), ("gates", gates), of_input, rngs=rngs)
+        self.state = Dense(("recurrent", size), ("gates", gates), of_state, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "B T I"]) -> Float[Array, "B T H"]:
+        """The state after each piece."""
+        zero = jnp.zeros((len(x), self.state.kernel.shape[0]), x.dtype)
+
+        def step(carry: tuple[Array, Array], from_input: Array) -> tuple[tuple[Array, Array], Array]:
+            hidden, memory = _CELLS[self.kind][1](*carry, from_input, self.state(carry[0]))
+            return (hidden, memory), hidden
+
+        _, states = jax.lax.scan(step, (zero, zero), self.input(x).swapaxes(0, 1))
+        return states.swapaxes(0, 1)
+
+
+SequenceClassifier = BertForSequenceClassification | BertWithRecurrence | BertWithConcatenation
+
+
+def sequence_classifier(config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs) -> SequenceClassifier:
+    """The network of a task, with random weights. One for long sequences takes pieces, [B, T, L], others [B, L]."""
+    if task.long == "none":
+        return BertForSequenceClassification(config, task, rngs=rngs)
+    if task.long == "concatenation":
+        return BertWithConcatenation(config, task, rngs=rngs)
+    return BertWithRecurrence(config, task, rngs=rngs)
