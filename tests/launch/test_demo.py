@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dnabert_jax.config import PRESETS
+from dnabert_jax.presets import PRESETS
 from launch.cli import run
 
 
