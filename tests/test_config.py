@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from dnabert_jax.config import (
-    PRESETS,
     MaskingConfig,
     MeshConfig,
     ModelConfig,
@@ -15,6 +14,7 @@ from dnabert_jax.config import (
     TaskConfig,
 )
 from dnabert_jax.errors import InputError
+from dnabert_jax.presets import PRESETS
 from dnabert_jax.typed_json import read_json, to_json
 
 
