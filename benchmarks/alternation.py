@@ -4,10 +4,10 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 
-def compare(ways: dict[str, Callable[[], object]], amount: dict[str, float], unit: str, rounds: int = 5) -> str:
+def compare(ways: Mapping[str, Callable[[], object]], amount: Mapping[str, float], unit: str, rounds: int = 5) -> str:
     """A Markdown table of the rate of each way, and how many times the rate of the last one it is.
 
     Args:
@@ -31,7 +31,9 @@ def compare(ways: dict[str, Callable[[], object]], amount: dict[str, float], uni
     return "\n".join(lines)
 
 
-def measure(ways: dict[str, Callable[[], object]], amount: dict[str, float], rounds: int) -> dict[str, list[float]]:
+def measure(
+    ways: Mapping[str, Callable[[], object]], amount: Mapping[str, float], rounds: int
+) -> dict[str, list[float]]:
     """The rate of each way, round by round, in units of work a second; each is run once first, not counted."""
     for run in ways.values():
         run()

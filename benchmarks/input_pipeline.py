@@ -7,6 +7,7 @@ with --tfds DIR, the same rows as a TFDS data set in array_record files.
 """
 
 import argparse
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -54,7 +55,7 @@ def main() -> None:
         for _ in islice(dataset.to_iter_dataset(), few):
             pass
 
-    ways = {"this project: training_batches": partial(blocks, files)}
+    ways: dict[str, Callable[[], None]] = {"this project: training_batches": partial(blocks, files)}
     if arguments.tfds:
         ways["the same from array_record"] = partial(blocks, open_rows(arguments.tfds, TRAIN))
     amounts = dict.fromkeys(ways, arguments.batches * batch * row)

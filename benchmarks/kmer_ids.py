@@ -8,6 +8,8 @@ a few seconds. All ids are compared first.
 """
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,22 +38,22 @@ def main() -> None:
     texts = [split_kmers(window, k) for window in windows]
     expected = [kmer_ids(base_codes(window.encode()), k).tolist() for window in windows]
 
-    ways, amounts = {}, {}
-    ways["this project: base_codes, kmer_ids"] = lambda: [kmer_ids(base_codes(block), k) for block in blocks]
-    amounts["this project: base_codes, kmer_ids"] = sum(len(block) - k + 1 for block in blocks)
+    name = "this project: base_codes, kmer_ids"
+    ways: dict[str, Callable[[], object]] = {name: lambda: [kmer_ids(base_codes(block), k) for block in blocks]}
+    amounts = {name: sum(len(block) - k + 1 for block in blocks)}
     kmers_of_texts = sum(map(len, expected))
     for name, tokenize in _tokenizers(k).items():
         if tokenize(texts) != expected:
             raise SystemExit(f"{name} gives other ids: nothing to compare.")
-        ways[name] = lambda tokenize=tokenize: tokenize(texts)
+        ways[name] = partial(tokenize, texts)
         amounts[name] = kmers_of_texts
     print(compare(ways, amounts, f"{k}-mers"))
 
 
-def _tokenizers(k: int) -> dict:
+def _tokenizers(k: int) -> dict[str, Callable[[list[str]], object]]:
     """Those that are installed: Rust's word-level one, and BERT's in Python, of which DNABERT's is made."""
     vocabulary = {token: number for number, token in enumerate(vocabulary_tokens(k))}
-    found = {}
+    found: dict[str, Callable[[list[str]], object]] = {}
     try:
         from tokenizers import Tokenizer
         from tokenizers.models import WordLevel

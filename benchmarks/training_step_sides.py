@@ -160,7 +160,7 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
     safetensors.numpy.save_file(to_huggingface(jax.device_get(state.parameters), config.model), task.weights)
 
     key = stream_key(config.seed, "masks", 0)
-    masked = mask_rows(task.rows.astype(np.int32), key, config.masking.rate, config.model, config.masking)
+    masked = mask_rows(jax.numpy.asarray(task.rows, np.int32), key, config.masking.rate, config.model, config.masking)
     labels = np.full(task.rows.shape, IGNORED, np.int64)
     row, place = np.nonzero(masked.weights)
     labels[row, masked.predict_at[row, place]] = np.asarray(masked.labels)[row, place]
@@ -190,11 +190,11 @@ def transformers_side(task: Task, peer: Peer) -> tuple[Callable[[], float], Read
     import torch
     import transformers
 
-    from dnabert_jax.interop.huggingface import huggingface_config
+    from dnabert_jax.interop.huggingface_config import huggingface_config
 
     torch.set_num_threads(task.threads)
     transformers.utils.logging.set_verbosity_error()
-    config = transformers.BertConfig(**huggingface_config(task.config.model), attn_implementation=peer.attention)
+    config = transformers.BertConfig(**huggingface_config(task.config.model) | {"attn_implementation": peer.attention})
     model = transformers.BertForMaskedLM(config)
     weights = {name: torch.from_numpy(array) for name, array in safetensors.numpy.load_file(task.weights).items()}
     missing = model.load_state_dict(weights, strict=False)

@@ -14,10 +14,11 @@ from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.sequence.kmers import split_kmers
 from launch.prepare import PreparationBar, describe
 from launch.pretrain import TrainingBar
+from launch.signals import importing
 
 if TYPE_CHECKING:  # loads JAX
-    from dnabert_jax.interop.export import RunCheckpoint
     from dnabert_jax.training.evaluation import Evaluation
+    from dnabert_jax.training.saved_model import SavedModel
 
 _EXAMPLE_BASES = 100
 _MASKED_KMERS = slice(40, 43)
@@ -49,28 +50,31 @@ class Demo:
         print(describe(manifest))
 
         # JAX is loaded here and not above, so that preparing data and --help start at once.
-        import jax
+        with importing():
+            import jax
 
-        from dnabert_jax.interop.export import export_run
-        from dnabert_jax.telemetry.loss_curve import draw_loss_curve
-        from dnabert_jax.training.baselines import compare_heldout
-        from dnabert_jax.training.loop import pretrain
+            from dnabert_jax.interop.export import export_model
+            from dnabert_jax.telemetry.loss_curve import draw_loss_curve
+            from dnabert_jax.training.baselines import compare_heldout
+            from dnabert_jax.training.loop import pretrain
+            from dnabert_jax.training.saved_model import read_saved_model
 
-        # One device: a batch of the preset need not divide over all.
-        device = jax.devices()[:1]
+            # One device: a batch of the preset need not divide over all.
+            device = jax.devices()[:1]
         print(f"2. pretrain: preset tiny -> {run}")
         with TrainingBar() as training_bar:
             pretrain(config, data, run, [training_bar], devices=device)
 
         print(f"3. export -> {model}")
-        checkpoint = export_run(run, model)
+        trained_model = read_saved_model(run)
+        export_model(trained_model, model)
 
         print("4. compare, on the same held-out rows under the same masks")
         figures = compare_heldout(config, data, run, device)
         print(_comparison_table(figures))
         curve = draw_loss_curve(run, self.out / "loss.png")
         print(f"Loss curve: {curve}")
-        print(_try_transformers(model, checkpoint))
+        print(_try_transformers(model, trained_model))
         print(f"All of it lies in {self.out}; how to use the model stands in {model}/README.md.")
         trained, *others = figures.values()
         if not all(trained.loss < other.loss for other in others):
@@ -92,21 +96,22 @@ def _comparison_table(figures: dict[str, "Evaluation"]) -> str:
     return "\n".join(lines)
 
 
-def _try_transformers(model: Path, checkpoint: "RunCheckpoint") -> str:
+def _try_transformers(model: Path, ours: "SavedModel") -> str:
     """Loads the exported directory with transformers, compares logits and predicts masked k-mers of held-out DNA."""
     if not all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
         return (
             "transformers: not installed here, so the exported directory was not loaded with it; "
             "pip install torch transformers, or make test, and run the demo again to see it load."
         )
-    import jax
-    import numpy as np
-    import torch
-    from transformers import AutoModelForMaskedLM, AutoTokenizer
+    with importing():
+        import jax
+        import numpy as np
+        import torch
+        from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-    from dnabert_jax.training.state import abstract_network
+        from dnabert_jax.training.state import abstract_network
 
-    k = checkpoint.config.model.k
+    k = ours.config.k
     letters = next(iter(read_blocks(HELDOUT_FASTA))).letters
     kmers = split_kmers(letters[:_EXAMPLE_BASES].tobytes().decode(), k).split()
     tokenizer = AutoTokenizer.from_pretrained(model)
@@ -116,11 +121,11 @@ def _try_transformers(model: Path, checkpoint: "RunCheckpoint") -> str:
     batch = tokenizer(" ".join(kmers), return_tensors="pt")
     with torch.no_grad():
         logits = masked_lm(**batch).logits.numpy()
-    network = abstract_network(checkpoint.config.model)
-    ours = jax.jit(lambda parameters, ids: network.bind(parameters)(ids))(
-        checkpoint.parameters, batch["input_ids"].numpy().astype(np.int32)
+    network = abstract_network(ours.config)
+    our_logits = jax.jit(lambda parameters, ids: network.bind(parameters)(ids))(
+        ours.parameters, batch["input_ids"].numpy().astype(np.int32)
     )
-    difference = np.abs(np.asarray(ours)[..., : logits.shape[-1]] - logits).max()
+    difference = np.abs(np.asarray(our_logits)[..., : logits.shape[-1]] - logits).max()
     predicted = tokenizer.convert_ids_to_tokens(logits[0, 1:-1][_MASKED_KMERS].argmax(-1).tolist())
     return (
         f"transformers: loaded {type(masked_lm).__name__} and {type(tokenizer).__name__} from {model}; "

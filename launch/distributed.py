@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dnabert_jax.errors import InputError, JobError
-from launch.ending import print_error
+from launch.ending import EXIT_FAILED, print_error
 
 HEARTBEAT_SECONDS = 60
 """How long a process may be silent before JAX takes it for dead, and aborts the others: they may wait for it in a
 computation that cannot be interrupted. A thread sends the sign of life, whatever else the process does."""
-
-_EXIT_FAILED = 1
 
 
 def check_flags(
@@ -92,7 +90,7 @@ def _deadline(seconds: float, sentence: str) -> Iterator[None]:
 
     def end() -> None:
         print_error(f"{sentence}: are all of them started, with the same coordinator and number of processes?")
-        os._exit(_EXIT_FAILED)
+        os._exit(EXIT_FAILED)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True

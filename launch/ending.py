@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+EXIT_FAILED = 1
+"""Exit status of a job that failed, though what was asked for made sense."""
+
 _SECONDS_TO_LEAVE = 10.0
 
 
@@ -35,7 +38,7 @@ def _status(error: BaseException | None) -> int:
     if isinstance(error, SystemExit):
         return int(error.code or 0)
     traceback.print_exception(error)
-    return 1
+    return EXIT_FAILED
 
 
 def _leave(status: int) -> NoReturn:

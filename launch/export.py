@@ -2,36 +2,49 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from dnabert_jax.storage import Location, is_url
+from launch.signals import importing
+
+_LOADERS = {
+    "masked-lm": "AutoModelForMaskedLM", "encoder": "AutoModel", "classifier": "AutoModelForSequenceClassification",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
 class Export:
     """Write a checkpoint as a directory that Hugging Face transformers loads with no remote code.
 
-    Example: dnabert-jax export runs/hg38-k6 --out models/dnabert6-hg38
+    Example: dnabert-jax export runs/hg38-k6 --to models/dnabert6-hg38
 
     Attributes:
-        run_directory: Run directory made by `dnabert-jax pretrain`.
+        checkpoint: Run directory made by `dnabert-jax pretrain`, or model directory made by `dnabert-jax import`.
         out: Directory to make, local or the URL of one; must not exist.
         step: Which checkpoint; the latest if none is given.
+        architecture: masked-lm, encoder (no head), classifier; what the checkpoint has if none is given.
+        format: Of the weights: model.safetensors, pytorch_model.bin (needs PyTorch), or both.
+        dtype: Of the weights; float32 is exact, the others round once.
     """
 
-    run_directory: Annotated[Path, tyro.conf.Positional]
-    out: Location
+    checkpoint: Annotated[Path, tyro.conf.Positional]
+    out: Annotated[Location, tyro.conf.arg(aliases=["--to"])]
     step: int | None = None
+    architecture: Literal["masked-lm", "encoder", "classifier"] | None = None
+    format: Literal["safetensors", "pytorch", "both"] = "safetensors"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
     def run(self) -> None:
         """Exports and says how to load it."""
-        from dnabert_jax.interop.export import export_run
+        with importing():
+            from dnabert_jax.interop.export import export_model
+            from dnabert_jax.training.saved_model import read_saved_model
 
-        checkpoint = export_run(self.run_directory, self.out, self.step)
-        print(f"Exported step {checkpoint.step:,} of {self.run_directory} to {self.out}.")
+        model = read_saved_model(self.checkpoint, self.step)
+        architecture = export_model(model, self.out, self.architecture, self.format, self.dtype)
+        print(f"Exported step {model.step:,} of {self.checkpoint} to {self.out}.")
         load = "Copy it to a local disk to load it" if is_url(self.out) else "Load it"
-        print(
-            f'{load}: AutoModelForMaskedLM.from_pretrained("{self.out}"); how to use it stands in {self.out}/README.md'
-        )
+        print(f'{load}: {_LOADERS[architecture]}.from_pretrained("{self.out}").')
+        print(f"How to use it stands in {self.out}/README.md")

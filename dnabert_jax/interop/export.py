@@ -1,82 +1,124 @@
-"""A checkpoint to a directory that `transformers` loads."""
+"""A model to a directory that `transformers` loads with no code of its own."""
 
-import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import jax
+import ml_dtypes
+import numpy as np
 import safetensors.numpy
-from flax import nnx
 
-from dnabert_jax.config import PretrainConfig
-from dnabert_jax.data.manifest import Manifest
-from dnabert_jax.interop.huggingface import huggingface_config, to_huggingface
+from dnabert_jax.errors import InputError
+from dnabert_jax.interop.huggingface import to_huggingface
+from dnabert_jax.interop.huggingface_config import huggingface_config
 from dnabert_jax.interop.model_card import model_card
 from dnabert_jax.interop.tokenizer import write_tokenizer
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.storage import Location
-from dnabert_jax.training.checkpoints import Checkpoints, abstract_on_one_device, choose_step
-from dnabert_jax.training.run_directory import DATA_FILE, read_run_config
-from dnabert_jax.training.state import Parameters, abstract_network
-from dnabert_jax.typed_json import read_json
+from dnabert_jax.training.saved_model import SavedModel
+
+Architecture = Literal["masked-lm", "encoder", "classifier"]
+Format = Literal["safetensors", "pytorch", "both"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+PROVENANCE_FILE = "provenance.json"
+
+_PARTS: dict[Architecture, tuple[str, ...]] = {
+    "masked-lm": ("bert", "head"),
+    "encoder": ("bert", "pooler"),
+    "classifier": ("bert", "pooler", "classifier"),
+}
+_NEEDED: dict[Architecture, str] = {"masked-lm": "head", "encoder": "bert", "classifier": "classifier"}
+_DTYPES: dict[Dtype, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 
 
-@dataclasses.dataclass(frozen=True)
-class RunCheckpoint:
-    """One checkpoint of a run, read for use outside training.
-
-    Attributes:
-        step: updates made.
-        config: of the run.
-        manifest: of its data, as JSON.
-        evaluation: {"step", "figures"} of the last held-out evaluation, or None.
-        parameters: on the host.
-    """
-
-    step: int
-    config: PretrainConfig
-    manifest: dict[str, Any]
-    evaluation: dict[str, Any] | None
-    parameters: Parameters
+def architecture_of(model: SavedModel) -> Architecture:
+    """What the model is for: a classifier if it has one, else masked tokens, else the encoder alone."""
+    for architecture in ("classifier", "masked-lm"):
+        if _NEEDED[architecture] in model.parameters:
+            return architecture
+    return "encoder"
 
 
-def read_run_checkpoint(run: Path, step: int | None = None) -> RunCheckpoint:
-    """Reads the weights of the latest checkpoint of a run directory, or of a given step.
+def export_model(
+    model: SavedModel,
+    out: Location,
+    architecture: Architecture | None = None,
+    file_format: Format = "safetensors",
+    dtype: Dtype = "float32",
+) -> Architecture:
+    """Writes a directory that AutoModel and its kin load, with tokenizer, model card and provenance.
+
+    Args:
+        model: to export.
+        out: directory to make.
+        architecture: which of the model's heads; as `architecture_of` says if none is given.
+        file_format: of the weights; pytorch needs PyTorch.
+        dtype: of the weights; float32 is exact, the others round once.
+
+    Returns:
+        The architecture.
 
     Raises:
-        InputError: no run, or no such checkpoint.
+        InputError: the model has no such head, `out` exists, PyTorch is needed and missing, or a weight is out of the
+            range of float16.
     """
-    config = read_run_config(run)
-    abstract = abstract_on_one_device(nnx.to_pure_dict(abstract_network(config.model).abstract))
-    with Checkpoints(run) as checkpoints:
-        step = choose_step(checkpoints, run, step)
-        parameters = jax.device_get(checkpoints.restore_parameters(step, abstract))
-        evaluation = checkpoints.metadata(step)["evaluation"]
-    return RunCheckpoint(step, config, dataclasses.asdict(read_json(Manifest, run / DATA_FILE)), evaluation, parameters)
-
-
-def export_run(run: Path, out: Location, step: int | None = None) -> RunCheckpoint:
-    """Writes the masked-LM directory of a run's checkpoint to `out` and returns what was exported.
-
-    Raises:
-        InputError: no such run or checkpoint, or `out` exists.
-    """
-    checkpoint = read_run_checkpoint(run, step)
-    model = checkpoint.config.model
-    with output_directory(out, "config.json") as directory:
-        weights = safetensors.numpy.save(to_huggingface(checkpoint.parameters, model), {"format": "pt"})
-        (directory / "model.safetensors").write_bytes(weights)
-        (directory / "config.json").write_text(json.dumps(huggingface_config(model), indent=2) + "\n")
-        write_tokenizer(directory, model.k, model.max_positions)
-        (directory / "README.md").write_text(
-            model_card(checkpoint.config, checkpoint.step, checkpoint.manifest, checkpoint.evaluation)
+    architecture = architecture or architecture_of(model)
+    description = model.description
+    if _NEEDED[architecture] not in model.parameters:
+        raise InputError(f"The model has no {_NEEDED[architecture]}: it can be exported as {architecture_of(model)}.")
+    if description.task is not None and description.task.long != "none" and architecture == "classifier":
+        raise InputError(
+            "transformers has no BERT that puts pieces of a long sequence together: this model runs here alone. "
+            "Its encoder can be exported."
         )
-        provenance = {
-            "config": dataclasses.asdict(checkpoint.config),
-            "step": checkpoint.step,
-            "data": checkpoint.manifest,
-            "evaluation": checkpoint.evaluation,
+    if file_format != "safetensors":
+        _torch()
+    parameters = {part: model.parameters[part] for part in _PARTS[architecture] if part in model.parameters}
+    tensors = _rounded(to_huggingface(parameters, description.config), dtype)
+    if architecture == "encoder":
+        tensors = ((name.removeprefix("bert."), tensor) for name, tensor in tensors)
+    with output_directory(out, "config.json") as directory:
+        _write_weights(directory, dict(tensors), file_format, dtype)
+        settings = {**huggingface_config(description.config, description.task, architecture), "torch_dtype": dtype}
+        (directory / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+        write_tokenizer(directory, description.config.k, description.config.max_positions)
+        (directory / "README.md").write_text(model_card(model, architecture))
+        (directory / PROVENANCE_FILE).write_text(json.dumps(description.provenance, indent=2) + "\n")
+    return architecture
+
+
+def _rounded(tensors: dict[str, np.ndarray], dtype: Dtype) -> Iterable[tuple[str, np.ndarray]]:
+    """The tensors in C order, one at a time."""
+    for name, tensor in tensors.items():
+        with np.errstate(over="ignore"):
+            narrow = np.ascontiguousarray(tensor, _DTYPES[dtype])
+        if dtype == "float16" and not np.isfinite(narrow).all():
+            raise InputError(f"{name} has values that float16 cannot hold: export in bfloat16 or float32.")
+        yield name, narrow
+
+
+def _write_weights(directory: Path, tensors: dict[str, np.ndarray], file_format: Format, dtype: Dtype) -> None:
+    if file_format != "pytorch":
+        safetensors.numpy.save_file(tensors, directory / "model.safetensors", {"format": "pt"})
+    if file_format != "safetensors":
+        torch = _torch()
+        # NumPy's bfloat16 is none of PyTorch's, but its bits are.
+        bits = np.uint16 if dtype == "bfloat16" else _DTYPES[dtype]
+        state = {
+            name: torch.from_numpy(np.require(tensor, requirements="W").view(bits)).view(getattr(torch, dtype))
+            for name, tensor in tensors.items()
         }
-        (directory / "pretraining.json").write_text(json.dumps(provenance, indent=2) + "\n")
-    return checkpoint
+        torch.save(state, directory / "pytorch_model.bin")
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError(
+            "Writing pytorch_model.bin needs PyTorch, which is not installed: pip install 'dnabert-jax[huggingface]', "
+            "or export safetensors, which PyTorch reads."
+        ) from error
+    return torch

@@ -10,9 +10,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 
-from dnabert_jax.config import ModelConfig
+from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.model.bert import BertForMaskedLM
+from dnabert_jax.model.classification import BertWithPooler
+from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.training.state import Parameters
 
 Tensors = dict[str, np.ndarray]
@@ -36,6 +40,10 @@ class _Entry:
     path: str
     kernel: bool = False
     vocabulary: bool = False
+
+    @property
+    def part(self) -> str:
+        return self.path.partition(".")[0]
 
     @property
     def per_layer(self) -> bool:
@@ -93,10 +101,22 @@ def _slots(config: ModelConfig, parts: Parameters) -> list[tuple[str, _Entry, in
     """Every tensor in the file of a model with these parts: its name, its entry and its layer."""
     slots: list[tuple[str, _Entry, int | None]] = []
     for entry in [*_TABLE, *_recurrence(parts.get("rnn", ()))]:
-        if entry.path.partition(".")[0] in parts:
+        if entry.part in parts:
             layers = range(config.num_layers) if entry.per_layer else [None]
             slots += [(entry.name.format(layer=layer), entry, layer) for layer in layers]
     return slots
+
+
+def parts_of(names: Iterable[str]) -> list[str]:
+    """Which parts of a model a file has: `bert` in any case, and those of which it has a tensor."""
+    present = set(names)
+    entries = [entry for entry in [*_TABLE, *_recurrence(["forward_0"])] if entry.name.format(layer=0) in present]
+    return list(dict.fromkeys(["bert", *(entry.part for entry in entries)]))
+
+
+def tensor_names(abstract: Parameters, config: ModelConfig) -> set[str]:
+    """The names in a file of all tensors of a model."""
+    return {name for name, _, _ in _slots(config, abstract)}
 
 
 def _view(parameters: Parameters, entry: _Entry, layer: int | None, config: ModelConfig) -> np.ndarray:
@@ -155,3 +175,17 @@ def from_huggingface(tensors: Mapping[str, np.ndarray], abstract: Parameters, co
 def _listed(items: list[str]) -> str:
     more = len(items) - _LISTED
     return ", ".join(items[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def abstract_parameters(config: ModelConfig, task: TaskConfig | None, parts: Iterable[str]) -> Parameters:
+    """Shapes of the parameters of these parts of a model, whose classifier is for `task`; nothing is computed."""
+
+    def make() -> list[nnx.Module]:
+        rngs = nnx.Rngs(params=0)
+        modules: list[nnx.Module] = [BertForMaskedLM(config, rngs=rngs), BertWithPooler(config, rngs=rngs)]
+        return modules if task is None else [*modules, sequence_classifier(config, task, rngs=rngs)]
+
+    shapes: Parameters = {}
+    for module in nnx.eval_shape(make):
+        shapes |= nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    return {part: shapes[part] for part in parts}

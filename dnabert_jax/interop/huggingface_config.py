@@ -1,12 +1,15 @@
 """config.json of Hugging Face's BERT, written and read."""
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.vocabulary import PAD, vocabulary_size
+from dnabert_jax.typed_json import parse_json
 
 _ARCHITECTURES = {"masked-lm": "BertForMaskedLM", "encoder": "BertModel", "classifier": "BertForSequenceClassification"}
 
@@ -36,3 +39,151 @@ _FIXED: dict[str, tuple[Any, ...]] = {
 """What the network here can be; a file that says nothing of one of them means its first value."""
 
 _OF_DNABERT2 = ("alibi_starting_size", "attn_alibi", "auto_map")
+
+
+def huggingface_config(config: ModelConfig, task: TaskConfig | None = None, model: str = "masked-lm") -> dict[str, Any]:
+    """config.json of an exported directory.
+
+    Args:
+        config: of the network.
+        task: of its classifier.
+        model: masked-lm, encoder or classifier.
+    """
+    settings: dict[str, Any] = {
+        "architectures": [_ARCHITECTURES[model]],
+        "model_type": "bert",
+        "vocab_size": config.vocabulary_size,
+        "hidden_size": config.hidden_size,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "intermediate_size": config.intermediate_size,
+        "max_position_embeddings": config.max_positions,
+        "type_vocab_size": 2,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": config.dropout,
+        "attention_probs_dropout_prob": config.attention_dropout,
+        "initializer_range": config.initializer_range,
+        "layer_norm_eps": config.layer_norm_epsilon,
+        "pad_token_id": PAD,
+        "tie_word_embeddings": True,
+    }
+    if model == "classifier" and task is not None:
+        settings |= {
+            "problem_type": task.problem,
+            "id2label": {str(number): label for number, label in enumerate(task.labels)},
+            "label2id": {label: number for number, label in enumerate(task.labels)},
+            "classifier_dropout": task.dropout,
+        }
+    return settings
+
+
+def read_config_file(directory: Path) -> dict[str, Any]:
+    """The settings in config.json, after a check that they are of a BERT as it is known here.
+
+    Raises:
+        InputError: no such file, no JSON, or another architecture.
+    """
+    path = directory / "config.json"
+    if not path.is_file():
+        raise InputError(f"{directory} is no model directory: it has no config.json.")
+    try:
+        settings = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON ({error}).") from error
+    if not isinstance(settings, dict):
+        raise InputError(f"{path} is no model's configuration: it holds no settings by name.")
+    if any(name in settings for name in _OF_DNABERT2):
+        raise InputError(
+            f"{path} is of a model with code of its own ({settings.get('auto_map', 'ALiBi')}), as DNABERT-2 is: only "
+            "BERT with k-mer tokens, as the first DNABERT, can be read."
+        )
+    for name, allowed in _FIXED.items():
+        if settings.get(name) not in (None, *allowed):
+            raise InputError(
+                f"{path} says {name} = {settings[name]!r}: only BERT with {name} = {allowed[0]!r}, as the first "
+                "DNABERT, can be read."
+            )
+    return settings
+
+
+def model_config(settings: dict[str, Any], k: int, name: str) -> ModelConfig:
+    """The network that config.json describes; what it does not say is BERT's default.
+
+    Args:
+        settings: of config.json.
+        k: of the vocabulary.
+        name: of the file, for errors.
+
+    Raises:
+        InputError: a setting of another type or out of range, or a vocabulary of another size.
+    """
+    found = {key: settings.get(key, default) for key, default in _DEFAULTS.items()}
+    for key, default in _DEFAULTS.items():
+        value = found[key]
+        if isinstance(value, bool) or not isinstance(value, (int, float) if isinstance(default, float) else int):
+            raise InputError(f"{name} says {key} = {value!r}: that must be a number like {default}.")
+    if settings.get("vocab_size") != vocabulary_size(k):
+        raise InputError(
+            f"{name} says vocab_size = {settings.get('vocab_size')!r}: a vocabulary of {k}-mers has "
+            f"{vocabulary_size(k)} tokens."
+        )
+    return ModelConfig(
+        k=k,
+        hidden_size=found["hidden_size"],
+        num_layers=found["num_hidden_layers"],
+        num_heads=found["num_attention_heads"],
+        intermediate_size=found["intermediate_size"],
+        max_positions=found["max_position_embeddings"],
+        dropout=float(found["hidden_dropout_prob"]),
+        attention_dropout=float(found["attention_probs_dropout_prob"]),
+        layer_norm_epsilon=float(found["layer_norm_eps"]),
+        initializer_range=float(found["initializer_range"]),
+    )
+
+
+def read_task(settings: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], name: str) -> TaskConfig | None:
+    """What the classifier predicts, if the file has one.
+
+    Args:
+        settings: of config.json.
+        shapes: of the tensors.
+        name: of config.json, for errors.
+
+    Raises:
+        InputError: settings that no task can have.
+    """
+    last = next(
+        (shapes[f"{layer}.weight"] for layer in ("classifier", "classifier2") if f"{layer}.weight" in shapes), None
+    )
+    if last is None:
+        return None
+    count, hidden = last
+    names = settings.get("id2label")
+    if not isinstance(names, dict) or sorted(names) != sorted(str(number) for number in range(count)):
+        names = {str(number): f"LABEL_{number}" for number in range(count)}
+    problem = settings.get("problem_type") or ("regression" if count == 1 else "single_label_classification")
+    # None is what transformers writes for "as elsewhere".
+    dropout = settings.get("classifier_dropout")
+    if dropout is None:
+        dropout = settings.get("hidden_dropout_prob", _DEFAULTS["hidden_dropout_prob"])
+    record = {"problem": problem, "labels": [names[str(number)] for number in range(count)], "dropout": dropout}
+    record |= _for_long(settings, shapes, hidden)
+    return parse_json(TaskConfig, json.dumps(record).encode(), name)
+
+
+def _for_long(settings: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], hidden: int) -> dict[str, Any]:
+    """What makes a task one of the original's for long sequences.
+
+    The tensors tell which it is: every config.json of the original has `rnn`, `split` and their like, mostly unused.
+    """
+    if "classifier1.weight" in shapes:
+        return {"long": "concatenation", "split": shapes["classifier1.weight"][-1] // hidden}
+    gates = shapes.get("rnn.weight_hh_l0")
+    if gates is None:
+        return {}
+    return {
+        "long": {4: "lstm", 3: "gru"}.get(gates[0] // hidden, "none"),
+        "split": settings.get("split", 1),
+        "num_rnn_layer": sum(re.fullmatch(r"rnn\.weight_hh_l\d+", name) is not None for name in shapes),
+        "rnn_dropout": settings.get("rnn_dropout", 0.0),
+    }

@@ -1,61 +1,113 @@
 """The README.md of an exported model: what it was trained on, how, how well it predicts, and how to use it."""
 
+import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import dnabert_jax
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT
-from dnabert_jax.sequence.kmers import split_kmers
+from dnabert_jax.interop.tokenizer import EXAMPLE, tokenizer_section
+from dnabert_jax.training.saved_model import SavedModel
+from dnabert_jax.typed_json import parse_json
 
-_EXAMPLE = "ACGTTGCAAGCT"
+_NO_POOLER = " The weights have no pooler: transformers starts one at random, so `pooler_output` means nothing."
 
 
-def model_card(config: PretrainConfig, step: int, manifest: dict[str, Any], evaluation: dict[str, Any] | None) -> str:
+@dataclasses.dataclass(frozen=True)
+class _What:
+    """How a model of some architecture is called and used."""
+
+    title: str
+    pipeline: str
+    auto_class: str
+    output: str
+
+
+_WHAT = {
+    "masked-lm": _What("masked-language model", "fill-mask", "AutoModelForMaskedLM", "logits"),
+    "encoder": _What("encoder", "feature-extraction", "AutoModel", "last_hidden_state"),
+    "classifier": _What(
+        "classifier of sequences", "text-classification", "AutoModelForSequenceClassification", "logits"
+    ),
+}
+
+
+def model_card(model: SavedModel, architecture: str) -> str:
     """Markdown with the metadata block that the Hugging Face hub reads.
 
     Args:
-        config: of the run.
-        step: of the exported checkpoint.
-        manifest: of the data, as JSON.
-        evaluation: {"step", "figures"} of the last held-out evaluation, or None.
+        model: that is exported.
+        architecture: masked-lm, encoder or classifier.
     """
-    model = config.model
+    provenance = model.description.provenance
+    sections = [_header(model, architecture), _use(model, architecture)]
+    if "imported" in provenance:
+        sections.append(_origin(provenance["imported"]))
+    if "pretraining" in provenance:
+        sections.append(_pretraining(provenance["pretraining"]))
+    pooler = "" if "pooler" in model.parameters or architecture == "masked-lm" else _NO_POOLER
+    sections.append(f"""## Limits
+
+What it learned is that of the data above; what it says of other genomes is unknown. It is a model for research,
+no diagnostic.{pooler}
+""")
+    return "\n\n".join(sections)
+
+
+def _header(model: SavedModel, architecture: str) -> str:
+    config, what = model.config, _WHAT[architecture]
     return f"""---
 library_name: transformers
-pipeline_tag: fill-mask
+pipeline_tag: {what.pipeline}
 tags:
 - biology
 - dna
 - dnabert
-- masked-lm
 ---
 
-# DNABERT, k = {model.k}, {model.num_layers} layers of {model.hidden_size}
+# DNABERT, k = {config.k}, {config.num_layers} layers of {config.hidden_size}: {what.title}
 
-A masked-language model of DNA in overlapping {model.k}-mers, after DNABERT (Ji et al. 2021,
-doi 10.1093/bioinformatics/btab083), pre-trained with dnabert-jax {dnabert_jax.__version__}. It is BERT as
-`transformers` knows it: no remote code.
+A BERT of DNA in overlapping {config.k}-mers, after DNABERT (Ji et al. 2021, doi 10.1093/bioinformatics/btab083),
+written by dnabert-jax {dnabert_jax.__version__}. It is BERT as `transformers` knows it: no remote code."""
 
-## Use
 
-The tokenizer takes k-mers separated by spaces, upper case. Raw DNA without spaces becomes one [UNK].
+def _use(model: SavedModel, architecture: str) -> str:
+    config, what = model.config, _WHAT[architecture]
+    outputs = ""
+    if architecture == "classifier" and model.description.task:
+        task = model.description.task
+        outputs = f"\n\nOutputs, {task.problem.replace('_', ' ')}: {', '.join(task.labels)}."
+    return f"""## Use
 
 ```python
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoTokenizer, {what.auto_class}
 
 tokenizer = AutoTokenizer.from_pretrained(".")
-model = AutoModelForMaskedLM.from_pretrained(".")
+model = {what.auto_class}.from_pretrained(".")
 
-dna, k = "{_EXAMPLE}", {model.k}
-kmers = " ".join(dna[i : i + k] for i in range(len(dna) - k + 1))
-# {split_kmers(_EXAMPLE, model.k)}
-logits = model(**tokenizer(kmers, return_tensors="pt")).logits
+{what.output} = model(**tokenizer("{EXAMPLE}", return_tensors="pt")).{what.output}
 ```
 
-Vocabulary: {model.vocabulary_size} tokens, the five special ones and the {model.k}-mers over A, T, C, G in that order,
-as in the published DNABERT. Longest input: {model.max_positions} tokens with [CLS] and [SEP].
+{tokenizer_section(config.k, config.max_positions)}{outputs}"""
 
-## Data
+
+def _origin(imported: dict[str, Any]) -> str:
+    files = "\n".join(f"| {name} | `{digest}` |" for name, digest in imported["sha256"].items())
+    return f"""## Origin
+
+Imported from the directory `{imported["directory"]}`. What it was trained on is what its makers say.
+
+| file | SHA-256 |
+|---|---|
+{files}"""
+
+
+def _pretraining(pretraining: dict[str, Any]) -> str:
+    config = parse_json(PretrainConfig, json.dumps(pretraining["config"]).encode(), "The run's config.json")
+    step, manifest, evaluation = pretraining["step"], pretraining["data"], pretraining["evaluation"]
+    return f"""## Data
 
 {_data_table(manifest)}
 
@@ -65,14 +117,7 @@ as in the published DNABERT. Longest input: {model.max_positions} tokens with [C
 
 ## Held-out figures
 
-{_figures(config, step, manifest, evaluation)}
-
-## Limits
-
-Trained on the data above and on nothing else; what it learned of other genomes is unknown. It predicts k-mers
-from their context: it is a start for fine-tuning, not a diagnostic. A k-mer with an ambiguous base (N) is [UNK].
-Pre-training has no pooler: `AutoModel` and `AutoModelForSequenceClassification` start one at random.
-"""
+{_figures(config, step, manifest, evaluation)}"""
 
 
 def _data_table(manifest: dict[str, Any]) -> str:
@@ -113,6 +158,8 @@ def _recipe(config: PretrainConfig, step: int, manifest: dict[str, Any]) -> str:
     if step > masking.late_from_step:
         rate += f", {masking.late_rate:.0%} from step {masking.late_from_step:,}"
     model = config.model
+    begun = f"begun with the weights of `{Path(config.initial_checkpoint).name}`" if config.initial_checkpoint else ""
+    start = begun or f"{model.initializer} initialisation"
     packing = {True: ", several sequences packed into each", False: ", one sequence in each", None: ""}
     return "\n".join(
         [
@@ -125,7 +172,7 @@ def _recipe(config: PretrainConfig, step: int, manifest: dict[str, Any]) -> str:
             f"- learning rate: linear to {optimizer.peak_learning_rate:g} over {optimizer.warmup_steps:,} steps, "
             f"then linear to 0 at step {optimizer.schedule_steps:,}",
             f"- dropout {model.dropout:g}, on attention {model.attention_dropout:g}; "
-            f"{model.initializer} initialisation; compute in {model.compute_dtype}; seed {config.seed}",
+            f"{start}; compute in {model.compute_dtype}; seed {config.seed}",
         ]
     )
 

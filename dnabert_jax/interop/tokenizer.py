@@ -1,10 +1,23 @@
-"""Tokenizer files of an exported directory: the published DNABERT form, which takes space-separated k-mers."""
+"""Tokenizer files of an exported directory, and a tokenizer that needs no `transformers`.
+
+vocab.txt is the published DNABERT form, for space-separated k-mers. tokenizer.json takes raw DNA as well: the
+`tokenizers` library has no step that gives overlapping pieces, but its rewriting rules can write a base several times.
+"""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dnabert_jax.sequence.vocabulary import CLS, SEP, SPECIAL_TOKENS, vocabulary_tokens
+import numpy as np
+from jaxtyping import Int32, Integer
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.sequence.kmers import decode, encode, split_kmers
+from dnabert_jax.sequence.vocabulary import CLS, MAX_K, PAD, SEP, SPECIAL_TOKENS, vocabulary_tokens
+
+EXAMPLE = "ACGTTGCAAGCT"
+_AMBIGUOUS_EXAMPLE = "acgttgcaNgct"
 
 _ROLES = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True))
 
@@ -14,7 +27,10 @@ def write_tokenizer(directory: Path, k: int, max_positions: int) -> None:
     (directory / "vocab.txt").write_text("\n".join(vocabulary_tokens(k)) + "\n")
     settings = {
         **_ROLES,
-        "tokenizer_class": "BertTokenizer",
+        # With "BertTokenizer", transformers 5 would keep the vocabulary only and make raw DNA one [UNK].
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        # What follows is for BertTokenizer.from_pretrained, which reads vocab.txt.
         "do_lower_case": False,
         "do_basic_tokenize": True,
         "tokenize_chinese_chars": True,
@@ -30,7 +46,7 @@ def write_tokenizer(directory: Path, k: int, max_positions: int) -> None:
 
 
 def _tokenizer_json(k: int) -> dict[str, Any]:
-    """The same tokenizer for the `tokenizers` library: BERT's WordPiece, whose words here are whole k-mers."""
+    """For the `tokenizers` library: rules that spell the k-mers, then BERT's WordPiece, whose words are k-mers."""
 
     def special(token: str, type_id: int = 0) -> dict[str, Any]:
         return {"SpecialToken": {"id": token, "type_id": type_id}}
@@ -50,14 +66,11 @@ def _tokenizer_json(k: int) -> dict[str, Any]:
             }
             for number, token in enumerate(SPECIAL_TOKENS)
         ],
-        "normalizer": {
-            "type": "BertNormalizer",
-            "clean_text": True,
-            "handle_chinese_chars": True,
-            "strip_accents": None,
-            "lowercase": False,
+        "normalizer": {"type": "Sequence", "normalizers": _spell_kmers(k)},
+        # By now every k-mer has k letters; a short word has fewer, and a dot after it.
+        "pre_tokenizer": {
+            "type": "Split", "pattern": {"Regex": f"[ACGTNn]{{1,{k}}}"}, "behavior": "Removed", "invert": True,
         },
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
         "post_processor": {
             "type": "TemplateProcessing",
             "single": [special(cls), sequence("A", 0), special(sep)],
@@ -75,3 +88,164 @@ def _tokenizer_json(k: int) -> dict[str, Any]:
             "vocab": {token: number for number, token in enumerate(vocabulary_tokens(k))},
         },
     }  # fmt: skip
+
+
+def _spell_kmers(k: int) -> list[dict[str, Any]]:
+    """Normalizer rules from raw DNA to its k-mers one after another: for k = 3, ACGTT to ACGCGTGTT.
+
+    A replacement is literal text, so that there is a rule for each letter. Bases of the sequence are lower case, copies
+    of later bases upper case: acgtt, aCcGgTtTt, aCGcGTgTTtTt, and without the incomplete end aCGcGTgTT. Insertions
+    count as part of the character before them, so that the offsets of a k-mer are those of its first base.
+    """
+
+    def replace(pattern: str, content: str) -> dict[str, Any]:
+        return {"type": "Replace", "pattern": {"Regex": pattern}, "content": content}
+
+    rules = [
+        {"type": "Lowercase"},
+        # N, the other ambiguity letters and all else: k-mers that hold one are not in the vocabulary.
+        replace(r"[^acgt\s]", "n"),
+        # A word of k letters is a k-mer, and one of fewer is unknown. The dot keeps the next rules off them.
+        replace(rf"(?<=\S)(?<!\S{{{k + 1}}})(?!\S)", "."),
+    ]
+    for copies in range(1, k):
+        for base in "acgtn":
+            if copies == 1:
+                pattern = rf"(?<=[acgtn])(?={base}(?![acgtn]{{0,{k - 2}}}\.))"
+            else:
+                # The base that is `copies` further on is the last copy that the next base got in the round before.
+                pattern = f"(?<=[ACGTN])(?=[acgtn][ACGTN]{{{copies - 2}}}{base.upper()})"
+            rules.append(replace(pattern, base.upper()))
+    if k > 1:
+        rules.append(replace(f"(?<=[ACGTN]{{{k - 1}}})[acgtn][ACGTN]{{0,{k - 2}}}(?![ACGTN])\\S*", ""))
+    return rules + [replace(base, base.upper()) for base in "acgt"]
+
+
+def tokenizer_section(k: int, max_positions: int) -> str:
+    """What the model card says of the tokenizer, with examples that the tests run."""
+    kmers = split_kmers(EXAMPLE, k).split()
+    known = set(vocabulary_tokens(k))
+    ambiguous = [kmer if kmer in known else "[UNK]" for kmer in split_kmers(_AMBIGUOUS_EXAMPLE, k).split()]
+    return f"""### Tokenizer
+
+`AutoTokenizer` takes raw DNA, upper or lower case, or k-mers separated by spaces, as the published DNABERT does. A
+sequence of n bases has n - {k - 1} tokens; the offsets of each are those of its first base, and those of a k-mer
+written by itself are all of it. A k-mer that holds anything but A, C, G, T is [UNK], and so is a word shorter than k. A
+space or a line break ends a sequence: no k-mer goes across it. [MASK] stands for one k-mer.
+
+```pycon
+>>> from transformers import AutoTokenizer, BertTokenizer
+>>> tokenizer = AutoTokenizer.from_pretrained(".")
+>>> tokenizer.tokenize("{EXAMPLE}")
+{kmers}
+>>> tokenizer.tokenize("{" ".join(kmers[:3])}")
+{kmers[:3]}
+>>> tokenizer.tokenize("{_AMBIGUOUS_EXAMPLE}")
+{ambiguous}
+>>> tokenizer.tokenize("{EXAMPLE[:8]}[MASK]{EXAMPLE}")
+{[*split_kmers(EXAMPLE[:8], k).split(), "[MASK]", *kmers]}
+```
+
+`BertTokenizer` reads `vocab.txt` as the published scripts do: it takes k-mers separated by spaces, upper case, and
+makes one [UNK] of raw DNA, without a warning.
+
+```pycon
+>>> by_vocabulary = BertTokenizer.from_pretrained(".")
+>>> by_vocabulary.tokenize("{" ".join(kmers[:3])}")
+{kmers[:3]}
+>>> by_vocabulary.tokenize("{EXAMPLE}")
+['[UNK]']
+```
+
+Vocabulary: {len(known)} tokens, the five special ones and the {k}-mers over A, T, C, G in that order, as in the
+published DNABERT. Longest input: {max_positions} tokens with [CLS] and [SEP]; `truncation=True` cuts what is longer."""
+
+
+def read_k(directory: Path) -> int | None:
+    """k of the vocabulary of a published or exported directory; None if it has neither vocab.txt nor tokenizer.json.
+
+    Raises:
+        InputError: the vocabulary is not DNABERT's, token by token.
+    """
+    path, tokens = _read_vocabulary(directory)
+    if tokens is None:
+        return None
+    k = len(tokens[-1]) if tokens else 0
+    expected = vocabulary_tokens(k) if 1 <= k <= MAX_K else []
+    if not expected or tokens != expected:
+        place = next((n for n, pair in enumerate(zip(tokens, expected, strict=False)) if pair[0] != pair[1]), None)
+        where = f"it has {len(tokens)} tokens, not {len(expected)}" if expected else "it ends with no k-mer"
+        if place is not None:
+            where = f"token {place} is {tokens[place]!r}, not {expected[place]!r}"
+        raise InputError(f"{path} is not the vocabulary of a DNABERT: {where}.")
+    return k
+
+
+def _read_vocabulary(directory: Path) -> tuple[Path, list[str] | None]:
+    path = directory / "vocab.txt"
+    if path.is_file():
+        return path, path.read_text(errors="replace").split()
+    path = directory / "tokenizer.json"
+    if not path.is_file():
+        return path, None
+    try:
+        numbers = json.loads(path.read_bytes())["model"]["vocab"]
+        return path, sorted(numbers, key=numbers.__getitem__)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is no tokenizer with a vocabulary.") from error
+
+
+class DNAKmerTokenizer:
+    """Raw DNA, or space-separated k-mers, to padded arrays of ids: the ids of an exported directory's tokenizer.
+
+    It needs neither `transformers` nor `tokenizers`, and is strict: what is no DNA is an error where theirs gives
+    [UNK], and so is [MASK].
+    """
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path) -> "DNAKmerTokenizer":
+        """The tokenizer of a published or exported directory.
+
+        Raises:
+            InputError: the directory has no vocabulary, or one that is not DNABERT's.
+        """
+        k = read_k(Path(directory))
+        if k is None:
+            raise InputError(f"{directory} has neither vocab.txt nor tokenizer.json.")
+        return cls(k)
+
+    def __call__(
+        self, sequences: str | Sequence[str], max_length: int | None = None
+    ) -> dict[str, Int32[np.ndarray, "sequences tokens"]]:
+        """`input_ids` with [CLS] and [SEP], padded to the longest, and `attention_mask`, 1 where there is no padding.
+
+        Args:
+            sequences: one or several; case is ignored, and a k-mer with an ambiguity letter becomes [UNK].
+            max_length: tokens, [CLS] and [SEP] included; what is longer is cut at its end.
+
+        Raises:
+            InputError: see `dnabert_jax.sequence.kmers.encode`; or max_length has no room for a k-mer.
+        """
+        if max_length is not None and max_length < 3:
+            raise InputError(f"max_length is {max_length}: [CLS], a k-mer and [SEP] need 3.")
+        sequences = [sequences] if isinstance(sequences, str) else sequences
+        kept = None if max_length is None else max_length - 2
+        rows = [
+            [CLS, *encode(sequence, self.k, f"sequence {number}")[:kept].tolist(), SEP]
+            for number, sequence in enumerate(sequences, 1)
+        ]
+        ids = np.full((len(rows), max(map(len, rows), default=0)), PAD, np.int32)
+        for padded, row in zip(ids, rows, strict=True):
+            padded[: len(row)] = row
+        return {"input_ids": ids, "attention_mask": (ids != PAD).astype(np.int32)}
+
+    def decode(self, ids: Integer[np.ndarray, " tokens"]) -> str:
+        """The DNA of a row of ids, with or without [CLS], [SEP] and padding.
+
+        Raises:
+            InputError: an id has no bases ([UNK], [MASK]), or neighbours do not overlap.
+        """
+        return decode(ids[~np.isin(ids, (PAD, CLS, SEP))], self.k)

@@ -9,7 +9,7 @@ import json
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -45,7 +45,7 @@ class WeightFiles(Mapping[str, np.ndarray]):
                 add(path)
             on_failure.pop_all()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "WeightFiles":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -139,7 +139,7 @@ def open_weights(directory: Path) -> list[WeightFiles]:
             found.append(WeightFiles(files))
     if not found:
         raise InputError(
-            f"{directory} has no weights: {_SAFETENSORS} or {_PICKLE} is needed, or its parts with {_SAFETENSORS}{_INDEX}."
+            f"{directory} has no weights: {_SAFETENSORS} or {_PICKLE} is needed, whole or in parts with an index."
         )
     return found
 

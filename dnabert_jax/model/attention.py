@@ -64,7 +64,10 @@ def cudnn_attention(
     rate: float = 0.0,
     keys: RowKeys | None = None,
 ) -> Float[Array, "B L J"]:
-    """`Attend` by cuDNN's fused kernel: a GPU, 16-bit activations, and no dropout on the probabilities."""
+    """`Attend` by cuDNN's fused kernel: a GPU, 16-bit activations, and no dropout on the probabilities.
+
+    It was compiled for GPUs and never run: no test compares its numbers.
+    """
     if keys is not None and rate:
         raise ValueError("JAX's cuDNN attention drops no probabilities out.")
     batch, length, width = query.shape
@@ -79,7 +82,7 @@ class SelfAttention(nnx.Module):
     """Dense layers to query, key and value of all heads, attention, and a dense layer back to H."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        embed, heads = {"embed": config.hidden_size}, {"heads": config.hidden_size}
+        embed, heads = ("embed", config.hidden_size), ("heads", config.hidden_size)
         dense = functools.partial(Dense, scale=config.initializer_range, units={"heads": config.head_size}, rngs=rngs)
         self.query, self.key, self.value = (dense(embed, heads) for _ in range(3))
         self.output = dense(heads, embed)

@@ -77,7 +77,7 @@ class Layer(nnx.Module):
     """Attention and feed-forward, each followed by dropout, the residual sum and LayerNorm."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        embed, mlp = {"embed": config.hidden_size}, {"mlp": config.intermediate_size}
+        embed, mlp = ("embed", config.hidden_size), ("mlp", config.intermediate_size)
         self.attention = SelfAttention(config, rngs=rngs)
         self.attention_norm = LayerNorm(config.hidden_size, config.layer_norm_epsilon)
         self.intermediate = Dense(embed, mlp, config.initializer_range, rngs=rngs)

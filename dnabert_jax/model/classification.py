@@ -65,7 +65,7 @@ class BertForSequenceClassification(BertWithPooler):
 
 def classifier(config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs) -> Dense:
     """The last layer: from a vector of the hidden size to a number for each label."""
-    return Dense({"pooled": config.hidden_size}, {"label": len(task.labels)}, config.initializer_range, rngs=rngs)
+    return Dense(("pooled", config.hidden_size), ("label", len(task.labels)), config.initializer_range, rngs=rngs)
 
 
 def first_key(config: ModelConfig) -> int:

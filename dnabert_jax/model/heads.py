@@ -15,8 +15,8 @@ class MaskedLMHead(nnx.Module):
     """Dense, GELU and LayerNorm, then the product with the token embeddings; padded ids get the logit -inf."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        size = {"embed": config.hidden_size}
-        self.transform = Dense(size, {"transform": config.hidden_size}, config.initializer_range, rngs=rngs)
+        size = config.hidden_size
+        self.transform = Dense(("embed", size), ("transform", size), config.initializer_range, rngs=rngs)
         self.norm = LayerNorm(config.hidden_size, config.layer_norm_epsilon)
         self.bias = nnx.Param(jnp.zeros((config.padded_vocabulary_size,)), axes=("vocabulary",))
         self.vocabulary_size = config.vocabulary_size
@@ -33,7 +33,7 @@ class Pooler(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         size = config.hidden_size
-        self.dense = Dense({"embed": size}, {"pooled": size}, config.initializer_range, rngs=rngs)
+        self.dense = Dense(("embed", size), ("pooled", size), config.initializer_range, rngs=rngs)
 
     def __call__(self, hidden: Float[Array, "B L H"]) -> Float[Array, "B H"]:
         # In float32 always: it is a vector a sequence, where the encoder has hundreds.

@@ -27,16 +27,17 @@ class Dense(nnx.Module):
 
     def __init__(
         self,
-        inputs: dict[str, int],
-        outputs: dict[str, int],
+        inputs: tuple[str, int],
+        outputs: tuple[str, int],
         scale: float,
         *,
         units: dict[str, int] | None = None,
         rngs: nnx.Rngs,
     ):
-        kernel = scale * jax.random.normal(rngs.params(), (*inputs.values(), *outputs.values()))
-        self.kernel = nnx.Param(kernel, axes=(*inputs, *outputs), units=units or {})
-        self.bias = nnx.Param(jnp.zeros(tuple(outputs.values())), axes=tuple(outputs), units=units or {})
+        (summed, size), (made, width) = inputs, outputs
+        kernel = scale * jax.random.normal(rngs.params(), (size, width))
+        self.kernel = nnx.Param(kernel, axes=(summed, made), units=units or {})
+        self.bias = nnx.Param(jnp.zeros((width,)), axes=(made,), units=units or {})
 
     def __call__(self, x: Float[Array, "*batch I"]) -> Float[Array, "*batch O"]:
         kernel, bias = self.kernel[...], self.bias[...]

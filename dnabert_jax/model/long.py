@@ -93,7 +93,7 @@ class BertWithConcatenation(_PiecewiseBert):
     def __init__(self, config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs):
         super().__init__(config, task, rngs=rngs)
         size = config.hidden_size
-        self.classifier1 = Dense({"pieces": task.split * size}, {"pooled": size}, config.initializer_range, rngs=rngs)
+        self.classifier1 = Dense(("pieces", task.split * size), ("pooled", size), config.initializer_range, rngs=rngs)
         self.classifier2 = classifier(config, task, rngs=rngs)
 
     def __call__(
@@ -149,8 +149,8 @@ class _Direction(nnx.Module):
         self.kind = kind
         gates = _CELLS[kind][0] * size
         of_input, of_state = ((2 / (fan_in + gates)) ** 0.5 for fan_in in (inputs, size))
-        self.input = Dense({"pooled": inputs}, {"gates": gates}, of_input, rngs=rngs)
-        self.state = Dense({"recurrent": size}, {"gates": gates}, of_state, rngs=rngs)
+        self.input = Dense(("pooled", inputs), ("gates", gates), of_input, rngs=rngs)
+        self.state = Dense(("recurrent", size), ("gates", gates), of_state, rngs=rngs)
 
     def __call__(self, x: Float[Array, "B T I"]) -> Float[Array, "B T H"]:
         """The state after each piece."""

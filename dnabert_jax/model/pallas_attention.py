@@ -56,17 +56,14 @@ class _Shape:
     def tiles(self) -> int:
         return self.heads // self.group
 
-    def cost(self, products: int) -> pl.CostEstimate:
-        """Of a pass with so many L x L x 128 products a head: FLOPs as the matrix unit executes them."""
+    def cost(self, products: int, arrays: int) -> pl.CostEstimate:
+        """Of a pass with so many L x L x 128 products a head, FLOPs as the matrix unit executes them, and so many
+        arrays of 16-bit activations that are read or written."""
         scores = self.batch * self.heads * self.length**2
-        rows = self.batch * self.length * self.heads * self.head_size * 2
-        arrays = 4 if products == _FORWARD_PRODUCTS else 7
+        size = self.batch * self.length * self.heads * self.head_size * 2
         return pl.CostEstimate(
-            flops=2 * products * scores * LANES, transcendentals=scores, bytes_accessed=arrays * rows
+            flops=2 * products * scores * LANES, transcendentals=scores, bytes_accessed=arrays * size
         )
-
-
-_FORWARD_PRODUCTS, _BACKWARD_PRODUCTS = 2, 5
 
 
 def pallas_attention(
@@ -119,7 +116,7 @@ def _forward(
         grid_spec=_grid(shape, tiled=3, statistics_in=False, tiled_out=1, statistics_out=True),
         out_shape=(jax.ShapeDtypeStruct(query.shape, query.dtype), statistics),
         compiler_params=_compiler_parameters(),
-        cost_estimate=shape.cost(_FORWARD_PRODUCTS),
+        cost_estimate=shape.cost(products=2, arrays=4),
         interpret=shape.interpret,
         name="attention_forward",
     )(words, segments[:, None, :], segments[:, :, None], query, key, value)
@@ -134,7 +131,7 @@ def _backward(shape: _Shape, saved: tuple[Array, ...], gradient: Array) -> tuple
         grid_spec=_grid(shape, tiled=4, statistics_in=True, tiled_out=3, statistics_out=False),
         out_shape=(like, like, like),
         compiler_params=_compiler_parameters(),
-        cost_estimate=shape.cost(_BACKWARD_PRODUCTS),
+        cost_estimate=shape.cost(products=5, arrays=7),
         interpret=shape.interpret,
         name="attention_backward",
     )(words, segments[:, None, :], segments[:, :, None], query, key, value, gradient, log_sums)

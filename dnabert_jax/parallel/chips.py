@@ -11,6 +11,9 @@ from typing import Any
 
 _GB, _GIB, _GBIT = 1e9, 2**30, 1e9 / 8
 
+POD_AXIS = 16
+"""Chips along an axis of a v5e or v6e pod, the largest slice of them (Cloud TPU's pages of both)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
@@ -37,6 +40,10 @@ class Chip:
     links: int
     link_bandwidth: float
     dcn_bandwidth: float | None = None
+
+    @property
+    def is_tpu(self) -> bool:
+        return self.kinds[0].startswith("TPU")
 
 
 CHIPS = (

@@ -9,12 +9,12 @@ from jax.sharding import Mesh
 
 from dnabert_jax.config import MeshConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.parallel.chips import POD_AXIS
 
 DATA, FSDP, TENSOR = "data", "fsdp", "tensor"
 
-
-_LARGEST_FSDP = 16
-"""A side of a v5e or v6e pod. Of 256 devices each would keep 3 rows of a 768 x 768 kernel, less than a register, and
+_LARGEST_FSDP = POD_AXIS
+"""Of 256 devices each would keep 3 rows of a 768 x 768 kernel, less than a register, and
 libtpu then gathers by an all-reduce, which sends twice as much."""
 
 

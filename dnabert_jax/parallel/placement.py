@@ -17,6 +17,17 @@ from dnabert_jax.parallel.mesh import DATA, FSDP
 from dnabert_jax.parallel.rules import row_sharding
 
 
+def check_global_batch(mesh: Mesh, global_batch: int, parts: int = 1) -> None:
+    """Raises InputError unless rows divide over the mesh, and those of each device into parts."""
+    shares = mesh.shape[DATA] * mesh.shape[FSDP]
+    if global_batch % (parts * shares):
+        raise InputError(
+            f"A global batch of {global_batch} rows does not divide over {shares} devices (data {mesh.shape[DATA]} x "
+            f"fsdp {mesh.shape[FSDP]}){f' in {parts} parts' if parts > 1 else ''}: choose a multiple of "
+            f"{parts * shares}."
+        )
+
+
 class RowPlacement:
     """The rows of a global batch over a mesh.
 
@@ -33,12 +44,7 @@ class RowPlacement:
     """
 
     def __init__(self, mesh: Mesh, global_batch: int, process: int | None = None):
-        shares = mesh.shape[DATA] * mesh.shape[FSDP]
-        if global_batch % shares:
-            raise InputError(
-                f"A global batch of {global_batch} rows does not divide over {shares} devices "
-                f"(data {mesh.shape[DATA]} x fsdp {mesh.shape[FSDP]}): choose a multiple of {shares}."
-            )
+        check_global_batch(mesh, global_batch)
         self.global_batch = global_batch
         self._sharding = row_sharding(mesh)
         process = jax.process_index() if process is None else process

@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 
 from dnabert_jax.errors import JobError
-from dnabert_jax.parallel.chips import Chip
+from dnabert_jax.parallel.chips import POD_AXIS, Chip
 
-_POD_AXIS = 16
-"""Chips along an axis of a v5e or v6e pod: only an axis of full length closes to a ring (Cloud TPU's pages)."""
 _CUBE = 4
 """v4 and v5p are wired in cubes of so many a side, and slices of whole cubes close along every axis."""
 _SHARES = {"all-gather": 1, "reduce-scatter": 1, "all-reduce": 2, "all-to-all": 1}
@@ -122,6 +120,6 @@ class Interconnect:
         return max(count, 1)
 
     def _is_ring(self, extent: int) -> bool:
-        if self._chip.links == 4:  # a 2D torus
-            return extent == _POD_AXIS
+        if self._chip.links == 4:  # a 2D torus, of which only an axis of full length closes
+            return extent == POD_AXIS
         return all(size % _CUBE == 0 for size in self._extent)

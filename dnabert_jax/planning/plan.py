@@ -156,7 +156,7 @@ def outline(
         mesh=dict(axes),
         config=config,
         row_length=row_length,
-        available=round(chip.hbm_bytes * (1 if chip.kinds[0].startswith("TPU") else _GPU_SHARE)),
+        available=round(chip.hbm_bytes * (1 if chip.is_tpu else _GPU_SHARE)),
         step_flops=step_flops(config, row_length),
         fits=False,
     )

@@ -8,7 +8,7 @@ table, and a k-mer id is k shifted additions.
 import re
 
 import numpy as np
-from jaxtyping import UInt8, UInt16
+from jaxtyping import Integer, UInt8, UInt16
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.vocabulary import BASES, FIRST_KMER, SPECIAL_TOKENS, UNK, check_k, vocabulary_size
@@ -122,7 +122,7 @@ def split_kmers(sequence: str, k: int) -> str:
     return " ".join(re.findall(f"(?=(.{{{k}}}))", sequence.upper()))
 
 
-def decode(ids: UInt16[np.ndarray, " m"], k: int) -> str:
+def decode(ids: Integer[np.ndarray, " m"], k: int) -> str:
     """The DNA that consecutive k-mer ids spell: the inverse of `encode` for unambiguous DNA.
 
     Raises:

@@ -189,16 +189,6 @@ def _on_own_heads(attention: Attend) -> Attend:
     return attend
 
 
-def check_parts(config: PretrainConfig, mesh: Mesh) -> None:
-    """Raises InputError unless each device's rows divide into the parts of gradient accumulation."""
-    parts, shares = config.execution.gradient_accumulation, mesh.shape[DATA] * mesh.shape[FSDP]
-    if config.global_batch % (parts * shares):
-        raise InputError(
-            f"A global batch of {config.global_batch} rows does not divide over {shares} devices (data "
-            f"{mesh.shape[DATA]} x fsdp {mesh.shape[FSDP]}) in {parts} parts: choose a multiple of {parts * shares}."
-        )
-
-
 def summed_gradients(
     loss: Callable[[Any, Any], tuple[Array, Array]], parameters: Any, batch: Any, parts: int
 ) -> tuple[tuple[Array, Array], Any]:

@@ -28,6 +28,7 @@ from dnabert_jax.training.evaluation import Evaluation, EvaluationRows, Evaluato
 from dnabert_jax.training.nonfinite import FiniteCheck
 from dnabert_jax.training.preemption import stops_after, while_all_run
 from dnabert_jax.training.run_directory import check_run, write_run
+from dnabert_jax.training.saved_model import check_initial_model, read_initial_parameters
 from dnabert_jax.training.state import (
     Network,
     Parameters,
@@ -120,9 +121,11 @@ def pretrain(
     first = jax.process_index() == 0
     observers = observers if first else ()
     mesh = make_mesh(config.mesh, devices or jax.devices())
-    placement = RowPlacement(mesh, config.global_batch)
     network = abstract_network(config.model)
     step = jit_train_step(config, network, mesh)
+    if config.initial_checkpoint and not resume:
+        check_initial_model(Path(config.initial_checkpoint), config.model)
+    placement = RowPlacement(mesh, config.global_batch)
     # After what is quick to find out: it reads all data.
     files, manifest = _open_data(data, config, observers)
     evaluate = None
@@ -140,9 +143,9 @@ def pretrain(
         finite = FiniteCheck(files, config.global_batch, config.seed, run if first else None)
         with RunLog(run, start) if first else contextlib.nullcontext() as log, profiler or Profiler(run) as profiler:
             loop = _Loop(
-                config, step, files, manifest.digest(), evaluate, network, mesh, placement, checkpoints, finite, phases
-            )
-            loop.report_to(log, observers)
+                config, step, files, manifest.digest(), evaluate, network, mesh, placement, checkpoints, finite, phases,
+                log, observers,
+            )  # fmt: skip
             return loop.run(start, profiler, stop_requested)
 
 
@@ -176,49 +179,41 @@ def _open_data(data: Path, config: PretrainConfig, observers: Sequence[Observer]
     return files, manifest
 
 
+@dataclasses.dataclass
 class _Loop:
-    def __init__(
-        self,
-        config: PretrainConfig,
-        step: TrainStep,
-        files: Rows,
-        data_digest: str,
-        evaluate: Callable[[Parameters], Evaluation] | None,
-        network: Network,
-        mesh: Mesh,
-        placement: RowPlacement,
-        checkpoints: Checkpoints,
-        finite: FiniteCheck,
-        phases: Phases,
-    ):
-        self._config, self._step, self._files, self._network, self._mesh = config, step, files, network, mesh
-        self._data_digest = data_digest
-        self._placement, self._checkpoints = placement, checkpoints
-        self._evaluate, self._finite = evaluate, finite
-        self._evaluation: Evaluation | None = None
-        self._evaluated_at = -1
-        self._phases = phases
-        self._speed = Speed(phases, step_flops(config, files.manifest.row_length), mesh)
-        self._log: RunLog | None = None
-        self._observers: Sequence[Observer] = ()
+    config: PretrainConfig
+    step: TrainStep
+    files: Rows
+    data_digest: str
+    evaluate: Callable[[Parameters], Evaluation] | None
+    network: Network
+    mesh: Mesh
+    placement: RowPlacement
+    checkpoints: Checkpoints
+    finite: FiniteCheck
+    phases: Phases
+    log: RunLog | None
+    observers: Sequence[Observer]
+    evaluation: Evaluation | None = None
+    evaluated_at: int = -1
 
-    def report_to(self, log: RunLog | None, observers: Sequence[Observer]) -> None:
-        self._log, self._observers = log, observers
+    def __post_init__(self) -> None:
+        self.speed = Speed(self.phases, step_flops(self.config, self.files.manifest.row_length), self.mesh)
 
     def run(self, start: int, profiler: Profiler, stop_requested: Callable[[], bool]) -> RunResult:
-        config, placement = self._config, self._placement
+        config, placement = self.config, self.placement
         state = self._initial_state(start)
-        batches = training_batches(self._files, config.global_batch, placement.rows, config.seed, start, config.steps)
-        for observer in self._observers:
-            observer.started(start, config.steps, self._evaluate is not None)
+        batches = training_batches(self.files, config.global_batch, placement.rows, config.seed, start, config.steps)
+        for observer in self.observers:
+            observer.started(start, config.steps, self.evaluate is not None)
         window: list[StepMetrics] = []
         due: list[StepMetrics] = []
-        for step, batch in enumerate(self._phases.waiting("data", map(placement.on_mesh, batches)), start + 1):
-            profiler.before(step, state, self._phases)
+        for step, batch in enumerate(self.phases.waiting("data", map(placement.on_mesh, batches)), start + 1):
+            profiler.before(step, state, self.phases)
             with jax.profiler.StepTraceAnnotation("train", step_num=step), jax.transfer_guard("disallow"):
-                state, metrics = self._step(state, batch)
-            self._phases.enter("step")
-            profiler.after(step, state, self._phases)
+                state, metrics = self.step(state, batch)
+            self.phases.enter("step")
+            profiler.after(step, state, self.phases)
             # Figures of a step are read once the next one is on its way, so that the device never waits for them.
             self._report(step - 1, due)
             # Nor does the host run further ahead, so that a stop that is asked for comes within two steps.
@@ -226,68 +221,74 @@ class _Loop:
             window.append(metrics)
             last = stops_after(step, stop_requested) or step == config.steps
             due, window = (window, []) if step % config.log_every == 0 or last else ([], window)
-            for observer in self._observers:
+            for observer in self.observers:
                 observer.stepped(step)
             if last or self._pauses(step):
                 self._report(step, due)
                 due = []
-                self._finite.figures(step, window)
+                self.finite.figures(step, window)
                 self._evaluate_and_save(step, state, last)
             if last:
-                return RunResult(step, self._evaluation)
-        return RunResult(config.steps, self._evaluation)
+                return RunResult(step, self.evaluation)
+        return RunResult(config.steps, self.evaluation)
 
     def _initial_state(self, start: int) -> TrainState:
         if start == 0:
-            return init_state(self._config, self._network, self._mesh)
-        evaluation = self._checkpoints.metadata(start)["evaluation"]
-        if evaluation:
-            self._evaluation, self._evaluated_at = Evaluation(**evaluation["figures"]), evaluation["step"]
-        return self._checkpoints.restore(start, abstract_state(self._config, self._network, self._mesh))
+            return init_state(self.config, self.network, self.mesh, self._initial_parameters())
+        last = self.checkpoints.evaluation(start)
+        if last:
+            self.evaluation, self.evaluated_at = last.figures, last.step
+        return self.checkpoints.restore(start, abstract_state(self.config, self.network, self.mesh))
+
+    def _initial_parameters(self) -> Parameters | None:
+        if not self.config.initial_checkpoint:
+            return None
+        abstract = abstract_state(self.config, self.network, self.mesh).parameters
+        return read_initial_parameters(Path(self.config.initial_checkpoint), abstract)
 
     def _report(self, step: int, metrics: list[StepMetrics]) -> None:
         if not metrics:
             return
-        values = self._finite.figures(step, metrics)
+        values = self.finite.figures(step, metrics)
         figures = dict(zip(StepMetrics._fields, values.mean(axis=0).tolist(), strict=True))
-        figures |= self._speed.figures(len(metrics), figures["tokens"])
+        figures |= self.speed.figures(len(metrics), figures["tokens"])
         self._write(step, "training", figures)
-        for observer in self._observers:
+        for observer in self.observers:
             observer.trained(step, figures)
 
     def _write(self, step: int, kind: str, figures: dict[str, float]) -> None:
-        if self._log is not None:
-            self._log.write(step, kind, figures)
+        if self.log is not None:
+            self.log.write(step, kind, figures)
 
     def _saves(self, step: int) -> bool:
-        return step == self._config.steps or step % self._config.checkpoint_every == 0
+        return step == self.config.steps or step % self.config.checkpoint_every == 0
 
     def _evaluates(self, step: int) -> bool:
-        due = step == self._config.steps or step % self._config.evaluate_every == 0
-        return self._evaluate is not None and due
+        due = step == self.config.steps or step % self.config.evaluate_every == 0
+        return self.evaluate is not None and due
 
     def _pauses(self, step: int) -> bool:
         return self._saves(step) or self._evaluates(step)
 
     def _evaluate_and_save(self, step: int, state: TrainState, last: bool) -> None:
         jax.block_until_ready(state)
-        self._finite.state(step, state)
-        if self._evaluate is not None and self._evaluates(step):
-            with self._phases.during("evaluation"):
-                self._evaluation, self._evaluated_at = self._evaluate(state.parameters), step
-            self._write(step, "evaluation", dataclasses.asdict(self._evaluation))
-            for observer in self._observers:
-                observer.evaluated(step, self._evaluation)
+        self.finite.state(step, state)
+        if self.evaluate is not None and self._evaluates(step):
+            with self.phases.during("evaluation"):
+                self.evaluation, self.evaluated_at = self.evaluate(state.parameters), step
+            self._write(step, "evaluation", dataclasses.asdict(self.evaluation))
+            for observer in self.observers:
+                observer.evaluated(step, self.evaluation)
         if last or self._saves(step):
-            with self._phases.during("checkpoint"):
-                self._checkpoints.save(state, step, self._metadata())
+            with self.phases.during("checkpoint"):
+                self.checkpoints.save(state, step, self._metadata())
 
     def _metadata(self) -> dict[str, Any]:
         evaluation = None
-        if self._evaluation:
-            evaluation = {"step": self._evaluated_at, "figures": dataclasses.asdict(self._evaluation)}
+        if self.evaluation:
+            evaluation = {"step": self.evaluated_at, "figures": dataclasses.asdict(self.evaluation)}
         return {
-            "config": dataclasses.asdict(self._config),
-            "data": self._data_digest,
+            "config": dataclasses.asdict(self.config),
+            "data": self.data_digest,
             "evaluation": evaluation,
         }

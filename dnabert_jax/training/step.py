@@ -16,11 +16,11 @@ from jaxtyping import Array, Float, Int, UInt16
 from dnabert_jax.config import MaskingConfig, PretrainConfig
 from dnabert_jax.model.dropout import row_keys
 from dnabert_jax.parallel.mesh import DATA, FSDP
+from dnabert_jax.parallel.placement import check_global_batch
 from dnabert_jax.parallel.rules import ROWS, replicated, row_sharding
 from dnabert_jax.sequence.vocabulary import FIRST_KMER, PAD
 from dnabert_jax.training.execution import (
     Gathering,
-    check_parts,
     choose_execution,
     on_own_rows,
     summed_gradients,
@@ -76,7 +76,7 @@ def train_step(config: PretrainConfig, network: Network, mesh: Mesh) -> TrainSte
     Raises:
         InputError: the batch does not divide, or the attention that is asked for cannot run on these devices.
     """
-    check_parts(config, mesh)
+    check_global_batch(mesh, config.global_batch, config.execution.gradient_accumulation)
     optimizer = make_optimizer(config.optimizer)
     schedule = learning_rate_schedule(config.optimizer)
     shardings = network.shardings(mesh)

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,21 @@ def test_the_library_does_not_print_nor_read_the_environment() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             assert not (isinstance(node, ast.Name) and node.id == "print"), f"{name} prints"
             assert not (isinstance(node, ast.Attribute) and node.attr == "environ"), f"{name} reads the environment"
+
+
+def test_files_that_are_no_python_are_installed_with_the_library() -> None:
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    installed = {
+        path
+        for package, patterns in wanted.items()
+        for pattern in patterns
+        for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
+    files = {
+        path for path in (ROOT / "dnabert_jax").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert files
+    assert files == installed
 
 
 def test_tests_mirror_the_packages() -> None:

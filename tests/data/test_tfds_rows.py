@@ -23,9 +23,10 @@ from dnabert_jax.data.rows import open_rows, read_source
 from dnabert_jax.data.tfds_rows import DATASET_INFO, ArrayRecordShard
 from dnabert_jax.data.tfrecord import encode_rows
 from dnabert_jax.errors import InputError
-from dnabert_jax.interop.export import export_run
+from dnabert_jax.interop.export import export_model
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.training.loop import pretrain
+from dnabert_jax.training.saved_model import read_saved_model
 from dnabert_jax.typed_json import read_json
 from launch.prepare import describe
 
@@ -150,7 +151,7 @@ def test_a_run_trains_resumes_and_exports_from_it(own: Path, tmp_path: Path, sma
     recorded = read_json(Manifest, tmp_path / "run" / "data.json")
     assert recorded == checked_manifest(own, open_rows(own, TRAIN).manifest)
     assert pretrain(dataclasses.replace(config, steps=5), own, tmp_path / "run", resume=True).step == 5
-    export_run(tmp_path / "run", tmp_path / "model")
+    export_model(read_saved_model(tmp_path / "run"), tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text()
     assert "kmers/1.2.0" in card
     assert "not recorded" in card

@@ -14,12 +14,13 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
 from data_prep.sources import read_blocks
 from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.interop.export import export_run, read_run_checkpoint
+from dnabert_jax.interop.export import export_model
 from dnabert_jax.interop.huggingface import from_huggingface, to_huggingface
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.sequence.kmers import encode, split_kmers
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP
 from dnabert_jax.training.loop import pretrain
+from dnabert_jax.training.saved_model import read_saved_model
 from dnabert_jax.training.state import abstract_network
 
 IGNORED_LABEL = -100
@@ -43,7 +44,7 @@ def run(small_model: ModelConfig, sample_rows: Path, tmp_path_factory: pytest.Te
 @pytest.fixture(scope="module")
 def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("model") / "model"
-    export_run(run, out)
+    export_model(read_saved_model(run), out)
     return out
 
 
@@ -64,9 +65,9 @@ def batch() -> np.ndarray:
 
 
 def test_logits_of_the_exported_directory_agree(run: Path, theirs: BertForMaskedLM, batch: np.ndarray) -> None:
-    checkpoint = read_run_checkpoint(run)
+    checkpoint = read_saved_model(run)
     parameters = jax.tree.map(jnp.asarray, checkpoint.parameters)
-    ours = abstract_network(checkpoint.config.model).bind(parameters)(jnp.asarray(batch))
+    ours = abstract_network(checkpoint.config).bind(parameters)(jnp.asarray(batch))
     ids = torch.tensor(batch, dtype=torch.long)
     with torch.no_grad():
         expected = theirs(input_ids=ids, attention_mask=(ids != PAD).long()).logits.numpy()
@@ -77,8 +78,8 @@ def test_logits_of_the_exported_directory_agree(run: Path, theirs: BertForMasked
 
 
 def test_gradients_of_every_parameter_agree(run: Path, theirs: BertForMaskedLM, batch: np.ndarray) -> None:
-    checkpoint = read_run_checkpoint(run)
-    model = checkpoint.config.model
+    checkpoint = read_saved_model(run)
+    model = checkpoint.config
     network = abstract_network(model)
     labels = np.where(np.random.default_rng(0).random(batch.shape) < 0.3, batch, IGNORED_LABEL)
     labels[batch < FIRST_KMER] = IGNORED_LABEL
@@ -103,8 +104,8 @@ def test_gradients_of_every_parameter_agree(run: Path, theirs: BertForMaskedLM, 
 
 
 def test_weights_survive_the_round_trip_to_the_bit(run: Path, theirs: BertForMaskedLM) -> None:
-    checkpoint = read_run_checkpoint(run)
-    model = checkpoint.config.model
+    checkpoint = read_saved_model(run)
+    model = checkpoint.config
     abstract = nnx.to_pure_dict(abstract_network(model).abstract)
     tensors = {name: parameter.detach().numpy() for name, parameter in theirs.named_parameters()}
     back = from_huggingface(tensors, abstract, model)
@@ -137,14 +138,14 @@ def test_a_model_made_by_transformers_gives_the_same_logits_here(k: int) -> None
 
 
 def test_tensors_that_are_missing_or_of_another_shape_are_refused(run: Path) -> None:
-    checkpoint = read_run_checkpoint(run)
-    model = checkpoint.config.model
+    checkpoint = read_saved_model(run)
+    model = checkpoint.config
     abstract = nnx.to_pure_dict(abstract_network(model).abstract)
     tensors = to_huggingface(checkpoint.parameters, model)
     name = "bert.encoder.layer.1.attention.self.key.weight"
-    with pytest.raises(KeyError, match=name):
+    with pytest.raises(InputError, match=name):
         from_huggingface({n: t for n, t in tensors.items() if n != name}, abstract, model)
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(InputError, match=name):
         from_huggingface(tensors | {name: tensors[name][:-1]}, abstract, model)
 
 
@@ -164,11 +165,11 @@ def test_the_tokenizer_gives_the_ids_of_this_project_on_real_sequence(exported: 
 
 def test_the_directory_tells_where_the_model_comes_from(run: Path, exported: Path) -> None:
     assert sorted(path.name for path in exported.iterdir()) == [
-        "README.md", "config.json", "model.safetensors", "pretraining.json", "special_tokens_map.json",
+        "README.md", "config.json", "model.safetensors", "provenance.json", "special_tokens_map.json",
         "tokenizer.json", "tokenizer_config.json", "vocab.txt",
     ]  # fmt: skip
     card = (exported / "README.md").read_text()
-    evaluation = read_run_checkpoint(run).evaluation
+    evaluation = read_saved_model(run).description.provenance["pretraining"]["evaluation"]
     assert f"{evaluation['figures']['loss']:.4f}" in card
     assert "chr22_20000001-20950000_train.fa.gz" in card
     assert "weight decay 0.01" in card
@@ -176,9 +177,9 @@ def test_the_directory_tells_where_the_model_comes_from(run: Path, exported: Pat
 
 def test_an_output_that_exists_and_a_step_that_does_not_are_refused(run: Path, exported: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exists already"):
-        export_run(run, exported)
+        export_model(read_saved_model(run), exported)
     with pytest.raises(InputError, match="no checkpoint of step 2: it has 3"):
-        export_run(run, tmp_path / "out", step=2)
+        read_saved_model(run, step=2)
     with pytest.raises(InputError, match="is no run directory"):
-        export_run(tmp_path, tmp_path / "out")
+        read_saved_model(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -17,9 +17,9 @@ import pytest
 
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
-from dnabert_jax.interop.export import read_run_checkpoint
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.telemetry.run_log import read_log
+from dnabert_jax.training.saved_model import read_saved_model
 from launch.cli import run
 
 SMALL_FLAGS = [
@@ -52,7 +52,7 @@ def saved_steps(run: Path) -> list[int]:
 
 
 def assert_same_end(run: Path, other: Path) -> None:
-    ours, theirs = read_run_checkpoint(run), read_run_checkpoint(other)
+    ours, theirs = read_saved_model(run), read_saved_model(other)
     assert ours.step == theirs.step
     assert jax.tree.all(jax.tree.map(np.array_equal, ours.parameters, theirs.parameters))
 
@@ -163,7 +163,7 @@ def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_stays(commands: Any
     assert "Traceback" not in printed
     (line,) = [line for line in re.split(r"[\r\n]", printed) if line.startswith("dnabert-jax: error: ")]
     assert "A checkpoint could not be written" in line
-    assert "--resume" in line
+    assert "make room, then go on with --resume" in line
     assert saved_steps(out) == [4]
     status, printed = commands.start(resume).wait()
     assert status == 0

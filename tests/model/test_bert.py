@@ -152,7 +152,7 @@ def test_layer_norm_has_the_gradients_of_its_definition() -> None:
 
 def test_the_gradient_of_a_bias_is_summed_in_float32() -> None:
     """Of 4,096 tokens: a sum in bfloat16 stops growing at 256."""
-    graph, state = nnx.split(Dense({"embed": 8}, {"mlp": 16}, 0.02, rngs=nnx.Rngs(0)))
+    graph, state = nnx.split(Dense(("embed", 8), ("mlp", 16), 0.02, rngs=nnx.Rngs(0)))
 
     def total(state: nnx.State) -> jax.Array:
         return nnx.merge(graph, state)(jnp.ones((8, 512, 8), jnp.bfloat16)).sum(dtype=jnp.float32)

@@ -1,10 +1,6 @@
 """Row r of a global batch is the same row on any mesh, however the devices of its processes lie in it."""
 
-import importlib.util
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -47,16 +43,9 @@ for tensor in (1, 2):
 
 
 @pytest.mark.tpu_compiler
-@pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="libtpu is not installed (x86-64 Linux only)")
-def test_the_hosts_of_a_real_slice_read_every_row_though_theirs_are_no_neighbours() -> None:
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-    }  # fmt: skip
-    result = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2], check=True,
-    )  # fmt: skip
-    lines = [line.split() for line in result.stdout.splitlines()]
+def test_the_hosts_of_a_real_slice_read_every_row_though_theirs_are_no_neighbours(
+    run_with_tpu_compiler: Callable[[str], list[str]],
+) -> None:
+    lines = [line.split() for line in run_with_tpu_compiler(PROGRAM)]
     assert [line[:2] for line in lines] == [["4", "True"], ["4", "True"]]
     assert lines[0][2] == "True", "if rows of a host were always neighbours, this test would show nothing"

@@ -1,11 +1,7 @@
 """Several TPU slices: only the axis data goes from one to the other, and each slice has its neighbours in the mesh."""
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -31,17 +27,8 @@ print(json.dumps(found))
 
 
 @pytest.mark.tpu_compiler
-@pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="libtpu is not installed (x86-64 Linux only)")
-def test_only_data_spans_slices() -> None:
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-    }  # fmt: skip
-    result = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2], check=True,
-    )  # fmt: skip
-    *meshes, refusal = json.loads(result.stdout.splitlines()[-1])
+def test_only_data_spans_slices(run_with_tpu_compiler: Callable[[str], list[str]]) -> None:
+    *meshes, refusal = json.loads(run_with_tpu_compiler(PROGRAM)[-1])
     assert [shape for shape, _, _ in meshes] == [[32, 1, 1], [2, 16, 1], [8, 2, 2], [2, 4, 4]]
     for (data, fsdp, tensor), slices, distinct in meshes:
         expected = [[[place // (data // 2)] * tensor] * fsdp for place in range(data)]

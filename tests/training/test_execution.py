@@ -9,7 +9,9 @@ from dnabert_jax.config import ExecutionConfig, MeshConfig, ModelConfig, Pretrai
 from dnabert_jax.errors import InputError
 from dnabert_jax.model.attention import Attend, cudnn_attention, xla_attention
 from dnabert_jax.parallel.mesh import make_mesh
-from dnabert_jax.training.execution import check_parts, choose_attention
+from dnabert_jax.training.execution import choose_attention
+from dnabert_jax.training.state import abstract_network
+from dnabert_jax.training.step import train_step
 
 DNABERT = ModelConfig(compute_dtype="bfloat16")
 WITHOUT_DROPOUT = dataclasses.replace(DNABERT, attention_dropout=0.0)
@@ -47,9 +49,10 @@ def test_a_kernel_that_cannot_run_is_refused(platform: str, model: ModelConfig, 
         choose(platform, model, wish, tensor)
 
 
-def test_a_batch_that_does_not_divide_into_parts_is_refused() -> None:
+def test_a_batch_that_does_not_divide_into_parts_is_refused(small_model: ModelConfig) -> None:
     mesh = make_mesh(MeshConfig(), jax.devices())
-    settings = PretrainConfig(global_batch=48, execution=ExecutionConfig(gradient_accumulation=3))
-    check_parts(settings, mesh)
+    settings = PretrainConfig(model=small_model, global_batch=48, execution=ExecutionConfig(gradient_accumulation=3))
+    network = abstract_network(small_model)
+    train_step(settings, network, mesh)
     with pytest.raises(InputError, match=r"48 rows .* in 4 parts: choose a multiple of 32"):
-        check_parts(dataclasses.replace(settings, execution=ExecutionConfig(gradient_accumulation=4)), mesh)
+        train_step(dataclasses.replace(settings, execution=ExecutionConfig(gradient_accumulation=4)), network, mesh)

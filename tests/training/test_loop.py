@@ -13,28 +13,13 @@ from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.interop.export import read_run_checkpoint
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.training.evaluation import Evaluation
 from dnabert_jax.training.loop import pretrain
 from dnabert_jax.training.run_directory import read_run_config
+from dnabert_jax.training.saved_model import read_saved_model
 from dnabert_jax.typed_json import to_json
-
-
-@pytest.fixture
-def config(small_model: ModelConfig) -> PretrainConfig:
-    return PretrainConfig(
-        model=small_model,
-        optimizer=OptimizerConfig(peak_learning_rate=1e-3, warmup_steps=2, schedule_steps=20),
-        global_batch=8,
-        steps=6,
-        log_every=2,
-        evaluate_every=3,
-        evaluation_rows=16,
-        checkpoint_every=2,
-        keep_checkpoints=2,
-    )
 
 
 class Recorder:
@@ -71,7 +56,7 @@ def saved_steps(run: Path) -> list[int]:
 
 
 def leaves(run: Path) -> list[np.ndarray]:
-    return jax.tree.leaves(read_run_checkpoint(run).parameters)
+    return jax.tree.leaves(read_saved_model(run).parameters)
 
 
 def untimed(lines: list[dict]) -> list[dict]:
@@ -206,8 +191,8 @@ def test_data_without_a_heldout_part_train_without_evaluation(
     recorder = Recorder()
     result = pretrain(config, tmp_path / "rows", tmp_path / "run", [recorder])
     assert recorder.start == (0, 6, False)
-    assert result.evaluation is None
-    assert read_run_checkpoint(tmp_path / "run").evaluation is None
+    assert result.description.provenance["pretraining"]["evaluation"] is None
+    assert read_saved_model(tmp_path / "run").description.provenance["pretraining"]["evaluation"] is None
 
 
 def test_a_run_is_not_resumed_to_a_step_before_its_checkpoint(
@@ -243,7 +228,7 @@ def test_a_run_that_is_asked_to_stop_saves_once_and_goes_on_as_if_nothing_happen
         assert np.array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("damage", ["no metadata", "no parameters", "cut short", "empty"])
+@pytest.mark.parametrize("damage", ["no metadata", "metadata", "no parameters", "cut short", "empty"])
 def test_a_damaged_checkpoint_is_refused_with_its_place(
     config: PretrainConfig, sample_rows: Path, tmp_path: Path, damage: str
 ) -> None:
@@ -252,6 +237,9 @@ def test_a_damaged_checkpoint_is_refused_with_its_place(
     checkpoint = run / "checkpoints" / "2"
     if damage == "no metadata":
         (checkpoint / "_CHECKPOINT_METADATA").unlink()
+    elif damage == "metadata":
+        path = checkpoint / "_CHECKPOINT_METADATA"
+        path.write_bytes(path.read_bytes().replace(b"evaluation", b"evaluatiom"))
     elif damage == "no parameters":
         shutil.rmtree(checkpoint / "parameters")
     elif damage == "cut short":
@@ -260,8 +248,11 @@ def test_a_damaged_checkpoint_is_refused_with_its_place(
                 path.write_bytes(path.read_bytes()[:10])
     else:
         (run / "checkpoints" / "99").mkdir()
-    with pytest.raises(InputError, match=r"checkpoints/(2|99) cannot be read"):
-        read_run_checkpoint(run)
+    remedy = "there is no earlier one" if damage != "empty" else "export step 2 with --step 2"
+    with pytest.raises(
+        InputError, match=rf"checkpoints/(2|99) cannot be read, as files of it are missing or damaged: .*{remedy}"
+    ):
+        read_saved_model(run)
 
 
 def test_reading_leaves_alone_what_a_running_job_writes(
@@ -271,7 +262,7 @@ def test_reading_leaves_alone_what_a_running_job_writes(
     unfinished = tmp_path / "run" / "checkpoints" / "8.orbax-checkpoint-tmp"
     unfinished.mkdir()
     (unfinished / "half").write_text("written")
-    assert read_run_checkpoint(tmp_path / "run").step == 1
+    assert read_saved_model(tmp_path / "run").step == 1
     assert (unfinished / "half").read_text() == "written"
 
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig
+from dnabert_jax.config import OptimizerConfig, PretrainConfig
 from dnabert_jax.data.pipeline import training_batches
 from dnabert_jax.data.rows import open_rows
 from dnabert_jax.data.tfrecord import Shard
@@ -18,18 +18,6 @@ from dnabert_jax.training import loop
 from dnabert_jax.training.loop import pretrain
 from dnabert_jax.training.state import TrainState
 from dnabert_jax.training.step import StepMetrics, TrainStep, jit_train_step
-
-
-@pytest.fixture
-def config(small_model: ModelConfig) -> PretrainConfig:
-    return PretrainConfig(
-        model=small_model,
-        optimizer=OptimizerConfig(peak_learning_rate=1e-3, warmup_steps=2, schedule_steps=20),
-        global_batch=8,
-        steps=6,
-        evaluate_every=6,
-        evaluation_rows=16,
-    )
 
 
 def saved_steps(run: Path) -> list[int]:

@@ -1,0 +1,47 @@
+"""`dnabert-jax import`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from launch.signals import importing
+
+
+@dataclasses.dataclass(frozen=True)
+class Import:
+    """Read a Hugging Face directory of a DNABERT into a checkpoint to go on from. No code in it is run.
+
+    Example: dnabert-jax import DNA_bert_6 --out models/dna_bert_6
+
+    Attributes:
+        directory: With config.json, vocab.txt, and model.safetensors or pytorch_model.bin (which needs PyTorch); or
+            OWNER/NAME of a repository on the Hugging Face hub (which needs huggingface_hub).
+        out: Model directory to make; must not exist.
+    """
+
+    directory: Annotated[str, tyro.conf.Positional]
+    out: Annotated[Path, tyro.conf.arg(aliases=["--to"])]
+
+    def run(self) -> None:
+        """Imports, and lists what was left out and why."""
+        with importing():
+            from dnabert_jax.interop.hub import local_directory
+            from dnabert_jax.interop.load import load_directory
+            from dnabert_jax.training.saved_model import write_saved_model
+
+        loaded = load_directory(local_directory(self.directory))
+        write_saved_model(self.out, loaded.model)
+        config = loaded.model.config
+        parts = ", ".join(loaded.model.parameters)
+        print(
+            f"Imported {self.directory} to {self.out}: k = {config.k}, {config.num_layers} layers of "
+            f"{config.hidden_size}; {loaded.used} tensors, in the parts {parts}."
+        )
+        for name, reason in loaded.left_out.items():
+            print(f"Left out {name}: {reason}.")
+        preset = f"dnabert{config.k}"
+        if "head" in loaded.model.parameters:
+            print(f"Next: dnabert-jax pretrain --data ROWS --out RUN --preset {preset} --initial-checkpoint {self.out}")
+        print(f"Next: dnabert-jax export {self.out} --to DIRECTORY")

@@ -1,0 +1,20 @@
+"""A run of seconds, for what trains from the embedded sample."""
+
+import pytest
+
+from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig
+
+
+@pytest.fixture(scope="session")
+def config(small_model: ModelConfig) -> PretrainConfig:
+    return PretrainConfig(
+        model=small_model,
+        optimizer=OptimizerConfig(peak_learning_rate=1e-3, warmup_steps=2, schedule_steps=20),
+        global_batch=8,
+        steps=6,
+        log_every=2,
+        evaluate_every=3,
+        evaluation_rows=16,
+        checkpoint_every=2,
+        keep_checkpoints=2,
+    )
