@@ -95,11 +95,10 @@ class TaskConfig:
         problem: one label of several that exclude each other, any number of labels, or numbers.
         labels: names of the outputs, in order.
         dropout: Rate on the pooled vector.
-        long: how pieces of 512 tokens become one prediction, in the original's models for long sequences: by a
-            bidirectional lstm or gru over their pooled vectors (dnalong), or by their concatenation and a layer more
-            (dnalongcat); none: a sequence is one piece.
+        long: how the pooled vectors of several pieces become one, in the original's models for long sequences: by a
+            bidirectional lstm or gru (dnalong), or side by side through one more layer (dnalongcat).
         split: Pieces of a sequence.
-        num_rnn_layer: Layers of the lstm or gru; they are as wide as the encoder, as the original ignores rnn_hidden.
+        num_rnn_layer: Layers of the lstm or gru, as wide as the encoder: the original ignores its rnn_hidden.
         rnn_dropout: Rate between those layers.
     """
 
@@ -114,16 +113,12 @@ class TaskConfig:
     def __post_init__(self) -> None:
         fewest = 2 if self.problem == "single_label_classification" else 1
         _require(
-            len(self.labels) >= fewest and all(self.labels),
-            f"The labels are {list(self.labels)}: {self.problem} needs at least {fewest}, none of them empty.",
+            len(set(self.labels)) == len(self.labels) >= fewest and all(self.labels),
+            f"The labels are {list(self.labels)}: {self.problem} needs at least {fewest}, none empty, no two the same.",
         )
-        _require(len(set(self.labels)) == len(self.labels), f"The labels {list(self.labels)} are not all different.")
         _require_in(self, 0, 1, "dropout", "rnn_dropout")
         _require_in(self, 1, math.inf, "split", "num_rnn_layer")
-        _require(
-            self.long != "none" or self.split == 1,
-            f"split is {self.split} without a model for long sequences: give 1, or lstm, gru or concatenation.",
-        )
+        _require(self.long != "none" or self.split == 1, f"split is {self.split}: only with `long` may it be above 1.")
 
 
 @dataclasses.dataclass(frozen=True)
