@@ -247,6 +247,8 @@ class PretrainConfig:
         execution: How a step is computed on them.
         global_batch: Rows a step, over all devices; a packed row of 512 tokens holds 1.58 of the paper's sequences.
         steps: Where the run stops.
+        initial_checkpoint: Run or model directory whose latest weights the run begins with, as `dnabert-jax import`
+            makes one; if empty, they are random.
         seed: Of initial weights, row order, masks and dropout.
         log_every: Steps between lines of the log.
         evaluate_every: Steps between held-out evaluations; the last step is always evaluated.
@@ -262,6 +264,7 @@ class PretrainConfig:
     execution: ExecutionConfig = ExecutionConfig()
     global_batch: int = 1280
     steps: int = 120_000
+    initial_checkpoint: str = ""
     seed: int = 0
     log_every: int = 100
     evaluate_every: int = 1000

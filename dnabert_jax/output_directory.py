@@ -5,6 +5,7 @@ the directory for one is uploaded last.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -19,6 +20,7 @@ from dnabert_jax.errors import InputError, StoreError
 from dnabert_jax.storage import Location, is_url, join
 
 _MARK = ".being-written-by-dnabert-jax"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -41,7 +43,8 @@ def output_directory(
         return
     with _claimed_url(str(final), last) as (scratch, check_claim):
         scratch.mkdir()
-        yield scratch
+        with _named_if_full(scratch):
+            yield scratch
         check_claim()
         paths = [path for path in Path(scratch).rglob("*") if path.is_file()]
         total = sum(path.stat().st_size for path in paths)
@@ -69,10 +72,22 @@ def _local_directory(final: Path) -> Iterator[Path]:
         on_failure.callback(shutil.rmtree, partial, ignore_errors=True)
         with mark.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield partial
+            with _named_if_full(final):
+                yield partial
             mark.unlink()
             partial.rename(final)
         on_failure.pop_all()
+
+
+@contextlib.contextmanager
+def _named_if_full(directory: Path) -> Iterator[None]:
+    """Has the error of a full disk, which names no file, name what was being written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None:
+            error.filename = str(directory)
+        raise
 
 
 def _clear_away(partial: Path, mark: Path) -> None:

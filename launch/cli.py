@@ -1,10 +1,15 @@
 """`dnabert-jax`: finds the job, runs it, and turns what the user can mend into one sentence and exit status 2."""
 
+import atexit
 import dataclasses
 import errno
+import inspect
 import logging
 import os
+import select
+import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -20,6 +25,7 @@ from launch.import_model import Import
 from launch.plan import parse_plan
 from launch.prepare import PrepareGenome, PrepareGenomeBeam
 from launch.pretrain import parse_pretrain
+from launch.signals import EXIT_INTERRUPTED, end_interrupted, end_on_sigint, ignore_sigusr1, sigint_as_exception
 from launch.verify import PrepareVerify
 
 USAGE = f"""\
@@ -40,7 +46,8 @@ example: dnabert-jax demo --out dnabert-demo
 """
 
 _EXIT_BAD_INPUT = 2
-_EXIT_INTERRUPTED = 130
+
+_EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 
 _BAD_PATH = (
     errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EROFS, errno.ENAMETOOLONG,
@@ -58,43 +65,73 @@ class _Runnable(Protocol):
 
 def main() -> None:
     """The console command."""
+    end_on_sigint()
+    # What Python does last of all is not interrupted: the signal would kill it there, with nothing said.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    ignore_sigusr1()
     # So that what is printed and the progress bar keep their order in a log file too.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    # orbax and gcsfs log there, with a traceback, what they then raise, and what is raised is said in a sentence below.
-    for name in ("absl", "asyncio", "gcsfs"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    _silence_libraries()
     with leaving_others():
         status = run(sys.argv[1:])
         sys.stderr.flush()
-        if status == _EXIT_INTERRUPTED:
+        if status == EXIT_INTERRUPTED:
             # The libraries' threads may be anywhere: taking the interpreter down around them can crash.
             os._exit(status)
         sys.exit(status)
 
 
+def _silence_libraries() -> None:
+    """Of an error that is raised, `run` says one sentence; libraries say more of it, in threads and when they log."""
+    for name in ("absl", "asyncio", "concurrent.futures", "gcsfs"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # orbax leaves a read that failed while other parts of it are under way.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+
+    def report(unraisable: "sys.UnraisableHookArgs") -> None:
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):  # which came in a finaliser
+            end_interrupted()
+        if str(unraisable.exc_value) != "Event loop is closed" and not inspect.iscoroutine(unraisable.object):
+            sys.__unraisablehook__(unraisable)
+
+    sys.unraisablehook = report
+
+
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command and returns its exit status: 0, 1 if it failed, 2 for bad input, 130 if interrupted."""
-    if list(arguments) in _ASKS_FOR_USAGE:
-        print(USAGE, end="")
-        return 0 if arguments and arguments[-1].startswith("-") else _EXIT_BAD_INPUT
-    if arguments[0] == "--version":
-        print(dnabert_jax.__version__)
-        return 0
+    """Runs one command and returns its exit status: 0, 1 (failed), 2 (bad input), 130 (interrupted), 141 (unread)."""
     try:
-        _parse(arguments).run()
+        if list(arguments) in _ASKS_FOR_USAGE:
+            print(USAGE, end="")
+            return 0 if arguments and arguments[-1].startswith("-") else _EXIT_BAD_INPUT
+        if arguments[0] == "--version":
+            print(dnabert_jax.__version__)
+            return 0
+        with sigint_as_exception():
+            _parse(arguments).run()
     except InputError as error:
         return _fail(str(error))
     except JobError as error:
         return _fail(str(error), EXIT_FAILED)
     except OSError as error:
+        if error.errno == errno.EPIPE and _reader_is_gone():
+            # It has read what it wanted, as head does; nothing more can be said there, not at the end either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return _EXIT_BROKEN_PIPE
         # A full disk names no file.
         sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
         return _fail(sentence, _EXIT_BAD_INPUT if error.errno in _BAD_PATH else EXIT_FAILED)
     except KeyboardInterrupt:
         hint = " If the run has a checkpoint, --resume goes on from there." if arguments[0] == "pretrain" else ""
         print(f"Interrupted.{hint}", file=sys.stderr)
-        return _EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED
     return 0
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads standard output any more."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _parse(arguments: Sequence[str]) -> _Runnable:

@@ -7,6 +7,7 @@ from typing import Any
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location, is_url
 
 SETTINGS = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
@@ -28,7 +29,8 @@ def _path_or_url(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | Non
         if not is_url(text):
             return Path(text)
         if info.type is Path:
-            raise ValueError(f"{text} is a URL: this must be a local path")
+            # Not ValueError, of which tyro would make a page.
+            raise InputError(f"{text} is a URL: this must be a local path (docs/pods.md mounts a bucket as one).")
         return text
 
     return PrimitiveConstructorSpec(

@@ -41,7 +41,19 @@ count_nodes() {
   local chips per_node=${flags[chips-per-node]}
   [[ ${flags[topology]} =~ ^[1-9][0-9]*(x[1-9][0-9]*){1,2}$ ]] ||
     fail 2 "--topology is '${flags[topology]}': give one like 16x16 or 4x4x8."
-  [[ $per_node =~ ^[1-9]$ ]] || fail 2 "--chips-per-node is '$per_node': give 1, 4 or 8."
+  case ${flags[accelerator]} in
+    tpu-v5-lite-* | tpu-v6e-*)
+      [[ " 1x1 2x2 2x4 4x4 4x8 8x8 8x16 16x16 " == *" ${flags[topology]} "* ]] ||
+        fail 2 "${flags[accelerator]} has no --topology ${flags[topology]}: give 1x1, 2x2, 2x4, 4x4, 4x8, 8x8, 8x16 or 16x16."
+      ;;
+    tpu-v4-* | tpu-v5p-*)
+      [[ ${flags[topology]} == *x*x* ]] ||
+        fail 2 "${flags[accelerator]} has no --topology ${flags[topology]}: give three sides, like 2x2x1 or 4x4x8."
+      ;;
+    tpu-*) ;; # newer than this script
+    *) fail 2 "--accelerator is '${flags[accelerator]}': give a node label like tpu-v5-lite-podslice." ;;
+  esac
+  [[ $per_node =~ ^[1248]$ ]] || fail 2 "--chips-per-node is '$per_node': give 1, 2, 4 or 8."
   chips=$((${flags[topology]//x/*}))
   ((chips % per_node == 0)) || fail 2 "The $chips chips of --topology ${flags[topology]} do not divide over nodes of $per_node."
   nodes=$((chips / per_node))

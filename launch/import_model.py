@@ -6,6 +6,8 @@ from typing import Annotated
 
 import tyro
 
+from launch.signals import importing
+
 
 @dataclasses.dataclass(frozen=True)
 class Import:
@@ -24,9 +26,10 @@ class Import:
 
     def run(self) -> None:
         """Imports, and lists what was left out and why."""
-        from dnabert_jax.interop.hub import local_directory
-        from dnabert_jax.interop.load import load_directory
-        from dnabert_jax.training.saved_model import write_saved_model
+        with importing():
+            from dnabert_jax.interop.hub import local_directory
+            from dnabert_jax.interop.load import load_directory
+            from dnabert_jax.training.saved_model import write_saved_model
 
         loaded = load_directory(local_directory(self.directory))
         write_saved_model(self.out, loaded.model)

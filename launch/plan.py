@@ -20,6 +20,7 @@ from dnabert_jax.typed_json import to_json
 from launch.plan_report import print_plan
 from launch.progress import progress_bar
 from launch.settings import parse_with_settings
+from launch.signals import importing
 
 if TYPE_CHECKING:  # planning loads JAX, which --help need not wait for
     from dnabert_jax.planning.plan import Plan as Figures
@@ -102,10 +103,18 @@ class Plan:
             )
 
     def _rows(self) -> tuple[int, float | None]:
-        """Tokens of a row, and the share of them that is no padding, if it is known."""
+        """Tokens of a row, and the share of them that is no padding, if it is known.
+
+        Raises:
+            InputError: there are no data, or the model cannot read them.
+        """
         if self.data is None:
             return self.settings.model.max_positions, None
+        with importing():
+            from dnabert_jax.training.loop import check_data
+
         manifest = read_source(self.data)[0]
+        check_data(self.settings, manifest)
         split = manifest.splits[TRAIN]
         if split.kmers is None or split.sequences is None:
             return manifest.row_length, None
@@ -113,12 +122,13 @@ class Plan:
         return manifest.row_length, (split.kmers + 2 * split.sequences) / (split.rows * manifest.row_length)
 
     def _plan(self, row_length: int, useful_share: float | None) -> "Figures":
-        from dnabert_jax.parallel.mesh import make_mesh
-        from dnabert_jax.planning.compilation import OutOfMemoryError, compile_step, read_memory
-        from dnabert_jax.planning.hlo import parse_module
-        from dnabert_jax.planning.plan import complete, outline
-        from dnabert_jax.planning.topology import make_devices
-        from dnabert_jax.planning.work import read_work
+        with importing():
+            from dnabert_jax.parallel.mesh import make_mesh
+            from dnabert_jax.planning.compilation import OutOfMemoryError, compile_step, read_memory
+            from dnabert_jax.planning.hlo import parse_module
+            from dnabert_jax.planning.plan import complete, outline
+            from dnabert_jax.planning.topology import make_devices
+            from dnabert_jax.planning.work import read_work
 
         chip, devices = make_devices(self.topology, self.slices)
         mesh = make_mesh(self.settings.mesh, devices)

@@ -39,7 +39,7 @@ def _print_memory(plan: "Plan") -> None:
         available += f" that JAX uses, of {plan.chip.hbm_bytes / _GIB:,.2f} (XLA_PYTHON_CLIENT_MEM_FRACTION)"
     print("\nMemory of a chip, predicted by the compiler")
     if not plan.memory:
-        print(f"  does not fit: {plan.refusal} ({available})")
+        print(f"  does not fit: {plan.refusal}, says the compiler, which leaves some aside ({available})")
         return
     memory = plan.memory
     for what, size in (
@@ -52,7 +52,8 @@ def _print_memory(plan: "Plan") -> None:
         ("peak, as the compiler counts it", memory.peak),
     ):
         print(f"  {what:<42}{size / _GIB:>9.3f} GiB")
-    print(f"  {'fits' if plan.fits else 'does not fit'}: {available}")
+    most = f"{max(memory.needed, memory.peak) / _GIB:.3f} GiB, the larger of the last two"
+    print(f"  {'fits' if plan.fits else 'does not fit'}: {available}, for {most}")
 
 
 def _print_collectives(plan: "Plan") -> None:

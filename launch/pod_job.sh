@@ -81,6 +81,9 @@ check_run_flags() {
     fail 2 "--run is '${flags[run]}': give gs://BUCKET/PATH, of letters, digits, '.', '_' and '-'."
   bucket=${BASH_REMATCH[1]} run_path=${BASH_REMATCH[2]}
   [[ ${flags[slices]} =~ ^[1-9][0-9]*$ ]] || fail 2 "--slices is '${flags[slices]}': give a number of at least 1."
+  local presets="tiny dnabert3 dnabert4 dnabert5 dnabert6"
+  [[ ! " ${pretrain_flags[*]}  " =~ \ --preset[\ =]([^\ ]*)\  || " $presets " == *" ${BASH_REMATCH[1]} "* ]] ||
+    fail 2 "There is no preset '${BASH_REMATCH[1]}': choose one of ${presets// /, }."
 }
 
 is_dry_run() { [[ -n ${flags[dry-run]-} ]]; }

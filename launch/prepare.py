@@ -11,10 +11,14 @@ from tqdm import tqdm
 
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
+from dnabert_jax.config import PRESETS
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
 from dnabert_jax.errors import InputError
 from launch.progress import progress_bar
+
+_OTHER_K = "dnabert6"
+"""The preset to start from for a k that has none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +45,11 @@ class PrepareGenome:
 
 def _tell(job: GenomeJob, manifest: Manifest) -> None:
     print(describe(manifest))
-    print(f"Written to {job.out}. Next: dnabert-jax pretrain --data {job.out} --preset ... --out RUN")
+    preset, positions = f"dnabert{manifest.k}", PRESETS[_OTHER_K].model.max_positions
+    flags = f"--preset {preset}" if preset in PRESETS else f"--preset {_OTHER_K} --model.k {manifest.k}"
+    if manifest.row_length > positions:
+        flags += f" --model.max-positions {manifest.row_length}"
+    print(f"Written to {job.out}. Next: dnabert-jax pretrain --data {job.out} {flags} --out RUN")
 
 
 class PreparationBar:

@@ -17,7 +17,7 @@ from dnabert_jax.storage import Location, is_url
 from launch.distributed import check_flags, join
 from launch.progress import progress_bar
 from launch.settings import parse_with_settings
-from launch.signals import profile_on_sigusr1, sigterm_as_flag
+from launch.signals import importing, profile_on_sigusr1, sigterm_as_flag
 
 if TYPE_CHECKING:  # training loads JAX, which --help need not wait for
     from dnabert_jax.training.evaluation import Evaluation
@@ -82,25 +82,29 @@ class Pretrain:
             self._run(terminated)
 
     def _run(self, terminated: Callable[[], bool]) -> None:
-        if self.distributed:
-            join(self.coordinator, self.processes, self.process, self.join_timeout)
-        import jax
+        with importing():
+            if self.distributed:
+                join(self.coordinator, self.processes, self.process, self.join_timeout)
+            import jax
 
-        try:
-            jax.devices()
-        except RuntimeError as error:
-            raise InputError(f"JAX finds no device ({error}): install its plugin, or set JAX_PLATFORMS=cpu.") from error
-        from dnabert_jax.telemetry.profiler import Profiler
-        from dnabert_jax.training.loop import pretrain
+            try:
+                jax.devices()
+            except RuntimeError as error:
+                raise InputError(
+                    f"JAX finds no device ({error}): install its plugin, or set JAX_PLATFORMS=cpu."
+                ) from error
+            from dnabert_jax.telemetry.profiler import Profiler
+            from dnabert_jax.training.loop import pretrain
 
         profiler = Profiler(self.out, self.profile_steps, self.profile_from, self._report_profile)
         first = jax.process_index() == 0
-        with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as bar:
-            data = stage(self.data, self.data_cache.expanduser(), bar.update)
-        with TrainingBar() as bar, profile_on_sigusr1(profiler.request):
-            result = pretrain(
-                self.settings, data, self.out, [bar], self.resume, profiler=profiler, stop_requested=terminated
-            )
+        with profile_on_sigusr1(profiler.request):
+            with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as bar:
+                data = stage(self.data, self.data_cache.expanduser(), bar.update)
+            with TrainingBar(self.profile_from) as bar:
+                result = pretrain(
+                    self.settings, data, self.out, [bar], self.resume, profiler=profiler, stop_requested=terminated
+                )
         if not first:
             return
         if result.step < self.settings.steps:
@@ -138,9 +142,14 @@ def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
 
 
 class TrainingBar:
-    """An observer of training that draws a progress bar; a context manager."""
+    """An observer of training that draws a progress bar; a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        profile_from: step from which on a profile is asked for, if one is.
+    """
+
+    def __init__(self, profile_from: int | None = None) -> None:
+        self._profile_from = profile_from
         self._bar = tqdm(disable=True)
 
     def __enter__(self) -> "TrainingBar":
@@ -156,8 +165,12 @@ class TrainingBar:
 
     def started(self, step: int, steps: int, heldout: bool) -> None:
         self._bar.close()
-        if step:
+        if step == steps:
+            tqdm.write(f"the run is finished: all its {steps:,} steps are made; a larger --steps would go on")
+        elif step:
             tqdm.write(f"resumed at step {step:,}")
+        if self._profile_from is not None and self._profile_from <= step:
+            tqdm.write(f"no profile from step {self._profile_from:,} on, as --profile-from asks: it is past")
         if not heldout:
             tqdm.write("no held-out part in the data: nothing will be evaluated")
         self._bar = progress_bar("pretrain", "step", total=steps, initial=step)

@@ -1,20 +1,66 @@
 """What signals ask of a running job."""
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
+
+EXIT_INTERRUPTED = 130
+
+
+def end_on_sigint() -> None:
+    """From now on Ctrl-C ends the process at once: where nothing is to be tidied up, or that is taking too long."""
+    signal.signal(signal.SIGINT, end_interrupted)
+
+
+def end_interrupted(*_: object) -> NoReturn:
+    """Ends the process as Ctrl-C does; a signal handler."""
+    # Not through sys.stderr, which may be what was interrupted.
+    os.write(2, b"Interrupted.\n")
+    os._exit(EXIT_INTERRUPTED)
+
+
+def ignore_sigusr1() -> None:
+    """From now on SIGUSR1, which may come before or after what it asks for is possible, does not end the process."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+@contextmanager
+def sigint_as_exception() -> Iterator[None]:
+    """Inside, Ctrl-C raises KeyboardInterrupt the first time, and ends the process the second."""
+
+    def interrupt(*_: object) -> NoReturn:
+        end_on_sigint()
+        raise KeyboardInterrupt
+
+    with _handling(signal.SIGINT, interrupt):
+        yield
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Inside, where libraries are imported, of which some drop a KeyboardInterrupt, Ctrl-C ends the process."""
+    with _handling(signal.SIGINT, end_interrupted):
+        yield
+
+
+@contextmanager
+def _handling(number: signal.Signals, handler: Callable[..., object]) -> Iterator[None]:
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 @contextmanager
 def profile_on_sigusr1(request: Callable[[], None]) -> Iterator[None]:
-    """Inside, SIGUSR1 requests a profile of the next steps; outside, it ends the process."""
-    before = signal.signal(signal.SIGUSR1, lambda *_: request())
-    try:
+    """Inside, SIGUSR1 requests a profile of the next steps."""
+    with _handling(signal.SIGUSR1, lambda *_: request()):
         yield
-    finally:
-        signal.signal(signal.SIGUSR1, before)
 
 
 @contextmanager

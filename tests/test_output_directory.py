@@ -26,6 +26,22 @@ def fill(directory: Path) -> None:
     (directory / "deep" / "b").write_text("b")
 
 
+@pytest.mark.parametrize("out", [OUT, "rows"])
+def test_a_full_disk_names_the_output(store: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    written: list[Path] = []
+
+    def fill_the_disk() -> None:
+        with output_directory(out, "manifest.json") as directory:
+            written.append(directory)
+            Path("/dev/full").write_bytes(b"0")
+
+    with pytest.raises(OSError, match="No space left") as failed:
+        fill_the_disk()
+    assert failed.value.filename == ("rows" if out == "rows" else str(written[0]))
+    assert not any(path.exists() for path in (*written, Path("rows")))
+
+
 def test_the_last_file_is_uploaded_last_and_nothing_else_is_left(store: type) -> None:
     order: list[list[str]] = []
     told: list[tuple[int, int]] = []

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import dnabert_jax
@@ -157,6 +158,8 @@ def _recipe(config: PretrainConfig, step: int, manifest: dict[str, Any]) -> str:
     if step > masking.late_from_step:
         rate += f", {masking.late_rate:.0%} from step {masking.late_from_step:,}"
     model = config.model
+    begun = f"begun with the weights of `{Path(config.initial_checkpoint).name}`" if config.initial_checkpoint else ""
+    start = begun or f"{model.initializer} initialisation"
     packing = {True: ", several sequences packed into each", False: ", one sequence in each", None: ""}
     return "\n".join(
         [
@@ -169,7 +172,7 @@ def _recipe(config: PretrainConfig, step: int, manifest: dict[str, Any]) -> str:
             f"- learning rate: linear to {optimizer.peak_learning_rate:g} over {optimizer.warmup_steps:,} steps, "
             f"then linear to 0 at step {optimizer.schedule_steps:,}",
             f"- dropout {model.dropout:g}, on attention {model.attention_dropout:g}; "
-            f"{model.initializer} initialisation; compute in {model.compute_dtype}; seed {config.seed}",
+            f"{start}; compute in {model.compute_dtype}; seed {config.seed}",
         ]
     )
 

@@ -9,7 +9,7 @@ import json
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -45,7 +45,7 @@ class WeightFiles(Mapping[str, np.ndarray]):
                 add(path)
             on_failure.pop_all()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "WeightFiles":
         return self
 
     def __exit__(self, *_: object) -> None:

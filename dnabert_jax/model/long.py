@@ -52,7 +52,7 @@ class _PiecewiseBert(BertWithPooler):
         self.first_key, self.dropout_rate = first_key(config), task.dropout
 
     def pooled_pieces(
-        self, input_ids: Int[Array, "B T L"], keys: RowKeys | None, execution: Execution
+        self, input_ids: Int[Array, "B T L"], keys: RowKeys | None = None, execution: Execution = PLAIN
     ) -> Float[Array, "B T H"]:
         batch, pieces, length = input_ids.shape
         if keys is not None:

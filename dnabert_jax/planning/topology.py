@@ -13,6 +13,7 @@ from dnabert_jax.parallel.chips import CHIPS, POD_AXIS, Chip, chip_named
 
 _CHIPS_A_HOST = 4
 _GPUS_A_HOST = 8
+_LINKS_IN_A_PLANE = 4
 _TPU_CORES_AS_ONE = {"v4": "megacore"}
 """Without it, a v4 chip shows each of its two cores as a device. v5p is one device a chip by itself."""
 
@@ -52,8 +53,14 @@ def _tpus(chip: Chip, sides: list[int], slices: int) -> list[jax.Device]:
     if not importlib.util.find_spec("libtpu"):
         raise InputError("The TPU compiler is not installed: pip install 'dnabert-jax[tpu]' (x86-64 Linux only).")
     name = f"{chip.name}:{'x'.join(map(str, sides))}"
-    if chip.links == 4 and max(sides) > POD_AXIS:
+    if chip.links == _LINKS_IN_A_PLANE and max(sides) > POD_AXIS:
         raise InputError(f"{name} is more than a pod: {chip.name} has up to {POD_AXIS}x{POD_AXIS}; give --slices.")
+    flat = chip.links == _LINKS_IN_A_PLANE
+    unknown = (
+        f"There is no slice {name}: choose sides that Cloud TPU offers, as {'2x4, 4x8' if flat else '2x2x1, 4x4x8'}."
+    )
+    if flat and len(sides) != 2:
+        raise InputError(unknown)
     settings: dict[str, object] = {"num_slices": slices} if slices > 1 else {}
     if chip.name in _TPU_CORES_AS_ONE:
         settings["chip_config_name"] = _TPU_CORES_AS_ONE[chip.name]
@@ -62,7 +69,9 @@ def _tpus(chip: Chip, sides: list[int], slices: int) -> list[jax.Device]:
     try:
         return list(topologies.get_topology_desc(platform="tpu", topology_name=name, **settings).devices)
     except (jax.errors.JaxRuntimeError, ValueError) as error:
-        raise InputError(f"The TPU compiler knows no slice {name}: {str(error).rstrip('.')}.") from error
+        if "INVALID_ARGUMENT" in str(error):
+            raise InputError(unknown) from error
+        raise InputError(f"The TPU compiler has no devices of {name}: {str(error).rstrip('.')}.") from error
 
 
 def _gpus(chip: Chip, number: int, specification: str) -> list[jax.Device]:

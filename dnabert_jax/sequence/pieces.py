@@ -5,13 +5,13 @@ github.com/jerryji1993/DNABERT: each k-mer is in one piece, and pieces do not ov
 """
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Integer
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
 
 
-def cut_into_pieces(kmers: Int[np.ndarray, " n"], split: int, length: int) -> Int[np.ndarray, "split length"]:
+def cut_into_pieces(kmers: Integer[np.ndarray, " n"], split: int, length: int) -> Integer[np.ndarray, "split length"]:
     """Pieces of [CLS] kmers [SEP] [PAD], the rest of them [PAD] alone.
 
     Where the k-mers just fill a piece and there is room for another, that one is [CLS] [SEP]: weights of the original

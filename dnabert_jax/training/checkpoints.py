@@ -6,7 +6,9 @@ configuration, the digest of its data and the last held-out evaluation.
 """
 
 import contextlib
+import dataclasses
 import errno
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,14 +19,31 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.training.evaluation import Evaluation
 from dnabert_jax.training.preemption import OtherProcessEndedError
 from dnabert_jax.training.run_directory import CHECKPOINTS_DIRECTORY
 from dnabert_jax.training.state import Parameters, TrainState
+from dnabert_jax.typed_json import parse_json
 
 _PARAMETERS, _TRAINING = "parameters", "training"
 
 _NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 """What is said of a full disk: the errors of tensorstore carry no errno, only its text."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LastEvaluation:
+    """A held-out evaluation, and the number of updates made before it."""
+
+    step: int
+    figures: Evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class _Metadata:
+    config: dict[str, Any]
+    data: str
+    evaluation: LastEvaluation | None
 
 
 class Checkpoints:
@@ -99,20 +118,35 @@ class Checkpoints:
         """The parameters alone, laid out as `abstract` says."""
         return self._load(step, {_PARAMETERS: abstract})[_PARAMETERS]
 
+    def restore_parts(self, step: int, abstract: Parameters) -> Parameters:
+        """As `restore_parameters`, of a checkpoint that may have more parts than are wanted.
+
+        Raises:
+            InputError: it lacks one of them.
+        """
+        missing = sorted(abstract.keys() - self._saved_parameters(step).keys())
+        if missing:
+            raise InputError(f"The checkpoint {self._directory / str(step)} has no {' and no '.join(missing)}.")
+        context = ocp.Context()
+        context.pytree.loading.partial_load = True
+        with context:
+            return self.restore_parameters(step, abstract)
+
     def restore_all_parameters(self, step: int) -> Parameters:
         """All parameters of the checkpoint, whatever parts of a model they are, whole on the first local device."""
         return self.restore_parameters(step, abstract_on_one_device(self._saved_parameters(step)))
 
-    def metadata(self, step: int) -> dict[str, Any]:
-        """What was given to `save`.
+    def evaluation(self, step: int) -> LastEvaluation | None:
+        """The last held-out evaluation, of what was given to `save`.
 
         Raises:
             InputError: the checkpoint is damaged.
         """
         metadata = self._checkpointer.checkpointables_metadata(step).custom_metadata
-        if not metadata:
-            raise self._damaged(step, "it has no metadata")
-        return metadata
+        try:
+            return parse_json(_Metadata, json.dumps(metadata).encode(), "its metadata").evaluation
+        except InputError as error:
+            raise self._damaged(step) from error
 
     def _saved_parameters(self, step: int) -> Parameters:
         """Shapes and types of the parameters, as the checkpoint has them."""
@@ -120,7 +154,7 @@ class Checkpoints:
             return self._checkpointer.checkpointables_metadata(step).metadata[_PARAMETERS]
         # What orbax raises for files that are missing or no longer what they were.
         except (KeyError, TypeError, ValueError, OSError) as error:
-            raise self._damaged(step, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}") from error
+            raise self._damaged(step) from error
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -137,14 +171,21 @@ class Checkpoints:
     def _load(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
         try:
             return self._checkpointer.load_checkpointables(step, wanted)
-        # What orbax and tensorstore raise for files that are missing, cut short or no longer what they were.
+        # What orbax and tensorstore raise for files that are missing, cut short or no longer what they were; which of
+        # them it was, orbax does not say.
         except (KeyError, ValueError, OSError, RuntimeError) as error:
-            raise self._damaged(step, _in_short(error)) from error
+            raise self._damaged(step) from error
 
-    def _damaged(self, step: int, reason: str) -> InputError:
+    def _damaged(self, step: int) -> InputError:
+        earlier = [other for other in self.steps if other < step]
+        remedy = (
+            f"export step {earlier[-1]} with --step {earlier[-1]}, or move it away, and --resume goes on from there"
+            if earlier
+            else "there is no earlier one, so move it away, and --resume begins anew"
+        )
         return InputError(
-            f"The checkpoint {self._directory / str(step)} cannot be read ({reason}): restore it, or move it away "
-            "and use an earlier one."
+            f"The checkpoint {self._directory / str(step)} cannot be read, as files of it are missing or damaged: "
+            f"restore it; or {remedy}."
         )
 
 

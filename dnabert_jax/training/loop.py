@@ -28,6 +28,7 @@ from dnabert_jax.training.evaluation import Evaluation, EvaluationRows, Evaluato
 from dnabert_jax.training.nonfinite import FiniteCheck
 from dnabert_jax.training.preemption import stops_after, while_all_run
 from dnabert_jax.training.run_directory import check_run, write_run
+from dnabert_jax.training.saved_model import check_initial_model, read_initial_parameters
 from dnabert_jax.training.state import (
     Network,
     Parameters,
@@ -122,6 +123,8 @@ def pretrain(
     mesh = make_mesh(config.mesh, devices or jax.devices())
     network = abstract_network(config.model)
     step = jit_train_step(config, network, mesh)
+    if config.initial_checkpoint and not resume:
+        check_initial_model(Path(config.initial_checkpoint), config.model)
     placement = RowPlacement(mesh, config.global_batch)
     # After what is quick to find out: it reads all data.
     files, manifest = _open_data(data, config, observers)
@@ -231,11 +234,17 @@ class _Loop:
 
     def _initial_state(self, start: int) -> TrainState:
         if start == 0:
-            return init_state(self.config, self.network, self.mesh)
-        evaluation = self.checkpoints.metadata(start)["evaluation"]
-        if evaluation:
-            self.evaluation, self.evaluated_at = Evaluation(**evaluation["figures"]), evaluation["step"]
+            return init_state(self.config, self.network, self.mesh, self._initial_parameters())
+        last = self.checkpoints.evaluation(start)
+        if last:
+            self.evaluation, self.evaluated_at = last.figures, last.step
         return self.checkpoints.restore(start, abstract_state(self.config, self.network, self.mesh))
+
+    def _initial_parameters(self) -> Parameters | None:
+        if not self.config.initial_checkpoint:
+            return None
+        abstract = abstract_state(self.config, self.network, self.mesh).parameters
+        return read_initial_parameters(Path(self.config.initial_checkpoint), abstract)
 
     def _report(self, step: int, metrics: list[StepMetrics]) -> None:
         if not metrics:

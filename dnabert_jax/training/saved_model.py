@@ -12,6 +12,7 @@ import jax
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.data.manifest import Manifest
+from dnabert_jax.errors import InputError
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.training.checkpoints import Checkpoints, choose_step
 from dnabert_jax.training.run_directory import DATA_FILE, read_run_config
@@ -19,6 +20,9 @@ from dnabert_jax.training.state import Parameters
 from dnabert_jax.typed_json import read_json, to_json
 
 DESCRIPTION_FILE = "model.json"
+
+_MAY_DIFFER = ("dropout", "attention_dropout", "initializer_range", "initializer", "compute_dtype")
+"""Between a model and a run that begins with its weights."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +66,32 @@ def is_saved_model(directory: Path) -> bool:
     return (directory / DESCRIPTION_FILE).is_file() or (directory / DATA_FILE).is_file()
 
 
+def check_initial_model(directory: Path, config: ModelConfig) -> None:
+    """Raises InputError unless the model in a run or model directory is the one to begin with, but for its dropout."""
+    saved = _describe(directory)
+    for field in dataclasses.fields(ModelConfig):
+        there, here = getattr(saved, field.name), getattr(config, field.name)
+        if field.name not in _MAY_DIFFER and there != here:
+            flag = f"--model.{field.name.replace('_', '-')}"
+            raise InputError(f"The model in {directory} has {field.name} {there}, the run {here}: give {flag} {there}.")
+
+
+def _describe(directory: Path) -> ModelConfig:
+    if (directory / DESCRIPTION_FILE).is_file():
+        return read_json(Description, directory / DESCRIPTION_FILE).config
+    return read_run_config(directory).model
+
+
+def read_initial_parameters(directory: Path, abstract: Parameters) -> Parameters:
+    """The latest parameters of a run or model directory, laid out as `abstract` says; parts that it lacks are left out.
+
+    Raises:
+        InputError: no such directory, or no such checkpoint or part in it.
+    """
+    with Checkpoints(directory) as checkpoints:
+        return checkpoints.restore_parts(choose_step(checkpoints, directory, None), abstract)
+
+
 def read_saved_model(directory: Path, step: int | None = None) -> SavedModel:
     """Reads the weights of the latest checkpoint of a run or model directory, or of a given step.
 
@@ -76,11 +106,12 @@ def read_saved_model(directory: Path, step: int | None = None) -> SavedModel:
         if config is None:
             description = read_json(Description, directory / DESCRIPTION_FILE)
         else:
+            evaluation = checkpoints.evaluation(step)
             pretraining = {
                 "config": dataclasses.asdict(config),
                 "step": step,
                 "data": dataclasses.asdict(read_json(Manifest, directory / DATA_FILE)),
-                "evaluation": checkpoints.metadata(step)["evaluation"],
+                "evaluation": dataclasses.asdict(evaluation) if evaluation else None,
             }
             description = Description(config.model, None, {"pretraining": pretraining})
     return SavedModel(description, step, parameters)

@@ -89,15 +89,25 @@ def abstract_state(config: PretrainConfig, network: Network, mesh: Mesh) -> Trai
     )
 
 
-def init_state(config: PretrainConfig, network: Network, mesh: Mesh) -> TrainState:
-    """A fresh state, made where it lies: no device holds more than its part."""
+def init_state(
+    config: PretrainConfig, network: Network, mesh: Mesh, parameters: Parameters | None = None
+) -> TrainState:
+    """A fresh state, made where it lies: no device holds more than its part.
+
+    Args:
+        config: of the run.
+        network: of its model.
+        mesh: to lay the state out on.
+        parameters: to begin with, laid out so; if none are given, random ones.
+    """
     shardings = jax.tree.map(lambda shape: shape.sharding, abstract_state(config, network, mesh))
 
-    def init() -> TrainState:
-        parameters = init_parameters(config.model, stream_key(config.seed, "parameters", 0))
+    def init(parameters: Parameters | None) -> TrainState:
+        if parameters is None:
+            parameters = init_parameters(config.model, stream_key(config.seed, "parameters", 0))
         return TrainState(jnp.zeros((), jnp.int32), parameters, make_optimizer(config.optimizer).init(parameters))
 
-    return jax.jit(init, out_shardings=shardings)()
+    return jax.jit(init, out_shardings=shardings)(parameters)
 
 
 _STREAMS = ("parameters", "masks", "dropout")

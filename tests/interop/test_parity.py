@@ -6,6 +6,7 @@ BertForLongSequenceClassificationCat of github.com/jerryji1993/DNABERT (src/tran
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ from dnabert_jax.model.bert import BertForMaskedLM as OurMaskedLM
 from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.model.segments import read_segments
+from dnabert_jax.sequence.pieces import cut_into_pieces
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP
 from dnabert_jax.training.objectives import masked_token_sums, sequence_losses
 from dnabert_jax.training.state import Parameters
@@ -226,3 +228,78 @@ def test_the_classifier_is_theirs(config: ModelConfig, task: TaskConfig) -> None
     )
     ours = of_ours(graph, parameters, rows, loss_of_ours, config)
     assert_agree(ours, of_theirs(model, rows, loss_of_theirs), rows)
+
+
+class LongBert(torch.nn.Module):
+    """An encoder over pieces and a head over their pooled vectors, as the original has them."""
+
+    def __init__(self, config: ModelConfig, task: TaskConfig):
+        super().__init__()
+        self.bert = random_model(BertModel, config)
+        size, count = config.hidden_size, len(task.labels)
+        if task.long == "concatenation":
+            self.classifier1 = torch.nn.Linear(task.split * size, size)
+            self.classifier2 = torch.nn.Linear(size, count)
+        else:
+            recurrence = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[task.long]
+            self.rnn = recurrence(size, size, task.num_rnn_layer, batch_first=True, bidirectional=True)
+            self.classifier = torch.nn.Linear(size, count)
+
+    def forward(self, pieces: torch.Tensor) -> torch.Tensor:
+        batch, split, length = pieces.shape
+        flat = pieces.view(-1, length)
+        vectors = self.bert(flat, attention_mask=(flat != PAD).long()).pooler_output.view(batch, split, -1)
+        if hasattr(self, "classifier1"):
+            return self.classifier2(torch.relu(self.classifier1(vectors.reshape(batch, -1))))
+        _, last = self.rnn(vectors)
+        states = last[0] if isinstance(last, tuple) else last
+        return self.classifier(states.sum(dim=0))
+
+
+LONG_TASKS = [
+    TaskConfig("single_label_classification", ("no", "yes"), long="lstm", split=3),
+    TaskConfig("single_label_classification", ("a", "b", "c"), long="lstm", split=3, num_rnn_layer=2),
+    TaskConfig("regression", ("signal",), long="gru", split=3),
+    TaskConfig("single_label_classification", ("no", "yes"), long="gru", split=3, num_rnn_layer=2),
+    TaskConfig("single_label_classification", ("no", "yes"), long="concatenation", split=3),
+]
+
+
+@pytest.mark.parametrize("task", LONG_TASKS, ids=lambda task: f"{task.long}-{task.num_rnn_layer}")
+def test_the_heads_for_long_sequences_are_the_originals(task: TaskConfig) -> None:
+    config, length = ODD, 32
+    rng = np.random.default_rng(3)
+    # Three pieces full, the last of three nearly empty, and one that is [CLS] [SEP] alone.
+    counts = (3 * (length - 2), 2 * (length - 2) + 1, 2 * (length - 2))
+    kmers = [rng.integers(FIRST_KMER, config.vocabulary_size, count).astype(np.int32) for count in counts]
+    pieces = np.stack([cut_into_pieces(each, task.split, length) for each in kmers])
+    labels = random_labels(task, len(pieces))
+    model = LongBert(config, task).eval()
+    shake(model)
+    expected = model(torch.tensor(pieces, dtype=torch.long))
+    if task.problem == "regression":
+        loss = torch.nn.functional.mse_loss(expected, as_torch(labels))
+    else:
+        loss = torch.nn.functional.cross_entropy(expected, as_torch(labels))
+    loss.backward()
+
+    graph, parameters = taken_over(
+        lambda: sequence_classifier(config, task, rngs=nnx.Rngs(0)), dict(model.named_parameters()), config
+    )
+
+    @jax.jit
+    @functools.partial(jax.value_and_grad, has_aux=True)
+    def ours(parameters: Parameters) -> tuple:
+        logits = nnx.merge(graph, parameters)(jnp.asarray(pieces))
+        return sequence_losses(task, logits, jnp.asarray(labels)).mean(), logits
+
+    (value, logits), gradients = jax.device_get(ours(parameters))
+    np.testing.assert_allclose(logits, expected.detach().numpy(), atol=TOLERANCE, rtol=0)
+    np.testing.assert_allclose(value, loss.detach().numpy(), atol=TOLERANCE, rtol=0)
+    by_name = to_huggingface(gradients, config)
+    theirs = {name: parameter.grad.numpy() for name, parameter in model.named_parameters()}
+    assert by_name.keys() == theirs.keys()
+    for name, gradient in by_name.items():
+        np.testing.assert_allclose(gradient, theirs[name], atol=TOLERANCE / 10, rtol=0, err_msg=name)
+    assert np.abs(logits).max() > 0.1
+    assert min(np.abs(theirs[name]).max() for name in theirs if name.startswith(("rnn", "classifier"))) > TOLERANCE

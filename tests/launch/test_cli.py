@@ -84,9 +84,8 @@ def test_a_file_url_is_a_local_path(tmp_path: Path) -> None:
 
 
 def test_what_must_be_local_is_no_url(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        run(["pretrain", "--data", str(rows), "--out", "gs://bucket/run", *SMALL_FLAGS])
-    assert "gs://bucket/run is a URL: this must be a local path" in capsys.readouterr().err
+    sentence = fails(capsys, "pretrain", "--data", rows, "--out", "gs://bucket/run", *SMALL_FLAGS)
+    assert "gs://bucket/run is a URL: this must be a local path" in sentence
     assert not Path("gs:").exists()
 
 
@@ -186,6 +185,19 @@ def test_rows_made_on_beam_pass_verification_and_train(
     assert "exists already" in fails(capsys, *prepare)
 
 
+@pytest.mark.parametrize(
+    ("k", "length", "flags"),
+    [(4, 512, "--preset dnabert4"), (2, 1024, "--preset dnabert6 --model.k 2 --model.max-positions 1024")],
+)
+def test_the_next_command_is_for_these_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], k: int, length: int, flags: str
+) -> None:
+    out = tmp_path / "rows"
+    shape = ["--k", str(k), "--row-length", str(length)]
+    assert run(["prepare", "genome", "--fasta", str(HELDOUT_FASTA), "--out", str(out), *shape]) == 0
+    assert f"Next: dnabert-jax pretrain --data {out} {flags} --out RUN" in capsys.readouterr().out
+
+
 def test_without_beam_the_remedy_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,22 +266,31 @@ def test_profiles_are_set_beforehand_or_asked_for_by_a_signal(
 ) -> None:
     stepped = TrainingBar.stepped
 
+    def staged_and_signalled(data: Path, *_: object) -> Path:
+        signal.raise_signal(signal.SIGUSR1)
+        return data
+
     def stepped_and_signalled(bar: TrainingBar, step: int) -> None:
         stepped(bar, step)
         if step == 2:
             signal.raise_signal(signal.SIGUSR1)
 
     monkeypatch.setattr(TrainingBar, "stepped", stepped_and_signalled)
+    monkeypatch.setattr("launch.pretrain.stage", staged_and_signalled)
     before, out = signal.getsignal(signal.SIGUSR1), tmp_path / "run"
     train = ["pretrain", "--data", str(rows), "--out", str(out), *SMALL_FLAGS]
     assert run([*train, "--profile-from", "2", "--profile-steps", "1"]) == 0
     printed = capsys.readouterr().out
-    for step in (2, 3):
+    for step in (1, 2, 3):
         place = out / "tensorboard" / "plugins" / "profile" / f"from-step-{step}-process-0"
         assert f"Profile in {place}. Look at it: pip install xprof; xprof --logdir {out}/tensorboard;" in printed
         assert list(place.glob("*.xplane.pb"))
         assert list(place.glob("*.trace.json.gz"))
     assert signal.getsignal(signal.SIGUSR1) == before
+    assert run([*train, "--profile-from", "2", "--resume"]) == 0
+    printed = capsys.readouterr().out
+    assert "the run is finished: all its 3 steps are made; a larger --steps would go on" in printed
+    assert "no profile from step 2 on, as --profile-from asks: it is past" in printed
     assert "--profile-from is 4: give a step from 1 to 3." in fails(capsys, *train, "--profile-from", "4")
     assert "--profile-steps is 0: give at least 1." in fails(capsys, *train, "--profile-steps", "0")
 

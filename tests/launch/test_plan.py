@@ -78,7 +78,7 @@ def test_a_real_step_and_the_saved_hlo_summed_again(sample_rows: Path, tmp_path:
     assert (found["row_length"], found["chips"], found["config"]["global_batch"]) == (64, 4, 16)
     assert f"The optimised HLO: {hlo}" in done.stdout
     assert f"{found['time']['cycles']:,} cycles, predicted by the compiler" in done.stdout
-    assert "fits: a chip has 16.00 GiB" in done.stdout
+    assert "fits: a chip has 16.00 GiB, for " in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.json", "step.hlo"]
 
 
@@ -181,12 +181,16 @@ def test_what_cannot_run_is_refused_before_it_is_compiled(
     capsys: pytest.CaptureFixture[str], sample_rows: Path
 ) -> None:
     on = ("--topology", "v5e:2x2")
-    assert "knows no slice v5e:3x5" in refused(capsys, "--topology", "v5e:3x5")
+    for name in ("v5e:3x5", "v5e:2x2x2", "v4:3x3x3"):
+        assert f"There is no slice {name}: choose sides that Cloud TPU offers" in refused(capsys, "--topology", name)
     assert "more than a pod" in refused(capsys, "--topology", "v6e:32x16")
     assert "choose a multiple of 4" in refused(capsys, *on, "--global-batch", "6")
     assert "impossible on 4 devices" in refused(capsys, *on, "--mesh.fsdp", "3")
     assert "over 2 slices, which only it may span" in refused(capsys, *on, "--slices", "2", "--mesh.tensor", "8")
-    assert "raise --model.max-positions" in refused(capsys, *on, "--data", sample_rows, "--model.max-positions", "32")
+    assert "train with --model.max-positions 64" in refused(
+        capsys, *on, "--data", sample_rows, "--model.max-positions", "32"
+    )
+    assert "The data have k = 3, the model k = 4" in refused(capsys, *on, "--data", sample_rows, "--model.k", "4")
 
 
 def test_without_a_compiler_the_remedy_is_named(

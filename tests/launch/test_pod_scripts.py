@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from dnabert_jax.config import PRESETS
+
 RUN = ("--image", "image:1", "--run", "gs://my-bucket/runs/hg38-k6", "--data", "gs://my-bucket/data/hg38-k6")
 FLAGS = {
     "queued_resource.sh": ("--project", "p", "--zone", "us-west4-a", "--accelerator-type", "v5litepod-256", *RUN),
@@ -61,6 +63,9 @@ def test_bad_usage_is_one_sentence(cloud: Any, script: str, arguments: tuple[str
         (("--run", "runs/hg38-k6"), "give gs://BUCKET/PATH"),
         (("--run", "gs://my-bucket"), "give gs://BUCKET/PATH"),
         (("--slices", "0"), "--slices is '0'"),
+        (("--", "--preset", "dnabert7", "--seed", "1"), "There is no preset 'dnabert7'"),
+        (("--", "--seed", "1", "--preset=base"), f"choose one of {', '.join(PRESETS)}."),
+        (("--", "--preset"), "There is no preset ''"),
     ],
 )
 def test_a_bad_job_is_one_sentence(cloud: Any, script: str, flags: tuple[str, ...], sentence: str) -> None:
@@ -74,7 +79,12 @@ def test_a_bad_job_is_one_sentence(cloud: Any, script: str, flags: tuple[str, ..
         ("queued_resource.sh", ("--spot", "--reserved"), "--spot or --reserved"),
         ("gke.sh", ("--spot", "--reservation", "mine"), "--spot or --reservation"),
         ("gke.sh", ("--topology", "16"), "--topology is '16'"),
-        ("gke.sh", ("--topology", "2x3"), "do not divide"),
+        ("gke.sh", ("--topology", "2x3"), "tpu-v5-lite-podslice has no --topology 2x3"),
+        ("gke.sh", ("--topology", "4x4x4"), "tpu-v5-lite-podslice has no --topology 4x4x4"),
+        ("gke.sh", ("--accelerator", "tpu-v5p-slice"), "tpu-v5p-slice has no --topology 16x16: give three sides"),
+        ("gke.sh", ("--accelerator", "v5litepod-256"), "--accelerator is 'v5litepod-256'"),
+        ("gke.sh", ("--topology", "2x2", "--chips-per-node", "8"), "do not divide"),
+        ("gke.sh", ("--chips-per-node", "3"), "--chips-per-node is '3'"),
     ],
 )
 def test_contradictions_are_one_sentence(cloud: Any, script: str, flags: tuple[str, ...], sentence: str) -> None:

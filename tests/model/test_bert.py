@@ -14,6 +14,7 @@ from dnabert_jax.data.packing import fill_rows
 from dnabert_jax.model.bert import Execution
 from dnabert_jax.model.dropout import row_keys
 from dnabert_jax.model.layers import Dense, LayerNorm, gelu, sinusoids
+from dnabert_jax.model.segments import read_segments
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP
 from dnabert_jax.training.state import Network, Parameters, abstract_network, init_parameters
 
@@ -50,6 +51,23 @@ def test_a_packed_row_gives_every_sequence_the_logits_it_has_alone(network: Netw
             np.testing.assert_allclose(logits[begin : end + 1, :69], expected[:, :69], atol=1e-5, rtol=0)
             seen += 1
     assert seen == len(counts)
+
+
+def test_the_states_of_a_packed_row_are_those_of_its_sequences(network: Network, parameters: Parameters) -> None:
+    encoder = network.bind(parameters).bert
+    row = jnp.array([[CLS, 9, 10, 11, SEP, CLS, 40, 50, SEP, PAD]])
+    states = encoder.states(row, read_segments(row))
+    assert states.hidden.shape == (3, 1, 10, 32)
+    assert states.attention.shape == (2, 1, 4, 10, 10)
+    np.testing.assert_allclose(states.hidden[-1], encoder(row, read_segments(row)), atol=1e-6)
+    for begin, end in ((0, 5), (5, 9)):
+        alone = encoder.states(row[:, begin:end], read_segments(row[:, begin:end]))
+        np.testing.assert_allclose(states.hidden[:, :, begin:end], alone.hidden, atol=1e-5)
+        attention = states.attention[:, :, :, begin:end]
+        np.testing.assert_allclose(attention[..., begin:end], alone.attention, atol=1e-6)
+        # So nothing is left for the other sequence and for padding.
+        np.testing.assert_allclose(alone.attention.sum(axis=-1), 1, rtol=1e-6)
+        assert (attention.at[..., begin:end].set(0) == 0).all()
 
 
 def test_padded_ids_are_never_predicted(network: Network, parameters: Parameters) -> None:

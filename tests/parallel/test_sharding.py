@@ -7,8 +7,9 @@ import pytest
 from flax import nnx
 from jax.sharding import PartitionSpec
 
-from dnabert_jax.config import MeshConfig, ModelConfig
+from dnabert_jax.config import MeshConfig, ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.parallel.rules import parameter_shardings
@@ -48,6 +49,18 @@ def test_every_parameter_has_a_sharding_by_the_rules(small_model: ModelConfig) -
     assert attention["query"]["kernel"].spec == PartitionSpec(None, "fsdp", "tensor")
     assert attention["output"]["kernel"].spec == PartitionSpec(None, "tensor", "fsdp")
     assert shardings["bert"]["embeddings"]["token"]["table"].spec == PartitionSpec("tensor", "fsdp")
+
+
+@pytest.mark.parametrize("long", ["none", "lstm", "gru", "concatenation"])
+def test_the_parameters_of_every_head_have_a_sharding(small_model: ModelConfig, long: str) -> None:
+    task = TaskConfig("regression", ("signal",), long=long, split=1 if long == "none" else 2)
+    network = nnx.eval_shape(lambda: sequence_classifier(small_model, task, rngs=nnx.Rngs(0)))
+    shardings = parameter_shardings(
+        nnx.split(network, nnx.Param)[1], make_mesh(MeshConfig(data=2, fsdp=2, tensor=2), jax.devices())
+    )
+    assert shardings["pooler"]["dense"]["kernel"].spec == PartitionSpec("fsdp", None)
+    head = shardings["classifier2" if long == "concatenation" else "classifier"]
+    assert (head["kernel"].spec, head["bias"].spec) == (PartitionSpec("fsdp", None), PartitionSpec(None))
 
 
 def test_a_parameter_whose_axis_has_no_rule_stops_construction() -> None:

@@ -5,7 +5,7 @@ import pytest
 from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def config(small_model: ModelConfig) -> PretrainConfig:
     return PretrainConfig(
         model=small_model,

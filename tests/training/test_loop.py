@@ -228,7 +228,7 @@ def test_a_run_that_is_asked_to_stop_saves_once_and_goes_on_as_if_nothing_happen
         assert np.array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("damage", ["no metadata", "no parameters", "cut short", "empty"])
+@pytest.mark.parametrize("damage", ["no metadata", "metadata", "no parameters", "cut short", "empty"])
 def test_a_damaged_checkpoint_is_refused_with_its_place(
     config: PretrainConfig, sample_rows: Path, tmp_path: Path, damage: str
 ) -> None:
@@ -237,6 +237,9 @@ def test_a_damaged_checkpoint_is_refused_with_its_place(
     checkpoint = run / "checkpoints" / "2"
     if damage == "no metadata":
         (checkpoint / "_CHECKPOINT_METADATA").unlink()
+    elif damage == "metadata":
+        path = checkpoint / "_CHECKPOINT_METADATA"
+        path.write_bytes(path.read_bytes().replace(b"evaluation", b"evaluatiom"))
     elif damage == "no parameters":
         shutil.rmtree(checkpoint / "parameters")
     elif damage == "cut short":
@@ -245,7 +248,10 @@ def test_a_damaged_checkpoint_is_refused_with_its_place(
                 path.write_bytes(path.read_bytes()[:10])
     else:
         (run / "checkpoints" / "99").mkdir()
-    with pytest.raises(InputError, match=r"checkpoints/(2|99) cannot be read"):
+    remedy = "there is no earlier one" if damage != "empty" else "export step 2 with --step 2"
+    with pytest.raises(
+        InputError, match=rf"checkpoints/(2|99) cannot be read, as files of it are missing or damaged: .*{remedy}"
+    ):
         read_saved_model(run)
 
 

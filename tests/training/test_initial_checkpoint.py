@@ -1,0 +1,84 @@
+"""A run may begin with the weights of another, or of an imported model, on any mesh."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from dnabert_jax.config import MeshConfig, PretrainConfig
+from dnabert_jax.errors import InputError
+from dnabert_jax.training.loop import pretrain
+from dnabert_jax.training.saved_model import SavedModel, read_saved_model, write_saved_model
+
+
+@pytest.fixture(scope="module")
+def first(config: PretrainConfig, sample_rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("first") / "run"
+    pretrain(config, sample_rows, out)
+    return out
+
+
+def beginning_with(directory: Path, config: PretrainConfig, **changed: object) -> PretrainConfig:
+    """At a rate of 0 in its only step, so that the weights stay what they are."""
+    optimizer = dataclasses.replace(config.optimizer, warmup_steps=2)
+    return dataclasses.replace(
+        config, steps=1, optimizer=optimizer, seed=7, initial_checkpoint=str(directory), **changed
+    )
+
+
+def assert_same(ours: dict, theirs: dict) -> None:
+    assert jax.tree.all(jax.tree.map(np.array_equal, ours, theirs))
+
+
+@pytest.mark.parametrize("mesh", [MeshConfig(), MeshConfig(data=2, fsdp=2, tensor=2)])
+def test_a_run_begins_with_the_weights_of_another(
+    config: PretrainConfig, sample_rows: Path, first: Path, tmp_path: Path, mesh: MeshConfig
+) -> None:
+    pretrain(beginning_with(first, config, mesh=mesh), sample_rows, tmp_path / "run")
+    assert_same(read_saved_model(tmp_path / "run").parameters, read_saved_model(first).parameters)
+
+
+def with_pooler(model: SavedModel) -> SavedModel:
+    parameters = model.parameters | {"pooler": {"dense": {"kernel": np.ones((2, 2), np.float32)}}}
+    return dataclasses.replace(model, parameters=parameters)
+
+
+def test_parts_that_pre_training_has_no_use_for_are_left(
+    config: PretrainConfig, sample_rows: Path, first: Path, tmp_path: Path
+) -> None:
+    write_saved_model(tmp_path / "model", with_pooler(read_saved_model(first)))
+    pretrain(beginning_with(tmp_path / "model", config), sample_rows, tmp_path / "run")
+    parameters = read_saved_model(tmp_path / "run").parameters
+    assert parameters.keys() == {"bert", "head"}
+    assert_same(parameters, read_saved_model(first).parameters)
+
+
+def test_a_model_that_does_not_fit_is_refused(
+    config: PretrainConfig, sample_rows: Path, first: Path, tmp_path: Path
+) -> None:
+    other = dataclasses.replace(config, model=dataclasses.replace(config.model, num_layers=5))
+    with pytest.raises(InputError, match=r"num_layers 2, the run 5: give --model.num-layers 2"):
+        pretrain(beginning_with(first, other), sample_rows, tmp_path / "run")
+    with pytest.raises(InputError, match=r"nowhere is no run directory"):
+        pretrain(beginning_with(tmp_path / "nowhere", config), sample_rows, tmp_path / "run")
+    model = read_saved_model(first)
+    headless = dataclasses.replace(model, parameters={"bert": model.parameters["bert"]})
+    write_saved_model(tmp_path / "headless", headless)
+    with pytest.raises(InputError, match=r"checkpoints/6 has no head"):
+        pretrain(beginning_with(tmp_path / "headless", config), sample_rows, tmp_path / "run")
+
+
+def test_a_resumed_run_goes_on_with_its_own_weights(
+    config: PretrainConfig, sample_rows: Path, first: Path, tmp_path: Path
+) -> None:
+    start = beginning_with(first, config)
+    pretrain(start, sample_rows, tmp_path / "run")
+    pretrain(dataclasses.replace(start, steps=2), sample_rows, tmp_path / "run", resume=True)
+    changed = jax.tree.map(
+        np.array_equal, read_saved_model(tmp_path / "run").parameters, read_saved_model(first).parameters
+    )
+    assert not jax.tree.all(changed)
+    with pytest.raises(InputError, match="was started with initial_checkpoint"):
+        pretrain(dataclasses.replace(start, steps=3, initial_checkpoint=""), sample_rows, tmp_path / "run", resume=True)
