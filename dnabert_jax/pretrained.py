@@ -136,7 +136,7 @@ class DNABERT:
             if pooling == "mean":
                 return mean_of_kmers(hidden, ids)
             if pooling == "pooled":
-                return _pool(*self._head, hidden)
+                return _pool(self.config, self.task, self._head, hidden)
             return (hidden if pooling == "tokens" else hidden[:, 0]).astype(jnp.float32)
 
         computed = self._computed(sequences, self._within_limit, vectors, progress)
@@ -165,9 +165,8 @@ class DNABERT:
             raise InputError(f"predict needs a classifier: the model has {self._parts()}. To embed, use embed.")
 
         def probabilities(ids: Int32[np.ndarray, "B tokens"]) -> Array:
-            graph, parameters = self._head
             hidden = self._encoder(ids.reshape(len(ids) * task.split, -1), self.config.num_layers)
-            return _classify(graph, parameters, task, hidden)
+            return _classify(self.config, task, self._head, hidden)
 
         prepare = self._within_limit if task.long == "none" else self._cut
         computed = self._computed(sequences, prepare, probabilities, progress, task.split)
@@ -204,22 +203,10 @@ class DNABERT:
         return LayerwiseEncoder(self._config_to_compute, self._model.parameters["bert"])
 
     @functools.cached_property
-    def _head(self) -> tuple[Any, Any]:
-        """Structure and parameters of all that stands on the encoder, but the head of masked tokens."""
-
-        def make() -> nnx.Module:
-            rngs, config = nnx.Rngs(0), self._config_to_compute
-            module = (
-                BertWithPooler(config, rngs=rngs)
-                if self.task is None
-                else sequence_classifier(config, self.task, rngs=rngs)
-            )
-            del module.bert
-            return module
-
-        graph, abstract = nnx.split(nnx.eval_shape(make), nnx.Param)
-        parameters = {part: self._model.parameters[part] for part in nnx.to_pure_dict(abstract)}
-        return graph, jax.device_put(parameters)
+    def _head(self) -> Any:
+        """The parameters of all that stands on the encoder, but the head of masked tokens."""
+        apart = ("bert", "head")
+        return jax.device_put({part: tree for part, tree in self._model.parameters.items() if part not in apart})
 
     @property
     def _config_to_compute(self) -> ModelConfig:
@@ -303,15 +290,29 @@ def _stacked(
     return np.fromiter(rows, np.dtype((np.float32, width)), len(sequences) if isinstance(sequences, Sized) else -1)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _pool(graph: Any, parameters: Any, hidden: Array) -> Array:
-    return nnx.merge(graph, parameters).pooler(hidden)
+def _bound_head(config: ModelConfig, task: TaskConfig | None, parameters: Any) -> Any:
+    """The network without its encoder, with these parameters."""
+
+    def make() -> BertWithPooler:
+        rngs = nnx.Rngs(0)
+        module = BertWithPooler(config, rngs=rngs) if task is None else sequence_classifier(config, task, rngs=rngs)
+        del module.bert
+        return module
+
+    module = nnx.eval_shape(make)
+    nnx.update(module, parameters)
+    return module
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2))
-def _classify(graph: Any, parameters: Any, task: TaskConfig, hidden: Array) -> Array:
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _pool(config: ModelConfig, task: TaskConfig | None, parameters: Any, hidden: Array) -> Array:
+    return _bound_head(config, task, parameters).pooler(hidden)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _classify(config: ModelConfig, task: TaskConfig, parameters: Any, hidden: Array) -> Array:
     """Probabilities or numbers, [B, C], from the hidden states of all pieces, [B T, L, H]."""
-    head = nnx.merge(graph, parameters)
+    head = _bound_head(config, task, parameters)
     logits = head.classify(head.pooler(hidden).reshape(-1, task.split, hidden.shape[-1]))
     if task.problem == "single_label_classification":
         return jax.nn.softmax(logits)

@@ -16,7 +16,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 import dnabert_jax.model.layerwise
 import dnabert_jax.pretrained
 from dnabert_jax import DNABERT
-from dnabert_jax.config import ModelConfig, PretrainConfig, TaskConfig
+from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.model.bert import BertForMaskedLM
 from dnabert_jax.model.classification import BertWithPooler
@@ -192,7 +192,8 @@ def test_a_sequence_that_cannot_be_taken_is_named(model: DNABERT) -> None:
     fails("sequence 2 has 2 bases: at least k = 3", ["ACGT", "AC"])
     fails("sequence 1 has 0 bases", "")
     fails("sequence 2 has 'U' at position 2", ["ACGT", "AUG"])
-    fails(r"sequence 2 is float nan: it must be a str", iter(["ACGT", float("nan")]))
+    with pytest.raises(InputError, match="sequence 2 is float nan: it must be a str"):
+        model.embed(iter(["ACGT", float("nan")]))
 
 
 def test_what_the_model_has_not_is_refused(model: DNABERT, small_model: ModelConfig, tmp_path: Path) -> None:
@@ -209,8 +210,8 @@ def test_what_the_model_has_not_is_refused(model: DNABERT, small_model: ModelCon
             model.embed(["ACGT"], layer=layer)
     with pytest.raises(InputError, match="the pooler takes the last one alone"):
         model.embed(["ACGT"], pooling="pooled", layer=1)
+    model.save_pretrained(tmp_path / "model")
     with pytest.raises(InputError, match="has no steps"):
-        model.save_pretrained(tmp_path / "model")
         DNABERT.from_pretrained(tmp_path / "model", step=3)
     with pytest.raises(InputError, match="does not exist"):
         DNABERT.from_pretrained(tmp_path / "nothing")
@@ -219,11 +220,18 @@ def test_what_the_model_has_not_is_refused(model: DNABERT, small_model: ModelCon
 def test_every_kind_of_directory_is_read(
     small_model: ModelConfig, sample_rows: Path, tmp_path: Path, sequences: list[str]
 ) -> None:
-    config = PretrainConfig(model=small_model, global_batch=8, steps=2, evaluation_rows=8, checkpoint_every=1)
+    config = PretrainConfig(
+        model=small_model,
+        optimizer=OptimizerConfig(peak_learning_rate=0.05, warmup_steps=1, schedule_steps=9),
+        global_batch=8,
+        steps=3,
+        evaluation_rows=8,
+        checkpoint_every=1,
+    )
     pretrain(config, sample_rows, tmp_path / "run")
     of_run = DNABERT.from_pretrained(tmp_path / "run")
     expected = of_run.embed(sequences)
-    assert np.abs(DNABERT.from_pretrained(str(tmp_path / "run"), step=1).embed(sequences) - expected).max() > 1e-6
+    assert np.abs(DNABERT.from_pretrained(str(tmp_path / "run"), step=2).embed(sequences) - expected).max() > 0.01
     of_run.save_pretrained(tmp_path / "exported")
     exported = DNABERT.from_pretrained(tmp_path / "exported")
     write_saved_model(tmp_path / "imported", exported._model)
@@ -233,9 +241,9 @@ def test_every_kind_of_directory_is_read(
 
 
 def test_sixteen_bits_are_close(small_model: ModelConfig, model: DNABERT, sequences: list[str]) -> None:
-    narrow = DNABERT(random_model(small_model), compute_dtype="bfloat16").embed(sequences)
+    narrow = DNABERT(random_model(small_model), compute_dtype="bfloat16").embed(sequences[:1])
     assert narrow.dtype == np.float32
-    difference = np.abs(narrow - model.embed(sequences))
+    difference = np.abs(narrow - model.embed(sequences[:1]))
     assert 1e-4 < difference.max() < 0.1
 
 

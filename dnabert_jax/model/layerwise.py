@@ -30,11 +30,7 @@ class LayerwiseEncoder:
     """
 
     def __init__(self, config: ModelConfig, parameters: dict[str, Any]):
-        self._dtype = config.compute_dtype
-        embeddings = nnx.eval_shape(lambda: Embeddings(config, rngs=nnx.Rngs(0)))
-        layer = nnx.eval_shape(lambda: Layer(config, rngs=nnx.Rngs(0)))
-        self._embeddings_graph, _ = nnx.split(embeddings, nnx.Param)
-        self._layer_graph, _ = nnx.split(layer, nnx.Param)
+        self._config = config
         self._embeddings = jax.device_put(parameters["embeddings"])
         self._layers = [
             jax.device_put(jax.tree.map(lambda stack, number=number: stack[number], parameters["layers"]))
@@ -44,20 +40,25 @@ class LayerwiseEncoder:
     def __call__(self, input_ids: Int[np.ndarray, "B L"], layers: int) -> Float[Array, "B L H"]:
         """Hidden states after so many layers; after none, those of the embeddings."""
         ids = jax.device_put(input_ids)
-        x = _embed(self._embeddings_graph, self._dtype, self._embeddings, ids)
+        x = _embed(self._config, self._embeddings, ids)
         for parameters in self._layers[:layers]:
-            x = _apply_layer(self._layer_graph, parameters, x, ids)
+            x = _apply_layer(self._config, parameters, x, ids)
         return x
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _embed(graph: Any, dtype: str, parameters: Any, input_ids: Array) -> Array:
-    return nnx.merge(graph, parameters)(input_ids, read_segments(input_ids).positions, None).astype(dtype)
+# The structure is made anew for each shape, and only then: what is compiled is kept by the configuration.
+@functools.partial(jax.jit, static_argnums=0)
+def _embed(config: ModelConfig, parameters: Any, input_ids: Array) -> Array:
+    embeddings = nnx.eval_shape(lambda: Embeddings(config, rngs=nnx.Rngs(0)))
+    nnx.update(embeddings, parameters)
+    return embeddings(input_ids, read_segments(input_ids).positions, None).astype(config.compute_dtype)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _apply_layer(graph: Any, parameters: Any, x: Array, input_ids: Array) -> Array:
-    return nnx.merge(graph, parameters)(x, read_segments(input_ids).ids, xla_attention, None)
+def _apply_layer(config: ModelConfig, parameters: Any, x: Array, input_ids: Array) -> Array:
+    layer = nnx.eval_shape(lambda: Layer(config, rngs=nnx.Rngs(0)))
+    nnx.update(layer, parameters)
+    return layer(x, read_segments(input_ids).ids, xla_attention, None)
 
 
 @jax.jit

@@ -41,7 +41,7 @@ def bucket(length: int, longest: int) -> int:
     return min(-(-length // step) * step, longest)
 
 
-def batches_by_length(rows: Sequence[Int32[np.ndarray, " tokens"]], longest: int, tokens: int) -> Iterator[Batch]:
+def batches_by_length(rows: Sequence[Int32[np.ndarray, " _"]], longest: int, tokens: int) -> Iterator[Batch]:
     """Batches of like length, the longest first.
 
     A batch has as many rows as `tokens` hold of its length; where the sequences end, that is halved as often as it may.
@@ -68,12 +68,12 @@ def batches_by_length(rows: Sequence[Int32[np.ndarray, " tokens"]], longest: int
 
 
 def computed_in_order(
-    sequences: Iterable[Int32[np.ndarray, " tokens"]],
+    sequences: Iterable[Int32[np.ndarray, " _"]],
     longest: int,
     tokens: int,
     compute: Callable[[Int32[np.ndarray, "B L"]], Any],
     advance: Callable[[int], object],
-) -> Iterator[tuple[Int32[np.ndarray, " tokens"], np.ndarray]]:
+) -> Iterator[tuple[Int32[np.ndarray, " _"], np.ndarray]]:
     """Each sequence and its result, in their order; a few thousand are in memory at a time.
 
     Args:
