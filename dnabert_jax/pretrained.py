@@ -45,7 +45,7 @@ _PARTS = {"bert": "an encoder", "head": "a head of masked tokens"}
 _SPECIAL = 2
 """[CLS] and [SEP]."""
 
-_TOKENS_ON_CPU, _TOKENS_ON_ACCELERATOR = 512, 32_768
+TOKENS_ON_CPU, TOKENS_ON_ACCELERATOR = 512, 32_768
 """Of a batch. On a CPU, more tokens make temporary arrays that the allocator gets from the system each time anew."""
 
 _SECONDS_TO_BAR = 3.0
@@ -277,7 +277,7 @@ class DNABERT:
         ids = (prepare(sequence, f"sequence {number}") for number, sequence in enumerate(sequences, 1))
         total = len(sequences) if isinstance(sequences, Sized) else None
         longest = self.config.max_positions * pieces
-        tokens = _TOKENS_ON_CPU if jax.local_devices()[0].platform == "cpu" else _TOKENS_ON_ACCELERATOR
+        tokens = TOKENS_ON_CPU if jax.local_devices()[0].platform == "cpu" else TOKENS_ON_ACCELERATOR
         with tqdm(total=total, unit=" sequences", delay=_SECONDS_TO_BAR, disable=not progress) as bar:
             yield from computed_in_order(ids, longest, tokens, compute, bar.update)
 

@@ -217,6 +217,7 @@ def test_what_the_model_has_not_is_refused(model: DNABERT, small_model: ModelCon
         DNABERT.from_pretrained(tmp_path / "nothing")
 
 
+@pytest.mark.slow
 def test_every_kind_of_directory_is_read(
     small_model: ModelConfig, sample_rows: Path, tmp_path: Path, sequences: list[str]
 ) -> None:
