@@ -19,15 +19,15 @@ there, only --threads 1 and core-seconds mean anything.
 import argparse
 import dataclasses
 import os
-import statistics
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.alternation import machine, measure
-from benchmarks.training_step_sides import Peer, SideProcess, Task, peer_side, this_project
+from benchmarks.alternation import machine
+from benchmarks.side_process import HEAD, SideProcess, row
+from benchmarks.training_step_sides import Peer, Task, peer_side, this_project
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import PretrainConfig
@@ -81,10 +81,11 @@ def main() -> None:
         # This project first: it writes what the others start from.
         with SideProcess(this_project, task) as ours:
             print(describe(task, ours, arguments.rounds), flush=True)
+            useful = int((rows != PAD).sum())
             for name in arguments.peers:
                 with SideProcess(peer_side(_PEERS[name]), task) as peer:
                     check_loss(ours.ready["loss"], name, peer.ready["loss"])
-                    print(row(name, ours, peer, rows, arguments.rounds), flush=True)
+                    print(row(name, ours, peer, useful, arguments.rounds), flush=True)
             print(f"\nPeak memory of a step of this project: {ours.peak_memory():.1f} GB.")
 
 
@@ -109,29 +110,8 @@ def describe(task: Task, ours: SideProcess, rounds: int) -> str:
         f"{machine()}; {task.threads} threads a side; load {os.getloadavg()[0]:.1f}; {rounds} rounds in alternation; "
         f"{', '.join(f'{name} {version(name)}' for name in ('jax', 'torch', 'transformers'))}\n\n"
         f"A step: {sequences} sequences of {useful:,} tokens in all, {ours.ready['masked']:,} of them masked.\n\n"
-        "| transformers | its useful tokens a second: median (min - max) | this project's beside it "
-        "| this project is faster, times | its core-seconds a step | this project's | its padding | its peak GB |\n"
-        "|---|---|---|---|---|---|---|---|"
+        f"{HEAD}"
     )
-
-
-def row(name: str, ours: SideProcess, peer: SideProcess, rows: np.ndarray, rounds: int) -> str:
-    """Measures a peer beside this project: a row of the table."""
-    useful = int((rows != PAD).sum())
-    rates = measure({"ours": ours.step, "theirs": peer.step}, {"ours": useful, "theirs": useful}, rounds)
-    faster = [mine / theirs for mine, theirs in zip(rates["ours"], rates["theirs"], strict=True)]
-    padding = 1 - useful / peer.ready["computed"]
-    return (
-        f"| {name} | {spread(rates['theirs'], 0)} | {spread(rates['ours'], 0)} | {spread(faster, 2)} "
-        f"| {spread(peer.core_seconds[-rounds:], 1)} | {spread(ours.core_seconds[-rounds:], 1)} "
-        f"| {padding:.0%} | {peer.peak_memory():.1f} |"
-    )
-
-
-def spread(values: list[float], digits: int) -> str:
-    """Median (min - max)."""
-    low, middle, high = (f"{value:,.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
-    return f"{middle} ({low} - {high})"
 
 
 if __name__ == "__main__":

@@ -1,21 +1,14 @@
-"""The two sides of `training_step`, each in a process of its own that makes a step when asked to.
-
-So neither side's threads disturb the other, and each has its own peak of memory.
-"""
+"""The two sides of `training_step`: each makes the step that a `SideProcess` runs."""
 
 import dataclasses
 import functools
-import math
-import multiprocessing
-import os
-import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
+from benchmarks.side_process import Ready, Side
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.sequence.vocabulary import CLS, PAD
 
@@ -56,87 +49,6 @@ class Peer:
     attention: str
     together: int | None = None
     compiled: bool = False
-
-
-Ready = dict[str, Any]
-"""What a side says before its first step: `loss` without dropout; this project the `masked` k-mers, a peer the tokens
-that it has `computed`, padding included."""
-
-Side = Callable[[Task], tuple[Callable[[], float], Ready]]
-"""Makes the step of a side, which returns its loss, and what it says beforehand."""
-
-
-class SideProcess:
-    """A side in its own process; use as a context.
-
-    Args:
-        make: the side.
-        task: what it computes.
-
-    Attributes:
-        ready: what it said before its first step.
-        core_seconds: processor time of each step, over all threads; not of the first.
-    """
-
-    def __init__(self, make: Side, task: Task):
-        context = multiprocessing.get_context("spawn")
-        self._connection, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(make, task, there))
-        self._process.start()
-        there.close()
-        self.ready: Ready = self._connection.recv()
-        self.core_seconds: list[float] = []
-        self._steps = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-        self._process.join()
-
-    def step(self) -> None:
-        """Makes one training step."""
-        self._connection.send("step")
-        loss, core_seconds = self._connection.recv()
-        if not math.isfinite(loss):
-            raise SystemExit(f"The loss of a step is {loss}: nothing to compare.")
-        if self._steps:
-            self.core_seconds.append(core_seconds)
-        self._steps += 1
-
-    def peak_memory(self) -> float:
-        """Of a step, in GB: resident, everything included but what was needed before the second step."""
-        self._connection.send("memory")
-        return self._connection.recv()
-
-
-def _serve(make: Side, task: Task, connection: Connection) -> None:
-    # Before the numerical libraries are loaded: they make as many threads as there are cores for the process.
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task.threads])
-    step, ready = make(task)
-    connection.send(ready)
-    steps = 0
-    while True:
-        try:
-            wish = connection.recv()
-        except EOFError:
-            return
-        if wish == "memory":
-            connection.send(_peak_memory())
-            continue
-        begin = time.process_time()
-        loss = step()
-        connection.send((loss, time.process_time() - begin))
-        steps += 1
-        if steps == 1:
-            # The first step compiled: forget its peak (proc(5), clear_refs).
-            Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_memory() -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM"))
 
 
 def this_project(task: Task) -> tuple[Callable[[], float], Ready]:

@@ -59,8 +59,11 @@ class BertForSequenceClassification(BertWithPooler):
         self, input_ids: Int[Array, "B L"], keys: RowKeys | None = None, execution: Execution = PLAIN
     ) -> Float[Array, "B C"]:
         """Logits, or predicted numbers, in float32; the arguments are those of `pooled`."""
-        vector = self.pooled(input_ids, keys, execution).vector
-        return self.classifier(drop_features(vector, self.dropout_rate, keys, self.first_key))
+        return self.classify(self.pooled(input_ids, keys, execution).vector[:, None], keys)
+
+    def classify(self, vectors: Float[Array, "B 1 H"], keys: RowKeys | None = None) -> Float[Array, "B C"]:
+        """The same from the pooled vector of each sequence, its only piece."""
+        return self.classifier(drop_features(vectors[:, 0], self.dropout_rate, keys, self.first_key))
 
 
 def classifier(config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs) -> Dense:

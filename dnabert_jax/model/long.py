@@ -83,7 +83,11 @@ class BertWithRecurrence(_PiecewiseBert):
             keys: of each sequence, for dropout in training; none for inference.
             execution: how to compute it.
         """
-        state = self.rnn(self.pooled_pieces(input_ids, keys, execution), keys)
+        return self.classify(self.pooled_pieces(input_ids, keys, execution), keys)
+
+    def classify(self, vectors: Float[Array, "B T H"], keys: RowKeys | None = None) -> Float[Array, "B C"]:
+        """The same from the pooled vectors of the pieces."""
+        state = self.rnn(vectors, keys)
         return self.classifier(drop_features(state, self.dropout_rate, keys, self.first_key))
 
 
@@ -106,7 +110,11 @@ class BertWithConcatenation(_PiecewiseBert):
             keys: of each sequence, for dropout in training; none for inference.
             execution: how to compute it.
         """
-        x = self.pooled_pieces(input_ids, keys, execution).reshape(len(input_ids), -1)
+        return self.classify(self.pooled_pieces(input_ids, keys, execution), keys)
+
+    def classify(self, vectors: Float[Array, "B T H"], keys: RowKeys | None = None) -> Float[Array, "B C"]:
+        """The same from the pooled vectors of the pieces."""
+        x = vectors.reshape(len(vectors), -1)
         x = self.classifier1(drop_features(x, self.dropout_rate, keys, self.first_key))
         return self.classifier2(drop_features(jax.nn.relu(x), self.dropout_rate, keys, self.first_key + 1))
 

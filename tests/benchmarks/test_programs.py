@@ -64,6 +64,7 @@ def test_sides_that_compute_different_losses_are_not_compared() -> None:
         ["prepare_genome", "--fasta", str(HELDOUT_FASTA), "--processes", "1", "--rounds", "1"],
         ["input_pipeline", "--data", "ROWS", "--batch", "8", "--batches", "4"],
         ["training_step", "--preset", "tiny", "--rows", "2", "--rounds", "1", "--peers", "by length"],
+        ["embedding", "--preset", "tiny", "--rows", "2", "--rounds", "1", "--peers", "8 together"],
     ],
     ids=lambda arguments: arguments[0],
 )

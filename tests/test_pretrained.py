@@ -1,0 +1,296 @@
+"""DNABERT as a Python class: what transformers computes from the same directory, whatever is in a batch with it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+from transformers import AutoModel, AutoModelForSequenceClassification
+
+import dnabert_jax.model.layerwise
+import dnabert_jax.pretrained
+from dnabert_jax import DNABERT
+from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig, TaskConfig
+from dnabert_jax.errors import InputError
+from dnabert_jax.model.bert import BertForMaskedLM
+from dnabert_jax.model.classification import BertWithPooler
+from dnabert_jax.model.long import sequence_classifier
+from dnabert_jax.sequence.pieces import cut_into_pieces
+from dnabert_jax.sequence.vocabulary import CLS, SEP, UNK
+from dnabert_jax.training.loop import pretrain
+from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
+
+CLASSES = TaskConfig("single_label_classification", ("donor", "acceptor", "neither"))
+MARKS = TaskConfig("multi_label_classification", ("H3K4me3", "CTCF"))
+SIGNAL = TaskConfig("regression", ("signal", "fold"))
+
+
+def random_model(config: ModelConfig, task: TaskConfig | None = None, seed: int = 0) -> SavedModel:
+    """With a pooler, and either a classifier or the head of masked tokens; no parameter is zero."""
+
+    def make() -> list[nnx.Module]:
+        rngs = nnx.Rngs(seed)
+        return [BertForMaskedLM(config, rngs=rngs), BertWithPooler(config, rngs=rngs)]
+
+    modules = make() if task is None else [sequence_classifier(config, task, rngs=nnx.Rngs(seed))]
+    parameters: dict[str, Any] = {}
+    for module in modules:
+        parameters |= nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    rng = np.random.default_rng(seed)
+    shaken = jax.tree.map(lambda x: np.asarray(x + 0.1 * rng.normal(size=x.shape), np.float32), parameters)
+    return SavedModel(Description(config, task, {}), 0, shaken)
+
+
+def random_dna(length: int, seed: int = 0) -> str:
+    return "".join(np.random.default_rng(seed).choice(list("ACGT"), length))
+
+
+@pytest.fixture(scope="module")
+def model(small_model: ModelConfig) -> DNABERT:
+    return DNABERT(random_model(small_model))
+
+
+@pytest.fixture(scope="module")
+def sequences() -> list[str]:
+    """Of many lengths up to the longest that the small model takes, in no order."""
+    lengths = np.random.default_rng(3).integers(3, 65, 50)
+    return [random_dna(length, seed) for seed, length in enumerate([64, 3, *lengths])]
+
+
+@pytest.fixture(scope="module")
+def theirs(model: DNABERT, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """transformers' BertModel from the exported directory."""
+    directory = tmp_path_factory.mktemp("exported") / "model"
+    model.save_pretrained(directory, architecture="encoder")
+    return AutoModel.from_pretrained(directory, attn_implementation="eager").eval()
+
+
+def test_embeddings_are_those_that_transformers_computes(model: DNABERT, theirs: Any, sequences: list[str]) -> None:
+    def assert_same(found: np.ndarray, expected: torch.Tensor) -> None:
+        np.testing.assert_allclose(found, expected.numpy(), atol=1e-4, rtol=0)
+
+    pooled = model.embed(sequences, pooling="pooled")
+    for layer in range(-3, 3):
+        by_token = model.embed(sequences, pooling="tokens", layer=layer)
+        mean, cls = (model.embed(sequences, pooling=pooling, layer=layer) for pooling in ("mean", "cls"))
+        assert mean.shape == cls.shape == (len(sequences), 32)
+        assert mean.dtype == cls.dtype == by_token[0].dtype == np.float32
+        for number, ids in enumerate(model.encode(sequences)):
+            with torch.no_grad():
+                result = theirs(input_ids=torch.tensor(ids[None], dtype=torch.long), output_hidden_states=True)
+            hidden = result.hidden_states[layer][0]
+            assert_same(by_token[number], hidden[1:-1])
+            assert_same(mean[number], hidden[1:-1].mean(dim=0))
+            assert_same(cls[number], hidden[0])
+            assert_same(pooled[number], result.pooler_output[0])
+    assert np.abs(pooled).max() > 0.1
+
+
+@pytest.mark.parametrize("task", [CLASSES, MARKS, SIGNAL], ids=lambda task: task.problem)
+def test_predictions_are_those_that_transformers_computes(
+    small_model: ModelConfig, task: TaskConfig, sequences: list[str], tmp_path: Path
+) -> None:
+    model = DNABERT(random_model(small_model, task))
+    model.save_pretrained(tmp_path / "model")
+    theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model", attn_implementation="eager").eval()
+    found = model.predict(sequences)
+    assert found.shape == (len(sequences), len(task.labels))
+    assert model.labels == task.labels == tuple(theirs.config.id2label.values())
+    for row, ids in zip(found, model.encode(sequences), strict=True):
+        with torch.no_grad():
+            logits = theirs(input_ids=torch.tensor(ids[None], dtype=torch.long)).logits[0]
+        expected = {
+            "single_label_classification": logits.softmax(dim=0),
+            "multi_label_classification": logits.sigmoid(),
+            "regression": logits,
+        }[task.problem]
+        np.testing.assert_allclose(row, expected.numpy(), atol=1e-4, rtol=0)
+    assert np.ptp(found) > 0.01
+
+
+@pytest.mark.parametrize("long", ["lstm", "gru", "concatenation"])
+def test_models_of_long_sequences_predict_from_their_pieces(small_model: ModelConfig, long: Any) -> None:
+    task = TaskConfig("single_label_classification", ("no", "yes"), long=long, split=3)
+    saved = random_model(small_model, task)
+    model = DNABERT(saved)
+    sequences = [random_dna(length, length) for length in (188, 3, 100, 64)]
+    network = sequence_classifier(small_model, task, rngs=nnx.Rngs(0))
+    nnx.update(network, jax.tree.map(jnp.asarray, saved.parameters))
+    pieces = np.stack([cut_into_pieces(ids[1:-1], 3, 64) for ids in model.encode(sequences)])
+    expected = jax.nn.softmax(network(jnp.asarray(pieces)))
+    assert np.ptp(expected) > 0.01
+    np.testing.assert_allclose(model.predict(sequences), expected, atol=1e-5, rtol=0)
+    with pytest.raises(InputError, match="sequence 2 has 187 k-mers: the model takes at most 186, of 188 bases"):
+        model.predict(["ACG", random_dna(189)])
+
+
+def test_results_do_not_depend_on_what_is_in_the_batch(model: DNABERT, sequences: list[str]) -> None:
+    together = model.embed(sequences)
+    alone = np.stack([model.embed(sequence) for sequence in sequences])
+    np.testing.assert_allclose(together, alone, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(model.embed(sequences[::-1]), together[::-1], atol=1e-5, rtol=0)
+    # Which also tells that the order is kept: no two are alike.
+    distances = np.abs(together[:, None] - together[None]).max(axis=-1) + np.eye(len(together))
+    assert distances.min() > 1e-3
+
+
+def test_any_iterable_will_do(model: DNABERT, sequences: list[str]) -> None:
+    expected = model.embed(sequences)
+    assert np.array_equal(model.embed(sequence for sequence in sequences), expected)
+    assert np.array_equal(model.embed(tuple(sequences)), expected)
+    assert model.embed([]).shape == model.embed(iter([])).shape == (0, 32)
+    assert model.embed([], pooling="tokens") == model.encode([]) == []
+    one = model.embed(sequences[0], pooling="tokens")
+    assert one.shape == (62, 32)
+    np.testing.assert_allclose(one, model.embed(sequences, pooling="tokens")[0], atol=1e-5)
+
+
+def test_raw_dna_in_any_case_and_kmers_are_the_same(model: DNABERT) -> None:
+    ids = model.encode("ACGTN")
+    assert (ids[0], *ids[3:], ids.dtype) == (CLS, UNK, SEP, np.int32)
+    assert model.encode(["acgtn", "ACG CGT GTN"])[1].tolist() == ids.tolist()
+    raw, lower, kmers = model.embed(["ACGTN", "acgtn", "ACG CGT GTN"])
+    np.testing.assert_allclose([lower, kmers], [raw, raw], atol=1e-6)
+
+
+def test_as_many_programs_are_compiled_as_there_are_buckets(
+    small_model: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced: list[tuple[int, ...]] = []
+    attention = dnabert_jax.model.layerwise.xla_attention
+
+    def counted(query: Any, *arguments: Any) -> Any:
+        traced.append(query.shape)
+        return attention(query, *arguments)
+
+    jax.clear_caches()
+    monkeypatch.setattr(dnabert_jax.model.layerwise, "xla_attention", counted)
+    model = DNABERT(random_model(small_model))
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        model.embed([random_dna(length, seed) for length in rng.integers(3, 65, 500)])
+    # Buckets 8, 16, ... 64, and fewer rows where the sequences end; two layers and 1,500 sequences count for nothing.
+    assert 8 <= len(traced) == len(set(traced)) <= 8 + 5
+    DNABERT(random_model(small_model, seed=1)).embed(random_dna(64), layer=1)
+    assert len(traced) <= 8 + 6
+    jax.clear_caches()
+
+
+def test_a_sequence_that_cannot_be_taken_is_named(model: DNABERT) -> None:
+    def fails(message: str, sequences: Any) -> None:
+        for call in (model.embed, lambda sequences: model.embed(sequences, pooling="tokens")):
+            with pytest.raises(InputError, match=message):
+                call(sequences)
+
+    fails("sequence 3 has 63 k-mers: the model takes at most 62, of 64 bases", ["ACGT", "ACGT", random_dna(65)])
+    fails("sequence 2 has 2 bases: at least k = 3", ["ACGT", "AC"])
+    fails("sequence 1 has 0 bases", "")
+    fails("sequence 2 has 'U' at position 2", ["ACGT", "AUG"])
+    with pytest.raises(InputError, match="sequence 2 is float nan: it must be a str"):
+        model.embed(iter(["ACGT", float("nan")]))
+
+
+def test_what_the_model_has_not_is_refused(model: DNABERT, small_model: ModelConfig, tmp_path: Path) -> None:
+    saved = random_model(small_model)
+    bare = DNABERT(SavedModel(saved.description, 0, {part: saved.parameters[part] for part in ("bert", "head")}))
+    with pytest.raises(InputError, match="needs a classifier: the model has an encoder and a head of masked tokens"):
+        bare.predict(["ACGT"])
+    with pytest.raises(InputError, match="needs a pooler: the model has an encoder and a head of masked tokens"):
+        bare.embed(["ACGT"], pooling="pooled")
+    assert bare.labels == ()
+    assert bare.task is None
+    for layer in (3, -4):
+        with pytest.raises(InputError, match=f"layer is {layer}: the model has 0"):
+            model.embed(["ACGT"], layer=layer)
+    with pytest.raises(InputError, match="the pooler takes the last one alone"):
+        model.embed(["ACGT"], pooling="pooled", layer=1)
+    model.save_pretrained(tmp_path / "model")
+    with pytest.raises(InputError, match="has no steps"):
+        DNABERT.from_pretrained(tmp_path / "model", step=3)
+    with pytest.raises(InputError, match="does not exist"):
+        DNABERT.from_pretrained(tmp_path / "nothing")
+
+
+@pytest.mark.slow
+def test_every_kind_of_directory_is_read(
+    small_model: ModelConfig, sample_rows: Path, tmp_path: Path, sequences: list[str]
+) -> None:
+    config = PretrainConfig(
+        model=small_model,
+        optimizer=OptimizerConfig(peak_learning_rate=0.05, warmup_steps=1, schedule_steps=9),
+        global_batch=8,
+        steps=3,
+        evaluation_rows=8,
+        checkpoint_every=1,
+    )
+    pretrain(config, sample_rows, tmp_path / "run")
+    of_run = DNABERT.from_pretrained(tmp_path / "run")
+    expected = of_run.embed(sequences)
+    assert np.abs(DNABERT.from_pretrained(str(tmp_path / "run"), step=2).embed(sequences) - expected).max() > 0.01
+    of_run.save_pretrained(tmp_path / "exported")
+    exported = DNABERT.from_pretrained(tmp_path / "exported")
+    write_saved_model(tmp_path / "imported", exported._model)
+    for model in (exported, DNABERT.from_pretrained(tmp_path / "imported")):
+        assert model.config == small_model
+        assert np.array_equal(model.embed(sequences), expected)
+
+
+def test_sixteen_bits_are_close(small_model: ModelConfig, model: DNABERT, sequences: list[str]) -> None:
+    narrow = DNABERT(random_model(small_model), compute_dtype="bfloat16").embed(sequences[:1])
+    assert narrow.dtype == np.float32
+    difference = np.abs(narrow - model.embed(sequences[:1]))
+    assert 1e-4 < difference.max() < 0.1
+
+
+def test_a_bar_is_shown_only_where_it_takes_long(
+    model: DNABERT, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.embed(["ACGT"] * 100)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(dnabert_jax.pretrained, "_SECONDS_TO_BAR", 0)
+    model.embed(["ACGT"] * 100)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "100/100" in printed.err
+    model.embed(["ACGT"] * 100, progress=False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_is_pushed_is_what_is_saved(model: DNABERT, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed: dict[str, Any] = {}
+
+    def push(directory: Path, repository: str, private: bool) -> str:
+        pushed[repository] = (private, DNABERT.from_pretrained(directory).embed("ACGTTG"))
+        return f"hub/{repository}"
+
+    monkeypatch.setattr(dnabert_jax.pretrained, "push_directory", push)
+    assert model.push_to_hub("me/dna", private=True) == "hub/me/dna"
+    private, vector = pushed["me/dna"]
+    assert private
+    assert np.array_equal(vector, model.embed("ACGTTG"))
+
+
+@pytest.fixture
+def readme() -> Iterator[str]:
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    (section,) = re.findall(r"## Use it from Python\n(.*?)\n## ", text, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    return code
+
+
+def test_the_code_in_the_readme_runs(
+    readme: str, small_model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    DNABERT(random_model(small_model)).save_pretrained(tmp_path / "models" / "dnabert6-hg38")
+    DNABERT(random_model(small_model, CLASSES)).save_pretrained(tmp_path / "models" / "splice-sites")
+    names: dict[str, Any] = {}
+    exec(readme, names)  # noqa: S102 - it is our own
+    assert names["vectors"].shape == (2, 32)
+    assert names["probabilities"].shape == (2, 3)
