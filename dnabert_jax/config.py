@@ -15,7 +15,7 @@ _VOCABULARY_MULTIPLE = 128
 """Embedding rows are padded to a multiple of this, so that they divide over a mesh and fill a TPU's lanes."""
 
 
-def _require_in(owner: object, low: int, high: float | int, *names: str) -> None:
+def require_in(owner: object, low: int, high: float | int, *names: str) -> None:
     """Raises InputError unless low <= value < high for each named field; what is not finite is never inside."""
     for name in names:
         value = getattr(owner, name)
@@ -24,7 +24,7 @@ def _require_in(owner: object, low: int, high: float | int, *names: str) -> None
             raise InputError(f"{name} is {value}: it must be {limits}.")
 
 
-def _require(condition: bool, message: str) -> None:
+def require(condition: bool, message: str) -> None:
     if not condition:
         raise InputError(message)
 
@@ -65,9 +65,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         check_k(self.k)
         sizes = ("hidden_size", "num_layers", "num_heads", "intermediate_size", "max_positions")
-        _require_in(self, 1, math.inf, *sizes)
-        _require_in(self, 0, 1, "dropout", "attention_dropout", "layer_norm_epsilon", "initializer_range")
-        _require(
+        require_in(self, 1, math.inf, *sizes)
+        require_in(self, 0, 1, "dropout", "attention_dropout", "layer_norm_epsilon", "initializer_range")
+        require(
             self.hidden_size % self.num_heads == 0,
             f"hidden_size {self.hidden_size} does not divide over num_heads {self.num_heads}.",
         )
@@ -112,13 +112,13 @@ class TaskConfig:
 
     def __post_init__(self) -> None:
         fewest = 2 if self.problem == "single_label_classification" else 1
-        _require(
+        require(
             len(set(self.labels)) == len(self.labels) >= fewest and all(self.labels),
             f"The labels are {list(self.labels)}: {self.problem} needs at least {fewest}, none empty, no two the same.",
         )
-        _require_in(self, 0, 1, "dropout", "rnn_dropout")
-        _require_in(self, 1, math.inf, "split", "num_rnn_layer")
-        _require(self.long != "none" or self.split == 1, f"split is {self.split}: only with `long` may it be above 1.")
+        require_in(self, 0, 1, "dropout", "rnn_dropout")
+        require_in(self, 1, math.inf, "split", "num_rnn_layer")
+        require(self.long != "none" or self.split == 1, f"split is {self.split}: only with `long` may it be above 1.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,10 +141,8 @@ class MaskingConfig:
 
     def __post_init__(self) -> None:
         for name in ("rate", "late_rate"):
-            _require(
-                0 < getattr(self, name) < 1, f"The masking {name} is {getattr(self, name)}: it must lie in (0, 1)."
-            )
-        _require(
+            require(0 < getattr(self, name) < 1, f"The masking {name} is {getattr(self, name)}: it must lie in (0, 1).")
+        require(
             self.mask_share >= 0 and self.random_share >= 0 and self.mask_share + self.random_share <= 1,
             f"mask_share {self.mask_share} and random_share {self.random_share} must not be negative nor sum above 1.",
         )
@@ -175,11 +173,11 @@ class OptimizerConfig:
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        _require_in(self, 0, math.inf, "warmup_steps", "epsilon", "weight_decay")
-        _require_in(self, 0, 1, "beta1", "beta2")
+        require_in(self, 0, math.inf, "warmup_steps", "epsilon", "weight_decay")
+        require_in(self, 0, 1, "beta1", "beta2")
         for name in ("peak_learning_rate", "clip_norm"):
-            _require(0 < getattr(self, name) < math.inf, f"{name} is {getattr(self, name)}: it must be above 0.")
-        _require(
+            require(0 < getattr(self, name) < math.inf, f"{name} is {getattr(self, name)}: it must be above 0.")
+        require(
             self.warmup_steps < self.schedule_steps,
             f"warmup_steps {self.warmup_steps} must be below schedule_steps {self.schedule_steps}.",
         )
@@ -203,8 +201,8 @@ class MeshConfig:
     def __post_init__(self) -> None:
         for name in ("data", "fsdp"):
             size = getattr(self, name)
-            _require(size == -1 or size >= 1, f"The mesh axis {name} is {size}: give -1 or at least 1.")
-        _require(self.tensor >= 1, f"The mesh axis tensor is {self.tensor}: give at least 1.")
+            require(size == -1 or size >= 1, f"The mesh axis {name} is {size}: give -1 or at least 1.")
+        require(self.tensor >= 1, f"The mesh axis tensor is {self.tensor}: give at least 1.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,7 +225,7 @@ class ExecutionConfig:
     gradient_accumulation: int = 1
 
     def __post_init__(self) -> None:
-        _require_in(self, 1, math.inf, "scan_unroll", "gradient_accumulation")
+        require_in(self, 1, math.inf, "scan_unroll", "gradient_accumulation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,10 +266,10 @@ class PretrainConfig:
     keep_checkpoints: int = 3
 
     def __post_init__(self) -> None:
-        _require_in(self, 1, math.inf, "global_batch", "steps", "log_every", "evaluate_every")
-        _require_in(self, 1, math.inf, "evaluation_rows", "checkpoint_every", "keep_checkpoints")
-        _require_in(self, 0, math.inf, "seed")
-        _require(
+        require_in(self, 1, math.inf, "global_batch", "steps", "log_every", "evaluate_every")
+        require_in(self, 1, math.inf, "evaluation_rows", "checkpoint_every", "keep_checkpoints")
+        require_in(self, 0, math.inf, "seed")
+        require(
             self.steps <= self.optimizer.schedule_steps,
             f"steps {self.steps} is beyond schedule_steps {self.optimizer.schedule_steps}, where the learning rate "
             "is 0: raise --optimizer.schedule-steps.",

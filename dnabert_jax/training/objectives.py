@@ -40,13 +40,15 @@ def sequence_losses(
     Args:
         task: which problem it is.
         logits: of the labels; for regression what is predicted.
-        labels: the number of each sequence's label; for multi-label classification the probability of each, 0 or 1 as
+        labels: the number of each sequence's label, or the probability of each label; for multi-label classification the probability of each, 0 or 1 as
             a rule; for regression the true values.
 
     Returns:
         Cross-entropy in nats; for several labels the mean of their binary cross-entropies; squared error, its mean over
         the outputs.
     """
+    if task.problem == "single_label_classification" and labels.ndim == 2:
+        return optax.softmax_cross_entropy(logits, labels)
     if task.problem == "single_label_classification":
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     if task.problem == "multi_label_classification":

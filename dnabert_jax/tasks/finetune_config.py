@@ -1,0 +1,75 @@
+"""What fine-tuning is: a frozen dataclass, and the presets of the paper and of GUE. No JAX is imported."""
+
+import dataclasses
+import math
+from typing import Literal
+
+from dnabert_jax.config import require, require_in
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneConfig:
+    """How a model is fine-tuned. The defaults are those of DNABERT's README.
+
+    Attributes:
+        train: what learns: full, all parameters; lora, low-rank additions to the matrices of attention (Hu et al. 2021,
+            arXiv 2106.09685), with pooler and classifier; head, pooler and classifier.
+        epochs: passes over the training split, at most.
+        batch_size: sequences a step.
+        peak_learning_rate: reached at the end of the warm-up; then it falls linearly to 0 at the end of the last epoch.
+        warmup_share: of all steps.
+        layer_decay: factor on the learning rate from each layer to the one below it.
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+        epsilon: added to the root of the second moment.
+        weight_decay: decoupled; not on biases and LayerNorm scales.
+        clip_norm: largest global gradient norm.
+        label_smoothing: share of the target that is spread over all labels, of one or of several.
+        class_weights: none, or balanced: the loss of a label counts inversely to how often it occurs.
+        lora_rank: columns of each low-rank factor.
+        lora_alpha: scale of the additions, times the rank.
+        dropout: rate within the encoder and on the pooled vector; that of the model if not given.
+        select_by: metric of the validation split by which the best epoch is kept; the problem's own if empty.
+        patience: epochs without a better validation figure after which a job stops; 0 for never.
+        restarts: how often a job that collapsed to one class begins anew with another seed.
+        seed: of the first job: the order of sequences, dropout, and what starts at random.
+    """
+
+    train: Literal["full", "lora", "head"] = "full"
+    epochs: int = 5
+    batch_size: int = 32
+    peak_learning_rate: float = 2e-4
+    warmup_share: float = 0.1
+    layer_decay: float = 1.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    lora_rank: int = 8
+    lora_alpha: float = 16.0
+    dropout: float | None = None
+    select_by: str = ""
+    patience: int = 0
+    restarts: int = 2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_in(self, 1, math.inf, "epochs", "batch_size", "lora_rank")
+        require_in(self, 0, math.inf, "epsilon", "weight_decay", "patience", "restarts", "seed")
+        require_in(self, 0, 1, "beta1", "beta2", "warmup_share", "label_smoothing")
+        for name in ("peak_learning_rate", "clip_norm", "lora_alpha"):
+            require(0 < getattr(self, name) < math.inf, f"{name} is {getattr(self, name)}: it must be above 0.")
+        require(0 < self.layer_decay <= 1, f"layer_decay is {self.layer_decay}: it must lie in (0, 1].")
+        if self.dropout is not None:
+            require_in(self, 0, 1, "dropout")
+
+
+FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
+    # README.md of github.com/jerryji1993/DNABERT, "Fine-tune with pre-trained model" (prom-core, k = 6).
+    "dnabert": FinetuneConfig(),
+    # finetune/scripts/run_dnabert1.sh of github.com/MAGICS-LAB/DNABERT_2; epochs are the task's: 3 for most.
+    "gue": FinetuneConfig(peak_learning_rate=3e-5, epochs=3, warmup_share=0.03),
+}

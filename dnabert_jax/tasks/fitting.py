@@ -1,0 +1,357 @@
+"""Fine-tuning on the host's side: epochs, early stopping, the best epoch, and jobs that begin anew.
+
+J jobs, B sequences, L tokens, C labels.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Float, Int32, Int64, UInt16
+
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.errors import JobError
+from dnabert_jax.model.long import sequence_classifier
+from dnabert_jax.sequence.buckets import bucket
+from dnabert_jax.sequence.vocabulary import PAD
+from dnabert_jax.tasks.finetune_config import FinetuneConfig
+from dnabert_jax.tasks.lockstep import JOB, Batch, JobsState, Lockstep, Turn, jobs_mesh
+from dnabert_jax.tasks.trainable import split_trainable, stacked, whole_model
+from dnabert_jax.training.state import Parameters, stream_key
+
+_EVALUATED_TOGETHER = 4
+"""Batches of fine-tuning in one of prediction, which keeps nothing for a backward pass."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedSplit:
+    """Labelled sequences as ids.
+
+    Attributes:
+        ids: of all sequences end to end, each with its [CLS] and [SEP].
+        offsets: where each begins, and where the last ends.
+        targets: for each, the probability of each label, or the true values.
+    """
+
+    ids: UInt16[np.ndarray, " tokens"]
+    offsets: Int64[np.ndarray, " n+1"]
+    targets: Float[np.ndarray, "n C"]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, " n"]:
+        """In tokens."""
+        return np.diff(self.offsets)
+
+    def rows(self, chosen: Int64[np.ndarray, " m"], length: int) -> UInt16[np.ndarray, "m {length}"]:
+        """Padded rows of some sequences."""
+        place = self.offsets[chosen][:, None] + np.arange(length)
+        inside = np.arange(length) < self.lengths[chosen][:, None]
+        return np.where(inside, self.ids[np.minimum(place, len(self.ids) - 1)], PAD).astype(np.uint16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One data set and one seed.
+
+    Attributes:
+        name: for the progress bar and results.
+        train: learned from.
+        validation: which epoch is the best.
+        seed: of everything that is random in it.
+    """
+
+    name: str
+    train: EncodedSplit
+    validation: EncodedSplit
+    seed: int
+
+
+@dataclasses.dataclass
+class Fitted:
+    """A job that was trained.
+
+    Attributes:
+        name: of the job.
+        seed: that it ended with.
+        parameters: of the best epoch, the whole model, on the host.
+        epoch: that was the best, counted from 1.
+        losses: mean training loss of each epoch.
+        figures: the selecting figure of the validation split after each epoch.
+        collapsed: how many times it did, and began anew.
+        seconds: of wall time, shared by the jobs that ran with it.
+    """
+
+    name: str
+    seed: int
+    parameters: Parameters
+    epoch: int
+    losses: list[float]
+    figures: list[float]
+    collapsed: int
+    seconds: float
+
+
+Score = Callable[[Float[np.ndarray, "n C"], Float[np.ndarray, "n C"]], float]
+"""(logits, targets) of the validation split to a figure that is the better, the higher it is."""
+
+Collapsed = Callable[[Float[np.ndarray, "n C"], Float[np.ndarray, "n C"]], bool]
+"""(logits, targets): whether the classifier says the same of everything."""
+
+
+@runtime_checkable
+class FittingObserver(Protocol):
+    """Is told what happens, for a progress bar."""
+
+    def stepped(self, done: int, total: int) -> None:
+        """`done` more steps of lockstep are made, of `total` at most."""
+
+    def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
+        """A job made an epoch."""
+
+    def restarted(self, job: str, seed: int) -> None:
+        """A job collapsed and begins anew with another seed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitting:
+    """Fine-tunes jobs that share a model, a task and a configuration.
+
+    Attributes:
+        model: of the network.
+        parameters: to begin with; parts that the task needs and that are not there start at random.
+        task: what is predicted.
+        config: how.
+        score: of an epoch.
+        collapsed: of a trained job.
+        devices: to use.
+    """
+
+    model: ModelConfig
+    parameters: Parameters
+    task: TaskConfig
+    config: FinetuneConfig
+    score: Score
+    collapsed: Collapsed
+    devices: Sequence[jax.Device]
+
+    def run(self, jobs: Sequence[Job], observer: FittingObserver) -> list[Fitted]:
+        """Trains all jobs in lockstep, and those that collapse once more.
+
+        Raises:
+            JobError: a loss is not finite.
+        """
+        fitted: dict[int, Fitted] = {}
+        waiting = dict(enumerate(jobs))
+        for attempt in range(self.config.restarts + 1):
+            runs = _Group(self, list(waiting.values())).run(observer)
+            collapsed = {}
+            for (number, job), (result, has_collapsed) in zip(waiting.items(), runs, strict=True):
+                result.collapsed = attempt + has_collapsed
+                fitted[number] = result
+                if has_collapsed and attempt < self.config.restarts:
+                    # Seeds of other jobs are near: this one is far from them.
+                    collapsed[number] = dataclasses.replace(job, seed=job.seed + 1_000_003)
+                    observer.restarted(job.name, collapsed[number].seed)
+            waiting = collapsed
+            if not waiting:
+                break
+        return [fitted[number] for number in range(len(jobs))]
+
+
+class _Group:
+    """Jobs that are trained together, once."""
+
+    def __init__(self, fitting: Fitting, jobs: list[Job]):
+        self._fitting, self._jobs, self._config = fitting, jobs, fitting.config
+        model = fitting.model
+        if self._config.dropout is not None:
+            rate = self._config.dropout
+            model = dataclasses.replace(model, dropout=rate, attention_dropout=rate)
+        mesh = jobs_mesh(fitting.devices, len(jobs), self._config.batch_size)
+        self._lockstep = Lockstep(model, fitting.task, self._config, mesh)
+        along = mesh.shape[JOB]
+        # Jobs that fill up the mesh repeat the last one, and never move.
+        self._places = [*range(len(jobs)), *[len(jobs) - 1] * (-len(jobs) % along)]
+        self._step, self._predict = self._lockstep.train_step(), self._lockstep.predict()
+        self._keep_best = self._lockstep.keep_best()
+
+    def run(self, observer: FittingObserver) -> list[tuple[Fitted, bool]]:
+        begin = time.monotonic()
+        frozen, state = self._start()
+        steps = [-(-len(job.train) // self._config.batch_size) for job in self._jobs]
+        results = [Fitted(job.name, job.seed, {}, 0, [], [], 0, 0.0) for job in self._jobs]
+        best_logits: list[np.ndarray] = [np.empty(0)] * len(self._jobs)
+        running = [True] * len(self._jobs)
+        for epoch in range(1, self._config.epochs + 1):
+            state = self._train_epoch(frozen, state, epoch, steps, running, results, observer)
+            logits = self._logits(frozen, state, [job.validation for job in self._jobs])
+            improved = np.zeros(len(self._places), np.int32)
+            for number, (job, result) in enumerate(zip(self._jobs, results, strict=True)):
+                if not running[number]:
+                    continue
+                figure = self._fitting.score(logits[number], job.validation.targets)
+                if not result.figures or figure > max(result.figures):
+                    improved[number], result.epoch, best_logits[number] = 1, epoch, logits[number]
+                result.figures.append(figure)
+                observer.epoch_ended(job.name, epoch, result.losses[-1], figure)
+                patience = self._config.patience
+                running[number] = epoch < self._config.epochs and not (patience and epoch - result.epoch >= patience)
+            state = self._keep_best(state, self._lockstep.place(improved))
+            if not any(running):
+                break
+        best, shared = jax.device_get(state.best), jax.device_get(frozen)
+        for number, result in enumerate(results):
+            own = jax.tree.map(lambda leaf, number=number: leaf[number], best)
+            result.parameters = jax.tree.map(np.asarray, whole_model(shared, own, self._config))
+            result.seconds = time.monotonic() - begin
+        verdicts = [
+            self._fitting.collapsed(logits, job.validation.targets)
+            for logits, job in zip(best_logits, self._jobs, strict=True)
+        ]
+        return list(zip(results, verdicts, strict=True))
+
+    def _start(self) -> tuple[Parameters, JobsState]:
+        frozen: Parameters = {}
+        trainable = []
+        for place in self._places:
+            seed = self._jobs[place].seed
+            parameters = with_fresh_heads(self._fitting.parameters, self._fitting.model, self._fitting.task, seed)
+            frozen, own = split_trainable(parameters, self._config, seed)
+            trainable.append(own)
+        return self._lockstep.share(frozen), self._lockstep.start(stacked(trainable))
+
+    def _train_epoch(
+        self,
+        frozen: Parameters,
+        state: JobsState,
+        epoch: int,
+        steps: list[int],
+        running: list[bool],
+        results: list[Fitted],
+        observer: FittingObserver,
+    ) -> JobsState:
+        longest = max(count for count, runs in zip(steps, running, strict=True) if runs)
+        orders = [epoch_order(len(job.train), job.seed, epoch) for job in self._jobs]
+        losses = []
+        for number in range(longest):
+            active = [runs and number < count for count, runs in zip(steps, running, strict=True)]
+            batch = self._batch(orders, number, active)
+            rates = [
+                learning_rate(self._config, (epoch - 1) * count + number, count * self._config.epochs)
+                for count in steps
+            ]
+            turn = Turn(
+                np.array([rates[place] for place in self._places], np.float32),
+                np.array([self._jobs[place].seed for place in self._places], np.int32),
+                np.array([*active, *[False] * (len(self._places) - len(active))], np.int32),
+            )
+            state, loss = self._step(frozen, state, batch, self._lockstep.place(turn))
+            losses.append(loss)
+            # The host runs one step ahead, no further.
+            jax.block_until_ready(losses[-2:-1])
+            observer.stepped(1, longest * self._config.epochs)
+        values = np.asarray(jax.device_get(losses))
+        for number, (count, runs) in enumerate(zip(steps, running, strict=True)):
+            if runs:
+                own = values[:count, number]
+                if not np.isfinite(own).all():
+                    bad = int(np.argmax(~np.isfinite(own))) + 1
+                    raise JobError(
+                        f"{self._jobs[number].name}: the loss of step {bad} in epoch {epoch} is not finite; lower "
+                        "peak_learning_rate."
+                    )
+                results[number].losses.append(float(own.mean()))
+        return state
+
+    def _batch(self, orders: list[np.ndarray], number: int, active: list[bool]) -> Batch:
+        size = self._config.batch_size
+        chosen = [order[number * size : (number + 1) * size] for order in orders]
+        taking = [place for place, takes in enumerate(active) if takes]
+        longest = max(int(self._jobs[place].train.lengths[chosen[place]].max()) for place in taking)
+        length = bucket(longest, self._fitting.model.max_positions)
+        labels = self._jobs[0].train.targets.shape[1]
+        jobs = len(self._places)
+        batch = Batch(
+            np.zeros((jobs, size, length), np.int32),
+            np.zeros((jobs, size, labels), np.float32),
+            np.zeros((jobs, size), np.float32),
+        )
+        for place in taking:
+            split, rows = self._jobs[place].train, chosen[place]
+            batch.input_ids[place, : len(rows)] = split.rows(rows, length)
+            targets = split.targets[rows]
+            batch.targets[place, : len(rows)] = smoothed(self._fitting.task, targets, self._config.label_smoothing)
+            weights = self._label_weights(split)[rows]
+            batch.weights[place, : len(rows)] = weights / weights.sum()
+        return self._lockstep.place(batch, rows=True)
+
+    def _label_weights(self, split: EncodedSplit) -> np.ndarray:
+        if self._config.class_weights == "none":
+            return np.ones(len(split), np.float32)
+        frequency = split.targets.mean(axis=0)
+        return (split.targets / np.maximum(frequency, 1e-12)).sum(axis=1).astype(np.float32)
+
+    def _logits(self, frozen: Parameters, state: JobsState, splits: list[EncodedSplit]) -> list[np.ndarray]:
+        """Of all sequences of each job's split."""
+        size = self._config.batch_size * _EVALUATED_TOGETHER
+        found: list[list[np.ndarray]] = [[] for _ in splits]
+        by_length = [np.argsort(-split.lengths, kind="stable") for split in splits]
+        for first in range(0, max(len(split) for split in splits), size):
+            chosen = [order[first : first + size] for order in by_length]
+            longest = max(int(split.lengths[rows].max(initial=1)) for split, rows in zip(splits, chosen, strict=True))
+            length = bucket(longest, self._fitting.model.max_positions)
+            ids = np.zeros((len(self._places), size, length), np.int32)
+            for place, (split, rows) in enumerate(zip(splits, chosen, strict=True)):
+                ids[place, : len(rows)] = split.rows(rows, length)
+            logits = np.asarray(self._predict(frozen, state.trainable, self._lockstep.place(ids, rows=True)))
+            for place, rows in enumerate(chosen):
+                found[place].append(logits[place, : len(rows)])
+        in_order = []
+        for parts, order in zip(found, by_length, strict=True):
+            together = np.concatenate(parts)
+            restored = np.empty_like(together)
+            restored[order] = together
+            in_order.append(restored)
+        return in_order
+
+
+def learning_rate(config: FinetuneConfig, step: int, steps: int) -> float:
+    """Of the update after `step` others, of `steps` in all: as transformers' linear schedule with warm-up."""
+    warmup = round(config.warmup_share * steps)
+    if step < warmup:
+        return config.peak_learning_rate * step / warmup
+    return config.peak_learning_rate * max(0.0, (steps - step) / max(1, steps - warmup))
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
+    """The order of a job's sequences in an epoch: of the seed and the epoch alone."""
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def smoothed(task: TaskConfig, targets: Float[np.ndarray, "m C"], share: float) -> Float[np.ndarray, "m C"]:
+    """Targets with some of each spread over all labels, or over yes and no of each of several."""
+    if share == 0 or task.problem == "regression":
+        return targets
+    among = targets.shape[1] if task.problem == "single_label_classification" else 2
+    return targets * (1 - share) + share / among
+
+
+def with_fresh_heads(parameters: Parameters, model: ModelConfig, task: TaskConfig, seed: int) -> Parameters:
+    """The parts of a task's network: the encoder and pooler as they are, what is missing at random, a new classifier."""
+
+    @jax.jit
+    def fresh(key: jax.Array) -> Parameters:
+        network = sequence_classifier(model, task, rngs=nnx.Rngs(params=key))
+        parts = nnx.to_pure_dict(nnx.state(network, nnx.Param))
+        return {part: tree for part, tree in parts.items() if part != "bert"}
+
+    own = jax.device_get(fresh(stream_key(seed, "parameters", 0)))
+    kept = {part: parameters[part] for part in ("bert", "pooler") if part in parameters}
+    return own | kept

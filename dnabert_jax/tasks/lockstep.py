@@ -1,0 +1,211 @@
+"""Many fine-tunings in lockstep: one jitted step with a leading axis of jobs on all that differs between them.
+
+A job is one data set and one seed. The mesh has the axes `job` and `data`: jobs are spread over the one and never hear of
+each other, the rows of a batch over the other. On an accelerator the jobs of a device are computed together, as one
+model of 101 bases does not fill a chip; on a CPU one after the other, where products of many small matrices are slow.
+J jobs, B sequences, L tokens, C labels.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int
+
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.model.dropout import RowKeys, row_keys
+from dnabert_jax.model.long import sequence_classifier
+from dnabert_jax.parallel.mesh import DATA
+from dnabert_jax.tasks.finetune_config import FinetuneConfig
+from dnabert_jax.tasks.trainable import decays, rate_factors, whole_model
+from dnabert_jax.training.objectives import sequence_losses
+from dnabert_jax.training.state import Parameters, stream_key
+
+JOB = "job"
+_JOBS, _ROWS, _SHARED = PartitionSpec(JOB), PartitionSpec(JOB, DATA), PartitionSpec()
+
+
+class Batch(NamedTuple):
+    """One batch of every job.
+
+    Attributes:
+        input_ids: one sequence a row.
+        targets: probability of each label, or true values.
+        weights: of each row's loss; those of a job sum to 1, padding has 0.
+    """
+
+    input_ids: Int[Array, "J B L"]
+    targets: Float[Array, "J B C"]
+    weights: Float[Array, "J B"]
+
+
+class Turn(NamedTuple):
+    """What each job does with its batch.
+
+    Attributes:
+        rate: learning rate.
+        seed: of dropout.
+        active: 0 for a job that waits or has ended, whose state stays as it is.
+    """
+
+    rate: Float[Array, " J"]
+    seed: Int[Array, " J"]
+    active: Int[Array, " J"]
+
+
+class JobsState(NamedTuple):
+    """Of all jobs, with a leading axis.
+
+    Attributes:
+        step: updates made.
+        trainable: parameters that learn.
+        optimizer: of optax.
+        best: the parameters of the best epoch so far.
+    """
+
+    step: Int[Array, " J"]
+    trainable: Parameters
+    optimizer: optax.OptState
+    best: Parameters
+
+
+def jobs_mesh(devices: Sequence[jax.Device], jobs: int, batch_size: int) -> Mesh:
+    """As many devices along `job` as divide them and have a job each; along `data` as many of the rest as divide a batch."""
+    count = len(devices)
+    along_jobs = max(size for size in range(1, count + 1) if count % size == 0 and size <= jobs)
+    rest = count // along_jobs
+    along_data = max(size for size in range(1, rest + 1) if batch_size % size == 0)
+    used = np.asarray(devices[: along_jobs * along_data]).reshape(along_jobs, along_data)
+    return Mesh(used, (JOB, DATA))
+
+
+@dataclasses.dataclass(frozen=True)
+class Lockstep:
+    """The jitted functions of a group of jobs.
+
+    Attributes:
+        model: of every job, with the dropout of fine-tuning.
+        task: of every job.
+        config: of every job.
+        mesh: made by `jobs_mesh`.
+    """
+
+    model: ModelConfig
+    task: TaskConfig
+    config: FinetuneConfig
+    mesh: Mesh
+
+    def place(self, tree: Any, rows: bool = False) -> Any:
+        """Host arrays with a leading axis of jobs, and one of rows if they have it, on the mesh."""
+        return jax.device_put(tree, NamedSharding(self.mesh, _ROWS if rows else _JOBS))
+
+    def share(self, frozen: Parameters) -> Parameters:
+        """What no job changes, whole on every device."""
+        return jax.device_put(frozen, NamedSharding(self.mesh, _SHARED))
+
+    def start(self, trainable: Parameters) -> JobsState:
+        """The state before the first step, from parameters with a leading axis of jobs on the host."""
+        jobs = jax.tree.leaves(trainable)[0].shape[0]
+
+        def make(trainable: Parameters) -> JobsState:
+            return JobsState(
+                jnp.zeros(jobs, jnp.int32), trainable, jax.vmap(self._optimizer(trainable).init)(trainable), trainable
+            )
+
+        return jax.jit(make, out_shardings=self._sharding(_JOBS))(self.place(trainable))
+
+    def train_step(self) -> Callable[[Parameters, JobsState, Batch, Turn], tuple[JobsState, Float[Array, " J"]]]:
+        """(frozen, state, batch, turn) to the next state and the losses; the state is donated."""
+
+        def own_gradients(frozen: Parameters, trainable: Parameters, batch: Batch, keys: RowKeys) -> Any:
+            def of_job(arguments: tuple[Parameters, Batch, RowKeys]) -> Any:
+                trainable, batch, keys = arguments
+
+                def loss(trainable: Parameters) -> Array:
+                    logits = self._network(whole_model(frozen, trainable, self.config))(batch.input_ids, keys)
+                    return (batch.weights * sequence_losses(self.task, logits, batch.targets)).sum()
+
+                return jax.lax.psum(jax.value_and_grad(loss)(trainable), DATA)
+
+            return self._of_jobs(of_job, (trainable, batch, keys))
+
+        gradients_of = jax.shard_map(
+            own_gradients,
+            mesh=self.mesh,
+            in_specs=(_SHARED, _JOBS, _ROWS, _ROWS),
+            out_specs=_JOBS,
+            check_vma=False,
+        )
+
+        def step(frozen: Parameters, state: JobsState, batch: Batch, turn: Turn) -> tuple[JobsState, Array]:
+            rows = batch.weights.shape[1]
+            keys = jax.vmap(lambda seed, step: row_keys(stream_key(seed, "dropout", step), rows))(turn.seed, state.step)
+            losses, gradients = gradients_of(frozen, state.trainable, batch, keys)
+            trainable, optimizer = jax.vmap(self._update)(gradients, state.optimizer, state.trainable, turn.rate)
+            moved = JobsState(state.step + 1, trainable, optimizer, state.best)
+            return _where(turn.active, moved, state), losses
+
+        return jax.jit(step, donate_argnums=1, out_shardings=self._sharding(_JOBS))
+
+    def predict(self) -> Callable[[Parameters, Parameters, Int[Array, "J B L"]], Float[Array, "J B C"]]:
+        """(frozen, trainable, input_ids) to the logits, or predicted values."""
+
+        def own(frozen: Parameters, trainable: Parameters, input_ids: Array) -> Array:
+            def of_job(arguments: tuple[Parameters, Array]) -> Array:
+                trainable, input_ids = arguments
+                return self._network(whole_model(frozen, trainable, self.config))(input_ids)
+
+            return self._of_jobs(of_job, (trainable, input_ids))
+
+        return jax.jit(
+            jax.shard_map(own, mesh=self.mesh, in_specs=(_SHARED, _JOBS, _ROWS), out_specs=_ROWS, check_vma=False)
+        )
+
+    def keep_best(self) -> Callable[[JobsState, Int[Array, " J"]], JobsState]:
+        """(state, improved) to the state whose best parameters are the present ones where a job improved."""
+
+        def keep(state: JobsState, improved: Array) -> JobsState:
+            return state._replace(best=_where(improved, state.trainable, state.best))
+
+        return jax.jit(keep, donate_argnums=0)
+
+    def _network(self, parameters: Parameters) -> Any:
+        graph, _ = nnx.split(
+            nnx.eval_shape(lambda: sequence_classifier(self.model, self.task, rngs=nnx.Rngs(params=0))), nnx.Param
+        )
+        return nnx.merge(graph, parameters)
+
+    def _of_jobs(self, function: Callable[[Any], Any], arguments: Any) -> Any:
+        if self.mesh.devices.flat[0].platform == "cpu":
+            return jax.lax.map(function, arguments)
+        return jax.vmap(function)(arguments)
+
+    def _optimizer(self, trainable: Parameters) -> optax.GradientTransformation:
+        config = self.config
+        return optax.chain(
+            optax.clip_by_global_norm(config.clip_norm),
+            optax.scale_by_adam(config.beta1, config.beta2, config.epsilon),
+            optax.add_decayed_weights(config.weight_decay, jax.tree.map(bool, decays(trainable))),
+        )
+
+    def _update(self, gradients: Parameters, state: optax.OptState, trainable: Parameters, rate: Array) -> Any:
+        updates, state = self._optimizer(trainable).update(gradients, state, trainable)
+        factors = rate_factors(trainable, self.model.num_layers, self.config.layer_decay)
+        moved = jax.tree.map(lambda value, update, factor: value - rate * factor * update, trainable, updates, factors)
+        return moved, state
+
+    def _sharding(self, spec: PartitionSpec) -> NamedSharding:
+        return NamedSharding(self.mesh, spec)
+
+
+def _where(chosen: Int[Array, " J"], new: Any, old: Any) -> Any:
+    def choose(new: Array, old: Array) -> Array:
+        return jnp.where(chosen.reshape(-1, *[1] * (new.ndim - 1)) > 0, new, old)
+
+    return jax.tree.map(choose, new, old)
