@@ -25,6 +25,7 @@ def require_in(owner: object, low: int, high: float | int, *names: str) -> None:
 
 
 def require(condition: bool, message: str) -> None:
+    """Raises InputError with the message unless the condition holds."""
     if not condition:
         raise InputError(message)
 

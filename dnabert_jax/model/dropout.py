@@ -22,6 +22,10 @@ _STRIDE = 0x9E3779B9 - 2**32
 """2^32 divided by the golden ratio, made odd: neighbouring numbers become distant ones."""
 
 
+_COLUMNS = 2**16
+"""More than any matrix has; as many rows may it have, before counters meet again."""
+
+
 class RowKeys(NamedTuple):
     """64 bits for each row of a batch, in two words of the same shape."""
 
@@ -52,6 +56,11 @@ def hashed(
     return bits ^ jax.lax.shift_right_logical(bits, jnp.full_like(bits, 16))
 
 
+def counter(row: Int[Array, "..."], column: Int[Array, "..."]) -> Int[Array, "..."]:
+    """Of an element of a matrix, the same however far the matrix is padded; the arguments broadcast."""
+    return row * _COLUMNS + column
+
+
 def kept(bits: Int[Array, "..."], rate: float) -> Bool[Array, "..."]:
     """False with probability `rate`, to one in 2^32."""
     return bits >= jnp.int32(min(round(rate * 2**32), 2**32 - 1) - 2**31)
@@ -71,8 +80,8 @@ def dropout(x: Float[Array, "*rows A C"], rate: float, keys: RowKeys | None) -> 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _dropout(rate: float, x: Float[Array, "*rows A C"], keys: RowKeys) -> Float[Array, "*rows A C"]:
     height, width = x.shape[-2:]
-    counter = jnp.arange(height, dtype=jnp.int32)[:, None] * width + jnp.arange(width, dtype=jnp.int32)
-    keep = kept(hashed(counter, keys.first[..., None, None], keys.second[..., None, None]), rate)
+    counters = counter(jnp.arange(height, dtype=jnp.int32)[:, None], jnp.arange(width, dtype=jnp.int32))
+    keep = kept(hashed(counters, keys.first[..., None, None], keys.second[..., None, None]), rate)
     # In float32: 1 / 0.9 in bfloat16 is wrong by 0.2 %.
     return jnp.where(keep, x.astype(jnp.float32) / (1 - rate), 0).astype(x.dtype)
 

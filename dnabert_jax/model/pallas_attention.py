@@ -22,7 +22,7 @@ from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float, Int
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.model.dropout import RowKeys, hashed, kept
+from dnabert_jax.model.dropout import RowKeys, counter, hashed, kept
 
 Ref = Any
 """A block of an array in a core's memory; Pallas gives it no public type."""
@@ -188,8 +188,8 @@ def _kept(shape: _Shape, words: Ref, head: int) -> Array:
     row, heads = pl.program_id(0), shape.heads
     number = pl.program_id(1) * shape.group + head
     size = (shape.length, shape.length)
-    counter = jax.lax.broadcasted_iota(jnp.int32, size, 1) * shape.length + jax.lax.broadcasted_iota(jnp.int32, size, 0)
-    return kept(hashed(counter, words[row, number], words[row, heads + number]), shape.rate)
+    query, key = (jax.lax.broadcasted_iota(jnp.int32, size, axis) for axis in (1, 0))
+    return kept(hashed(counter(query, key), words[row, number], words[row, heads + number]), shape.rate)
 
 
 def _forward_kernel(

@@ -5,13 +5,13 @@ J jobs, B sequences, L tokens, C labels.
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, Int32, Int64, UInt16
+from jaxtyping import Float, Int64, UInt16
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import JobError
@@ -38,7 +38,7 @@ class EncodedSplit:
     """
 
     ids: UInt16[np.ndarray, " tokens"]
-    offsets: Int64[np.ndarray, " n+1"]
+    offsets: Int64[np.ndarray, " ends"]
     targets: Float[np.ndarray, "n C"]
 
     def __len__(self) -> int:
@@ -170,12 +170,13 @@ class _Group:
 
     def __init__(self, fitting: Fitting, jobs: list[Job]):
         self._fitting, self._jobs, self._config = fitting, jobs, fitting.config
-        model = fitting.model
+        model, task = fitting.model, fitting.task
         if self._config.dropout is not None:
             rate = self._config.dropout
             model = dataclasses.replace(model, dropout=rate, attention_dropout=rate)
+            task = dataclasses.replace(task, dropout=rate)
         mesh = jobs_mesh(fitting.devices, len(jobs), self._config.batch_size)
-        self._lockstep = Lockstep(model, fitting.task, self._config, mesh)
+        self._lockstep = Lockstep(model, task, self._config, mesh)
         along = mesh.shape[JOB]
         # Jobs that fill up the mesh repeat the last one, and never move.
         self._places = [*range(len(jobs)), *[len(jobs) - 1] * (-len(jobs) % along)]
@@ -247,12 +248,13 @@ class _Group:
                 learning_rate(self._config, (epoch - 1) * count + number, count * self._config.epochs)
                 for count in steps
             ]
-            turn = Turn(
+            moves = [*active, *[False] * (len(self._places) - len(active))]
+            turn = (
                 np.array([rates[place] for place in self._places], np.float32),
                 np.array([self._jobs[place].seed for place in self._places], np.int32),
-                np.array([*active, *[False] * (len(self._places) - len(active))], np.int32),
+                np.array(moves, np.int32),
             )
-            state, loss = self._step(frozen, state, batch, self._lockstep.place(turn))
+            state, loss = self._step(frozen, state, batch, Turn(*map(self._lockstep.place, turn)))
             losses.append(loss)
             # The host runs one step ahead, no further.
             jax.block_until_ready(losses[-2:-1])
@@ -278,19 +280,16 @@ class _Group:
         length = bucket(longest, self._fitting.model.max_positions)
         labels = self._jobs[0].train.targets.shape[1]
         jobs = len(self._places)
-        batch = Batch(
-            np.zeros((jobs, size, length), np.int32),
-            np.zeros((jobs, size, labels), np.float32),
-            np.zeros((jobs, size), np.float32),
-        )
+        input_ids = np.zeros((jobs, size, length), np.int32)
+        targets = np.zeros((jobs, size, labels), np.float32)
+        weights = np.zeros((jobs, size), np.float32)
         for place in taking:
             split, rows = self._jobs[place].train, chosen[place]
-            batch.input_ids[place, : len(rows)] = split.rows(rows, length)
-            targets = split.targets[rows]
-            batch.targets[place, : len(rows)] = smoothed(self._fitting.task, targets, self._config.label_smoothing)
-            weights = self._label_weights(split)[rows]
-            batch.weights[place, : len(rows)] = weights / weights.sum()
-        return self._lockstep.place(batch, rows=True)
+            smooth = smoothed(self._fitting.task, split.targets[rows], self._config.label_smoothing)
+            counted = self._label_weights(split)[rows]
+            input_ids[place, : len(rows)], targets[place, : len(rows)] = split.rows(rows, length), smooth
+            weights[place, : len(rows)] = counted / counted.sum()
+        return Batch(*(self._lockstep.place(part, rows=True) for part in (input_ids, targets, weights)))
 
     def _label_weights(self, split: EncodedSplit) -> np.ndarray:
         if self._config.class_weights == "none":
@@ -344,14 +343,20 @@ def smoothed(task: TaskConfig, targets: Float[np.ndarray, "m C"], share: float) 
 
 
 def with_fresh_heads(parameters: Parameters, model: ModelConfig, task: TaskConfig, seed: int) -> Parameters:
-    """The parts of a task's network: the encoder and pooler as they are, what is missing at random, a new classifier."""
+    """The parts of a task's network: those that are given, and the others at random."""
 
     @jax.jit
     def fresh(key: jax.Array) -> Parameters:
         network = sequence_classifier(model, task, rngs=nnx.Rngs(params=key))
         parts = nnx.to_pure_dict(nnx.state(network, nnx.Param))
-        return {part: tree for part, tree in parts.items() if part != "bert"}
+        return {part: tree for part, tree in parts.items() if part not in parameters}
 
-    own = jax.device_get(fresh(stream_key(seed, "parameters", 0)))
-    kept = {part: parameters[part] for part in ("bert", "pooler") if part in parameters}
-    return own | kept
+    needed = abstract_parts(model, task)
+    given = {part: tree for part, tree in parameters.items() if part in needed}
+    return given | jax.device_get(fresh(stream_key(seed, "parameters", 0)))
+
+
+def abstract_parts(model: ModelConfig, task: TaskConfig) -> set[str]:
+    """The parts that the network of a task has."""
+    network = nnx.eval_shape(lambda: sequence_classifier(model, task, rngs=nnx.Rngs(params=0)))
+    return set(nnx.to_pure_dict(nnx.state(network, nnx.Param)))

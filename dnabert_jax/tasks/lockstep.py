@@ -1,7 +1,7 @@
 """Many fine-tunings in lockstep: one jitted step with a leading axis of jobs on all that differs between them.
 
-A job is one data set and one seed. The mesh has the axes `job` and `data`: jobs are spread over the one and never hear of
-each other, the rows of a batch over the other. On an accelerator the jobs of a device are computed together, as one
+A job is one data set and one seed. The mesh has the axes `job` and `data`: jobs are spread over the one and never hear
+of each other, the rows of a batch over the other. On an accelerator the jobs of a device are computed together, as one
 model of 101 bases does not fill a chip; on a CPU one after the other, where products of many small matrices are slow.
 J jobs, B sequences, L tokens, C labels.
 """
@@ -76,7 +76,7 @@ class JobsState(NamedTuple):
 
 
 def jobs_mesh(devices: Sequence[jax.Device], jobs: int, batch_size: int) -> Mesh:
-    """As many devices along `job` as divide them and have a job each; along `data` as many of the rest as divide a batch."""
+    """Along `job` as many devices as divide them and have a job each; along `data` what of the rest divides a batch."""
     count = len(devices)
     along_jobs = max(size for size in range(1, count + 1) if count % size == 0 and size <= jobs)
     rest = count // along_jobs
@@ -131,7 +131,9 @@ class Lockstep:
                     logits = self._network(whole_model(frozen, trainable, self.config))(batch.input_ids, keys)
                     return (batch.weights * sequence_losses(self.task, logits, batch.targets)).sum()
 
-                return jax.lax.psum(jax.value_and_grad(loss)(trainable), DATA)
+                own = jax.value_and_grad(loss)(trainable)
+                # A sum over one device would still be a collective.
+                return own if self.mesh.shape[DATA] == 1 else jax.lax.psum(own, DATA)
 
             return self._of_jobs(of_job, (trainable, batch, keys))
 

@@ -68,12 +68,12 @@ def rate_factors(trainable: Parameters, num_layers: int, layer_decay: float) -> 
     1801.06146).
     """
 
-    def factor(path: tuple[Any, ...], parameter: Array) -> np.ndarray:
+    def factor(path: tuple[Any, ...], parameter: Array | np.ndarray) -> np.ndarray:
         names = [key.key for key in path]
         if "layers" in names or names[0] == _LORA:
             powers = np.arange(num_layers, 0, -1).reshape(-1, *[1] * (parameter.ndim - 1))
             return (layer_decay**powers).astype(np.float32)
-        return np.float32(layer_decay ** (num_layers + 1) if "embeddings" in names else 1.0)
+        return np.array(layer_decay ** (num_layers + 1) if "embeddings" in names else 1.0, np.float32)
 
     return jax.tree_util.tree_map_with_path(factor, trainable)
 
@@ -81,7 +81,7 @@ def rate_factors(trainable: Parameters, num_layers: int, layer_decay: float) -> 
 def decays(trainable: Parameters) -> Parameters:
     """1 for the parameters that weight decay acts on, matrices, and 0 for biases and LayerNorm scales."""
 
-    def decayed(path: tuple[Any, ...], _: Array) -> float:
+    def decayed(path: tuple[Any, ...], _: Any) -> float:
         return float(path[-1].key in ("kernel", "table", "a", "b"))
 
     return jax.tree_util.tree_map_with_path(decayed, trainable)

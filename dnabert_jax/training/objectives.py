@@ -40,8 +40,8 @@ def sequence_losses(
     Args:
         task: which problem it is.
         logits: of the labels; for regression what is predicted.
-        labels: the number of each sequence's label, or the probability of each label; for multi-label classification the probability of each, 0 or 1 as
-            a rule; for regression the true values.
+        labels: the number of each sequence's label, or the probability of each label; for multi-label classification
+            the probability of each, 0 or 1 as a rule; for regression the true values.
 
     Returns:
         Cross-entropy in nats; for several labels the mean of their binary cross-entropies; squared error, its mean over

@@ -113,6 +113,6 @@ def init_state(
 _STREAMS = ("parameters", "masks", "dropout")
 
 
-def stream_key(seed: int, stream: str, step: Int[Array, ""] | int) -> Array:
+def stream_key(seed: Int[Array, ""] | int, stream: str, step: Int[Array, ""] | int) -> Array:
     """The random key of a purpose at a step: a function of the run's seed alone, not of where it runs."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _STREAMS.index(stream)), step)

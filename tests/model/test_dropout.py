@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnabert_jax.model.dropout import RowKeys, dropout, fold_in, hashed, row_keys
+from dnabert_jax.model.dropout import RowKeys, counter, dropout, fold_in, hashed, row_keys
 
 
 def keys(seed: int, rows: int = 8) -> RowKeys:
@@ -24,7 +24,8 @@ def test_the_stated_share_is_dropped_and_the_mean_kept(rate: float, dtype: jnp.d
 
 def test_bits_are_even_and_unrelated_to_neighbours_rows_layers_and_places() -> None:
     """The share of ones of every bit, and of equal bits between masks that differ in one thing."""
-    place = jnp.arange(512 * 512, dtype=jnp.int32)
+    side = jnp.arange(512, dtype=jnp.int32)
+    place = counter(side[:, None], side).reshape(-1)
 
     def bits(of: RowKeys, row: int) -> np.ndarray:
         words = np.asarray(hashed(place, of.first[row], of.second[row])).view(np.uint32)
@@ -62,6 +63,12 @@ def test_a_row_has_the_same_mask_in_any_batch() -> None:
     whole = dropout(x, 0.1, keys(0))
     part = dropout(x[2:4], 0.1, RowKeys(*(word[2:4] for word in keys(0))))
     np.testing.assert_array_equal(whole[2:4], part)
+
+
+def test_padding_changes_no_mask() -> None:
+    padded = dropout(jnp.ones((8, 40, 24)), 0.1, keys(0))
+    np.testing.assert_array_equal(padded[:, :32, :16], dropout(jnp.ones((8, 32, 16)), 0.1, keys(0)))
+    assert (padded == 0).any()
 
 
 def test_the_gradient_is_dropped_where_the_value_was() -> None:
