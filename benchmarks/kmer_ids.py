@@ -2,13 +2,14 @@
 
     python -m benchmarks.kmer_ids --fasta chrX.fa.gz
 
-Every way starts from what it would have in memory: this project from ASCII bases, the tokenizers from k-merised text
-(whose making is not counted). This project is timed on all the bases given, the tokenizers on as many as they manage in
-a few seconds. All ids are compared first.
+Every way starts from what it would have in memory: this project and one other from ASCII bases, the other tokenizers
+from k-merised text (whose making is not counted). This project is timed on all the bases given, the tokenizers on as
+many as they manage in a few seconds. All ids are compared first.
 """
 
 import argparse
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -16,11 +17,13 @@ import numpy as np
 
 from benchmarks.alternation import compare
 from data_prep.sources import read_blocks
+from dnabert_jax.interop.tokenizer import DNAKmerTokenizer, write_tokenizer
 from dnabert_jax.sequence.kmers import base_codes, kmer_ids, split_kmers
 from dnabert_jax.sequence.vocabulary import vocabulary_tokens
 
 _WINDOW = 510
 _WINDOWS_FOR_TOKENIZERS = 400
+_RAW = ", raw DNA"
 
 
 def main() -> None:
@@ -43,17 +46,21 @@ def main() -> None:
     amounts = {name: sum(len(block) - k + 1 for block in blocks)}
     kmers_of_texts = sum(map(len, expected))
     for name, tokenize in _tokenizers(k).items():
-        if tokenize(texts) != expected:
+        inputs = windows if name.endswith(_RAW) else texts
+        if [list(ids) for ids in tokenize(inputs)] != expected:
             raise SystemExit(f"{name} gives other ids: nothing to compare.")
-        ways[name] = partial(tokenize, texts)
+        ways[name] = partial(tokenize, inputs)
         amounts[name] = kmers_of_texts
     print(compare(ways, amounts, f"{k}-mers"))
 
 
-def _tokenizers(k: int) -> dict[str, Callable[[list[str]], object]]:
-    """Those that are installed: Rust's word-level one, and BERT's in Python, of which DNABERT's is made."""
+def _tokenizers(k: int) -> dict[str, Callable[[list[str]], Iterable]]:
+    """This project's, and those installed: word-level, those of an export, and BERT's in Python, which DNABERT's is."""
     vocabulary = {token: number for number, token in enumerate(vocabulary_tokens(k))}
-    found: dict[str, Callable[[list[str]], object]] = {}
+    light = DNAKmerTokenizer(k)
+    found: dict[str, Callable[[list[str]], Iterable]] = {
+        f"DNAKmerTokenizer{_RAW}": lambda windows: light(windows)["input_ids"][:, 1:-1]
+    }
     try:
         from tokenizers import Tokenizer
         from tokenizers.models import WordLevel
@@ -65,12 +72,24 @@ def _tokenizers(k: int) -> dict[str, Callable[[list[str]], object]]:
         fast.pre_tokenizer = WhitespaceSplit()
         found["tokenizers, WordLevel, all cores"] = lambda texts: [e.ids for e in fast.encode_batch(texts)]
     try:
+        from transformers import AutoTokenizer, BertTokenizer
+    except ImportError:
+        print("transformers is not installed")
+    else:
+        with tempfile.TemporaryDirectory() as directory:
+            write_tokenizer(Path(directory), k, 512)
+            exported = {cls.__name__: cls.from_pretrained(directory) for cls in (BertTokenizer, AutoTokenizer)}
+
+        def ids(name: str, texts: list[str]) -> list[list[int]]:
+            return exported[name](texts, add_special_tokens=False)["input_ids"]
+
+        for name, inputs in (("BertTokenizer", ", k-mers"), ("AutoTokenizer", ", k-mers"), ("AutoTokenizer", _RAW)):
+            found[f"{name} of an export{inputs}"] = partial(ids, name)
+    try:
         from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
     except ImportError:
         print("transformers with its Python BertTokenizer is not installed")
     else:
-        import tempfile
-
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
             file.write("\n".join(vocabulary))
             file.flush()

@@ -30,10 +30,11 @@ from benchmarks.side_process import HEAD, SideProcess, row
 from benchmarks.training_step_sides import Peer, Task, peer_side, this_project
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
-from dnabert_jax.config import PRESETS, PretrainConfig
+from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.pipeline import training_batches
 from dnabert_jax.data.rows import open_rows
+from dnabert_jax.presets import PRESETS
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.vocabulary import CLS, PAD
 

@@ -1,4 +1,4 @@
-"""What a run is: frozen dataclasses, and the presets.
+"""What a model and a run are: frozen dataclasses.
 
 A run's configuration is saved with its checkpoints and reloads from there (`typed_json`). Unknown or contradictory
 values fail here, at the start, with a sentence. No JAX is imported.
@@ -95,11 +95,10 @@ class TaskConfig:
         problem: one label of several that exclude each other, any number of labels, or numbers.
         labels: names of the outputs, in order.
         dropout: Rate on the pooled vector.
-        long: how pieces of 512 tokens become one prediction, in the original's models for long sequences: by a
-            bidirectional lstm or gru over their pooled vectors (dnalong), or by their concatenation and a layer more
-            (dnalongcat); none: a sequence is one piece.
+        long: how the pooled vectors of several pieces become one, in the original's models for long sequences: by a
+            bidirectional lstm or gru (dnalong), or side by side through one more layer (dnalongcat).
         split: Pieces of a sequence.
-        num_rnn_layer: Layers of the lstm or gru; they are as wide as the encoder, as the original ignores rnn_hidden.
+        num_rnn_layer: Layers of the lstm or gru, as wide as the encoder: the original ignores its rnn_hidden.
         rnn_dropout: Rate between those layers.
     """
 
@@ -114,16 +113,12 @@ class TaskConfig:
     def __post_init__(self) -> None:
         fewest = 2 if self.problem == "single_label_classification" else 1
         _require(
-            len(self.labels) >= fewest and all(self.labels),
-            f"The labels are {list(self.labels)}: {self.problem} needs at least {fewest}, none of them empty.",
+            len(set(self.labels)) == len(self.labels) >= fewest and all(self.labels),
+            f"The labels are {list(self.labels)}: {self.problem} needs at least {fewest}, none empty, no two the same.",
         )
-        _require(len(set(self.labels)) == len(self.labels), f"The labels {list(self.labels)} are not all different.")
         _require_in(self, 0, 1, "dropout", "rnn_dropout")
         _require_in(self, 1, math.inf, "split", "num_rnn_layer")
-        _require(
-            self.long != "none" or self.split == 1,
-            f"split is {self.split} without a model for long sequences: give 1, or lstm, gru or concatenation.",
-        )
+        _require(self.long != "none" or self.split == 1, f"split is {self.split}: only with `long` may it be above 1.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,43 +276,3 @@ class PretrainConfig:
             f"steps {self.steps} is beyond schedule_steps {self.optimizer.schedule_steps}, where the learning rate "
             "is 0: raise --optimizer.schedule-steps.",
         )
-
-
-def _dnabert(k: int) -> PretrainConfig:
-    """The paper's model and recipe (Ji et al. 2021).
-
-    The paper's batch is 2,000 sequences. Packed rows of 512 tokens hold 1.58 sequences each on average
-    (`sequences / rows` in the manifest of the first 70 Mb of chromosome X), so 1,280 rows hold 2,020: the smallest
-    batch with at least the paper's 2,000 that divides over 256 chips.
-    """
-    model = ModelConfig(k=k, compute_dtype="bfloat16")
-    return PretrainConfig(model=model, execution=ExecutionConfig(scan_unroll=model.num_layers))
-
-
-PRESETS: dict[str, PretrainConfig] = {
-    "tiny": PretrainConfig(
-        model=ModelConfig(
-            k=3,
-            hidden_size=64,
-            num_layers=2,
-            num_heads=2,
-            intermediate_size=256,
-            dropout=0.0,
-            attention_dropout=0.0,
-            initializer_range=0.04,
-            initializer="mimetic",
-        ),
-        masking=MaskingConfig(late_from_step=1300),
-        optimizer=OptimizerConfig(peak_learning_rate=4e-3, warmup_steps=100, schedule_steps=1800),
-        global_batch=8,
-        steps=1600,
-        log_every=20,
-        evaluate_every=200,
-        evaluation_rows=256,
-        checkpoint_every=400,
-    ),
-    "dnabert3": _dnabert(3),
-    "dnabert4": _dnabert(4),
-    "dnabert5": _dnabert(5),
-    "dnabert6": _dnabert(6),
-}

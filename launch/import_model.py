@@ -19,10 +19,13 @@ class Import:
         directory: With config.json, vocab.txt, and model.safetensors or pytorch_model.bin (which needs PyTorch); or
             OWNER/NAME of a repository on the Hugging Face hub (which needs huggingface_hub).
         out: Model directory to make; must not exist.
+        double_bias: Of the masked-LM head: for weights trained by the original's code, which adds that bias twice. With
+            it, masked k-mers are predicted as there; nothing else changes.
     """
 
     directory: Annotated[str, tyro.conf.Positional]
     out: Annotated[Path, tyro.conf.arg(aliases=["--to"])]
+    double_bias: bool = False
 
     def run(self) -> None:
         """Imports, and lists what was left out and why."""
@@ -31,7 +34,7 @@ class Import:
             from dnabert_jax.interop.load import load_directory
             from dnabert_jax.training.saved_model import write_saved_model
 
-        loaded = load_directory(local_directory(self.directory))
+        loaded = load_directory(local_directory(self.directory), self.double_bias)
         write_saved_model(self.out, loaded.model)
         config = loaded.model.config
         parts = ", ".join(loaded.model.parameters)

@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
-from dnabert_jax.config import PRESETS
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
 from dnabert_jax.errors import InputError
+from dnabert_jax.presets import PRESETS
 from launch.progress import progress_bar
 
 _OTHER_K = "dnabert6"

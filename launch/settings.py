@@ -7,8 +7,9 @@ from typing import TypeVar
 
 import tyro
 
-from dnabert_jax.config import PRESETS, PretrainConfig
+from dnabert_jax.config import PretrainConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.presets import PRESETS
 from dnabert_jax.typed_json import read_json
 from launch.flags import REGISTRY, SETTINGS
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from dnabert_jax.config import (
-    PRESETS,
     MaskingConfig,
     MeshConfig,
     ModelConfig,
@@ -15,6 +14,7 @@ from dnabert_jax.config import (
     TaskConfig,
 )
 from dnabert_jax.errors import InputError
+from dnabert_jax.presets import PRESETS
 from dnabert_jax.typed_json import read_json, to_json
 
 
@@ -107,11 +107,11 @@ def test_a_task_survives_json(tmp_path: Path) -> None:
     [
         ({"problem": "single_label_classification", "labels": ("one",)}, "at least 2"),
         ({"problem": "regression", "labels": ()}, "at least 1"),
-        ({"problem": "multi_label_classification", "labels": ("a", "")}, "none of them empty"),
-        ({"problem": "multi_label_classification", "labels": ("a", "b", "a")}, "not all different"),
+        ({"problem": "multi_label_classification", "labels": ("a", "")}, "none empty"),
+        ({"problem": "multi_label_classification", "labels": ("a", "b", "a")}, "no two the same"),
         ({"problem": "regression", "labels": ("a",), "dropout": 1.0}, "dropout is 1.0"),
         ({"problem": "regression", "labels": ("a",), "long": "lstm", "rnn_dropout": -0.1}, "rnn_dropout is -0.1"),
-        ({"problem": "regression", "labels": ("a",), "split": 2}, "split is 2 without"),
+        ({"problem": "regression", "labels": ("a",), "split": 2}, "split is 2: only with"),
         ({"problem": "regression", "labels": ("a",), "long": "gru", "num_rnn_layer": 0}, "num_rnn_layer is 0"),
     ],
 )

@@ -44,8 +44,13 @@ class Loaded:
     left_out: dict[str, str]
 
 
-def load_directory(directory: Path) -> Loaded:
+def load_directory(directory: Path, double_bias: bool = False) -> Loaded:
     """Reads config.json, the vocabulary and the weights of a directory.
+
+    Args:
+        directory: to read.
+        double_bias: of the masked-LM head, for weights that the original's code trained: it adds that bias twice
+            (BertLMPredictionHead of its src/transformers/modeling_bert.py), where all others add it once.
 
     Raises:
         InputError: something is missing, damaged, contradicts something else, or is of another architecture.
@@ -67,11 +72,16 @@ def load_directory(directory: Path) -> Loaded:
             parameters = from_huggingface(tensors, abstract, config)
         except InputError as error:
             raise InputError(f"{directory}: {error}") from error
+        if double_bias:
+            if "head" not in parameters:
+                raise InputError(f"{directory} has no masked-LM head whose bias could be doubled.")
+            parameters["head"]["bias"] *= 2
         provenance = {
             "imported": {
                 "directory": directory.resolve().name,
                 "sha256": {path.name: _digest(path) for path in tensors.files},
                 "left_out": left_out,
+                "double_bias": double_bias,
                 "provenance": _own_provenance(directory),
             }
         }

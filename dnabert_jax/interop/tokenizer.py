@@ -129,7 +129,7 @@ def tokenizer_section(k: int, max_positions: int) -> str:
     return f"""### Tokenizer
 
 `AutoTokenizer` takes raw DNA, upper or lower case, or k-mers separated by spaces, as the published DNABERT does. A
-sequence of n bases has n - {k - 1} tokens; the offsets of each are those of its first base, and those of a k-mer
+sequence of n bases has n - k + 1 tokens; the offsets of each are those of its first base, and those of a k-mer
 written by itself are all of it. A k-mer that holds anything but A, C, G, T is [UNK], and so is a word shorter than k. A
 space or a line break ends a sequence: no k-mer goes across it. [MASK] stands for one k-mer.
 
@@ -233,13 +233,12 @@ class DNAKmerTokenizer:
             raise InputError(f"max_length is {max_length}: [CLS], a k-mer and [SEP] need 3.")
         sequences = [sequences] if isinstance(sequences, str) else sequences
         kept = None if max_length is None else max_length - 2
-        rows = [
-            [CLS, *encode(sequence, self.k, f"sequence {number}")[:kept].tolist(), SEP]
-            for number, sequence in enumerate(sequences, 1)
-        ]
-        ids = np.full((len(rows), max(map(len, rows), default=0)), PAD, np.int32)
+        rows = [encode(sequence, self.k, f"sequence {number}")[:kept] for number, sequence in enumerate(sequences, 1)]
+        ids = np.full((len(rows), 2 + max(map(len, rows), default=-2)), PAD, np.int32)
         for padded, row in zip(ids, rows, strict=True):
-            padded[: len(row)] = row
+            padded[0] = CLS
+            padded[1 : len(row) + 1] = row
+            padded[len(row) + 1] = SEP
         return {"input_ids": ids, "attention_mask": (ids != PAD).astype(np.int32)}
 
     def decode(self, ids: Integer[np.ndarray, " tokens"]) -> str:

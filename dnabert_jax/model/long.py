@@ -3,6 +3,10 @@
 After BertForLongSequenceClassification (`dnalong`) and BertForLongSequenceClassificationCat (`dnalongcat`) in
 src/transformers/modeling_bert.py of github.com/jerryji1993/DNABERT, whose weights they take. Each piece is a sequence
 of its own, [CLS] kmers [SEP] [PAD] (`dnabert_jax.sequence.pieces`).
+
+Attention does not see padding. In the original it does since its commit 1fcc2cc (June 2021; issue 102 there): a score
+is raised by 1 for each token and by 0, rather than lowered by 10,000, for padding. So logits of its present code agree
+where no piece has padding, and those of its code up to then agree everywhere.
 B batch, T pieces, L tokens of a piece, H hidden, I inputs, C labels.
 """
 

@@ -34,7 +34,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A masked language model as transformers writes it, at odd sizes, with the original's vocabulary."""
     torch.manual_seed(0)
     directory = tmp_path_factory.mktemp("made")
-    BertForMaskedLM(BertConfig(**SIZE)).save_pretrained(directory)
+    model = BertForMaskedLM(BertConfig(**SIZE))
+    torch.nn.init.normal_(model.cls.predictions.bias)
+    model.save_pretrained(directory)
     (directory / "vocab.txt").write_text("\n".join(vocabulary_tokens(3)) + "\n")
     return directory
 
@@ -211,6 +213,16 @@ def test_classifiers_survive_the_round_trip_to_the_bit(
     back = BertForSequenceClassification.from_pretrained(tmp_path / "back")
     assert back.config.id2label == dict(enumerate(labels))
     assert back.config.problem_type == problem
+
+
+def test_the_bias_that_the_original_adds_twice_can_be_doubled(made: Path, tmp_path: Path) -> None:
+    """The head as BertLMPredictionHead of the original computes it: decoder.bias is bias, and both are added."""
+    ours = load_directory(made, double_bias=True).model.parameters["head"]["bias"][:69]
+    assert np.array_equal(ours, 2 * tensors_of(made)["cls.predictions.bias"].numpy())
+    assert np.abs(ours).max() > 0
+    BertModel(BertConfig(**SIZE)).save_pretrained(tmp_path / "encoder")
+    with pytest.raises(InputError, match="no masked-LM head whose bias"):
+        load_directory(tmp_path / "encoder", double_bias=True)
 
 
 class Trap:

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from dnabert_jax.config import PRESETS, ModelConfig
+from dnabert_jax.config import ModelConfig
+from dnabert_jax.presets import PRESETS
 from dnabert_jax.telemetry.flops import training_flops
 from dnabert_jax.training.state import abstract_network
 
