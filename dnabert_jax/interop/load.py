@@ -1,6 +1,5 @@
 """A Hugging Face directory of a DNABERT, read into this project's parameters: every tensor used or accounted for."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -60,31 +59,30 @@ def load_directory(directory: Path, double_bias: bool = False) -> Loaded:
     settings = read_config_file(directory)
     k = _read_k(directory, settings)
     config = model_config(settings, k, str(directory / "config.json"))
-    with contextlib.ExitStack() as opened:
-        formats = [_Renamed(opened.enter_context(files)) for files in open_weights(directory)]
-        tensors, *others = formats
-        for other in others:
-            _check_same(tensors, other)
-        task = read_task(settings, tensors.shapes, str(directory / "config.json"))
-        abstract = abstract_parameters(config, task, parts_of(tensors.shapes))
-        left_out = _left_out(tensors, tensor_names(abstract, config), directory)
-        try:
-            parameters = from_huggingface(tensors, abstract, config)
-        except InputError as error:
-            raise InputError(f"{directory}: {error}") from error
-        if double_bias:
-            if "head" not in parameters:
-                raise InputError(f"{directory} has no masked-LM head whose bias could be doubled.")
-            parameters["head"]["bias"] *= 2
-        provenance = {
-            "imported": {
-                "directory": directory.resolve().name,
-                "sha256": {path.name: _digest(path) for path in tensors.files},
-                "left_out": left_out,
-                "double_bias": double_bias,
-                "provenance": _own_provenance(directory),
-            }
+    formats = [_Renamed(files) for files in open_weights(directory)]
+    tensors, *others = formats
+    for other in others:
+        _check_same(tensors, other)
+    task = read_task(settings, tensors.shapes, str(directory / "config.json"))
+    abstract = abstract_parameters(config, task, parts_of(tensors.shapes))
+    left_out = _left_out(tensors, tensor_names(abstract, config), directory)
+    try:
+        parameters = from_huggingface(tensors, abstract, config)
+    except InputError as error:
+        raise InputError(f"{directory}: {error}") from error
+    if double_bias:
+        if "head" not in parameters:
+            raise InputError(f"{directory} has no masked-LM head whose bias could be doubled.")
+        parameters["head"]["bias"] *= 2
+    provenance = {
+        "imported": {
+            "directory": directory.resolve().name,
+            "sha256": {path.name: _digest(path) for path in tensors.files},
+            "left_out": left_out,
+            "double_bias": double_bias,
+            "provenance": _own_provenance(directory),
         }
+    }
     model = SavedModel(Description(config, task, provenance), 0, parameters)
     return Loaded(model, len(tensors) - len(left_out), left_out)
 

@@ -4,7 +4,7 @@
 pickle, and PyTorch's weights-only loader reads it, which makes tensors and calls nothing.
 """
 
-import contextlib
+import functools
 import json
 import pickle
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +26,7 @@ _SAFE_TORCH = (2, 6)
 class WeightFiles(Mapping[str, np.ndarray]):
     """The tensors of one format in a directory, by their name there, read when they are asked for.
 
-    Arrays have the type they are stored in, 16-bit ones float32. Use as a context.
+    Arrays have the type they are stored in, 16-bit ones float32.
 
     Attributes:
         files: that were opened.
@@ -37,19 +37,9 @@ class WeightFiles(Mapping[str, np.ndarray]):
         self.files = files
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._readers: dict[str, Callable[[], np.ndarray]] = {}
-        self._open = contextlib.ExitStack()
-        with contextlib.ExitStack() as on_failure:
-            on_failure.push(self._open)
-            for path in files:
-                add = self._add_pickle if path.suffix == ".bin" else self._add_safetensors
-                add(path)
-            on_failure.pop_all()
-
-    def __enter__(self) -> "WeightFiles":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
+        for path in files:
+            add = self._add_pickle if path.suffix == ".bin" else self._add_safetensors
+            add(path)
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._readers[name]()
@@ -67,19 +57,22 @@ class WeightFiles(Mapping[str, np.ndarray]):
 
     def _add_safetensors(self, path: Path) -> None:
         try:
-            file = self._open.enter_context(safetensors.safe_open(path, framework="numpy"))
+            with safetensors.safe_open(path, framework="numpy") as file:
+                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         except (safetensors.SafetensorError, OSError) as error:
             raise InputError(f"{path} is damaged or no safetensors file ({error}): get it anew.") from error
-
-        def reader(name: str) -> Callable[[], np.ndarray]:
-            return lambda: _widen(file.get_tensor(name))
-
-        for name in file.keys():  # noqa: SIM118 - it is no mapping
-            self._add(path, name, tuple(file.get_slice(name).get_shape()), reader(name))
+        for name, shape in shapes.items():
+            self._add(path, name, shape, functools.partial(_read_safetensor, path, name))
 
     def _add_pickle(self, path: Path) -> None:
         for name, tensor in _load_pickle(path).items():
             self._add(path, name, tuple(tensor.shape), _torch_reader(tensor))
+
+
+def _read_safetensor(path: Path, name: str) -> np.ndarray:
+    # Opened for each: what was read of a file that stays open stays in memory, all of it in the end.
+    with safetensors.safe_open(path, framework="numpy") as file:
+        return _widen(file.get_tensor(name))
 
 
 def _widen(array: np.ndarray) -> np.ndarray:
@@ -127,7 +120,7 @@ def _torch(path: Path) -> Any:
 
 
 def open_weights(directory: Path) -> list[WeightFiles]:
-    """The weights in a directory, once for each format that is there, safetensors first; each to be used as a context.
+    """The weights in a directory, once for each format that is there, safetensors first.
 
     Raises:
         InputError: no weight file, a damaged one, a missing part, or one that holds more than tensors.

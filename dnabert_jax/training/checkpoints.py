@@ -194,6 +194,19 @@ def _in_short(error: Exception) -> str:
     return f"{type(error).__name__}: {error!s}".partition("\n")[0][:300]
 
 
+def write_parameters(directory: Path, parameters: Parameters, step: int) -> None:
+    """Writes the one checkpoint of a model that is not trained here; nobody may change its arrays meanwhile.
+
+    Raises:
+        JobError: as `Checkpoints.save`.
+    """
+    # An array at a time, and as arrays of JAX: else orbax has a copy of all numpy arrays, and TensorStore another.
+    context = ocp.Context()
+    context.memory.write_concurrent_bytes = 1 + max(leaf.nbytes for leaf in jax.tree.leaves(parameters))
+    with context, Checkpoints(directory, keep=1) as checkpoints:
+        checkpoints.save_parameters(jax.device_put(parameters), step)
+
+
 def choose_step(checkpoints: Checkpoints, directory: Path, step: int | None) -> int:
     """The asked step, or the latest.
 

@@ -14,7 +14,7 @@ from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_directory import output_directory
-from dnabert_jax.training.checkpoints import Checkpoints, choose_step
+from dnabert_jax.training.checkpoints import Checkpoints, choose_step, write_parameters
 from dnabert_jax.training.run_directory import DATA_FILE, read_run_config
 from dnabert_jax.training.state import Parameters
 from dnabert_jax.typed_json import read_json, to_json
@@ -126,5 +126,4 @@ def write_saved_model(out: Path, model: SavedModel) -> None:
     """
     with output_directory(out, DESCRIPTION_FILE) as directory:
         (directory / DESCRIPTION_FILE).write_text(to_json(model.description))
-        with Checkpoints(directory, keep=1) as checkpoints:
-            checkpoints.save_parameters(model.parameters, model.step)
+        write_parameters(directory, model.parameters, model.step)
