@@ -26,6 +26,7 @@ STAGES = [
     ("dnabert_jax.training",),
     ("dnabert_jax.planning",),
     ("dnabert_jax.interop",),
+    ("dnabert_jax.tasks",),
     ("launch",),
 ]
 # Data preparation reads and writes rows; of the library it may see the parts that import no JAX.
@@ -84,6 +85,7 @@ def test_imports_go_one_way(name: str) -> None:
             ("jax", "flax", "grain", "torch", "tensorflow", "tensorflow_datasets", "matplotlib", "apache_beam"),
         ),
         ("dnabert_jax.training.loop", ("torch", "transformers", "tensorflow", "tensorflow_datasets", "matplotlib")),
+        ("dnabert_jax.tasks.labelled", ("jax", "flax", "grain", "torch", "tensorflow", "matplotlib")),
         ("dnabert_jax.interop.export", ("torch", "transformers", "tensorflow", "matplotlib")),
     ],
 )
