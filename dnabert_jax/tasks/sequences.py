@@ -77,11 +77,7 @@ class SequenceParser:
         self._refuse(pa.compute.equal(texts, ""), texts, "has no sequence")
         self._refuse(pa.compute.invert(pa.compute.string_is_ascii(texts)), texts, "is no IUPAC DNA")
         self._check_form(texts)
-        if self._kmers and pa.compute.any(pa.compute.match_substring_regex(texts, r"\s\s|[^\S ]")).as_py():
-            texts = pa.compute.replace_substring_regex(texts, r"\s+", " ")
-        letters, lengths = _buffer(texts)
-        if self._kmers:
-            letters, lengths = self._joined(letters, lengths)
+        letters, lengths = self._joined(texts) if self._kmers else _buffer(texts)
         codes = self._codes(letters, lengths)
         if len(lengths) and lengths.min() < self._k:
             row = int(np.argmax(lengths < self._k))
@@ -114,25 +110,35 @@ class SequenceParser:
                 "write all rows in one way."
             )
 
-    def _joined(
-        self, letters: UInt8[np.ndarray, " c"], lengths: Int64[np.ndarray, " n"]
-    ) -> tuple[UInt8[np.ndarray, " b"], Int64[np.ndarray, " n"]]:
-        """The bases that k-mers with single spaces between them spell: `join_kmers` of all rows at once."""
+    def _joined(self, texts: pa.Array) -> tuple[UInt8[np.ndarray, " b"], Int64[np.ndarray, " n"]]:
+        """The letters that k-mers spell: `join_kmers` of all rows at once."""
         k = self._k
-        ends = np.cumsum(lengths)
-        place = np.arange(len(letters)) - np.repeat(ends - lengths, lengths)
-        offset = place % (k + 1)
-        gap = offset == k
-        wrong = (letters == _SPACE) != gap
-        repeated = np.flatnonzero((place > k) & (offset < k - 1))
-        wrong[repeated] |= letters[repeated] != letters[repeated - k]
-        rows = {*np.flatnonzero((lengths + 1) % (k + 1))[:1].tolist()}
-        rows |= {*np.searchsorted(ends, np.flatnonzero(wrong)[:1], side="right").tolist()}
-        for row in sorted(rows):
-            text = letters[ends[row] - lengths[row] : ends[row]].tobytes().decode()
-            join_kmers(text, k, self._row(row))  # says what is wrong
-            raise AssertionError(text)
-        return letters[~gap & ((place < k) | (offset == k - 1))], (lengths + 1) // (k + 1) + k - 1
+        if pa.compute.any(pa.compute.match_substring_regex(texts, r"\s\s|[^\S ]")).as_py():
+            texts = pa.compute.replace_substring_regex(texts, r"\s+", " ")
+        # With a space behind its last k-mer too, a row is a matrix of k + 1 letters a k-mer.
+        letters, lengths = _buffer(pa.compute.binary_join_element_wise(texts, "", " "))
+        self._check_kmers(texts, lengths % (k + 1) > 0)
+        kmers, counts = letters.reshape(-1, k + 1), lengths // (k + 1)
+        starts = np.cumsum(counts) - counts
+        wrong = kmers[:, k] != _SPACE
+        apart = np.zeros(max(len(kmers) - 1, 0), bool)
+        for offset in range(k):  # numpy is slow along so short an axis
+            wrong |= kmers[:, offset] == _SPACE
+            if offset < k - 1:
+                apart |= kmers[1:, offset] != kmers[:-1, offset + 1]
+        apart[starts[1:] - 1] = False
+        wrong[1:] |= apart
+        self._check_kmers(texts, np.logical_or.reduceat(wrong, starts) if len(starts) else wrong)
+        kept = np.zeros(kmers.shape, bool)
+        kept[:, k - 1] = True
+        kept[starts, :k] = True
+        return kmers[kept], counts + k - 1
+
+    def _check_kmers(self, texts: pa.Array, wrong: Bool[np.ndarray, " n"]) -> None:
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            join_kmers(texts[row].as_py(), self._k, self._row(row))  # says what is wrong
+            raise AssertionError(texts[row])
 
     def _codes(self, letters: UInt8[np.ndarray, " b"], lengths: Int64[np.ndarray, " n"]) -> UInt8[np.ndarray, " b"]:
         try:

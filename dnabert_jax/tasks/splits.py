@@ -14,7 +14,7 @@ from jaxtyping import Int64, Shaped, UInt8
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import reverse_complement
 from dnabert_jax.tasks.labelled import LabelledData, LabelledSplit
-from dnabert_jax.tasks.layout import SPLITS, Split
+from dnabert_jax.tasks.layout import Split
 from dnabert_jax.tasks.sequences import Sequences
 
 _DIGEST_BYTES = 16
@@ -135,7 +135,8 @@ def carve_validation(data: LabelledData, fraction: float = 0.1, seed: int = 0) -
         # No class leaves the training rows.
         chosen[np.unique(stratum[order], return_index=True)[1]] = False
     held_out = np.isin(keys, groups[order[chosen]])
-    parts = {"train": train.select(~held_out), "validation": train.select(held_out)}
+    others: dict[Split, LabelledSplit] = {split: part for split, part in data.splits.items() if split != "train"}
+    parts: dict[Split, LabelledSplit] = {"train": train.select(~held_out), "validation": train.select(held_out)}
     if not len(parts["validation"]) or (
         data.task.problem == "single_label_classification" and len(np.unique(parts["validation"].labels)) < 2
     ):
@@ -147,9 +148,8 @@ def carve_validation(data: LabelledData, fraction: float = 0.1, seed: int = 0) -
         f"There is no validation split: {int(held_out.sum()):,} of {len(train):,} training rows are put aside for it, "
         f"by the seed {seed}."
     )
-    splits = {**parts, **data.splits, "train": parts["train"]}
-    ordered = {split: splits[split] for split in SPLITS if split in splits}
-    return dataclasses.replace(data, splits=ordered, notes=(*data.notes, note))
+    # Still in order: nothing but the test split can be there besides.
+    return dataclasses.replace(data, splits={**parts, **others}, notes=(*data.notes, note))
 
 
 def _strata(part: LabelledSplit) -> Shaped[np.ndarray, " n"]:

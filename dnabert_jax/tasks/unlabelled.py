@@ -51,7 +51,7 @@ def fasta_sequences(blocks: Blocks, source: str, k: int) -> Iterator[NamedSequen
     for record, number, letters in blocks:
         if number:
             raise InputError(
-                f"Record {record!r} of {source} is too long to be predicted at once: name intervals of it in a BED file."
+                f"Record {record!r} of {source} is too long to predict at once: name intervals of it in a BED file."
             )
         if held:
             yield _record(*held, source, k)
