@@ -4,7 +4,6 @@ Letters: n rows, C outputs.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -20,6 +19,7 @@ Labels = Int32[np.ndarray, " n"] | UInt8[np.ndarray, "n C"] | Float32[np.ndarray
 """Numbers of classes; for several labels, 0 or 1 each; for regression, targets."""
 
 SEPARATORS = (";", "|", ",")
+_LARGEST = float(np.finfo(np.float32).max)
 _MISSING = {"", "na", "n/a", "nan", "null"}
 
 
@@ -97,7 +97,7 @@ class LabelScheme:
         if text.lower() in _MISSING:
             raise ValueError(f"has no label ({text!r})" if text else "has no label")
         number = _as_number(text)
-        if number is None or not math.isfinite(np.float32(number)):
+        if number is None or not abs(number) <= _LARGEST:  # nor if it is no number at all
             raise ValueError(f"has the label {text!r}, which is no finite number")
         if self.task.problem == "multi_label_classification" and number not in (0, 1):
             raise ValueError(f"has the label {text!r}: of several labels, each is 0 or 1")
