@@ -21,8 +21,8 @@ from dnabert_jax.errors import InputError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
-_BLOCK_BYTES = 4 << 20
-"""Of text read at once. A row must be shorter."""
+_BLOCK_BYTES = 1 << 20
+"""Of text read at once, of which Arrow holds some 32. A row must be shorter."""
 _PARQUET_ROWS = 1 << 14
 
 SEQUENCE_NAMES = ("sequence", "seq", "dna", "dna_sequence")
@@ -55,6 +55,8 @@ class Table:
         try:
             yield from self._parquet(columns) if not self.delimiter else self._text(columns)
         except (pa.ArrowInvalid, OSError) as error:
+            if "straddling object" in str(error):
+                raise InputError(f"{self.path} has a row of more than {_BLOCK_BYTES >> 20} MiB.") from error
             raise InputError(f"{self.path} cannot be read: {str(error).rstrip('.')}.") from error
 
     def _parquet(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
