@@ -26,7 +26,7 @@ class Duplicates:
 
     Attributes:
         within: for each split, rows that repeat a row before them in the split.
-        between: for each two splits, rows of the first that are also in the second.
+        between: for each two splits, rows of the second whose sequence is in the first too.
         contradicting: for each split, rows whose sequence has another label in another row of the split.
         reverse_complements: whether a sequence and its reverse complement counted as one.
     """
@@ -38,7 +38,7 @@ class Duplicates:
 
     def sentences(self) -> tuple[str, ...]:
         """The counts that are not 0, for the user."""
-        same = "or its reverse complement " if self.reverse_complements else ""
+        same = "itself or as its reverse complement " if self.reverse_complements else ""
         return (
             *(
                 f"{n:,} rows of {a} have a sequence that {same}is in {b} too."
@@ -69,7 +69,7 @@ def count_duplicates(data: LabelledData, reverse_complements: bool = False) -> D
         contradicting[split] = int(np.isin(keys[split], numbers[labels > 1]).sum())
     return Duplicates(
         {split: len(own) - len(np.unique(own)) for split, own in keys.items()},
-        {(a, b): int(np.isin(keys[a], keys[b]).sum()) for a, b in itertools.combinations(keys, 2)},
+        {(a, b): int(np.isin(keys[b], keys[a]).sum()) for a, b in itertools.combinations(keys, 2)},
         contradicting,
         reverse_complements,
     )
