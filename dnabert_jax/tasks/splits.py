@@ -41,7 +41,7 @@ class Duplicates:
         same = "itself or as its reverse complement " if self.reverse_complements else ""
         return (
             *(
-                f"{n:,} rows of {a} have a sequence that {same}is in {b} too."
+                f"{n:,} rows of {b} have a sequence that {same}is in {a} too."
                 for (a, b), n in self.between.items()
                 if n
             ),
