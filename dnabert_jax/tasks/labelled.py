@@ -104,7 +104,7 @@ def read_labelled(
         k: of the model: each sequence must have a k-mer, and k-mers must be such.
         columns: where what is.
         problem: as for `infer_scheme`, and so labels and separator; of a model that is trained, give its task's.
-        dev: what a dev file is, where there is no test split besides.
+        dev: what a dev or validation split is, where there is no test split besides.
         required: splits that must be there.
 
     Raises:
@@ -122,7 +122,7 @@ def read_labelled(
     if "validation" in parts and "test" not in parts:
         if dev == "test":
             parts["test"] = parts.pop("validation")
-        else:
+        elif Path(parts["validation"].source).name.startswith("dev"):
             notes.append(
                 f"{parts['validation'].source} is taken for the validation split, on which the best step is chosen. "
                 "If it is a test set, as the original's dev.tsv is, say so: else its figures come out too good."

@@ -56,6 +56,8 @@ def test_dnabert_and_its_dev_file_that_is_the_test_set(rows: Rows, write: Callab
     data = read_labelled(path.parent, 6, dev="test")
     check(data, rows | {"test": rows["validation"]}, "train", "test")
     assert data.notes == ()
+    path.rename(path.with_name("val.tsv"))
+    assert read_labelled(path.parent, 6).notes == ()
     with pytest.raises(InputError, match=r"Row 1 of .*train.tsv: k-mer 1 is '\w{6}', of 6 letters where k = 5"):
         read_labelled(path.parent, 5)
 

@@ -66,6 +66,7 @@ def test_selections_share_the_bases(dna: Callable[..., list[str]]) -> None:
         (["ACG CGT", "ACGT CGTA"], "Row 2 of x.csv: k-mer 1 is 'ACGT', of 4 letters where k = 3"),
         (["ACG CGT", "ACG CG"], "Row 2 of x.csv: k-mer 2 is 'CG'"),
         (["ACG CGT GTA", "ACG CGT TTT TTT"], "Row 2 of x.csv: k-mer 3 .* does not overlap"),
+        (["ACG CGT", "A C"], "Row 2 of x.csv: k-mer 1 is 'A', of 1 letters"),
         (["ACG CGT", "ACX CXT"], "Row 2 of x.csv has 'X' at position 3"),
     ],
 )
