@@ -111,13 +111,7 @@ def read_labelled(
         InputError: the first thing that is wrong, with its file, row and value.
     """
     check_k(k)
-    if isinstance(source, Path) and source.is_file():
-        parts = _split_table(source, k, columns)
-        name = str(source)
-    else:
-        files = split_files(source) if isinstance(source, Path) else source
-        name = str(source) if isinstance(source, Path) else ", ".join(str(path) for path in files.values())
-        parts = {split: _read(files[split], k, columns) for split in SPLITS if split in files}
+    name, parts = _read_parts(source, k, columns)
     notes = []
     if "validation" in parts and "test" not in parts:
         if dev == "test":
@@ -144,6 +138,14 @@ def read_labelled(
         if ambiguous := int(rows.sequences.ambiguous().sum()):
             notes.append(f"{ambiguous:,} of {len(rows):,} sequences of the {split} split hold letters such as N.")
     return LabelledData(scheme.task, splits, tuple(notes))
+
+
+def _read_parts(source: Path | Mapping[Split, Path], k: int, columns: Columns) -> tuple[str, dict[Split, "_Part"]]:
+    if isinstance(source, Path) and source.is_file():
+        return str(source), _split_table(source, k, columns)
+    files = split_files(source) if isinstance(source, Path) else source
+    name = str(source) if isinstance(source, Path) else ", ".join(str(path) for path in files.values())
+    return name, {split: _read(files[split], k, columns) for split in SPLITS if split in files}
 
 
 def _check_labels(task: TaskConfig, split: str, part: LabelledSplit) -> list[str]:
