@@ -44,7 +44,7 @@ def scheme(*rows: str, **settings: Any) -> LabelScheme:
         (["0.5;1", "2; 3"], {}, REGRESSION, ("0", "1"), [[0.5, 1], [2, 3]]),
         (["0,1,1", "1,0,0"], {}, MULTI, ("0", "1", "2"), [[0, 1, 1], [1, 0, 0]]),
         (["0,1", "1,0"], {"labels": ("x", "y")}, MULTI, None, [[0, 1], [1, 0]]),
-        (["CTCF; MYC", "", "MYC"], {}, MULTI, ("CTCF", "MYC"), [[1, 1], [0, 0], [0, 1]]),
+        (["CTCF; MYC", "", "MYC;"], {}, MULTI, ("CTCF", "MYC"), [[1, 1], [0, 0], [0, 1]]),
         (["CTCF MYC", "MYC"], {"separator": " "}, MULTI, ("CTCF", "MYC"), [[1, 1], [0, 1]]),
         (["CTCF", "MYC"], {"problem": MULTI}, MULTI, ("CTCF", "MYC"), [[1, 0], [0, 1]]),
         (["1", "0"], {"problem": MULTI}, MULTI, ("label",), [[1], [0]]),

@@ -45,7 +45,7 @@ def test_selections_share_the_bases(dna: Callable[..., list[str]]) -> None:
     rows[7] = "ACGTNACGT"
     rows[29] = "ACGTACGR"
     found = parse(rows)
-    order = np.array(random.Random(1).sample(range(30), 12))  # noqa: S311
+    order = np.array([29, *random.Random(1).sample(range(29), 12), 7])  # noqa: S311
     chosen = found.select(order)
     assert chosen.codes is found.codes
     assert [codes.tolist() for codes in chosen] == [base_codes(rows[row].encode()).tolist() for row in order]

@@ -29,6 +29,7 @@ def test_csv_tsv_and_parquet_gzip_or_not_are_the_same(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
     pa.parquet.write_table(pa.table({key: [row[key] for row in rows] for key in rows[0]}), tmp_path / "e.parquet")
     for name in [*contents, "e.parquet"]:
+        assert open_table(tmp_path / name).names == ("id", "seq", "label"), name
         assert values(tmp_path / name, "seq", "id", "label") == rows, name
 
 
@@ -88,6 +89,13 @@ def test_damaged_tables_are_refused(content: bytes, message: str, tmp_path: Path
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
         values(path, "sequence", "label")
+
+
+def test_no_row_is_given_whose_number_would_be_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("sequence,label\nAC\nACGT,1\n")
+    with pytest.raises(InputError, match="Row 1 of"):
+        next(open_table(path).batches(["sequence"]))
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
