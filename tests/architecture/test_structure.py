@@ -27,6 +27,7 @@ STAGES = [
     ("dnabert_jax.planning",),
     ("dnabert_jax.interop",),
     ("dnabert_jax.pretrained",),
+    ("dnabert_jax.tasks",),
     ("launch",),
 ]
 # Data preparation reads and writes rows; of the library it may see the parts that import no JAX.
@@ -87,6 +88,7 @@ def test_imports_go_one_way(name: str) -> None:
         ("dnabert_jax.training.loop", ("torch", "transformers", "tensorflow", "tensorflow_datasets", "matplotlib")),
         ("dnabert_jax", ("jax", "flax", "numpy")),
         ("dnabert_jax.pretrained", ("torch", "transformers", "huggingface_hub")),
+        ("dnabert_jax.tasks.labelled", ("jax", "flax", "grain", "torch", "tensorflow", "matplotlib")),
         ("dnabert_jax.interop.export", ("torch", "transformers", "tensorflow", "matplotlib")),
     ],
 )

@@ -1,0 +1,160 @@
+"""Many DNA sequences in memory, a byte a base, from text: raw DNA, or the k-mers of the original.
+
+Letters: n rows, b bases of all rows.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from jaxtyping import Bool, Int64, Integer, UInt8
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes, join_kmers
+
+_SPACE = ord(" ")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sequences:
+    """Sequences side by side in one array; a selection of them shares it.
+
+    Attributes:
+        codes: as of `base_codes`.
+        starts: of each sequence in codes.
+        lengths: in bases.
+    """
+
+    codes: UInt8[np.ndarray, " b"]
+    starts: Int64[np.ndarray, " n"]
+    lengths: Int64[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, row: int | np.integer) -> UInt8[np.ndarray, " length"]:
+        return self.codes[self.starts[row] : self.starts[row] + self.lengths[row]]
+
+    def select(self, rows: Integer[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> "Sequences":
+        """Some of the sequences, by numbers or by a mask."""
+        return Sequences(self.codes, self.starts[rows], self.lengths[rows])
+
+    def ambiguous(self) -> Bool[np.ndarray, " n"]:
+        """Which sequences hold a letter that is no certain base, such as N: their k-mers there become [UNK]."""
+        places = np.flatnonzero(self.codes == AMBIGUOUS)
+        return np.searchsorted(places, self.starts + self.lengths) > np.searchsorted(places, self.starts)
+
+    @staticmethod
+    def of(parts: Iterable[tuple[UInt8[np.ndarray, " part"], Int64[np.ndarray, " rows"]]]) -> "Sequences":
+        """Puts the (codes, lengths) of consecutive rows together."""
+        listed = list(parts)
+        lengths = np.concatenate([np.zeros(0, np.int64), *(lengths for _, lengths in listed)])
+        codes = np.concatenate([np.zeros(0, np.uint8), *(codes for codes, _ in listed)])
+        return Sequences(codes, np.cumsum(lengths) - lengths, lengths)
+
+
+class SequenceParser:
+    """Parses the sequence column of one file, batch by batch.
+
+    A file holds raw DNA or k-mers, not both: which, is seen from the first row that tells.
+    """
+
+    def __init__(self, source: str, k: int):
+        self._source, self._k = source, k
+        self._kmers: bool | None = None
+        self.rows = 0
+
+    def parse(self, texts: pa.Array) -> tuple[UInt8[np.ndarray, " b"], Int64[np.ndarray, " n"]]:
+        """Codes of the next rows of the file, one after the other, and their lengths.
+
+        Raises:
+            InputError: a sequence is missing, has a letter that is no IUPAC DNA letter, fewer than k bases, k-mers of
+                another k or which do not overlap, or is raw DNA among k-mers or the reverse.
+        """
+        texts = pa.compute.utf8_trim_whitespace(pa.compute.fill_null(texts, ""))
+        self._refuse(pa.compute.equal(texts, ""), texts, "has no sequence")
+        self._refuse(pa.compute.invert(pa.compute.string_is_ascii(texts)), texts, "is no IUPAC DNA")
+        self._check_form(texts)
+        letters, lengths = self._joined(texts) if self._kmers else _buffer(texts)
+        codes = self._codes(letters, lengths)
+        if len(lengths) and lengths.min() < self._k:
+            row = int(np.argmax(lengths < self._k))
+            raise InputError(
+                f"{self._row(row)} has {lengths[row]} bases: at least k = {self._k} are needed for one k-mer."
+            )
+        self.rows += len(lengths)
+        return codes, lengths
+
+    def _row(self, row: int) -> str:
+        return f"Row {self.rows + row + 1:,} of {self._source}"
+
+    def _refuse(self, wrong: pa.Array, texts: pa.Array, what: str) -> None:
+        if (row := pa.compute.index(wrong, True).as_py()) >= 0:
+            text = texts[row].as_py()[:60]
+            raise InputError(f"{self._row(row)} {what}" + (f": {text!r}." if text else "."))
+
+    def _check_form(self, texts: pa.Array) -> None:
+        """Finds whether the file holds k-mers, and raises InputError at a row that differs; one k-mer may be either."""
+        spaced = pa.compute.match_substring_regex(texts, r"\s").to_numpy(zero_copy_only=False)
+        either = ~spaced & (pa.compute.utf8_length(texts).to_numpy(zero_copy_only=False) == self._k)
+        told = np.flatnonzero(~either)
+        if len(told) and self._kmers is None:
+            self._kmers = bool(spaced[told[0]])
+        wrong = told[spaced[told] != self._kmers]
+        if len(wrong):
+            forms = ("raw DNA", "k-mers") if self._kmers else ("k-mers", "raw DNA")
+            raise InputError(
+                f"{self._row(int(wrong[0]))} holds {forms[0]} where the rows before it hold {forms[1]}: "
+                "write all rows in one way."
+            )
+
+    def _joined(self, texts: pa.Array) -> tuple[UInt8[np.ndarray, " b"], Int64[np.ndarray, " n"]]:
+        """The letters that k-mers spell: `join_kmers` of all rows at once."""
+        k = self._k
+        if pa.compute.any(pa.compute.match_substring_regex(texts, r"\s\s|[^\S ]")).as_py():
+            texts = pa.compute.replace_substring_regex(texts, r"\s+", " ")
+        # With a space behind its last k-mer too, a row is a matrix of k + 1 letters a k-mer.
+        letters, lengths = _buffer(pa.compute.binary_join_element_wise(texts, "", " "))
+        self._check_kmers(texts, lengths % (k + 1) > 0)
+        kmers, counts = letters.reshape(-1, k + 1), lengths // (k + 1)
+        starts = np.cumsum(counts) - counts
+        wrong = kmers[:, k] != _SPACE
+        apart = np.zeros(max(len(kmers) - 1, 0), bool)
+        for offset in range(k):  # numpy is slow along so short an axis
+            wrong |= kmers[:, offset] == _SPACE
+            if offset < k - 1:
+                apart |= kmers[1:, offset] != kmers[:-1, offset + 1]
+        apart[starts[1:] - 1] = False
+        wrong[1:] |= apart
+        self._check_kmers(texts, np.logical_or.reduceat(wrong, starts) if len(starts) else wrong)
+        kept = np.zeros(kmers.shape, bool)
+        kept[:, k - 1] = True
+        kept[starts, :k] = True
+        return kmers[kept], counts + k - 1
+
+    def _check_kmers(self, texts: pa.Array, wrong: Bool[np.ndarray, " n"]) -> None:
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            join_kmers(texts[row].as_py(), self._k, self._row(row))  # says what is wrong
+            raise AssertionError(texts[row])
+
+    def _codes(self, letters: UInt8[np.ndarray, " b"], lengths: Int64[np.ndarray, " n"]) -> UInt8[np.ndarray, " b"]:
+        try:
+            return base_codes(letters)
+        except InputError:
+            ends = np.cumsum(lengths)
+            for row, (end, length) in enumerate(zip(ends, lengths, strict=True)):
+                base_codes(letters[end - length : end], self._row(row))  # says in which row
+            raise
+
+
+def _buffer(texts: pa.Array) -> tuple[UInt8[np.ndarray, " c"], Int64[np.ndarray, " n"]]:
+    """The UTF-8 bytes of strings, one after the other, and the length of each."""
+    _, offsets, data = texts.buffers()
+    if not len(texts):
+        return np.zeros(0, np.uint8), np.zeros(0, np.int64)
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
+    letters = np.frombuffer(data, np.uint8) if data else np.zeros(0, np.uint8)
+    return letters[ends[0] : ends[-1]], np.diff(ends)
