@@ -26,6 +26,7 @@ STAGES = [
     ("dnabert_jax.training",),
     ("dnabert_jax.planning",),
     ("dnabert_jax.interop",),
+    ("dnabert_jax.tasks",),
     ("launch",),
 ]
 # Data preparation reads and writes rows; of the library it may see the parts that import no JAX.
