@@ -76,7 +76,7 @@ def test_three_classes() -> None:
     assert found.collapsed
     assert "'none'" in found.reason
     # It still tells acceptors from the rest, though it names none of them.
-    assert not collapse(CLASSES, constant + np.outer(labels == 2, [0, -0.1, 0.1]), labels).collapsed
+    assert not collapse(CLASSES, constant + np.outer(labels == 2, [0, -0.15, 0.15]), labels).collapsed
 
 
 def test_several_labels() -> None:

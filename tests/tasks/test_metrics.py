@@ -1,6 +1,7 @@
 """Each metric against the definition, worked out by hand or by brute force."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -19,25 +20,13 @@ from dnabert_jax.tasks.metrics import (
     validation_metric,
 )
 
-BINARY = TaskConfig("single_label_classification", ("no", "yes"))
-CLASSES = TaskConfig("single_label_classification", ("none", "donor", "acceptor"))
-SEVERAL = TaskConfig("multi_label_classification", ("CTCF", "MAX", "MYC"))
-NUMBERS = TaskConfig("regression", ("liver", "skin"))
-
-
-def example(task: TaskConfig, count: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Scores that know something of their labels, rounded so that many are equal."""
-    random = np.random.default_rng(seed)
-    size = len(task.labels)
-    if task.problem == "regression":
-        labels = random.normal(size=(count, size)).round(1)
-        return (labels + random.normal(size=labels.shape)).round(1), labels
-    if task.problem == "multi_label_classification":
-        labels = (random.random((count, size)) < [0.5, 0.3, 0.2]).astype(int)
-        return (0.3 * labels + 0.6 * random.random(labels.shape)).round(2) + 0.001, labels
-    labels = random.integers(size, size=count)
-    logits = (1.2 * np.eye(size)[labels] + random.normal(size=(count, size))).round(1)
-    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True), labels
+BINARY, CLASSES, SEVERAL, NUMBERS = (
+    TaskConfig("single_label_classification", ("no", "yes")),
+    TaskConfig("single_label_classification", ("none", "donor", "acceptor")),
+    TaskConfig("multi_label_classification", ("CTCF", "MAX", "MYC")),
+    TaskConfig("regression", ("liver", "skin")),
+)
+Example = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 
 def values(metrics: Metrics) -> dict[str, float | None]:
@@ -93,7 +82,7 @@ def test_the_second_label_is_the_positive_one() -> None:
     assert found["recall_macro"] == pytest.approx((1 / 2 + 2 / 3) / 2)
 
 
-def test_metrics_of_several_classes_by_brute_force() -> None:
+def test_metrics_of_several_classes_by_brute_force(example: Example) -> None:
     scores, labels = example(CLASSES)
     found = values(measure(CLASSES, scores, labels, resamples=0))
     predicted = scores.argmax(1)
@@ -115,7 +104,7 @@ def test_metrics_of_several_classes_by_brute_force() -> None:
     assert "f1" not in found
 
 
-def test_metrics_of_several_labels_are_those_of_each_label() -> None:
+def test_metrics_of_several_labels_are_those_of_each_label(example: Example) -> None:
     scores, labels = example(SEVERAL)
     found = values(measure(SEVERAL, scores, labels, resamples=0))
     for c, name in enumerate(SEVERAL.labels):
@@ -134,7 +123,7 @@ def test_metrics_of_several_labels_are_those_of_each_label() -> None:
     assert found["loss"] == pytest.approx(-np.log(np.where(labels == 1, scores, 1 - scores)).mean())
 
 
-def test_metrics_of_numbers_by_definition() -> None:
+def test_metrics_of_numbers_by_definition(example: Example) -> None:
     scores, labels = example(NUMBERS)
     found = values(measure(NUMBERS, scores, labels, resamples=0))
     for c, name in enumerate(NUMBERS.labels):
@@ -150,7 +139,7 @@ def test_metrics_of_numbers_by_definition() -> None:
 
 
 @pytest.mark.parametrize("task", [BINARY, CLASSES, SEVERAL, NUMBERS])
-def test_a_resample_has_the_metrics_of_its_examples(task: TaskConfig) -> None:
+def test_a_resample_has_the_metrics_of_its_examples(task: TaskConfig, example: Example) -> None:
     scores, labels = example(task)
     scores, labels = checked_scores(task, scores), checked_labels(task, labels, len(scores))
     draws = [np.arange(60), *np.random.default_rng(1).integers(60, size=(20, 60))]
@@ -161,7 +150,7 @@ def test_a_resample_has_the_metrics_of_its_examples(task: TaskConfig) -> None:
 
 
 @pytest.mark.parametrize("task", [BINARY, CLASSES, SEVERAL, NUMBERS])
-def test_an_undefined_resample_is_undefined_by_both_counts(task: TaskConfig) -> None:
+def test_an_undefined_resample_is_undefined_by_both_counts(task: TaskConfig, example: Example) -> None:
     scores, labels = example(task)
     scores, labels = checked_scores(task, scores), checked_labels(task, labels, len(scores))
     draws = np.random.default_rng(2).integers(60, size=(200, 3))
@@ -175,7 +164,7 @@ def test_an_undefined_resample_is_undefined_by_both_counts(task: TaskConfig) -> 
     assert gaps > 10
 
 
-def test_intervals_are_percentiles_of_resamples() -> None:
+def test_intervals_are_percentiles_of_resamples(example: Example) -> None:
     scores, labels = example(BINARY)
     metrics = measure(BINARY, scores, labels, resamples=200, level=0.8, seed=3)
     random = np.random.default_rng(3)
@@ -191,7 +180,7 @@ def test_intervals_are_percentiles_of_resamples() -> None:
 
 
 @pytest.mark.parametrize("task", [BINARY, CLASSES, SEVERAL, NUMBERS])
-def test_every_defined_metric_has_an_interval_around_it(task: TaskConfig) -> None:
+def test_every_defined_metric_has_an_interval_around_it(task: TaskConfig, example: Example) -> None:
     metrics = measure(task, *example(task), resamples=300)
     assert tuple(metrics.values) == metric_keys(task)
     for key, metric in metrics.values.items():
@@ -199,7 +188,7 @@ def test_every_defined_metric_has_an_interval_around_it(task: TaskConfig) -> Non
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_one_class_leaves_most_metrics_undefined(label: int) -> None:
+def test_one_class_leaves_most_metrics_undefined(label: int, example: Example) -> None:
     scores, _ = example(BINARY)
     metrics = measure(BINARY, scores, np.full(60, label), resamples=20)
     undefined = {key: metric for key, metric in metrics.values.items() if metric.value is None}
@@ -210,7 +199,7 @@ def test_one_class_leaves_most_metrics_undefined(label: int) -> None:
     assert metrics.confusion[0].counts[1 - label] == (0, 0)
 
 
-def test_a_class_without_examples_leaves_averages_over_classes_undefined() -> None:
+def test_a_class_without_examples_leaves_averages_over_classes_undefined(example: Example) -> None:
     scores, labels = example(CLASSES)
     kept = labels != 2
     metrics = measure(CLASSES, scores[kept], labels[kept], resamples=20)
@@ -230,7 +219,7 @@ def test_a_class_never_predicted_has_no_precision_and_counts_for_the_rest() -> N
     assert (found["mcc"], found["f1"], found["recall"], found["roc_auc"]) == (0, 0, 0, 1)
 
 
-def test_averages_over_labels_leave_out_what_is_undefined_and_say_so() -> None:
+def test_averages_over_labels_leave_out_what_is_undefined_and_say_so(example: Example) -> None:
     scores, labels = example(SEVERAL)
     labels[:, 2] = 0
     metrics = measure(SEVERAL, scores, labels, resamples=20)
@@ -241,7 +230,7 @@ def test_averages_over_labels_leave_out_what_is_undefined_and_say_so() -> None:
     assert metrics.values["accuracy_macro"].note == ""
 
 
-def test_constant_numbers_have_no_correlation() -> None:
+def test_constant_numbers_have_no_correlation(example: Example) -> None:
     scores, labels = example(NUMBERS)
     scores[:, 0] = 0.1
     metrics = measure(NUMBERS, scores, labels, resamples=20)
@@ -268,17 +257,17 @@ def test_constant_numbers_have_no_correlation() -> None:
         (BINARY, lambda s, y: (s * np.nan, y), JobError, "60 of 60 scores are not finite"),
     ],
 )
-def test_what_cannot_be_measured(task, change, error, message) -> None:
+def test_what_cannot_be_measured(task, change, error, message, example: Example) -> None:
     with pytest.raises(error, match=message):
         measure(task, *change(*example(task)))
 
 
-def test_a_level_outside_of_zero_to_one() -> None:
+def test_a_level_outside_of_zero_to_one(example: Example) -> None:
     with pytest.raises(InputError, match="level"):
         measure(BINARY, *example(BINARY), level=95.0)
 
 
-def test_single_precision_of_a_network_is_good_enough() -> None:
+def test_single_precision_of_a_network_is_good_enough(example: Example) -> None:
     scores, labels = example(CLASSES)
     rough = scores.astype(np.float32) * np.float32(1.002)
     assert values(measure(CLASSES, rough, labels, resamples=0)) == pytest.approx(
@@ -287,7 +276,7 @@ def test_single_precision_of_a_network_is_good_enough() -> None:
 
 
 @pytest.mark.parametrize("task", [BINARY, CLASSES, SEVERAL, NUMBERS])
-def test_the_better_direction_is_that_of_better_scores(task: TaskConfig) -> None:
+def test_the_better_direction_is_that_of_better_scores(task: TaskConfig, example: Example) -> None:
     scores, labels = example(task)
     perfect = labels.astype(float) if labels.ndim == 2 else np.eye(len(task.labels))[labels]
     good, bad = (values(measure(task, s, labels, resamples=0)) for s in (perfect, scores))

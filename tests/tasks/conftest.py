@@ -1,0 +1,29 @@
+"""Small tasks of each kind, with scores that know something of the labels."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from dnabert_jax.config import TaskConfig
+
+
+@pytest.fixture
+def example() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """A function from a task to scores and labels; scores are rounded so that many are equal."""
+    return make_example
+
+
+def make_example(task: TaskConfig, count: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    size = len(task.labels)
+    if task.problem == "regression":
+        labels = random.normal(size=(count, size)).round(1)
+        return (labels + random.normal(size=labels.shape)).round(1), labels
+    if task.problem == "multi_label_classification":
+        labels = (random.random((count, size)) < [0.5, 0.3, 0.2]).astype(int)
+        # Never just 0.5, which two classes and one of several labels decide otherwise.
+        return (0.3 * labels + 0.6 * random.random(labels.shape)).round(2) + 0.001, labels
+    labels = random.integers(size, size=count)
+    logits = (1.2 * np.eye(size)[labels] + random.normal(size=(count, size))).round(1)
+    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True), labels
