@@ -67,7 +67,17 @@ def _draw(
             continue
         x, y, figure_of_merit = curve(truth, scores)
         marker = "o" if curve is _calibration and few else ""
-        axes.plot(x, y, linewidth=1.8 if few else 0.6, label=f"{label}: {figure_of_merit}", marker=marker, markersize=4)
+        # Precision is not linear between thresholds, and average precision is the area below steps.
+        steps = "steps-post" if curve is _precision else "default"
+        axes.plot(
+            x,
+            y,
+            linewidth=1.8 if few else 0.6,
+            label=f"{label}: {figure_of_merit}",
+            marker=marker,
+            markersize=4,
+            drawstyle=steps,
+        )
     axes.set(xlabel=axis_labels[0], ylabel=axis_labels[1], xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title=title)
     axes.set_aspect("equal")
     axes.grid(alpha=0.3)

@@ -227,7 +227,7 @@ def draw_boxes(tables: Mapping[str, Table], picture: Path, metrics: Sequence[str
     figure = Figure(figsize=(1.2 + len(keys) * (0.8 + 0.7 * len(tables)), 4.2), layout="constrained")
     for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
         values = [[row[key] for row in table.values() if key in row] for table in tables.values()]
-        axes.boxplot(values, tick_labels=list(tables), widths=0.6, showfliers=False)
+        axes.boxplot(values, tick_labels=list(tables), widths=0.6, showfliers=False, medianprops={"color": "black"})
         for place, column in enumerate(values, start=1):
             spread = np.random.default_rng(0).uniform(-0.15, 0.15, len(column))
             axes.plot(place + spread, column, "o", markersize=2.5, alpha=0.4, color=f"C{place - 1}")
