@@ -41,7 +41,7 @@ class KmerBaselineConfig:
     longest: int = 8
     informative: int = 6
     reverse_complement: bool = True
-    inverse_penalties: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0)
+    inverse_penalties: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0, 1000.0)
     select_by: str = "loss"
 
     def __post_init__(self) -> None:
