@@ -11,7 +11,7 @@ from jaxtyping import Float, Num
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.tasks.metrics import checked_labels, checked_scores, decisions
+from dnabert_jax.tasks.scores import checked_labels, checked_scores, decisions
 
 SMALLEST_SPREAD = 0.1
 """Spread below which probabilities that all predict one class are taken for constant: they then hold less than a

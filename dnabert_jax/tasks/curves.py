@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Num
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.tasks.metrics import checked_labels, checked_scores
+from dnabert_jax.tasks.scores import checked_labels, checked_scores
 
 _BINS = 10
 _LEGEND_ENTRIES = 12

@@ -19,7 +19,8 @@ from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.sequence.kmers import AMBIGUOUS
 from dnabert_jax.sequence.vocabulary import FIRST_KMER
-from dnabert_jax.tasks.metrics import better, checked_labels, measure, validation_metric
+from dnabert_jax.tasks.metrics import better, measure, validation_metric
+from dnabert_jax.tasks.scores import checked_labels
 
 _MOST_COLUMNS = 1 << 24
 _ITERATIONS = 2000

@@ -25,11 +25,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, Num
 
 from dnabert_jax.config import TaskConfig
-from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.bootstrap import resampled_metrics
-
-POSITIVE_FROM = 0.5
-"""Probability from which a label of several is predicted."""
+from dnabert_jax.tasks.scores import checked_labels, checked_scores, decisions
 
 _LOWER_IS_BETTER = ("loss", "rmse")
 _BINARY = ("accuracy", "f1", "precision", "recall", "mcc", "roc_auc", "auprc")
@@ -179,52 +177,13 @@ def measure(
     return Metrics(metrics, confusion, len(scores), resamples, level)
 
 
-def decisions(task: TaskConfig, scores: Float[np.ndarray, "N C"]) -> Num[np.ndarray, "N ..."]:
-    """What scores predict: the number of a label, 1 or 0 for each label, or the values themselves."""
-    if task.problem == "single_label_classification":
-        return scores.argmax(axis=1)
-    return scores if task.problem == "regression" else (scores >= POSITIVE_FROM).astype(np.int64)
-
-
-def checked_scores(task: TaskConfig, scores: Float[np.ndarray, "N C"]) -> Float[np.ndarray, "N C"]:
-    """Scores in double precision, rows of a single-label problem summing to 1 beyond single precision."""
-    if scores.ndim != 2 or scores.shape[1] != len(task.labels) or not len(scores):
-        raise InputError(f"Scores of shape {scores.shape} cannot be measured: {len(task.labels)} columns are needed.")
-    scores = scores.astype(np.float64)
-    if not np.isfinite(scores).all():
-        raise JobError(f"{(~np.isfinite(scores)).any(axis=1).sum():,} of {len(scores):,} scores are not finite.")
-    if task.problem == "regression":
-        return scores
-    sums = scores.sum(axis=1, keepdims=True)
-    single = task.problem == "single_label_classification"
-    if scores.min() < 0 or scores.max() > 1.001 or (single and np.abs(sums - 1).max() > 0.01):
-        raise InputError("The scores are no probabilities: apply softmax, or the logistic function, to logits first.")
-    return scores / sums if single else scores
-
-
-def checked_labels(task: TaskConfig, labels: Num[np.ndarray, "N ..."], count: int) -> Num[np.ndarray, "N ..."]:
-    """Labels that are as many as the scores and lie in the range of the task."""
-    single = task.problem == "single_label_classification"
-    if labels.shape != ((count,) if single else (count, len(task.labels))):
-        raise InputError(f"Labels of shape {labels.shape} do not fit {count:,} scores of {len(task.labels)} labels.")
-    if not np.isfinite(labels).all():
-        raise InputError(f"{(~np.isfinite(labels)).sum():,} labels are not finite: drop those examples.")
-    if task.problem == "regression":
-        return labels.astype(np.float64)
-    wrong = ~np.isin(labels, np.arange(len(task.labels) if single else 2))
-    if wrong.any():
-        allowed = f"0 to {len(task.labels) - 1}" if single else "0 and 1"
-        raise InputError(f"A label is {labels[wrong][0]}: {task.problem} of {list(task.labels)} has {allowed}.")
-    return labels.astype(np.int64)
-
-
 def _single_label(
     task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Integer[np.ndarray, " N"]
 ) -> tuple[_Values, tuple[ConfusionMatrix, ...]]:
     from sklearn import metrics as sk
 
     classes = range(len(task.labels))
-    predicted = scores.argmax(axis=1)
+    predicted = decisions(task, scores)
     values: _Values = {"loss": sk.log_loss(labels, scores, labels=classes)}
     if len(classes) == 2:
         values |= _binary(labels == 1, predicted == 1, scores[:, 1], task.labels[1])
@@ -255,7 +214,7 @@ def _multi_label(
 ) -> tuple[_Values, tuple[ConfusionMatrix, ...]]:
     from sklearn import metrics as sk
 
-    predicted = scores >= POSITIVE_FROM
+    predicted = decisions(task, scores) == 1
     losses = [sk.log_loss(labels[:, c], scores[:, c], labels=[False, True]) for c in range(len(task.labels))]
     values: _Values = {"loss": float(np.mean(losses)), "subset_accuracy": (labels == predicted).all(axis=1).mean()}
     each = [_binary(labels[:, c], predicted[:, c], scores[:, c], label) for c, label in enumerate(task.labels)]

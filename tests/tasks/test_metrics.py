@@ -12,13 +12,11 @@ from dnabert_jax.tasks.bootstrap import metrics_of_draws
 from dnabert_jax.tasks.metrics import (
     Metrics,
     better,
-    checked_labels,
-    checked_scores,
-    decisions,
     measure,
     metric_keys,
     validation_metric,
 )
+from dnabert_jax.tasks.scores import checked_labels, checked_scores, decisions
 
 BINARY, CLASSES, SEVERAL, NUMBERS = (
     TaskConfig("single_label_classification", ("no", "yes")),
