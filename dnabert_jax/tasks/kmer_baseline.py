@@ -30,6 +30,8 @@ _ITERATIONS = 2000
 class KmerBaselineConfig:
     """What is counted, and what is tried.
 
+    By default there are 21 patterns, each with a count at nearly every place: some 250 bytes a base of memory.
+
     Attributes:
         longest: letters of the longest word.
         informative: letters of a word that count; as many as the longest has for k-mers without gaps.
