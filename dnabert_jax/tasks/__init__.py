@@ -1,1 +1,1 @@
-"""What is done with a pre-trained model and labelled DNA. Reading it needs no JAX."""
+"""What is done with a pre-trained model and labelled DNA."""

@@ -1,10 +1,13 @@
-"""Small tables of random DNA."""
+"""Small tables of random DNA, and small tasks with scores that know something of the labels."""
 
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from dnabert_jax.config import TaskConfig
 
 
 @pytest.fixture
@@ -30,3 +33,24 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def example() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """A function from a task to scores and labels; scores are rounded so that many are equal."""
+    return make_example
+
+
+def make_example(task: TaskConfig, count: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    size = len(task.labels)
+    if task.problem == "regression":
+        labels = generator.normal(size=(count, size)).round(1)
+        return (labels + generator.normal(size=labels.shape)).round(1), labels
+    if task.problem == "multi_label_classification":
+        labels = (generator.random((count, size)) < [0.5, 0.3, 0.2]).astype(int)
+        # Never just 0.5, which two classes and one of several labels decide otherwise.
+        return (0.3 * labels + 0.6 * generator.random(labels.shape)).round(2) + 0.001, labels
+    labels = generator.integers(size, size=count)
+    logits = (1.2 * np.eye(size)[labels] + generator.normal(size=(count, size))).round(1)
+    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True), labels
