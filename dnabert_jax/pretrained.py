@@ -25,8 +25,8 @@ from tqdm import tqdm
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import Architecture, Dtype, Format, export_model
-from dnabert_jax.interop.hub import local_directory, push_directory
-from dnabert_jax.interop.load import load_directory
+from dnabert_jax.interop.hub import push_directory
+from dnabert_jax.interop.load import read_model
 from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.model.layerwise import LayerwiseEncoder, mean_of_kmers
 from dnabert_jax.model.long import sequence_classifier
@@ -35,7 +35,7 @@ from dnabert_jax.sequence.kmers import encode
 from dnabert_jax.sequence.pieces import cut_into_pieces
 from dnabert_jax.sequence.vocabulary import CLS, SEP
 from dnabert_jax.storage import Location
-from dnabert_jax.training.saved_model import SavedModel, is_saved_model, read_saved_model
+from dnabert_jax.training.saved_model import SavedModel
 
 Pooling = Literal["mean", "cls", "pooled", "tokens"]
 
@@ -87,12 +87,7 @@ class DNABERT:
             InputError: it is none of these, has no such step, or is damaged.
             JobError: the hub cannot be reached.
         """
-        directory = local_directory(source)
-        if is_saved_model(directory):
-            return cls(read_saved_model(directory, step), compute_dtype)
-        if step is not None:
-            raise InputError(f"{source} has no steps: leave out step = {step}.")
-        return cls(load_directory(directory).model, compute_dtype)
+        return cls(read_model(source, step), compute_dtype)
 
     def encode(self, sequences: str | Iterable[str]) -> Int32[np.ndarray, " tokens"] | list[np.ndarray]:
         """Ids with [CLS] and [SEP], of each sequence, or of one that is given alone.

@@ -20,6 +20,7 @@ from dnabert_jax.errors import InputError, JobError
 from launch.demo import Demo
 from launch.ending import EXIT_FAILED, leaving_others, print_error
 from launch.export import Export
+from launch.finetune import parse_finetune
 from launch.flags import REGISTRY, SETTINGS
 from launch.import_model import Import
 from launch.plan import parse_plan
@@ -40,6 +41,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
   pretrain             rows -> a masked-language model, with checkpoints and logs
   plan                 what pre-training would need and cost on TPUs or GPUs that are not there
   import               a Hugging Face directory of a DNABERT -> a checkpoint to go on from
+  finetune             a model and labelled DNA -> a classifier or a regression, measured on a test split
   export               checkpoint -> a directory for Hugging Face transformers
 
 example: dnabert-jax demo --out dnabert-demo
@@ -153,6 +155,8 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
             return parse_plan(rest)
         case ["import", *rest]:
             return _command(Import, "import", rest)
+        case ["finetune", *rest]:
+            return parse_finetune(rest)
         case ["export", *rest]:
             return _command(Export, "export", rest)
         case ["demo", *rest]:

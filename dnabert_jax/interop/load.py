@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.interop.hub import local_directory
 from dnabert_jax.interop.huggingface import abstract_parameters, from_huggingface, parts_of, tensor_names
 from dnabert_jax.interop.huggingface_config import model_config, read_config_file, read_task
 from dnabert_jax.interop.tokenizer import read_k
 from dnabert_jax.interop.weights import WeightFiles, open_weights
 from dnabert_jax.sequence.vocabulary import MAX_K, vocabulary_size
-from dnabert_jax.training.saved_model import Description, SavedModel
+from dnabert_jax.training.saved_model import Description, SavedModel, is_saved_model, read_saved_model
 
 _DECODER = "cls.predictions.decoder"
 _BIAS = "cls.predictions.bias"
@@ -41,6 +42,26 @@ class Loaded:
     model: SavedModel
     used: int
     left_out: dict[str, str]
+
+
+def read_model(source: str | Path, step: int | None = None) -> SavedModel:
+    """A model from wherever it is.
+
+    Args:
+        source: a run directory, a model directory, a Hugging Face directory, or OWNER/NAME of a repository on the
+            Hugging Face hub.
+        step: which checkpoint of a run; the latest if none is given.
+
+    Raises:
+        InputError: it is none of these, has no such step, or is damaged.
+        JobError: the hub cannot be reached.
+    """
+    directory = local_directory(source)
+    if is_saved_model(directory):
+        return read_saved_model(directory, step)
+    if step is not None:
+        raise InputError(f"{source} has no steps: leave out step = {step}.")
+    return load_directory(directory).model
 
 
 def load_directory(directory: Path, double_bias: bool = False) -> Loaded:

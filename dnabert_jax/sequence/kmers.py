@@ -92,6 +92,11 @@ def encode(sequence: str, k: int, name: str = "the sequence") -> UInt16[np.ndarr
     codes = base_codes(sequence.strip().encode("ascii", "replace"), name)
     if len(codes) < k:
         raise InputError(f"{name} has {len(codes)} bases: at least k = {k} are needed for one k-mer.")
+    return encode_codes(codes, k)
+
+
+def encode_codes(codes: UInt8[np.ndarray, " n"], k: int) -> UInt16[np.ndarray, " m"]:
+    """Ids of the k-mers of at least k bases; one that holds an ambiguous base becomes [UNK]."""
     ids = kmer_ids(np.minimum(codes, AMBIGUOUS - 1), k)
     ambiguous = np.convolve(codes == AMBIGUOUS, np.ones(k, np.int32), mode="valid") > 0
     ids[ambiguous] = UNK

@@ -164,6 +164,10 @@ class Fitting:
                 break
         return [fitted[number] for number in range(len(jobs))]
 
+    def predict(self, parameters: Parameters, split: EncodedSplit) -> Float[np.ndarray, "n C"]:
+        """Logits, or values, that a whole model gives for the sequences of a split."""
+        return _Group(self, [Job("", split, split, 0)]).predict(parameters, split)
+
 
 class _Group:
     """Jobs that are trained together, once."""
@@ -192,7 +196,7 @@ class _Group:
         running = [True] * len(self._jobs)
         for epoch in range(1, self._config.epochs + 1):
             state = self._train_epoch(frozen, state, epoch, steps, running, results, observer)
-            logits = self._logits(frozen, state, [job.validation for job in self._jobs])
+            logits = self._logits(frozen, state.trainable, [job.validation for job in self._jobs])
             improved = np.zeros(len(self._places), np.int32)
             for number, (job, result) in enumerate(zip(self._jobs, results, strict=True)):
                 if not running[number]:
@@ -217,6 +221,9 @@ class _Group:
             for logits, job in zip(best_logits, self._jobs, strict=True)
         ]
         return list(zip(results, verdicts, strict=True))
+
+    def predict(self, parameters: Parameters, split: EncodedSplit) -> np.ndarray:
+        return self._logits({}, self._lockstep.place(stacked([parameters] * len(self._places))), [split])[0]
 
     def _start(self) -> tuple[Parameters, JobsState]:
         frozen: Parameters = {}
@@ -297,7 +304,7 @@ class _Group:
         frequency = split.targets.mean(axis=0)
         return (split.targets / np.maximum(frequency, 1e-12)).sum(axis=1).astype(np.float32)
 
-    def _logits(self, frozen: Parameters, state: JobsState, splits: list[EncodedSplit]) -> list[np.ndarray]:
+    def _logits(self, frozen: Parameters, trainable: Parameters, splits: list[EncodedSplit]) -> list[np.ndarray]:
         """Of all sequences of each job's split."""
         size = self._config.batch_size * _EVALUATED_TOGETHER
         found: list[list[np.ndarray]] = [[] for _ in splits]
@@ -309,7 +316,7 @@ class _Group:
             ids = np.zeros((len(self._places), size, length), np.int32)
             for place, (split, rows) in enumerate(zip(splits, chosen, strict=True)):
                 ids[place, : len(rows)] = split.rows(rows, length)
-            logits = np.asarray(self._predict(frozen, state.trainable, self._lockstep.place(ids, rows=True)))
+            logits = np.asarray(self._predict(frozen, trainable, self._lockstep.place(ids, rows=True)))
             for place, rows in enumerate(chosen):
                 found[place].append(logits[place, : len(rows)])
         in_order = []

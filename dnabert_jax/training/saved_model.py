@@ -16,7 +16,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.training.checkpoints import Checkpoints, choose_step, write_parameters
 from dnabert_jax.training.run_directory import DATA_FILE, read_run_config
-from dnabert_jax.training.state import Parameters
+from dnabert_jax.training.state import Parameters, init_parameters, stream_key
 from dnabert_jax.typed_json import read_json, to_json
 
 DESCRIPTION_FILE = "model.json"
@@ -117,6 +117,12 @@ def read_saved_model(directory: Path, step: int | None = None) -> SavedModel:
     return SavedModel(description, step, parameters)
 
 
+def with_random_weights(model: SavedModel, seed: int) -> SavedModel:
+    """The same network, its encoder at random: what pre-training is measured against."""
+    parameters = jax.device_get(init_parameters(model.config, stream_key(seed, "parameters", 0)))
+    return dataclasses.replace(model, parameters={"bert": parameters["bert"]})
+
+
 def write_saved_model(out: Path, model: SavedModel) -> None:
     """Writes a model directory.
 
@@ -125,5 +131,14 @@ def write_saved_model(out: Path, model: SavedModel) -> None:
         JobError: the disk is full.
     """
     with output_directory(out, DESCRIPTION_FILE) as directory:
-        (directory / DESCRIPTION_FILE).write_text(to_json(model.description))
-        write_parameters(directory, model.parameters, model.step)
+        fill_saved_model(directory, model)
+
+
+def fill_saved_model(directory: Path, model: SavedModel) -> None:
+    """Writes a model into a directory that is there.
+
+    Raises:
+        JobError: the disk is full.
+    """
+    (directory / DESCRIPTION_FILE).write_text(to_json(model.description))
+    write_parameters(directory, model.parameters, model.step)

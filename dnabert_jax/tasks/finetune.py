@@ -1,0 +1,161 @@
+"""One labelled data set: fine-tuned with one or several seeds, measured on its test split, and written down.
+
+C labels.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from dnabert_jax.config import TaskConfig
+from dnabert_jax.errors import InputError
+from dnabert_jax.output_directory import output_directory
+from dnabert_jax.sequence.kmers import encode_codes
+from dnabert_jax.sequence.vocabulary import CLS, SEP
+from dnabert_jax.tasks.collapse import collapse
+from dnabert_jax.tasks.curves import draw_curves
+from dnabert_jax.tasks.finetune_config import FinetuneConfig
+from dnabert_jax.tasks.fitting import EncodedSplit, Fitted, Fitting, FittingObserver, Job
+from dnabert_jax.tasks.labelled import LabelledData, LabelledSplit
+from dnabert_jax.tasks.metrics import better, measure, validation_metric
+from dnabert_jax.tasks.results import Result, SeedResult, result_markdown, write_result
+from dnabert_jax.training.saved_model import DESCRIPTION_FILE, Description, SavedModel, fill_saved_model
+from dnabert_jax.typed_json import to_json
+
+RESULT_FILE, TABLE_FILE, CONFIG_FILE = "result.json", "result.md", "finetune.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finetuned:
+    """What fine-tuning made.
+
+    Attributes:
+        result: on the test split.
+        fitted: one for each seed.
+        best: which of them does best on the validation split, and so is the model that is kept.
+        scores: of that one, on the test split.
+    """
+
+    result: Result
+    fitted: list[Fitted]
+    best: int
+    scores: Float[np.ndarray, "n C"]
+
+
+def encode_split(split: LabelledSplit, task: TaskConfig, k: int, max_positions: int) -> EncodedSplit:
+    """Ids and targets of a split.
+
+    Raises:
+        InputError: a sequence is longer than the network takes.
+    """
+    rows = []
+    for number in range(len(split)):
+        ids = encode_codes(split.sequences[number], k)
+        if len(ids) + 2 > max_positions:
+            raise InputError(
+                f"{split.where(number)} has {len(split.sequences[number]):,} bases: the model takes at most "
+                f"{max_positions - 3 + k}. Cut it, or leave it out."
+            )
+        rows.append(np.concatenate([[CLS], ids, [SEP]]).astype(np.uint16))
+    single = task.problem == "single_label_classification"
+    targets = np.eye(len(task.labels), dtype=np.float32)[split.labels] if single else split.labels.astype(np.float32)
+    return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets)
+
+
+def finetune(
+    model: SavedModel,
+    data: LabelledData,
+    config: FinetuneConfig,
+    name: str,
+    seeds: int,
+    devices: Sequence[jax.Device],
+    observer: FittingObserver,
+) -> Finetuned:
+    """Trains `seeds` models in lockstep from config.seed on, and measures each on the test split.
+
+    Args:
+        model: to begin with; its own classifier, if it has one, is not used.
+        data: with the splits train, validation and test.
+        config: of the training.
+        name: of the data set.
+        seeds: how many.
+        devices: to use.
+        observer: told of the training.
+
+    Raises:
+        InputError: data and model do not fit together, or the metric to select by is none of the task's.
+        JobError: a loss is not finite.
+    """
+    task = data.task if config.dropout is None else dataclasses.replace(data.task, dropout=config.dropout)
+    key = validation_metric(task, config.select_by)
+    sign = 1 if better(key) == "higher" else -1
+    splits = {
+        split: encode_split(rows, task, model.config.k, model.config.max_positions)
+        for split, rows in data.splits.items()
+    }
+    validation, test = data.splits["validation"].labels, data.splits["test"].labels
+
+    def score(logits: np.ndarray, _: np.ndarray) -> float:
+        value = measure(task, probabilities(task, logits), validation, resamples=0).values[key].value
+        return -np.inf if value is None else sign * value
+
+    def collapsed(logits: np.ndarray, _: np.ndarray) -> bool:
+        return task.problem != "regression" and collapse(task, probabilities(task, logits), validation).collapsed
+
+    kept = {part: tree for part, tree in model.parameters.items() if part in ("bert", "pooler")}
+    fitting = Fitting(model.config, kept, task, config, score, collapsed, devices)
+    jobs = [
+        Job(f"seed {config.seed + n}", splits["train"], splits["validation"], config.seed + n) for n in range(seeds)
+    ]
+    fitted = fitting.run(jobs, observer)
+    scores = [probabilities(task, fitting.predict(one.parameters, splits["test"])) for one in fitted]
+    results = [
+        SeedResult(one.seed, one.seconds, measure(task, own, test, seed=one.seed))
+        for one, own in zip(fitted, scores, strict=True)
+    ]
+    sizes = {split: len(rows) for split, rows in data.splits.items()}
+    best = max(range(seeds), key=lambda number: max(fitted[number].figures))
+    result = Result(name, f"{config.train} fine-tuning", task, sizes, tuple(results))
+    return Finetuned(result, fitted, best, scores[best])
+
+
+def probabilities(task: TaskConfig, logits: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
+    """Softmax of labels that exclude each other, the logistic function of others, values of a regression as they are."""
+    if task.problem == "regression":
+        return logits
+    function = jax.nn.softmax if task.problem == "single_label_classification" else jax.nn.sigmoid
+    return np.asarray(function(logits))
+
+
+def write_finetuned(out: Path, done: Finetuned, model: SavedModel, data: LabelledData, config: FinetuneConfig) -> None:
+    """Writes a model directory with the best seed's model, and beside it the result, pictures and configuration.
+
+    Raises:
+        InputError: `out` exists already.
+    """
+    best = done.fitted[done.best]
+    provenance = {
+        **model.description.provenance,
+        "finetuning": {
+            "config": dataclasses.asdict(config),
+            "data": done.result.name,
+            "sizes": done.result.sizes,
+            "notes": list(data.notes),
+            "seed": best.seed,
+            "epoch": best.epoch,
+        },
+    }
+    with output_directory(out, DESCRIPTION_FILE) as directory:
+        description = Description(model.config, done.result.task, provenance)
+        fill_saved_model(directory, SavedModel(description, best.epoch, best.parameters))
+        write_result(done.result, directory / RESULT_FILE)
+        (directory / TABLE_FILE).write_text(result_markdown(done.result))
+        (directory / CONFIG_FILE).write_text(to_json(config))
+        if done.result.task.problem != "regression":
+            draw_curves(
+                done.result.task, done.scores, data.splits["test"].labels, directory / "curves", done.result.name
+            )
