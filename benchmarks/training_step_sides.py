@@ -69,7 +69,9 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
         raise SystemExit(f"{jax.devices()} is not one CPU: unset XLA_FLAGS and set JAX_PLATFORMS=cpu.")
     mesh, network = make_mesh(config.mesh, jax.devices()), abstract_network(config.model)
     state, train = init_state(config, network, mesh), jit_train_step(config, network, mesh)
-    safetensors.numpy.save_file(to_huggingface(jax.device_get(state.parameters), config.model), task.weights)
+    tensors = to_huggingface(jax.device_get(state.parameters), config.model)
+    # In C order: of a transposed view, safetensors writes the memory as it lies.
+    safetensors.numpy.save_file({name: np.ascontiguousarray(view) for name, view in tensors.items()}, task.weights)
 
     key = stream_key(config.seed, "masks", 0)
     masked = mask_rows(jax.numpy.asarray(task.rows, np.int32), key, config.masking.rate, config.model, config.masking)
