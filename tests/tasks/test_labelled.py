@@ -120,6 +120,9 @@ def test_arrays_that_could_run_code_or_do_not_fit_are_refused(tmp_path: Path) ->
     np.save(sequences, np.zeros((3, 101, 4)))
     with pytest.raises(InputError, match=r"no array of one text a row: float64, \(3, 101, 4\)"):
         read_labelled(tmp_path, 6)
+    np.save(sequences, np.array([["A", "C"]] * 3))
+    with pytest.raises(InputError, match=r"no array of one text a row: <U1, \(3, 2\)"):
+        read_labelled(tmp_path, 6)
     sequences.write_bytes(b"\x93NUMPY")
     with pytest.raises(InputError, match=r"sequences_alph.npy cannot be read"):
         read_labelled(tmp_path, 6)
@@ -164,6 +167,10 @@ HEADER = ["sequence", "label"]
         (
             {"train.csv": [HEADER, ["ACGTACGT", 0.5], ["ACGTACGT", 1]], "dev.csv": [HEADER, *[["AACGTA", 2.5]] * 2]},
             r"All rows of the validation split of .*dev.csv have 2.5 for 'label'",
+        ),
+        (
+            {"train.csv": [HEADER, *[["ACGTACGT", "0;1"]] * 2]},
+            r"All rows of the train split of .*train.csv have 0 for '0'",
         ),
         ({"train.csv": [HEADER, *GOOD], "train.tsv": [HEADER, *GOOD]}, "Both train.csv and train.tsv"),
         ({"train.csv": [HEADER, *GOOD], "dev.csv": [HEADER], "val.csv": [HEADER]}, "Both dev.csv and val.csv"),

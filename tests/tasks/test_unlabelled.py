@@ -169,8 +169,9 @@ def test_bad_genomes_and_files_are_refused(genome: Path, tmp_path: Path) -> None
         pass
     genome.write_text(">chr1\nACGTACGT-ACGT\n")
     with (
+        genome.open("rb") as file,
         pytest.raises(InputError, match=r"Record 'chr1' of genome.fa has '-' at position 9"),
-        interval_sequences(path, read_blocks(genome), "genome.fa", 3),
+        interval_sequences(path, read_fasta(file, "genome.fa", 5), "genome.fa", 3),
     ):
         pass
     path.write_bytes(gzip.compress(b"chr1\t0\t6\n" * 9999)[:-9])
