@@ -24,6 +24,7 @@ from launch.flags import REGISTRY, SETTINGS
 from launch.import_model import Import
 from launch.plan import parse_plan
 from launch.prepare import PrepareGenome, PrepareGenomeBeam
+from launch.prepare_derived import PreparePromoters, PrepareSplice, PrepareTfbs
 from launch.pretrain import parse_pretrain
 from launch.signals import EXIT_INTERRUPTED, end_interrupted, end_on_sigint, ignore_sigusr1, sigint_as_exception
 from launch.verify import PrepareVerify
@@ -37,6 +38,9 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
   prepare genome       FASTA files -> packed k-mer rows in TFRecord shards
   prepare genome-beam  the same as an Apache Beam pipeline, on many machines
   prepare verify       is a data directory what its manifest says?
+  prepare promoters    genome and GTF -> promoters and what is none, as one table split for fine-tuning
+  prepare splice       genome and GTF -> donors, acceptors and neither
+  prepare tfbs         genome and narrowPeak -> windows at summits and background
   pretrain             rows -> a masked-language model, with checkpoints and logs
   plan                 what pre-training would need and cost on TPUs or GPUs that are not there
   import               a Hugging Face directory of a DNABERT -> a checkpoint to go on from
@@ -145,6 +149,12 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
                 flags, options = rest[:border], rest[border + 1 :]
             job = _command(PrepareGenomeBeam, "prepare genome-beam", flags)
             return dataclasses.replace(job, beam_options=tuple(options))
+        case ["prepare", "promoters", *rest]:
+            return _command(PreparePromoters, "prepare promoters", rest)
+        case ["prepare", "splice", *rest]:
+            return _command(PrepareSplice, "prepare splice", rest)
+        case ["prepare", "tfbs", *rest]:
+            return _command(PrepareTfbs, "prepare tfbs", rest)
         case ["prepare", "verify", *rest]:
             return _command(PrepareVerify, "prepare verify", rest)
         case ["pretrain", *rest]:

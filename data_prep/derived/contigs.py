@@ -75,7 +75,9 @@ def read_contigs(
     names: ContigNames,
     progress: Callable[[int], object] | None = None,
 ) -> Iterator[Contig]:
-    """Yields each record whose name is wanted, whole; the others are read over. Memory: the longest wanted record, a byte a base.
+    """Yields each record whose name is wanted, whole; the others are read over.
+
+    Memory: the longest wanted record, a byte a base.
 
     Args:
         files: to read, once.

@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int8, Int16, Int64, Integer, UInt8
+from jaxtyping import Bool, Float64, Int8, Int32, Int64, Integer, UInt8
 
 from data_prep.derived.contigs import COMPLEMENT
 
@@ -21,7 +21,7 @@ class Examples:
         codes: A=0, T=1, C=2, G=3.
     """
 
-    contig: Int16[np.ndarray, " n"]
+    contig: Int32[np.ndarray, " n"]
     start: Int64[np.ndarray, " n"]
     reverse: Bool[np.ndarray, " n"]
     label: Int8[np.ndarray, " n"]
@@ -45,7 +45,7 @@ def joined(parts: list[Examples]) -> Examples:
 
 
 def smallest_keys(examples: Examples, number: int) -> Examples:
-    """Of each label the `number` examples with the smallest keys, in their order: a random subset, whatever it is cut from."""
+    """Of each label the `number` examples with the smallest keys, in their order: a random subset."""
     chosen = np.zeros(len(examples), bool)
     for label in np.unique(examples.label):
         rows = np.flatnonzero(examples.label == label)
@@ -63,7 +63,7 @@ def canonical_sequences(codes: UInt8[np.ndarray, "n l"]) -> UInt8[np.ndarray, "n
 
 
 def first_of_each(examples: Examples) -> Bool[np.ndarray, " n"]:
-    """Whether an example is the first with its sequence, on either strand; positives (label above 0) come before negatives."""
+    """Whether an example is the first with its sequence, on either strand; negatives (label 0) come last."""
     order = np.argsort(examples.label == 0, kind="stable")
     rows = np.ascontiguousarray(canonical_sequences(examples.codes[order]))
     _, first = np.unique(rows.view(f"V{rows.shape[1]}").ravel(), return_index=True)

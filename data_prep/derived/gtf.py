@@ -1,6 +1,7 @@
 """Transcripts of a GTF file: where they start, and their introns. 1-based, inclusive there; 0-based, half-open here."""
 
 import dataclasses
+import itertools
 import re
 from collections import Counter
 from pathlib import Path
@@ -46,7 +47,7 @@ class Transcript:
     def introns(self) -> list[tuple[int, int]]:
         """Gaps of at least MIN_INTRON bases between its exons, 0-based, half-open, from left to right."""
         exons = sorted(self.exons)
-        gaps = [(left[1], right[0]) for left, right in zip(exons, exons[1:], strict=False)]
+        gaps = [(left[1], right[0]) for left, right in itertools.pairwise(exons)]
         return [(start, end) for start, end in gaps if end - start >= MIN_INTRON]
 
 
@@ -67,7 +68,7 @@ def read_transcripts(path: Path, name: str, dropped: Counter[str]) -> list[Trans
             continue
         start, end = interval_of(str(int(first) - 1) if first.isdecimal() else first, last, number, name)
         pairs = _ATTRIBUTE.findall(text)
-        attributes = dict(pairs)
+        attributes: dict[str, str] = dict(pairs)
         if "transcript_id" not in attributes:
             hint = "; it looks like GFF3: convert it, with gffread -T say" if re.search("(ID|Parent)=", text) else ""
             raise InputError(f"Line {number:,} of {name} has no transcript_id, which GTF gives each transcript{hint}.")
@@ -77,7 +78,7 @@ def read_transcripts(path: Path, name: str, dropped: Counter[str]) -> list[Trans
         key = (attributes["transcript_id"], contig, strand)
         transcript = found.get(key)
         if transcript is None:
-            gene_type = attributes.get("gene_type") or attributes.get("gene_biotype", "")
+            gene_type = attributes.get("gene_type", attributes.get("gene_biotype", ""))
             gene = attributes.get("gene_id", key[0])
             transcript = found[key] = Transcript(contig, strand == "-", start, end, gene, gene_type, False, [])
         transcript.start, transcript.end = min(transcript.start, start), max(transcript.end, end)

@@ -53,8 +53,8 @@ class AssemblyCheck:
         for share, seen, what in zip(shares, self.seen, ("begin with GT", "end with AG"), strict=True):
             if seen >= _ENOUGH and share < _HALF:
                 raise InputError(
-                    f"Only {share:.1%} of the {seen:,} introns of {name} {what} in this sequence: it is another assembly than "
-                    "the annotation's, or its contigs are named otherwise."
+                    f"Only {share:.1%} of the {seen:,} introns of {name} {what} in this sequence: it is of another "
+                    "assembly than the annotation."
                 )
         donors, acceptors = self.seen
         return {"donors": donors, "GT share": shares[0], "acceptors": acceptors, "AG share": shares[1]}

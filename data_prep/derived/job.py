@@ -1,6 +1,7 @@
-"""What all `prepare promoters`, `splice` and `tfbs` are asked alike; contradictions fail here."""
+"""What all of `prepare promoters`, `splice` and `tfbs` are asked alike; contradictions fail here."""
 
 import dataclasses
+from typing import Any
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location
@@ -72,7 +73,7 @@ class DerivedJob:
                 raise InputError(message)
 
 
-def protocol_of(protocols: dict[str, dict[str, object]], name: str) -> dict[str, object]:
+def protocol_of(protocols: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
     """The settings of a protocol.
 
     Raises:

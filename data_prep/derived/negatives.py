@@ -1,4 +1,4 @@
-"""Negatives drawn from the genome: windows of like GC content, windows with a TATA box, GT and AG that are no splice site."""
+"""Negatives drawn from the genome: windows of like GC content, with a motif, or with GT or AG that is no site."""
 
 import bisect
 from collections.abc import Callable, Sequence
@@ -84,15 +84,17 @@ def gc_windows(
 ) -> Chosen:
     """For each template a window of its length and, within tolerance * length bases, its number of C and G.
 
-    Windows come from uniformly drawn places; each is given to a template of the nearest number that has none yet. They overlap
-    neither one another nor what is avoided. A template may find none within PROPOSALS_PER_NEGATIVE windows a template.
+    Windows come from uniformly drawn places; each is given to a template of the nearest number that has none yet. They
+    overlap neither one another nor what is avoided. Templates that have none after PROPOSALS_PER_NEGATIVE windows for
+    each go without.
     """
     count, length = templates.shape
     reach = int(tolerance * length)
     waiting: list[list[int]] = [[] for _ in range(length + 1)]
     for template, bases in enumerate(gc_bases(templates).tolist()):
         waiting[bases].append(template)
-    taken, found = _Taken(length), {}
+    taken = _Taken(length)
+    found: dict[int, int] = {}
     proposals = PROPOSALS_PER_NEGATIVE * count
     while proposals > 0 and len(found) < count and len(contig.codes) >= length:
         proposals -= PROPOSALS

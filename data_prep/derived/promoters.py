@@ -4,7 +4,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Int8, Int64, UInt8
@@ -16,7 +16,7 @@ from data_prep.derived.introns import intron_ends
 from data_prep.derived.job import DerivedJob, protocol_of
 from data_prep.derived.negatives import motif_places, motif_windows
 from data_prep.derived.regions import Regions, regions_of
-from data_prep.derived.task import RULES, ContigSites, Notes, Task
+from data_prep.derived.task import KIND_RULES, ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location
 
@@ -24,8 +24,6 @@ Negative = Literal["tata-windows", "gc-windows", "substitution", "shuffle"]
 
 TATA_MOTIF, TATA_FIRST, TATA_LAST = "TATAWA", -34, -24
 """A promoter has a TATA box if this motif begins at one of these offsets from the TSS, which is offset 0."""
-
-TATA_WINDOWS = "windows of the genome with the TATA motif where their promoter has it, on its strand and contig"
 
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "dnabert-prom-300": {"first": -249, "last": 50, "tata": ("tata-windows",), "other": ("substitution",)},
@@ -42,8 +40,8 @@ class PromotersJob(DerivedJob):
         protocol: dnabert-prom-300 (offsets -249 to +50 from the TSS, which is 0) or dnabert-prom-core (-34 to +35).
         first_offset: First base of a window, from the TSS; the protocol's, if not given.
         last_offset: Last base of a window, from the TSS; the protocol's, if not given.
-        tss: One start site a gene (of the transcript tagged Ensembl_canonical or MANE_Select, else the outermost), or each
-            distinct one of all transcripts.
+        tss: One start site a gene (of the transcript tagged Ensembl_canonical or MANE_Select, else the outermost), or
+            each distinct one of all transcripts.
         gene_types: Values of gene_type or gene_biotype to take; all, if none is given.
         tata_negatives: Kinds of negatives for promoters with a TATA box; the protocol's, if not given.
         other_negatives: Kinds of negatives for the others; the protocol's, if not given.
@@ -65,6 +63,11 @@ class Promoters(Task):
     name = "promoters"
     labels = ("background", "promoter")
     groups = ("TATA", "non-TATA")
+    kind_rules: ClassVar = {
+        **KIND_RULES,
+        "tata-windows": "windows of the genome with the TATA motif where their promoter has it, on its strand and "
+        "contig, wherever that is away from start sites",
+    }
 
     def __init__(self, job: PromotersJob):
         protocol = protocol_of(PROTOCOLS, job.protocol)
@@ -87,8 +90,6 @@ class Promoters(Task):
             "positives": f"offsets {self.first:+} to {last:+} from the TSS, whose base has offset 0 (the convention of "
             f"EPDnew: {self.length} bases), of one TSS a {job.tss}",
             "tata": f"{TATA_MOTIF} begins at an offset from {TATA_FIRST} to {TATA_LAST}",
-            "tata-windows": TATA_WINDOWS,
-            **RULES,
         }
 
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:

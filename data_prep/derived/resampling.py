@@ -12,9 +12,9 @@ PARTS, KEPT_PARTS = 20, 8
 def dinucleotide_shuffle(codes: UInt8[np.ndarray, " l"], rng: np.random.Generator) -> UInt8[np.ndarray, " l"]:
     """A sequence with the same number of each dinucleotide, and the same first and last base.
 
-    Every such sequence is equally likely: it is a uniformly drawn Eulerian path of the graph whose edges are the dinucleotides
-    (Altschul and Erickson 1985, doi 10.1093/oxfordjournals.molbev.a040370). Each base's last edge is drawn until these
-    lead to the last base from everywhere; the others come in any order.
+    Every such sequence is equally likely: it is a uniformly drawn Eulerian path of the graph whose edges are the
+    dinucleotides (Altschul and Erickson 1985, doi 10.1093/oxfordjournals.molbev.a040370). Each base's last edge is
+    drawn until these lead to the last base from everywhere; the others come in any order.
     """
     if len(codes) < 3:
         return codes.copy()

@@ -3,7 +3,7 @@
 import dataclasses
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Int8, Int64, UInt8
@@ -15,7 +15,7 @@ from data_prep.derived.introns import ACCEPTOR, DONOR, intron_ends
 from data_prep.derived.job import DerivedJob, protocol_of
 from data_prep.derived.negatives import dinucleotide, drawn_windows
 from data_prep.derived.regions import Regions, regions_of
-from data_prep.derived.task import RULES, ContigSites, Notes, Task
+from data_prep.derived.task import KIND_RULES, ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import base_codes
 from dnabert_jax.storage import Location
@@ -58,6 +58,11 @@ class Splice(Task):
 
     name = "splice"
     labels = ("neither", "donor", "acceptor")
+    kind_rules: ClassVar = {
+        **KIND_RULES,
+        "decoys": "GT where a donor, AG where an acceptor has it, inside of a transcript, on its strand, at least "
+        f"{DECOY_DISTANCE} bases from every annotated splice site of that strand; off its middle a window may have one",
+    }
 
     def __init__(self, job: SpliceJob):
         protocol = protocol_of(PROTOCOLS, job.protocol)
@@ -71,11 +76,9 @@ class Splice(Task):
         self.maximum = protocol["maximum"] if job.maximum_per_label is None else job.maximum_per_label
         half = self.length // 2
         self.rules = {
-            "positives": f"a donor has {half} bases of its exon, then the intron; an acceptor {half} of the intron, then the exon",
+            "positives": f"a donor has {half} bases of its exon, then the intron; an acceptor {half} of the intron, "
+            "then the exon",
             "sites": "as annotated" if job.all_sites else "only donors GT and acceptors AG, as decoys have these too",
-            "decoys": "GT where a donor, AG where an acceptor has it, inside of a transcript, on its strand, at least "
-            f"{DECOY_DISTANCE} bases from every annotated splice site of that strand; windows may hold one off their middle",
-            **RULES,
         }
 
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:

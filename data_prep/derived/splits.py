@@ -11,9 +11,10 @@ SPLITS = ("train", "validation", "test")
 def loci(
     contig: Integer[np.ndarray, " n"], start: Int64[np.ndarray, " n"], length: int, distance: int
 ) -> Int64[np.ndarray, " n"]:
-    """Number of the locus of each window: between two loci of a contig are at least `distance` bases, and at least none.
+    """Number of the locus of each window: two loci of a contig have at least `distance` bases between them.
 
-    Windows that overlap, or have fewer bases than that between them, are of one locus, and so are all that such pairs connect.
+    Windows that overlap, or have fewer bases than that between them, are of one locus, and so are all that such pairs
+    connect.
     """
     order = np.lexsort((start, contig))
     new = np.ones(len(start), bool)

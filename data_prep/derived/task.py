@@ -17,13 +17,13 @@ from data_prep.derived.regions import Regions
 from data_prep.derived.resampling import dinucleotide_shuffle, substitute_parts
 from dnabert_jax.storage import Location
 
-RULES = {
-    "gc-windows": "windows of the genome of the same length and, within --gc-tolerance, GC content, on the strand and the "
-    "contig of their positive; they do not overlap one another",
+KIND_RULES = {
+    "gc-windows": "windows of the genome of the same length and, within --gc-tolerance, GC content, on the strand and "
+    "the contig of their positive; they do not overlap one another",
     "shuffle": "each positive with its dinucleotides in another order, of all such orders a uniformly drawn one "
     "(Altschul and Erickson); in the split of its positive",
-    "substitution": "each positive in 20 parts, of which 12 at random are replaced by uniformly drawn bases (DeePromoter); "
-    "in the split of its positive",
+    "substitution": "each positive in 20 parts, of which 12 at random are replaced by uniformly drawn bases "
+    "(DeePromoter); in the split of its positive",
 }
 """What kinds of negatives are, in words, for the manifest."""
 
@@ -49,7 +49,7 @@ class ContigSites:
 
 @dataclasses.dataclass
 class Notes:
-    """What a manifest tells of the way: `read` from the annotation, `left_out` of it, and negatives that are `missing`."""
+    """What a manifest tells of: `read` from the annotation, `left_out` of it, and negatives that are `missing`."""
 
     read: Counter[str] = dataclasses.field(default_factory=Counter)
     left_out: Counter[str] = dataclasses.field(default_factory=Counter)
@@ -63,6 +63,7 @@ class Task(abc.ABC):
         name: of the task.
         labels: names; that of the negatives first.
         groups: names of what positives, and their negatives, are told apart by; ("-",) if by nothing.
+        kind_rules: what each kind of negative is, in words.
         job: what was asked.
         annotation: of the sites: GTF, or peaks.
         protocol: its name.
@@ -70,12 +71,13 @@ class Task(abc.ABC):
         kinds: of negatives, for each group.
         ratio: negatives of each kind for each positive.
         maximum: examples of a label at most, if so.
-        rules: what was done, in words.
+        rules: what else was done, in words.
     """
 
     name: ClassVar[str]
     labels: ClassVar[tuple[str, ...]]
     groups: ClassVar[tuple[str, ...]] = ("-",)
+    kind_rules: ClassVar[dict[str, str]] = KIND_RULES
     job: DerivedJob
     annotation: Location
     protocol: str
@@ -117,7 +119,7 @@ class Task(abc.ABC):
         avoided: list[Regions],
         rng: np.random.Generator,
     ) -> Examples:
-        """Negatives of a kind, one for each template for which one is found; see `RULES`."""
+        """Negatives of a kind, one for each template for which one is found; see `kind_rules`."""
         if kind == "gc-windows":
             chosen, start = gc_windows(contig, templates.codes, self.job.gc_tolerance, avoided, rng)
             return self.windows(contig, templates.take(chosen), start)

@@ -1,7 +1,7 @@
 """Lines of the tab-separated files of genome annotation, plain or gzip.
 
-GTF, BED and narrowPeak are split at tabs, which is all that is needed of them here: the libraries that read them (gtfparse,
-pyranges, bioframe) bring pandas or polars along.
+GTF, BED and narrowPeak are split at tabs, which is all that is needed of them here: the libraries that read them
+(gtfparse, pyranges, bioframe) bring pandas or polars along.
 """
 
 import gzip

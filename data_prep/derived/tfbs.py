@@ -8,7 +8,7 @@ import numpy as np
 
 from data_prep.derived.job import DerivedJob, protocol_of
 from data_prep.derived.regions import Peak, read_peaks, regions_of
-from data_prep.derived.task import RULES, ContigSites, Notes, Task
+from data_prep.derived.task import ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location
 
@@ -53,9 +53,8 @@ class Tfbs(Task):
         self.ratio = 1.0 if job.negative_ratio is None else job.negative_ratio
         self.maximum = job.maximum_per_label
         self.rules = {
-            "positives": f"{self.length} bases from {self.length // 2} left of the summit; read from the forward strand, "
-            "unless the strand column says -",
-            **RULES,
+            "positives": f"{self.length} bases from {self.length // 2} left of the summit, of the forward strand unless "
+            "the strand column says -",
         }
 
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
