@@ -60,6 +60,14 @@ _BAD_PATH = (
 
 _ASKS_FOR_USAGE: tuple[list[str], ...] = ([], ["-h"], ["--help"], ["prepare"], ["prepare", "-h"], ["prepare", "--help"])
 
+_PREPARE: dict[str, type["_Runnable"]] = {
+    "genome": PrepareGenome,
+    "verify": PrepareVerify,
+    "promoters": PreparePromoters,
+    "splice": PrepareSplice,
+    "tfbs": PrepareTfbs,
+}
+
 _Job = TypeVar("_Job")
 
 
@@ -140,8 +148,8 @@ def _reader_is_gone() -> bool:
 
 def _parse(arguments: Sequence[str]) -> _Runnable:
     match arguments:
-        case ["prepare", "genome", *rest]:
-            return _command(PrepareGenome, "prepare genome", rest)
+        case ["prepare", what, *rest] if what in _PREPARE:
+            return _command(_PREPARE[what], f"prepare {what}", rest)
         case ["prepare", "genome-beam", *rest]:
             flags, options = rest, []
             if "--" in rest:
@@ -149,14 +157,6 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
                 flags, options = rest[:border], rest[border + 1 :]
             job = _command(PrepareGenomeBeam, "prepare genome-beam", flags)
             return dataclasses.replace(job, beam_options=tuple(options))
-        case ["prepare", "promoters", *rest]:
-            return _command(PreparePromoters, "prepare promoters", rest)
-        case ["prepare", "splice", *rest]:
-            return _command(PrepareSplice, "prepare splice", rest)
-        case ["prepare", "tfbs", *rest]:
-            return _command(PrepareTfbs, "prepare tfbs", rest)
-        case ["prepare", "verify", *rest]:
-            return _command(PrepareVerify, "prepare verify", rest)
         case ["pretrain", *rest]:
             return parse_pretrain(rest)
         case ["plan", *rest]:

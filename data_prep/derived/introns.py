@@ -33,14 +33,14 @@ class AssemblyCheck:
         self.canonical = [0, 0]
 
     def add(self, contig: Contig, ends: Int64[np.ndarray, "d 3"]) -> None:
-        """Takes up the ends of introns on a contig; those beyond its end count as not canonical, N is passed over."""
+        """Takes up the ends of introns on a contig, but those beyond its end or in N."""
         start, reverse, side = ends.T
         inside = contig.inside(start, 2)
         codes = contig.cut(start[inside], reverse[inside] == 1, 2)
         for number, bases in enumerate(("GT", "AG")):
             own = codes[side[inside] == number]
             certain = own[(own < AMBIGUOUS).all(axis=1)]
-            self.seen[number] += len(certain) + int((side[~inside] == number).sum())
+            self.seen[number] += len(certain)
             self.canonical[number] += int((certain == base_codes(bases.encode())).all(axis=1).sum())
 
     def figures(self, name: str) -> dict[str, float]:

@@ -28,7 +28,8 @@ def read_peaks(path: Path, name: str, noted: Counter[str]) -> dict[str, list[Pea
     Args:
         path: of a narrowPeak or BED file, plain or gzip.
         name: to call it by in errors.
-        noted: counts the peaks whose middle stands for a summit that the file does not give (-1, or no such column).
+        noted: counts the peaks whose middle stands for a summit that the file does not give (-1, or no such column), and
+            those whose summit is just beyond their last base.
 
     Raises:
         InputError: no such file, no peak in it, or a summit that is outside of its peak.
@@ -40,8 +41,10 @@ def read_peaks(path: Path, name: str, noted: Counter[str]) -> dict[str, list[Pea
         if text == "-1":
             noted["peaks without summit, of which the middle was taken"] += 1
             summit = (start + end) // 2
-        elif text.isdecimal() and start + int(text) < end:
-            summit = start + int(text)
+        elif text.isdecimal() and start + int(text) <= end:
+            # Some files of ENCODE count to the end, one base too far.
+            noted["peaks with the summit at their end, of which the last base was taken"] += start + int(text) == end
+            summit = min(start + int(text), end - 1)
         else:
             raise InputError(f"Line {number:,} of {name} has the summit {text!r}, which is not within its peak.")
         peaks[fields[0]].append(Peak(start, end, summit, fields[5:6] == ["-"]))

@@ -53,8 +53,8 @@ class Tfbs(Task):
         self.ratio = 1.0 if job.negative_ratio is None else job.negative_ratio
         self.maximum = job.maximum_per_label
         self.rules = {
-            "positives": f"{self.length} bases from {self.length // 2} left of the summit, of the forward strand unless "
-            "the strand column says -",
+            "positives": f"{self.length} bases from {self.length // 2} left of the summit, of the forward strand "
+            "unless the strand column says -",
         }
 
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
