@@ -88,6 +88,7 @@ def _described(manifest: DerivedManifest) -> Iterator[str]:
         yield "negatives that were not found: " + _listed(manifest.missing)
     for name, counts in manifest.splits.items():
         yield f"{name}: " + "; ".join(_listed(own) for own in counts.values() if len(own) > 1)
+    yield "mean GC content: " + ", ".join(f"{origin} {share:.3f}" for origin, share in manifest.gc_content.items())
     yield f"loci: {manifest.loci['number']:,}, the largest with {manifest.loci['largest share']:.2%} of the examples"
 
 

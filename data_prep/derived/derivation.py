@@ -136,7 +136,7 @@ class Derivation:
                 raise InputError(f"{annotation} gives no {what} ({listed}).")
         return examples
 
-    def split(self, examples: Examples) -> tuple[Int8[np.ndarray, " n"], dict[str, float]]:
+    def split(self, examples: Examples) -> tuple[Int8[np.ndarray, " n"], dict[str, int | float]]:
         """Number in SPLITS of each example; and how many loci there are, and the share of the largest.
 
         Raises:

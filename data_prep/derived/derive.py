@@ -92,6 +92,11 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
             contigs=derivation.contig_report(),
             assembly=assembly,
             splits=_counts(examples, of_split, names),
+            gc_content={
+                origin: float((examples.codes[examples.origin == number] >= 2).mean())
+                for number, origin in enumerate(task.origins)
+                if (examples.origin == number).any()
+            },
             loci=figures,
             files={path.name: file_digest(path) for path in _made(directory)},
         )

@@ -43,7 +43,7 @@ class AssemblyCheck:
             self.seen[number] += len(certain)
             self.canonical[number] += int((certain == base_codes(bases.encode())).all(axis=1).sum())
 
-    def figures(self, name: str) -> dict[str, float]:
+    def figures(self, name: str) -> dict[str, int | float]:
         """The shares of GT and AG.
 
         Raises:

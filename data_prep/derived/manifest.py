@@ -25,6 +25,7 @@ class DerivedManifest:
             were taken for one another (`renamed`).
         assembly: how many introns have GT and AG, if there are introns.
         splits: examples of each split, by label, group and origin.
+        gc_content: mean share of C and G of the examples of each origin.
         loci: their number, and the share of the examples in the largest.
         files: SHA-256 of each other file, by name.
     """
@@ -39,8 +40,9 @@ class DerivedManifest:
     left_out: dict[str, int]
     missing: dict[str, int]
     contigs: dict[str, dict[str, Any]]
-    assembly: dict[str, float]
+    assembly: dict[str, int | float]
     splits: dict[str, dict[str, dict[str, int]]]
-    loci: dict[str, float]
+    gc_content: dict[str, float]
+    loci: dict[str, int | float]
     files: dict[str, str]
     format: str = FORMAT

@@ -28,8 +28,8 @@ def read_peaks(path: Path, name: str, noted: Counter[str]) -> dict[str, list[Pea
     Args:
         path: of a narrowPeak or BED file, plain or gzip.
         name: to call it by in errors.
-        noted: counts the peaks whose middle stands for a summit that the file does not give (-1, or no such column), and
-            those whose summit is just beyond their last base.
+        noted: counts the peaks whose middle stands for a summit that the file does not give (-1, or no such column),
+            and those whose summit is just beyond their last base.
 
     Raises:
         InputError: no such file, no peak in it, or a summit that is outside of its peak.

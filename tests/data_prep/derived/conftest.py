@@ -1,6 +1,7 @@
 """A synthetic assembly: three contigs, genes on both strands with introns GT ... AG, and peaks, all known."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
             strand = "+-"[number % 2]
             exons = ((begin, begin + 200), (begin + 500, begin + 650), (begin + 900, begin + 1100))
             gene = Gene(contig, strand, exons, tata=number % 3 == 0)
-            for (_, left), (right, _) in zip(exons, exons[1:], strict=False):
+            for (_, left), (right, _) in itertools.pairwise(exons):
                 own[left : left + 2] = "GT" if strand == "+" else "CT"
                 own[right - 2 : right] = "AG" if strand == "+" else "AC"
             # No box but those planted.
@@ -71,7 +72,9 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
     sequences = {name: "".join(own) for name, own in letters.items()}
     directory = tmp_path_factory.mktemp("assembly")
     fasta, gtf = directory / "genome.fa", directory / "genes.gtf"
-    fasta.write_text("".join(f">{name} a title\n{text.lower()[:100]}{text[100:]}\n" for name, text in sequences.items()))
+    fasta.write_text(
+        "".join(f">{name} a title\n{text.lower()[:100]}{text[100:]}\n" for name, text in sequences.items())
+    )
     gtf.write_text(gtf_text(genes))
     return Assembly(sequences, genes, fasta, gtf)
 

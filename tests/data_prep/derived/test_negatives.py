@@ -19,7 +19,10 @@ LENGTH = 50
 def text() -> str:
     """Its GC content rises from left to right; N in between."""
     rng = np.random.default_rng(0)
-    parts = ["".join(rng.choice(list("ACGT"), 4000, p=[(1 - gc) / 2, gc / 2, gc / 2, (1 - gc) / 2])) for gc in (0.3, 0.5, 0.7)]
+    parts = [
+        "".join(rng.choice(list("ACGT"), 4000, p=[(1 - gc) / 2, gc / 2, gc / 2, (1 - gc) / 2]))
+        for gc in (0.3, 0.5, 0.7)
+    ]
     return "N".join(parts)
 
 
@@ -65,7 +68,9 @@ def test_what_is_not_found_is_left(text: str) -> None:
 def test_motif_places(text: str, motif: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(negatives, "SCAN_BLOCK", block)
     pattern = motif.replace("W", "[AT]").replace("R", "[AG]").replace("Y", "[CT]").replace("N", "[ACGT]")
-    assert motif_places(contig_of(text).codes, motif).tolist() == [m.start() for m in re.finditer(f"(?={pattern})", text)]
+    assert motif_places(contig_of(text).codes, motif).tolist() == [
+        m.start() for m in re.finditer(f"(?={pattern})", text)
+    ]
 
 
 def test_motif_windows_on_both_strands(text: str) -> None:

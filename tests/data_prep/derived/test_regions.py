@@ -16,7 +16,9 @@ from dnabert_jax.errors import InputError
 def test_overlap_is_that_of_any_base(margin: int, number: int) -> None:
     rng = np.random.default_rng(number)
     starts = rng.integers(0, 200, number)
-    intervals = [(int(start), int(start + size)) for start, size in zip(starts, rng.integers(1, 30, number), strict=True)]
+    intervals = [
+        (int(start), int(start + size)) for start, size in zip(starts, rng.integers(1, 30, number), strict=True)
+    ]
     covered = {base for start, end in intervals for base in range(start - margin, end + margin)}
     windows = np.arange(-20, 260)
     expected = [not covered.isdisjoint(range(start, start + 8)) for start in windows.tolist()]

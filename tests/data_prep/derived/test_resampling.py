@@ -29,8 +29,8 @@ def test_a_shuffle_keeps_each_dinucleotide(length: int, bases: int) -> None:
 def test_every_sequence_with_the_same_dinucleotides_is_equally_likely() -> None:
     rng = np.random.default_rng(1)
     codes = np.array([0, 1, 0, 2, 0, 1, 2, 0, 0, 1], np.uint8)
-    equals = {row for row in itertools.permutations(codes.tolist()) if pairs(np.array(row)) == pairs(codes)}
-    equals = {row for row in equals if (row[0], row[-1]) == (0, 1)}
+    inner = set(itertools.permutations(codes[1:-1].tolist()))
+    equals = {row for row in ((0, *middle, 1) for middle in inner) if pairs(np.array(row)) == pairs(codes)}
     draws = 300 * len(equals)
     found = Counter(tuple(dinucleotide_shuffle(codes, rng).tolist()) for _ in range(draws))
     assert set(found) == equals
