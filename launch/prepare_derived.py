@@ -7,11 +7,12 @@ from typing import Annotated
 import tyro
 
 from data_prep.derived.derive import derive
-from data_prep.derived.manifest import TABLE, DerivedManifest
+from data_prep.derived.manifest import FILE_NAME, TABLE, DerivedManifest
 from data_prep.derived.promoters import Promoters, PromotersJob
 from data_prep.derived.splice import Splice, SpliceJob
 from data_prep.derived.task import Task
 from data_prep.derived.tfbs import Tfbs, TfbsJob
+from dnabert_jax.storage import join
 from launch.prepare import PreparationBar
 
 
@@ -68,7 +69,10 @@ def _run(task: Task) -> None:
     with PreparationBar("example") as bar:
         manifest = derive(task, bar)
     print("\n".join(_described(manifest)))
-    print(f"Written to {task.job.out}: {TABLE}, array_record files for tfds.builder_from_directory, manifest.json.")
+    print(
+        f"Written to {task.job.out}: the table {join(task.job.out, TABLE)}; the same for "
+        f"tfds.builder_from_directory({str(task.job.out)!r}); and every choice and count, in {FILE_NAME}."
+    )
 
 
 def _described(manifest: DerivedManifest) -> Iterator[str]:

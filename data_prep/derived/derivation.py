@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 import numpy as np
@@ -39,9 +39,11 @@ class Derivation:
         self, task: Task, sites: dict[str, ContigSites], blacklist: dict[str, list[tuple[int, int]]], notes: Notes
     ):
         self._task, self._notes = task, notes
-        self._sites, self._blacklist = sites, blacklist
+        self._sites = sites
         self._by_plain = {plain_name(name): name for name in sites}
-        self._blacklist_of = {plain_name(name): name for name in blacklist}
+        self._blacklist: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for name, intervals in blacklist.items():
+            self._blacklist[plain_name(name)] += intervals
         if len(self._by_plain) < len(sites):
             raise InputError(f"{task.annotation} names one contig in two ways, with and without chr: use one of them.")
         self.names = ContigNames()
@@ -58,7 +60,7 @@ class Derivation:
         """Cuts the positives of a contig and finds their negatives."""
         sites = self._sites[self._by_plain[plain_name(contig.name)]]
         self.check.add(contig, sites.dinucleotides)
-        blacklist = regions_of(self._blacklist.get(self._blacklist_of.get(plain_name(contig.name), ""), []))
+        blacklist = regions_of(self._blacklist[plain_name(contig.name)])
         # Of the contig's own name, so that other contigs do not change what is drawn.
         rng = np.random.default_rng([self._task.job.seed, zlib.crc32(contig.name.encode())])
         positives = self._positives(contig, sites, blacklist, rng)

@@ -6,7 +6,7 @@ of what came before only examples are kept.
 
 import contextlib
 import dataclasses
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -59,11 +59,12 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
         annotation = stack.enter_context(local_copy(task.annotation, directory, downloaded))
         sites = task.read(annotation, notes)
         sources = [(task.annotation, annotation)]
-        blacklist = {}
-        if job.blacklist is not None:
-            path = stack.enter_context(local_copy(job.blacklist, directory, downloaded))
-            blacklist = read_bed(path, str(job.blacklist))
-            sources.append((job.blacklist, path))
+        blacklist: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for location in job.blacklist:
+            path = stack.enter_context(local_copy(location, directory, downloaded))
+            for name, intervals in read_bed(path, str(location)).items():
+                blacklist[name] += intervals
+            sources.append((location, path))
         derivation = Derivation(task, sites, blacklist, notes)
         files = stack.enter_context(sequence_files(job.fasta, directory, downloaded))
         sources += [(file.location, file.path) for file in files]

@@ -220,16 +220,17 @@ def test_peaks(assembly: Assembly, peaks: Path, tmp_path: Path) -> None:
 
 def test_what_is_left_out_is_counted(assembly: Assembly, tmp_path: Path) -> None:
     sequence = "N" * 100 + assembly.sequences["chr1"][:20_000] + assembly.sequences["chr1"][15_000:20_000]
-    fasta, peaks, blacklist = (tmp_path / name for name in ("a.fa", "a.bed", "b.bed"))
+    fasta, peaks, blacklist, more = (tmp_path / name for name in ("a.fa", "a.bed", "b.bed", "c.bed"))
     fasta.write_text(f">1\n{sequence}\n>other\nACGT\n")
     starts = [0, 90, *range(400, 14_000, 400), 16_000, 21_000, 25_080, 30_000]
     # The same window twice, by its two ends.
     peaks.write_text("".join(f"chr1\t{start}\t{start + 20}\n" for start in [*starts, 400]) + "chrUn\t5\t9\n")
     blacklist.write_text("1\t700\t860\n")
+    more.write_text("chr1\t15500\t15501\nchr2\t1\t9\n")
     job = TfbsJob(
         fasta=(fasta,),
         peaks=peaks,
-        blacklist=blacklist,
+        blacklist=(blacklist, more),
         out=tmp_path / "out",
         locus_distance=0,
         negative_distance=0,
@@ -243,7 +244,8 @@ def test_what_is_left_out_is_counted(assembly: Assembly, tmp_path: Path) -> None
         "examples whose sequence, on either strand, another has": 1,
     }
     rows = table(job.out)
-    assert not any(int(row["start"]) < 860 and int(row["end"]) > 700 for row in rows)
+    for start, end in ((700, 860), (15_500, 15_501)):
+        assert not any(int(row["start"]) < end and int(row["end"]) > start for row in rows)
     assert Counter(row["label"] for row in rows) == {"bound": 34, "background": 18}
     assert manifest.contigs == {"absent": {"chrUn": 1}, "renamed": {"chr1": "1"}}
     assert manifest.read["peaks without summit, of which the middle was taken"] == len(starts) + 2
