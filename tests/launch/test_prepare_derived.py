@@ -18,13 +18,14 @@ def files(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     (tmp_path / "g.fa").write_text(f">22\n{''.join(rng.choice(list('ACGT'), 130_000))}\n")
     starts = range(2000, 122_000, 4000)
-    text = 'gene_id "{0}"; transcript_id "{0}"; gene_type "protein_coding";'
-    strand = "+-"
-    exons = [
-        f"chr22\tx\texon\t{start + shift}\t{start + shift + 100}\t.\t{strand[start // 4000 % 2]}\t.\t{text.format(start)}"
-        for start in starts
-        for shift in (0, 200)
-    ]
+    exons = []
+    for start in starts:
+        text = f'gene_id "{start}"; transcript_id "{start}"; gene_type "protein_coding";'
+        ends = [(start, start + 100), (start + 200, start + 300)]
+        exons += [
+            f"chr22	x	exon	{first}	{last}	.	{'+-'[start // 4000 % 2]}	.	{text}"
+            for first, last in ends
+        ]
     (tmp_path / "g.gtf").write_text("\n".join(exons))
     (tmp_path / "empty").write_text("# nothing\n")
     (tmp_path / "one-exon.gtf").write_text("\n".join(exons[::2]))

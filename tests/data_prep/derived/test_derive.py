@@ -218,6 +218,17 @@ def test_peaks(assembly: Assembly, peaks: Path, tmp_path: Path) -> None:
     assert manifest.gc_content["annotation"] == pytest.approx(manifest.gc_content["shuffle"])
 
 
+def test_a_negative_keeps_from_windows_wider_than_their_peaks(assembly: Assembly, tmp_path: Path) -> None:
+    peaks = tmp_path / "narrow.bed"
+    peaks.write_text("".join(f"{name}\t{s}\t{s + 2}\n" for name in assembly.sequences for s in range(99, 59_000, 300)))
+    job = TfbsJob(fasta=(assembly.fasta,), peaks=peaks, out=tmp_path / "out", locus_distance=0, negative_distance=0)
+    derive(Tfbs(job))
+    rows = table(job.out)
+    for name in assembly.sequences:
+        starts = sorted(int(row["start"]) for row in rows if row["chrom"] == name)
+        assert min(b - a for a, b in itertools.pairwise(starts)) >= 101
+
+
 def test_what_is_left_out_is_counted(assembly: Assembly, tmp_path: Path) -> None:
     sequence = "N" * 100 + assembly.sequences["chr1"][:20_000] + assembly.sequences["chr1"][15_000:20_000]
     fasta, peaks, blacklist, more = (tmp_path / name for name in ("a.fa", "a.bed", "b.bed", "c.bed"))
@@ -225,7 +236,8 @@ def test_what_is_left_out_is_counted(assembly: Assembly, tmp_path: Path) -> None
     starts = [0, 90, *range(400, 14_000, 400), 16_000, 21_000, 25_080, 30_000]
     # The same window twice, by its two ends.
     peaks.write_text("".join(f"chr1\t{start}\t{start + 20}\n" for start in [*starts, 400]) + "chrUn\t5\t9\n")
-    blacklist.write_text("1\t700\t860\n")
+    # The first of them is in what is left out for its N already.
+    blacklist.write_text("1\t95\t96\n1\t700\t860\n")
     more.write_text("chr1\t15500\t15501\nchr2\t1\t9\n")
     job = TfbsJob(
         fasta=(fasta,),
@@ -267,12 +279,14 @@ def test_a_random_subset_of_each_label(assembly: Assembly, peaks: Path, tmp_path
         job = TfbsJob(fasta=fasta, peaks=peaks, out=tmp_path / name, negative_distance=0, **settings)
         derive(Tfbs(job))
         rows = table(job.out)
-        assert set(Counter(row["label"] for row in rows).values()) == {20}
+        assert set(Counter(row["label"] for row in rows).values()) == {settings["maximum_per_label"]}
         return sorted(place(row) for row in rows if row["label"] == "bound")
 
     both = [chosen(str(seed), (assembly.fasta,), maximum_per_label=20, seed=seed) for seed in (0, 1)]
     assert both[0] != both[1]
     assert {contig for contig, *_ in both[0]} == set(assembly.sequences)
+    # A smaller subset is part of a larger one, also where this is cut once, at the end.
+    assert set(both[0]) < set(chosen("more", (assembly.fasta,), maximum_per_label=90))
     # Nor does the order of the contigs matter.
     parts = []
     for name in reversed(assembly.sequences):
@@ -288,6 +302,8 @@ def test_same_seed_same_bytes_and_another_seed_other_negatives(assembly: Assembl
         derive(Promoters(job))
         made.append({path.name: path.read_bytes() for path in job.out.iterdir()})
     assert made[0] == made[1]
+    # A gzip file has a time in it, in seconds: none here.
+    assert made[0][TABLE][4:8] == bytes(4)
     assert made[0][TABLE] != made[2][TABLE]
 
 

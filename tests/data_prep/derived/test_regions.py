@@ -25,6 +25,11 @@ def test_overlap_is_that_of_any_base(margin: int, number: int) -> None:
     assert regions_of(intervals, margin).overlap(windows, 8).tolist() == expected
 
 
+def test_an_interval_within_another_takes_nothing_from_it() -> None:
+    found = regions_of([(10, 20), (0, 100)]).overlap(np.array([15, 50, 99, 100]), 1)
+    assert found.tolist() == [True, True, True, False]
+
+
 def test_peaks(tmp_path: Path) -> None:
     path = tmp_path / "a.narrowPeak"
     lines = ["track type=narrowPeak", "# a comment", "chr1\t100\t160\t.\t0\t.\t1\t-1\t-1\t20"]
