@@ -22,7 +22,9 @@ def files(tmp_path: Path) -> Path:
     for start in starts:
         text = f'gene_id "{start}"; transcript_id "{start}"; gene_type "protein_coding";'
         ends = [(start, start + 100), (start + 200, start + 300)]
-        exons += [
+        strand = "+-"[start // 4000 % 2]
+        rows = (("chr22", "x", "exon", str(first), str(last), ".", strand, ".", text) for first, last in ends)
+        exons += ["\t".join(row) for row in rows]
             f"chr22	x	exon	{first}	{last}	.	{'+-'[start // 4000 % 2]}	.	{text}"
             for first, last in ends
         ]
