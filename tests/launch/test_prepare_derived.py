@@ -25,9 +25,6 @@ def files(tmp_path: Path) -> Path:
         strand = "+-"[start // 4000 % 2]
         rows = (("chr22", "x", "exon", str(first), str(last), ".", strand, ".", text) for first, last in ends)
         exons += ["\t".join(row) for row in rows]
-            f"chr22	x	exon	{first}	{last}	.	{'+-'[start // 4000 % 2]}	.	{text}"
-            for first, last in ends
-        ]
     (tmp_path / "g.gtf").write_text("\n".join(exons))
     (tmp_path / "empty").write_text("# nothing\n")
     (tmp_path / "one-exon.gtf").write_text("\n".join(exons[::2]))

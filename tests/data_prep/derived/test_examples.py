@@ -49,9 +49,8 @@ def test_usable_windows_by_brute_force() -> None:
     rng = np.random.default_rng(1)
     text = "".join(rng.choice(list("ACGTN"), 400, p=[0.24, 0.24, 0.24, 0.24, 0.04]))
     starts = np.arange(-10, 410)
-    found = usable(
-        Contig("a", base_codes(text.encode())), starts, 12, [regions_of([(50, 60)]), regions_of([(200, 230)])]
-    )
+    avoided = [regions_of([(50, 60)]), regions_of([(200, 230)])]
+    found = usable(Contig("a", base_codes(text.encode())), starts, 12, avoided)
     expected = [
         0 <= start <= len(text) - 12
         and "N" not in text[start : start + 12]
