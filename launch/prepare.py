@@ -60,7 +60,8 @@ class PreparationBar:
     """
 
     def __init__(self, written: str = "base") -> None:
-        self._units = {"download": "B", "survey": "base", "read": "base", "write": written, "upload": "B"}
+        self._units = dict.fromkeys(("download", "annotation", "upload"), "B")
+        self._units |= {"survey": "base", "read": "base", "write": written}
         self._phase = ""
         self._bar = tqdm(disable=True)
 

@@ -28,8 +28,8 @@ from dnabert_jax.storage import Location, file_name, local_copy
 from dnabert_jax.typed_json import to_json
 
 Progress = Callable[[str, int, int | None], object]
-"""Is told of a phase, what was done of it since the last call, and its whole if known. Phases are "download" and
-"upload", in bytes, "read", in letters, and "write", in examples."""
+"""Is told of a phase, what was done of it since the last call, and its whole if known. Phases are "download",
+"annotation", which is read in one go, and "upload", in bytes, "read", in letters, and "write", in examples."""
 
 _LEAK = (
     "for validation alone; the test is for the chosen model (the paper's code makes one dev.tsv, and both chooses and "
@@ -57,7 +57,10 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
             output_directory(job.out, FILE_NAME, lambda done, total: tell("upload", done, total))
         )
         annotation = stack.enter_context(local_copy(task.annotation, directory, downloaded))
+        size = annotation.stat().st_size if annotation.is_file() else 0
+        tell("annotation", 0, size)
         sites = task.read(annotation, notes)
+        tell("annotation", size, size)
         sources = [(task.annotation, annotation)]
         blacklist: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for location in job.blacklist:

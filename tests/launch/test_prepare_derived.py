@@ -48,6 +48,7 @@ def test_promoters(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "30 distinct start sites" in printed.out
     assert f"Written to {out}: the table {out}/examples.tsv.gz" in printed.out
     assert "read: 130kbase" in printed.err
+    assert "annotation: 100%" in printed.err
     with gzip.open(out / "examples.tsv.gz", "rt") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert {(row["chrom"], len(row["sequence"])) for row in rows} == {("22", 70)}
