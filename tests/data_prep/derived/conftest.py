@@ -1,11 +1,15 @@
 """A synthetic assembly: three contigs, genes on both strands with introns GT ... AG, and peaks, all known."""
 
+import csv
 import dataclasses
+import gzip
 import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from data_prep.derived.manifest import TABLE
 
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 
@@ -89,3 +93,28 @@ def gtf_text(genes: list[Gene]) -> str:
             for feature, start, end in spans
         ]
     return "\n".join(lines) + "\n"
+
+
+Row = dict[str, str]
+
+
+def table(directory: Path) -> list[Row]:
+    with gzip.open(directory / TABLE, "rt") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def place(row: Row) -> tuple[str, int, str]:
+    return row["chrom"], int(row["start"]), row["strand"]
+
+
+@pytest.fixture
+def peaks(assembly: Assembly, tmp_path: Path) -> Path:
+    """Peaks of 200 bases every 1,500, their summits 30 from their start, on every contig."""
+    path = tmp_path / "peaks.narrowPeak"
+    lines = [
+        f"{contig}\t{start}\t{start + 200}\t.\t0\t.\t1\t-1\t-1\t30"
+        for contig in assembly.sequences
+        for start in range(300, 59_000, 1500)
+    ]
+    path.write_text("\n".join(lines))
+    return path

@@ -14,8 +14,7 @@ from data_prep.derived.promoters import Promoters, PromotersJob
 from data_prep.derived.splits import SPLITS
 from data_prep.derived.table import COLUMNS
 from dnabert_jax.data.tfrecord import example
-from tests.data_prep.derived.conftest import Assembly
-from tests.data_prep.derived.test_derive import table
+from tests.data_prep.derived.conftest import Assembly, table
 
 PROGRAM = """
 import json, sys
