@@ -25,6 +25,7 @@ from launch.flags import REGISTRY, SETTINGS
 from launch.import_model import Import
 from launch.plan import parse_plan
 from launch.prepare import PrepareGenome, PrepareGenomeBeam
+from launch.prepare_derived import PreparePromoters, PrepareSplice, PrepareTfbs
 from launch.pretrain import parse_pretrain
 from launch.signals import EXIT_INTERRUPTED, end_interrupted, end_on_sigint, ignore_sigusr1, sigint_as_exception
 from launch.verify import PrepareVerify
@@ -38,6 +39,9 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
   prepare genome       FASTA files -> packed k-mer rows in TFRecord shards
   prepare genome-beam  the same as an Apache Beam pipeline, on many machines
   prepare verify       is a data directory what its manifest says?
+  prepare promoters    genome and GTF -> promoters and what is none, as one table split for fine-tuning
+  prepare splice       genome and GTF -> donors, acceptors and neither
+  prepare tfbs         genome and narrowPeak -> windows at summits and background
   pretrain             rows -> a masked-language model, with checkpoints and logs
   plan                 what pre-training would need and cost on TPUs or GPUs that are not there
   import               a Hugging Face directory of a DNABERT -> a checkpoint to go on from
@@ -57,6 +61,14 @@ _BAD_PATH = (
 """What a user mends by giving another path; other errors, of a full disk say, may go by themselves."""
 
 _ASKS_FOR_USAGE: tuple[list[str], ...] = ([], ["-h"], ["--help"], ["prepare"], ["prepare", "-h"], ["prepare", "--help"])
+
+_PREPARE: dict[str, type["_Runnable"]] = {
+    "genome": PrepareGenome,
+    "verify": PrepareVerify,
+    "promoters": PreparePromoters,
+    "splice": PrepareSplice,
+    "tfbs": PrepareTfbs,
+}
 
 _Job = TypeVar("_Job")
 
@@ -138,8 +150,8 @@ def _reader_is_gone() -> bool:
 
 def _parse(arguments: Sequence[str]) -> _Runnable:
     match arguments:
-        case ["prepare", "genome", *rest]:
-            return _command(PrepareGenome, "prepare genome", rest)
+        case ["prepare", what, *rest] if what in _PREPARE:
+            return _command(_PREPARE[what], f"prepare {what}", rest)
         case ["prepare", "genome-beam", *rest]:
             flags, options = rest, []
             if "--" in rest:
@@ -147,8 +159,6 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
                 flags, options = rest[:border], rest[border + 1 :]
             job = _command(PrepareGenomeBeam, "prepare genome-beam", flags)
             return dataclasses.replace(job, beam_options=tuple(options))
-        case ["prepare", "verify", *rest]:
-            return _command(PrepareVerify, "prepare verify", rest)
         case ["pretrain", *rest]:
             return parse_pretrain(rest)
         case ["plan", *rest]:

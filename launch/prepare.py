@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import os
 import sys
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import tyro
 from tqdm import tqdm
@@ -53,11 +53,15 @@ def _tell(job: GenomeJob, manifest: Manifest) -> None:
 
 
 class PreparationBar:
-    """Draws a bar for each phase of `prepare_genome`; a context manager."""
+    """Draws a bar for each phase of a preparation; a context manager.
 
-    _UNITS: ClassVar = {"download": "B", "survey": "base", "write": "base", "upload": "B"}
+    Args:
+        written: what the phase "write" counts.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, written: str = "base") -> None:
+        self._units = dict.fromkeys(("download", "annotation", "upload"), "B")
+        self._units |= {"survey": "base", "read": "base", "write": written}
         self._phase = ""
         self._bar = tqdm(disable=True)
 
@@ -70,7 +74,7 @@ class PreparationBar:
     def __call__(self, phase: str, done: int, total: int | None) -> None:
         if phase != self._phase:
             self._bar.close()
-            self._phase, self._bar = phase, progress_bar(phase, self._UNITS[phase], total, unit_scale=True)
+            self._phase, self._bar = phase, progress_bar(phase, self._units[phase], total, unit_scale=True)
         self._bar.update(done)
 
 

@@ -11,7 +11,7 @@ The protocol-buffer bytes around the ids are the same in every record; they are 
 example.proto and feature.proto, and compared on every read.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import google_crc32c
@@ -46,6 +46,21 @@ def _example(ids: bytes) -> bytes:
     feature = _field(1, _field(1, ids))
     entry = _field(1, FEATURE.encode()) + _field(2, feature)
     return _field(1, _field(1, entry))
+
+
+def example(features: Mapping[str, int | str]) -> bytes:
+    """A tf.train.Example, serialised: each number an int64_list of one value, each text a bytes_list of one.
+
+    Args:
+        features: by name; numbers are not negative.
+    """
+    entries = b""
+    for name, value in sorted(features.items()):
+        # A list is field 1 of Feature if it is of bytes, 3 if of integers, which are packed.
+        number = 1 if isinstance(value, str) else 3
+        values = value.encode() if isinstance(value, str) else _varint(value)
+        entries += _field(1, _field(1, name.encode()) + _field(2, _field(number, _field(1, values))))
+    return _field(1, entries)
 
 
 def _masked_crc(data: bytes) -> int:

@@ -1,0 +1,109 @@
+"""Contigs of sequence files, one at a time, and the windows cut from them."""
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Int64, UInt8
+
+from data_prep.sources import BLOCK_LETTERS, SequenceFile, read_blocks
+from dnabert_jax.errors import InputError
+from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
+
+COMPLEMENT = np.array([1, 0, 3, 2, AMBIGUOUS], np.uint8)
+"""Codes of the other strand: A=0 and T=1, C=2 and G=3, ambiguous=4."""
+
+_MITOCHONDRION = {"MT": "M"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Contig:
+    """A whole record: its name, and the codes of its letters, a byte each."""
+
+    name: str
+    codes: UInt8[np.ndarray, " n"]
+
+    def inside(self, starts: Int64[np.ndarray, " w"], length: int) -> Bool[np.ndarray, " w"]:
+        """Whether each window of `length` bases lies within the contig."""
+        return (starts >= 0) & (starts + length <= len(self.codes))
+
+    def cut(
+        self, starts: Int64[np.ndarray, " w"], reverse: Bool[np.ndarray, " w"], length: int
+    ) -> UInt8[np.ndarray, "w l"]:
+        """The windows [start, start + length), all inside; those of the reverse strand in its own direction."""
+        if not len(starts):
+            return np.empty((0, length), np.uint8)
+        windows = np.lib.stride_tricks.sliding_window_view(self.codes, length)[starts]
+        windows[reverse] = COMPLEMENT[windows[reverse, ::-1]]
+        return windows
+
+
+def plain_name(name: str) -> str:
+    """What is alike in the names of one contig in the styles of UCSC and Ensembl: chr22 and 22, chrM and MT."""
+    plain = name[3:] if name[:3].lower() == "chr" else name
+    return _MITOCHONDRION.get(plain, plain)
+
+
+@dataclasses.dataclass
+class ContigNames:
+    """Which names of the sequence files stand for which names of the other files.
+
+    Attributes:
+        by_plain: names in the sequence files by `plain_name`.
+    """
+
+    by_plain: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def add(self, name: str) -> None:
+        """Takes up a record of a sequence file.
+
+        Raises:
+            InputError: there is one of this name already, but for the style.
+        """
+        other = self.by_plain.setdefault(plain_name(name), name)
+        if other != name:
+            raise InputError(f"The sequence has the records {other!r} and {name!r}: which one is meant is not clear.")
+
+    def find(self, name: str) -> str | None:
+        """The record that `name` stands for, if there is one."""
+        return self.by_plain.get(plain_name(name))
+
+
+def read_contigs(
+    files: Sequence[SequenceFile],
+    wanted: Collection[str],
+    names: ContigNames,
+    progress: Callable[[int], object] | None = None,
+) -> Iterator[Contig]:
+    """Yields each record whose name is wanted, whole; the others are read over.
+
+    Memory: the longest wanted record, a byte a base.
+
+    Args:
+        files: to read, once.
+        wanted: names as `plain_name` gives them.
+        names: takes up every record.
+        progress: if given, called with the number of letters after each block.
+
+    Raises:
+        InputError: as `read_blocks`; a letter that is no IUPAC DNA letter; two records of one name.
+    """
+    seen: set[str] = set()
+    for file in files:
+        name, codes = "", bytearray()
+        for block in read_blocks(file.path, file.location):
+            if block.number == 0:
+                if plain_name(name) in wanted and codes:
+                    yield Contig(name, np.frombuffer(codes, np.uint8))
+                name, codes = block.record, bytearray()
+                if name in seen:
+                    raise InputError(f"Two records are named {name!r}, the second in {file.location}.")
+                seen.add(name)
+                names.add(name)
+            place = f"Record {block.record!r} of {file.location}"
+            if plain_name(name) in wanted:
+                codes += base_codes(block.letters, place, block.number * BLOCK_LETTERS).tobytes()
+            if progress:
+                progress(len(block.letters))
+        if plain_name(name) in wanted and codes:
+            yield Contig(name, np.frombuffer(codes, np.uint8))

@@ -1,0 +1,167 @@
+"""From a genome and its annotation to a labelled data set: the engine of `prepare promoters`, `splice` and `tfbs`.
+
+The sequence is read once, a contig at a time. Positives are cut and negatives found while their contig is in memory;
+of what came before only examples are kept.
+"""
+
+import contextlib
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int8
+
+from data_prep.derived.contigs import read_contigs
+from data_prep.derived.derivation import Derivation
+from data_prep.derived.examples import Examples
+from data_prep.derived.manifest import FILE_NAME, TABLE, DerivedManifest
+from data_prep.derived.regions import read_bed
+from data_prep.derived.splits import SPLITS
+from data_prep.derived.table import Names, write_array_record, write_table
+from data_prep.derived.task import Notes, Task
+from data_prep.sources import sequence_files
+from dnabert_jax.data.manifest import file_digest
+from dnabert_jax.output_directory import output_directory
+from dnabert_jax.storage import Location, file_name, local_copy
+from dnabert_jax.typed_json import to_json
+
+Progress = Callable[[str, int, int | None], object]
+"""Is told of a phase, what was done of it since the last call, and its whole if known. Phases are "download",
+"annotation", which is read in one go, and "upload", in bytes, "read", in letters, and "write", in examples."""
+
+_LEAK = (
+    "for validation alone; the test is for the chosen model (the paper's code makes one dev.tsv, and both chooses and "
+    "measures on it: run_finetune.py, process_690.py)"
+)
+
+
+def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
+    """Makes the directory `task.job.out` and returns its manifest.
+
+    Raises:
+        InputError: bad input, an output that exists, or an empty split. Nothing is left under the output.
+    """
+
+    def tell(phase: str, done: int, total: int | None = None) -> None:
+        if progress:
+            progress(phase, done, total)
+
+    def downloaded(done: int) -> None:
+        tell("download", done)
+
+    job, notes = task.job, Notes()
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(
+            output_directory(job.out, FILE_NAME, lambda done, total: tell("upload", done, total))
+        )
+        annotation = stack.enter_context(local_copy(task.annotation, directory, downloaded))
+        size = annotation.stat().st_size if annotation.is_file() else 0
+        tell("annotation", 0, size)
+        sites = task.read(annotation, notes)
+        tell("annotation", size, size)
+        sources = [(task.annotation, annotation)]
+        blacklist: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for location in job.blacklist:
+            path = stack.enter_context(local_copy(location, directory, downloaded))
+            for name, intervals in read_bed(path, str(location)).items():
+                blacklist[name] += intervals
+            sources.append((location, path))
+        derivation = Derivation(task, sites, blacklist, notes)
+        files = stack.enter_context(sequence_files(job.fasta, directory, downloaded))
+        sources += [(file.location, file.path) for file in files]
+        for contig in read_contigs(files, derivation.wanted, derivation.names, lambda letters: tell("read", letters)):
+            derivation.add(contig)
+        examples = derivation.finished()
+        assembly = derivation.check.figures(str(task.annotation)) if sum(derivation.check.seen) else {}
+        split, figures = derivation.split(examples)
+        names = Names(task.name, derivation.contigs, task.labels, task.groups, task.origins)
+        examples, of_split = _in_order(examples, split)
+        write_table(directory / TABLE, examples, of_split, names)
+        write_array_record(
+            directory, examples, of_split, names, f"{task.name}, {task.protocol}: see manifest.json",
+            lambda rows: tell("write", rows, len(examples)),
+        )  # fmt: skip
+        manifest = DerivedManifest(
+            task=task.name,
+            protocol=task.protocol,
+            choices=_choices(task),
+            rules=_rules(task),
+            sources=[_source(location, path) for location, path in sources],
+            labels=task.labels,
+            read=dict(notes.read),
+            left_out=_above_zero(notes.left_out),
+            missing=_above_zero(notes.missing),
+            contigs=derivation.contig_report(),
+            assembly=assembly,
+            splits=_counts(examples, of_split, names),
+            gc_content={
+                origin: float((examples.codes[examples.origin == number] >= 2).mean())
+                for number, origin in enumerate(task.origins)
+                if (examples.origin == number).any()
+            },
+            loci=figures,
+            files={path.name: file_digest(path) for path in _made(directory)},
+        )
+        (directory / FILE_NAME).write_text(to_json(manifest))
+    return manifest
+
+
+def _made(directory: Path) -> Iterator[Path]:
+    """Files of the data set, not copies of sources nor the mark of the directory."""
+    return (path for path in sorted(directory.iterdir()) if path.is_file() and not path.name.startswith("."))
+
+
+def _in_order(examples: Examples, split: Int8[np.ndarray, " n"]) -> tuple[Examples, list[str]]:
+    order = np.argsort(split, kind="stable")
+    return examples.take(order), [SPLITS[number] for number in split[order]]
+
+
+def _above_zero(counts: Counter[str]) -> dict[str, int]:
+    return {what: count for what, count in counts.items() if count}
+
+
+def _choices(task: Task) -> dict[str, object]:
+    """The job's settings without where its files lie; what the protocol gives in place of what was not given."""
+    fields = dataclasses.asdict(task.job)
+    settled = {"length": task.length, "negatives": dict(zip(task.groups, task.kinds, strict=True))}
+    settled |= {"negative_ratio": task.ratio, "maximum_per_label": task.maximum}
+    return {
+        name: value for name, value in fields.items() if name not in ("fasta", "out", "gtf", "peaks", "blacklist")
+    } | settled
+
+
+def _rules(task: Task) -> dict[str, str]:
+    job = task.job
+    rules = task.rules | {kind: task.kind_rules[kind] for kind in task.origins[1:]}
+    rules["coordinates"] = "0-based, half-open, of the forward strand; what is made of a positive has that one's"
+    rules["ambiguous bases"] = "no window has N or another ambiguity letter; lower case is read as upper case"
+    rules["negative windows"] = (
+        f"at least {job.negative_distance} bases from every site or peak (decoys excepted), outside of the blacklist"
+    )
+    rules["duplicates"] = "of examples with one sequence, on either strand, one is kept, a positive before a negative"
+    rules["splits"] = (
+        "by contig"
+        if job.test_contigs
+        else f"by locus: examples with fewer than {job.locus_distance} bases between them are in one split"
+    )
+    rules["model selection"] = _LEAK
+    return rules
+
+
+def _source(location: Location, path: Path) -> dict[str, object]:
+    return {"name": file_name(location), "bytes": path.stat().st_size, "sha256": file_digest(path)}
+
+
+def _counts(examples: Examples, split: list[str], names: Names) -> dict[str, dict[str, dict[str, int]]]:
+    counts: dict[str, dict[str, dict[str, int]]] = {name: {} for name in SPLITS if name in set(split)}
+    for name, label, group, origin in zip(split, examples.label, examples.group, examples.origin, strict=True):
+        for column, value in (
+            ("label", names.labels[label]),
+            ("group", names.groups[group]),
+            ("origin", names.origins[origin]),
+        ):
+            own = counts[name].setdefault(column, {})
+            own[value] = own.get(value, 0) + 1
+    return counts

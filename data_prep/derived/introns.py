@@ -1,0 +1,60 @@
+"""The ends of introns: donors GT and acceptors AG, where annotation and sequence are of one assembly."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int64
+
+from data_prep.derived.contigs import Contig
+from data_prep.derived.gtf import Transcript
+from dnabert_jax.errors import InputError
+from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
+
+_ENOUGH, _HALF = 20, 0.5
+DONOR, ACCEPTOR = 0, 1
+
+
+def intron_ends(transcripts: Sequence[Transcript]) -> Int64[np.ndarray, "d 3"]:
+    """Of each distinct end of an intron: start of its two bases, strand (1: reverse), and DONOR or ACCEPTOR; sorted."""
+    ends = {
+        (left if (side == 0) != transcript.reverse else right, transcript.reverse, side)
+        for transcript in transcripts
+        for left, right in ((start, end - 2) for start, end in transcript.introns())
+        for side in (DONOR, ACCEPTOR)
+    }
+    return np.array(sorted(ends), np.int64).reshape(-1, 3)
+
+
+class AssemblyCheck:
+    """Counts how many introns begin with GT and end with AG: nearly all, if the sequence is the annotation's."""
+
+    def __init__(self) -> None:
+        self.seen = [0, 0]
+        self.canonical = [0, 0]
+
+    def add(self, contig: Contig, ends: Int64[np.ndarray, "d 3"]) -> None:
+        """Takes up the ends of introns on a contig, but those beyond its end or in N."""
+        start, reverse, side = ends.T
+        inside = contig.inside(start, 2)
+        codes = contig.cut(start[inside], reverse[inside] == 1, 2)
+        for number, bases in enumerate(("GT", "AG")):
+            own = codes[side[inside] == number]
+            certain = own[(own < AMBIGUOUS).all(axis=1)]
+            self.seen[number] += len(certain)
+            self.canonical[number] += int((certain == base_codes(bases.encode())).all(axis=1).sum())
+
+    def figures(self, name: str) -> dict[str, int | float]:
+        """The shares of GT and AG.
+
+        Raises:
+            InputError: fewer than half of the introns, of 20 at least, begin with GT or end with AG.
+        """
+        shares = [good / seen if seen else 0.0 for good, seen in zip(self.canonical, self.seen, strict=True)]
+        for share, seen, what in zip(shares, self.seen, ("begin with GT", "end with AG"), strict=True):
+            if seen >= _ENOUGH and share < _HALF:
+                raise InputError(
+                    f"Only {share:.1%} of the {seen:,} introns of {name} {what} in this sequence: it is of another "
+                    "assembly than the annotation."
+                )
+        donors, acceptors = self.seen
+        return {"donors": donors, "GT share": shares[0], "acceptors": acceptors, "AG share": shares[1]}

@@ -1,0 +1,197 @@
+"""Negatives drawn from the genome: windows of like GC content, with a motif, or with GT or AG that is no site."""
+
+import bisect
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Int64, UInt8
+
+from data_prep.derived.contigs import COMPLEMENT, Contig
+from data_prep.derived.regions import Regions
+from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
+
+_IUPAC = {"A": "A", "C": "C", "G": "G", "T": "T", "W": "AT", "S": "CG", "R": "AG", "Y": "CT", "K": "GT", "M": "AC"}
+_IUPAC |= {"B": "CGT", "D": "AGT", "H": "ACT", "V": "ACG", "N": "ACGT"}
+
+PROPOSALS = 8192
+"""Windows that are looked at together."""
+
+PROPOSALS_PER_NEGATIVE = 2000
+"""Windows that are looked at for each negative before it is given up."""
+
+SCAN_BLOCK = 1 << 22
+"""Bases that are searched for a motif together."""
+
+Chosen = tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " m"]]
+"""Numbers of the templates that a window was found for, and the windows' starts."""
+
+
+def motif_places(codes: UInt8[np.ndarray, " n"], motif: str) -> Int64[np.ndarray, " p"]:
+    """Where an IUPAC motif begins."""
+    allowed = [np.isin(np.arange(AMBIGUOUS + 1), base_codes(_IUPAC[letter].encode())) for letter in motif]
+    places = []
+    for first in range(0, max(len(codes) - len(motif) + 1, 0), SCAN_BLOCK):
+        block = codes[first : first + SCAN_BLOCK + len(motif) - 1]
+        count = len(block) - len(motif) + 1
+        hit = np.ones(count, bool)
+        for offset, table in enumerate(allowed):
+            hit &= table[block[offset : offset + count]]
+        places.append(np.flatnonzero(hit) + first)
+    return np.concatenate(places) if places else np.empty(0, np.int64)
+
+
+class _Taken:
+    """Windows of one length that do not overlap."""
+
+    def __init__(self, length: int):
+        self._length = length
+        self._starts: list[int] = []
+
+    def add(self, start: int) -> bool:
+        """Takes a window unless it overlaps one that is taken: whether it did."""
+        place = bisect.bisect_left(self._starts, start)
+        neighbours = self._starts[max(place - 1, 0) : place + 1]
+        if any(abs(start - other) < self._length for other in neighbours):
+            return False
+        self._starts.insert(place, start)
+        return True
+
+
+def usable(
+    contig: Contig, starts: Int64[np.ndarray, " w"], length: int, avoided: Sequence[Regions]
+) -> Bool[np.ndarray, " w"]:
+    """Whether windows lie within the contig, hold only A, C, G, T, and touch nothing that is avoided."""
+    fine = contig.inside(starts, length)
+    for regions in avoided:
+        fine &= ~regions.overlap(starts, length)
+    rows = np.flatnonzero(fine)
+    windows = contig.cut(starts[rows], np.zeros(len(rows), bool), length)
+    fine[rows] = (windows < AMBIGUOUS).all(axis=1)
+    return fine
+
+
+def gc_bases(codes: UInt8[np.ndarray, "w l"]) -> Int64[np.ndarray, " w"]:
+    """C and G of each sequence."""
+    return (codes >= 2).sum(axis=1, dtype=np.int64)
+
+
+def gc_windows(
+    contig: Contig,
+    templates: UInt8[np.ndarray, "t l"],
+    tolerance: float,
+    avoided: Sequence[Regions],
+    rng: np.random.Generator,
+) -> Chosen:
+    """For each template a window of its length and, within tolerance * length bases, its number of C and G.
+
+    Windows come from uniformly drawn places; each is given to a template of the nearest number that has none yet. They
+    overlap neither one another nor what is avoided. Templates that have none after PROPOSALS_PER_NEGATIVE windows for
+    each go without.
+    """
+    count, length = templates.shape
+    reach = int(tolerance * length)
+    waiting: list[list[int]] = [[] for _ in range(length + 1)]
+    for template, bases in enumerate(gc_bases(templates).tolist()):
+        waiting[bases].append(template)
+    taken = _Taken(length)
+    found: dict[int, int] = {}
+    proposals = PROPOSALS_PER_NEGATIVE * count
+    while proposals > 0 and len(found) < count and len(contig.codes) >= length:
+        proposals -= PROPOSALS
+        starts = rng.integers(0, len(contig.codes) - length + 1, PROPOSALS)
+        starts = starts[usable(contig, starts, length, avoided)]
+        bases = gc_bases(contig.cut(starts, np.zeros(len(starts), bool), length))
+        wanted = np.array([any(waiting[max(b - reach, 0) : b + reach + 1]) for b in range(length + 1)])
+        rows = np.flatnonzero(wanted[bases])
+        for start, own in zip(starts[rows].tolist(), bases[rows].tolist(), strict=True):
+            near = sorted(range(max(own - reach, 0), min(own + reach, length) + 1), key=lambda b: abs(b - own))
+            nearest = next((b for b in near if waiting[b]), None)
+            if nearest is not None and taken.add(start):
+                found[waiting[nearest].pop()] = start
+    return _chosen(found)
+
+
+def motif_windows(
+    contig: Contig,
+    motif: str,
+    offsets: Int64[np.ndarray, " t"],
+    reverse: Bool[np.ndarray, " t"],
+    length: int,
+    avoided: Sequence[Regions],
+    rng: np.random.Generator,
+) -> Chosen:
+    """For each template a window, of its strand, in which the motif begins where it does in the template.
+
+    Args:
+        contig: to take them from.
+        motif: of IUPAC letters.
+        offsets: of the motif in each template, 0-based in its direction.
+        reverse: strand of each.
+        length: of a window.
+        avoided: what windows must not overlap.
+        rng: which of the places are taken.
+    """
+    found: dict[int, int] = {}
+    taken = _Taken(length)
+    complement = "".join(_letter_of({"ATCG".index(b) ^ 1 for b in _IUPAC[letter]}) for letter in reversed(motif))
+    for strand in (False, True):
+        places = rng.permutation(motif_places(contig.codes, complement if strand else motif))
+        waiting = np.flatnonzero(reverse == strand).tolist()
+        # A place that does not suit one template, at its offset, goes to no other: places are many.
+        for first in range(0, len(places), PROPOSALS):
+            if not waiting:
+                break
+            block = places[first : first + PROPOSALS]
+            turns = np.resize(np.array(waiting), len(block))
+            # From the right end of the motif, on the reverse strand.
+            starts = block + len(motif) + offsets[turns] - length if strand else block - offsets[turns]
+            fine = usable(contig, starts, length, avoided)
+            for template, start in zip(turns[fine].tolist(), starts[fine].tolist(), strict=True):
+                if template not in found and taken.add(start):
+                    found[template] = start
+            waiting = [template for template in waiting if template not in found]
+    return _chosen(found)
+
+
+def _letter_of(codes: set[int]) -> str:
+    return next(letter for letter, bases in _IUPAC.items() if {"ATCG".index(base) for base in bases} == codes)
+
+
+def drawn_windows(
+    contig: Contig,
+    count: int,
+    length: int,
+    propose: Callable[[int], Int64[np.ndarray, " w"]],
+    suits: Callable[[UInt8[np.ndarray, "w l"]], Bool[np.ndarray, " w"]],
+    avoided: Sequence[Regions],
+) -> Int64[np.ndarray, " m"]:
+    """Starts of up to `count` different windows, the first of those that `propose` gives which suit.
+
+    Args:
+        contig: to take them from.
+        count: how many.
+        length: of a window.
+        propose: gives a number of starts, at random.
+        suits: of windows of the forward strand, which are wanted.
+        avoided: what windows must not overlap.
+    """
+    found: dict[int, None] = {}
+    proposals = PROPOSALS_PER_NEGATIVE * count
+    while proposals > 0 and len(found) < count:
+        proposals -= PROPOSALS
+        starts = propose(PROPOSALS)
+        starts = starts[usable(contig, starts, length, avoided)]
+        windows = contig.cut(starts, np.zeros(len(starts), bool), length)
+        found |= dict.fromkeys(starts[suits(windows)].tolist())
+    return np.array(list(found)[:count], np.int64)
+
+
+def dinucleotide(bases: str, reverse: bool) -> UInt8[np.ndarray, " two"]:
+    """Codes, on the forward strand, of two bases of a strand."""
+    codes = base_codes(bases.encode())
+    return COMPLEMENT[codes[::-1]] if reverse else codes
+
+
+def _chosen(found: dict[int, int]) -> Chosen:
+    templates = np.array(sorted(found), np.int64)
+    return templates, np.array([found[template] for template in templates.tolist()], np.int64)

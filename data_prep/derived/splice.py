@@ -1,0 +1,178 @@
+"""`prepare splice`: windows with a donor, an acceptor, or neither in their middle."""
+
+import dataclasses
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Bool, Int8, Int64, UInt8
+
+from data_prep.derived.contigs import Contig
+from data_prep.derived.examples import Examples, joined
+from data_prep.derived.gtf import Transcript, of_gene_types, read_transcripts
+from data_prep.derived.introns import ACCEPTOR, DONOR, intron_ends
+from data_prep.derived.job import DerivedJob, protocol_of
+from data_prep.derived.negatives import dinucleotide, drawn_windows
+from data_prep.derived.regions import Regions, regions_of
+from data_prep.derived.task import KIND_RULES, ContigSites, Notes, Task
+from dnabert_jax.errors import InputError
+from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.storage import Location
+
+Negative = Literal["decoys", "gc-windows", "substitution", "shuffle"]
+
+DECOY_DISTANCE = 20
+"""Bases that a decoy keeps from every annotated splice site of its strand: alternative ones are mostly nearer."""
+
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "dnabert-splice": {"length": 400, "negatives": ("decoys",), "ratio": 0.5, "maximum": 10_000}
+}
+
+_BASES = {DONOR: "GT", ACCEPTOR: "AG"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpliceJob(DerivedJob):
+    """Donors, acceptors, and neither.
+
+    Attributes:
+        gtf: Annotation of the same assembly, plain or gzip.
+        protocol: dnabert-splice: 400 bases, at most 10,000 a label, GT and AG decoys.
+        length: Bases of a window, even: the border of exon and intron is in its middle; the protocol's, if not given.
+        gene_types: Values of gene_type or gene_biotype to take; all, if none is given.
+        negatives: Kinds of negatives; the protocol's, if not given. --negative-ratio is for a positive of either label.
+        all_sites: Take donors that are not GT and acceptors that are not AG as well.
+    """
+
+    gtf: Location
+    protocol: str = "dnabert-splice"
+    length: int | None = None
+    gene_types: tuple[str, ...] = ("protein_coding",)
+    negatives: tuple[Negative, ...] = ()
+    all_sites: bool = False
+
+
+class Splice(Task):
+    """The task of a job."""
+
+    name = "splice"
+    labels = ("neither", "donor", "acceptor")
+    kind_rules: ClassVar = {
+        **KIND_RULES,
+        "decoys": "GT where a donor, AG where an acceptor has it, inside of a transcript, on its strand, at least "
+        f"{DECOY_DISTANCE} bases from every annotated splice site of that strand; off its middle a window may have one",
+    }
+
+    def __init__(self, job: SpliceJob):
+        protocol = protocol_of(PROTOCOLS, job.protocol)
+        self.job, self.annotation, self.protocol = job, job.gtf, job.protocol
+        self._gene_types, self._all_sites = job.gene_types, job.all_sites
+        self.length = protocol["length"] if job.length is None else job.length
+        if self.length < 4 or self.length % 2:
+            raise InputError(f"A window of {self.length} bases has no border in its middle: give an even length.")
+        self.kinds = (job.negatives or protocol["negatives"],)
+        self.ratio = protocol["ratio"] if job.negative_ratio is None else job.negative_ratio
+        self.maximum = protocol["maximum"] if job.maximum_per_label is None else job.maximum_per_label
+        half = self.length // 2
+        self.rules = {
+            "positives": f"a donor has {half} bases of its exon, then the intron; an acceptor {half} of the intron, "
+            "then the exon",
+            "sites": "as annotated" if job.all_sites else "only donors GT and acceptors AG, as decoys have these too",
+        }
+
+    def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
+        everything = read_transcripts(path, str(self.annotation), notes.left_out)
+        chosen = of_gene_types(everything, self._gene_types, str(self.annotation))
+        by_contig: dict[str, tuple[list[Transcript], list[Transcript]]] = defaultdict(lambda: ([], []))
+        for number, transcripts in enumerate((everything, chosen)):
+            for transcript in transcripts:
+                by_contig[transcript.contig][number].append(transcript)
+        sites = {contig: self._sites(*both) for contig, both in by_contig.items()}
+        notes.read.update({"transcripts": len(everything), "transcripts of the gene types": len(chosen)})
+        for label in (1, 2):
+            notes.read[f"distinct {self.labels[label]}s"] = sum(
+                int((own.label == label).sum()) for own in sites.values()
+            )
+        if not sum(len(own.start) for own in sites.values()):
+            raise InputError(f"{self.annotation} has no introns: its transcripts have one exon each, or no exon lines.")
+        return {contig: own for contig, own in sites.items() if len(own.start)}
+
+    def _sites(self, everything: list[Transcript], chosen: list[Transcript]) -> ContigSites:
+        place, reverse, side = intron_ends(chosen).T
+        # The border is left of the two bases of a donor, right of those of an acceptor, in the direction of the strand.
+        border = place + 2 * ((reverse == 1) != (side == ACCEPTOR))
+        every = intron_ends(everything)
+        starts = every[:, 0] - self.length // 2
+        return ContigSites(
+            start=border - self.length // 2,
+            reverse=reverse == 1,
+            label=(1 + side).astype(np.int8),
+            avoided=Regions(starts, starts + self.length, self.job.negative_distance),
+            dinucleotides=every,
+            spans=np.array([(t.start, t.end, t.reverse) for t in chosen], np.int64).reshape(-1, 3),
+        )
+
+    def unfit(
+        self, codes: UInt8[np.ndarray, "n l"], label: Int8[np.ndarray, " n"]
+    ) -> dict[str, Bool[np.ndarray, " n"]]:
+        if self._all_sites:
+            return {}
+        return {
+            f"{self.labels[1 + side]}s that are not {bases}": (label == 1 + side)
+            & (codes[:, self._place(side) :][:, :2] != base_codes(bases.encode())).any(axis=1)
+            for side, bases in _BASES.items()
+        }
+
+    def _place(self, side: int) -> int:
+        """Where in a window the two bases of a donor or acceptor are."""
+        return self.length // 2 - 2 * (side == ACCEPTOR)
+
+    def negatives(
+        self,
+        kind: str,
+        contig: Contig,
+        sites: ContigSites,
+        templates: Examples,
+        avoided: list[Regions],
+        rng: np.random.Generator,
+    ) -> Examples:
+        if kind != "decoys":
+            return super().negatives(kind, contig, sites, templates, avoided, rng)
+        parts = []
+        for side in (DONOR, ACCEPTOR):
+            for reverse in (False, True):
+                own = templates.take((templates.label == 1 + side) & (templates.reverse == reverse))
+                start = self._decoys(contig, sites, side, reverse, len(own), avoided[1:], rng)
+                parts.append(self.windows(contig, own.take(np.arange(len(start))), start))
+        return joined(parts)
+
+    def _decoys(
+        self,
+        contig: Contig,
+        sites: ContigSites,
+        side: int,
+        reverse: bool,
+        count: int,
+        blacklist: list[Regions],
+        rng: np.random.Generator,
+    ) -> Int64[np.ndarray, " m"]:
+        spans = sites.spans[sites.spans[:, 2] == reverse]
+        # Of the two bases, from the window's start on the forward strand.
+        place = self._place(side)
+        offset = self.length - place - 2 if reverse else place
+        lengths = spans[:, 1] - spans[:, 0]
+        near = regions_of(
+            [(int(p), int(p) + 2) for p, strand, _ in sites.dinucleotides if strand == reverse], DECOY_DISTANCE
+        )
+        bases = dinucleotide(_BASES[side], reverse)
+
+        def propose(number: int) -> Int64[np.ndarray, " w"]:
+            span = rng.choice(len(spans), number, p=lengths / lengths.sum())
+            two = spans[span, 0] + rng.integers(0, np.maximum(lengths[span] - 1, 1))
+            return two[~near.overlap(two, 2)] - offset
+
+        def suits(codes: UInt8[np.ndarray, "w l"]) -> Bool[np.ndarray, " w"]:
+            return (codes[:, offset : offset + 2] == bases).all(axis=1)
+
+        return drawn_windows(contig, count, self.length, propose, suits, blacklist)

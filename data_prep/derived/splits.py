@@ -1,0 +1,87 @@
+"""Which examples are for training, validation and test, so that neighbours on the genome stay together."""
+
+import numpy as np
+from jaxtyping import Int8, Int64, Integer
+
+from dnabert_jax.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+
+
+def loci(
+    contig: Integer[np.ndarray, " n"], start: Int64[np.ndarray, " n"], length: int, distance: int
+) -> Int64[np.ndarray, " n"]:
+    """Number of the locus of each window: two loci of a contig have at least `distance` bases between them.
+
+    Windows that overlap, or have fewer bases than that between them, are of one locus, and so are all that such pairs
+    connect.
+    """
+    order = np.lexsort((start, contig))
+    new = np.ones(len(start), bool)
+    same = contig[order][1:] == contig[order][:-1]
+    new[1:] = ~same | (start[order][1:] - start[order][:-1] - length >= distance)
+    numbers = np.empty(len(start), np.int64)
+    numbers[order] = np.cumsum(new) - 1
+    return numbers
+
+
+def split_loci(
+    locus: Int64[np.ndarray, " n"],
+    kind: Integer[np.ndarray, " n"],
+    validation: float,
+    test: float,
+    rng: np.random.Generator,
+) -> Int8[np.ndarray, " n"]:
+    """Number in SPLITS of each example: whole loci, in random order, each to the split that lacks most of its kinds.
+
+    Args:
+        locus: of each example, 0-based.
+        kind: of each example, 0-based; each split gets about the same share of every kind.
+        validation, test: shares of the examples.
+        rng: the order of the loci.
+
+    Raises:
+        InputError: a split gets nothing: the loci are too few.
+    """
+    counts = np.zeros((int(locus.max()) + 1, int(kind.max()) + 1))
+    np.add.at(counts, (locus, kind), 1)
+    shares = np.array([1 - validation - test, validation, test])
+    target = np.outer(shares, counts.sum(axis=0))
+    filled = np.zeros_like(target)
+    chosen = np.zeros(len(counts), np.int8)
+    for number in rng.permutation(len(counts)):
+        own = counts[number]
+        # What is left of each split's target, as a share of it; a locus too large for all is trained on.
+        lack = np.divide(target - filled, target, out=np.zeros_like(target), where=target > 0) @ own
+        lack[filled.sum(axis=1) + own.sum() > target.sum(axis=1) + 1] = -np.inf
+        chosen[number] = np.argmax(lack)
+        filled[chosen[number]] += own
+    for name, share, got in zip(SPLITS, shares, filled.sum(axis=1), strict=True):
+        if share > 0 and not got:
+            raise InputError(
+                f"The examples make {len(counts):,} loci, too few or too large for the split {name!r}: lower "
+                "--locus-distance, or choose its contigs with --validation-contigs and --test-contigs."
+            )
+    return chosen[locus]
+
+
+def split_contigs(
+    contig: Integer[np.ndarray, " n"], names: list[str], validation: set[str], test: set[str]
+) -> Int8[np.ndarray, " n"]:
+    """Number in SPLITS of each example, by its contig.
+
+    Args:
+        contig: number of each example's, in `names`.
+        names: of the contigs.
+        validation, test: names of the contigs of these splits; the others are for training.
+
+    Raises:
+        InputError: a split gets nothing.
+    """
+    of_contig = np.array([1 if name in validation else 2 if name in test else 0 for name in names], np.int8)
+    split = of_contig[contig]
+    for number, name in enumerate(SPLITS):
+        if not (split == number).any():
+            given = ", ".join(sorted((set(names) - validation - test, validation, test)[number])) or "no contig"
+            raise InputError(f"The split {name!r} has no examples: they would come from {given}.")
+    return split

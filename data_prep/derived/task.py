@@ -1,0 +1,133 @@
+"""What a task tells the engine (`derive.py`): where its positives are, and of what kinds its negatives."""
+
+import abc
+import dataclasses
+from collections import Counter
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Bool, Int8, Int64, UInt8
+
+from data_prep.derived.contigs import Contig
+from data_prep.derived.examples import Examples
+from data_prep.derived.job import DerivedJob
+from data_prep.derived.negatives import gc_windows
+from data_prep.derived.regions import Regions
+from data_prep.derived.resampling import dinucleotide_shuffle, substitute_parts
+from dnabert_jax.storage import Location
+
+KIND_RULES = {
+    "gc-windows": "windows of the genome of the same length and, within --gc-tolerance, GC content, on the strand and "
+    "the contig of their positive; they do not overlap one another",
+    "shuffle": "each positive with its dinucleotides in another order, of all such orders a uniformly drawn one "
+    "(Altschul and Erickson); in the split of its positive",
+    "substitution": "each positive in 20 parts, of which 12 at random are replaced by uniformly drawn bases "
+    "(DeePromoter); in the split of its positive",
+}
+"""What kinds of negatives are, in words, for the manifest."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ContigSites:
+    """What the annotation says of one contig, in its coordinates.
+
+    Attributes:
+        start, reverse, label: windows of the positives, 0-based.
+        avoided: what negative windows must not touch.
+        dinucleotides: starts, strands and whether it is an acceptor, of the two bases at each end of its introns.
+        spans: starts, ends and strands of its transcripts, where negatives are drawn from them.
+    """
+
+    start: Int64[np.ndarray, " n"]
+    reverse: Bool[np.ndarray, " n"]
+    label: Int8[np.ndarray, " n"]
+    avoided: Regions
+    dinucleotides: Int64[np.ndarray, "d 3"]
+    spans: Int64[np.ndarray, "s 3"]
+
+
+@dataclasses.dataclass
+class Notes:
+    """What a manifest tells of: `read` from the annotation, `left_out` of it, and negatives that are `missing`."""
+
+    read: Counter[str] = dataclasses.field(default_factory=Counter)
+    left_out: Counter[str] = dataclasses.field(default_factory=Counter)
+    missing: Counter[str] = dataclasses.field(default_factory=Counter)
+
+
+class Task(abc.ABC):
+    """A kind of data set.
+
+    Attributes:
+        name: of the task.
+        labels: names; that of the negatives first.
+        groups: names of what positives, and their negatives, are told apart by; ("-",) if by nothing.
+        kind_rules: what each kind of negative is, in words.
+        job: what was asked.
+        annotation: of the sites: GTF, or peaks.
+        protocol: its name.
+        length: of a window.
+        kinds: of negatives, for each group.
+        ratio: negatives of each kind for each positive.
+        maximum: examples of a label at most, if so.
+        rules: what else was done, in words.
+    """
+
+    name: ClassVar[str]
+    labels: ClassVar[tuple[str, ...]]
+    groups: ClassVar[tuple[str, ...]] = ("-",)
+    kind_rules: ClassVar[dict[str, str]] = KIND_RULES
+    job: DerivedJob
+    annotation: Location
+    protocol: str
+    length: int
+    kinds: tuple[tuple[str, ...], ...]
+    ratio: float
+    maximum: int | None
+    rules: dict[str, str]
+
+    @abc.abstractmethod
+    def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
+        """The sites by contig, as the annotation names it.
+
+        Raises:
+            InputError: the annotation is no such file, or has no site.
+        """
+
+    def unfit(
+        self, codes: UInt8[np.ndarray, "n l"], label: Int8[np.ndarray, " n"]
+    ) -> dict[str, Bool[np.ndarray, " n"]]:
+        """Which positives are left out for what they are, by reason."""
+        return {}
+
+    def group(self, codes: UInt8[np.ndarray, "n l"]) -> Int8[np.ndarray, " n"]:
+        """Number of each positive's group."""
+        return np.zeros(len(codes), np.int8)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Where examples come from: the annotation, or a kind of negative."""
+        return ("annotation", *dict.fromkeys(kind for kinds in self.kinds for kind in kinds))
+
+    def negatives(
+        self,
+        kind: str,
+        contig: Contig,
+        sites: ContigSites,
+        templates: Examples,
+        avoided: list[Regions],
+        rng: np.random.Generator,
+    ) -> Examples:
+        """Negatives of a kind, one for each template for which one is found; see `kind_rules`."""
+        if kind == "gc-windows":
+            chosen, start = gc_windows(contig, templates.codes, self.job.gc_tolerance, avoided, rng)
+            return self.windows(contig, templates.take(chosen), start)
+        resample = {"shuffle": dinucleotide_shuffle, "substitution": substitute_parts}[kind]
+        codes = np.array([resample(row, rng) for row in templates.codes], np.uint8).reshape(-1, self.length)
+        return dataclasses.replace(templates, codes=codes)
+
+    def windows(self, contig: Contig, templates: Examples, start: Int64[np.ndarray, " n"]) -> Examples:
+        """The templates moved to other windows of the contig."""
+        codes = contig.cut(start, templates.reverse, self.length)
+        return dataclasses.replace(templates, start=start, codes=codes)

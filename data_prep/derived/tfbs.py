@@ -1,0 +1,77 @@
+"""`prepare tfbs`: windows at the summits of ChIP-seq peaks."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from data_prep.derived.job import DerivedJob, protocol_of
+from data_prep.derived.regions import Peak, read_peaks, regions_of
+from data_prep.derived.task import ContigSites, Notes, Task
+from dnabert_jax.errors import InputError
+from dnabert_jax.storage import Location
+
+Negative = Literal["gc-windows", "shuffle", "substitution"]
+
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "dnabert-tfbs": {"length": 101, "negatives": ("gc-windows",)},
+    "dnabert-mouse-tfbs": {"length": 101, "negatives": ("shuffle",)},
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TfbsJob(DerivedJob):
+    """Bound windows and background.
+
+    Attributes:
+        peaks: narrowPeak file of the same assembly, plain or gzip; or BED, of which the middles are taken.
+        protocol: dnabert-tfbs (101 bases, gc-windows) or dnabert-mouse-tfbs (101 bases, shuffle).
+        length: Bases of a window; of an even length one more is left of the summit; the protocol's, if not given.
+        negatives: Kinds of negatives; the protocol's, if not given.
+    """
+
+    peaks: Location
+    protocol: str = "dnabert-tfbs"
+    length: int | None = None
+    negatives: tuple[Negative, ...] = ()
+
+
+class Tfbs(Task):
+    """The task of a job."""
+
+    name = "tfbs"
+    labels = ("background", "bound")
+
+    def __init__(self, job: TfbsJob):
+        protocol = protocol_of(PROTOCOLS, job.protocol)
+        self.job, self.annotation, self.protocol = job, job.peaks, job.protocol
+        self.length = protocol["length"] if job.length is None else job.length
+        if self.length < 1:
+            raise InputError(f"A window of {self.length} bases is impossible: give 1 or more.")
+        self.kinds = (job.negatives or protocol["negatives"],)
+        self.ratio = 1.0 if job.negative_ratio is None else job.negative_ratio
+        self.maximum = job.maximum_per_label
+        self.rules = {
+            "positives": f"{self.length} bases from {self.length // 2} left of the summit, of the forward strand "
+            "unless the strand column says -",
+        }
+
+    def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
+        peaks = read_peaks(path, str(self.annotation), notes.read)
+        notes.read["peaks"] = sum(map(len, peaks.values()))
+        sites = {contig: self._sites(own) for contig, own in peaks.items()}
+        notes.read["distinct windows"] = sum(len(own.start) for own in sites.values())
+        return sites
+
+    def _sites(self, peaks: list[Peak]) -> ContigSites:
+        windows = sorted({(peak.summit - self.length // 2, peak.reverse) for peak in peaks})
+        intervals = [(peak.start, peak.end) for peak in peaks] + [(start, start + self.length) for start, _ in windows]
+        return ContigSites(
+            start=np.array([start for start, _ in windows], np.int64),
+            reverse=np.array([reverse for _, reverse in windows], bool),
+            label=np.ones(len(windows), np.int8),
+            avoided=regions_of(intervals, self.job.negative_distance),
+            dinucleotides=np.empty((0, 3), np.int64),
+            spans=np.empty((0, 3), np.int64),
+        )

@@ -1,0 +1,120 @@
+"""A synthetic assembly: three contigs, genes on both strands with introns GT ... AG, and peaks, all known."""
+
+import csv
+import dataclasses
+import gzip
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.derived.manifest import TABLE
+
+COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
+
+
+def reverse_complement(sequence: str) -> str:
+    return sequence.translate(COMPLEMENT)[::-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Gene:
+    """Exons 0-based, half-open, from left to right; an intron between two."""
+
+    contig: str
+    strand: str
+    exons: tuple[tuple[int, int], ...]
+    tata: bool
+
+    @property
+    def tss(self) -> int:
+        return self.exons[0][0] if self.strand == "+" else self.exons[-1][1] - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Assembly:
+    """Sequences by contig, genes, and the files that hold them."""
+
+    sequences: dict[str, str]
+    genes: list[Gene]
+    fasta: Path
+    gtf: Path
+
+    def window(self, row: dict[str, str]) -> str:
+        """What the genome has where a row of a table says."""
+        text = self.sequences[row["chrom"]][int(row["start"]) : int(row["end"])]
+        return text if row["strand"] == "+" else reverse_complement(text)
+
+
+def _plant(letters: list[str], strand: str, tss: int, offset: int, text: str) -> None:
+    """Writes text so that its first base is `offset` from the TSS in the direction of the strand."""
+    for step, base in enumerate(text):
+        place = tss + offset + step if strand == "+" else tss - offset - step
+        letters[place] = base if strand == "+" else base.translate(COMPLEMENT)
+
+
+@pytest.fixture(scope="session")
+def assembly(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    rng = np.random.default_rng(5)
+    letters = {name: list(rng.choice(list("ACGT"), 60_000)) for name in ("chr1", "chr2", "chr3")}
+    genes = []
+    for contig, own in letters.items():
+        for number in range(14):
+            begin = 1500 + 4000 * number
+            strand = "+-"[number % 2]
+            exons = ((begin, begin + 200), (begin + 500, begin + 650), (begin + 900, begin + 1100))
+            gene = Gene(contig, strand, exons, tata=number % 3 == 0)
+            for (_, left), (right, _) in itertools.pairwise(exons):
+                own[left : left + 2] = "GT" if strand == "+" else "CT"
+                own[right - 2 : right] = "AG" if strand == "+" else "AC"
+            # No box but those planted.
+            _plant(own, strand, gene.tss, -40, "GCGC" * 8)
+            if gene.tata:
+                _plant(own, strand, gene.tss, -31, "TATAAA")
+            genes.append(gene)
+    sequences = {name: "".join(own) for name, own in letters.items()}
+    directory = tmp_path_factory.mktemp("assembly")
+    fasta, gtf = directory / "genome.fa", directory / "genes.gtf"
+    fasta.write_text(
+        "".join(f">{name} a title\n{text.lower()[:100]}{text[100:]}\n" for name, text in sequences.items())
+    )
+    gtf.write_text(gtf_text(genes))
+    return Assembly(sequences, genes, fasta, gtf)
+
+
+def gtf_text(genes: list[Gene]) -> str:
+    lines = ["##format: gtf"]
+    for number, gene in enumerate(genes):
+        text = f'gene_id "G{number}"; transcript_id "G{number}.1"; gene_type "protein_coding";'
+        spans = [("transcript", gene.exons[0][0], gene.exons[-1][1]), *(("exon", *exon) for exon in gene.exons)]
+        lines += [
+            "\t".join([gene.contig, "test", feature, str(start + 1), str(end), ".", gene.strand, ".", text])
+            for feature, start, end in spans
+        ]
+    return "\n".join(lines) + "\n"
+
+
+Row = dict[str, str]
+
+
+def table(directory: Path) -> list[Row]:
+    with gzip.open(directory / TABLE, "rt") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def place(row: Row) -> tuple[str, int, str]:
+    return row["chrom"], int(row["start"]), row["strand"]
+
+
+@pytest.fixture
+def peaks(assembly: Assembly, tmp_path: Path) -> Path:
+    """Peaks of 200 bases every 1,500, their summits 30 from their start, on every contig."""
+    path = tmp_path / "peaks.narrowPeak"
+    lines = [
+        f"{contig}\t{start}\t{start + 200}\t.\t0\t.\t1\t-1\t-1\t30"
+        for contig in assembly.sequences
+        for start in range(300, 59_000, 1500)
+    ]
+    path.write_text("\n".join(lines))
+    return path

@@ -1,0 +1,91 @@
+"""What the three jobs refuse, each with one sentence, and nothing left behind."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from data_prep.derived.derive import derive
+from data_prep.derived.job import DerivedJob
+from data_prep.derived.promoters import Promoters, PromotersJob
+from data_prep.derived.splice import Splice, SpliceJob
+from data_prep.derived.tfbs import Tfbs, TfbsJob
+from dnabert_jax.errors import InputError
+from tests.data_prep.derived.conftest import Assembly, gtf_text
+
+
+def bad(settings: dict[str, object], message: str) -> object:
+    return pytest.param(settings, message, id=message[:40])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        bad({"fasta": ()}, "No sequence file is named"),
+        bad({"seed": -1}, "The seed is -1"),
+        bad({"validation_fraction": 0.5, "test_fraction": 0.5}, "leave something for training"),
+        bad({"test_contigs": ("a",)}, "a model must not be chosen on the test"),
+        bad({"test_contigs": ("a",), "validation_contigs": ("a", "b")}, "Both splits have the contigs a"),
+        bad({"locus_distance": -1}, "A locus distance of -1"),
+        bad({"negative_distance": -1}, "A distance of -1"),
+        bad({"gc_tolerance": 2.0}, "A GC tolerance of 2 is no share"),
+        bad({"negative_ratio": 0.0}, "0.0 negatives for each positive"),
+        bad({"maximum_per_label": 0}, "At most 0 examples"),
+    ],
+)
+def test_contradictions(tmp_path: Path, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        DerivedJob(**{"fasta": (tmp_path,), "out": tmp_path, **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        bad({"protocol": "x"}, "There is no protocol 'x': choose one of dnabert-prom-300, dnabert-prom-core."),
+        bad({"first_offset": -20}, "does not show whether there is a TATA box: it must hold -34 to -19"),
+        bad({"other_negatives": ("tata-windows",)}, "tata-windows are for --tata-negatives"),
+        bad({"gene_types": ("x",)}, "no transcript of gene type x; it has protein_coding (42)"),
+        bad({"test_contigs": ("chr3",), "validation_contigs": ("chr9",)}, "The sequence has no contig 'chr9'"),
+        bad({"locus_distance": 100_000}, "The examples make 3 loci, too few or too large for the split"),
+        bad({"gtf": Path("none.gtf")}, "none.gtf is not a file on disk: name a GTF file"),
+        bad({"fasta": (Path("none.fa"),)}, "none.fa is not a file on disk"),
+    ],
+)
+def test_bad_promoter_jobs(assembly: Assembly, tmp_path: Path, settings: dict[str, object], message: str) -> None:
+    job = {"fasta": (assembly.fasta,), "gtf": assembly.gtf, "out": tmp_path / "out"}
+    with pytest.raises(InputError, match=re.escape(message)):
+        derive(Promoters(PromotersJob(**{**job, **settings})))
+    assert not list(tmp_path.iterdir())
+
+
+def test_sequence_of_another_assembly(assembly: Assembly, tmp_path: Path) -> None:
+    fasta = tmp_path / "a.fa"
+    fasta.write_text("".join(f">{name}\nA{text}\n" for name, text in assembly.sequences.items()))
+    with pytest.raises(InputError, match=r"Only \d\.\d% of the 84 introns of .* begin with GT in this sequence"):
+        derive(Splice(SpliceJob(fasta=(fasta,), gtf=assembly.gtf, out=tmp_path / "out", all_sites=True)))
+
+
+def test_contigs_that_do_not_fit(assembly: Assembly, peaks: Path, tmp_path: Path) -> None:
+    fasta = tmp_path / "a.fa"
+    job = TfbsJob(fasta=(fasta,), peaks=peaks, out=tmp_path / "out")
+    for content, message in (
+        (">I\nACGT\n", "None of the contigs of .* (chr1, chr2, chr3) is in the sequence, whose records are I."),
+        (">chr1\nACGT\n>1\nACGT\n", "has the records 'chr1' and '1': which one is meant is not clear"),
+        (">chr1\nACGT\n>chr1\nACGT\n", "Two records are named 'chr1'"),
+        (">chr1\nACGT\n", "gives no positives (windows beyond an end of their contig: 40)"),
+    ):
+        fasta.write_text(content)
+        with pytest.raises(InputError, match=re.escape(message).replace(r"\.\*", ".*")):
+            derive(Tfbs(job))
+
+
+def test_splice_jobs_without_introns(assembly: Assembly, tmp_path: Path) -> None:
+    gtf = tmp_path / "a.gtf"
+    gtf.write_text(gtf_text([dataclasses.replace(gene, exons=gene.exons[:1]) for gene in assembly.genes]))
+    with pytest.raises(InputError, match="has no introns: its transcripts have one exon each"):
+        derive(Splice(SpliceJob(fasta=(assembly.fasta,), gtf=gtf, out=tmp_path / "out")))
+    with pytest.raises(InputError, match="A window of 401 bases has no border in its middle"):
+        Splice(SpliceJob(fasta=(assembly.fasta,), gtf=gtf, out=tmp_path / "out", length=401))
+    with pytest.raises(InputError, match="A window of 0 bases is impossible"):
+        Tfbs(TfbsJob(fasta=(assembly.fasta,), peaks=gtf, out=tmp_path / "out", length=0))

@@ -1,0 +1,289 @@
+"""The three jobs on an assembly of which everything is known."""
+
+import dataclasses
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.derived.derive import derive
+from data_prep.derived.manifest import FILE_NAME, TABLE, DerivedManifest
+from data_prep.derived.promoters import Promoters, PromotersJob
+from data_prep.derived.splice import Splice, SpliceJob
+from data_prep.derived.splits import SPLITS
+from data_prep.derived.tfbs import Tfbs, TfbsJob
+from dnabert_jax.typed_json import read_json, to_json
+from tests.data_prep.derived.conftest import Assembly, Row, gtf_text, place, reverse_complement, table
+
+
+@pytest.fixture
+def promoters(assembly: Assembly, tmp_path: Path) -> Callable[..., tuple[DerivedManifest, list[Row]]]:
+    def make(**settings: object) -> tuple[DerivedManifest, list[Row]]:
+        job = PromotersJob(fasta=(assembly.fasta,), gtf=assembly.gtf, out=tmp_path / "out", **settings)
+        return derive(Promoters(job)), table(tmp_path / "out")
+
+    return make
+
+
+def check_common(assembly: Assembly, rows: list[Row], length: int) -> None:
+    """Coordinates of everything cut from the genome; loci; sequences once; both ends of the split."""
+    for row in rows:
+        assert int(row["end"]) - int(row["start"]) == len(row["sequence"]) == length
+        assert set(row["sequence"]) <= set("ACGT")
+        if row["origin"] not in ("shuffle", "substitution"):
+            assert row["sequence"] == assembly.window(row)
+    canonical = Counter(min(row["sequence"], reverse_complement(row["sequence"])) for row in rows)
+    assert max(canonical.values()) == 1
+    assert {row["split"] for row in rows} == set(SPLITS)
+    for a, b in itertools.combinations(rows, 2):
+        if a["split"] != b["split"] and a["chrom"] == b["chrom"]:
+            assert abs(int(a["start"]) - int(b["start"])) - length >= 1000
+
+
+@pytest.mark.parametrize(
+    ("protocol", "upstream", "downstream", "length"),
+    [("dnabert-prom-300", 249, 50, 300), ("dnabert-prom-core", 34, 35, 70)],
+)
+def test_promoters(
+    assembly: Assembly,
+    promoters: Callable[..., tuple[DerivedManifest, list[Row]]],
+    protocol: str,
+    upstream: int,
+    downstream: int,
+    length: int,
+) -> None:
+    manifest, rows = promoters(protocol=protocol)
+    check_common(assembly, rows, length)
+    expected = {}
+    for gene in assembly.genes:
+        sequence = assembly.sequences[gene.contig]
+        if gene.strand == "+":
+            text = sequence[gene.tss - upstream : gene.tss + downstream + 1]
+        else:
+            text = reverse_complement(sequence[gene.tss - downstream : gene.tss + upstream + 1])
+        expected[text] = "TATA" if gene.tata else "non-TATA"
+    assert {row["sequence"]: row["group"] for row in rows if row["label"] == "promoter"} == expected
+    origins = Counter((row["label"], row["group"], row["origin"]) for row in rows)
+    tata = sum(gene.tata for gene in assembly.genes)
+    assert origins == {
+        ("promoter", "TATA", "annotation"): tata,
+        ("promoter", "non-TATA", "annotation"): len(expected) - tata,
+        ("background", "TATA", "tata-windows"): tata,
+        ("background", "non-TATA", "substitution"): len(expected) - tata,
+    }
+    sites = [(gene.contig, gene.tss) for gene in assembly.genes]
+    for row in rows:
+        if row["origin"] == "tata-windows":
+            # 8 bases of GCGC stand before the planted box, which begins at -31.
+            assert re.match("TATA[AT]A", row["sequence"][upstream - 31 :])
+            first, last = int(row["start"]) - 1000, int(row["end"]) + 1000
+            assert not any(row["chrom"] == contig and first <= tss < last for contig, tss in sites)
+    assert manifest.assembly == {"donors": 84, "GT share": 1.0, "acceptors": 84, "AG share": 1.0}
+    assert manifest.read["distinct start sites"] == len(expected)
+    assert manifest.splits["test"]["label"] == Counter(row["label"] for row in rows if row["split"] == "test")
+    assert (manifest.left_out, manifest.missing) == ({}, {})
+
+
+def test_what_is_made_of_a_promoter_is_in_its_split(
+    promoters: Callable[..., tuple[DerivedManifest, list[Row]]],
+) -> None:
+    _, rows = promoters(tata_negatives=("substitution",), other_negatives=("substitution", "shuffle"))
+    split = {place(row): row["split"] for row in rows if row["label"] == "promoter"}
+    sources = {place(row): row["sequence"] for row in rows if row["label"] == "promoter"}
+    made = [row for row in rows if row["label"] == "background"]
+    assert len(made) > len(sources)
+    for row in made:
+        source = sources[place(row)]
+        assert row["split"] == split[place(row)]
+        if row["origin"] == "shuffle":
+            assert Counter(itertools.pairwise(row["sequence"])) == Counter(itertools.pairwise(source))
+        else:
+            assert sum(a == b for a, b in zip(row["sequence"], source, strict=True)) >= 8 * 15
+
+
+def test_splice_sites(assembly: Assembly, tmp_path: Path) -> None:
+    job = SpliceJob(fasta=(assembly.fasta,), gtf=assembly.gtf, out=tmp_path / "out", negative_ratio=1.0, seed=3)
+    manifest = derive(Splice(job))
+    rows = table(tmp_path / "out")
+    # Decoys are near sites, so that few loci are left between the genes.
+    check_common(assembly, rows, 400)
+    expected, borders = set(), set()
+    for gene in assembly.genes:
+        for (_, left), (right, _) in itertools.pairwise(gene.exons):
+            sides = (
+                ((left, "donor"), (right, "acceptor")) if gene.strand == "+" else ((left, "acceptor"), (right, "donor"))
+            )
+            expected |= {(gene.contig, border - 200, gene.strand, label) for border, label in sides}
+            borders |= {(gene.contig, border, gene.strand) for border, _ in sides}
+    assert {(*place(row), row["label"]) for row in rows if row["origin"] == "annotation"} == expected
+    for row in rows:
+        bases = row["sequence"][200:202], row["sequence"][198:200]
+        assert bases[0] == "GT" if row["label"] == "donor" else bases[1] == "AG" or row["label"] == "neither"
+    decoys = [row for row in rows if row["label"] == "neither"]
+    assert len(decoys) == len(expected)
+    # As many GT as AG, at the two places; those that are both by chance are few.
+    assert sum(row["sequence"][200:202] == "GT" for row in decoys) >= len(decoys) // 2
+    assert sum(row["sequence"][198:200] == "AG" for row in decoys) >= len(decoys) // 2
+    assert all(row["sequence"][200:202] == "GT" or row["sequence"][198:200] == "AG" for row in decoys)
+    for row in decoys:
+        middle = int(row["start"]) + 200
+        near = {(row["chrom"], middle + step, row["strand"]) for step in range(-18, 19)}
+        assert near.isdisjoint(borders)
+        genes = [gene for gene in assembly.genes if (gene.contig, gene.strand) == (row["chrom"], row["strand"])]
+        assert any(gene.exons[0][0] <= middle <= gene.exons[-1][1] for gene in genes)
+    assert manifest.labels == ("neither", "donor", "acceptor")
+
+
+def test_splice_sites_that_are_not_canonical(assembly: Assembly, tmp_path: Path) -> None:
+    gene = assembly.genes[0]
+    odd = dataclasses.replace(gene, exons=((gene.exons[0][0], gene.exons[0][1] - 7), *gene.exons[1:]))
+    text = assembly.sequences[odd.contig][odd.exons[0][1] :][:2]
+    assert text != "GT"
+    gtf = tmp_path / "odd.gtf"
+    gtf.write_text(gtf_text([odd, *assembly.genes]))
+    jobs = [
+        SpliceJob(fasta=(assembly.fasta,), gtf=gtf, out=tmp_path / str(every), all_sites=every, locus_distance=0)
+        for every in (False, True)
+    ]
+    assert derive(Splice(jobs[0])).left_out == {"donors that are not GT": 1}
+    assert derive(Splice(jobs[1])).left_out == {}
+    numbers = [Counter(row["label"] for row in table(job.out))["donor"] for job in jobs]
+    assert numbers == [84, 85]
+
+
+def test_peaks(assembly: Assembly, peaks: Path, tmp_path: Path) -> None:
+    job = TfbsJob(
+        fasta=(assembly.fasta,),
+        peaks=peaks,
+        out=tmp_path / "out",
+        negatives=("gc-windows", "shuffle"),
+        negative_distance=100,
+        validation_contigs=("2",),
+        test_contigs=("chr3",),
+    )
+    manifest = derive(Tfbs(job))
+    rows = table(job.out)
+    by_split = {split: {row["chrom"] for row in rows if row["split"] == split} for split in SPLITS}
+    assert by_split == {"train": {"chr1"}, "validation": {"chr2"}, "test": {"chr3"}}
+    bound = [row for row in rows if row["label"] == "bound"]
+    assert [place(row) for row in bound] == [
+        (contig, start + 30 - 50, "+") for contig in assembly.sequences for start in range(300, 59_000, 1500)
+    ]
+    assert all(row["sequence"] == assembly.window(row) for row in rows if row["origin"] != "shuffle")
+    windows = [row for row in rows if row["origin"] == "gc-windows"]
+    assert len(windows) == len(bound)
+    for row in windows:
+        peak = (int(row["start"]) - 300) // 1500 * 1500 + 300
+        assert int(row["start"]) >= peak + 200 + 100
+        assert int(row["end"]) <= peak + 1500 - 100
+    for contig in assembly.sequences:
+        content = [
+            sorted(sum(base in "GC" for base in row["sequence"]) for row in own if row["chrom"] == contig)
+            for own in (bound, windows)
+        ]
+        assert max(abs(a - b) for a, b in zip(*content, strict=True)) <= 0.02 * 101
+    assert abs(manifest.gc_content["annotation"] - manifest.gc_content["gc-windows"]) < 0.005
+    assert manifest.gc_content["annotation"] == pytest.approx(manifest.gc_content["shuffle"])
+
+
+def test_a_negative_keeps_from_windows_wider_than_their_peaks(assembly: Assembly, tmp_path: Path) -> None:
+    peaks = tmp_path / "narrow.bed"
+    peaks.write_text("".join(f"{name}\t{s}\t{s + 2}\n" for name in assembly.sequences for s in range(99, 59_000, 300)))
+    job = TfbsJob(fasta=(assembly.fasta,), peaks=peaks, out=tmp_path / "out", locus_distance=0, negative_distance=0)
+    derive(Tfbs(job))
+    rows = table(job.out)
+    for name in assembly.sequences:
+        starts = sorted(int(row["start"]) for row in rows if row["chrom"] == name)
+        assert min(b - a for a, b in itertools.pairwise(starts)) >= 101
+
+
+def test_what_is_left_out_is_counted(assembly: Assembly, tmp_path: Path) -> None:
+    sequence = "N" * 100 + assembly.sequences["chr1"][:20_000] + assembly.sequences["chr1"][15_000:20_000]
+    fasta, peaks, blacklist, more = (tmp_path / name for name in ("a.fa", "a.bed", "b.bed", "c.bed"))
+    fasta.write_text(f">1\n{sequence}\n>other\nACGT\n")
+    starts = [0, 90, *range(400, 14_000, 400), 16_000, 21_000, 25_080, 30_000]
+    # The same window twice, by its two ends.
+    peaks.write_text("".join(f"chr1\t{start}\t{start + 20}\n" for start in [*starts, 400]) + "chrUn\t5\t9\n")
+    # The first of them is in what is left out for its N already.
+    blacklist.write_text("1\t95\t96\n1\t700\t860\n")
+    more.write_text("chr1\t15500\t15501\nchr2\t1\t9\n")
+    job = TfbsJob(
+        fasta=(fasta,),
+        peaks=peaks,
+        blacklist=(blacklist, more),
+        out=tmp_path / "out",
+        locus_distance=0,
+        negative_distance=0,
+        negative_ratio=0.5,
+    )
+    manifest = derive(Tfbs(job))
+    assert manifest.left_out == {
+        "windows beyond an end of their contig": 3,
+        "windows with N or another ambiguity letter": 1,
+        "windows in the blacklist": 1,
+        "examples whose sequence, on either strand, another has": 1,
+    }
+    rows = table(job.out)
+    for start, end in ((700, 860), (15_500, 15_501)):
+        assert not any(int(row["start"]) < end and int(row["end"]) > start for row in rows)
+    assert Counter(row["label"] for row in rows) == {"bound": 34, "background": 18}
+    assert manifest.contigs == {"absent": {"chrUn": 1}, "renamed": {"chr1": "1"}}
+    assert manifest.read["peaks without summit, of which the middle was taken"] == len(starts) + 2
+
+
+def test_too_few_windows_of_like_gc_are_counted(tmp_path: Path) -> None:
+    fasta, peaks = tmp_path / "a.fa", tmp_path / "a.bed"
+    rng = np.random.default_rng(0)
+    rich = ["".join(rng.choice(list("GC"), 150)) for _ in range(9)]
+    fasta.write_text(">a\n" + "".join(text + "".join(rng.choice(list("ACGT"), 850)) for text in rich) + "\n")
+    peaks.write_text("".join(f"a\t{start}\t{start + 150}\n" for start in range(0, 9000, 1000)) + "a\t500\t520\n")
+    job = TfbsJob(fasta=(fasta,), peaks=peaks, out=tmp_path / "out", locus_distance=0, negative_distance=0)
+    job = dataclasses.replace(job, validation_fraction=0.2, test_fraction=0.2)
+    assert derive(Tfbs(job)).missing == {"gc-windows": 9}
+
+
+def test_a_random_subset_of_each_label(assembly: Assembly, peaks: Path, tmp_path: Path) -> None:
+    def chosen(name: str, fasta: tuple[Path, ...], **settings: object) -> list[tuple[str, int, str]]:
+        job = TfbsJob(fasta=fasta, peaks=peaks, out=tmp_path / name, negative_distance=0, **settings)
+        derive(Tfbs(job))
+        rows = table(job.out)
+        assert set(Counter(row["label"] for row in rows).values()) == {settings["maximum_per_label"]}
+        return sorted(place(row) for row in rows if row["label"] == "bound")
+
+    both = [chosen(str(seed), (assembly.fasta,), maximum_per_label=20, seed=seed) for seed in (0, 1)]
+    assert both[0] != both[1]
+    assert {contig for contig, *_ in both[0]} == set(assembly.sequences)
+    # A smaller subset is part of a larger one, also where this is cut once, at the end.
+    assert set(both[0]) < set(chosen("more", (assembly.fasta,), maximum_per_label=90))
+    # Nor does the order of the contigs matter.
+    parts = []
+    for name in reversed(assembly.sequences):
+        parts.append(tmp_path / f"{name}.fa")
+        parts[-1].write_text(f">{name}\n{assembly.sequences[name]}\n")
+    assert chosen("apart", tuple(parts), maximum_per_label=20) == both[0]
+
+
+def test_same_seed_same_bytes_and_another_seed_other_negatives(assembly: Assembly, tmp_path: Path) -> None:
+    made = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        job = PromotersJob(fasta=(assembly.fasta,), gtf=assembly.gtf, out=tmp_path / name, seed=seed)
+        derive(Promoters(job))
+        made.append({path.name: path.read_bytes() for path in job.out.iterdir()})
+    assert made[0] == made[1]
+    # A gzip file has a time in it, in seconds: none here.
+    assert made[0][TABLE][4:8] == bytes(4)
+    assert made[0][TABLE] != made[2][TABLE]
+
+
+def test_the_manifest_on_disk(assembly: Assembly, peaks: Path, tmp_path: Path) -> None:
+    manifest = derive(Tfbs(TfbsJob(fasta=(assembly.fasta,), peaks=peaks, out=tmp_path / "out", negative_distance=0)))
+    path = tmp_path / "out" / FILE_NAME
+    assert to_json(read_json(DerivedManifest, path)) == to_json(manifest) == path.read_text()
+    assert set(manifest.files) | {FILE_NAME} == {path.name for path in (tmp_path / "out").iterdir()}
+    assert manifest.choices["negatives"] == {"-": ("gc-windows",)}
+    assert "gc-windows" in manifest.rules
+    assert "shuffle" not in manifest.rules

@@ -1,0 +1,87 @@
+"""`prepare promoters`, `splice` and `tfbs` as they are called: what is printed, where things go, and bad input."""
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dnabert_jax import storage
+from launch.cli import run
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A directory with a random genome, 30 genes of two exons and 30 peaks in it."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "g.fa").write_text(f">22\n{''.join(rng.choice(list('ACGT'), 130_000))}\n")
+    starts = range(2000, 122_000, 4000)
+    exons = []
+    for start in starts:
+        text = f'gene_id "{start}"; transcript_id "{start}"; gene_type "protein_coding";'
+        ends = [(start, start + 100), (start + 200, start + 300)]
+        strand = "+-"[start // 4000 % 2]
+        rows = (("chr22", "x", "exon", str(first), str(last), ".", strand, ".", text) for first, last in ends)
+        exons += ["\t".join(row) for row in rows]
+    (tmp_path / "g.gtf").write_text("\n".join(exons))
+    (tmp_path / "empty").write_text("# nothing\n")
+    (tmp_path / "one-exon.gtf").write_text("\n".join(exons[::2]))
+    (tmp_path / "g.bed").write_text("".join(f"chr22\t{start}\t{start + 100}\n" for start in starts) + "chrZ\t1\t9\n")
+    return tmp_path
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    assert run(arguments) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dnabert-jax: error: ")]
+    return line
+
+
+def test_promoters(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = files / "out"
+    command = ["prepare", "promoters", "--fasta", str(files / "g.fa"), "--gtf", str(files / "one-exon.gtf")]
+    assert run([*command, "--protocol", "dnabert-prom-core", "--other-negatives", "shuffle", "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "contigs by another name in the sequence: chr22 is 22" in printed.out
+    assert "30 distinct start sites" in printed.out
+    assert f"Written to {out}: the table {out}/examples.tsv.gz" in printed.out
+    assert "read: 130kbase" in printed.err
+    assert "annotation: 100%" in printed.err
+    with gzip.open(out / "examples.tsv.gz", "rt") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert {(row["chrom"], len(row["sequence"])) for row in rows} == {("22", 70)}
+    assert f"{sum(row['split'] == 'test' and row['label'] == 'promoter' for row in rows)} promoter" in printed.out
+    assert json.loads((out / "manifest.json").read_text())["protocol"] == "dnabert-prom-core"
+
+
+def test_everything_on_a_store(store: type, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("g.fa", "g.bed"):
+        storage.upload(files / name, f"store://bucket/{name}")
+    storage.write("store://bucket/black.bed", b"22\t1990\t2010\n")
+    command = ["prepare", "tfbs", "--fasta", "store://bucket/g.fa", "--peaks", "store://bucket/g.bed"]
+    command += ["--blacklist", "store://bucket/black.bed", "--out", "store://bucket/out"]
+    assert run(command) == 0
+    printed = capsys.readouterr().out
+    assert "not in the sequence: 1 contigs with 1 positives" in printed
+    assert "left out: 1 windows in the blacklist" in printed
+    assert "mean GC content: annotation 0." in printed
+    names = storage.names("store://bucket/out")
+    assert {"examples.tsv.gz", "manifest.json", "dataset_info.json"} <= set(names)
+    assert not any(name.endswith((".fa", ".bed")) for name in names)
+    assert run([*command[:-1], str(files / "local")]) == 0
+    for name in names:
+        assert storage.read(f"store://bucket/out/{name}") == (files / "local" / name).read_bytes()
+    assert "exists already" in fails(capsys, *command)
+
+
+def test_bad_input(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    genome = ("--fasta", str(files / "g.fa"), "--out", str(files / "out"))
+    splice = ("prepare", "splice", *genome, "--gtf")
+    assert "begin with GT in this sequence" in fails(capsys, *splice, str(files / "g.gtf"), "--all-sites")
+    assert "has no introns" in fails(capsys, *splice, str(files / "one-exon.gtf"))
+    assert "no.gtf is not a file" in fails(capsys, *splice, str(files / "no.gtf"))
+    assert "There is no protocol 'x'" in fails(capsys, *splice, str(files / "g.gtf"), "--protocol", "x")
+    assert "has no transcripts" in fails(capsys, "prepare", "promoters", *genome, "--gtf", str(files / "empty"))
+    assert not (files / "out").exists()
