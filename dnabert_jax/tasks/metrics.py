@@ -224,7 +224,8 @@ def _multi_label(
         defined = [value for of_label in each if not isinstance(value := of_label[name], str)]
         values[f"{name}_macro"] = float(np.mean(defined)) if defined else f"{name} is undefined for every label"
         values[f"{name}_micro"] = pooled[name]
-    matrices = sk.multilabel_confusion_matrix(labels, predicted)
+    # multilabel_confusion_matrix takes a single column for a binary problem.
+    matrices = [sk.confusion_matrix(labels[:, c], predicted[:, c], labels=[False, True]) for c in range(len(each))]
     pairs = [(f"not {label}", label) for label in task.labels]
     return values, tuple(_confusion(pair, matrix) for pair, matrix in zip(pairs, matrices, strict=True))
 

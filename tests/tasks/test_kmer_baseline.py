@@ -163,7 +163,15 @@ def test_a_metric_of_which_more_is_better_can_choose() -> None:
     config = KmerBaselineConfig(5, 4, inverse_penalties=(100.0, 0.01, 1.0), select_by="mcc")
     baseline = fit_kmer_baseline(BINARY, config, 3, train, validation)
     best = max(baseline.validation.values())
-    assert baseline.inverse_penalty == min(p for p, value in baseline.validation.items() if value == best)
+    assert baseline.validation[baseline.inverse_penalty] == best
+
+
+def test_of_equal_penalties_the_strongest_is_taken() -> None:
+    # So strong that all predict the more frequent class.
+    config = KmerBaselineConfig(5, 4, inverse_penalties=(1e-5, 1e-6, 1e-4), select_by="mcc")
+    baseline = fit_kmer_baseline(BINARY, config, 3, planted(201, 2, 0), planted(100, 2, 1))
+    assert baseline.validation == {1e-6: 0.0, 1e-5: 0.0, 1e-4: 0.0}
+    assert baseline.inverse_penalty == 1e-6
 
 
 def test_each_label_of_several_is_fitted_alone() -> None:

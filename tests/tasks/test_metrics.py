@@ -290,3 +290,24 @@ def test_metrics_are_chosen_by_name() -> None:
             validation_metric(task, name)
     with pytest.raises(InputError, match="no metric 'speed'"):
         better("speed")
+
+
+def test_one_label_or_target_is_as_good_as_several(example: Example) -> None:
+    for several in (SEVERAL, NUMBERS):
+        task = TaskConfig(several.problem, several.labels[:1])
+        scores, labels = example(several)
+        alone = measure(task, scores[:, :1], labels[:, :1], resamples=10)
+        together = measure(several, scores, labels, resamples=10)
+        assert alone.confusion == together.confusion[:1]
+        for key in metric_keys(task):
+            if "/" in key:
+                assert alone.values[key] == together.values[key]
+                own = key.partition("/")[0]
+                assert alone.values[own if several is NUMBERS else f"{own}_macro"].value == alone.values[key].value
+
+
+@pytest.mark.parametrize("task", [BINARY, CLASSES, SEVERAL, NUMBERS])
+def test_a_single_example_can_be_measured(task: TaskConfig, example: Example) -> None:
+    metrics = measure(task, *example(task, count=1), resamples=5)
+    assert metrics.values["loss"].value > 0
+    assert [metric.note for metric in metrics.values.values() if metric.value is None]

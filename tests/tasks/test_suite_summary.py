@@ -173,7 +173,7 @@ def test_nothing_to_compare() -> None:
 
 
 def test_boxes_are_drawn_for_the_metrics_that_are_there(tmp_path: Path) -> None:
-    one = imread(draw_boxes({"tiny": OURS}, tmp_path / "one.png"))
+    one = imread(draw_boxes({"tiny": OURS, "6-mers": BASELINE}, tmp_path / "one.png"))
     ours = {name: {**row, "accuracy": row["mcc"] / 2 + 0.5} for name, row in OURS.items()}
     two = imread(draw_boxes({"tiny": ours, "6-mers": BASELINE}, tmp_path / "two.png"))
     assert two.shape[1] > one.shape[1] > 200
