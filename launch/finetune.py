@@ -14,6 +14,9 @@ from launch.progress import progress_bar
 from launch.signals import importing
 
 
+_DEFAULT = "dnabert"
+
+
 @dataclasses.dataclass(frozen=True)
 class Finetune:
     """Fine-tune a model on labelled DNA, and measure it on sequences it has not seen.
@@ -44,7 +47,7 @@ class Finetune:
     data: Path
     out: Path
     seeds: int = 1
-    preset: str = "dnabert"
+    preset: str = _DEFAULT
     sequence: str = ""
     labels: tuple[str, ...] = ()
     split: str = ""
@@ -54,7 +57,7 @@ class Finetune:
     keep_duplicates: bool = False
     step: int | None = None
     random_weights: bool = False
-    settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FinetuneConfig()
+    settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS[_DEFAULT]
 
     def run(self) -> None:
         """Trains, measures, writes, and says what came of it."""
@@ -133,7 +136,7 @@ class FittingBar:
 class _Preset:
     """The flag that says which settings the others override."""
 
-    preset: str = "dnabert"
+    preset: str = _DEFAULT
 
 
 def parse_finetune(arguments: Sequence[str]) -> Finetune:
