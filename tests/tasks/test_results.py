@@ -91,6 +91,7 @@ def test_the_table_of_one_seed_without_intervals(example: Example) -> None:
     text = result_markdown(result(SEVERAL, example, seeds=(7,), resamples=0))
     assert table(text)["metric"] == ["seed 7"]
     assert "[" not in text
+    assert "bootstrap" not in text
     assert "| mcc/a\\|b | " in text
 
 
