@@ -13,7 +13,6 @@ from launch.flags import REGISTRY, SETTINGS
 from launch.progress import progress_bar
 from launch.signals import importing
 
-
 _DEFAULT = "dnabert"
 
 

@@ -108,16 +108,15 @@ def finetune(
 
     kept = {part: tree for part, tree in model.parameters.items() if part in ("bert", "pooler")}
     fitting = Fitting(model.config, kept, task, config, score, collapsed, devices)
-    jobs = [
-        Job(f"seed {config.seed + n}", splits["train"], splits["validation"], config.seed + n) for n in range(seeds)
-    ]
+    numbers = range(config.seed, config.seed + seeds)
+    jobs = [Job(f"seed {number}", splits["train"], splits["validation"], number) for number in numbers]
     fitted = fitting.run(jobs, observer)
     scores = [probabilities(task, fitting.predict(one.parameters, splits["test"])) for one in fitted]
     results = [
         SeedResult(one.seed, one.seconds, measure(task, own, test, seed=one.seed))
         for one, own in zip(fitted, scores, strict=True)
     ]
-    sizes = {split: len(rows) for split, rows in data.splits.items()}
+    sizes = {str(split): len(rows) for split, rows in data.splits.items()}
     best = max(range(seeds), key=lambda number: max(fitted[number].figures))
     result = Result(name, f"{config.train} fine-tuning", task, sizes, tuple(results))
     return Finetuned(result, fitted, best, scores[best])
