@@ -123,7 +123,7 @@ def finetune(
 
 
 def probabilities(task: TaskConfig, logits: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
-    """Softmax of labels that exclude each other, the logistic function of others, values of a regression as they are."""
+    """Softmax of labels that exclude each other, the logistic function of others; values as they are."""
     if task.problem == "regression":
         return logits
     function = jax.nn.softmax if task.problem == "single_label_classification" else jax.nn.sigmoid
