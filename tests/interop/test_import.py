@@ -363,7 +363,9 @@ def test_bad_input_is_one_sentence(copy: Path, name: str) -> None:
 
 def test_the_commands_import_and_export(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["import", str(copy), "--to", str(tmp_path / "model")]) == 0
-    assert "k = 3, 2 layers of 30" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "k = 3, 2 layers of 30" in said
+    assert "--preset dnabert3 --model.hidden-size 30 --model.num-layers 2 --model.num-heads 5" in said
     assert run(["export", str(tmp_path / "model"), "--to", str(tmp_path / "back"), "--format", "both"]) == 0
     assert_same_parameters(tmp_path / "back", copy)
     truncate(copy)
