@@ -7,6 +7,7 @@ pickle, and PyTorch's weights-only loader reads it, which makes tensors and call
 import functools
 import pickle
 import struct
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -101,8 +102,11 @@ def _torch_reader(tensor: Any) -> Callable[[], np.ndarray]:
 def _load_pickle(path: Path) -> dict[str, Any]:
     torch = _torch(path)
     try:
-        # Only the newer of its two formats can be mapped.
-        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+        with warnings.catch_warnings():
+            # Of a file that may be damaged: the errors below say all.
+            warnings.simplefilter("ignore")
+            # Only the newer of its two formats can be mapped.
+            tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path} holds more than tensors, or is damaged, and was not loaded: what a pickle holds may run code. "
