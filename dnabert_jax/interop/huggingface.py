@@ -159,14 +159,14 @@ def check_shapes(shapes: Mapping[str, tuple[int, ...]], abstract: Parameters, co
     wanted = to_huggingface(blank, config)
     missing = [f"{name} {tensor.shape}" for name, tensor in wanted.items() if name not in shapes]
     if missing:
-        raise InputError(f"Tensors are missing: {_listed(missing)}.")
+        raise InputError(f"Tensors are missing: {listed(missing)}.")
     wrong = [
         f"{name} is {shapes[name]}, not {tensor.shape}"
         for name, tensor in wanted.items()
         if shapes[name] != tensor.shape
     ]
     if wrong:
-        raise InputError(f"Tensors have another shape than config.json says: {_listed(wrong)}.")
+        raise InputError(f"Tensors have another shape than config.json says: {listed(wrong)}.")
 
 
 def from_huggingface(tensors: Mapping[str, np.ndarray], abstract: Parameters, config: ModelConfig) -> Parameters:
@@ -189,7 +189,8 @@ def from_huggingface(tensors: Mapping[str, np.ndarray], abstract: Parameters, co
     return parameters
 
 
-def _listed(items: list[str]) -> str:
+def listed(items: list[str]) -> str:
+    """The first few of them, and how many more there are, for an error."""
     more = len(items) - _LISTED
     return ", ".join(items[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 

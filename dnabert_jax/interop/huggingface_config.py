@@ -88,7 +88,7 @@ def read_config_file(directory: Path) -> dict[str, Any]:
     """
     path = directory / "config.json"
     if not path.is_file():
-        raise InputError(f"{directory} is no model directory: it has no config.json.")
+        raise InputError(f"{directory} is no Hugging Face directory: it has no config.json.")
     settings = read_object(path)
     # An auto_map says nothing: the published DNABERT too comes with a copy of BERT's code.
     if any(name in settings for name in _OF_DNABERT2):
@@ -159,15 +159,21 @@ def read_task(settings: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], n
         if matrix in shapes and (len(shapes[matrix]) != 2 or 0 in shapes[matrix]):
             raise InputError(f"{name} is of a classifier whose {matrix} is {shapes[matrix]}: it must be a matrix.")
     count, hidden = shapes[last]
-    names = settings.get("id2label")
-    if not isinstance(names, dict) or sorted(names) != sorted(str(number) for number in range(count)):
-        names = {str(number): f"LABEL_{number}" for number in range(count)}
+    places = [str(number) for number in range(count)]
+    labels = names if isinstance(names := settings.get("id2label"), dict) else {}
+    if sorted(labels) != sorted(places):
+        # Names that nobody gave may be too few: old transformers kept two, whatever num_labels was.
+        if any(label != f"LABEL_{place}" for place, label in labels.items()):
+            raise InputError(
+                f"{name} names {len(labels)} labels in id2label: the classifier has {count}, 0 to {count - 1}."
+            )
+        labels = {place: f"LABEL_{place}" for place in places}
     problem = settings.get("problem_type") or ("regression" if count == 1 else "single_label_classification")
     # None is what transformers writes for "as elsewhere".
     dropout = settings.get("classifier_dropout")
     if dropout is None:
         dropout = settings.get("hidden_dropout_prob", _DEFAULTS["hidden_dropout_prob"])
-    record = {"problem": problem, "labels": [names[str(number)] for number in range(count)], "dropout": dropout}
+    record = {"problem": problem, "labels": [labels[place] for place in places], "dropout": dropout}
     record |= _for_long(settings, shapes, hidden)
     return parse_json(TaskConfig, json.dumps(record).encode(), name)
 

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.interop.huggingface import abstract_parameters, check_shapes, from_huggingface, parts_of, tensor_names
+from dnabert_jax.interop.huggingface import (
+    abstract_parameters,
+    check_shapes,
+    from_huggingface,
+    listed,
+    parts_of,
+    tensor_names,
+)
 from dnabert_jax.interop.huggingface_config import model_config, read_config_file, read_task
 from dnabert_jax.interop.tokenizer import read_k
 from dnabert_jax.interop.weights import WeightFiles, open_weights
@@ -148,8 +155,7 @@ def _left_out(tensors: _Renamed, known: set[str], directory: Path) -> dict[str, 
         else:
             unknown.append(tensors.in_file[name])
     if unknown:
-        listed = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
-        raise InputError(f"{directory} has tensors that no BERT of its config.json has: {listed}.")
+        raise InputError(f"{directory} has tensors that no BERT of its config.json has: {listed(unknown)}.")
     return left_out
 
 

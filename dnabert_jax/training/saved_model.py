@@ -83,6 +83,11 @@ def check_initial_model(directory: Path, config: ModelConfig) -> dict[str, Any]:
 
 
 def _network(directory: Path) -> ModelConfig:
+    if not is_saved_model(directory):
+        raise InputError(
+            f"{directory} is no run directory and no model directory: `dnabert-jax import` makes one of a Hugging Face "
+            "directory."
+        )
     if (directory / DESCRIPTION_FILE).is_file():
         return read_json(Description, directory / DESCRIPTION_FILE).config
     return read_run_config(directory).model

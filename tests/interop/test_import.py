@@ -218,6 +218,13 @@ def test_classifiers_survive_the_round_trip_to_the_bit(
     assert back.config.problem_type == problem
 
 
+def test_labels_that_nobody_named_may_be_too_few(copy: Path) -> None:
+    labels(**{"0": "LABEL_0", "1": "LABEL_1"})(copy)
+    task = load_directory(copy).model.description.task
+    assert task is not None
+    assert task.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+
+
 def test_the_bias_that_the_original_adds_twice_can_be_doubled(made: Path, tmp_path: Path) -> None:
     """The head as BertLMPredictionHead of the original computes it: decoder.bias is bias, and both are added."""
     ours = load_directory(made, double_bias=True).model.parameters["head"]["bias"][:69]
@@ -325,6 +332,17 @@ def no_vocabulary(directory: Path) -> None:
     change_config(directory, vocab_size=[1])
 
 
+def labels(**of: object) -> Callable[[Path], None]:
+    def damage(directory: Path) -> None:
+        put("classifier.weight", torch.ones(3, 30))(directory)
+        put("classifier.bias", torch.ones(3))(directory)
+        put("bert.pooler.dense.weight", torch.ones(30, 30))(directory)
+        put("bert.pooler.dense.bias", torch.ones(30))(directory)
+        change_config(directory, id2label=of)
+
+    return damage
+
+
 def labels_no_names(directory: Path) -> None:
     put("classifier.weight", torch.ones(2, 30))(directory)
     change_config(directory, id2label={"0": 1, "1": ["a"]})
@@ -378,6 +396,7 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], object], str]] = {
     "sizes without end": (settings(hidden_size=10**30), "that must be at most 1048576"),
     "sizes far too large": (settings(intermediate_size=10**6), r"is \(70, 30\), not \(1000000, 30\)"),
     "vocabulary no number": (no_vocabulary, r"vocab_size = \[1\]: a vocabulary of k-mers has"),
+    "labels too few": (labels(**{"0": "no", "1": "yes"}), "names 2 labels in id2label: the classifier has 3, 0 to 2"),
     "labels no names": (labels_no_names, r"config.json cannot be used as TaskConfig"),
     "RoBERTa": (settings(model_type="roberta"), "says model_type = 'roberta': only BERT"),
     "DNABERT-2": (settings(alibi_starting_size=512), "says ALiBi, as DNABERT-2 does"),
