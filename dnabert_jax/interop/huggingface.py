@@ -178,13 +178,15 @@ def from_huggingface(tensors: Mapping[str, np.ndarray], abstract: Parameters, co
         config: of the network.
 
     Raises:
-        InputError: a tensor is not of floating-point numbers.
+        InputError: a tensor is not of floating-point numbers, or not of finite ones.
     """
     parameters = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), abstract)
     for name, view in to_huggingface(parameters, config).items():
         tensor = tensors[name]
         if tensor.dtype.kind != "f":
             raise InputError(f"{name} is of {tensor.dtype}: weights are floating-point numbers.")
+        if not np.isfinite(tensor).all():
+            raise InputError(f"{name} has values that are not finite: the model that was saved was broken already.")
         view[...] = tensor
     return parameters
 

@@ -73,7 +73,12 @@ def load_directory(directory: Path, double_bias: bool = False) -> Loaded:
     if config.num_layers > len(tensors):
         raise InputError(f"{directory} has {len(tensors)} tensors, too few for num_hidden_layers {config.num_layers}.")
     task = read_task(settings, tensors.shapes, str(directory / "config.json"))
-    abstract = abstract_parameters(config, task, parts_of(tensors.shapes))
+    parts = parts_of(tensors.shapes)
+    if task is not None and "pooler" not in parts:
+        raise InputError(
+            f"{directory} has a classifier and no pooler: only classifiers of whole sequences can be read."
+        )
+    abstract = abstract_parameters(config, task, parts)
     left_out = _left_out(tensors, tensor_names(abstract, config), directory)
     try:
         check_shapes(tensors.shapes, abstract, config)

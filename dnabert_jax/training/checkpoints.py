@@ -153,10 +153,13 @@ class Checkpoints:
     def _saved_parameters(self, step: int) -> Parameters:
         """Shapes and types of the parameters, as the checkpoint has them."""
         try:
-            return self._checkpointer.checkpointables_metadata(step).metadata[_PARAMETERS]
-        # What orbax raises for files that are missing or no longer what they were.
+            saved = self._checkpointer.checkpointables_metadata(step).metadata[_PARAMETERS]
+        # What orbax raises for files that are missing or no longer what they were; for some it gives no parameters.
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise self._damaged(step) from error
+        if not saved:
+            raise self._damaged(step)
+        return saved
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -398,6 +398,8 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], object], str]] = {
     "vocabulary no number": (no_vocabulary, r"vocab_size = \[1\]: a vocabulary of k-mers has"),
     "labels too few": (labels(**{"0": "no", "1": "yes"}), "names 2 labels in id2label: the classifier has 3, 0 to 2"),
     "labels no names": (labels_no_names, r"config.json cannot be used as TaskConfig"),
+    "not finite": (put("cls.predictions.bias", torch.full((69,), torch.nan)), "cls.predictions.bias has values that"),
+    "classifier of tokens": (put("classifier.weight", torch.ones(3, 30)), "a classifier and no pooler"),
     "RoBERTa": (settings(model_type="roberta"), "says model_type = 'roberta': only BERT"),
     "DNABERT-2": (settings(alibi_starting_size=512), "says ALiBi, as DNABERT-2 does"),
     "relative positions": (settings(position_embedding_type="relative_key"), "embedding_type = 'relative_key'"),
