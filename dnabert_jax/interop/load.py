@@ -74,12 +74,12 @@ def load_directory(directory: Path, double_bias: bool = False) -> Loaded:
         raise InputError(f"{directory} has {len(tensors)} tensors, too few for num_hidden_layers {config.num_layers}.")
     task = read_task(settings, tensors.shapes, str(directory / "config.json"))
     parts = parts_of(tensors.shapes)
+    abstract = abstract_parameters(config, task, parts)
+    left_out = _left_out(tensors, tensor_names(abstract, config), directory)
     if task is not None and "pooler" not in parts:
         raise InputError(
             f"{directory} has a classifier and no pooler: only classifiers of whole sequences can be read."
         )
-    abstract = abstract_parameters(config, task, parts)
-    left_out = _left_out(tensors, tensor_names(abstract, config), directory)
     try:
         check_shapes(tensors.shapes, abstract, config)
         parameters = from_huggingface(tensors, abstract, config)
