@@ -35,9 +35,8 @@ def main() -> None:
     k = arguments.k
     blocks = [block.letters for block in read_blocks(arguments.fasta)]
     certain = next(b for b in blocks if not np.isin(b, np.frombuffer(b"Nn", np.uint8)).any())
-    windows = [
-        certain[i * _WINDOW : (i + 1) * _WINDOW].tobytes().decode().upper() for i in range(_WINDOWS_FOR_TOKENIZERS)
-    ]
+    count = min(_WINDOWS_FOR_TOKENIZERS, len(certain) // _WINDOW)
+    windows = [certain[i * _WINDOW : (i + 1) * _WINDOW].tobytes().decode().upper() for i in range(count)]
     texts = [split_kmers(window, k) for window in windows]
     expected = [kmer_ids(base_codes(window.encode()), k).tolist() for window in windows]
 

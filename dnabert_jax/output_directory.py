@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ from pathlib import Path
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError, StoreError
 from dnabert_jax.storage import Location, is_url, join
+
+_REMOVALS, _SECONDS_TO_COME_BACK = 20, 0.1
+"""How often a directory that failed is removed at most, and how long it is watched after each time."""
 
 _MARK = ".being-written-by-dnabert-jax"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -69,7 +73,7 @@ def _local_directory(final: Path) -> Iterator[Path]:
         _clear_away(partial, mark)
     partial.mkdir(parents=True)
     with contextlib.ExitStack() as on_failure:
-        on_failure.callback(shutil.rmtree, partial, ignore_errors=True)
+        on_failure.callback(_remove, partial)
         with mark.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with _named_if_full(final):
@@ -77,6 +81,15 @@ def _local_directory(final: Path) -> Iterator[Path]:
             mark.unlink()
             partial.rename(final)
         on_failure.pop_all()
+
+
+def _remove(directory: Path) -> None:
+    """Removes it, and once more as long as it comes back: threads of a library may still write what was interrupted."""
+    for _ in range(_REMOVALS):
+        shutil.rmtree(directory, ignore_errors=True)
+        time.sleep(_SECONDS_TO_COME_BACK)
+        if not directory.exists():
+            return
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""JSON files to frozen dataclasses, every field of the right type and none unknown."""
+"""JSON files to frozen dataclasses, every field of the right type and none unknown; or to what they say."""
 
 import dataclasses
 import json
@@ -46,6 +46,22 @@ def parse_json(cls: type[_Record], text: bytes, name: str) -> _Record:
         return dacite.from_dict(cls, json.loads(text), _SETTINGS)
     except (ValueError, dacite.DaciteError, TypeError, AttributeError, InputError) as error:
         raise InputError(f"{name} cannot be used as {cls.__name__}: {str(error).rstrip('.')}.") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """What a JSON file of another program says, by name.
+
+    Raises:
+        InputError: it is no JSON, or JSON of something else.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    # The latter for what is nested too deep.
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is no JSON ({error}).") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds no values by name.")
+    return values
 
 
 def to_json(record: Any) -> str:

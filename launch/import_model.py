@@ -6,6 +6,8 @@ from typing import Annotated
 
 import tyro
 
+from dnabert_jax.config import ModelConfig
+from dnabert_jax.presets import PRESETS
 from launch.signals import importing
 
 
@@ -44,7 +46,18 @@ class Import:
         )
         for name, reason in loaded.left_out.items():
             print(f"Left out {name}: {reason}.")
-        preset = f"dnabert{config.k}"
         if "head" in loaded.model.parameters:
-            print(f"Next: dnabert-jax pretrain --data ROWS --out RUN --preset {preset} --initial-checkpoint {self.out}")
+            flags = f"{_model_flags(config)} --initial-checkpoint {self.out}"
+            print(f"Next: dnabert-jax pretrain --data ROWS --out RUN {flags}")
         print(f"Next: dnabert-jax export {self.out} --to DIRECTORY")
+
+
+def _model_flags(config: ModelConfig) -> str:
+    """The preset of k, if there is one, and what differs from it in size."""
+    preset = f"dnabert{config.k}" if f"dnabert{config.k}" in PRESETS else "dnabert6"
+    flags = [f"--preset {preset}"]
+    for field in dataclasses.fields(ModelConfig):
+        value = getattr(config, field.name)
+        if isinstance(value, int) and value != getattr(PRESETS[preset].model, field.name):
+            flags.append(f"--model.{field.name.replace('_', '-')} {value}")
+    return " ".join(flags)

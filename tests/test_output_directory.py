@@ -5,6 +5,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -165,3 +167,26 @@ def test_what_a_failed_job_cannot_wholly_remove_has_lost_its_last_file_first(sto
     assert not job.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
     store.trouble.clear()
     assert storage.names(OUT) == [MARK, "a", "z"]
+
+
+def test_what_a_thread_writes_after_the_failure_is_removed_too(tmp_path: Path) -> None:
+    """As orbax does when Ctrl-C comes while it waits: the directory would be left, without the file that marks it."""
+    final = tmp_path / "final"
+
+    def write_late(directory: Path) -> None:
+        deadline = time.monotonic() + 0.3
+        while time.monotonic() < deadline:
+            directory.mkdir(parents=True, exist_ok=True)
+            time.sleep(0.01)
+
+    late = threading.Thread(target=write_late, args=(tmp_path / "final.partial" / "checkpoints",))
+
+    def interrupted() -> None:
+        with output_directory(final, "last"):
+            late.start()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    late.join()
+    assert list(tmp_path.iterdir()) == []

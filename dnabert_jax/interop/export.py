@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import safetensors.numpy
 
-from dnabert_jax.errors import InputError
+from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.interop.huggingface import to_huggingface
 from dnabert_jax.interop.huggingface_config import huggingface_config
 from dnabert_jax.interop.model_card import model_card
@@ -63,6 +63,7 @@ def export_model(
     Raises:
         InputError: the model has no such head, `out` exists, PyTorch is needed and missing, or a weight is out of the
             range of float16.
+        JobError: the disk is full.
     """
     architecture = architecture or architecture_of(model)
     description = model.description
@@ -80,7 +81,12 @@ def export_model(
     if architecture == "encoder":
         tensors = ((name.removeprefix("bert."), tensor) for name, tensor in tensors)
     with output_directory(out, "config.json") as directory:
-        _write_weights(directory, dict(tensors), file_format, dtype)
+        try:
+            _write_weights(directory, dict(tensors), file_format, dtype)
+        # What the two libraries raise when a file cannot be written; PyTorch does not say why.
+        except (safetensors.SafetensorError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0][:200]
+            raise JobError(f"The weights could not be written to {out} ({reason}): is the disk full?") from error
         settings = {**huggingface_config(description.config, description.task, architecture), "torch_dtype": dtype}
         (directory / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
         write_tokenizer(directory, description.config.k, description.config.max_positions)

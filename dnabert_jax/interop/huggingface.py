@@ -144,41 +144,61 @@ def to_huggingface(parameters: Parameters, config: ModelConfig) -> Tensors:
     return {name: _view(parameters, entry, layer, config) for name, entry, layer in _slots(config, parameters)}
 
 
-def from_huggingface(tensors: Mapping[str, np.ndarray], abstract: Parameters, config: ModelConfig) -> Parameters:
-    """The inverse of `to_huggingface`: parameters as numpy arrays in float32, padded rows zero.
+def check_shapes(shapes: Mapping[str, tuple[int, ...]], abstract: Parameters, config: ModelConfig) -> None:
+    """Before anything is allocated or read: whether a file has every tensor of a model, in its shape.
 
     Args:
-        tensors: by name, each asked for once; those of other names are left alone.
+        shapes: of the file's tensors, by name.
         abstract: shapes of the parameters that are wanted.
         config: of the network.
 
     Raises:
         InputError: tensors are missing or have another shape; the message lists them.
     """
-    parameters = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), abstract)
-    slots = [(name, _view(parameters, entry, layer, config)) for name, entry, layer in _slots(config, abstract)]
-    missing = [f"{name} {view.shape}" for name, view in slots if name not in tensors]
+    blank = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), abstract)
+    wanted = to_huggingface(blank, config)
+    missing = [f"{name} {tensor.shape}" for name, tensor in wanted.items() if name not in shapes]
     if missing:
-        raise InputError(f"Tensors are missing: {_listed(missing)}.")
-    wrong = []
-    for name, view in slots:
-        tensor = tensors[name]
-        if tensor.shape == view.shape:
-            view[...] = tensor
-        else:
-            wrong.append(f"{name} is {tensor.shape}, not {view.shape}")
+        raise InputError(f"Tensors are missing: {listed(missing)}.")
+    wrong = [
+        f"{name} is {shapes[name]}, not {tensor.shape}"
+        for name, tensor in wanted.items()
+        if shapes[name] != tensor.shape
+    ]
     if wrong:
-        raise InputError(f"Tensors have another shape than config.json says: {_listed(wrong)}.")
+        raise InputError(f"Tensors have another shape than config.json says: {listed(wrong)}.")
+
+
+def from_huggingface(tensors: Mapping[str, np.ndarray], abstract: Parameters, config: ModelConfig) -> Parameters:
+    """The inverse of `to_huggingface`: parameters as numpy arrays in float32, padded rows zero.
+
+    Args:
+        tensors: by name, each asked for once, in shapes that `check_shapes` takes; those of other names are left alone.
+        abstract: shapes of the parameters that are wanted.
+        config: of the network.
+
+    Raises:
+        InputError: a tensor is not of floating-point numbers, or not of finite ones.
+    """
+    parameters = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), abstract)
+    for name, view in to_huggingface(parameters, config).items():
+        tensor = tensors[name]
+        if tensor.dtype.kind != "f":
+            raise InputError(f"{name} is of {tensor.dtype}: weights are floating-point numbers.")
+        if not np.isfinite(tensor).all():
+            raise InputError(f"{name} has values that are not finite: the model that was saved was broken already.")
+        view[...] = tensor
     return parameters
 
 
-def _listed(items: list[str]) -> str:
+def listed(items: list[str]) -> str:
+    """The first few of them, and how many more there are, for an error."""
     more = len(items) - _LISTED
     return ", ".join(items[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def abstract_parameters(config: ModelConfig, task: TaskConfig | None, parts: Iterable[str]) -> Parameters:
-    """Shapes of the parameters of these parts of a model, whose classifier is for `task`; nothing is computed."""
+    """Shapes of those parts that a model whose classifier is for `task` can have; nothing is computed."""
 
     def make() -> list[nnx.Module]:
         rngs = nnx.Rngs(params=0)
@@ -188,4 +208,4 @@ def abstract_parameters(config: ModelConfig, task: TaskConfig | None, parts: Ite
     shapes: Parameters = {}
     for module in nnx.eval_shape(make):
         shapes |= nnx.to_pure_dict(nnx.state(module, nnx.Param))
-    return {part: shapes[part] for part in parts}
+    return {part: shapes[part] for part in parts if part in shapes}

@@ -9,7 +9,7 @@ from typing import Any
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.vocabulary import PAD, vocabulary_size
-from dnabert_jax.typed_json import parse_json
+from dnabert_jax.typed_json import parse_json, read_object
 
 _ARCHITECTURES = {"masked-lm": "BertForMaskedLM", "encoder": "BertModel", "classifier": "BertForSequenceClassification"}
 
@@ -26,6 +26,9 @@ _DEFAULTS = {
 }
 """Of transformers' BertConfig: what a file does not say is this."""
 
+_LARGEST = 2**20
+"""Of these numbers: the shapes that follow can be computed, and compared with those in the file."""
+
 _FIXED: dict[str, tuple[Any, ...]] = {
     "model_type": ("bert",),
     "hidden_act": ("gelu", "gelu_python"),
@@ -38,7 +41,7 @@ _FIXED: dict[str, tuple[Any, ...]] = {
 }
 """What the network here can be; a file that says nothing of one of them means its first value."""
 
-_OF_DNABERT2 = ("alibi_starting_size", "attn_alibi", "auto_map")
+_OF_DNABERT2 = ("alibi_starting_size", "attn_alibi")
 
 
 def huggingface_config(config: ModelConfig, task: TaskConfig | None = None, model: str = "masked-lm") -> dict[str, Any]:
@@ -85,17 +88,12 @@ def read_config_file(directory: Path) -> dict[str, Any]:
     """
     path = directory / "config.json"
     if not path.is_file():
-        raise InputError(f"{directory} is no model directory: it has no config.json.")
-    try:
-        settings = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON ({error}).") from error
-    if not isinstance(settings, dict):
-        raise InputError(f"{path} is no model's configuration: it holds no settings by name.")
+        raise InputError(f"{directory} is no Hugging Face directory: it has no config.json.")
+    settings = read_object(path)
+    # An auto_map says nothing: the published DNABERT too comes with a copy of BERT's code.
     if any(name in settings for name in _OF_DNABERT2):
         raise InputError(
-            f"{path} is of a model with code of its own ({settings.get('auto_map', 'ALiBi')}), as DNABERT-2 is: only "
-            "BERT with k-mer tokens, as the first DNABERT, can be read."
+            f"{path} says ALiBi, as DNABERT-2 does: only BERT with k-mer tokens, as the first DNABERT, can be read."
         )
     for name, allowed in _FIXED.items():
         if settings.get(name) not in (None, *allowed):
@@ -122,6 +120,8 @@ def model_config(settings: dict[str, Any], k: int, name: str) -> ModelConfig:
         value = found[key]
         if isinstance(value, bool) or not isinstance(value, (int, float) if isinstance(default, float) else int):
             raise InputError(f"{name} says {key} = {value!r}: that must be a number like {default}.")
+        if value > _LARGEST:
+            raise InputError(f"{name} says {key} = {value}: that must be at most {_LARGEST}.")
     if settings.get("vocab_size") != vocabulary_size(k):
         raise InputError(
             f"{name} says vocab_size = {settings.get('vocab_size')!r}: a vocabulary of {k}-mers has "
@@ -150,23 +150,30 @@ def read_task(settings: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], n
         name: of config.json, for errors.
 
     Raises:
-        InputError: settings that no task can have.
+        InputError: settings that no task can have, or tensors of no classifier.
     """
-    last = next(
-        (shapes[f"{layer}.weight"] for layer in ("classifier", "classifier2") if f"{layer}.weight" in shapes), None
-    )
+    last = next((layer for layer in ("classifier.weight", "classifier2.weight") if layer in shapes), None)
     if last is None:
         return None
-    count, hidden = last
-    names = settings.get("id2label")
-    if not isinstance(names, dict) or sorted(names) != sorted(str(number) for number in range(count)):
-        names = {str(number): f"LABEL_{number}" for number in range(count)}
+    for matrix in (last, "classifier1.weight", "rnn.weight_hh_l0"):
+        if matrix in shapes and (len(shapes[matrix]) != 2 or 0 in shapes[matrix]):
+            raise InputError(f"{name} is of a classifier whose {matrix} is {shapes[matrix]}: it must be a matrix.")
+    count, hidden = shapes[last]
+    places = [str(number) for number in range(count)]
+    labels = names if isinstance(names := settings.get("id2label"), dict) else {}
+    if sorted(labels) != sorted(places):
+        # Names that nobody gave may be too few: old transformers kept two, whatever num_labels was.
+        if any(label != f"LABEL_{place}" for place, label in labels.items()):
+            raise InputError(
+                f"{name} names {len(labels)} labels in id2label: the classifier has {count}, 0 to {count - 1}."
+            )
+        labels = {place: f"LABEL_{place}" for place in places}
     problem = settings.get("problem_type") or ("regression" if count == 1 else "single_label_classification")
     # None is what transformers writes for "as elsewhere".
     dropout = settings.get("classifier_dropout")
     if dropout is None:
         dropout = settings.get("hidden_dropout_prob", _DEFAULTS["hidden_dropout_prob"])
-    record = {"problem": problem, "labels": [names[str(number)] for number in range(count)], "dropout": dropout}
+    record = {"problem": problem, "labels": [labels[place] for place in places], "dropout": dropout}
     record |= _for_long(settings, shapes, hidden)
     return parse_json(TaskConfig, json.dumps(record).encode(), name)
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,20 @@ import numpy as np
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.hub import local_directory
-from dnabert_jax.interop.huggingface import abstract_parameters, from_huggingface, parts_of, tensor_names
+from dnabert_jax.interop.huggingface import (
+    abstract_parameters,
+    check_shapes,
+    from_huggingface,
+    listed,
+    parts_of,
+    tensor_names,
+)
 from dnabert_jax.interop.huggingface_config import model_config, read_config_file, read_task
 from dnabert_jax.interop.tokenizer import read_k
 from dnabert_jax.interop.weights import WeightFiles, open_weights
 from dnabert_jax.sequence.vocabulary import MAX_K, vocabulary_size
 from dnabert_jax.training.saved_model import Description, SavedModel, is_saved_model, read_saved_model
+from dnabert_jax.typed_json import read_object
 
 _DECODER = "cls.predictions.decoder"
 _BIAS = "cls.predictions.bias"
@@ -84,10 +91,18 @@ def load_directory(directory: Path, double_bias: bool = False) -> Loaded:
     tensors, *others = formats
     for other in others:
         _check_same(tensors, other)
+    if config.num_layers > len(tensors):
+        raise InputError(f"{directory} has {len(tensors)} tensors, too few for num_hidden_layers {config.num_layers}.")
     task = read_task(settings, tensors.shapes, str(directory / "config.json"))
-    abstract = abstract_parameters(config, task, parts_of(tensors.shapes))
+    parts = parts_of(tensors.shapes)
+    abstract = abstract_parameters(config, task, parts)
     left_out = _left_out(tensors, tensor_names(abstract, config), directory)
+    if task is not None and "pooler" not in parts:
+        raise InputError(
+            f"{directory} has a classifier and no pooler: only classifiers of whole sequences can be read."
+        )
     try:
+        check_shapes(tensors.shapes, abstract, config)
         parameters = from_huggingface(tensors, abstract, config)
     except InputError as error:
         raise InputError(f"{directory}: {error}") from error
@@ -166,8 +181,7 @@ def _left_out(tensors: _Renamed, known: set[str], directory: Path) -> dict[str, 
         else:
             unknown.append(tensors.in_file[name])
     if unknown:
-        listed = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
-        raise InputError(f"{directory} has tensors that no BERT of its config.json has: {listed}.")
+        raise InputError(f"{directory} has tensors that no BERT of its config.json has: {listed(unknown)}.")
     return left_out
 
 
@@ -184,22 +198,19 @@ def _read_k(directory: Path, settings: dict[str, Any]) -> int:
     k = read_k(directory)
     if k is not None:
         return k
-    sizes = {vocabulary_size(k): k for k in range(1, MAX_K + 1)}
-    if settings.get("vocab_size") not in sizes:
+    size = settings.get("vocab_size")
+    k = next((k for k in range(1, MAX_K + 1) if vocabulary_size(k) == size), None)
+    if k is None:
         raise InputError(
-            f"{directory / 'config.json'} says vocab_size = {settings.get('vocab_size')!r}: a vocabulary of k-mers has "
-            "4**k + 5 tokens."
+            f"{directory / 'config.json'} says vocab_size = {size!r}: a vocabulary of k-mers has 4**k + 5 tokens."
         )
-    return sizes[settings["vocab_size"]]
+    return k
 
 
-def _own_provenance(directory: Path) -> Any:
+def _own_provenance(directory: Path) -> dict[str, Any] | None:
     """What this project wrote when it exported the directory, if it did."""
     path = directory / "provenance.json"
-    try:
-        return json.loads(path.read_bytes()) if path.is_file() else None
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON ({error}).") from error
+    return read_object(path) if path.is_file() else None
 
 
 def _digest(path: Path) -> str:

@@ -43,8 +43,9 @@ def model_card(model: SavedModel, architecture: str) -> str:
     """
     provenance = model.description.provenance
     sections = [_header(model, architecture), _use(model, architecture)]
-    if "imported" in provenance:
-        sections.append(_origin(provenance["imported"]))
+    imported = _imported(provenance)
+    if imported:
+        sections.append(_origin(imported))
     if "pretraining" in provenance:
         sections.append(_pretraining(provenance["pretraining"]))
     pooler = "" if "pooler" in model.parameters or architecture == "masked-lm" else _NO_POOLER
@@ -91,6 +92,14 @@ model = {what.auto_class}.from_pretrained(".")
 ```
 
 {tokenizer_section(config.k, config.max_positions)}{outputs}"""
+
+
+def _imported(provenance: dict[str, Any]) -> dict[str, Any] | None:
+    """What was imported, to train on or not."""
+    if "imported" in provenance:
+        return provenance["imported"]
+    initial = provenance.get("pretraining", {}).get("initial")
+    return _imported(initial) if initial else None
 
 
 def _origin(imported: dict[str, Any]) -> str:

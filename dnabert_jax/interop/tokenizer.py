@@ -15,6 +15,7 @@ from jaxtyping import Int32, Integer
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import decode, encode, split_kmers
 from dnabert_jax.sequence.vocabulary import CLS, MAX_K, PAD, SEP, SPECIAL_TOKENS, vocabulary_tokens
+from dnabert_jax.typed_json import read_object
 
 EXAMPLE = "ACGTTGCAAGCT"
 _AMBIGUOUS_EXAMPLE = "acgttgcaNgct"
@@ -188,10 +189,11 @@ def _read_vocabulary(directory: Path) -> tuple[Path, list[str] | None]:
     path = directory / "tokenizer.json"
     if not path.is_file():
         return path, None
+    contents = read_object(path)
     try:
-        numbers = json.loads(path.read_bytes())["model"]["vocab"]
-        return path, sorted(numbers, key=numbers.__getitem__)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        numbers = contents["model"]["vocab"]
+        return path, sorted(numbers, key=numbers.get)
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is no tokenizer with a vocabulary.") from error
 
 

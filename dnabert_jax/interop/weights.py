@@ -5,8 +5,9 @@ pickle, and PyTorch's weights-only loader reads it, which makes tensors and call
 """
 
 import functools
-import json
 import pickle
+import struct
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,21 @@ import numpy as np
 import safetensors
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.typed_json import read_object
 
 _SAFETENSORS, _PICKLE = "model.safetensors", "pytorch_model.bin"
 _INDEX = ".index.json"
 _SAFE_TORCH = (2, 6)
 """Before it, the weights-only loader could be made to run code (CVE-2025-32434)."""
+
+_TYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")
+"""Of safetensors that NumPy and ml_dtypes have. What is no weight, position numbers say, may be integers."""
+
+_DAMAGE = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+    struct.error, TypeError, ValueError,
+)  # fmt: skip
+"""What PyTorch's weights-only loader raises where bytes of a file are not what they were."""
 
 
 class WeightFiles(Mapping[str, np.ndarray]):
@@ -58,10 +69,14 @@ class WeightFiles(Mapping[str, np.ndarray]):
     def _add_safetensors(self, path: Path) -> None:
         try:
             with safetensors.safe_open(path, framework="numpy") as file:
-                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+                slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+                shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+                types = {name: part.get_dtype() for name, part in slices.items()}
         except (safetensors.SafetensorError, OSError) as error:
             raise InputError(f"{path} is damaged or no safetensors file ({error}): get it anew.") from error
         for name, shape in shapes.items():
+            if types[name] not in _TYPES:
+                raise InputError(f"{path} has {name} as {types[name]}: weights of 16 bits or more can be read.")
             self._add(path, name, shape, functools.partial(_read_safetensor, path, name))
 
     def _add_pickle(self, path: Path) -> None:
@@ -80,25 +95,41 @@ def _widen(array: np.ndarray) -> np.ndarray:
 
 
 def _torch_reader(tensor: Any) -> Callable[[], np.ndarray]:
-    return lambda: (tensor.float() if tensor.dtype.itemsize < 4 and tensor.is_floating_point() else tensor).numpy()
+    narrow = tensor.is_floating_point() and tensor.dtype.itemsize < np.dtype(np.float32).itemsize
+    return lambda: (tensor.float() if narrow else tensor).numpy()
 
 
 def _load_pickle(path: Path) -> dict[str, Any]:
     torch = _torch(path)
     try:
-        # Only the newer of its two formats can be mapped.
-        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+        with warnings.catch_warnings():
+            # Of a file that may be damaged: the errors below say all.
+            warnings.simplefilter("ignore")
+            # Only the newer of its two formats can be mapped.
+            tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path} holds more than tensors, or is damaged, and was not loaded: what a pickle holds may run code. "
             "Get the weights as safetensors, or from who made them."
         ) from error
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
+    except _DAMAGE as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise InputError(f"{path} is damaged or no PyTorch weights ({reason}): get it anew.") from error
-    if not isinstance(tensors, dict) or not all(torch.is_tensor(tensor) for tensor in tensors.values()):
-        raise InputError(f"{path} holds other things than named tensors: save the model's state_dict() alone.")
-    return tensors
+    if not isinstance(tensors, dict) or not all(
+        isinstance(name, str) and torch.is_tensor(tensor) and _is_plain(tensor) for name, tensor in tensors.items()
+    ):
+        raise InputError(f"{path} holds other things than named, dense tensors: save the model's state_dict() alone.")
+    return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
+def _is_plain(tensor: Any) -> bool:
+    """Whether the file has each number of it: a few bytes can be a tensor of any size that repeats them."""
+    return (
+        str(tensor.layout) == "torch.strided"
+        and tensor.device.type == "cpu"
+        and not (tensor.is_quantized or tensor.is_conj() or tensor.is_neg())
+        and tensor.nbytes <= tensor.untyped_storage().nbytes()
+    )
 
 
 def _is_zip(path: Path) -> bool:
@@ -120,16 +151,17 @@ def _torch(path: Path) -> Any:
 
 
 def open_weights(directory: Path) -> list[WeightFiles]:
-    """The weights in a directory, once for each format that is there, safetensors first.
+    """The weights in a directory, once for each way they are there: safetensors first, whole before in parts.
 
     Raises:
         InputError: no weight file, a damaged one, a missing part, or one that holds more than tensors.
     """
     found = []
     for name in (_SAFETENSORS, _PICKLE):
-        files = _files(directory, name)
-        if files:
-            found.append(WeightFiles(files))
+        if (directory / name).is_file():
+            found.append(WeightFiles([directory / name]))
+        if (directory / (name + _INDEX)).is_file():
+            found.append(WeightFiles(_parts(directory / (name + _INDEX))))
     if not found:
         raise InputError(
             f"{directory} has no weights: {_SAFETENSORS} or {_PICKLE} is needed, whole or in parts with an index."
@@ -137,15 +169,14 @@ def open_weights(directory: Path) -> list[WeightFiles]:
     return found
 
 
-def _files(directory: Path, name: str) -> list[Path]:
-    index = directory / (name + _INDEX)
-    if not index.is_file():
-        return [directory / name] if (directory / name).is_file() else []
+def _parts(index: Path) -> list[Path]:
     try:
-        parts = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        parts = sorted(set(read_object(index)["weight_map"].values()))
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{index} is no index of weight files.") from error
+    # What is not by name in the directory, but above it say, is not there.
+    present = {path.name for path in index.parent.iterdir() if path.is_file()}
     for part in parts:
-        if Path(part).name != part or not (directory / part).is_file():
-            raise InputError(f"{index} names {part}, which is not in {directory}.")
-    return [directory / part for part in parts]
+        if part not in present:
+            raise InputError(f"{index} names {part!s:.80}, which is not in {index.parent}.")
+    return [index.parent / part for part in parts]

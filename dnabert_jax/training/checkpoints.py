@@ -60,6 +60,7 @@ class Checkpoints:
 
     def __init__(self, directory: Path, keep: int | None = None):
         self._directory = directory.absolute() / CHECKPOINTS_DIRECTORY
+        self._remedy = "go on with --resume from the last complete one"
         if keep is None and not self._directory.is_dir():
             raise InputError(f"{directory} holds no complete checkpoint yet.")
         policies = ocp.training.preservation_policies
@@ -102,6 +103,7 @@ class Checkpoints:
         Raises:
             JobError: as `save`.
         """
+        self._remedy = "begin again"
         with self._writing():
             self._checkpointer.save_checkpointables_async(step, {_PARAMETERS: parameters}, force=True)
 
@@ -151,10 +153,13 @@ class Checkpoints:
     def _saved_parameters(self, step: int) -> Parameters:
         """Shapes and types of the parameters, as the checkpoint has them."""
         try:
-            return self._checkpointer.checkpointables_metadata(step).metadata[_PARAMETERS]
-        # What orbax raises for files that are missing or no longer what they were.
+            saved = self._checkpointer.checkpointables_metadata(step).metadata[_PARAMETERS]
+        # What orbax raises for files that are missing or no longer what they were; for some it gives no parameters.
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise self._damaged(step) from error
+        if not saved:
+            raise self._damaged(step)
+        return saved
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -164,8 +169,7 @@ class Checkpoints:
         except (ValueError, OSError, RuntimeError) as error:
             first = "make room, then " if any(words in str(error) for words in _NO_ROOM) else ""
             raise JobError(
-                f"A checkpoint could not be written to {self._directory} ({_in_short(error)}): "
-                f"{first}go on with --resume from the last complete one."
+                f"A checkpoint could not be written to {self._directory} ({_in_short(error)}): {first}{self._remedy}."
             ) from error
 
     def _load(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:

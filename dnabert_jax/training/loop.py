@@ -27,7 +27,7 @@ from dnabert_jax.training.checkpoints import Checkpoints
 from dnabert_jax.training.evaluation import Evaluation, EvaluationRows, Evaluator, network_predictor
 from dnabert_jax.training.nonfinite import FiniteCheck
 from dnabert_jax.training.preemption import stops_after, while_all_run
-from dnabert_jax.training.run_directory import check_run, write_run
+from dnabert_jax.training.run_directory import check_run, has_begun, write_run
 from dnabert_jax.training.saved_model import check_initial_model, read_initial_parameters
 from dnabert_jax.training.state import (
     Network,
@@ -123,8 +123,9 @@ def pretrain(
     mesh = make_mesh(config.mesh, devices or jax.devices())
     network = abstract_network(config.model)
     step = jit_train_step(config, network, mesh)
-    if config.initial_checkpoint and not resume:
-        check_initial_model(Path(config.initial_checkpoint), config.model)
+    initial = None
+    if config.initial_checkpoint and not has_begun(run):
+        initial = check_initial_model(Path(config.initial_checkpoint), config.model)
     placement = RowPlacement(mesh, config.global_batch)
     # After what is quick to find out: it reads all data.
     files, manifest = _open_data(data, config, observers)
@@ -136,7 +137,7 @@ def pretrain(
     check_run(run, config, manifest, resume)
     multihost_utils.sync_global_devices("run checked")
     if first:
-        write_run(run, config, manifest)
+        write_run(run, config, manifest, initial)
     multihost_utils.sync_global_devices("run written")
     with Checkpoints(run, config.keep_checkpoints) as checkpoints, while_all_run():
         start = checkpoints.steps[-1] if checkpoints.steps else 0

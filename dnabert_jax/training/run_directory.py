@@ -1,6 +1,7 @@
-"""The directory of a run: config.json, data.json (the manifest of its data), checkpoints, logs."""
+"""The directory of a run: config.json, data.json (the manifest of its data), what it began with, checkpoints, logs."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ from dnabert_jax import storage
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.errors import InputError
-from dnabert_jax.typed_json import read_json, to_json
+from dnabert_jax.typed_json import read_json, read_object, to_json
 
 CONFIG_FILE = "config.json"
 DATA_FILE = "data.json"
+INITIAL_FILE = "initial.json"
 CHECKPOINTS_DIRECTORY = "checkpoints"
 
 _MAY_CHANGE = (
@@ -44,7 +46,7 @@ def check_run(directory: Path, config: PretrainConfig, manifest: Manifest, resum
         raise InputError(
             f"{directory} exists already: give --resume to go on with the run there, or choose another --out."
         )
-    if all(path.name == DATA_FILE or path.suffix == ".partial" for path in directory.iterdir()):
+    if all(path.name in (DATA_FILE, INITIAL_FILE) or path.suffix == ".partial" for path in directory.iterdir()):
         return
     saved = read_run_config(directory)
     latest = max(
@@ -71,8 +73,27 @@ def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def write_run(directory: Path, config: PretrainConfig, manifest: Manifest) -> None:
-    """Makes the directory if need be, and writes data.json and then config.json into it."""
+def has_begun(directory: Path) -> bool:
+    """Whether `write_run` has written all there."""
+    return (directory / CONFIG_FILE).is_file()
+
+
+def read_initial(directory: Path) -> dict[str, Any] | None:
+    """The provenance of the weights that a run began with; None if they were random.
+
+    Raises:
+        InputError: initial.json is damaged.
+    """
+    path = directory / INITIAL_FILE
+    return read_object(path) if path.is_file() else None
+
+
+def write_run(
+    directory: Path, config: PretrainConfig, manifest: Manifest, initial: dict[str, Any] | None = None
+) -> None:
+    """Makes the directory if need be, and writes into it data.json, initial.json if it is given, then config.json."""
     directory.mkdir(parents=True, exist_ok=True)
     storage.write(directory / DATA_FILE, to_json(manifest).encode())
+    if initial is not None:
+        storage.write(directory / INITIAL_FILE, json.dumps(initial, indent=2).encode())
     storage.write(directory / CONFIG_FILE, to_json(config).encode())

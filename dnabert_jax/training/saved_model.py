@@ -15,7 +15,7 @@ from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.training.checkpoints import Checkpoints, choose_step, write_parameters
-from dnabert_jax.training.run_directory import DATA_FILE, read_run_config
+from dnabert_jax.training.run_directory import DATA_FILE, read_initial, read_run_config
 from dnabert_jax.training.state import Parameters, init_parameters, stream_key
 from dnabert_jax.typed_json import read_json, to_json
 
@@ -33,7 +33,7 @@ class Description:
         config: of the network.
         task: of its classifier, if it has one.
         provenance: where the weights come from, as JSON: an entry for each thing that was done to them, `imported` or
-            `pretraining`.
+            `pretraining`, which has the provenance of the weights it began with as `initial`.
     """
 
     config: ModelConfig
@@ -66,20 +66,45 @@ def is_saved_model(directory: Path) -> bool:
     return (directory / DESCRIPTION_FILE).is_file() or (directory / DATA_FILE).is_file()
 
 
-def check_initial_model(directory: Path, config: ModelConfig) -> None:
-    """Raises InputError unless the model in a run or model directory is the one to begin with, but for its dropout."""
-    saved = _describe(directory)
+def check_initial_model(directory: Path, config: ModelConfig) -> dict[str, Any]:
+    """The provenance of the latest weights of a run or model directory, to begin with.
+
+    Raises:
+        InputError: they are of another network, whose dropout alone may differ, or there are none.
+    """
+    saved = _network(directory)
     for field in dataclasses.fields(ModelConfig):
         there, here = getattr(saved, field.name), getattr(config, field.name)
         if field.name not in _MAY_DIFFER and there != here:
             flag = f"--model.{field.name.replace('_', '-')}"
             raise InputError(f"The model in {directory} has {field.name} {there}, the run {here}: give {flag} {there}.")
+    with Checkpoints(directory) as checkpoints:
+        return _describe(directory, checkpoints, choose_step(checkpoints, directory, None)).provenance
 
 
-def _describe(directory: Path) -> ModelConfig:
+def _network(directory: Path) -> ModelConfig:
+    if not is_saved_model(directory):
+        raise InputError(
+            f"{directory} is no run directory and no model directory: `dnabert-jax import` makes one of a Hugging Face "
+            "directory."
+        )
     if (directory / DESCRIPTION_FILE).is_file():
         return read_json(Description, directory / DESCRIPTION_FILE).config
     return read_run_config(directory).model
+
+
+def _describe(directory: Path, checkpoints: Checkpoints, step: int) -> Description:
+    if (directory / DESCRIPTION_FILE).is_file():
+        return read_json(Description, directory / DESCRIPTION_FILE)
+    config, evaluation = read_run_config(directory), checkpoints.evaluation(step)
+    pretraining = {
+        "config": dataclasses.asdict(config),
+        "step": step,
+        "data": dataclasses.asdict(read_json(Manifest, directory / DATA_FILE)),
+        "evaluation": dataclasses.asdict(evaluation) if evaluation else None,
+        "initial": read_initial(directory),
+    }
+    return Description(config.model, None, {"pretraining": pretraining})
 
 
 def read_initial_parameters(directory: Path, abstract: Parameters) -> Parameters:
@@ -98,23 +123,11 @@ def read_saved_model(directory: Path, step: int | None = None) -> SavedModel:
     Raises:
         InputError: neither a run nor a model, or no such checkpoint.
     """
-    imported = (directory / DESCRIPTION_FILE).is_file()
-    config = None if imported else read_run_config(directory)
+    _network(directory)
     with Checkpoints(directory) as checkpoints:
         step = choose_step(checkpoints, directory, step)
         parameters = jax.device_get(checkpoints.restore_all_parameters(step))
-        if config is None:
-            description = read_json(Description, directory / DESCRIPTION_FILE)
-        else:
-            evaluation = checkpoints.evaluation(step)
-            pretraining = {
-                "config": dataclasses.asdict(config),
-                "step": step,
-                "data": dataclasses.asdict(read_json(Manifest, directory / DATA_FILE)),
-                "evaluation": dataclasses.asdict(evaluation) if evaluation else None,
-            }
-            description = Description(config.model, None, {"pretraining": pretraining})
-    return SavedModel(description, step, parameters)
+        return SavedModel(_describe(directory, checkpoints, step), step, parameters)
 
 
 def with_random_weights(model: SavedModel, seed: int) -> SavedModel:

@@ -15,7 +15,7 @@ from data_prep.sources import read_blocks
 from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import export_model
-from dnabert_jax.interop.huggingface import from_huggingface, to_huggingface
+from dnabert_jax.interop.huggingface import check_shapes, from_huggingface, to_huggingface
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.sequence.kmers import encode, split_kmers
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP
@@ -141,12 +141,13 @@ def test_tensors_that_are_missing_or_of_another_shape_are_refused(run: Path) -> 
     checkpoint = read_saved_model(run)
     model = checkpoint.config
     abstract = nnx.to_pure_dict(abstract_network(model).abstract)
-    tensors = to_huggingface(checkpoint.parameters, model)
     name = "bert.encoder.layer.1.attention.self.key.weight"
-    with pytest.raises(InputError, match=name):
-        from_huggingface({n: t for n, t in tensors.items() if n != name}, abstract, model)
-    with pytest.raises(InputError, match=name):
-        from_huggingface(tensors | {name: tensors[name][:-1]}, abstract, model)
+    shapes = {n: tensor.shape for n, tensor in to_huggingface(checkpoint.parameters, model).items()}
+    check_shapes(shapes, abstract, model)
+    with pytest.raises(InputError, match=rf"missing: {name} \(32, 32\)\."):
+        check_shapes({n: shape for n, shape in shapes.items() if n != name}, abstract, model)
+    with pytest.raises(InputError, match=rf"{name} is \(31, 32\), not \(32, 32\)"):
+        check_shapes(shapes | {name: (31, 32)}, abstract, model)
 
 
 def test_the_tokenizer_gives_the_ids_of_this_project_on_real_sequence(exported: Path) -> None:

@@ -19,6 +19,7 @@ from dnabert_jax.config import ModelConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import export_model
 from dnabert_jax.interop.load import load_directory
+from dnabert_jax.interop.weights import open_weights
 from dnabert_jax.sequence.vocabulary import vocabulary_tokens
 from dnabert_jax.training.saved_model import read_saved_model, write_saved_model
 from launch.cli import run
@@ -117,6 +118,8 @@ def test_names_and_settings_of_published_files_are_understood(made: Path, copy: 
     old["bert.embeddings.position_ids"] = torch.arange(40)[None]
     as_pickle(copy, old)
     change_config(copy, rnn="lstm", split=10, num_rnn_layer=2, rnn_dropout=0.0, finetuning_task=None, num_labels=2)
+    # Those on the hub name code, which is not run.
+    change_config(copy, auto_map={"AutoModel": "dnabert_layer.BertModel"})
     assert_same_parameters(copy, made)
     left_out = load_directory(copy).left_out
     assert left_out.keys() == {
@@ -215,6 +218,13 @@ def test_classifiers_survive_the_round_trip_to_the_bit(
     assert back.config.problem_type == problem
 
 
+def test_labels_that_nobody_named_may_be_too_few(copy: Path) -> None:
+    labels(**{"0": "LABEL_0", "1": "LABEL_1"})(copy)
+    task = load_directory(copy).model.description.task
+    assert task is not None
+    assert task.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+
+
 def test_the_bias_that_the_original_adds_twice_can_be_doubled(made: Path, tmp_path: Path) -> None:
     """The head as BertLMPredictionHead of the original computes it: decoder.bias is bias, and both are added."""
     ours = load_directory(made, double_bias=True).model.parameters["head"]["bias"][:69]
@@ -299,9 +309,43 @@ def second_file_with_less(directory: Path) -> None:
     as_pickle(directory, tensors)
 
 
-def list_of_tensors(directory: Path) -> None:
-    (directory / "model.safetensors").unlink()
-    torch.save([torch.ones(2)], directory / "pytorch_model.bin")
+def pickled(contents: object) -> Callable[[Path], None]:
+    def damage(directory: Path) -> None:
+        (directory / "model.safetensors").unlink()
+        torch.save(contents, directory / "pytorch_model.bin")
+
+    return damage
+
+
+def disagreeing_parts(directory: Path) -> None:
+    tensors = tensors_of(directory)
+    as_parts(directory, {**tensors, "cls.predictions.bias": tensors["cls.predictions.bias"] + 1})
+
+
+def rnn_of_five_gates(directory: Path) -> None:
+    put("classifier.weight", torch.ones(2, 30))(directory)
+    put("rnn.weight_hh_l0", torch.ones(150, 30))(directory)
+
+
+def no_vocabulary(directory: Path) -> None:
+    (directory / "vocab.txt").unlink()
+    change_config(directory, vocab_size=[1])
+
+
+def labels(**of: object) -> Callable[[Path], None]:
+    def damage(directory: Path) -> None:
+        put("classifier.weight", torch.ones(3, 30))(directory)
+        put("classifier.bias", torch.ones(3))(directory)
+        put("bert.pooler.dense.weight", torch.ones(30, 30))(directory)
+        put("bert.pooler.dense.bias", torch.ones(30))(directory)
+        change_config(directory, id2label=of)
+
+    return damage
+
+
+def labels_no_names(directory: Path) -> None:
+    put("classifier.weight", torch.ones(2, 30))(directory)
+    change_config(directory, id2label={"0": 1, "1": ["a"]})
 
 
 def missing_part(directory: Path) -> None:
@@ -321,7 +365,8 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (lambda directory: (directory / "model.safetensors").unlink(), "has no weights"),
     "no config": (lambda directory: (directory / "config.json").unlink(), "has no config.json"),
     "config no JSON": (text("config.json", "{"), "config.json is no JSON"),
-    "config a list": (text("config.json", "[]"), "holds no settings by name"),
+    "config a list": (text("config.json", "[]"), "config.json holds no values by name"),
+    "config too deep": (text("config.json", "[" * 100_000), "config.json is no JSON"),
     "truncated": (truncate, "model.safetensors is damaged"),
     "empty file": (text("model.safetensors", ""), "model.safetensors is damaged"),
     "missing tensor": (drop(QUERY), rf"Tensors are missing: {QUERY} \(30, 30\)\."),
@@ -332,12 +377,31 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], object], str]] = {
     "gamma and weight": (put("bert.embeddings.LayerNorm.gamma", torch.ones(30)), "LayerNorm.weight twice"),
     "files disagree": (second_file, "disagree on cls.predictions.bias"),
     "a file has less": (second_file_with_less, "disagree: cls.predictions.bias is in one of them only"),
-    "no tensors by name": (list_of_tensors, "other things than named tensors"),
+    "no tensors by name": (pickled([torch.ones(2)]), "other things than named, dense tensors"),
     "part missing": (missing_part, "names model-00002-of-00002.safetensors, which is not in"),
     "part outside": (outside_part, r"names \.\./model.safetensors, which is not in"),
-    "index no index": (text("model.safetensors.index.json", "[]"), "no index of weight files"),
+    "index a list": (text("model.safetensors.index.json", "[]"), "holds no values by name"),
+    "index no index": (text("model.safetensors.index.json", '{"weight_map": 1}'), "no index of weight files"),
+    "part a number": (text("model.safetensors.index.json", '{"weight_map": {"x": 1}}'), "names 1, which is not in"),
+    "parts disagree with the whole": (disagreeing_parts, "disagree on cls.predictions.bias"),
+    "eight bits": (put(QUERY, torch.ones(30, 30).to(torch.float8_e5m2)), f"has {QUERY} as F8_E5M2"),
+    "whole numbers": (put(QUERY, torch.ones(30, 30, dtype=torch.int64)), f"{QUERY} is of int64"),
+    "name a number": (pickled({1: torch.ones(1)}), "other things than named, dense tensors"),
+    "sparse": (pickled({"x": torch.ones(1).to_sparse()}), "other things than named, dense tensors"),
+    "a few bytes of any size": (pickled({"x": torch.ones(1).expand(10**12)}), "than named, dense tensors"),
+    "classifier no matrix": (put("classifier.weight", torch.ones(3)), r"classifier.weight is \(3,\): it must be a m"),
+    "classifier a bias": (put("classifier.bias", torch.ones(3)), "that no BERT of its config.json has: classifier.b"),
+    "rnn of five gates": (rnn_of_five_gates, "that no BERT of its config.json has: rnn.weight_hh_l0"),
+    "layers without end": (settings(num_hidden_layers=10**6), "tensors, too few for num_hidden_layers 1000000"),
+    "sizes without end": (settings(hidden_size=10**30), "that must be at most 1048576"),
+    "sizes far too large": (settings(intermediate_size=10**6), r"is \(70, 30\), not \(1000000, 30\)"),
+    "vocabulary no number": (no_vocabulary, r"vocab_size = \[1\]: a vocabulary of k-mers has"),
+    "labels too few": (labels(**{"0": "no", "1": "yes"}), "names 2 labels in id2label: the classifier has 3, 0 to 2"),
+    "labels no names": (labels_no_names, r"config.json cannot be used as TaskConfig"),
+    "not finite": (put("cls.predictions.bias", torch.full((69,), torch.nan)), "cls.predictions.bias has values that"),
+    "classifier of tokens": (put("classifier.weight", torch.ones(3, 30)), "a classifier and no pooler"),
     "RoBERTa": (settings(model_type="roberta"), "says model_type = 'roberta': only BERT"),
-    "DNABERT-2": (settings(alibi_starting_size=512), "as DNABERT-2 is"),
+    "DNABERT-2": (settings(alibi_starting_size=512), "says ALiBi, as DNABERT-2 does"),
     "relative positions": (settings(position_embedding_type="relative_key"), "embedding_type = 'relative_key'"),
     "other activation": (settings(hidden_act="relu"), "hidden_act = 'relu'"),
     "vocabulary of another size": (settings(vocab_size=70), "vocab_size = 70: a vocabulary of 3-mers has 69 tokens"),
@@ -352,6 +416,25 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], object], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_no_damage_of_a_pickle_gives_more_than_a_sentence(copy: Path, zipped: bool) -> None:
+    as_pickle(copy, tensors_of(copy)) if zipped else as_old_pickle(copy, tensors_of(copy))
+    (copy / "model.safetensors").unlink()
+    path, rng = copy / "pytorch_model.bin", np.random.default_rng(0)
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(100):
+        changed = bytearray(whole)
+        for place in rng.integers(0, 3000, 3):
+            changed[place] = rng.integers(256)
+        path.write_bytes(changed)
+        try:
+            open_weights(copy)
+        except InputError:
+            refused += 1
+    assert refused > 10
+
+
 @pytest.mark.parametrize("name", list(BAD_INPUT))
 def test_bad_input_is_one_sentence(copy: Path, name: str) -> None:
     damage, sentence = BAD_INPUT[name]
@@ -363,7 +446,9 @@ def test_bad_input_is_one_sentence(copy: Path, name: str) -> None:
 
 def test_the_commands_import_and_export(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["import", str(copy), "--to", str(tmp_path / "model")]) == 0
-    assert "k = 3, 2 layers of 30" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "k = 3, 2 layers of 30" in said
+    assert "--preset dnabert3 --model.hidden-size 30 --model.num-layers 2 --model.num-heads 5" in said
     assert run(["export", str(tmp_path / "model"), "--to", str(tmp_path / "back"), "--format", "both"]) == 0
     assert_same_parameters(tmp_path / "back", copy)
     truncate(copy)

@@ -1,6 +1,8 @@
 """A run may begin with the weights of another, or of an imported model, on any mesh."""
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -9,6 +11,7 @@ import pytest
 
 from dnabert_jax.config import MeshConfig, PretrainConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.interop.model_card import model_card
 from dnabert_jax.training.loop import pretrain
 from dnabert_jax.training.saved_model import SavedModel, read_saved_model, write_saved_model
 
@@ -37,7 +40,14 @@ def test_a_run_begins_with_the_weights_of_another(
     config: PretrainConfig, sample_rows: Path, first: Path, tmp_path: Path, mesh: MeshConfig
 ) -> None:
     pretrain(beginning_with(first, config, mesh=mesh), sample_rows, tmp_path / "run")
-    assert_same(read_saved_model(tmp_path / "run").parameters, read_saved_model(first).parameters)
+    model, before = read_saved_model(tmp_path / "run"), read_saved_model(first)
+    assert_same(model.parameters, before.parameters)
+    assert model.description.provenance["pretraining"]["initial"] == as_json(before.description.provenance)
+    assert before.description.provenance["pretraining"]["initial"] is None
+
+
+def as_json(value: object) -> object:
+    return json.loads(json.dumps(value))
 
 
 def with_pooler(model: SavedModel) -> SavedModel:
@@ -48,9 +58,16 @@ def with_pooler(model: SavedModel) -> SavedModel:
 def test_parts_that_pre_training_has_no_use_for_are_left(
     config: PretrainConfig, sample_rows: Path, first: Path, tmp_path: Path
 ) -> None:
-    write_saved_model(tmp_path / "model", with_pooler(read_saved_model(first)))
+    model = with_pooler(read_saved_model(first))
+    imported = {"imported": {"directory": "DNA_bert_3", "sha256": {"model.safetensors": "12ab"}}}
+    model = dataclasses.replace(model, description=dataclasses.replace(model.description, provenance=imported))
+    write_saved_model(tmp_path / "model", model)
     pretrain(beginning_with(tmp_path / "model", config), sample_rows, tmp_path / "run")
-    parameters = read_saved_model(tmp_path / "run").parameters
+    run = read_saved_model(tmp_path / "run")
+    card = model_card(run, "masked-lm")
+    assert "begun with the weights of `model`" in card
+    assert "| model.safetensors | `12ab` |" in card
+    parameters = run.parameters
     assert parameters.keys() == {"bert", "head"}
     assert_same(parameters, read_saved_model(first).parameters)
 
@@ -73,9 +90,12 @@ def test_a_model_that_does_not_fit_is_refused(
 def test_a_resumed_run_goes_on_with_its_own_weights(
     config: PretrainConfig, sample_rows: Path, first: Path, tmp_path: Path
 ) -> None:
-    start = beginning_with(first, config)
+    shutil.copytree(first, tmp_path / "first")
+    start = beginning_with(tmp_path / "first", config)
     pretrain(start, sample_rows, tmp_path / "run")
+    shutil.rmtree(tmp_path / "first")
     pretrain(dataclasses.replace(start, steps=2), sample_rows, tmp_path / "run", resume=True)
+    assert read_saved_model(tmp_path / "run").description.provenance["pretraining"]["initial"] is not None
     changed = jax.tree.map(
         np.array_equal, read_saved_model(tmp_path / "run").parameters, read_saved_model(first).parameters
     )

@@ -191,7 +191,7 @@ def test_data_without_a_heldout_part_train_without_evaluation(
     recorder = Recorder()
     result = pretrain(config, tmp_path / "rows", tmp_path / "run", [recorder])
     assert recorder.start == (0, 6, False)
-    assert result.description.provenance["pretraining"]["evaluation"] is None
+    assert result.evaluation is None
     assert read_saved_model(tmp_path / "run").description.provenance["pretraining"]["evaluation"] is None
 
 
