@@ -1,0 +1,127 @@
+"""`dnabert-jax finetune`: from a model and a table to a model that predicts, and its figures."""
+
+import json
+import random
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from transformers import AutoModelForSequenceClassification
+
+from dnabert_jax import DNABERT
+from dnabert_jax.config import ModelConfig
+from dnabert_jax.tasks.results import Result
+from dnabert_jax.training.saved_model import Description, SavedModel, with_random_weights, write_saved_model
+from dnabert_jax.typed_json import read_json
+from launch.cli import run
+
+CONFIG = ModelConfig(k=3, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64, max_positions=40)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("models") / "model"
+    write_saved_model(out, with_random_weights(SavedModel(Description(CONFIG, None, {}), 0, {}), seed=0))
+    return out
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sequences of A and T are "yes", those of C and G are "no"; a tenth is mislabelled."""
+    draw = random.Random(0)  # noqa: S311
+    lines = ["split,sequence,label"]
+    for split, count in (("train", 160), ("dev", 32), ("test", 64)):
+        for number in range(count):
+            letters, label = ("AT", "yes") if number % 2 else ("CG", "no")
+            wrong = {"yes": "no", "no": "yes"}[label]
+            sequence = "".join(draw.choices(letters, k=30))
+            lines.append(f"{split},{sequence},{wrong if draw.random() < 0.1 else label}")
+    path = tmp_path_factory.mktemp("tables") / "at.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def finetuned(model: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    flags = ["--seeds", "2", "--epochs", "2", "--batch-size", "16", "--peak-learning-rate", "2e-3"]
+    assert run(["finetune", "--model", str(model), "--data", str(table), "--out", str(out), *flags]) == 0
+    return out
+
+
+def test_it_learns_and_writes_what_came_of_it(finetuned: Path) -> None:
+    result = read_json(Result, finetuned / "result.json")
+    assert result.sizes == {"train": 160, "validation": 32, "test": 64}
+    assert [seed.seed for seed in result.seeds] == [0, 1]
+    accuracy = [seed.metrics.values["accuracy"].value for seed in result.seeds]
+    assert min(value for value in accuracy if value is not None) > 0.8
+    assert "| mcc |" in (finetuned / "result.md").read_text()
+    assert sorted(path.name for path in (finetuned / "curves").iterdir()) == [
+        "calibration.png", "precision_recall.png", "roc.png",
+    ]  # fmt: skip
+    provenance = json.loads((finetuned / "model.json").read_text())["provenance"]
+    assert provenance["finetuning"]["config"]["epochs"] == 2
+
+
+def test_the_model_predicts_here_and_in_transformers(finetuned: Path, tmp_path: Path) -> None:
+    sequences = ["ATTATATTAATATATTATTA", "CGGCGCGGCCGCGGGCCGCG"]
+    ours = DNABERT.from_pretrained(finetuned)
+    assert ours.labels == ("no", "yes")
+    found = ours.predict(sequences)
+    assert found.argmax(axis=1).tolist() == [1, 0]
+    assert run(["export", str(finetuned), "--to", str(tmp_path / "hf")]) == 0
+    theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "hf").eval()
+    assert theirs.config.id2label == {0: "no", 1: "yes"}
+    import torch
+
+    with torch.no_grad():
+        logits = theirs(input_ids=torch.tensor(np.stack(ours.encode(sequences)).astype(np.int64))).logits
+    np.testing.assert_allclose(found, np.asarray(jax.nn.softmax(logits.numpy())), atol=1e-5)
+
+
+def test_labels_drawn_at_random_are_at_chance(model: Path, tmp_path: Path) -> None:
+    draw = random.Random(1)  # noqa: S311
+    lines = ["split,sequence,label"]
+    for split, count in (("train", 160), ("dev", 32), ("test", 400)):
+        for _ in range(count):
+            lines.append(f"{split},{''.join(draw.choices('ACGT', k=30))},{draw.randrange(2)}")
+    (tmp_path / "random.csv").write_text("\n".join(lines) + "\n")
+    command = [
+        "finetune",
+        "--model",
+        str(model),
+        "--data",
+        str(tmp_path / "random.csv"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert run([*command, "--epochs", "2", "--restarts", "0"]) == 0
+    figure = read_json(Result, tmp_path / "run/result.json").seeds[0].metrics.values["accuracy"].value
+    assert figure == pytest.approx(0.5, abs=4 * 0.5 / 400**0.5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--data", "TRAIN_ONLY"], "has no test split"),
+        (["--seeds", "0"], "seeds is 0"),
+        (["--preset", "best"], "There is no preset 'best'"),
+        (["--select-by", "beauty"], "'beauty' is no metric"),
+        (["--model", "nowhere"], "nowhere does not exist"),
+        (["--out", "."], "exists already"),
+        (["--sequence", "dna"], "dna"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    model: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], sentence: str
+) -> None:
+    train_only = tmp_path / "train.csv"
+    train_only.write_text("\n".join(line for line in table.read_text().splitlines() if "test" not in line) + "\n")
+    given = {"--model": str(model), "--data": str(table), "--out": str(tmp_path / "out")} | dict([tuple(flags)])
+    given = {flag: str(train_only) if value == "TRAIN_ONLY" else value for flag, value in given.items()}
+    assert run(["finetune", *(part for pair in given.items() for part in pair)]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
