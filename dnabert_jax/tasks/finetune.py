@@ -19,7 +19,8 @@ from dnabert_jax.sequence.vocabulary import CLS, SEP
 from dnabert_jax.tasks.collapse import collapse
 from dnabert_jax.tasks.curves import draw_curves
 from dnabert_jax.tasks.finetune_config import FinetuneConfig
-from dnabert_jax.tasks.fitting import EncodedSplit, Fitted, Fitting, FittingObserver, Job
+from dnabert_jax.tasks.fitting import Fitted, Fitting, FittingObserver
+from dnabert_jax.tasks.jobs import EncodedSplit, Job
 from dnabert_jax.tasks.labelled import LabelledData, LabelledSplit
 from dnabert_jax.tasks.metrics import better, measure, validation_metric
 from dnabert_jax.tasks.results import Result, SeedResult, result_markdown, write_result

@@ -45,7 +45,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finetuned(model: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "run"
-    flags = ["--seeds", "2", "--epochs", "2", "--batch-size", "16", "--peak-learning-rate", "2e-3"]
+    flags = ["--seeds", "2", "--epochs", "8", "--batch-size", "16", "--peak-learning-rate", "3e-3"]
     assert run(["finetune", "--model", str(model), "--data", str(table), "--out", str(out), *flags]) == 0
     return out
 
@@ -61,7 +61,7 @@ def test_it_learns_and_writes_what_came_of_it(finetuned: Path) -> None:
         "calibration.png", "precision_recall.png", "roc.png",
     ]  # fmt: skip
     provenance = json.loads((finetuned / "model.json").read_text())["provenance"]
-    assert provenance["finetuning"]["config"]["epochs"] == 2
+    assert provenance["finetuning"]["config"]["epochs"] == 8
 
 
 def test_the_model_predicts_here_and_in_transformers(finetuned: Path, tmp_path: Path) -> None:
@@ -84,8 +84,7 @@ def test_labels_drawn_at_random_are_at_chance(model: Path, tmp_path: Path) -> No
     draw = random.Random(1)  # noqa: S311
     lines = ["split,sequence,label"]
     for split, count in (("train", 160), ("dev", 32), ("test", 400)):
-        for _ in range(count):
-            lines.append(f"{split},{''.join(draw.choices('ACGT', k=30))},{draw.randrange(2)}")
+        lines += [f"{split},{''.join(draw.choices('ACGT', k=30))},{draw.randrange(2)}" for _ in range(count)]
     (tmp_path / "random.csv").write_text("\n".join(lines) + "\n")
     command = [
         "finetune",

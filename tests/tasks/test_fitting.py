@@ -14,7 +14,8 @@ from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.interop.huggingface import abstract_parameters, from_huggingface, to_huggingface
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, SEP
 from dnabert_jax.tasks.finetune_config import FinetuneConfig
-from dnabert_jax.tasks.fitting import EncodedSplit, Fitted, Fitting, Job, epoch_order, learning_rate
+from dnabert_jax.tasks.fitting import Fitted, Fitting
+from dnabert_jax.tasks.jobs import EncodedSplit, Job, epoch_order, learning_rate
 from dnabert_jax.tasks.lockstep import Batch, Lockstep, Turn, jobs_mesh
 from dnabert_jax.tasks.trainable import rate_factors, split_trainable, stacked, whole_model
 from dnabert_jax.training.state import Parameters
@@ -40,6 +41,7 @@ class Silent:
 
     def restarted(self, job: str, seed: int) -> None:
         self.restarts.append(f"{job} {seed}")
+        self.steps = 0
 
 
 def sequences(count: int, seed: int, shortest: int) -> EncodedSplit:
@@ -83,9 +85,10 @@ Fit = Callable[..., list[Fitted]]
 @pytest.fixture(scope="module")
 def fit(parameters: Parameters) -> Fit:
     def run(jobs: list[Job], config: FinetuneConfig = CONFIG, devices: int = 1, **changed: object) -> list[Fitted]:
+        observer = changed.pop("observer", Silent())
         settings = {"score": likelihood, "collapsed": lambda *_: False, **changed}
         fitting = Fitting(MODEL, parameters, TASK, config, devices=jax.devices()[:devices], **settings)
-        return fitting.run(jobs, settings.get("observer", Silent()))
+        return fitting.run(jobs, observer)
 
     return run
 
