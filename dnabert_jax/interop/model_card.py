@@ -21,15 +21,26 @@ class _What:
 
     title: str
     pipeline: str
+    use: str
     auto_class: str
     output: str
 
 
 _WHAT = {
-    "masked-lm": _What("masked-language model", "fill-mask", "AutoModelForMaskedLM", "logits"),
-    "encoder": _What("encoder", "feature-extraction", "AutoModel", "last_hidden_state"),
+    "masked-lm": _What(
+        "masked-language model",
+        "fill-mask",
+        "to fine-tune, to embed, to score k-mers",
+        "AutoModelForMaskedLM",
+        "logits",
+    ),
+    "encoder": _What("encoder", "feature-extraction", "to fine-tune, to embed", "AutoModel", "last_hidden_state"),
     "classifier": _What(
-        "classifier of sequences", "text-classification", "AutoModelForSequenceClassification", "logits"
+        "classifier of sequences",
+        "text-classification",
+        "to predict what it was fine-tuned for on like sequences",
+        "AutoModelForSequenceClassification",
+        "logits",
     ),
 }
 
@@ -49,10 +60,10 @@ def model_card(model: SavedModel, architecture: str) -> str:
     if "pretraining" in provenance:
         sections.append(_pretraining(provenance["pretraining"]))
     pooler = "" if "pooler" in model.parameters or architecture == "masked-lm" else _NO_POOLER
-    sections.append(f"""## Limits
+    sections.append(f"""## Intended use and limits
 
-What it learned is that of the data above; what it says of other genomes is unknown. It is a model for research,
-no diagnostic.{pooler}
+For research on DNA: {_WHAT[architecture].use}. No diagnostic, and no basis for decisions on patients. What it learned is
+that of the data above; what it says of other genomes is unknown.{pooler}
 """)
     return "\n\n".join(sections)
 
