@@ -62,8 +62,8 @@ def model_card(model: SavedModel, architecture: str) -> str:
     pooler = "" if "pooler" in model.parameters or architecture == "masked-lm" else _NO_POOLER
     sections.append(f"""## Intended use and limits
 
-For research on DNA: {_WHAT[architecture].use}. No diagnostic, and no basis for decisions on patients. What it learned is
-that of the data above; what it says of other genomes is unknown.{pooler}
+For research on DNA: {_WHAT[architecture].use}. No diagnostic, and no basis for decisions on patients. What it
+learned is that of the data above; what it says of other genomes is unknown.{pooler}
 """)
     return "\n\n".join(sections)
 
