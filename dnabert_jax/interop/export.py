@@ -1,13 +1,11 @@
 """A model to a directory that `transformers` loads with no code of its own."""
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import ml_dtypes
 import numpy as np
-import safetensors.numpy
 
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.interop.huggingface import to_huggingface
@@ -30,6 +28,7 @@ _PARTS: dict[Architecture, tuple[str, ...]] = {
     "classifier": ("bert", "pooler", "classifier"),
 }
 _NEEDED: dict[Architecture, str] = {"masked-lm": "head", "encoder": "bert", "classifier": "classifier"}
+_SAFETENSORS: dict[Dtype, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 _DTYPES: dict[Dtype, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 
 
@@ -77,14 +76,14 @@ def export_model(
     if file_format != "safetensors":
         _torch()
     parameters = {part: model.parameters[part] for part in _PARTS[architecture] if part in model.parameters}
-    tensors = _rounded(to_huggingface(parameters, description.config), dtype)
+    tensors = to_huggingface(parameters, description.config)
     if architecture == "encoder":
-        tensors = ((name.removeprefix("bert."), tensor) for name, tensor in tensors)
+        tensors = {name.removeprefix("bert."): tensor for name, tensor in tensors.items()}
     with output_directory(out, "config.json") as directory:
         try:
-            _write_weights(directory, dict(tensors), file_format, dtype)
-        # What the two libraries raise when a file cannot be written; PyTorch does not say why.
-        except (safetensors.SafetensorError, RuntimeError) as error:
+            _write_weights(directory, tensors, file_format, dtype)
+        # What PyTorch raises when a file cannot be written; it does not say why.
+        except RuntimeError as error:
             reason = str(error).partition("\n")[0][:200]
             raise JobError(f"The weights could not be written to {out} ({reason}): is the disk full?") from error
         settings = {**huggingface_config(description.config, description.task, architecture), "torch_dtype": dtype}
@@ -95,25 +94,44 @@ def export_model(
     return architecture
 
 
-def _rounded(tensors: dict[str, np.ndarray], dtype: Dtype) -> Iterable[tuple[str, np.ndarray]]:
-    """The tensors in C order, one at a time."""
-    for name, tensor in tensors.items():
-        with np.errstate(over="ignore"):
-            narrow = np.ascontiguousarray(tensor, _DTYPES[dtype])
-        if dtype == "float16" and not np.isfinite(narrow).all():
-            raise InputError(f"{name} has values that float16 cannot hold: export in bfloat16 or float32.")
-        yield name, narrow
+def _rounded(name: str, tensor: np.ndarray, dtype: Dtype) -> np.ndarray:
+    """A tensor in C order."""
+    with np.errstate(over="ignore"):
+        narrow = np.ascontiguousarray(tensor, _DTYPES[dtype])
+    if dtype == "float16" and not np.isfinite(narrow).all():
+        raise InputError(f"{name} has values that float16 cannot hold: export in bfloat16 or float32.")
+    return narrow
+
+
+def _write_safetensors(path: Path, tensors: dict[str, np.ndarray], dtype: Dtype) -> None:
+    """The format of huggingface.co/docs/safetensors: the header's size, the header, the tensors.
+
+    The library takes all tensors at once in C order, a second copy of the weights; here each is copied for itself.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name in sorted(tensors):
+        begin, end = end, end + tensors[name].size * np.dtype(_DTYPES[dtype]).itemsize
+        header[name] = {"dtype": _SAFETENSORS[dtype], "shape": tensors[name].shape, "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in sorted(tensors):
+            file.write(_rounded(name, tensors[name], dtype).view(np.uint8).data)
 
 
 def _write_weights(directory: Path, tensors: dict[str, np.ndarray], file_format: Format, dtype: Dtype) -> None:
     if file_format != "pytorch":
-        safetensors.numpy.save_file(tensors, directory / "model.safetensors", {"format": "pt"})
+        _write_safetensors(directory / "model.safetensors", tensors, dtype)
     if file_format != "safetensors":
         torch = _torch()
         # NumPy's bfloat16 is none of PyTorch's, but its bits are.
         bits = np.uint16 if dtype == "bfloat16" else _DTYPES[dtype]
         state = {
-            name: torch.from_numpy(np.require(tensor, requirements="W").view(bits)).view(getattr(torch, dtype))
+            name: torch.from_numpy(np.require(_rounded(name, tensor, dtype), requirements="W").view(bits)).view(
+                getattr(torch, dtype)
+            )
             for name, tensor in tensors.items()
         }
         torch.save(state, directory / "pytorch_model.bin")

@@ -5,6 +5,7 @@ is padded. Nothing else differs, so the round trip is exact to the bit.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,6 +21,9 @@ from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.training.state import Parameters
 
 Tensors = dict[str, np.ndarray]
+
+_ALIGNMENT = 64
+"""Of the arrays of XLA on a CPU, in bytes."""
 
 _LISTED = 8
 """Tensors that an error names, at most."""
@@ -180,7 +184,7 @@ def from_huggingface(tensors: Mapping[str, np.ndarray], abstract: Parameters, co
     Raises:
         InputError: a tensor is not of floating-point numbers, or not of finite ones.
     """
-    parameters = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), abstract)
+    parameters = jax.tree.map(lambda leaf: _aligned_zeros(leaf.shape), abstract)
     for name, view in to_huggingface(parameters, config).items():
         tensor = tensors[name]
         if tensor.dtype.kind != "f":
@@ -189,6 +193,14 @@ def from_huggingface(tensors: Mapping[str, np.ndarray], abstract: Parameters, co
             raise InputError(f"{name} has values that are not finite: the model that was saved was broken already.")
         view[...] = tensor
     return parameters
+
+
+def _aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
+    """Float32, where JAX on a CPU takes it as it lies: of what begins elsewhere it makes a copy."""
+    size = math.prod(shape) * np.dtype(np.float32).itemsize
+    buffer = np.zeros(size + _ALIGNMENT, np.uint8)
+    begin = -buffer.ctypes.data % _ALIGNMENT
+    return buffer[begin : begin + size].view(np.float32).reshape(shape)
 
 
 def listed(items: list[str]) -> str:

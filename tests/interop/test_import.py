@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from transformers import BertConfig, BertForMaskedLM, BertForPreTraining, BertForSequenceClassification, BertModel
+from transformers import (
+    AutoModelForMaskedLM,
+    BertConfig,
+    BertForMaskedLM,
+    BertForPreTraining,
+    BertForSequenceClassification,
+    BertModel,
+)
 
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.errors import InputError
@@ -233,6 +240,23 @@ def test_the_bias_that_the_original_adds_twice_can_be_doubled(made: Path, tmp_pa
     BertModel(BertConfig(**SIZE)).save_pretrained(tmp_path / "encoder")
     with pytest.raises(InputError, match="no masked-LM head whose bias"):
         load_directory(tmp_path / "encoder", double_bias=True)
+
+
+def test_parameters_lie_where_jax_takes_them_without_a_copy(made: Path) -> None:
+    for leaf in jax.tree.leaves(load_directory(made).model.parameters):
+        assert jax.device_put(leaf, jax.devices()[0]).unsafe_buffer_pointer() == leaf.ctypes.data
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_an_export_rounds_once(made: Path, tmp_path: Path, dtype: str) -> None:
+    export_model(load_directory(made).model, tmp_path / "out", file_format="both", dtype=dtype)
+    pickled = torch.load(tmp_path / "out/pytorch_model.bin")
+    tensors = tensors_of(tmp_path / "out")
+    assert pickled.keys() == tensors.keys()
+    for name, tensor in tensors_of(made).items():
+        assert torch.equal(tensors[name], tensor.to(getattr(torch, dtype)))
+        assert torch.equal(pickled[name], tensors[name])
+    assert AutoModelForMaskedLM.from_pretrained(tmp_path / "out").dtype == getattr(torch, dtype)
 
 
 class Trap:
