@@ -140,9 +140,9 @@ def test_the_end_of_one_process_ends_the_other_and_one_alone_goes_on(
     started[killed].process.kill()
     status, printed = started[1 - killed].wait()
     assert "Traceback" not in printed
-    # The end of process 0 is noted by JAX, and so is any where devices of one process wait for one another: it aborts.
+    # The end of process 0 is noted by JAX, and so is any while devices of one process wait for one another: it aborts.
     if status != -signal.SIGABRT:
-        assert (killed, devices, status) == (1, 2, 1)
+        assert (killed, status) == (1, 1)
         (line,) = [line for line in re.split(r"[\r\n]", printed) if line.startswith("dnabert-jax: error: ")]
         assert "other processes failed" in line or "A checkpoint could not be written" in line
     step = saved_steps(out)[-1]
