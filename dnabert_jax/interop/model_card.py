@@ -59,6 +59,8 @@ def model_card(model: SavedModel, architecture: str) -> str:
         sections.append(_origin(imported))
     if "pretraining" in provenance:
         sections.append(_pretraining(provenance["pretraining"]))
+    if "finetuning" in provenance and architecture == "classifier":
+        sections.append(_finetuning(provenance["finetuning"]))
     pooler = "" if "pooler" in model.parameters or architecture == "masked-lm" else _NO_POOLER
     sections.append(f"""## Intended use and limits
 
@@ -122,6 +124,20 @@ Imported from the directory `{imported["directory"]}`. What it was trained on is
 | file | SHA-256 |
 |---|---|
 {files}"""
+
+
+def _finetuning(finetuning: dict[str, Any]) -> str:
+    sizes = ", ".join(f"{split} {count:,}" for split, count in finetuning["sizes"].items())
+    recipe = ", ".join(f"{name} {value}" for name, value in finetuning["config"].items() if value not in (None, ""))
+    figures = "\n".join(f"| {key} | {value:.4f} |" for key, value in finetuning["test"].items() if value is not None)
+    return f"""## Fine-tuning
+
+On {finetuning["data"]} ({sizes} sequences), seed {finetuning["seed"]}. The weights are those of epoch
+{finetuning["epoch"]}, the best by the validation split. Recipe: {recipe}.
+
+| test split | |
+|---|---|
+{figures}"""
 
 
 def _pretraining(pretraining: dict[str, Any]) -> str:

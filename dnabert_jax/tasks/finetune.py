@@ -147,6 +147,7 @@ def write_finetuned(out: Path, done: Finetuned, model: SavedModel, data: Labelle
             "notes": list(data.notes),
             "seed": best.seed,
             "epoch": best.epoch,
+            "test": {key: one.value for key, one in done.result.seeds[done.best].metrics.values.items()},
         },
     }
     with output_directory(out, DESCRIPTION_FILE) as directory:

@@ -20,7 +20,7 @@ class Importer:
         if name == "jax":
             try:
                 interrupt()
-            except BaseException:
+            except KeyboardInterrupt:
                 sys.exit("dropped")
 
 class Finaliser:

@@ -73,6 +73,9 @@ def test_the_model_predicts_here_and_in_transformers(finetuned: Path, tmp_path: 
     assert run(["export", str(finetuned), "--to", str(tmp_path / "hf")]) == 0
     theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "hf").eval()
     assert theirs.config.id2label == {0: "no", 1: "yes"}
+    card = (tmp_path / "hf/README.md").read_text()
+    accuracy = json.loads((finetuned / "model.json").read_text())["provenance"]["finetuning"]["test"]["accuracy"]
+    assert f"| accuracy | {accuracy:.4f} |" in card
     import torch
 
     with torch.no_grad():
