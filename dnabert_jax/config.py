@@ -121,6 +121,11 @@ class TaskConfig:
         require_in(self, 1, math.inf, "split", "num_rnn_layer")
         require(self.long != "none" or self.split == 1, f"split is {self.split}: only with `long` may it be above 1.")
 
+    @property
+    def without_names(self) -> "TaskConfig":
+        """The same with numbers for labels: what tasks that differ by the names of their labels have in common."""
+        return dataclasses.replace(self, labels=tuple(map(str, range(len(self.labels)))))
+
 
 @dataclasses.dataclass(frozen=True)
 class MaskingConfig:

@@ -68,15 +68,14 @@ class Finetune:
             import jax
 
             from dnabert_jax.interop.load import read_model
-            from dnabert_jax.tasks.finetune import finetune, write_finetuned
+            from dnabert_jax.tasks.finetune import finetune, from_scratch, write_finetuned
             from dnabert_jax.tasks.labelled import Columns, read_labelled
             from dnabert_jax.tasks.results import over_seeds
             from dnabert_jax.tasks.splits import carve_validation, count_duplicates, drop_duplicates
-            from dnabert_jax.training.saved_model import with_random_weights
 
         model = read_model(self.model, self.step)
         if self.random_weights:
-            model = with_random_weights(model, self.settings.seed)
+            model = from_scratch(model, self.settings)
         columns = Columns(self.sequence, self.labels, self.split)
         data = read_labelled(
             self.data, model.config.k, columns, problem=self.problem, dev=self.dev, required=("train", "test")
@@ -135,7 +134,21 @@ class FittingBar:
 class _Preset:
     """The flag that says which settings the others override."""
 
-    preset: str = _DEFAULT
+    preset: str = ""
+
+
+def chosen_preset(arguments: Sequence[str], program: str, default: str) -> str:
+    """The preset that the arguments name.
+
+    Raises:
+        InputError: there is no such preset.
+    """
+    scanned = [argument for argument in arguments if argument not in ("-h", "--help")]
+    start, _ = tyro.cli(_Preset, args=scanned, return_unknown_args=True, prog=program, config=SETTINGS)
+    preset = start.preset or default
+    if preset not in FINETUNE_PRESETS:
+        raise InputError(f"There is no preset {preset!r}: choose one of {', '.join(FINETUNE_PRESETS)}.")
+    return preset
 
 
 def parse_finetune(arguments: Sequence[str]) -> Finetune:
@@ -144,11 +157,8 @@ def parse_finetune(arguments: Sequence[str]) -> Finetune:
     Raises:
         InputError: there is no such preset.
     """
-    scanned = [argument for argument in arguments if argument not in ("-h", "--help")]
     program = "dnabert-jax finetune"
-    start, _ = tyro.cli(_Preset, args=scanned, return_unknown_args=True, prog=program, config=SETTINGS)
-    if start.preset not in FINETUNE_PRESETS:
-        raise InputError(f"There is no preset {start.preset!r}: choose one of {', '.join(FINETUNE_PRESETS)}.")
+    preset = chosen_preset(arguments, program, _DEFAULT)
     missing: Any = tyro.MISSING
-    default = Finetune(missing, missing, missing, settings=FINETUNE_PRESETS[start.preset])
+    default = Finetune(missing, missing, missing, preset=preset, settings=FINETUNE_PRESETS[preset])
     return tyro.cli(Finetune, args=list(arguments), default=default, prog=program, config=SETTINGS, registry=REGISTRY)

@@ -4,7 +4,7 @@ C labels.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -24,7 +24,13 @@ from dnabert_jax.tasks.jobs import EncodedSplit, Job
 from dnabert_jax.tasks.labelled import LabelledData, LabelledSplit
 from dnabert_jax.tasks.metrics import better, measure, validation_metric
 from dnabert_jax.tasks.results import Result, SeedResult, result_markdown, write_result
-from dnabert_jax.training.saved_model import DESCRIPTION_FILE, Description, SavedModel, fill_saved_model
+from dnabert_jax.training.saved_model import (
+    DESCRIPTION_FILE,
+    Description,
+    SavedModel,
+    fill_saved_model,
+    with_random_weights,
+)
 from dnabert_jax.typed_json import to_json
 
 RESULT_FILE, TABLE_FILE, CONFIG_FILE = "result.json", "result.md", "finetune.json"
@@ -76,14 +82,35 @@ def finetune(
     devices: Sequence[jax.Device],
     observer: FittingObserver,
 ) -> Finetuned:
-    """Trains `seeds` models in lockstep from config.seed on, and measures each on the test split.
+    """Trains `seeds` models of one data set: `finetune_sets` for it alone."""
+    return finetune_sets(model, {name: data}, config, seeds, devices, observer)[name]
+
+
+def from_scratch(model: SavedModel, config: FinetuneConfig) -> SavedModel:
+    """The same network to begin with at random, to see what pre-training gives: anew for each seed.
+
+    Where the encoder stays as it is, it is one that all seeds share.
+    """
+    if config.train == "full":
+        return dataclasses.replace(model, parameters={})
+    return with_random_weights(model, config.seed)
+
+
+def finetune_sets(
+    model: SavedModel,
+    sets: Mapping[str, LabelledData],
+    config: FinetuneConfig,
+    seeds: int,
+    devices: Sequence[jax.Device],
+    observer: FittingObserver,
+) -> dict[str, Finetuned]:
+    """Trains, for each data set, `seeds` models from config.seed on, all in lockstep; measures each on its test split.
 
     Args:
         model: to begin with; its own classifier, if it has one, is not used.
-        data: with the splits train, validation and test.
+        sets: by name, with the splits train, validation and test; of one problem and with equally many labels.
         config: of the training.
-        name: of the data set.
-        seeds: how many.
+        seeds: how many for each set.
         devices: to use.
         observer: told of the training.
 
@@ -91,36 +118,69 @@ def finetune(
         InputError: data and model do not fit together, or the metric to select by is none of the task's.
         JobError: a loss is not finite.
     """
-    task = data.task if config.dropout is None else dataclasses.replace(data.task, dropout=config.dropout)
+    tasks = {
+        name: data.task if config.dropout is None else dataclasses.replace(data.task, dropout=config.dropout)
+        for name, data in sets.items()
+    }
+    # Names of labels are a set's own: without them, one compiled step serves all sets.
+    task = next(iter(tasks.values())).without_names
+    if any(other.without_names != task for other in tasks.values()):
+        raise InputError(f"{', '.join(sets)} do not ask the same of a model: fine-tune them apart.")
     key = validation_metric(task, config.select_by)
     sign = 1 if better(key) == "higher" else -1
-    splits = {
-        split: encode_split(rows, task, model.config.k, model.config.max_positions)
-        for split, rows in data.splits.items()
-    }
-    validation, test = data.splits["validation"].labels, data.splits["test"].labels
 
-    def score(logits: np.ndarray, _: np.ndarray) -> float:
-        value = measure(task, probabilities(task, logits), validation, resamples=0).values[key].value
+    def score(logits: np.ndarray, targets: np.ndarray) -> float:
+        value = measure(task, probabilities(task, logits), _labels(task, targets), resamples=0).values[key].value
         return -np.inf if value is None else sign * value
 
-    def collapsed(logits: np.ndarray, _: np.ndarray) -> bool:
-        return task.problem != "regression" and collapse(task, probabilities(task, logits), validation).collapsed
+    def collapsed(logits: np.ndarray, targets: np.ndarray) -> bool:
+        scores = probabilities(task, logits)
+        return task.problem != "regression" and collapse(task, scores, _labels(task, targets)).collapsed
 
+    jobs, tests = [], []
+    for name, data in sets.items():
+        splits = {
+            split: encode_split(rows, task, model.config.k, model.config.max_positions)
+            for split, rows in data.splits.items()
+        }
+        jobs += [
+            Job(f"{name}, seed {config.seed + number}", splits["train"], splits["validation"], config.seed + number)
+            for number in range(seeds)
+        ]
+        tests += [splits["test"]] * seeds
     kept = {part: tree for part, tree in model.parameters.items() if part in ("bert", "pooler")}
     fitting = Fitting(model.config, kept, task, config, score, collapsed, devices)
-    numbers = range(config.seed, config.seed + seeds)
-    jobs = [Job(f"seed {number}", splits["train"], splits["validation"], number) for number in numbers]
     fitted = fitting.run(jobs, observer)
-    scores = [probabilities(task, fitting.predict(one.parameters, splits["test"])) for one in fitted]
+    logits = fitting.predict([one.parameters for one in fitted], tests)
+    done = {}
+    for number, (name, data) in enumerate(sets.items()):
+        own = slice(number * seeds, (number + 1) * seeds)
+        done[name] = _measured(name, data, tasks[name], config, fitted[own], logits[own])
+    return done
+
+
+def _measured(
+    name: str,
+    data: LabelledData,
+    task: TaskConfig,
+    config: FinetuneConfig,
+    fitted: list[Fitted],
+    logits: list[Float[np.ndarray, "n C"]],
+) -> Finetuned:
+    scores = [probabilities(task, own) for own in logits]
     results = [
-        SeedResult(one.seed, one.seconds, measure(task, own, test, seed=one.seed))
+        SeedResult(one.seed, one.seconds, measure(task, own, data.splits["test"].labels, seed=one.seed))
         for one, own in zip(fitted, scores, strict=True)
     ]
     sizes = {str(split): len(rows) for split, rows in data.splits.items()}
-    best = max(range(seeds), key=lambda number: max(fitted[number].figures))
+    best = max(range(len(fitted)), key=lambda number: max(fitted[number].figures))
     result = Result(name, f"{config.train} fine-tuning", task, sizes, tuple(results))
     return Finetuned(result, fitted, best, scores[best])
+
+
+def _labels(task: TaskConfig, targets: Float[np.ndarray, "n C"]) -> np.ndarray:
+    """Targets of `encode_split` as `metrics.measure` takes them."""
+    return targets.argmax(axis=1) if task.problem == "single_label_classification" else targets
 
 
 def probabilities(task: TaskConfig, logits: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:

@@ -18,6 +18,8 @@ class FinetuneConfig:
         batch_size: sequences a step.
         peak_learning_rate: reached at the end of the warm-up; then it falls linearly to 0 at the end of the last epoch.
         warmup_share: of all steps.
+        warmup_steps: instead of a share, if above 0.
+        max_steps: at which training stops and the learning rate is 0, whatever the epochs; 0 for no limit.
         layer_decay: factor on the learning rate from each layer to the one below it.
         beta1: decay of the first moment.
         beta2: decay of the second moment.
@@ -40,6 +42,8 @@ class FinetuneConfig:
     batch_size: int = 32
     peak_learning_rate: float = 2e-4
     warmup_share: float = 0.1
+    warmup_steps: int = 0
+    max_steps: int = 0
     layer_decay: float = 1.0
     beta1: float = 0.9
     beta2: float = 0.999
@@ -59,6 +63,7 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         require_in(self, 1, math.inf, "epochs", "batch_size", "lora_rank")
         require_in(self, 0, math.inf, "epsilon", "weight_decay", "patience", "restarts", "seed")
+        require_in(self, 0, math.inf, "warmup_steps", "max_steps")
         require_in(self, 0, 1, "beta1", "beta2", "warmup_share", "label_smoothing")
         for name in ("peak_learning_rate", "clip_norm", "lora_alpha"):
             require(0 < getattr(self, name) < math.inf, f"{name} is {getattr(self, name)}: it must be above 0.")

@@ -18,7 +18,7 @@ from dnabert_jax.errors import JobError
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.sequence.buckets import bucket
 from dnabert_jax.tasks.finetune_config import FinetuneConfig
-from dnabert_jax.tasks.jobs import EncodedSplit, Job, epoch_order, learning_rate, smoothed
+from dnabert_jax.tasks.jobs import EncodedSplit, Job, epoch_order, learning_rate, smoothed, total_steps
 from dnabert_jax.tasks.lockstep import JOB, Batch, JobsState, Lockstep, Turn, jobs_mesh
 from dnabert_jax.tasks.trainable import split_trainable, stacked, whole_model
 from dnabert_jax.training.state import Parameters, stream_key
@@ -118,9 +118,9 @@ class Fitting:
                 break
         return [fitted[number] for number in range(len(jobs))]
 
-    def predict(self, parameters: Parameters, split: EncodedSplit) -> Float[np.ndarray, "n C"]:
-        """Logits, or values, that a whole model gives for the sequences of a split."""
-        return _Group(self, [Job("", split, split, 0)]).predict(parameters, split)
+    def predict(self, models: Sequence[Parameters], splits: Sequence[EncodedSplit]) -> list[Float[np.ndarray, "n C"]]:
+        """Logits, or values, that whole models give, each for the sequences of its split; in lockstep."""
+        return _Group(self, [Job("", split, split, 0) for split in splits]).predict(models, splits)
 
 
 class _Group:
@@ -144,12 +144,11 @@ class _Group:
     def run(self, observer: FittingObserver) -> list[tuple[Fitted, bool]]:
         begin = time.monotonic()
         frozen, state = self._start()
-        steps = [-(-len(job.train) // self._config.batch_size) for job in self._jobs]
         results = [Fitted(job.name, job.seed, {}, 0, [], [], 0, 0.0) for job in self._jobs]
         best_logits: list[np.ndarray] = [np.empty(0)] * len(self._jobs)
         running = [True] * len(self._jobs)
         for epoch in range(1, self._config.epochs + 1):
-            state = self._train_epoch(frozen, state, epoch, steps, running, results, observer)
+            state = self._train_epoch(frozen, state, epoch, running, results, observer)
             logits = self._logits(frozen, state.trainable, [job.validation for job in self._jobs])
             improved = np.zeros(len(self._places), np.int32)
             for number, (job, result) in enumerate(zip(self._jobs, results, strict=True)):
@@ -160,8 +159,8 @@ class _Group:
                     improved[number], result.epoch, best_logits[number] = 1, epoch, logits[number]
                 result.figures.append(figure)
                 observer.epoch_ended(job.name, epoch, result.losses[-1], figure)
-                patience = self._config.patience
-                running[number] = epoch < self._config.epochs and not (patience and epoch - result.epoch >= patience)
+                impatient = self._config.patience and epoch - result.epoch >= self._config.patience
+                running[number] = self._steps(job, epoch + 1) > 0 and not impatient
             state = self._keep_best(state, self._lockstep.place(improved))
             if not any(running):
                 break
@@ -176,8 +175,9 @@ class _Group:
         ]
         return list(zip(results, verdicts, strict=True))
 
-    def predict(self, parameters: Parameters, split: EncodedSplit) -> np.ndarray:
-        return self._logits({}, self._lockstep.place(stacked([parameters] * len(self._places))), [split])[0]
+    def predict(self, models: Sequence[Parameters], splits: Sequence[EncodedSplit]) -> list[np.ndarray]:
+        together = self._lockstep.place(stacked([models[place] for place in self._places]))
+        return self._logits({}, together, list(splits))
 
     def _start(self) -> tuple[Parameters, JobsState]:
         frozen: Parameters = {}
@@ -194,20 +194,21 @@ class _Group:
         frozen: Parameters,
         state: JobsState,
         epoch: int,
-        steps: list[int],
         running: list[bool],
         results: list[Fitted],
         observer: FittingObserver,
     ) -> JobsState:
-        longest = max(count for count, runs in zip(steps, running, strict=True) if runs)
+        steps = [self._steps(job, epoch) if runs else 0 for job, runs in zip(self._jobs, running, strict=True)]
+        longest = max(steps)
+        before = [(epoch - 1) * -(-len(job.train) // self._config.batch_size) for job in self._jobs]
+        in_all = [total_steps(self._config, len(job.train)) for job in self._jobs]
         orders = [epoch_order(len(job.train), job.seed, epoch) for job in self._jobs]
         losses = []
         for number in range(longest):
-            active = [runs and number < count for count, runs in zip(steps, running, strict=True)]
+            active = [number < count for count in steps]
             batch = self._batch(orders, number, active)
             rates = [
-                learning_rate(self._config, (epoch - 1) * count + number, count * self._config.epochs)
-                for count in steps
+                learning_rate(self._config, past + number, total) for past, total in zip(before, in_all, strict=True)
             ]
             moves = [*active, *[False] * (len(self._places) - len(active))]
             turn = (
@@ -219,10 +220,10 @@ class _Group:
             losses.append(loss)
             # The host runs one step ahead, no further.
             jax.block_until_ready(losses[-2:-1])
-            observer.stepped(1, longest * self._config.epochs)
+            observer.stepped(1, max(in_all))
         values = np.asarray(jax.device_get(losses))
-        for number, (count, runs) in enumerate(zip(steps, running, strict=True)):
-            if runs:
+        for number, count in enumerate(steps):
+            if count:
                 own = values[:count, number]
                 if not np.isfinite(own).all():
                     bad = int(np.argmax(~np.isfinite(own))) + 1
@@ -232,6 +233,11 @@ class _Group:
                     )
                 results[number].losses.append(float(own.mean()))
         return state
+
+    def _steps(self, job: Job, epoch: int) -> int:
+        """Of a job, in an epoch: none after its last."""
+        count = -(-len(job.train) // self._config.batch_size)
+        return max(0, min(count, total_steps(self._config, len(job.train)) - (epoch - 1) * count))
 
     def _batch(self, orders: list[np.ndarray], number: int, active: list[bool]) -> Batch:
         size = self._config.batch_size

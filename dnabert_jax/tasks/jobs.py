@@ -61,10 +61,16 @@ class Job:
 
 def learning_rate(config: FinetuneConfig, step: int, steps: int) -> float:
     """Of the update after `step` others, of `steps` in all: as transformers' linear schedule with warm-up."""
-    warmup = round(config.warmup_share * steps)
+    warmup = config.warmup_steps or round(config.warmup_share * steps)
     if step < warmup:
         return config.peak_learning_rate * step / warmup
     return config.peak_learning_rate * max(0.0, (steps - step) / max(1, steps - warmup))
+
+
+def total_steps(config: FinetuneConfig, examples: int) -> int:
+    """Updates of a job that learns from so many sequences, if nothing stops it sooner."""
+    steps = config.epochs * -(-examples // config.batch_size)
+    return min(steps, config.max_steps) if config.max_steps else steps
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:

@@ -7,6 +7,7 @@ J jobs, B sequences, L tokens, C labels.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -28,6 +29,8 @@ from dnabert_jax.training.objectives import sequence_losses
 from dnabert_jax.training.state import Parameters, stream_key
 
 JOB = "job"
+_KEPT = 16
+"""Jitted functions of each kind that are kept: the groups of a suite share them, and so compile once."""
 _JOBS, _ROWS, _SHARED = PartitionSpec(JOB), PartitionSpec(JOB, DATA), PartitionSpec()
 
 
@@ -120,27 +123,32 @@ class Lockstep:
 
         return jax.jit(make, out_shardings=self._sharding(_JOBS))(self.place(trainable))
 
+    @functools.lru_cache(maxsize=_KEPT)  # noqa: B019 - what is kept is small, and few are
     def train_step(self) -> Callable[[Parameters, JobsState, Batch, Turn], tuple[JobsState, Float[Array, " J"]]]:
         """(frozen, state, batch, turn) to the next state and the losses; the state is donated."""
 
-        def own_gradients(frozen: Parameters, trainable: Parameters, batch: Batch, keys: RowKeys) -> Any:
-            def of_job(arguments: tuple[Parameters, Batch, RowKeys]) -> Any:
-                trainable, batch, keys = arguments
+        def own_gradients(frozen: Parameters, trainable: Parameters, batch: Batch, keys: RowKeys, active: Array) -> Any:
+            def of_job(arguments: tuple[Parameters, Batch, RowKeys, Array]) -> Any:
+                trainable, batch, keys, active = arguments
 
                 def loss(trainable: Parameters) -> Array:
                     logits = self._network(whole_model(frozen, trainable, self.config))(batch.input_ids, keys)
                     return (batch.weights * sequence_losses(self.task, logits, batch.targets)).sum()
 
-                own = jax.value_and_grad(loss)(trainable)
+                def nothing(trainable: Parameters) -> Any:
+                    return jnp.zeros(()), jax.tree.map(jnp.zeros_like, trainable)
+
+                # One after the other, a job that waits costs nothing; side by side, both branches are computed.
+                own = jax.lax.cond(active > 0, jax.value_and_grad(loss), nothing, trainable)
                 # A sum over one device would still be a collective.
                 return own if self.mesh.shape[DATA] == 1 else jax.lax.psum(own, DATA)
 
-            return self._of_jobs(of_job, (trainable, batch, keys))
+            return self._of_jobs(of_job, (trainable, batch, keys, active))
 
         gradients_of = jax.shard_map(
             own_gradients,
             mesh=self.mesh,
-            in_specs=(_SHARED, _JOBS, _ROWS, _ROWS),
+            in_specs=(_SHARED, _JOBS, _ROWS, _ROWS, _JOBS),
             out_specs=_JOBS,
             check_vma=False,
         )
@@ -148,13 +156,14 @@ class Lockstep:
         def step(frozen: Parameters, state: JobsState, batch: Batch, turn: Turn) -> tuple[JobsState, Array]:
             rows = batch.weights.shape[1]
             keys = jax.vmap(lambda seed, step: row_keys(stream_key(seed, "dropout", step), rows))(turn.seed, state.step)
-            losses, gradients = gradients_of(frozen, state.trainable, batch, keys)
+            losses, gradients = gradients_of(frozen, state.trainable, batch, keys, turn.active)
             trainable, optimizer = jax.vmap(self._update)(gradients, state.optimizer, state.trainable, turn.rate)
             moved = JobsState(state.step + 1, trainable, optimizer, state.best)
             return _where(turn.active, moved, state), losses
 
         return jax.jit(step, donate_argnums=1, out_shardings=self._sharding(_JOBS))
 
+    @functools.lru_cache(maxsize=_KEPT)  # noqa: B019
     def predict(self) -> Callable[[Parameters, Parameters, Int[Array, "J B L"]], Float[Array, "J B C"]]:
         """(frozen, trainable, input_ids) to the logits, or predicted values."""
 
@@ -169,6 +178,7 @@ class Lockstep:
             jax.shard_map(own, mesh=self.mesh, in_specs=(_SHARED, _JOBS, _ROWS), out_specs=_ROWS, check_vma=False)
         )
 
+    @functools.lru_cache(maxsize=_KEPT)  # noqa: B019
     def keep_best(self) -> Callable[[JobsState, Int[Array, " J"]], JobsState]:
         """(state, improved) to the state whose best parameters are the present ones where a job improved."""
 

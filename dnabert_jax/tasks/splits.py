@@ -152,6 +152,25 @@ def carve_validation(data: LabelledData, fraction: float = 0.1, seed: int = 0) -
     return dataclasses.replace(data, splits={**parts, **others}, notes=(*data.notes, note))
 
 
+def limit_training(data: LabelledData, most: int, seed: int = 0) -> LabelledData:
+    """Keeps at most so many rows of the training split, each class by its share, and says so.
+
+    Args:
+        data: with a training split.
+        most: rows to keep.
+        seed: of the choice.
+    """
+    train = data.splits["train"]
+    if len(train) <= most:
+        return data
+    shuffled = np.random.default_rng(seed).permutation(len(train))
+    order = shuffled[np.argsort(_strata(train)[shuffled], kind="stable")]
+    chosen = order[np.linspace(0, len(order) - 1, most).round().astype(np.int64)]
+    note = f"{most:,} of {len(train):,} training rows are used, drawn by the seed {seed}."
+    splits: dict[Split, LabelledSplit] = {**data.splits, "train": train.select(np.sort(chosen))}
+    return dataclasses.replace(data, splits=splits, notes=(*data.notes, note))
+
+
 def _strata(part: LabelledSplit) -> Shaped[np.ndarray, " n"]:
     if part.labels.ndim == 1:
         return part.labels

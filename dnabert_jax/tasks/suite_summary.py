@@ -194,20 +194,25 @@ def compare(
     )
 
 
-def suite_markdown(summaries: Mapping[str, Summary], comparisons: Sequence[Comparison] = ()) -> str:
-    """The averages, and below them the tests against a baseline."""
+def summary_markdown(summaries: Mapping[str, Summary]) -> str:
+    """A table of the averages."""
     lines = ["| metric | mean | median | sets | left out |", "|---|---:|---:|---:|---:|"]
     lines += [f"| {k} | {s.mean:.4f} | {s.median:.4f} | {s.sets} | {len(s.left_out)} |" for k, s in summaries.items()]
+    return "\n".join(lines) + "\n"
+
+
+def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
+    """A sentence for each test against a baseline."""
+    lines: list[str] = []
     for test in comparisons:
         p = "no set differs" if test.p_value is None else f"p = {test.p_value:.3g}"
         claim = "two-sided" if test.alternative == "two-sided" else "one-sided, that ours are better"
         lines += [
-            "",
-            f"{test.metric} ({test.direction} is better) against the baseline, on {test.sets} sets: better on "
-            f"{test.better}, worse on {test.worse}, equal on {test.equal}; median difference "
-            f"{test.median_difference:+.4f}; paired Wilcoxon test, {claim}: {p}, in favour of {test.favours}.",
+            f"- {test.metric} ({test.direction} is better) on {test.sets} sets: better on {test.better}, worse on "
+            f"{test.worse}, equal on {test.equal}; median difference {test.median_difference:+.4f}; paired Wilcoxon "
+            f"test, {claim}: {p}, in favour of {test.favours}.",
         ]
-        lines += [f"- left out: {name}, {reason}" for name, reason in test.left_out.items()]
+        lines += [f"  - left out: {name}, {reason}" for name, reason in test.left_out.items()]
     return "\n".join(lines) + "\n"
 
 

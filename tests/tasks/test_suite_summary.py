@@ -14,9 +14,10 @@ from dnabert_jax.tasks.metrics import measure
 from dnabert_jax.tasks.results import Result, SeedResult, over_seeds
 from dnabert_jax.tasks.suite_summary import (
     compare,
+    comparison_markdown,
     draw_boxes,
     read_table,
-    suite_markdown,
+    summary_markdown,
     suite_table,
     summarise,
     write_suite,
@@ -105,7 +106,7 @@ def test_averages_over_sets() -> None:
     assert (found["mcc"].mean, found["mcc"].median) == pytest.approx((0.3, 0.2))
     assert (found["mcc"].sets, found["mcc"].left_out) == (3, ("d",))
     assert found["accuracy"].left_out == ("b", "c")
-    assert "| mcc | 0.3000 | 0.2000 | 3 | 1 |" in suite_markdown(found)
+    assert "| mcc | 0.3000 | 0.2000 | 3 | 1 |" in summary_markdown(found)
 
 
 def signed_rank_test(gains: np.ndarray) -> tuple[float, float, float]:
@@ -153,8 +154,8 @@ def test_what_is_no_pair_is_left_out_and_named() -> None:
         "only theirs": "not in ours",
         "undefined": "undefined in ours",
     }
-    text = suite_markdown({}, [found])
-    assert "- left out: only ours, not in the baseline" in text
+    text = comparison_markdown([found])
+    assert "  - left out: only ours, not in the baseline" in text
     assert "on 7 sets: better on 5, worse on 1, equal on 1" in text
     assert "in favour of ours" in text
 
@@ -162,7 +163,7 @@ def test_what_is_no_pair_is_left_out_and_named() -> None:
 def test_equal_tables_have_no_p_value() -> None:
     found = compare(OURS, OURS, "mcc")
     assert (found.p_value, found.statistic, found.favours, found.equal) == (None, None, "neither", 7)
-    assert "no set differs" in suite_markdown({}, [found])
+    assert "no set differs" in comparison_markdown([found])
 
 
 def test_nothing_to_compare() -> None:
