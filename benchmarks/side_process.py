@@ -16,7 +16,7 @@ from typing import Any, Self
 from benchmarks.alternation import measure
 
 HEAD = (
-    "| transformers | its useful tokens a second: median (min - max) | this project's beside it "
+    "| beside | its useful tokens a second: median (min - max) | this project's beside it "
     "| this project is faster, times | its core-seconds a step | this project's | its padding | its peak GB |\n"
     "|---|---|---|---|---|---|---|---|"
 )

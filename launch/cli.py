@@ -17,8 +17,10 @@ import tyro
 
 import dnabert_jax
 from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.tasks.suite import SUITES
 from launch.demo import Demo
 from launch.ending import EXIT_FAILED, leaving_others, print_error
+from launch.evaluate import parse_evaluate
 from launch.export import Export
 from launch.finetune import parse_finetune
 from launch.flags import REGISTRY, SETTINGS
@@ -46,6 +48,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
   plan                 what pre-training would need and cost on TPUs or GPUs that are not there
   import               a Hugging Face directory of a DNABERT -> a checkpoint to go on from
   finetune             a model and labelled DNA -> a classifier or a regression, measured on a test split
+  evaluate SUITE       a model on many labelled sets (tfbs690, gue, mouse), beside baselines on the same splits
   export               checkpoint -> a directory for Hugging Face transformers
 
 example: dnabert-jax demo --out dnabert-demo
@@ -167,6 +170,12 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
             return _command(Import, "import", rest)
         case ["finetune", *rest]:
             return parse_finetune(rest)
+        case ["evaluate", suite, *rest] if suite in SUITES:
+            return parse_evaluate(suite, rest)
+        case ["evaluate", *_]:
+            raise InputError(
+                f"Name a suite: dnabert-jax evaluate {'|'.join(SUITES)}; --help behind it tells the flags."
+            )
         case ["export", *rest]:
             return _command(Export, "export", rest)
         case ["demo", *rest]:

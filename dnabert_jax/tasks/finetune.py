@@ -152,10 +152,11 @@ def finetune_sets(
     fitting = Fitting(model.config, kept, task, config, score, collapsed, devices)
     fitted = fitting.run(jobs, observer)
     logits = fitting.predict([one.parameters for one in fitted], tests)
+    model_in_words = f"{config.train} fine-tuning{'' if model.parameters else ' from random weights'}"
     done = {}
     for number, (name, data) in enumerate(sets.items()):
         own = slice(number * seeds, (number + 1) * seeds)
-        done[name] = _measured(name, data, tasks[name], config, fitted[own], logits[own])
+        done[name] = _measured(name, data, tasks[name], model_in_words, fitted[own], logits[own])
     return done
 
 
@@ -163,7 +164,7 @@ def _measured(
     name: str,
     data: LabelledData,
     task: TaskConfig,
-    config: FinetuneConfig,
+    model: str,
     fitted: list[Fitted],
     logits: list[Float[np.ndarray, "n C"]],
 ) -> Finetuned:
@@ -174,7 +175,7 @@ def _measured(
     ]
     sizes = {str(split): len(rows) for split, rows in data.splits.items()}
     best = max(range(len(fitted)), key=lambda number: max(fitted[number].figures))
-    result = Result(name, f"{config.train} fine-tuning", task, sizes, tuple(results))
+    result = Result(name, model, task, sizes, tuple(results))
     return Finetuned(result, fitted, best, scores[best])
 
 

@@ -17,9 +17,9 @@ from dnabert_jax.tasks.suite_summary import (
     comparison_markdown,
     draw_boxes,
     read_table,
-    summary_markdown,
     suite_table,
     summarise,
+    summary_markdown,
     write_suite,
 )
 

@@ -1,0 +1,202 @@
+"""`dnabert-jax evaluate`."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.storage import Location, is_url
+from dnabert_jax.tasks.finetune_config import FINETUNE_PRESETS, FinetuneConfig
+from dnabert_jax.tasks.suite import SUITES, SuiteName, find_sets, groups_of_like_size
+from launch.finetune import chosen_preset
+from launch.flags import REGISTRY, SETTINGS
+from launch.progress import progress_bar
+from launch.signals import importing
+
+if TYPE_CHECKING:
+    from dnabert_jax.tasks.results import Result
+
+Contender = Literal["random", "kmer", "gapped-kmer", "cnn"]
+
+_ON_AN_ACCELERATOR = 8
+"""Jobs a device in lockstep, if not given: see docs/planning.md."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Fine-tune a model on each data set of a suite, and sum up.
+
+    Example: dnabert-jax evaluate tfbs690 --data encode690/ --model models/dnabert6 --out results --baselines kmer cnn
+
+    Attributes:
+        suite: tfbs690, the ENCODE sets of DNABERT; gue; or mouse, the mouse sets of DNABERT.
+        data: Directory with a folder or table for each data set, at any depth.
+        model: Run directory, model directory of `dnabert-jax import`, or Hugging Face directory.
+        out: Directory of the results, local or a URL that several machines write to; if it is there, what is missing
+            is added.
+        baselines: What is evaluated besides, on the same splits: random, the same network from random weights;
+            logistic regression on k-mers (kmer) or gapped k-mers; cnn, a small convolutional network.
+        seeds: Models for each set, in lockstep.
+        preset: dnabert or gue; that of the suite, if not given.
+        same_settings: Train all sets by the same settings, rather than with the epochs that GUE has for each task.
+        limit: Use at most this many training rows of a set, drawn by the seed.
+        compare: Tables of other systems to compare with (name, and columns called like metrics), as finetuned.tsv of
+            another evaluation.
+        together: Sets of like size that are trained in lockstep; as many as suit the devices, if not given.
+        processes: Into how many parts the suite is shared out, on one machine or several.
+        process: Which part this is, from 0.
+        keep_models: Keep the model of each set's best seed, in this directory.
+        dev: What a dev split is where there is no test split: the validation split, or the test split as in the
+            original's data.
+        validation_share: Of the training split, to choose the best epoch by, where there is no validation split.
+        keep_duplicates: Keep sequences of the training split that are in validation or test too.
+        step: Checkpoint of the run to begin with; the latest if not given.
+        settings: Whatever of the preset is to be otherwise.
+    """
+
+    suite: tyro.conf.Suppress[SuiteName]
+    data: Path
+    model: str
+    out: Location
+    baselines: tuple[Contender, ...] = ()
+    seeds: int = 1
+    preset: str = ""
+    same_settings: bool = False
+    limit: int = 0
+    compare: tuple[Path, ...] = ()
+    together: int = 0
+    processes: int = 1
+    process: int = 0
+    keep_models: Path | None = None
+    dev: Literal["validation", "test"] = "validation"
+    validation_share: float = 0.1
+    keep_duplicates: bool = False
+    step: int | None = None
+    settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS["dnabert"]
+
+    def run(self) -> None:
+        """Evaluates, writes, and says what came of it."""
+        self._check()
+        sets = find_sets(self.data)
+        _one_device_a_processor()
+        with importing():
+            import jax
+
+            from dnabert_jax.interop.load import read_model
+            from dnabert_jax.tasks.suite_report import write_report
+            from dnabert_jax.tasks.suite_results import Evaluation, SuiteResults
+            from dnabert_jax.tasks.suite_run import SuiteRun
+            from dnabert_jax.tasks.suite_summary import read_table
+            from dnabert_jax.training.saved_model import weights_digest
+
+        others = {path.stem: read_table(path) for path in self.compare}
+        model = read_model(self.model, self.step)
+        evaluation = Evaluation(
+            suite=self.suite,
+            model=weights_digest(model),
+            seeds=self.seeds,
+            settings=self.settings,
+            same_settings=self.same_settings,
+            limit=self.limit,
+            dev=self.dev,
+            validation_share=self.validation_share,
+            keep_duplicates=self.keep_duplicates,
+        )
+        results = SuiteResults(self.out, evaluation)
+        devices = jax.local_devices()
+        groups = groups_of_like_size(sets, self.together or self._together(devices))[self.process :: self.processes]
+        contenders = ("finetuned", *self.baselines)
+        with _SuiteBar(sum(map(len, groups)) * len(contenders)) as bar:
+            SuiteRun(model, evaluation, results, devices, bar, self.keep_models).run(groups, contenders)
+        found, failures = results.read(), results.failures()
+        if not found:
+            raise InputError(f"No set of {self.data} could be evaluated: {next(iter(failures.values()))}")
+        print(write_report(found, failures, SUITES[self.suite].metrics, self.out, others))
+        done = sum(map(len, found.values()))
+        missing = len(sets) * len(contenders) - done - len(failures)
+        print(f"{done} results, {len(failures)} failures{f', {missing} still to come' if missing > 0 else ''}.")
+        print(f"Written to {self.out}: a table for each model, summary.md, boxes.png, and a file for each result.")
+        if failures or missing > 0:
+            print("Next: the same command again, which adds what is missing.")
+
+    def _check(self) -> None:
+        for name, least in (("seeds", 1), ("limit", 0), ("together", 0), ("processes", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}: give at least {least}.")
+        if not 0 <= self.process < self.processes:
+            raise InputError(
+                f"process is {self.process} of {self.processes}: they are numbered from 0 to their number less one."
+            )
+        if len({path.stem for path in self.compare}) < len(self.compare):
+            raise InputError("Two tables of --compare have one name: rename one.")
+        if not is_url(self.out) and Path(self.out).is_file():
+            raise InputError(f"{self.out} is a file: choose a directory.")
+
+    def _together(self, devices: Sequence[Any]) -> int:
+        """Sets in a group: enough jobs for all devices."""
+        jobs = len(devices) * (1 if devices[0].platform == "cpu" else _ON_AN_ACCELERATOR)
+        return max(1, -(-jobs // self.seeds))
+
+
+def _one_device_a_processor() -> None:
+    """Has JAX see each processor as a device, unless told otherwise: a small model does not fill several at once."""
+    flag = "--xla_force_host_platform_device_count"
+    flags = os.environ.get("XLA_FLAGS", "")
+    if flag not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {flag}={len(os.sched_getaffinity(0))}".strip()
+
+
+class _SuiteBar:
+    """A progress bar over results; a context manager."""
+
+    def __init__(self, total: int) -> None:
+        self._bar = progress_bar("evaluate", "result", total)
+        self._steps = 0
+
+    def __enter__(self) -> "_SuiteBar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def stepped(self, done: int, total: int) -> None:
+        """Some more steps of lockstep."""
+        self._steps = self._steps % total + done
+        self._bar.set_postfix_str(f"step {self._steps:,} of {total:,}")
+
+    def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
+        """Not shown: a suite has too many."""
+
+    def restarted(self, job: str, seed: int) -> None:
+        """Said in a line of its own."""
+        self._steps = 0
+        self._bar.write(f"{job} collapsed to one class: it begins anew with the seed {seed}.")
+
+    def finished(self, contender: str, result: "Result") -> None:
+        """One more."""
+        self._bar.update()
+
+    def skipped(self, contender: str, name: str) -> None:
+        """One less to do."""
+        self._bar.update()
+
+    def failed(self, contender: str, name: str, reason: str) -> None:
+        """Said in a line of its own."""
+        self._bar.write(f"{contender}, {name}: {reason}")
+        self._bar.update()
+
+
+def parse_evaluate(suite: SuiteName, arguments: Sequence[str]) -> Evaluate:
+    """Parses in two passes: the first finds the preset whose fields are the defaults of the second.
+
+    Raises:
+        InputError: there is no such preset.
+    """
+    program, missing = f"dnabert-jax evaluate {suite}", tyro.MISSING
+    preset = chosen_preset(arguments, program, SUITES[suite].preset)
+    default: Any = Evaluate(suite, missing, missing, missing, preset=preset, settings=FINETUNE_PRESETS[preset])  # type: ignore[arg-type]
+    return tyro.cli(Evaluate, args=list(arguments), default=default, prog=program, config=SETTINGS, registry=REGISTRY)

@@ -1,0 +1,188 @@
+"""`dnabert-jax evaluate`: many sets at once are each what `finetune` makes of them, whatever befalls the others."""
+
+import json
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dnabert_jax.config import ModelConfig
+from dnabert_jax.tasks.results import Result
+from dnabert_jax.training.saved_model import Description, SavedModel, with_random_weights, write_saved_model
+from dnabert_jax.typed_json import read_json
+from launch.cli import run
+
+CONFIG = ModelConfig(k=3, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64, max_positions=40)
+SETTINGS = ["--seeds", "2", "--epochs", "2", "--batch-size", "16", "--peak-learning-rate", "3e-3", "--restarts", "0"]
+SIZES = {"a": 64, "b": 48, "tf/c": 40}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("models") / "model"
+    write_saved_model(out, with_random_weights(SavedModel(Description(CONFIG, None, {}), 0, {}), seed=0))
+    return out
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three sets in two layouts, and one of which all labels are alike."""
+    directory = tmp_path_factory.mktemp("suites") / "suite"
+    draw = random.Random(0)  # noqa: S311
+    for name, count in {**SIZES, "bad": 20}.items():
+        rows = []
+        for split, rows_of_split in (("train", count), ("dev", 16), ("test", 32)):
+            for number in range(rows_of_split):
+                label = 0 if name == "bad" else number % 2
+                rows.append((split, "".join(draw.choices("AT" if label else "CG", k=30)), label))
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name == "b":
+            path.mkdir()
+            for split in ("train", "dev", "test"):
+                own = [f"{sequence},{label}\n" for which, sequence, label in rows if which == split]
+                (path / f"{split}.csv").write_text("sequence,label\n" + "".join(own))
+        else:
+            lines = [f"{split}\t{sequence}\t{label}\n" for split, sequence, label in rows]
+            path.with_name(f"{path.name}.tsv").write_text("split\tseq\tlabel\n" + "".join(lines))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def command(model: Path, suite: Path) -> Callable[..., list[str]]:
+    def make(out: Path, *flags: str, settings: list[str] = SETTINGS) -> list[str]:
+        return [
+            "evaluate",
+            "tfbs690",
+            "--data",
+            str(suite),
+            "--model",
+            str(model),
+            "--out",
+            str(out),
+            *settings,
+            *flags,
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def evaluated(command: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("results") / "results"
+    flags = ["--together", "4", "--baselines", "random", "kmer", "--keep-models", str(out.with_name("models"))]
+    assert run(command(out, *flags)) == 0
+    return out
+
+
+def without_seconds(path: Path) -> dict[str, object]:
+    result = json.loads(path.read_text())
+    for seed in result["seeds"]:
+        seed.pop("seconds")
+        for metric in seed["metrics"]["values"].values():
+            metric.update({key: round(value, 5) for key, value in metric.items() if isinstance(value, float)})
+    return result
+
+
+def test_a_set_of_a_suite_is_the_set_alone(evaluated: Path, suite: Path, model: Path, tmp_path: Path) -> None:
+    own = ["--model", str(model), "--data", str(suite / "b"), "--out", str(tmp_path / "b"), *SETTINGS]
+    assert run(["finetune", *own]) == 0
+    assert without_seconds(evaluated / "finetuned/b.json") == without_seconds(tmp_path / "b/result.json")
+
+
+def test_each_set_has_a_result_of_each_contender(evaluated: Path) -> None:
+    for contender in ("finetuned", "random", "kmer"):
+        for name, count in SIZES.items():
+            result = read_json(Result, evaluated / contender / f"{name}.json")
+            assert result.sizes == {"train": count, "validation": 16, "test": 32}
+            assert len(result.seeds) == (1 if contender == "kmer" else 2)
+        table = (evaluated / f"{contender}.tsv").read_text().splitlines()
+        assert [line.split("\t")[0] for line in table] == ["name", *SIZES]
+    accuracy = read_json(Result, evaluated / "kmer/a.json").seeds[0].metrics.values["accuracy"].value
+    assert accuracy == 1.0
+    assert (evaluated / "boxes.png").stat().st_size > 10_000
+    assert (evaluated.with_name("models") / "tf/c/model.json").is_file()
+
+
+def test_one_bad_set_is_reported_and_stops_no_other(evaluated: Path) -> None:
+    reason = json.loads((evaluated / "failures/finetuned/bad.json").read_text())["reason"]
+    assert "bad.tsv" in reason
+    summary = (evaluated / "summary.md").read_text()
+    assert f"- finetuned/bad: {reason}" in summary
+    assert "## finetuned against kmer" in summary
+
+
+def test_what_is_done_is_not_done_again(evaluated: Path, command: Callable[..., list[str]]) -> None:
+    done = {path: path.stat().st_mtime_ns for path in evaluated.rglob("*.json") if "failures" not in path.parts}
+    assert run(command(evaluated, "--together", "4", "--baselines", "kmer")) == 0
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+
+
+def test_a_table_of_another_system_is_compared(
+    evaluated: Path, command: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "theirs.tsv").write_text("name\tmcc\na\t-1\nb\t-1\ntf/c\t-1\nother\t0\n")
+    assert run(command(evaluated, "--together", "4", "--compare", str(tmp_path / "theirs.tsv"))) == 0
+    out = capsys.readouterr().out
+    assert "## finetuned against theirs" in out
+    assert "on 3 sets: better on 3" in out
+    assert "other, not in ours" in out
+
+
+def test_processes_that_share_a_suite_and_one_that_is_killed(
+    command: Callable[..., list[str]], evaluated: Path, commands: Any, tmp_path: Path
+) -> None:
+    """The first is killed as soon as it has a result; what it leaves is finished by the same command."""
+    out = tmp_path / "results"
+    flags = ["--together", "1", "--processes", "2"]
+    started = commands.start(command(out, *flags, "--process", "0"), devices=1)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("finetuned/**/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    started.process.kill()
+    assert started.wait()[0] == -signal.SIGKILL, started.log.read_text()
+    assert 0 < len(list(out.glob("finetuned/**/*.json"))) < len(SIZES)
+    assert not list(out.rglob("*.partial"))
+    for process in ("0", "1"):
+        assert run(command(out, *flags, "--process", process)) == 0
+    for name in SIZES:
+        assert without_seconds(out / f"finetuned/{name}.json") == without_seconds(evaluated / f"finetuned/{name}.json")
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--seeds", "0"], "seeds is 0"),
+        (["--processes", "2", "--process", "2"], "process is 2 of 2"),
+        (["--data", "nowhere"], "nowhere is not a directory"),
+        (["--preset", "best"], "There is no preset 'best'"),
+        (["--epochs", "3"], "its epochs is 2, now it is 3"),
+        (["--compare", "nothing.tsv"], "nothing.tsv is not a file"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    evaluated: Path,
+    command: Callable[..., list[str]],
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    sentence: str,
+) -> None:
+    given = command(evaluated)
+    for flag, value in zip(flags[::2], flags[1::2], strict=True):
+        if flag in given:
+            given[given.index(flag) + 1] = value
+        else:
+            given += [flag, value]
+    assert run(given) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert "Traceback" not in error
+
+
+def test_a_suite_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", "imagenet"]) == 2
+    assert "tfbs690|gue|mouse" in capsys.readouterr().err
