@@ -103,6 +103,17 @@ def encode_codes(codes: UInt8[np.ndarray, " n"], k: int) -> UInt16[np.ndarray, "
     return ids
 
 
+def codes_of_ids(ids: Integer[np.ndarray, "N L"], k: int) -> UInt8[np.ndarray, "N M"]:
+    """Codes of the bases that rows of ids spell; AMBIGUOUS where no k-mer tells one, as at special tokens."""
+    count, length = ids.shape
+    codes = np.full((count, length + k - 1), AMBIGUOUS, np.uint8)
+    numbers, known = ids.astype(np.int64) - FIRST_KMER, ids >= FIRST_KMER
+    for offset in range(k):
+        digits = numbers >> 2 * (k - 1 - offset) & 3
+        np.copyto(codes[:, offset : offset + length], digits.astype(np.uint8), where=known)
+    return codes
+
+
 def join_kmers(text: str, k: int, name: str = "the sequence") -> str:
     """The DNA that space-separated overlapping k-mers spell.
 

@@ -1,4 +1,4 @@
-"""Logistic regression on counts of k-mers, with gaps or without: what a network has to beat.
+"""Logistic or ridge regression on counts of k-mers, with gaps or without: what a network has to beat.
 
 A word is a pattern of letters that count with gaps between them, as in gkm-SVM (Ghandi et al. 2014): of at most
 `longest` letters, `informative` count, the first and the last among them. So each word is counted once, at whatever
@@ -13,17 +13,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Integer, Num, UInt8
+from jaxtyping import Float, Integer, Num
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError
-from dnabert_jax.sequence.kmers import AMBIGUOUS
-from dnabert_jax.sequence.vocabulary import FIRST_KMER
-from dnabert_jax.tasks.metrics import better, measure, validation_metric
-from dnabert_jax.tasks.scores import checked_labels
+from dnabert_jax.sequence.kmers import AMBIGUOUS, codes_of_ids
+from dnabert_jax.tasks.metrics import validation_metric
+from dnabert_jax.tasks.selection import gain, learnable_labels, validation_figure
 
 _MOST_COLUMNS = 1 << 24
 _ITERATIONS = 2000
+_RIDGE_TOLERANCE = 1e-6
+"""Of the residual, relative."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,8 @@ class KmerBaselineConfig:
         longest: letters of the longest word.
         informative: letters of a word that count; as many as the longest has for k-mers without gaps.
         reverse_complement: a word and its reverse complement are one.
-        inverse_penalties: C of the L2 penalty |w|² / 2C; the one that is best on the validation split is taken.
+        inverse_penalties: C of the L2 penalty |w|² / 2C on the sum of the losses, of half the squared errors in
+            regression; the one that is best on the validation split is taken.
         select_by: metric of the validation split, by which it is the best; the loss, unlike a share of right answers,
             tells any two apart.
     """
@@ -64,10 +66,10 @@ class KmerBaselineConfig:
 
     @property
     def description(self) -> str:
-        """In words, for tables."""
+        """In words, for tables: what is counted."""
         gapped = self.longest > self.informative
         words = f"{self.informative} of {self.longest} letters at most" if gapped else f"{self.informative}-mers"
-        return f"logistic regression on {words}{', strands merged' if self.reverse_complement else ''}"
+        return f"{words}{', strands merged' if self.reverse_complement else ''}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +82,7 @@ class KmerBaseline:
         k: letters of the k-mers whose ids it takes.
         inverse_penalty: that was chosen.
         validation: by inverse penalty, the metric of the validation split by which it was chosen.
-        models: scikit-learn's; one, or one for each label of several.
+        models: scikit-learn's; one, or one for each output of several.
     """
 
     task: TaskConfig
@@ -90,8 +92,14 @@ class KmerBaseline:
     validation: dict[float, float]
     models: tuple[Any, ...]
 
+    @property
+    def description(self) -> str:
+        """In words, for tables."""
+        kind = "ridge" if self.task.problem == "regression" else "logistic"
+        return f"{kind} regression on {self.config.description}"
+
     def scores(self, ids: Integer[np.ndarray, "N L"]) -> Float[np.ndarray, "N C"]:
-        """Probabilities of the labels, as `metrics.measure` takes them."""
+        """Probabilities of the labels, or values, as `metrics.measure` takes them."""
         return _scores(self.task, self.models, _features(ids, self.k, self.config))
 
 
@@ -105,38 +113,28 @@ def fit_kmer_baseline(
     """Fits the training split with each penalty and keeps the fit that is best on the validation split.
 
     Args:
-        task: a classification.
+        task: what is to be predicted.
         config: what is counted and tried.
         k: letters of the k-mers.
         train: ids of k-mers, one sequence a row, with [PAD] or other special tokens where there is none; and labels.
         validation: the same of the validation split, which nothing is fitted to.
 
     Raises:
-        InputError: regression, a label without two classes in the training split, labels that cannot be measured, or a
-            metric that the task has not, or the validation split does not define.
+        InputError: an output that is always the same in the training split, labels that cannot be measured, or a metric
+            that the task has not, or the validation split does not define.
         JobError: a fit that does not converge.
     """
-    if task.problem == "regression":
-        raise InputError("The k-mer baseline classifies: it has no answer to regression.")
     metric = validation_metric(task, config.select_by)
-    labels = checked_labels(task, train[1], len(train[0]))
+    labels = learnable_labels(task, train[1], len(train[0]))
     columns = labels[:, None] if labels.ndim == 1 else labels
-    names = task.labels if labels.ndim > 1 else ("the label",)
-    for name, column in zip(names, columns.T, strict=True):
-        if not len(column) or (column == column[0]).all():
-            raise InputError(f"In the training split, {name} is always the same: nothing can be learned.")
     features, held_out = _features(train[0], k, config), _features(validation[0], k, config)
     figures: dict[float, float] = {}
     fits: dict[float, tuple[Any, ...]] = {}
     for penalty in sorted(config.inverse_penalties):
-        fits[penalty] = tuple(_fit(features, column, penalty) for column in columns.T)
-        found = measure(task, _scores(task, fits[penalty], held_out), validation[1], resamples=0).values[metric]
-        if found.value is None:
-            raise InputError(f"The validation split leaves {metric} undefined: {found.note}.")
-        figures[penalty] = found.value
-    gain = 1 if better(metric) == "higher" else -1
+        fits[penalty] = tuple(_fit(task, features, column, penalty) for column in columns.T)
+        figures[penalty] = validation_figure(task, metric, _scores(task, fits[penalty], held_out), validation[1])
     # Of equal figures the first, which is that of the strongest penalty.
-    chosen = max(figures, key=lambda penalty: gain * figures[penalty])
+    chosen = max(figures, key=lambda penalty: gain(metric, figures[penalty]))
     return KmerBaseline(task, config, k, chosen, figures, fits[chosen])
 
 
@@ -148,7 +146,7 @@ def kmer_counts(ids: Integer[np.ndarray, "N L"], k: int, config: KmerBaselineCon
     """
     from scipy import sparse
 
-    codes = _bases(ids, k)
+    codes = codes_of_ids(ids, k)
     width = 4**config.informative
     blocks: dict[tuple[int, ...], Any] = {}
     for pattern in _patterns(config):
@@ -180,17 +178,6 @@ def _patterns(config: KmerBaselineConfig) -> Iterator[tuple[int, ...]]:
             yield (0, *inner, last)
 
 
-def _bases(ids: Integer[np.ndarray, "N L"], k: int) -> UInt8[np.ndarray, "N M"]:
-    """Codes of the bases that rows of k-mers spell; AMBIGUOUS where no k-mer tells one."""
-    count, length = ids.shape
-    codes = np.full((count, length + k - 1), AMBIGUOUS, np.uint8)
-    numbers, known = ids.astype(np.int64) - FIRST_KMER, ids >= FIRST_KMER
-    for offset in range(k):
-        digits = numbers >> 2 * (k - 1 - offset) & 3
-        np.copyto(codes[:, offset : offset + length], digits.astype(np.uint8), where=known)
-    return codes
-
-
 def _number(letters: list[np.ndarray]) -> Integer[np.ndarray, "N P"]:
     """The word read as a number of base 4; meaningless where a letter is ambiguous."""
     words = np.zeros(letters[0].shape, np.int64)
@@ -206,11 +193,15 @@ def _features(ids: Integer[np.ndarray, "N L"], k: int, config: KmerBaselineConfi
     return normalize(kmer_counts(ids, k, config))
 
 
-def _fit(features: Any, labels: Integer[np.ndarray, " N"], penalty: float) -> Any:
+def _fit(task: TaskConfig, features: Any, labels: Num[np.ndarray, " N"], penalty: float) -> Any:
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression, Ridge
 
-    model = LogisticRegression(C=penalty, max_iter=_ITERATIONS)
+    model: Any
+    if task.problem == "regression":
+        model = Ridge(alpha=1 / penalty, max_iter=_ITERATIONS, solver="sparse_cg", tol=_RIDGE_TOLERANCE)
+    else:
+        model = LogisticRegression(C=penalty, max_iter=_ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
@@ -223,6 +214,8 @@ def _fit(features: Any, labels: Integer[np.ndarray, " N"], penalty: float) -> An
 
 
 def _scores(task: TaskConfig, models: tuple[Any, ...], features: Any) -> Float[np.ndarray, "N C"]:
+    if task.problem == "regression":
+        return np.stack([model.predict(features) for model in models], axis=1)
     if task.problem == "multi_label_classification":
         return np.stack([model.predict_proba(features)[:, 1] for model in models], axis=1)
     scores = np.zeros((features.shape[0], len(task.labels)))

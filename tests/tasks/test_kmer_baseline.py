@@ -200,7 +200,6 @@ def test_a_class_without_training_examples_has_no_probability() -> None:
         (BINARY, lambda t, v: ((t[0][:0], t[1][:0]), v), "the label is always the same"),
         (BINARY, lambda t, v: (t, (v[0], v[1] * 0)), "leaves mcc undefined: every example is 'no'"),
         (BINARY, lambda t, v: (t, (v[0], v[1] + 5)), "A label is"),
-        (TaskConfig("regression", ("x", "y")), lambda t, v: (t, v), "no answer to regression"),
         (SEVERAL, lambda t, v: ((t[0], np.stack([t[1], t[1] * 0], 1)), v), "MAX is always the same"),
         (SEVERAL, lambda t, v: (t, v), "'mcc' is no metric"),
     ],
@@ -229,5 +228,5 @@ def test_settings_that_contradict_themselves(settings: dict, message: str) -> No
 
 
 def test_the_description_says_what_is_counted() -> None:
-    assert KmerBaselineConfig(6, 6, False).description == "logistic regression on 6-mers"
-    assert KmerBaselineConfig().description == "logistic regression on 6 of 8 letters at most, strands merged"
+    assert KmerBaselineConfig(6, 6, False).description == "6-mers"
+    assert KmerBaselineConfig().description == "6 of 8 letters at most, strands merged"
