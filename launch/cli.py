@@ -45,7 +45,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
   prepare splice       genome and GTF -> donors, acceptors and neither
   prepare tfbs         genome and narrowPeak -> windows at summits and background
   pretrain             rows -> a masked-language model, with checkpoints and logs
-  plan                 what pre-training would need and cost on TPUs or GPUs that are not there
+  plan                 what pre-training would need and cost on TPUs or GPUs that are not there; --suite: fine-tunings
   import               a Hugging Face directory of a DNABERT -> a checkpoint to go on from
   finetune             a model and labelled DNA -> a classifier or a regression, measured on a test split
   evaluate SUITE       a model on many labelled sets (tfbs690, gue, mouse), beside baselines on the same splits

@@ -1,12 +1,10 @@
 """`dnabert-jax plan`: what a run would need and cost on accelerators that are not there."""
 
 import dataclasses
-import importlib.metadata
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -17,27 +15,14 @@ from dnabert_jax.data.rows import read_source
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.storage import Location
 from dnabert_jax.typed_json import to_json
+from launch.compiler import ENVIRONMENT, compiler_version, with_clock
 from launch.plan_report import print_plan
-from launch.progress import progress_bar
+from launch.plan_suite import PlanSuite, parse_plan_suite
 from launch.settings import parse_with_settings
 from launch.signals import importing
 
 if TYPE_CHECKING:  # planning loads JAX, which --help need not wait for
     from dnabert_jax.planning.plan import Plan as Figures
-
-_Result = TypeVar("_Result")
-
-_ENVIRONMENT = {
-    # No device is opened, also where there is one, and another process may train on it.
-    "JAX_PLATFORMS": "cpu",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-    # What is compiled without a device cannot be read back from the cache, and JAX says so at length.
-    "JAX_ENABLE_COMPILATION_CACHE": "false",
-    # libtpu would ask Google's metadata server what machine this is, and complain on any other.
-    "TPU_SKIP_MDS_QUERY": "1",
-    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +34,7 @@ class Plan:
     Takes minutes: 3 to 5 for dnabert6 on v5e:16x16. Every figure is predicted by the compiler or follows from what it
     predicts; nothing is measured. Exit status 1 if the step does not fit into the chips' memory. Every field of the
     configuration is a flag; the values shown are those of --preset or --config (of dnabert6 if neither is given).
+    With --suite it is fine-tuning of many data sets that is planned: dnabert-jax plan --suite --help.
 
     Attributes:
         topology: TPUs by version and shape, v5e:16x16, v4:4x4x4, v5p:4x4x4 or v6e:8x8 (extra tpu), or GPUs by their
@@ -86,7 +72,7 @@ class Plan:
                 raise InputError(f"{path.parent} is not a directory: {path.name} cannot be written there.")
             if path and path.is_dir():
                 raise InputError(f"{path} is a directory: give the name of a file.")
-        os.environ.update(_ENVIRONMENT)
+        os.environ.update(ENVIRONMENT)
         row_length, useful_share = self._rows()
         plan = self._plan(row_length, useful_share)
         if self.json:
@@ -132,9 +118,11 @@ class Plan:
 
         chip, devices = make_devices(self.topology, self.slices)
         mesh = make_mesh(self.settings.mesh, devices)
-        plan = outline(_compiler(devices), self.topology, self.slices, chip, self.settings, mesh.shape, row_length)
+        plan = outline(
+            compiler_version(devices), self.topology, self.slices, chip, self.settings, mesh.shape, row_length
+        )
         try:
-            compiled = _with_clock(lambda: compile_step(self.settings, mesh, row_length))
+            compiled = with_clock(lambda: compile_step(self.settings, mesh, row_length))
         except OutOfMemoryError as error:
             return dataclasses.replace(plan, refusal=str(error))
         text = compiled.as_text() or ""  # which is not HLO, and said to be none
@@ -144,26 +132,8 @@ class Plan:
         return complete(plan, list(mesh.devices.flat), read_memory(compiled), work, self.top, useful_share)
 
 
-def parse_plan(arguments: Sequence[str]) -> Plan:
-    """Reads the flags, those of the configuration among them."""
+def parse_plan(arguments: Sequence[str]) -> Plan | PlanSuite:
+    """Reads the flags, those of the configuration among them; with --suite, those of another command."""
+    if "--suite" in arguments:
+        return parse_plan_suite([argument for argument in arguments if argument != "--suite"])
     return parse_with_settings(lambda settings: Plan(tyro.MISSING, settings), "dnabert-jax plan", arguments)
-
-
-def _compiler(devices: Sequence[object]) -> str:
-    """Which compiler it is, with its version."""
-    import jax
-
-    on_tpu = devices[0].platform == "tpu"  # type: ignore[attr-defined]
-    package = "libtpu" if on_tpu else "jax-cuda13-plugin"
-    return f"the compiler (jax {jax.__version__}, {package} {importlib.metadata.version(package)})"
-
-
-def _with_clock(compute: Callable[[], _Result]) -> _Result:
-    """Computes in a thread, so that the time can be shown meanwhile and an interrupt is heard."""
-    pool = ThreadPoolExecutor(1)
-    future = pool.submit(compute)
-    with progress_bar("compile", "s", bar_format="{desc}: {elapsed}") as bar:
-        while wait([future], timeout=1).not_done:
-            bar.update()
-    pool.shutdown()
-    return future.result()

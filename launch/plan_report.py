@@ -59,7 +59,7 @@ def _print_memory(plan: "Plan") -> None:
 def _print_collectives(plan: "Plan") -> None:
     timed = ", time computed from them" if plan.time else ""
     print(f"\nCollectives of a step (in capitals, between slices); bytes of whole arrays{timed}")
-    _print_table(
+    print_table(
         ("kind", "group of", "count", "MiB", "ms", ""),
         [
             (
@@ -78,7 +78,7 @@ def _print_collectives(plan: "Plan") -> None:
 def _print_kernels(plan: "Plan") -> None:
     timed = ", time computed: the longer of FLOPs and bytes at the chip's peaks" if plan.time else ""
     print(f"\nCustom calls of a step; FLOPs as executed{timed}")
-    _print_table(
+    print_table(
         ("kernel", "count", "TFLOP", "MiB", "ms"),
         [
             (
@@ -121,7 +121,7 @@ def _print_time(plan: "Plan", time: "StepTime") -> None:
         ("MFU", f"{low.mfu:.1%}", f"{high.mfu:.1%}"),
         (f"hours of {plan.config.steps:,} steps", _short(low.hours), _short(high.hours)),
     ]
-    _print_table(("", "beside", "one after the other"), rows)
+    print_table(("", "beside", "one after the other"), rows)
     if not low.useful_tokens_per_second:
         print("  with --data, tokens without padding are shown too")
 
@@ -134,7 +134,7 @@ def _print_rest(plan: "Plan") -> None:
         print(f"  {part.count:>6,} {part.what}, {part.size / _MIB:,.1f} MiB")
     print(f"  {sum(part.count for part in largest[_NAMED:]):>6,} others")
     print("\nLongest by the compiler's estimate, instructions alike together")
-    _print_table(
+    print_table(
         ("cycles", "share", "times", "first of them", "result", "from"),
         [
             (
@@ -164,7 +164,8 @@ def _milliseconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1e3:,.3f}"
 
 
-def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+def print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Columns as wide as they need be, figures to the right."""
     if not rows:
         print("  none")
         return

@@ -63,7 +63,16 @@ def compile_step(config: PretrainConfig, mesh: Mesh, row_length: int) -> jax.sta
     network = abstract_network(config.model)
     rows = jax.ShapeDtypeStruct((config.global_batch, row_length), jnp.uint16, sharding=row_sharding(mesh))
     step: Any = jit_train_step(config, network, mesh)
-    lowered = step.lower(abstract_state(config, network, mesh), rows)
+    return compile_lowered(step.lower(abstract_state(config, network, mesh), rows))
+
+
+def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """Compiles for the devices that it was lowered for.
+
+    Raises:
+        OutOfMemoryError: it needs more memory than there is.
+        JobError: the compiler fails otherwise.
+    """
     try:
         return lowered.compile()
     except jax.errors.JaxRuntimeError as error:

@@ -244,6 +244,18 @@ def _total(runs: Iterable[tuple[int, float | None]]) -> float | None:
     return total
 
 
+def sequential_seconds(work: Work, chip: Chip, devices: Sequence[Any]) -> float:
+    """Of a program on one TPU slice, if nothing runs beside anything else.
+
+    Args:
+        work: of a chip.
+        chip: what it is.
+        devices: that it was compiled for, in the order of the mesh.
+    """
+    traffic, kernels = _traffic(work.collectives, 1, Interconnect(chip, devices, 1)), _kernels(work.kernels, chip, True)
+    return work.cycles / chip.clock + sum(part.seconds or 0.0 for part in (*traffic, *kernels))
+
+
 def _time(
     plan: Plan, cycles: int, traffic: Iterable[Traffic], kernels: Iterable[KernelUse], useful_share: float | None
 ) -> StepTime:

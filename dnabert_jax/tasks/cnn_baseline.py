@@ -39,7 +39,7 @@ class CnnBaselineConfig:
     """The network and how it is trained.
 
     Attributes:
-        detectors: of motifs; Zeng et al. gain up to 128.
+        detectors: of motifs.
         width: bases of a detector.
         hidden: units of the dense layer.
         dropout: rate before the dense layer and after it.
@@ -54,7 +54,7 @@ class CnnBaselineConfig:
             answers, tells any two apart.
     """
 
-    detectors: int = 128
+    detectors: int = 64
     width: int = 24
     hidden: int = 64
     dropout: float = 0.3
@@ -118,7 +118,7 @@ class CnnBaseline:
     def scores(self, ids: Integer[np.ndarray, "N L"]) -> Float[np.ndarray, "N C"]:
         """Probabilities of the labels, or values, as `metrics.measure` takes them."""
         codes = _padded(codes_of_ids(ids, self.k), self.length)
-        network = _Network(self.config, _anonymous(self.task))
+        network = _Network(self.config, self.task.without_names)
         return _scores(network, self.parameters, codes, self.centre, self.scale)
 
 
@@ -218,7 +218,7 @@ def fit_cnn_baseline(
     codes = _padded(codes, held_out.shape[1])
     held_out = _padded(held_out, codes.shape[1])
     targets, centre, scale = _targets(task, labels)
-    network = _Network(config, _anonymous(task))
+    network = _Network(config, task.without_names)
     parameters = best = _initial(network, seed)
     moments = network.optimizer().init(parameters)
     steps = -(-len(codes) // config.batch_size)
@@ -249,10 +249,6 @@ def fit_cnn_baseline(
     return CnnBaseline(
         task, config, k, chosen_epoch, tuple(figures), tuple(losses), kept, centre, scale, codes.shape[1]
     )
-
-
-def _anonymous(task: TaskConfig) -> TaskConfig:
-    return TaskConfig(task.problem, tuple(map(str, range(len(task.labels)))))
 
 
 def _padded(codes: UInt8[np.ndarray, "N L"], shortest: int) -> UInt8[np.ndarray, "N M"]:

@@ -23,7 +23,7 @@ from dnabert_jax.tasks.lockstep import JOB, Batch, JobsState, Lockstep, Turn, jo
 from dnabert_jax.tasks.trainable import split_trainable, stacked, whole_model
 from dnabert_jax.training.state import Parameters, stream_key
 
-_EVALUATED_TOGETHER = 4
+EVALUATED_TOGETHER = 4
 """Batches of fine-tuning in one of prediction, which keeps nothing for a backward pass."""
 
 
@@ -266,7 +266,7 @@ class _Group:
 
     def _logits(self, frozen: Parameters, trainable: Parameters, splits: list[EncodedSplit]) -> list[np.ndarray]:
         """Of all sequences of each job's split."""
-        size = self._config.batch_size * _EVALUATED_TOGETHER
+        size = self._config.batch_size * EVALUATED_TOGETHER
         found: list[list[np.ndarray]] = [[] for _ in splits]
         by_length = [np.argsort(-split.lengths, kind="stable") for split in splits]
         for first in range(0, max(len(split) for split in splits), size):

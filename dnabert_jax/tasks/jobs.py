@@ -71,6 +71,10 @@ class Schedule(Protocol):
     def warmup_share(self) -> float:
         """Of all steps."""
 
+    @property
+    def warmup_steps(self) -> int:
+        """Instead of a share, if above 0."""
+
 
 def learning_rate(config: Schedule, step: int, steps: int) -> float:
     """Of the update after `step` others, of `steps` in all: as transformers' linear schedule with warm-up."""

@@ -114,14 +114,33 @@ class Lockstep:
 
     def start(self, trainable: Parameters) -> JobsState:
         """The state before the first step, from parameters with a leading axis of jobs on the host."""
+        return jax.jit(self._fresh_state, out_shardings=self._sharding(_JOBS))(self.place(trainable))
+
+    def abstract_state(self, trainable: Parameters) -> JobsState:
+        """The shapes and places of that state, from those of the parameters, to compile for."""
+        return self.abstract(jax.eval_shape(self._fresh_state, trainable), _JOBS)
+
+    def abstract_batch(self, jobs: int, length: int) -> tuple[Batch, Turn]:
+        """The same of what each job is given in a step, of `length` tokens a row."""
+        rows = (jobs, self.config.batch_size)
+        batch = Batch(
+            jax.ShapeDtypeStruct((*rows, length), jnp.int32),
+            jax.ShapeDtypeStruct((*rows, len(self.task.labels)), jnp.float32),
+            jax.ShapeDtypeStruct(rows, jnp.float32),
+        )
+        numbers = [jax.ShapeDtypeStruct((jobs,), dtype) for dtype in (jnp.float32, jnp.int32, jnp.int32)]
+        return self.abstract(batch, _ROWS), self.abstract(Turn(*numbers), _JOBS)
+
+    def abstract(self, shapes: Any, spec: PartitionSpec = _SHARED) -> Any:
+        """Shapes with their places on the mesh; by default whole on every device."""
+        place = self._sharding(spec)
+        return jax.tree.map(lambda one: jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=place), shapes)
+
+    def _fresh_state(self, trainable: Parameters) -> JobsState:
         jobs = jax.tree.leaves(trainable)[0].shape[0]
-
-        def make(trainable: Parameters) -> JobsState:
-            return JobsState(
-                jnp.zeros(jobs, jnp.int32), trainable, jax.vmap(self._optimizer(trainable).init)(trainable), trainable
-            )
-
-        return jax.jit(make, out_shardings=self._sharding(_JOBS))(self.place(trainable))
+        return JobsState(
+            jnp.zeros(jobs, jnp.int32), trainable, jax.vmap(self._optimizer(trainable).init)(trainable), trainable
+        )
 
     @functools.lru_cache(maxsize=_KEPT)  # noqa: B019 - what is kept is small, and few are
     def train_step(self) -> Callable[[Parameters, JobsState, Batch, Turn], tuple[JobsState, Float[Array, " J"]]]:
