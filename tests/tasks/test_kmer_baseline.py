@@ -17,6 +17,7 @@ from dnabert_jax.tasks.metrics import measure
 BINARY = TaskConfig("single_label_classification", ("no", "yes"))
 CLASSES = TaskConfig("single_label_classification", ("none", "donor", "acceptor"))
 SEVERAL = TaskConfig("multi_label_classification", ("CTCF", "MAX"))
+NUMBERS = TaskConfig("regression", ("x", "y"))
 LETTERS = np.array(list("ATCG"))
 
 
@@ -184,6 +185,23 @@ def test_each_label_of_several_is_fitted_alone() -> None:
         assert scores[:, c] == pytest.approx(fit_kmer_baseline(BINARY, config, 3, *one).scores(validation[0])[:, 1])
 
 
+@pytest.mark.parametrize("penalty", [0.5, 50.0])
+def test_numbers_are_fitted_as_ridge_regression_in_closed_form(penalty: float) -> None:
+    (ids, labels), (held_out, truth) = planted(120, 3, 0), planted(60, 3, 1)
+    targets = np.stack([labels - 5.0, 1000.0 * (labels == 2)], axis=1)
+    values = np.stack([truth - 5.0, 1000.0 * (truth == 2)], axis=1)
+    config = KmerBaselineConfig(5, 4, inverse_penalties=(penalty,))
+    baseline = fit_kmer_baseline(NUMBERS, config, 3, (ids, targets), (held_out, values))
+    features = normalised(ids)
+    centred, mean = features - features.mean(axis=0), targets.mean(axis=0)
+    # In its dual form, as there are more words than sequences.
+    inner = centred @ centred.T + np.eye(120) / penalty
+    expected = (normalised(held_out) - features.mean(axis=0)) @ centred.T @ np.linalg.solve(inner, targets - mean)
+    assert baseline.scores(held_out) == pytest.approx(expected + mean, rel=1e-4, abs=1e-3)
+    assert baseline.validation[penalty] == pytest.approx(np.square(expected + mean - values).mean(), rel=1e-4)
+    assert baseline.description == "ridge regression on 4 of 5 letters at most, strands merged"
+
+
 def test_a_class_without_training_examples_has_no_probability() -> None:
     train, validation = planted(100, 2, 0), planted(50, 2, 1)
     config = KmerBaselineConfig(5, 4, select_by="mcc")
@@ -200,13 +218,15 @@ def test_a_class_without_training_examples_has_no_probability() -> None:
         (BINARY, lambda t, v: ((t[0][:0], t[1][:0]), v), "the label is always the same"),
         (BINARY, lambda t, v: (t, (v[0], v[1] * 0)), "leaves mcc undefined: every example is 'no'"),
         (BINARY, lambda t, v: (t, (v[0], v[1] + 5)), "A label is"),
+        (NUMBERS, lambda t, v: ((t[0], np.stack([t[1], t[1] * 0 + 3.0], 1)), v), "y is always the same"),
         (SEVERAL, lambda t, v: ((t[0], np.stack([t[1], t[1] * 0], 1)), v), "MAX is always the same"),
         (SEVERAL, lambda t, v: (t, v), "'mcc' is no metric"),
     ],
 )
 def test_what_cannot_be_fitted(task, change, message) -> None:
     train, validation = change(planted(60, 2, 0), planted(30, 2, 1))
-    config = KmerBaselineConfig(4, 3, select_by="roc_auc_macro" if "MAX" in message else "mcc")
+    select = "roc_auc_macro" if "MAX" in message else "loss" if task is NUMBERS else "mcc"
+    config = KmerBaselineConfig(4, 3, select_by=select)
     with pytest.raises(InputError, match=message):
         fit_kmer_baseline(task, config, 3, train, validation)
 
