@@ -24,6 +24,7 @@ from dnabert_jax.errors import JobError
 from dnabert_jax.sequence.buckets import bucket
 from dnabert_jax.sequence.kmers import AMBIGUOUS, codes_of_ids
 from dnabert_jax.tasks.finetune import probabilities
+from dnabert_jax.tasks.finetune_config import FinetuneConfig
 from dnabert_jax.tasks.jobs import epoch_order, learning_rate
 from dnabert_jax.tasks.metrics import validation_metric
 from dnabert_jax.tasks.selection import gain, learnable_labels, validation_figure
@@ -218,6 +219,7 @@ def fit_cnn_baseline(
     codes = _padded(codes, held_out.shape[1])
     held_out = _padded(held_out, codes.shape[1])
     targets, centre, scale = _targets(task, labels)
+    schedule = FinetuneConfig(peak_learning_rate=config.peak_learning_rate, warmup_share=config.warmup_share)
     network = _Network(config, task.without_names)
     parameters = best = _initial(network, seed)
     moments = network.optimizer().init(parameters)
@@ -231,7 +233,7 @@ def fit_cnn_baseline(
             step = (epoch - 1) * steps + number
             chosen = order[number * config.batch_size : (number + 1) * config.batch_size]
             batch = _batch(chosen, config.batch_size, codes, targets)
-            rate = learning_rate(config, step, steps * config.epochs)
+            rate = learning_rate(schedule, step, steps * config.epochs)
             parameters, moments, loss = _step(network, parameters, moments, *batch, np.float32(rate), seed, step)
             of_steps.append(loss)
         losses.append(float(np.mean(jax.device_get(of_steps))))

@@ -4,13 +4,13 @@ n sequences, m rows, C labels.
 """
 
 import dataclasses
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt16
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.sequence.vocabulary import PAD
+from dnabert_jax.tasks.finetune_config import FinetuneConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,24 +59,7 @@ class Job:
     seed: int
 
 
-@runtime_checkable
-class Schedule(Protocol):
-    """What a configuration says of the learning rate."""
-
-    @property
-    def peak_learning_rate(self) -> float:
-        """Reached at the end of the warm-up."""
-
-    @property
-    def warmup_share(self) -> float:
-        """Of all steps."""
-
-    @property
-    def warmup_steps(self) -> int:
-        """Instead of a share, if above 0."""
-
-
-def learning_rate(config: Schedule, step: int, steps: int) -> float:
+def learning_rate(config: FinetuneConfig, step: int, steps: int) -> float:
     """Of the update after `step` others, of `steps` in all: as transformers' linear schedule with warm-up."""
     warmup = config.warmup_steps or round(config.warmup_share * steps)
     if step < warmup:
