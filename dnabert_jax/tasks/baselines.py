@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Num, UInt16
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.tasks.cnn_baseline import CnnBaselineConfig, fit_cnn_baseline
+from dnabert_jax.tasks.cnn_baseline import fit_cnn_baseline
 from dnabert_jax.tasks.finetune import encode_split
 from dnabert_jax.tasks.kmer_baseline import KmerBaselineConfig, fit_kmer_baseline
 from dnabert_jax.tasks.labelled import LabelledData
 from dnabert_jax.tasks.metrics import measure
+from dnabert_jax.tasks.motif_cnn import CnnBaselineConfig
 from dnabert_jax.tasks.results import Result, SeedResult
 
 BASELINES: dict[str, KmerBaselineConfig | CnnBaselineConfig] = {

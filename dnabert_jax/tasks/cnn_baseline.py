@@ -4,7 +4,7 @@ Motif detectors slide over the sequence, and what the best place and the mean pl
 layer: DeepBind (Alipanahi et al. 2015), in the form that Zeng et al. 2016 (10.1093/bioinformatics/btw255) found best
 for the 690 ENCODE sets, one wide layer of detectors. Of two strands, the better counts at each place.
 
-Letters: N examples, B of a batch, L ids or bases, P places of a detector, C outputs.
+Letters: N examples, B of a batch, L ids or bases, C outputs.
 """
 
 import dataclasses
@@ -13,13 +13,12 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Float, Float32, Integer, Num, UInt8
 
-from dnabert_jax.config import TaskConfig, require, require_in
+from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import JobError
 from dnabert_jax.sequence.buckets import bucket
 from dnabert_jax.sequence.kmers import AMBIGUOUS, codes_of_ids
@@ -27,60 +26,10 @@ from dnabert_jax.tasks.finetune import probabilities
 from dnabert_jax.tasks.finetune_config import FinetuneConfig
 from dnabert_jax.tasks.jobs import epoch_order, learning_rate
 from dnabert_jax.tasks.metrics import validation_metric
+from dnabert_jax.tasks.motif_cnn import CnnBaselineConfig, MotifCnn
 from dnabert_jax.tasks.selection import gain, learnable_labels, validation_figure
 from dnabert_jax.training.objectives import sequence_losses
 from dnabert_jax.training.state import Parameters, stream_key
-
-_OTHER_STRAND = (1, 0, 3, 2)
-"""A and T, C and G are neighbours among the codes of bases."""
-
-
-@dataclasses.dataclass(frozen=True)
-class CnnBaselineConfig:
-    """The network and how it is trained.
-
-    Attributes:
-        detectors: of motifs.
-        width: bases of a detector.
-        hidden: units of the dense layer.
-        dropout: rate before the dense layer and after it.
-        reverse_complement: a detector looks at both strands, so that a sequence and its reverse complement are one.
-        epochs: over the training split, at most.
-        batch_size: sequences a step.
-        peak_learning_rate: reached at the end of the warm-up; then it falls linearly to 0 at the end of the last epoch.
-        warmup_share: of all steps.
-        weight_decay: decoupled, on what is no bias.
-        patience: epochs without a better validation figure after which it stops.
-        select_by: metric of the validation split by which the best epoch is kept; the loss, unlike a share of right
-            answers, tells any two apart.
-    """
-
-    detectors: int = 64
-    width: int = 24
-    hidden: int = 64
-    dropout: float = 0.3
-    reverse_complement: bool = True
-    epochs: int = 20
-    batch_size: int = 64
-    peak_learning_rate: float = 3e-3
-    warmup_share: float = 0.1
-    weight_decay: float = 0.01
-    patience: int = 4
-    select_by: str = "loss"
-
-    def __post_init__(self) -> None:
-        require_in(self, 1, math.inf, "detectors", "width", "hidden", "epochs", "batch_size", "patience")
-        require_in(self, 0, 1, "warmup_share")
-        require_in(self, 0, math.inf, "weight_decay")
-        require(0 <= self.dropout < 1, f"dropout is {self.dropout}: it must lie in [0, 1).")
-        rate = self.peak_learning_rate
-        require(0 < rate < math.inf, f"peak_learning_rate is {rate}: it must be above 0.")
-
-    @property
-    def description(self) -> str:
-        """In words, for tables."""
-        strands = ", strands merged" if self.reverse_complement else ""
-        return f"CNN, {self.detectors} detectors of {self.width} bases{strands}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,45 +72,6 @@ class CnnBaseline:
         return _scores(network, self.parameters, codes, self.centre, self.scale)
 
 
-class _Detectors(nnx.Module):
-    """The network, from codes of bases to logits or values."""
-
-    def __init__(self, config: CnnBaselineConfig, outputs: int, *, rngs: nnx.Rngs):
-        count, width = config.detectors, config.width
-        self._both = config.reverse_complement
-        self.kernel = nnx.Param(nnx.initializers.lecun_normal(in_axis=(0, 1))(rngs.params(), (width, 4, count)))
-        self.bias = nnx.Param(jnp.zeros(count))
-        self.hidden = nnx.Linear(2 * count, config.hidden, rngs=rngs)
-        self.output = nnx.Linear(config.hidden, outputs, rngs=rngs)
-        self.dropout = nnx.Dropout(config.dropout)
-
-    def __call__(self, codes: UInt8[Array, "B L"], key: Array | None = None) -> Float[Array, "B C"]:
-        """Without a key nothing is dropped out."""
-        rngs = None if key is None else nnx.Rngs(dropout=key)
-        drop = functools.partial(self.dropout, deterministic=key is None, rngs=rngs)
-        return self.output(drop(nnx.relu(self.hidden(drop(self._pooled(codes))))))
-
-    def _pooled(self, codes: UInt8[Array, "B L"]) -> Float[Array, "B D2"]:
-        """What each detector says at its best place, and in the mean of all.
-
-        Places are all those where a detector sees a base; so it does not matter where in a row a sequence lies.
-        """
-        kernel = self.kernel[...]
-        width, _, count = kernel.shape
-        # An ambiguous letter is no base: all zeros. As one product of matrices this is 3 times as fast on a CPU as a
-        # convolution of four channels.
-        bases = jnp.pad(jax.nn.one_hot(codes, 4), ((0, 0), (width - 1, width - 1), (0, 0)))
-        places = codes.shape[1] + width - 1
-        seen = jnp.concatenate([bases[:, first : first + places] for first in range(width)], axis=-1)
-        strands = [kernel, kernel[::-1, _OTHER_STRAND, :]] if self._both else [kernel]
-        found = seen @ jnp.concatenate(strands, axis=-1).reshape(4 * width, -1)
-        found = found.reshape(*found.shape[:2], len(strands), count).max(axis=2)
-        inside = seen.any(axis=-1, keepdims=True)
-        found = jnp.where(inside, nnx.relu(found + self.bias[...]), 0)
-        mean = found.sum(axis=1) / jnp.maximum(inside.sum(axis=1), 1)
-        return jnp.concatenate([found.max(axis=1), mean], axis=-1)
-
-
 @dataclasses.dataclass(frozen=True)
 class _Network:
     """What is compiled for: data sets whose tasks differ in nothing but names share it.
@@ -178,9 +88,9 @@ class _Network:
         """The module with these parameters."""
         return nnx.merge(nnx.split(nnx.eval_shape(lambda: self.make(nnx.Rngs(0))))[0], parameters)
 
-    def make(self, rngs: nnx.Rngs) -> _Detectors:
+    def make(self, rngs: nnx.Rngs) -> MotifCnn:
         """The module with fresh parameters."""
-        return _Detectors(self.config, len(self.task.labels), rngs=rngs)
+        return MotifCnn(self.config, len(self.task.labels), rngs=rngs)
 
     def optimizer(self) -> optax.GradientTransformation:
         """AdamW but for the learning rate."""

@@ -8,9 +8,9 @@ import pytest
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks import baselines
 from dnabert_jax.tasks.baselines import run_baseline
-from dnabert_jax.tasks.cnn_baseline import CnnBaselineConfig
 from dnabert_jax.tasks.kmer_baseline import KmerBaselineConfig
 from dnabert_jax.tasks.labelled import LabelledData, read_labelled
+from dnabert_jax.tasks.motif_cnn import CnnBaselineConfig
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.sequence.kmers import encode
 from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
 from dnabert_jax.tasks import cnn_baseline
-from dnabert_jax.tasks.cnn_baseline import CnnBaseline, CnnBaselineConfig, fit_cnn_baseline
+from dnabert_jax.tasks.cnn_baseline import CnnBaseline, fit_cnn_baseline
 from dnabert_jax.tasks.metrics import measure
+from dnabert_jax.tasks.motif_cnn import CnnBaselineConfig
 
 K = 3
 CLASSES = TaskConfig("single_label_classification", ("none", "donor", "acceptor"))
