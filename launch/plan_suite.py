@@ -1,6 +1,7 @@
 """`dnabert-jax plan --suite`: what fine-tuning a suite of data sets would take on TPUs that are not there."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,7 +89,7 @@ class PlanSuite:
         model = PRESETS[self.model_preset].model
         plans: list[JobsAChip] = []
         for jobs in sorted(set(self.jobs_per_chip)):
-            plans.append(with_clock(lambda jobs=jobs: plan_jobs(model, self.settings, size, chip, devices, jobs)))
+            plans.append(with_clock(functools.partial(plan_jobs, model, self.settings, size, chip, devices, jobs)))
             if plans[-1].refusal:
                 break  # more of them need more memory
         plan = SuitePlan(

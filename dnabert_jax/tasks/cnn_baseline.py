@@ -22,7 +22,6 @@ from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import JobError
 from dnabert_jax.sequence.buckets import bucket
 from dnabert_jax.sequence.kmers import AMBIGUOUS, codes_of_ids
-from dnabert_jax.tasks.finetune import probabilities
 from dnabert_jax.tasks.finetune_config import FinetuneConfig
 from dnabert_jax.tasks.jobs import epoch_order, learning_rate
 from dnabert_jax.tasks.metrics import validation_metric
@@ -30,6 +29,9 @@ from dnabert_jax.tasks.motif_cnn import CnnBaselineConfig, MotifCnn
 from dnabert_jax.tasks.selection import gain, learnable_labels, validation_figure
 from dnabert_jax.training.objectives import sequence_losses
 from dnabert_jax.training.state import Parameters, stream_key
+
+_LONGEST = 1 << 30
+"""No sequence is too long for detectors."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +168,7 @@ def fit_cnn_baseline(
 def _padded(codes: UInt8[np.ndarray, "N L"], shortest: int) -> UInt8[np.ndarray, "N M"]:
     """Rows as long as one of few lengths, at least as `shortest` asks for."""
     length = max(shortest, codes.shape[1])
-    return np.pad(codes, ((0, 0), (0, bucket(length, 2 * length) - codes.shape[1])), constant_values=AMBIGUOUS)
+    return np.pad(codes, ((0, 0), (0, bucket(length, _LONGEST) - codes.shape[1])), constant_values=AMBIGUOUS)
 
 
 def _targets(
@@ -195,7 +197,7 @@ def _batch(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _initial(network: _Network, seed: int) -> Parameters:
+def _initial(network: _Network, seed: Integer[Array, ""]) -> Parameters:
     module = network.make(nnx.Rngs(params=stream_key(seed, "parameters", 0)))
     return nnx.to_pure_dict(nnx.state(module, nnx.Param))
 
@@ -222,8 +224,13 @@ def _step(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _logits(network: _Network, parameters: Parameters, codes: UInt8[Array, "B L"]) -> Float[Array, "B C"]:
-    return network.bind(parameters)(codes)
+def _answers(network: _Network, parameters: Parameters, codes: UInt8[Array, "B L"]) -> Float[Array, "B C"]:
+    """Probabilities, or values in units of the targets' deviation."""
+    logits = network.bind(parameters)(codes)
+    if network.task.problem == "regression":
+        return logits
+    single = network.task.problem == "single_label_classification"
+    return jax.nn.softmax(logits) if single else jax.nn.sigmoid(logits)
 
 
 def _scores(
@@ -238,6 +245,5 @@ def _scores(
     for first in range(0, len(codes), size):
         rows = codes[first : first + size]
         filler = np.full((size - len(rows), rows.shape[1]), AMBIGUOUS, np.uint8)
-        batches.append(_logits(network, parameters, np.concatenate([rows, filler])))
-    logits = np.concatenate(jax.device_get(batches))[: len(codes)]
-    return probabilities(network.task, logits * scale + centre)
+        batches.append(_answers(network, parameters, np.concatenate([rows, filler])))
+    return np.concatenate(jax.device_get(batches))[: len(codes)] * scale + centre

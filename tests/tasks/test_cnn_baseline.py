@@ -112,16 +112,17 @@ def test_strands_and_padding_change_nothing(fitted: CnnBaseline) -> None:
 
 
 def test_the_seed_determines_all_and_one_compilation_serves_many_sets(fitted: CnnBaseline) -> None:
-    compiled = cnn_baseline._step._cache_size(), cnn_baseline._logits._cache_size()
-    renamed = TaskConfig("single_label_classification", ("a", "b", "c"))
     ids = split(CLASSES, 50, 2)[0]
+    scores = fitted.scores(ids)
+    compiled = cnn_baseline._step._cache_size(), cnn_baseline._answers._cache_size()
+    renamed = TaskConfig("single_label_classification", ("a", "b", "c"))
     again = fit(renamed)
     assert again.validation == fitted.validation
-    assert (again.scores(ids) == fitted.scores(ids)).all()
+    assert (again.scores(ids) == scores).all()
     assert fit(CLASSES, seed=1).validation != fitted.validation
     # Another number of sequences, no longer than before, is no other shape.
     fit_cnn_baseline(CLASSES, CONFIG, K, split(CLASSES, 77, 0), split(CLASSES, 50, 1), 0)
-    assert (cnn_baseline._step._cache_size(), cnn_baseline._logits._cache_size()) == compiled
+    assert (cnn_baseline._step._cache_size(), cnn_baseline._answers._cache_size()) == compiled
 
 
 def test_what_cannot_be_fitted() -> None:
