@@ -153,10 +153,30 @@ def test_gpus_are_planned_for_without_a_gpu(tmp_path: Path) -> None:
     assert {"all-gather", "reduce-scatter"} <= {part["kind"] for part in found["collectives"]}
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+@pytest.mark.tpu_compiler
+@needs_libtpu
+@pytest.mark.slow
+def test_a_suite_of_finetunings(tmp_path: Path) -> None:
+    flags = ("--suite", "--topology", "v5e:1x1", "--model-preset", "tiny", "--batch-size", "8", "--sets", "7")
+    out = tmp_path / "suite.json"
+    done = plan(*flags, "--jobs-per-chip", "2", "--json", out, model=())
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    (one,) = found["plans"]
+    assert (found["chips"], one["groups"], one["refusal"]) == (1, 4, "")
+    parts = [one["training_hours"], one["validation_hours"], one["test_hours"]]
+    assert one["hours"] == pytest.approx(sum(parts))
+    assert one["training_hours"] == pytest.approx(4 * one["steps"] * one["step"]["seconds"] / 3600)
+    assert one["step"]["seconds"] > 0 < one["prediction"]["seconds"]
+    assert 0 < one["prediction"]["memory"] < one["step"]["memory"] < found["chip"]["hbm_bytes"]
+    assert "Predicted by the compiler" in done.stdout
+    assert f"{one['training_hours']:,.2f}" in done.stdout
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path, model: Sequence[str] = SMALL) -> str:
     """The sentence of a plan that cannot be made, with exit status 2."""
     capsys.readouterr()
-    assert run(["plan", *SMALL, *map(str, arguments)]) == 2
+    assert run(["plan", *model, *map(str, arguments)]) == 2
     error = capsys.readouterr().err
     (line,) = [line for line in re.split(r"[\r\n]", error) if line.startswith("dnabert-jax: error: ")]
     assert "Traceback" not in error
@@ -170,6 +190,9 @@ def test_bad_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "names no shape" in refused(capsys, "--topology", name)
     assert "have no slices and no shape" in refused(capsys, "--topology", "h100:2x4")
     assert "0 slices are impossible" in refused(capsys, "--topology", "v5e:2x2", "--slices", "0")
+    assert "jobs_per_chip is [0]" in refused(
+        capsys, "--suite", "--topology", "v5e:2x2", "--jobs-per-chip", "0", model=()
+    )
     nowhere = tmp_path / "nowhere" / "plan.json"
     assert f"{nowhere.parent} is not a directory" in refused(capsys, "--topology", "v5e:2x2", "--json", nowhere)
     assert "no data directory" in refused(capsys, "--topology", "v5e:2x2", "--data", tmp_path)
