@@ -37,7 +37,7 @@ def test_hours_are_counted(small_model: ModelConfig, monkeypatch: pytest.MonkeyP
     assert found.validation_hours * 3600 == pytest.approx(3 * 6 * 0.5)
     assert found.test_hours * 3600 == pytest.approx(3 * 3 * 0.5)
     assert found.hours == found.training_hours + found.validation_hours + found.test_hours
-    # What is compiled for: every parameter four times over 4 jobs, of rows as long as 20 bases are when they are padded.
+    # Every parameter is there four times for each of 4 jobs, and rows are as long as 20 bases are when they are padded.
     train, predict = ({leaf.shape for leaf in leaves} for leaves in arguments)
     length = 24
     assert (4, 4, length) in train
