@@ -49,7 +49,7 @@ class RunLog:
         self._events.close()
 
     def write(self, step: int, kind: str, figures: dict[str, float]) -> None:
-        """One line: {"step": ..., "kind": "training" or "evaluation", figure: value, ...}."""
+        """One line: {"step": ..., "kind": "training", "evaluation" or a job of fine-tuning, figure: value, ...}."""
         line = {"step": step, "kind": kind, **figures}
         self._file.write(json.dumps(line) + "\n")
         self._add_events(line)
