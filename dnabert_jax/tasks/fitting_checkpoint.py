@@ -221,9 +221,9 @@ class GroupCheckpoint:
         sign = 1 if better(self.metric) == "higher" else -1
         for name, job in zip(self.names, progress.jobs, strict=True):
             if len(job.figures) == progress.epoch:
-                figures: dict[str, float] = {"epoch": progress.epoch, "loss": job.losses[-1]}
+                figures = {"epoch": progress.epoch, "loss": job.losses[-1]}
                 if np.isfinite(job.figures[-1]):
-                    figures[self.metric] = sign * job.figures[-1]
+                    figures[f"validation_{self.metric}"] = sign * job.figures[-1]
                 self.log.write(self.before + progress.steps, name, figures)
         if self.stop_requested():
             self.stop(state, progress)

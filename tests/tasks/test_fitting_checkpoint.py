@@ -23,7 +23,7 @@ from dnabert_jax.telemetry.run_log import read_log
 
 MODEL = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=16, max_positions=16)
 TASK = TaskConfig("single_label_classification", ("no", "yes"))
-CONFIG = FinetuneConfig(train="head", epochs=3, batch_size=8, peak_learning_rate=1e-2, restarts=1, patience=2)
+CONFIG = FinetuneConfig(train="head", epochs=3, batch_size=8, peak_learning_rate=1e-2, restarts=1)
 START = StartingPoint("model", 7, "w", TASK, {"train": "a", "validation": "b", "test": "c"}, 2, CONFIG)
 """Training the head alone compiles in a moment, and the state is of the same kind."""
 
@@ -94,46 +94,36 @@ def assert_same(ones: list[Fitted], others: list[Fitted], atol: float = 0) -> No
 def test_stopped_again_and_again_it_ends_the_same(
     run: Callable[..., list[Fitted]], whole: list[Fitted], tmp_path: Path
 ) -> None:
-    """Within epochs, at their ends, at the end of the attempt, and among the restarts; the log has each epoch once."""
+    """Within an epoch, at the end of one, at the end of the attempt, and among the restarts."""
     out = tmp_path / "run"
-    with FittingCheckpoint(tmp_path / "undisturbed", START, "loss", lambda: False) as checkpoint:
-        assert_same(run(checkpoint), whole)
-        undisturbed = read_log(checkpoint.directory)
-    stops = []
-    while True:
-        with stopping_after(out, 1 if len(stops) % 2 else 5) as checkpoint:
-            try:
-                fitted = run(checkpoint)
-            except StoppedError as stopped:
-                assert f"step {checkpoint.saved_steps}," in str(stopped)  # noqa: PT017
-                stops.append(checkpoint.saved_steps)
-            else:
-                break
-    assert stops == sorted(set(stops))
-    assert {stop <= 15 and stop % 5 == 0 for stop in stops} == {True, False}
-    assert len([stop for stop in stops if stop > 15]) > 1
-    assert_same(fitted, whole)
+    for asked, step in ((2, 3), (1, 5), (9, 15), (4, 20)):
+        with stopping_after(out, asked) as checkpoint, pytest.raises(StoppedError, match=f"after step {step},"):
+            run(checkpoint)
+        assert checkpoint.saved_steps == step
+    observer = Silent()
+    with FittingCheckpoint(out, START, "loss", lambda: False) as checkpoint:
+        assert_same(run(checkpoint, observer=observer), whole)
+    assert observer.steps == [15, 5, *[1] * 7]
     assert [one.collapsed for one in whole] == [0, 0, 2]
-    assert read_log(checkpoint.directory) == undisturbed
-    assert {line["kind"]: line["epoch"] for line in undisturbed} == {
-        "40": len(whole[0].losses), "17": len(whole[1].losses), "30": 3, "30, attempt 2": len(whole[2].losses),
-    }  # fmt: skip
+    log = read_log(checkpoint.directory)
+    kinds = [*[kind for _ in range(3) for kind in ("40", "17", "30")], *["30, attempt 2"] * 3]
+    assert [(line["step"], line["kind"]) for line in log] == list(
+        zip([*np.repeat([5, 10, 15], 3), 19, 23, 27], kinds, strict=True)
+    )
     # The loss is better, the lower it is: figures are kept with the sign turned, and logged as they are.
-    assert all(line["loss"] > 0 for line in undisturbed)
+    last = {line["kind"]: (line["loss"], -line["validation_loss"]) for line in log}
+    assert last["40"] == (whole[0].losses[-1], whole[0].figures[-1])
+    assert last["30, attempt 2"] == (whole[2].losses[-1], whole[2].figures[-1])
 
 
 def test_it_goes_on_with_another_number_of_devices(
     run: Callable[..., list[Fitted]], whole: list[Fitted], tmp_path: Path
 ) -> None:
-    """Three jobs fill four places of two devices, and three of one."""
-    for devices, other in ((2, 1), (1, 2)):
-        out = tmp_path / str(devices)
-        with stopping_after(out, 7) as checkpoint, pytest.raises(StoppedError):
-            run(checkpoint, devices)
-        observer = Silent()
-        with FittingCheckpoint(out, START, "loss", lambda: False) as checkpoint:
-            assert_same(run(checkpoint, other, observer), whole, atol=1e-5)
-        assert observer.steps[0] == 8
+    """Three jobs fill the places of one device, and leave one of four on two."""
+    with stopping_after(tmp_path / "run", 7) as checkpoint, pytest.raises(StoppedError):
+        run(checkpoint, devices=1)
+    with FittingCheckpoint(tmp_path / "run", START, "loss", lambda: False) as checkpoint:
+        assert_same(run(checkpoint, devices=2), whole, atol=1e-5)
 
 
 @pytest.mark.parametrize(
