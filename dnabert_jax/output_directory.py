@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError, StoreError
@@ -107,11 +108,36 @@ def _clear_away(partial: Path, mark: Path) -> None:
     if not mark.is_file():
         raise InputError(f"{partial} exists and is not an unfinished output: move it away, or choose another output.")
     with mark.open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"Another job is writing {partial}: wait for it, or choose another output.") from error
+        _lock(lock, partial)
         shutil.rmtree(partial)
+
+
+def _lock(mark: IO[str], directory: Path) -> None:
+    try:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(f"Another job is writing {directory}: wait for it, or choose another output.") from error
+
+
+@contextlib.contextmanager
+def kept_directory(directory: Path) -> Iterator[None]:
+    """Makes a directory, if need be, that stays however the block ends; inside, no other job writes it.
+
+    Raises:
+        InputError: another job does.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / _MARK).open("w") as lock:
+        _lock(lock, directory)
+        with _named_if_full(directory):
+            yield
+
+
+def is_unused(directory: Path) -> bool:
+    """Whether a job that makes a `kept_directory` here finds nothing: none, or one that was killed at once."""
+    if not directory.exists():
+        return True
+    return all(path.name == _MARK or path.suffix == ".partial" for path in directory.iterdir())
 
 
 @contextlib.contextmanager

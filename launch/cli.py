@@ -138,7 +138,8 @@ def run(arguments: Sequence[str]) -> int:
         sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
         return _fail(sentence, _EXIT_BAD_INPUT if error.errno in _BAD_PATH else EXIT_FAILED)
     except KeyboardInterrupt:
-        hint = " If the run has a checkpoint, --resume goes on from there." if arguments[0] == "pretrain" else ""
+        resumable = arguments[0] in ("pretrain", "finetune")
+        hint = " If the run has a checkpoint, --resume goes on from there." if resumable else ""
         print(f"Interrupted.{hint}", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0

@@ -1,17 +1,26 @@
 """`dnabert-jax finetune`."""
 
 import dataclasses
-from collections.abc import Sequence
+import math
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+from tqdm import tqdm
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.finetune_config import FINETUNE_PRESETS, FinetuneConfig
 from launch.flags import REGISTRY, SETTINGS
 from launch.progress import progress_bar
-from launch.signals import importing
+from launch.signals import importing, sigterm_as_flag
+
+if TYPE_CHECKING:  # they load JAX, which --help need not wait for
+    from dnabert_jax.tasks.finetune import Finetuned
+    from dnabert_jax.tasks.labelled import LabelledData
+
+PROGRAM = "dnabert-jax finetune"
 
 _DEFAULT = "dnabert"
 
@@ -26,7 +35,10 @@ class Finetune:
         model: Run directory, model directory of `dnabert-jax import`, or Hugging Face directory.
         data: A table (CSV, TSV, Parquet; plain or gzip) with a split column, or a directory with train, dev and test
             files.
-        out: Directory to make: the model of the best seed, result.json, result.md and curves.
+        out: Directory to make: the model of the best seed, result.json, result.md, log.jsonl and curves. Until it is
+            complete, OUT.unfinished has what --resume needs.
+        resume: Go on with what an earlier run of the same command has saved in OUT.unfinished; begin if there is
+            nothing.
         seeds: How many models are trained, each with its own seed, in lockstep.
         preset: dnabert, as in its README, or gue, as in GUE's scripts.
         sequence: Column of the sequences; found by its name if not given.
@@ -45,6 +57,7 @@ class Finetune:
     model: str
     data: Path
     out: Path
+    resume: bool = False
     seeds: int = 1
     preset: str = _DEFAULT
     sequence: str = ""
@@ -56,6 +69,7 @@ class Finetune:
     keep_duplicates: bool = False
     step: int | None = None
     random_weights: bool = False
+    arguments: tyro.conf.Suppress[tuple[str, ...]] = ()
     settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS[_DEFAULT]
 
     def run(self) -> None:
@@ -64,22 +78,48 @@ class Finetune:
             raise InputError(f"seeds is {self.seeds}: give at least 1.")
         if self.out.exists():
             raise InputError(f"{self.out} exists already: choose another --out, or remove it first.")
+        with sigterm_as_flag() as terminated:
+            self._run(terminated)
+
+    def _run(self, terminated: Callable[[], bool]) -> None:
         with importing():
             import jax
 
             from dnabert_jax.interop.load import read_model
             from dnabert_jax.tasks.finetune import finetune, from_scratch, write_finetuned
-            from dnabert_jax.tasks.labelled import Columns, read_labelled
-            from dnabert_jax.tasks.results import over_seeds
-            from dnabert_jax.tasks.splits import carve_validation, count_duplicates, drop_duplicates
+            from dnabert_jax.tasks.fitting_checkpoint import FittingCheckpoint, StoppedError, check_unfinished
+            from dnabert_jax.tasks.metrics import validation_metric
+            from dnabert_jax.tasks.starting_point import starting_point
 
+        check_unfinished(self.out, self.resume)
         model = read_model(self.model, self.step)
         if self.random_weights:
             model = from_scratch(model, self.settings)
+        data = self._read_data(model.config.k)
+        metric = validation_metric(data.task, self.settings.select_by)
+        start = starting_point(self.model, model, data, self.settings, self.seeds)
+        name = self.data.name.split(".")[0]
+        with FittingCheckpoint(self.out, start, metric, terminated) as checkpoint:
+            if self.resume:
+                steps = checkpoint.saved_steps
+                print(f"Resumed at step {steps:,}." if steps else f"{checkpoint.directory} has nothing yet: it begins.")
+            try:
+                with FittingBar(metric) as bar:
+                    done = finetune(model, data, self.settings, name, self.seeds, jax.devices(), bar, checkpoint)
+            except StoppedError:
+                resume = () if self.resume else ("--resume",)
+                print(f"Stopped by SIGTERM after step {checkpoint.saved_steps:,}, which is saved.")
+                print(f"Go on with: {PROGRAM} {shlex.join((*self.arguments, *resume))}")
+                return
+            write_finetuned(self.out, done, model, data, self.settings, checkpoint)
+        self._report(done)
+
+    def _read_data(self, k: int) -> "LabelledData":
+        from dnabert_jax.tasks.labelled import Columns, read_labelled
+        from dnabert_jax.tasks.splits import carve_validation, count_duplicates, drop_duplicates
+
         columns = Columns(self.sequence, self.labels, self.split)
-        data = read_labelled(
-            self.data, model.config.k, columns, problem=self.problem, dev=self.dev, required=("train", "test")
-        )
+        data = read_labelled(self.data, k, columns, problem=self.problem, dev=self.dev, required=("train", "test"))
         if "validation" not in data.splits:
             data = carve_validation(data, self.validation_share, self.settings.seed)
         for note in (*data.notes, *count_duplicates(data).sentences()):
@@ -88,10 +128,11 @@ class Finetune:
             before = len(data.splits["train"])
             data = drop_duplicates(data)
             print(f"Dropped {before - len(data.splits['train']):,} duplicates from the training split.")
-        name = self.data.name.split(".")[0]
-        with FittingBar() as bar:
-            done = finetune(model, data, self.settings, name, self.seeds, jax.devices(), bar)
-        write_finetuned(self.out, done, model, data, self.settings)
+        return data
+
+    def _report(self, done: "Finetuned") -> None:
+        from dnabert_jax.tasks.results import over_seeds
+
         for key, figure in list(over_seeds(done.result).items())[:6]:
             if figure.mean is not None:
                 spread = "" if figure.deviation is None else f" +- {figure.deviation:.4f}"
@@ -99,14 +140,21 @@ class Finetune:
         collapsed = [one for one in done.fitted if one.collapsed > self.settings.restarts]
         for one in collapsed:
             print(f"{one.name} collapsed to one class {one.collapsed} times: its figures mean little.")
-        print(f"Written to {self.out}: the model, result.md, result.json, curves.")
+        print(f"Written to {self.out}: the model, result.md, result.json, log.jsonl, curves.")
         print(f"Next: dnabert-jax export {self.out} --to DIRECTORY")
 
 
 class FittingBar:
-    """A progress bar of fine-tuning; a context manager."""
+    """A progress bar of fine-tuning, and a line for each job and epoch; a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        metric: key of the figure that selects the best epoch.
+    """
+
+    def __init__(self, metric: str) -> None:
+        from dnabert_jax.tasks.metrics import better  # which loads scikit-learn
+
+        self._metric, self._sign = metric, 1 if better(metric) == "higher" else -1
         self._bar = progress_bar("finetune", "step")
 
     def __enter__(self) -> "FittingBar":
@@ -121,8 +169,9 @@ class FittingBar:
         self._bar.update(done)
 
     def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
-        """The last epoch's figures stand beside the bar."""
-        self._bar.set_postfix_str(f"{job}, epoch {epoch}: loss {loss:.3f}, validation {figure:.3f}")
+        """Said in a line."""
+        value = f"{self._sign * figure:.4f}" if math.isfinite(figure) else "undefined"
+        tqdm.write(f"epoch {epoch}: {job} loss {loss:.4f}, validation {self._metric} {value}")
 
     def restarted(self, job: str, seed: int) -> None:
         """Said in a line of its own."""
@@ -157,8 +206,8 @@ def parse_finetune(arguments: Sequence[str]) -> Finetune:
     Raises:
         InputError: there is no such preset.
     """
-    program = "dnabert-jax finetune"
-    preset = chosen_preset(arguments, program, _DEFAULT)
+    preset = chosen_preset(arguments, PROGRAM, _DEFAULT)
     missing: Any = tyro.MISSING
     default = Finetune(missing, missing, missing, preset=preset, settings=FINETUNE_PRESETS[preset])
-    return tyro.cli(Finetune, args=list(arguments), default=default, prog=program, config=SETTINGS, registry=REGISTRY)
+    job = tyro.cli(Finetune, args=list(arguments), default=default, prog=PROGRAM, config=SETTINGS, registry=REGISTRY)
+    return dataclasses.replace(job, arguments=tuple(arguments))

@@ -20,6 +20,7 @@ from dnabert_jax.tasks.collapse import collapse
 from dnabert_jax.tasks.curves import draw_curves
 from dnabert_jax.tasks.finetune_config import FinetuneConfig
 from dnabert_jax.tasks.fitting import Fitted, Fitting, FittingObserver
+from dnabert_jax.tasks.fitting_checkpoint import FittingCheckpoint
 from dnabert_jax.tasks.jobs import EncodedSplit, Job
 from dnabert_jax.tasks.labelled import LabelledData, LabelledSplit
 from dnabert_jax.tasks.metrics import better, measure, validation_metric
@@ -81,9 +82,10 @@ def finetune(
     seeds: int,
     devices: Sequence[jax.Device],
     observer: FittingObserver,
+    checkpoint: FittingCheckpoint | None = None,
 ) -> Finetuned:
     """Trains `seeds` models of one data set: `finetune_sets` for it alone."""
-    return finetune_sets(model, {name: data}, config, seeds, devices, observer)[name]
+    return finetune_sets(model, {name: data}, config, seeds, devices, observer, checkpoint)[name]
 
 
 def from_scratch(model: SavedModel, config: FinetuneConfig) -> SavedModel:
@@ -103,6 +105,7 @@ def finetune_sets(
     seeds: int,
     devices: Sequence[jax.Device],
     observer: FittingObserver,
+    checkpoint: FittingCheckpoint | None = None,
 ) -> dict[str, Finetuned]:
     """Trains, for each data set, `seeds` models from config.seed on, all in lockstep; measures each on its test split.
 
@@ -113,10 +116,12 @@ def finetune_sets(
         seeds: how many for each set.
         devices: to use.
         observer: told of the training.
+        checkpoint: to keep what was done in, and to go on from.
 
     Raises:
         InputError: data and model do not fit together, or the metric to select by is none of the task's.
-        JobError: a loss is not finite.
+        JobError: a loss is not finite, or a checkpoint cannot be written.
+        StoppedError: the checkpoint was asked to stop.
     """
     tasks = {
         name: data.task if config.dropout is None else dataclasses.replace(data.task, dropout=config.dropout)
@@ -150,7 +155,7 @@ def finetune_sets(
         tests += [splits["test"]] * seeds
     kept = {part: tree for part, tree in model.parameters.items() if part in ("bert", "pooler")}
     fitting = Fitting(model.config, kept, task, config, score, collapsed, devices)
-    fitted = fitting.run(jobs, observer)
+    fitted = fitting.run(jobs, observer, checkpoint)
     logits = fitting.predict([one.parameters for one in fitted], tests)
     model_in_words = f"{config.train} fine-tuning{'' if model.parameters else ' from random weights'}"
     done = {}
@@ -192,8 +197,17 @@ def probabilities(task: TaskConfig, logits: Float[np.ndarray, "n C"]) -> Float[n
     return np.asarray(function(logits))
 
 
-def write_finetuned(out: Path, done: Finetuned, model: SavedModel, data: LabelledData, config: FinetuneConfig) -> None:
+def write_finetuned(
+    out: Path,
+    done: Finetuned,
+    model: SavedModel,
+    data: LabelledData,
+    config: FinetuneConfig,
+    checkpoint: FittingCheckpoint | None = None,
+) -> None:
     """Writes a model directory with the best seed's model, and beside it the result, pictures and configuration.
+
+    With a checkpoint its log is copied, and then all of it removed, as the run is complete.
 
     Raises:
         InputError: `out` exists already.
@@ -221,3 +235,7 @@ def write_finetuned(out: Path, done: Finetuned, model: SavedModel, data: Labelle
             draw_curves(
                 done.result.task, done.scores, data.splits["test"].labels, directory / "curves", done.result.name
             )
+        if checkpoint is not None:
+            checkpoint.copy_log(directory)
+    if checkpoint is not None:
+        checkpoint.remove()

@@ -3,6 +3,7 @@
 J jobs, B sequences, L tokens, C labels.
 """
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -10,18 +11,17 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
-from flax import nnx
 from jaxtyping import Float
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import JobError
-from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.sequence.buckets import bucket
 from dnabert_jax.tasks.finetune_config import FinetuneConfig
+from dnabert_jax.tasks.fitting_checkpoint import FittingCheckpoint, GroupCheckpoint, JobProgress, Progress
 from dnabert_jax.tasks.jobs import EncodedSplit, Job, epoch_order, learning_rate, smoothed, total_steps
 from dnabert_jax.tasks.lockstep import JOB, Batch, JobsState, Lockstep, Turn, jobs_mesh
-from dnabert_jax.tasks.trainable import split_trainable, stacked, whole_model
-from dnabert_jax.training.state import Parameters, stream_key
+from dnabert_jax.tasks.trainable import split_trainable, stacked, whole_model, with_fresh_heads
+from dnabert_jax.training.state import Parameters
 
 EVALUATED_TOGETHER = 4
 """Batches of fine-tuning in one of prediction, which keeps nothing for a backward pass."""
@@ -64,7 +64,7 @@ class FittingObserver(Protocol):
     """Is told what happens, for a progress bar."""
 
     def stepped(self, done: int, total: int) -> None:
-        """`done` more steps of lockstep are made, of `total` at most."""
+        """`done` more steps of lockstep are made, of `total` at most; many at once where a run is resumed."""
 
     def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
         """A job made an epoch."""
@@ -95,16 +95,26 @@ class Fitting:
     collapsed: Collapsed
     devices: Sequence[jax.Device]
 
-    def run(self, jobs: Sequence[Job], observer: FittingObserver) -> list[Fitted]:
+    def run(
+        self, jobs: Sequence[Job], observer: FittingObserver, checkpoint: FittingCheckpoint | None = None
+    ) -> list[Fitted]:
         """Trains all jobs in lockstep, and those that collapse once more.
 
+        Args:
+            jobs: to train.
+            observer: told of it.
+            checkpoint: to keep what was done in, and to go on from, with the same jobs.
+
         Raises:
-            JobError: a loss is not finite.
+            JobError: a loss is not finite, or a checkpoint cannot be written.
+            StoppedError: the checkpoint was asked to stop.
         """
         fitted: dict[int, Fitted] = {}
         waiting = dict(enumerate(jobs))
         for attempt in range(self.config.restarts + 1):
-            runs = _Group(self, list(waiting.values())).run(observer)
+            group = list(waiting.values())
+            with checkpoint.attempt(attempt, group) if checkpoint else contextlib.nullcontext() as kept:
+                runs = _Group(self, group).run(observer, kept)
             collapsed = {}
             for (number, job), (result, has_collapsed) in zip(waiting.items(), runs, strict=True):
                 result.collapsed = attempt + has_collapsed
@@ -141,39 +151,43 @@ class _Group:
         self._step, self._predict = self._lockstep.train_step(), self._lockstep.predict()
         self._keep_best = self._lockstep.keep_best()
 
-    def run(self, observer: FittingObserver) -> list[tuple[Fitted, bool]]:
-        begin = time.monotonic()
+    def run(self, observer: FittingObserver, kept: GroupCheckpoint | None) -> list[tuple[Fitted, bool]]:
         frozen, state = self._start()
-        results = [Fitted(job.name, job.seed, {}, 0, [], [], 0, 0.0) for job in self._jobs]
-        best_logits: list[np.ndarray] = [np.empty(0)] * len(self._jobs)
-        running = [True] * len(self._jobs)
-        for epoch in range(1, self._config.epochs + 1):
-            state = self._train_epoch(frozen, state, epoch, running, results, observer)
-            logits = self._logits(frozen, state.trainable, [job.validation for job in self._jobs])
+        validation = [job.validation for job in self._jobs]
+        progress = Progress([JobProgress() for _ in self._jobs])
+        if kept is not None:
+            state, progress = kept.restore(state, progress)
+            observer.stepped(progress.steps, max(total_steps(self._config, len(job.train)) for job in self._jobs))
+        begin = time.monotonic() - progress.seconds
+        while any(running := [self._goes_on(*each) for each in zip(self._jobs, progress.jobs, strict=True)]):
+            state = self._train_epoch(frozen, state, progress, running, observer, kept)
+            logits = self._logits(frozen, state.trainable, validation)
             improved = np.zeros(len(self._places), np.int32)
-            for number, (job, result) in enumerate(zip(self._jobs, results, strict=True)):
+            for number, (job, own) in enumerate(zip(self._jobs, progress.jobs, strict=True)):
                 if not running[number]:
                     continue
                 figure = self._fitting.score(logits[number], job.validation.targets)
-                if not result.figures or figure > max(result.figures):
-                    improved[number], result.epoch, best_logits[number] = 1, epoch, logits[number]
-                result.figures.append(figure)
-                observer.epoch_ended(job.name, epoch, result.losses[-1], figure)
-                impatient = self._config.patience and epoch - result.epoch >= self._config.patience
-                running[number] = self._steps(job, epoch + 1) > 0 and not impatient
+                if not own.figures or figure > max(own.figures):
+                    improved[number], own.best = 1, progress.epoch
+                own.figures.append(figure)
+                observer.epoch_ended(job.name, progress.epoch, own.losses[-1], figure)
             state = self._keep_best(state, self._lockstep.place(improved))
-            if not any(running):
-                break
+            if kept is not None:
+                kept.epoch_ended(state, progress)
+        best_logits = self._logits(frozen, state.best, validation)
         best, shared = jax.device_get(state.best), jax.device_get(frozen)
-        for number, result in enumerate(results):
-            own = jax.tree.map(lambda leaf, number=number: leaf[number], best)
-            result.parameters = jax.tree.map(np.asarray, whole_model(shared, own, self._config))
-            result.seconds = time.monotonic() - begin
-        verdicts = [
-            self._fitting.collapsed(logits, job.validation.targets)
-            for logits, job in zip(best_logits, self._jobs, strict=True)
-        ]
-        return list(zip(results, verdicts, strict=True))
+        results = []
+        for number, (job, own) in enumerate(zip(self._jobs, progress.jobs, strict=True)):
+            trained = jax.tree.map(lambda leaf, number=number: leaf[number], best)
+            parameters = jax.tree.map(np.asarray, whole_model(shared, trained, self._config))
+            seconds = time.monotonic() - begin
+            fitted = Fitted(job.name, job.seed, parameters, own.best, own.losses, own.figures, 0, seconds)
+            results.append((fitted, self._fitting.collapsed(best_logits[number], job.validation.targets)))
+        return results
+
+    def _goes_on(self, job: Job, so_far: JobProgress) -> bool:
+        made, patience = len(so_far.figures), self._config.patience
+        return self._steps(job, made + 1) > 0 and not (patience and made - so_far.best >= patience)
 
     def predict(self, models: Sequence[Parameters], splits: Sequence[EncodedSplit]) -> list[np.ndarray]:
         together = self._lockstep.place(stacked([models[place] for place in self._places]))
@@ -193,18 +207,19 @@ class _Group:
         self,
         frozen: Parameters,
         state: JobsState,
-        epoch: int,
+        progress: Progress,
         running: list[bool],
-        results: list[Fitted],
         observer: FittingObserver,
+        kept: GroupCheckpoint | None,
     ) -> JobsState:
+        """Makes the rest of an epoch, and notes it in the progress."""
+        epoch, losses = progress.epoch + 1, progress.step_losses
         steps = [self._steps(job, epoch) if runs else 0 for job, runs in zip(self._jobs, running, strict=True)]
         longest = max(steps)
         before = [(epoch - 1) * -(-len(job.train) // self._config.batch_size) for job in self._jobs]
         in_all = [total_steps(self._config, len(job.train)) for job in self._jobs]
         orders = [epoch_order(len(job.train), job.seed, epoch) for job in self._jobs]
-        losses = []
-        for number in range(longest):
+        for number in range(len(losses), longest):
             active = [number < count for count in steps]
             batch = self._batch(orders, number, active)
             rates = [
@@ -220,19 +235,30 @@ class _Group:
             losses.append(loss)
             # The host runs one step ahead, no further.
             jax.block_until_ready(losses[-2:-1])
+            progress.steps += 1
             observer.stepped(1, max(in_all))
-        values = np.asarray(jax.device_get(losses))
-        for number, count in enumerate(steps):
-            if count:
-                own = values[:count, number]
-                if not np.isfinite(own).all():
-                    bad = int(np.argmax(~np.isfinite(own))) + 1
-                    raise JobError(
-                        f"{self._jobs[number].name}: the loss of step {bad} in epoch {epoch} is not finite; lower "
-                        "peak_learning_rate."
-                    )
-                results[number].losses.append(float(own.mean()))
+            # Not after the last: the epoch is made whole first.
+            if kept is not None and number + 1 < longest and kept.stop_requested():
+                self._finite_losses(progress, steps)
+                kept.stop(state, progress)
+        for job, own in zip(progress.jobs, self._finite_losses(progress, steps), strict=True):
+            if len(own):
+                job.losses.append(float(own.mean()))
+        progress.epoch, progress.step_losses = epoch, []
         return state
+
+    def _finite_losses(self, progress: Progress, steps: list[int]) -> list[np.ndarray]:
+        """Of each job, those of its steps in the epoch under way."""
+        values = progress.losses()
+        found = [values[:count, number] for number, count in enumerate(steps)]
+        for job, own in zip(self._jobs, found, strict=True):
+            if not np.isfinite(own).all():
+                bad = int(np.argmax(~np.isfinite(own))) + 1
+                raise JobError(
+                    f"{job.name}: the loss of step {bad} in epoch {progress.epoch + 1} is not finite; lower "
+                    "peak_learning_rate."
+                )
+        return found
 
     def _steps(self, job: Job, epoch: int) -> int:
         """Of a job, in an epoch: none after its last."""
@@ -286,23 +312,3 @@ class _Group:
             restored[order] = together
             in_order.append(restored)
         return in_order
-
-
-def with_fresh_heads(parameters: Parameters, model: ModelConfig, task: TaskConfig, seed: int) -> Parameters:
-    """The parts of a task's network: those that are given, and the others at random."""
-
-    @jax.jit
-    def fresh(key: jax.Array) -> Parameters:
-        network = sequence_classifier(model, task, rngs=nnx.Rngs(params=key))
-        parts = nnx.to_pure_dict(nnx.state(network, nnx.Param))
-        return {part: tree for part, tree in parts.items() if part not in parameters}
-
-    needed = abstract_parts(model, task)
-    given = {part: tree for part, tree in parameters.items() if part in needed}
-    return given | jax.device_get(fresh(stream_key(seed, "parameters", 0)))
-
-
-def abstract_parts(model: ModelConfig, task: TaskConfig) -> set[str]:
-    """The parts that the network of a task has."""
-    network = nnx.eval_shape(lambda: sequence_classifier(model, task, rngs=nnx.Rngs(params=0)))
-    return set(nnx.to_pure_dict(nnx.state(network, nnx.Param)))

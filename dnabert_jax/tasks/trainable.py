@@ -1,4 +1,4 @@
-"""Which parameters of a model learn, and how the whole model follows from them.
+"""Which parameters of a model learn, which of them start at random, and how the whole model follows from them.
 
 Parameters are trees by part, as in `dnabert_jax.training.state`; what learns is a tree of the same kind.
 """
@@ -8,14 +8,37 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Array
 
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.tasks.finetune_config import FinetuneConfig
-from dnabert_jax.training.state import Parameters
+from dnabert_jax.training.state import Parameters, stream_key
 
 _LORA = "lora"
 _ADAPTED = ("query", "key", "value", "output")
 """Matrices of attention, as in GUE's scripts for LoRA (run_nt.sh: query, value, key, dense)."""
+
+
+def with_fresh_heads(parameters: Parameters, model: ModelConfig, task: TaskConfig, seed: int) -> Parameters:
+    """The parts of a task's network: those that are given, and the others at random."""
+
+    @jax.jit
+    def fresh(key: jax.Array) -> Parameters:
+        network = sequence_classifier(model, task, rngs=nnx.Rngs(params=key))
+        parts = nnx.to_pure_dict(nnx.state(network, nnx.Param))
+        return {part: tree for part, tree in parts.items() if part not in parameters}
+
+    needed = abstract_parts(model, task)
+    given = {part: tree for part, tree in parameters.items() if part in needed}
+    return given | jax.device_get(fresh(stream_key(seed, "parameters", 0)))
+
+
+def abstract_parts(model: ModelConfig, task: TaskConfig) -> set[str]:
+    """The parts that the network of a task has."""
+    network = nnx.eval_shape(lambda: sequence_classifier(model, task, rngs=nnx.Rngs(params=0)))
+    return set(nnx.to_pure_dict(nnx.state(network, nnx.Param)))
 
 
 def split_trainable(parameters: Parameters, config: FinetuneConfig, seed: int) -> tuple[Parameters, Parameters]:

@@ -1,6 +1,7 @@
 """The log of a run: one JSON object a line, and the same figures as TensorBoard events."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -48,8 +49,8 @@ class RunLog:
         self._file.close()
         self._events.close()
 
-    def write(self, step: int, kind: str, figures: dict[str, float]) -> None:
-        """One line: {"step": ..., "kind": "training" or "evaluation", figure: value, ...}."""
+    def write(self, step: int, kind: str, figures: Mapping[str, float | int]) -> None:
+        """One line: {"step": ..., "kind": "training", "evaluation" or a job of fine-tuning, figure: value, ...}."""
         line = {"step": step, "kind": kind, **figures}
         self._file.write(json.dumps(line) + "\n")
         self._add_events(line)

@@ -2,7 +2,8 @@
 
 A checkpoint is a directory named for its step with two items, `parameters` and `training` (step and optimizer
 state), so that a reader who wants the weights need not read the optimizer's; its metadata holds the run's
-configuration, the digest of its data and the last held-out evaluation.
+configuration, the digest of its data and the last held-out evaluation. One of fine-tuning holds what
+`tasks.fitting_checkpoint` gives it.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from orbax.checkpoint import v1 as ocp
@@ -26,6 +27,8 @@ from dnabert_jax.training.state import Parameters, TrainState
 from dnabert_jax.typed_json import parse_json
 
 _PARAMETERS, _TRAINING = "parameters", "training"
+
+_Record = TypeVar("_Record")
 
 _NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 """What is said of a full disk: the errors of tensorstore carry no errno, only its text."""
@@ -94,8 +97,7 @@ class Checkpoints:
             JobError: the one before could not be written, for want of room say.
         """
         items = {_PARAMETERS: state.parameters, _TRAINING: {"step": state.step, "optimizer": state.optimizer}}
-        with self._writing():
-            self._checkpointer.save_checkpointables_async(step, items, force=True, custom_metadata=metadata)
+        self.save_items(items, step, metadata)
 
     def save_parameters(self, parameters: Parameters, step: int) -> None:
         """Starts to write a checkpoint of a model that is not trained here.
@@ -104,8 +106,16 @@ class Checkpoints:
             JobError: as `save`.
         """
         self._remedy = "begin again"
+        self.save_items({_PARAMETERS: parameters}, step)
+
+    def save_items(self, items: dict[str, Any], step: int, metadata: dict[str, Any] | None = None) -> None:
+        """Starts to write a checkpoint of trees of arrays by name, and what JSON can say besides.
+
+        Raises:
+            JobError: as `save`.
+        """
         with self._writing():
-            self._checkpointer.save_checkpointables_async(step, {_PARAMETERS: parameters}, force=True)
+            self._checkpointer.save_checkpointables_async(step, items, force=True, custom_metadata=metadata)
 
     def restore(self, step: int, abstract: TrainState) -> TrainState:
         """The state at a step, laid out as `abstract` says."""
@@ -113,12 +123,12 @@ class Checkpoints:
             _PARAMETERS: abstract.parameters,
             _TRAINING: {"step": abstract.step, "optimizer": abstract.optimizer},
         }
-        items = self._load(step, wanted)
+        items = self.restore_items(step, wanted)
         return TrainState(items[_TRAINING]["step"], items[_PARAMETERS], items[_TRAINING]["optimizer"])
 
     def restore_parameters(self, step: int, abstract: Parameters) -> Parameters:
         """The parameters alone, laid out as `abstract` says."""
-        return self._load(step, {_PARAMETERS: abstract})[_PARAMETERS]
+        return self.restore_items(step, {_PARAMETERS: abstract})[_PARAMETERS]
 
     def restore_parts(self, step: int, abstract: Parameters) -> Parameters:
         """As `restore_parameters`, of a checkpoint that may have more parts than are wanted.
@@ -126,7 +136,7 @@ class Checkpoints:
         Raises:
             InputError: it lacks one of them.
         """
-        missing = sorted(abstract.keys() - self._saved_parameters(step).keys())
+        missing = sorted(abstract.keys() - self.shapes(step, _PARAMETERS).keys())
         if missing:
             raise InputError(f"The checkpoint {self._directory / str(step)} has no {' and no '.join(missing)}.")
         context = ocp.Context()
@@ -136,7 +146,7 @@ class Checkpoints:
 
     def restore_all_parameters(self, step: int) -> Parameters:
         """All parameters of the checkpoint, whatever parts of a model they are, whole on the first local device."""
-        return self.restore_parameters(step, abstract_on_one_device(self._saved_parameters(step)))
+        return self.restore_parameters(step, abstract_on_one_device(self.shapes(step, _PARAMETERS)))
 
     def evaluation(self, step: int) -> LastEvaluation | None:
         """The last held-out evaluation, of what was given to `save`.
@@ -144,16 +154,28 @@ class Checkpoints:
         Raises:
             InputError: the checkpoint is damaged.
         """
+        return self.metadata(step, _Metadata).evaluation
+
+    def metadata(self, step: int, cls: type[_Record]) -> _Record:
+        """What was given as metadata to `save` or `save_items`, as a dataclass.
+
+        Raises:
+            InputError: the checkpoint is damaged.
+        """
         metadata = self._checkpointer.checkpointables_metadata(step).custom_metadata
         try:
-            return parse_json(_Metadata, json.dumps(metadata).encode(), "its metadata").evaluation
+            return parse_json(cls, json.dumps(metadata).encode(), "its metadata")
         except InputError as error:
             raise self._damaged(step) from error
 
-    def _saved_parameters(self, step: int) -> Parameters:
-        """Shapes and types of the parameters, as the checkpoint has them."""
+    def shapes(self, step: int, item: str) -> dict[str, Any]:
+        """Shapes and types of a tree, as the checkpoint has them.
+
+        Raises:
+            InputError: the checkpoint is damaged.
+        """
         try:
-            saved = self._checkpointer.checkpointables_metadata(step).metadata[_PARAMETERS]
+            saved = self._checkpointer.checkpointables_metadata(step).metadata[item]
         # What orbax raises for files that are missing or no longer what they were; for some it gives no parameters.
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise self._damaged(step) from error
@@ -172,7 +194,12 @@ class Checkpoints:
                 f"A checkpoint could not be written to {self._directory} ({_in_short(error)}): {first}{self._remedy}."
             ) from error
 
-    def _load(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
+    def restore_items(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Trees of a checkpoint by name, laid out as `wanted` says.
+
+        Raises:
+            InputError: the checkpoint is damaged.
+        """
         try:
             return self._checkpointer.load_checkpointables(step, wanted)
         # What orbax and tensorstore raise for files that are missing, cut short or no longer what they were; which of

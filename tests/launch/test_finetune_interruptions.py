@@ -1,0 +1,118 @@
+"""What ends a fine-tuning before its time, in real processes: SIGTERM and SIGKILL. It goes on after each."""
+
+import json
+import os
+import random
+import re
+import shlex
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from dnabert_jax.config import ModelConfig
+from dnabert_jax.telemetry.run_log import read_log
+from dnabert_jax.training.saved_model import (
+    Description,
+    SavedModel,
+    read_saved_model,
+    with_random_weights,
+    write_saved_model,
+)
+from launch.cli import run
+
+CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=16, max_positions=32)
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Two seeds for 12 epochs of 20 steps, but for --out."""
+    directory = tmp_path_factory.mktemp("inputs")
+    model = with_random_weights(SavedModel(Description(CONFIG, None, {}), 0, {}), seed=0)
+    write_saved_model(directory / "model", model)
+    draw = random.Random(0)  # noqa: S311
+    lines = ["split,sequence,label"]
+    for split, count in (("train", 160), ("dev", 32), ("test", 32)):
+        lines += [f"{split},{''.join(draw.choices('ACGT', k=20))},{number % 2}" for number in range(count)]
+    (directory / "table.csv").write_text("\n".join(lines) + "\n")
+    paths = ["--model", str(directory / "model"), "--data", str(directory / "table.csv")]
+    return ["finetune", *paths, "--seeds", "2", "--epochs", "12", "--batch-size", "8", "--restarts", "0"]
+
+
+@pytest.fixture(scope="module")
+def whole(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What comes of it undisturbed."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert run([*command, "--out", str(out)]) == 0
+    return out
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def saved_steps(out: Path) -> list[int]:
+    unfinished = out.with_name(out.name + ".unfinished")
+    return [int(path.name) for path in unfinished.glob("attempt-1/checkpoints/*") if path.name.isdigit()]
+
+
+def assert_same_end(out: Path, other: Path) -> None:
+    ours, theirs = read_saved_model(out), read_saved_model(other)
+    assert jax.tree.all(jax.tree.map(np.array_equal, ours.parameters, theirs.parameters))
+    results = [json.loads((directory / "result.json").read_text()) for directory in (out, other)]
+    for result in results:
+        for seed in result["seeds"]:
+            assert seed.pop("seconds") > 0
+    assert results[0] == results[1]
+    assert read_log(out) == read_log(other)
+    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in other.iterdir())
+    assert not list(out.parent.glob("*.unfinished"))
+
+
+def test_sigterm_saves_the_step_and_says_how_to_go_on(
+    commands: Any, command: list[str], whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    started = commands.start([*command, "--out", str(out)])
+    wait_for(lambda: saved_steps(out))
+    os.kill(started.process.pid, signal.SIGTERM)
+    status, printed = started.wait()
+    assert status == 0
+    (step,) = saved_steps(out)
+    assert 20 <= step < 240
+    assert f"Stopped by SIGTERM after step {step}, which is saved." in printed
+    assert not out.exists()
+    assert run([*command, "--out", str(out)]) == 2
+    status, printed = commands.start(shlex.split(re.search("Go on with: dnabert-jax (.*)", printed)[1])).wait()
+    assert status == 0
+    assert f"Resumed at step {step}." in printed
+    loss = read_log(whole)[-1]["loss"]
+    assert f"epoch 12: table, seed 1 loss {loss:.4f}, validation mcc " in printed
+    assert_same_end(out, whole)
+
+
+def test_killed_or_interrupted_it_goes_on_from_the_last_epoch(
+    commands: Any, command: list[str], whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    for number, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
+        before = saved_steps(out)
+        started = commands.start([*command, "--out", str(out), "--resume"])
+        wait_for(lambda: saved_steps(out) not in ([], before))  # noqa: B023
+        os.kill(started.process.pid, number)
+        assert started.wait()[0] == status
+        assert max(saved_steps(out)) % 20 == 0
+    assert "--resume goes on from there" in started.wait()[1]
+    assert not out.exists()
+    assert run([*command, "--out", str(out), "--resume", "--epochs", "13"]) == 2
+    assert "run.unfinished was started with epochs 12: it cannot be resumed with 13" in capsys.readouterr().err
+    assert run([*command, "--out", str(out), "--resume"]) == 0
+    assert_same_end(out, whole)
