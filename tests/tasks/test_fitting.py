@@ -191,7 +191,7 @@ def test_updates_are_those_of_pytorch_and_transformers(fit: Fit, parameters: Par
     for epoch in (1, 2, 3):
         order = epoch_order(40, 5, epoch)
         for first in range(0, 40, 8):
-            rows = torch.tensor(data.train.rows(order[first : first + 8], 40).astype(np.int64))
+            rows = torch.tensor(data.train.rows(order[first : first + 8], (40,)).astype(np.int64))
             labels = torch.tensor(data.train.targets[order[first : first + 8]].argmax(axis=1))
             optimizer.zero_grad()
             theirs(input_ids=rows, attention_mask=(rows != 0).long(), labels=labels).loss.backward()
