@@ -24,7 +24,9 @@ from dnabert_jax.training.saved_model import (
 from dnabert_jax.typed_json import read_json
 from launch.cli import run
 
-CONFIG = ModelConfig(k=3, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64, max_positions=128, initializer_range=0.2)
+CONFIG = ModelConfig(
+    k=3, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64, max_positions=128, initializer_range=0.2
+)
 BASES, BEFORE, MOTIF = 1300, 600, "AT" * 80
 """The motif lies anywhere behind `BEFORE`, beyond 512 tokens."""
 
@@ -54,7 +56,18 @@ def write_table(path: Path, length: int) -> list[str]:
 
 
 def finetune(model: Path, data: Path, out: Path, *flags: str) -> int:
-    settings = ["--epochs", "6", "--batch-size", "8", "--peak-learning-rate", "1e-2", "--dropout", "0", "--restarts", "0"]
+    settings = [
+        "--epochs",
+        "6",
+        "--batch-size",
+        "8",
+        "--peak-learning-rate",
+        "1e-2",
+        "--dropout",
+        "0",
+        "--restarts",
+        "0",
+    ]
     return run(["finetune", "--model", str(model), "--data", str(data), "--out", str(out), *settings, *flags])
 
 
