@@ -10,6 +10,7 @@ from typing import Literal
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.vocabulary import check_k, vocabulary_size
+from dnabert_jax.sequence.windows import Windows
 
 _VOCABULARY_MULTIPLE = 128
 """Embedding rows are padded to a multiple of this, so that they divide over a mesh and fill a TPU's lanes."""
@@ -96,9 +97,14 @@ class TaskConfig:
         problem: one label of several that exclude each other, any number of labels, or numbers.
         labels: names of the outputs, in order.
         dropout: Rate on the pooled vector.
-        long: how the pooled vectors of several pieces become one, in the original's models for long sequences: by a
-            bidirectional lstm or gru (dnalong), or side by side through one more layer (dnalongcat).
-        split: Pieces of a sequence.
+        long: how the pooled vectors of several pieces become one: by a bidirectional lstm or gru (the original's
+            dnalong), side by side through one more layer (concatenation, its dnalongcat), or by their mean, their
+            max, or a mean whose weights are learned (attention; Ilse et al. 2018, arXiv 1802.04712).
+        split: Pieces of a sequence, at most. With windows, those of the longest sequence that the model was trained
+            on: only concatenation takes no more.
+        window: k-mers of a window. With 0, sequences are cut as the original cuts them, without overlap, and an lstm,
+            gru or concatenation reads on through the padding that fills them up to `split` pieces.
+        overlap: k-mers that a window shares with the next.
         num_rnn_layer: Layers of the lstm or gru, as wide as the encoder: the original ignores its rnn_hidden.
         rnn_dropout: Rate between those layers.
     """
@@ -106,8 +112,10 @@ class TaskConfig:
     problem: Literal["single_label_classification", "multi_label_classification", "regression"]
     labels: tuple[str, ...]
     dropout: float = 0.1
-    long: Literal["none", "lstm", "gru", "concatenation"] = "none"
+    long: Literal["none", "lstm", "gru", "concatenation", "mean", "max", "attention"] = "none"
     split: int = 1
+    window: int = 0
+    overlap: int = 0
     num_rnn_layer: int = 1
     rnn_dropout: float = 0.0
 
@@ -119,7 +127,19 @@ class TaskConfig:
         )
         require_in(self, 0, 1, "dropout", "rnn_dropout")
         require_in(self, 1, math.inf, "split", "num_rnn_layer")
+        require_in(self, 0, math.inf, "window")
+        require_in(self, 0, max(self.window, 1), "overlap")
         require(self.long != "none" or self.split == 1, f"split is {self.split}: only with `long` may it be above 1.")
+        require(self.long != "none" or not self.window, f"window is {self.window}: only with `long` may it be above 0.")
+        require(
+            self.long not in ("mean", "max", "attention") or self.window > 0,
+            f"window is {self.window}: {self.long} is over windows, and these have k-mers.",
+        )
+
+    @property
+    def windows(self) -> Windows | None:
+        """How sequences are cut; None for whole ones, and for the original's pieces."""
+        return Windows(self.window, self.overlap) if self.window else None
 
     @property
     def without_names(self) -> "TaskConfig":

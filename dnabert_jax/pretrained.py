@@ -18,7 +18,6 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Array, Float32, Int32
 from tqdm import tqdm
 
@@ -27,9 +26,9 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import Architecture, Dtype, Format, export_model
 from dnabert_jax.interop.hub import push_directory
 from dnabert_jax.interop.load import read_model
-from dnabert_jax.model.classification import BertWithPooler
+from dnabert_jax.model.bound_head import apply_pooler, classify
 from dnabert_jax.model.layerwise import LayerwiseEncoder, mean_of_kmers
-from dnabert_jax.model.long import sequence_classifier
+from dnabert_jax.model.windowed import classify_windows
 from dnabert_jax.sequence.buckets import computed_in_order
 from dnabert_jax.sequence.kmers import encode
 from dnabert_jax.sequence.pieces import cut_into_pieces
@@ -41,6 +40,9 @@ Pooling = Literal["mean", "cls", "pooled", "tokens"]
 
 _PARTS = {"bert": "an encoder", "head": "a head of masked tokens"}
 """What errors call the parts of a model."""
+
+_ANY_NUMBER = 1 << 40
+"""Of windows, more than any sequence has."""
 
 _SPECIAL = 2
 """[CLS] and [SEP]."""
@@ -131,7 +133,7 @@ class DNABERT:
             if pooling == "mean":
                 return mean_of_kmers(hidden, ids)
             if pooling == "pooled":
-                return _pool(self.config, self.task, self._head, hidden)
+                return apply_pooler(self.config, self.task, self._head, hidden)
             return (hidden if pooling == "tokens" else hidden[:, 0]).astype(jnp.float32)
 
         computed = self._computed(sequences, self._within_limit, vectors, progress)
@@ -160,11 +162,14 @@ class DNABERT:
             raise InputError(f"predict needs a classifier: the model has {self._parts()}. To embed, use embed.")
 
         def probabilities(ids: Int32[np.ndarray, "B tokens"]) -> Array:
+            if task.windows is not None:
+                return classify_windows(self.config, task, self._encoder, self._head, ids, _tokens())
             hidden = self._encoder(ids.reshape(len(ids) * task.split, -1), self.config.num_layers)
-            return _classify(self.config, task, self._head, hidden)
+            return classify(self.config, task, self._head, hidden)
 
         prepare = self._within_limit if task.long == "none" else self._cut
-        computed = self._computed(sequences, prepare, probabilities, progress, task.split)
+        pieces = task.split if task.windows is None else _ANY_NUMBER
+        computed = self._computed(sequences, prepare, probabilities, progress, pieces)
         return _stacked(computed, len(task.labels), sequences)
 
     def save_pretrained(
@@ -236,9 +241,13 @@ class DNABERT:
         return ids
 
     def _cut(self, sequence: Any, name: str) -> np.ndarray:
-        """Ids of a sequence for a model of long ones: its pieces end to end."""
+        """Ids of a sequence for a model of long ones: its pieces, or windows, end to end."""
         kmers, length = self._kmers(sequence, name), self.config.max_positions
         split = self.task.split if self.task else 1
+        if self.task is not None and self.task.windows is not None:
+            if self.task.long == "concatenation":
+                self._check_length(len(kmers), self.task.windows.kmers(split), name)
+            return self.task.windows.cut(kmers.astype(np.int32)).reshape(-1)
         self._check_length(len(kmers), split * (length - _SPECIAL), name)
         return cut_into_pieces(kmers.astype(np.int32), split, length).reshape(-1)
 
@@ -272,9 +281,8 @@ class DNABERT:
         ids = (prepare(sequence, f"sequence {number}") for number, sequence in enumerate(sequences, 1))
         total = len(sequences) if isinstance(sequences, Sized) else None
         longest = self.config.max_positions * pieces
-        tokens = TOKENS_ON_CPU if jax.local_devices()[0].platform == "cpu" else TOKENS_ON_ACCELERATOR
         with tqdm(total=total, unit=" sequences", delay=_SECONDS_TO_BAR, disable=not progress) as bar:
-            yield from computed_in_order(ids, longest, tokens, compute, bar.update)
+            yield from computed_in_order(ids, longest, _tokens(), compute, bar.update)
 
 
 def _stacked(
@@ -285,30 +293,6 @@ def _stacked(
     return np.fromiter(rows, np.dtype((np.float32, width)), len(sequences) if isinstance(sequences, Sized) else -1)
 
 
-def _bound_head(config: ModelConfig, task: TaskConfig | None, parameters: Any) -> Any:
-    """The network without its encoder, with these parameters."""
-
-    def make() -> BertWithPooler:
-        rngs = nnx.Rngs(0)
-        module = BertWithPooler(config, rngs=rngs) if task is None else sequence_classifier(config, task, rngs=rngs)
-        del module.bert
-        return module
-
-    module = nnx.eval_shape(make)
-    nnx.update(module, parameters)
-    return module
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _pool(config: ModelConfig, task: TaskConfig | None, parameters: Any, hidden: Array) -> Array:
-    return _bound_head(config, task, parameters).pooler(hidden)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _classify(config: ModelConfig, task: TaskConfig, parameters: Any, hidden: Array) -> Array:
-    """Probabilities or numbers, [B, C], from the hidden states of all pieces, [B T, L, H]."""
-    head = _bound_head(config, task, parameters)
-    logits = head.classify(head.pooler(hidden).reshape(-1, task.split, hidden.shape[-1]))
-    if task.problem == "single_label_classification":
-        return jax.nn.softmax(logits)
-    return jax.nn.sigmoid(logits) if task.problem == "multi_label_classification" else logits
+def _tokens() -> int:
+    """Of a batch."""
+    return TOKENS_ON_CPU if jax.local_devices()[0].platform == "cpu" else TOKENS_ON_ACCELERATOR

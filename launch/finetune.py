@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tqdm import tqdm
 
+from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.finetune_config import FINETUNE_PRESETS, FinetuneConfig
 from launch.flags import REGISTRY, SETTINGS
@@ -30,6 +31,8 @@ class Finetune:
     """Fine-tune a model on labelled DNA, and measure it on sequences it has not seen.
 
     Example: dnabert-jax finetune --model models/dnabert6 --data promoters/ --out runs/promoters --seeds 3
+
+    Sequences that are longer than the model takes are read in windows: add --long attention.
 
     Attributes:
         model: Run directory, model directory of `dnabert-jax import`, or Hugging Face directory.
@@ -141,7 +144,18 @@ class Finetune:
         for one in collapsed:
             print(f"{one.name} collapsed to one class {one.collapsed} times: its figures mean little.")
         print(f"Written to {self.out}: the model, result.md, result.json, log.jsonl, curves.")
-        print(f"Next: dnabert-jax export {self.out} --to DIRECTORY")
+        print(_what_next(self.out, done.result.task))
+
+
+def _what_next(out: Path, task: TaskConfig) -> str:
+    if task.windows is None:
+        return f"Next: dnabert-jax export {out} --to DIRECTORY"
+    # transformers has no class that it could be exported to.
+    return (
+        f"It read sequences in up to {task.split} windows of {task.window} k-mers, of which neighbours share "
+        f"{task.overlap}, and put them together by {task.long}.\n"
+        f'Next, in Python: DNABERT.from_pretrained("{out}").predict(SEQUENCES)'
+    )
 
 
 class FittingBar:

@@ -96,8 +96,15 @@ def test_the_vocabulary_is_padded_to_a_multiple_of_128() -> None:
     assert sizes == [128, 384, 1152, 4224]
 
 
-def test_a_task_survives_json(tmp_path: Path) -> None:
-    task = TaskConfig("regression", ("signal", "fold"), long="gru", split=3, num_rnn_layer=2, rnn_dropout=0.2)
+@pytest.mark.parametrize(
+    "long",
+    [
+        {"long": "gru", "split": 3, "num_rnn_layer": 2, "rnn_dropout": 0.2},
+        {"long": "attention", "split": 3, "window": 510, "overlap": 63},
+    ],
+)
+def test_a_task_survives_json(tmp_path: Path, long: dict) -> None:
+    task = TaskConfig("regression", ("signal", "fold"), **long)
     (tmp_path / "task.json").write_text(to_json(task))
     assert read_json(TaskConfig, tmp_path / "task.json") == task
 
@@ -113,6 +120,10 @@ def test_a_task_survives_json(tmp_path: Path) -> None:
         ({"problem": "regression", "labels": ("a",), "long": "lstm", "rnn_dropout": -0.1}, "rnn_dropout is -0.1"),
         ({"problem": "regression", "labels": ("a",), "split": 2}, "split is 2: only with"),
         ({"problem": "regression", "labels": ("a",), "long": "gru", "num_rnn_layer": 0}, "num_rnn_layer is 0"),
+        ({"problem": "regression", "labels": ("a",), "window": 10}, "window is 10: only with"),
+        ({"problem": "regression", "labels": ("a",), "long": "mean"}, "window is 0: mean is over windows"),
+        ({"problem": "regression", "labels": ("a",), "long": "gru", "overlap": 1}, "overlap is 1"),
+        ({"problem": "regression", "labels": ("a",), "long": "gru", "window": 9, "overlap": 9}, "overlap is 9"),
     ],
 )
 def test_a_task_that_contradicts_itself_is_refused(settings: dict, message: str) -> None:

@@ -23,6 +23,7 @@ from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.sequence.pieces import cut_into_pieces
 from dnabert_jax.sequence.vocabulary import CLS, SEP, UNK
+from dnabert_jax.sequence.windows import Windows
 from dnabert_jax.training.loop import pretrain
 from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
 
@@ -128,6 +129,33 @@ def test_models_of_long_sequences_predict_from_their_pieces(small_model: ModelCo
     np.testing.assert_allclose(model.predict(sequences), expected, atol=1e-5, rtol=0)
     with pytest.raises(InputError, match="sequence 2 has 187 k-mers: the model takes at most 186, of 188 bases"):
         model.predict(["ACG", random_dna(189)])
+
+
+@pytest.mark.parametrize("long", ["attention", "concatenation"])
+def test_models_of_windows_predict_from_all_of_them(small_model: ModelConfig, long: Any) -> None:
+    """The network on each sequence's own windows, computed at once, says the same as windows one after the other."""
+    task = TaskConfig("regression", ("signal",), long=long, split=4, window=40, overlap=9)
+    saved = random_model(small_model, task)
+    model = DNABERT(saved)
+    sequences = [random_dna(length, length) for length in (135, 3, 100, 42, 43)]
+    network = sequence_classifier(small_model, task, rngs=nnx.Rngs(0))
+    nnx.update(network, jax.tree.map(jnp.asarray, saved.parameters))
+    windows = Windows(40, 9)
+    kmers = [ids[1:-1] for ids in model.encode(sequences)]
+    ids = np.concatenate([[CLS, *own, SEP] for own in kmers])
+    begins = np.cumsum([0, *(len(own) + 2 for own in kmers[:-1])])
+    rows = windows.rows(ids, begins, np.array([len(own) for own in kmers]), 4, 42)
+    expected = network(jnp.asarray(rows))
+    assert np.ptp(expected) > 0.01
+    np.testing.assert_allclose(model.predict(sequences), expected, atol=1e-5, rtol=0)
+    longer = random_dna(137, 5)
+    if long == "concatenation":
+        with pytest.raises(InputError, match="sequence 1 has 135 k-mers: the model takes at most 133, of 135 bases"):
+            model.predict([longer])
+    else:
+        assert windows.count(np.array([135]))[0] == 5
+        expected = network(jnp.asarray(windows.cut(model.encode(longer)[1:-1])[None]))
+        np.testing.assert_allclose(model.predict([longer]), expected, atol=1e-5, rtol=0)
 
 
 def test_results_do_not_depend_on_what_is_in_the_batch(model: DNABERT, sequences: list[str]) -> None:

@@ -64,15 +64,15 @@ def export_model(
             range of float16.
         JobError: the disk is full.
     """
-    architecture = architecture or architecture_of(model)
     description = model.description
+    if description.task is not None and description.task.long != "none" and architecture in (None, "classifier"):
+        raise InputError(
+            "transformers has no BERT that puts pieces of a long sequence together: this model runs here alone; its "
+            "encoder can be exported as architecture encoder."
+        )
+    architecture = architecture or architecture_of(model)
     if _NEEDED[architecture] not in model.parameters:
         raise InputError(f"The model has no {_NEEDED[architecture]}: it can be exported as {architecture_of(model)}.")
-    if description.task is not None and description.task.long != "none" and architecture == "classifier":
-        raise InputError(
-            "transformers has no BERT that puts pieces of a long sequence together: this model runs here alone. "
-            "Its encoder can be exported."
-        )
     if file_format != "safetensors":
         _torch()
     parameters = {part: model.parameters[part] for part in _PARTS[architecture] if part in model.parameters}

@@ -28,6 +28,7 @@ RULES: dict[str, str | None] = {
     "pieces": None,
     "gates": None,
     "recurrent": None,
+    "attention": None,
     "label": None,
 }
 

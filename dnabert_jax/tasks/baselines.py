@@ -9,7 +9,7 @@ from jaxtyping import Num, UInt16
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.cnn_baseline import fit_cnn_baseline
-from dnabert_jax.tasks.finetune import encode_split
+from dnabert_jax.tasks.encoding import encode_split
 from dnabert_jax.tasks.kmer_baseline import KmerBaselineConfig, fit_kmer_baseline
 from dnabert_jax.tasks.labelled import LabelledData
 from dnabert_jax.tasks.metrics import measure

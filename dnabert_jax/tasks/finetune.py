@@ -14,15 +14,14 @@ from jaxtyping import Float
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_directory import output_directory
-from dnabert_jax.sequence.kmers import encode_codes
-from dnabert_jax.sequence.vocabulary import CLS, SEP
 from dnabert_jax.tasks.collapse import collapse
 from dnabert_jax.tasks.curves import draw_curves
+from dnabert_jax.tasks.encoding import encode_split, windowed_task
 from dnabert_jax.tasks.finetune_config import FinetuneConfig
 from dnabert_jax.tasks.fitting import Fitted, Fitting, FittingObserver
 from dnabert_jax.tasks.fitting_checkpoint import FittingCheckpoint
-from dnabert_jax.tasks.jobs import EncodedSplit, Job
-from dnabert_jax.tasks.labelled import LabelledData, LabelledSplit
+from dnabert_jax.tasks.jobs import Job
+from dnabert_jax.tasks.labelled import LabelledData
 from dnabert_jax.tasks.metrics import better, measure, validation_metric
 from dnabert_jax.tasks.results import Result, SeedResult, result_markdown, write_result
 from dnabert_jax.training.saved_model import (
@@ -52,26 +51,6 @@ class Finetuned:
     fitted: list[Fitted]
     best: int
     scores: Float[np.ndarray, "n C"]
-
-
-def encode_split(split: LabelledSplit, task: TaskConfig, k: int, max_positions: int) -> EncodedSplit:
-    """Ids and targets of a split.
-
-    Raises:
-        InputError: a sequence is longer than the network takes.
-    """
-    rows = []
-    for number in range(len(split)):
-        ids = encode_codes(split.sequences[number], k)
-        if len(ids) + 2 > max_positions:
-            raise InputError(
-                f"{split.where(number)} has {len(split.sequences[number]):,} bases: the model takes at most "
-                f"{max_positions - 3 + k}. Cut it, or leave it out."
-            )
-        rows.append(np.concatenate([[CLS], ids, [SEP]]).astype(np.uint16))
-    single = task.problem == "single_label_classification"
-    targets = np.eye(len(task.labels), dtype=np.float32)[split.labels] if single else split.labels.astype(np.float32)
-    return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets)
 
 
 def finetune(
@@ -123,10 +102,11 @@ def finetune_sets(
         JobError: a loss is not finite, or a checkpoint cannot be written.
         StoppedError: the checkpoint was asked to stop.
     """
-    tasks = {
-        name: data.task if config.dropout is None else dataclasses.replace(data.task, dropout=config.dropout)
-        for name, data in sets.items()
-    }
+    every_split = [split for data in sets.values() for split in data.splits.values()]
+    tasks = {}
+    for name, data in sets.items():
+        own = data.task if config.dropout is None else dataclasses.replace(data.task, dropout=config.dropout)
+        tasks[name] = windowed_task(own, config, model.config, every_split)
     # Names of labels are a set's own: without them, one compiled step serves all sets.
     task = next(iter(tasks.values())).without_names
     if any(other.without_names != task for other in tasks.values()):
@@ -180,7 +160,8 @@ def _measured(
     ]
     sizes = {str(split): len(rows) for split, rows in data.splits.items()}
     best = max(range(len(fitted)), key=lambda number: max(fitted[number].figures))
-    result = Result(name, model, task, sizes, tuple(results))
+    method = model if task.long == "none" else f"{model}, {task.long} over windows"
+    result = Result(name, method, task, sizes, tuple(results))
     return Finetuned(result, fitted, best, scores[best])
 
 

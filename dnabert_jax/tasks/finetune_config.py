@@ -14,6 +14,13 @@ class FinetuneConfig:
     Attributes:
         train: what learns: full, all parameters; lora, low-rank additions to the matrices of attention (Hu et al. 2021,
             arXiv 2106.09685), with pooler and classifier; head, pooler and classifier.
+        long: how windows over a sequence that is longer than the model takes become one vector: by their mean, their
+            max, a mean whose weights are learned (attention), a bidirectional lstm or gru, or side by side
+            (concatenation); none if every sequence fits.
+        window: k-mers of a window; as many as the model takes if 0.
+        overlap: k-mers that a window shares with the next; an eighth of a window if not given.
+        remat: what of a layer is computed again in the backward pass, to save memory: none, dots (all but products with
+            parameters) or full.
         epochs: passes over the training split, at most.
         batch_size: sequences a step.
         peak_learning_rate: reached at the end of the warm-up; then it falls linearly to 0 at the end of the last epoch.
@@ -38,6 +45,10 @@ class FinetuneConfig:
     """
 
     train: Literal["full", "lora", "head"] = "full"
+    long: Literal["none", "mean", "max", "attention", "lstm", "gru", "concatenation"] = "none"
+    window: int = 0
+    overlap: int | None = None
+    remat: Literal["none", "dots", "full"] = "none"
     epochs: int = 5
     batch_size: int = 32
     peak_learning_rate: float = 2e-4
@@ -63,11 +74,15 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         require_in(self, 1, math.inf, "epochs", "batch_size", "lora_rank")
         require_in(self, 0, math.inf, "epsilon", "weight_decay", "patience", "restarts", "seed")
-        require_in(self, 0, math.inf, "warmup_steps", "max_steps")
+        require_in(self, 0, math.inf, "warmup_steps", "max_steps", "window")
         require_in(self, 0, 1, "beta1", "beta2", "warmup_share", "label_smoothing")
         for name in ("peak_learning_rate", "clip_norm", "lora_alpha"):
             require(0 < getattr(self, name) < math.inf, f"{name} is {getattr(self, name)}: it must be above 0.")
         require(0 < self.layer_decay <= 1, f"layer_decay is {self.layer_decay}: it must lie in (0, 1].")
+        if self.overlap is not None:
+            require_in(self, 0, math.inf, "overlap")
+        alone = self.long == "none" and (self.window > 0 or self.overlap is not None)
+        require(not alone, "window and overlap are of long sequences: give --long too.")
         if self.dropout is not None:
             require_in(self, 0, 1, "dropout")
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import JobError
-from dnabert_jax.sequence.buckets import bucket
+from dnabert_jax.tasks.encoding import batch_shape
 from dnabert_jax.tasks.finetune_config import FinetuneConfig
 from dnabert_jax.tasks.fitting_checkpoint import FittingCheckpoint, GroupCheckpoint, JobProgress, Progress
 from dnabert_jax.tasks.jobs import EncodedSplit, Job, epoch_order, learning_rate, smoothed, total_steps
@@ -24,7 +24,7 @@ from dnabert_jax.tasks.trainable import split_trainable, stacked, whole_model, w
 from dnabert_jax.training.state import Parameters
 
 EVALUATED_TOGETHER = 4
-"""Batches of fine-tuning in one of prediction, which keeps nothing for a backward pass."""
+"""Batches of fine-tuning in one of prediction, which keeps nothing for a backward pass; fewer of many windows."""
 
 
 @dataclasses.dataclass
@@ -270,17 +270,17 @@ class _Group:
         chosen = [order[number * size : (number + 1) * size] for order in orders]
         taking = [place for place, takes in enumerate(active) if takes]
         longest = max(int(self._jobs[place].train.lengths[chosen[place]].max()) for place in taking)
-        length = bucket(longest, self._fitting.model.max_positions)
+        shape = batch_shape(self._fitting.task, longest, self._fitting.model.max_positions)
         labels = self._jobs[0].train.targets.shape[1]
         jobs = len(self._places)
-        input_ids = np.zeros((jobs, size, length), np.int32)
+        input_ids = np.zeros((jobs, size, *shape), np.int32)
         targets = np.zeros((jobs, size, labels), np.float32)
         weights = np.zeros((jobs, size), np.float32)
         for place in taking:
             split, rows = self._jobs[place].train, chosen[place]
             smooth = smoothed(self._fitting.task, split.targets[rows], self._config.label_smoothing)
             counted = self._label_weights(split)[rows]
-            input_ids[place, : len(rows)], targets[place, : len(rows)] = split.rows(rows, length), smooth
+            input_ids[place, : len(rows)], targets[place, : len(rows)] = split.rows(rows, shape), smooth
             weights[place, : len(rows)] = counted / counted.sum()
         return Batch(*(self._lockstep.place(part, rows=True) for part in (input_ids, targets, weights)))
 
@@ -292,16 +292,16 @@ class _Group:
 
     def _logits(self, frozen: Parameters, trainable: Parameters, splits: list[EncodedSplit]) -> list[np.ndarray]:
         """Of all sequences of each job's split."""
-        size = self._config.batch_size * EVALUATED_TOGETHER
+        size = self._config.batch_size * max(1, EVALUATED_TOGETHER // self._fitting.task.split)
         found: list[list[np.ndarray]] = [[] for _ in splits]
         by_length = [np.argsort(-split.lengths, kind="stable") for split in splits]
         for first in range(0, max(len(split) for split in splits), size):
             chosen = [order[first : first + size] for order in by_length]
             longest = max(int(split.lengths[rows].max(initial=1)) for split, rows in zip(splits, chosen, strict=True))
-            length = bucket(longest, self._fitting.model.max_positions)
-            ids = np.zeros((len(self._places), size, length), np.int32)
+            shape = batch_shape(self._fitting.task, longest, self._fitting.model.max_positions)
+            ids = np.zeros((len(self._places), size, *shape), np.int32)
             for place, (split, rows) in enumerate(zip(splits, chosen, strict=True)):
-                ids[place, : len(rows)] = split.rows(rows, length)
+                ids[place, : len(rows)] = split.rows(rows, shape)
             logits = np.asarray(self._predict(frozen, trainable, self._lockstep.place(ids, rows=True)))
             for place, rows in enumerate(chosen):
                 found[place].append(logits[place, : len(rows)])

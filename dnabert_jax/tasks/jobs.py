@@ -1,6 +1,6 @@
 """What a fine-tuning job learns from, and in which order and at which rate: functions of the job alone.
 
-n sequences, m rows, C labels.
+n sequences, m of them, T windows, L tokens, C labels.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64, UInt16
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.sequence.vocabulary import PAD
+from dnabert_jax.sequence.windows import SPECIAL, Windows
 from dnabert_jax.tasks.finetune_config import FinetuneConfig
 
 
@@ -21,11 +22,13 @@ class EncodedSplit:
         ids: of all sequences end to end, each with its [CLS] and [SEP].
         offsets: where each begins, and where the last ends.
         targets: for each, the probability of each label, or the true values.
+        windows: how they are cut into rows; None if each is a row.
     """
 
     ids: UInt16[np.ndarray, " tokens"]
     offsets: Int64[np.ndarray, " ends"]
     targets: Float[np.ndarray, "n C"]
+    windows: Windows | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -35,8 +38,11 @@ class EncodedSplit:
         """In tokens."""
         return np.diff(self.offsets)
 
-    def rows(self, chosen: Int64[np.ndarray, " m"], length: int) -> UInt16[np.ndarray, "m {length}"]:
-        """Padded rows of some sequences."""
+    def rows(self, chosen: Int64[np.ndarray, " m"], shape: tuple[int, ...]) -> UInt16[np.ndarray, "m ..."]:
+        """Padded rows of some sequences: [m, L], or with windows [m, T, L], as `encoding.batch_shape` says."""
+        if self.windows is not None:
+            return self.windows.rows(self.ids, self.offsets[chosen], self.lengths[chosen] - SPECIAL, *shape)
+        (length,) = shape
         place = self.offsets[chosen][:, None] + np.arange(length)
         inside = np.arange(length) < self.lengths[chosen][:, None]
         return np.where(inside, self.ids[np.minimum(place, len(self.ids) - 1)], PAD).astype(np.uint16)

@@ -3,7 +3,7 @@
 A job is one data set and one seed. The mesh has the axes `job` and `data`: jobs are spread over the one and never hear
 of each other, the rows of a batch over the other. On an accelerator the jobs of a device are computed together, as one
 model of 101 bases does not fill a chip; on a CPU one after the other, where products of many small matrices are slow.
-J jobs, B sequences, L tokens, C labels.
+J jobs, B sequences, T windows, L tokens, C labels.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.model.bert import Execution
 from dnabert_jax.model.dropout import RowKeys, row_keys
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.parallel.mesh import DATA
@@ -38,12 +39,12 @@ class Batch(NamedTuple):
     """One batch of every job.
 
     Attributes:
-        input_ids: one sequence a row.
+        input_ids: one sequence a row, whole or in windows, "J B T L".
         targets: probability of each label, or true values.
         weights: of each row's loss; those of a job sum to 1, padding has 0.
     """
 
-    input_ids: Int[Array, "J B L"]
+    input_ids: Int[Array, "J B *row"]
     targets: Float[Array, "J B C"]
     weights: Float[Array, "J B"]
 
@@ -151,7 +152,8 @@ class Lockstep:
                 trainable, batch, keys, active = arguments
 
                 def loss(trainable: Parameters) -> Array:
-                    logits = self._network(whole_model(frozen, trainable, self.config))(batch.input_ids, keys)
+                    network = self._network(whole_model(frozen, trainable, self.config))
+                    logits = network(batch.input_ids, keys, Execution(remat=self.config.remat))
                     return (batch.weights * sequence_losses(self.task, logits, batch.targets)).sum()
 
                 def nothing(trainable: Parameters) -> Any:
@@ -183,7 +185,7 @@ class Lockstep:
         return jax.jit(step, donate_argnums=1, out_shardings=self._sharding(_JOBS))
 
     @functools.lru_cache(maxsize=_KEPT)  # noqa: B019
-    def predict(self) -> Callable[[Parameters, Parameters, Int[Array, "J B L"]], Float[Array, "J B C"]]:
+    def predict(self) -> Callable[[Parameters, Parameters, Int[Array, "J B *row"]], Float[Array, "J B C"]]:
         """(frozen, trainable, input_ids) to the logits, or predicted values."""
 
         def own(frozen: Parameters, trainable: Parameters, input_ids: Array) -> Array:

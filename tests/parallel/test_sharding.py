@@ -51,9 +51,10 @@ def test_every_parameter_has_a_sharding_by_the_rules(small_model: ModelConfig) -
     assert shardings["bert"]["embeddings"]["token"]["table"].spec == PartitionSpec("tensor", "fsdp")
 
 
-@pytest.mark.parametrize("long", ["none", "lstm", "gru", "concatenation"])
+@pytest.mark.parametrize("long", ["none", "lstm", "gru", "concatenation", "attention"])
 def test_the_parameters_of_every_head_have_a_sharding(small_model: ModelConfig, long: str) -> None:
-    task = TaskConfig("regression", ("signal",), long=long, split=1 if long == "none" else 2)
+    windows = 0 if long == "none" else 9
+    task = TaskConfig("regression", ("signal",), long=long, split=1 if long == "none" else 2, window=windows)
     network = nnx.eval_shape(lambda: sequence_classifier(small_model, task, rngs=nnx.Rngs(0)))
     shardings = parameter_shardings(
         nnx.split(network, nnx.Param)[1], make_mesh(MeshConfig(data=2, fsdp=2, tensor=2), jax.devices())

@@ -22,6 +22,7 @@ from dnabert_jax.training.state import Parameters
 
 MODEL = ModelConfig(k=3, hidden_size=32, num_layers=2, num_heads=2, intermediate_size=64, max_positions=40)
 TASK = TaskConfig("single_label_classification", ("no", "yes"))
+SPLITS = ("train", "validation")
 CONFIG = FinetuneConfig(epochs=2, batch_size=8, peak_learning_rate=1e-3, restarts=0)
 
 
@@ -120,6 +121,26 @@ def test_lengths_of_neighbours_do_not_matter(fit: Fit) -> None:
     assert_same_result(fit(jobs), [fit([other])[0] for other in jobs], atol=1e-4)
 
 
+def test_a_job_of_long_sequences_in_lockstep_is_the_job_alone(parameters: Parameters) -> None:
+    """One has sequences of two and three windows, its neighbour of one and two; dropout is on."""
+    task = dataclasses.replace(TASK, long="attention", split=3, window=12, overlap=3)
+    windows = {"windows": task.windows}
+    jobs = [
+        dataclasses.replace(one, **{part: dataclasses.replace(getattr(one, part), **windows) for part in SPLITS})
+        for one in (job("a", 16, shortest=22), job("b", 11, seed=3, shortest=8))
+    ]
+    config = dataclasses.replace(CONFIG, epochs=1)
+
+    def fit(jobs: list[Job], config: FinetuneConfig = config) -> list[Fitted]:
+        fitting = Fitting(MODEL, parameters, task, config, likelihood, lambda *_: False, jax.devices()[:1])
+        return fitting.run(jobs, Silent())
+
+    alone = [fit([one])[0] for one in jobs]
+    assert_same_result(fit(jobs), alone, atol=1e-4)
+    # Memory is saved at no price but time.
+    assert_same_result(fit(jobs[1:], dataclasses.replace(config, remat="full")), alone[1:], atol=1e-5)
+
+
 def test_jobs_learn_what_there_is_to_learn_and_differ_by_their_seed(fit: Fit) -> None:
     config = dataclasses.replace(CONFIG, epochs=12, peak_learning_rate=3e-3, dropout=0.0)
     first, second = fit([job("a", 80), dataclasses.replace(job("a", 80), seed=1)], config)
@@ -191,7 +212,7 @@ def test_updates_are_those_of_pytorch_and_transformers(fit: Fit, parameters: Par
     for epoch in (1, 2, 3):
         order = epoch_order(40, 5, epoch)
         for first in range(0, 40, 8):
-            rows = torch.tensor(data.train.rows(order[first : first + 8], 40).astype(np.int64))
+            rows = torch.tensor(data.train.rows(order[first : first + 8], (40,)).astype(np.int64))
             labels = torch.tensor(data.train.targets[order[first : first + 8]].argmax(axis=1))
             optimizer.zero_grad()
             theirs(input_ids=rows, attention_mask=(rows != 0).long(), labels=labels).loss.backward()

@@ -1,0 +1,74 @@
+"""Windows over sequences that are longer than the network takes: which k-mers each has, and their ids.
+
+Windows begin `size - overlap` k-mers after one another, and the last one ends with the sequence: it is shifted back
+rather than cut short, so that the windows of a long sequence all have their full context. m sequences, T windows, L
+tokens of a window.
+"""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Int64, Integer
+
+from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
+
+SPECIAL = 2
+"""[CLS] and [SEP]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """How sequences are cut. A sequence that is no longer than a window is one, whole.
+
+    Attributes:
+        size: k-mers of a window.
+        overlap: k-mers that a window shares with the next; the last two may share more.
+    """
+
+    size: int
+    overlap: int
+
+    def count(self, kmers: Integer[np.ndarray, " m"]) -> Int64[np.ndarray, " m"]:
+        """Windows of sequences of so many k-mers."""
+        return 1 - np.minimum(self.size - kmers.astype(np.int64), 0) // (self.size - self.overlap)
+
+    def kmers(self, windows: int) -> int:
+        """The most that a sequence of so many windows has."""
+        return self.size + (windows - 1) * (self.size - self.overlap)
+
+    def cut(self, kmers: Integer[np.ndarray, " n"]) -> Integer[np.ndarray, "T L"]:
+        """The windows of one sequence, as long as it needs them."""
+        count, own = np.array([len(kmers)]), np.concatenate([[CLS], kmers, [SEP]]).astype(kmers.dtype)
+        windows, length = int(self.count(count)[0]), min(len(kmers), self.size) + SPECIAL
+        return self.rows(own, np.zeros(1, np.int64), count, windows, length)[0]
+
+    def starts(self, kmers: Integer[np.ndarray, " m"], windows: int) -> Int64[np.ndarray, "m {windows}"]:
+        """The first k-mer of each window; what stands beyond a sequence's last window means nothing."""
+        ordinary = np.arange(windows) * (self.size - self.overlap)
+        return np.minimum(ordinary, np.maximum(kmers.astype(np.int64) - self.size, 0)[:, None])
+
+    def rows(
+        self,
+        ids: Integer[np.ndarray, " tokens"],
+        begins: Integer[np.ndarray, " m"],
+        kmers: Integer[np.ndarray, " m"],
+        windows: int,
+        length: int,
+    ) -> Integer[np.ndarray, "m {windows} {length}"]:
+        """[CLS] kmers [SEP] [PAD] of each window, and [PAD] alone for each that a sequence does not have.
+
+        Args:
+            ids: of all sequences end to end, each with its [CLS] and [SEP].
+            begins: of each sequence, where its [CLS] is.
+            kmers: of each sequence.
+            windows: the most that any of them has, or more.
+            length: tokens of the longest window of any of them, or more.
+        """
+        place = np.arange(length)
+        first = begins[:, None, None] + self.starts(kmers, windows)[:, :, None]
+        end = np.minimum(kmers, self.size)[:, None, None] + 1
+        rows = ids[np.minimum(first + place, len(ids) - 1)]
+        rows[:, :, 0] = CLS
+        rows = np.where(place < end, rows, np.where(place == end, SEP, PAD).astype(ids.dtype))
+        present = np.arange(windows) < self.count(kmers)[:, None]
+        return np.where(present[:, :, None], rows, np.array(PAD, ids.dtype))
