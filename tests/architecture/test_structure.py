@@ -26,7 +26,7 @@ STAGES = [
     ("dnabert_jax.training",),
     ("dnabert_jax.planning",),
     ("dnabert_jax.interop",),
-    ("dnabert_jax.pretrained",),
+    ("dnabert_jax.stream", "dnabert_jax.pretrained"),
     ("dnabert_jax.tasks",),
     ("launch",),
 ]
