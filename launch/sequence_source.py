@@ -71,7 +71,7 @@ class SequenceSource:
                     renamed = ", ".join(f"{a} is {b}" for a, b in count.renamed.items())
                     notes.append(f"Records by another name in the genome: {renamed}.")
                 if count.beyond:
-                    notes.append(f"Left out {count.beyond:,} intervals that reach beyond the end of their record.")
+                    notes.append(f"Intervals left out, as they reach beyond the end of their record: {count.beyond:,}.")
                 yield OpenSource(found, count.kept, tuple(notes))
 
 

@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -97,7 +97,7 @@ def _write_npz(
 
 
 def _add(
-    archive: zipfile.ZipFile, name: str, dtype: np.dtype, shape: tuple[int, ...], fill: Callable[[IO[bytes]], None]
+    archive: zipfile.ZipFile, name: str, dtype: np.dtype, shape: tuple[int, ...], fill: Callable[[Any], None]
 ) -> None:
     """Writes an array, whose values `fill` writes, as numpy's savez does."""
     with archive.open(f"{name}.npy", "w", force_zip64=True) as target:
@@ -106,12 +106,12 @@ def _add(
         fill(target)
 
 
-def _copy(source: IO[bytes], target: IO[bytes]) -> None:
+def _copy(source: IO[bytes], target: Any) -> None:
     source.seek(0)
     shutil.copyfileobj(source, target, _COPY_BYTES)
 
 
-def _copy_padded(source: IO[bytes], target: IO[bytes], size: int) -> None:
+def _copy_padded(source: IO[bytes], target: Any, size: int) -> None:
     source.seek(0)
     while length := source.read(8):
         target.write(source.read(int.from_bytes(length, "little")).ljust(size, b"\0"))
