@@ -101,6 +101,7 @@ class Finetune:
         for one in collapsed:
             print(f"{one.name} collapsed to one class {one.collapsed} times: its figures mean little.")
         print(f"Written to {self.out}: the model, result.md, result.json, curves.")
+        print(f"Next: dnabert-jax predict --model {self.out} --fasta FILE --out predictions.tsv")
         print(f"Next: dnabert-jax export {self.out} --to DIRECTORY")
 
 
