@@ -29,8 +29,8 @@ def output_file(final: Path) -> Iterator[BinaryIO]:
     refuse_existing(final)
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = final.with_name(final.name + ".partial")
-    # Not emptied before it is ours.
-    with os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "w+b") as file:
+    # Not emptied before it is ours. Where the disk is full, closing it fails once more.
+    with named_if_full(final), os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "w+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -38,9 +38,8 @@ def output_file(final: Path) -> Iterator[BinaryIO]:
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(partial.unlink, missing_ok=True)
             file.truncate(0)
-            with named_if_full(final):
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
             partial.rename(final)
             on_failure.pop_all()

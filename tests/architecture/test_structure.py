@@ -15,7 +15,7 @@ PACKAGES = ("dnabert_jax", "data_prep", "launch")
 STAGES = [
     ("dnabert_jax.errors", "dnabert_jax.sample", "dnabert_jax.typed_json"),
     ("dnabert_jax.storage",),
-    ("dnabert_jax.output_directory",),
+    ("dnabert_jax.output_directory", "dnabert_jax.output_file"),
     ("dnabert_jax.sequence",),
     ("dnabert_jax.config", "dnabert_jax.presets"),
     ("dnabert_jax.data",),
