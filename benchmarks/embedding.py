@@ -126,8 +126,9 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
     from flax import nnx
 
     from dnabert_jax.model.classification import BertWithPooler
-    from dnabert_jax.pretrained import DNABERT, TOKENS_ON_CPU
+    from dnabert_jax.pretrained import DNABERT
     from dnabert_jax.sequence.buckets import batches_by_length
+    from dnabert_jax.stream import TOKENS_ON_CPU
     from dnabert_jax.training.saved_model import Description, SavedModel
 
     if jax.devices()[0].platform != "cpu" or jax.device_count() > 1:

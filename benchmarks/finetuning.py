@@ -176,7 +176,7 @@ def transformers_side(task: Task) -> tuple[Callable[[], float], Ready]:
         steps, found = total_steps(settings, len(split)), []
         for step in range(steps):
             rows = order[step * size : (step + 1) * size]
-            ids = torch.from_numpy(split.rows(rows, length).astype(np.int64))
+            ids = torch.from_numpy(split.rows(rows, (length,)).astype(np.int64))
             labels = torch.from_numpy(split.targets[rows].argmax(axis=1))
             loss = model(input_ids=ids, labels=labels).loss
             optimizer.zero_grad()

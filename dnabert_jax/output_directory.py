@@ -48,7 +48,7 @@ def output_directory(
         return
     with _claimed_url(str(final), last) as (scratch, check_claim):
         scratch.mkdir()
-        with _named_if_full(scratch):
+        with named_if_full(scratch):
             yield scratch
         check_claim()
         paths = [path for path in Path(scratch).rglob("*") if path.is_file()]
@@ -77,7 +77,7 @@ def _local_directory(final: Path) -> Iterator[Path]:
         on_failure.callback(_remove, partial)
         with mark.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with _named_if_full(final):
+            with named_if_full(final):
                 yield partial
             mark.unlink()
             partial.rename(final)
@@ -94,7 +94,7 @@ def _remove(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def _named_if_full(directory: Path) -> Iterator[None]:
+def named_if_full(directory: Path) -> Iterator[None]:
     """Has the error of a full disk, which names no file, name what was being written."""
     try:
         yield
@@ -129,7 +129,7 @@ def kept_directory(directory: Path) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / _MARK).open("w") as lock:
         _lock(lock, directory)
-        with _named_if_full(directory):
+        with named_if_full(directory):
             yield
 
 

@@ -5,13 +5,14 @@
     model = DNABERT.from_pretrained("models/dnabert6-hg38")
     vectors = model.embed(["ACGTTGCAAGCT", "TTGACGTA"])
 
-B batch, T pieces of a sequence, L tokens, H hidden, C labels.
+`embed` and `predict` take texts and give arrays. They stand on `embeddings` and `predictions`, which take codes of
+bases too, and give one result after the other, whatever their number.
+B batch, L tokens, H hidden, C labels.
 """
 
-import dataclasses
 import functools
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,24 +20,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32, Int32
-from tqdm import tqdm
 
+from dnabert_jax import stream
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import Architecture, Dtype, Format, export_model
 from dnabert_jax.interop.hub import push_directory
 from dnabert_jax.interop.load import read_model
 from dnabert_jax.model.bound_head import apply_pooler, classify
-from dnabert_jax.model.layerwise import LayerwiseEncoder, mean_of_kmers
+from dnabert_jax.model.layerwise import LayerwiseEncoder, mean_of_kmers, mean_over_bases
 from dnabert_jax.model.windowed import classify_windows
-from dnabert_jax.sequence.buckets import computed_in_order
-from dnabert_jax.sequence.kmers import encode
+from dnabert_jax.sequence.kmers import check_has_kmer, encode_codes, sequence_codes
 from dnabert_jax.sequence.pieces import cut_into_pieces
 from dnabert_jax.sequence.vocabulary import CLS, SEP
 from dnabert_jax.storage import Location
+from dnabert_jax.stream import Codes, Named, Result
 from dnabert_jax.training.saved_model import SavedModel
 
-Pooling = Literal["mean", "cls", "pooled", "tokens"]
+Pooling = Literal["mean", "cls", "pooled", "tokens", "bases"]
+Strands = Literal["forward", "both"]
+
+BY_POSITION: tuple[Pooling, ...] = ("tokens", "bases")
+"""Poolings that give a sequence as many vectors as it has k-mers, or bases."""
 
 _PARTS = {"bert": "an encoder", "head": "a head of masked tokens"}
 """What errors call the parts of a model."""
@@ -47,11 +52,8 @@ _ANY_NUMBER = 1 << 40
 _SPECIAL = 2
 """[CLS] and [SEP]."""
 
-TOKENS_ON_CPU, TOKENS_ON_ACCELERATOR = 512, 32_768
-"""Of a batch. On a CPU, more tokens make temporary arrays that the allocator gets from the system each time anew."""
-
-_SECONDS_TO_BAR = 3.0
-"""What takes less has no progress bar."""
+_BYTES_BY_POSITION = 1 << 28
+"""Of vectors of k-mers in memory at a time, where sequences come one after the other."""
 
 
 class DNABERT:
@@ -101,8 +103,9 @@ class DNABERT:
             InputError: a sequence is no DNA, or shorter than k.
         """
         if isinstance(sequences, str):
-            return self._ids(sequences, "the sequence")
-        return [self._ids(sequence, f"sequence {number}") for number, sequence in enumerate(sequences, 1)]
+            return self._ids(sequence_codes(sequences, self.config.k), "the sequence")
+        own = stream.coded((("", sequence) for sequence in sequences), self.config.k)
+        return [self._ids(one.codes, one.place) for one in own]
 
     def embed(
         self, sequences: str | Iterable[str], pooling: Pooling = "mean", layer: int = -1, progress: bool = True
@@ -112,13 +115,14 @@ class DNABERT:
         Args:
             sequences: as for `encode`, in any number: they are read a few thousand at a time.
             pooling: mean, of the k-mers' hidden states, [CLS] and [SEP] left out; cls, the hidden state of [CLS];
-                pooled, that of the last layer through the pooler; tokens, the hidden state of each k-mer.
+                pooled, that of the last layer through the pooler; tokens, the hidden state of each k-mer; bases, for
+                each base the mean of those of the k-mers that cover it.
             layer: 0 are the embeddings, 1 the first layer, -1 the last.
             progress: shows a bar on standard error if it takes more than a few seconds.
 
         Returns:
-            [N, H]; for tokens a list of [n, H], a sequence of n k-mers each. A sequence that is given alone, as a str,
-            has its [H] or [n, H].
+            [N, H]; for tokens and bases a list of [n, H], a sequence of n k-mers or bases each. A sequence that is
+            given alone, as a str, has its [H] or [n, H].
 
         Raises:
             InputError: as for `encode`; or a sequence is longer than the network takes, the layer or the pooler is not
@@ -126,6 +130,30 @@ class DNABERT:
         """
         if isinstance(sequences, str):
             return self.embed([sequences], pooling, layer, progress)[0]
+        with stream.bar(sequences, progress) as bar:
+            found = self.embeddings((("", sequence) for sequence in sequences), pooling, layer, bar.update)
+            if pooling in BY_POSITION:
+                return [vectors for _, vectors in found]
+            return stream.stacked(found, self.config.hidden_size, sequences)
+
+    def embeddings(
+        self,
+        sequences: Iterable[Named],
+        pooling: Pooling = "mean",
+        layer: int = -1,
+        advance: Callable[[int], object] | None = None,
+    ) -> Iterator[Result]:
+        """Yields name and vectors of each sequence, in their order and in constant memory.
+
+        Args:
+            sequences: (name, text or codes) of each; errors call them by number and name, which may be empty.
+            pooling: as for `embed`, like the next.
+            layer: of the hidden states.
+            advance: if given, told how many more sequences are done.
+
+        Raises:
+            InputError: as `embed`.
+        """
         layers = self._layers_to_run(pooling, layer)
 
         def vectors(ids: Int32[np.ndarray, "B L"]) -> Array:
@@ -134,19 +162,26 @@ class DNABERT:
                 return mean_of_kmers(hidden, ids)
             if pooling == "pooled":
                 return apply_pooler(self.config, self.task, self._head, hidden)
+            if pooling == "bases":
+                return mean_over_bases(hidden, ids, self.config.k)
             return (hidden if pooling == "tokens" else hidden[:, 0]).astype(jnp.float32)
 
-        computed = self._computed(sequences, self._within_limit, vectors, progress)
-        if pooling == "tokens":
-            return [row[1 : len(ids) - 1] for ids, row in computed]
-        return _stacked(computed, self.config.hidden_size, sequences)
+        by_position = pooling in BY_POSITION
+        most = _BYTES_BY_POSITION // (4 * self.config.hidden_size) if by_position else None
+        own = stream.coded(sequences, self.config.k)
+        found = stream.computed(own, self._within_limit, vectors, self.config.max_positions, advance, most)
+        more = self.config.k - 1 if pooling == "bases" else 0
+        return ((name, row[1 : len(ids) - 1 + more] if by_position else row) for name, ids, row in found)
 
-    def predict(self, sequences: str | Iterable[str], progress: bool = True) -> Float32[np.ndarray, "*shape"]:
+    def predict(
+        self, sequences: str | Iterable[str], progress: bool = True, strands: Strands = "forward"
+    ) -> Float32[np.ndarray, "*shape"]:
         """What the classifier says of sequences, in their order.
 
         Args:
             sequences: as for `encode`, in any number.
             progress: shows a bar on standard error if it takes more than a few seconds.
+            strands: forward, the sequence as it is; both, the mean over it and its reverse complement.
 
         Returns:
             [N, C], or [C] for a sequence that is given alone, as a str: probabilities of `labels`, which sum to 1 if
@@ -156,21 +191,46 @@ class DNABERT:
             InputError: as for `encode`; or a sequence is longer than the network takes, or it has no classifier.
         """
         if isinstance(sequences, str):
-            return self.predict([sequences], progress)[0]
+            return self.predict([sequences], progress, strands)[0]
+        with stream.bar(sequences, progress) as bar:
+            found = self.predictions((("", sequence) for sequence in sequences), strands, bar.update)
+            return stream.stacked(found, len(self.labels), sequences)
+
+    def predictions(
+        self,
+        sequences: Iterable[Named],
+        strands: Strands = "forward",
+        advance: Callable[[int], object] | None = None,
+    ) -> Iterator[Result]:
+        """Yields name and probabilities of each sequence, in their order and in constant memory.
+
+        Args:
+            sequences: as for `embeddings`.
+            strands: as for `predict`.
+            advance: if given, told how many more sequences are done.
+
+        Raises:
+            InputError: as `predict`.
+        """
         task = self.task
         if task is None:
             raise InputError(f"predict needs a classifier: the model has {self._parts()}. To embed, use embed.")
+        if strands not in ("forward", "both"):
+            raise InputError(f"strands is {strands!r}: it must be forward or both.")
 
         def probabilities(ids: Int32[np.ndarray, "B tokens"]) -> Array:
             if task.windows is not None:
-                return classify_windows(self.config, task, self._encoder, self._head, ids, _tokens())
+                return classify_windows(self.config, task, self._encoder, self._head, ids, stream.tokens_together())
             hidden = self._encoder(ids.reshape(len(ids) * task.split, -1), self.config.num_layers)
             return classify(self.config, task, self._head, hidden)
 
         prepare = self._within_limit if task.long == "none" else self._cut
         pieces = task.split if task.windows is None else _ANY_NUMBER
-        computed = self._computed(sequences, prepare, probabilities, progress, pieces)
-        return _stacked(computed, len(task.labels), sequences)
+        own, longest = stream.coded(sequences, self.config.k), self.config.max_positions * pieces
+        if strands == "both":
+            own, advance = stream.both_strands(own), advance and stream.of_strands(advance)
+        found = ((name, row) for name, _, row in stream.computed(own, prepare, probabilities, longest, advance))
+        return found if strands == "forward" else stream.mean_of_strands(found)
 
     def save_pretrained(
         self,
@@ -200,7 +260,8 @@ class DNABERT:
 
     @functools.cached_property
     def _encoder(self) -> LayerwiseEncoder:
-        return LayerwiseEncoder(self._config_to_compute, self._model.parameters["bert"])
+        config = dataclasses.replace(self.config, compute_dtype=self._compute_dtype)
+        return LayerwiseEncoder(config, self._model.parameters["bert"])
 
     @functools.cached_property
     def _head(self) -> Any:
@@ -208,14 +269,10 @@ class DNABERT:
         apart = ("bert", "head")
         return jax.device_put({part: tree for part, tree in self._model.parameters.items() if part not in apart})
 
-    @property
-    def _config_to_compute(self) -> ModelConfig:
-        return dataclasses.replace(self.config, compute_dtype=self._compute_dtype)
-
     def _layers_to_run(self, pooling: str, layer: int) -> int:
         """How many layers `embed` needs."""
-        if pooling not in ("mean", "cls", "pooled", "tokens"):
-            raise InputError(f"pooling is {pooling!r}: it must be mean, cls, pooled or tokens.")
+        if pooling not in ("mean", "cls", "pooled", "tokens", "bases"):
+            raise InputError(f"pooling is {pooling!r}: it must be mean, cls, pooled, tokens or bases.")
         count = self.config.num_layers
         if not -count - 1 <= layer <= count:
             raise InputError(f"layer is {layer}: the model has 0 (the embeddings) to {count}, or -{count + 1} to -1.")
@@ -226,17 +283,16 @@ class DNABERT:
             raise InputError(f"layer is {layer}: the pooler takes the last one alone.")
         return layers
 
-    def _ids(self, sequence: Any, name: str) -> Int32[np.ndarray, " tokens"]:
-        return np.concatenate([[CLS], self._kmers(sequence, name), [SEP]]).astype(np.int32)
+    def _ids(self, codes: Codes, name: str) -> Int32[np.ndarray, " tokens"]:
+        return np.concatenate([[CLS], self._kmers(codes, name), [SEP]]).astype(np.int32)
 
-    def _kmers(self, sequence: Any, name: str) -> np.ndarray:
-        if not isinstance(sequence, str):
-            raise InputError(f"{name} is {type(sequence).__name__} {sequence!r:.40}: it must be a str.")
-        return encode(sequence, self.config.k, name)
+    def _kmers(self, codes: Codes, name: str) -> np.ndarray:
+        check_has_kmer(len(codes), self.config.k, name)
+        return encode_codes(codes, self.config.k)
 
-    def _within_limit(self, sequence: Any, name: str) -> np.ndarray:
+    def _within_limit(self, codes: Codes, name: str) -> np.ndarray:
         """Ids of a sequence that the network takes whole."""
-        ids = self._ids(sequence, name)
+        ids = self._ids(codes, name)
         self._check_length(len(ids) - _SPECIAL, self.config.max_positions - _SPECIAL, name)
         return ids
 
@@ -260,39 +316,3 @@ class DNABERT:
 
     def _parts(self) -> str:
         return " and ".join(_PARTS.get(part, f"a {part}") for part in self._model.parameters)
-
-    def _computed(
-        self,
-        sequences: Iterable[str],
-        prepare: Callable[[Any, str], np.ndarray],
-        compute: Callable[[np.ndarray], Array],
-        progress: bool,
-        pieces: int = 1,
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Ids and result of each sequence, in order.
-
-        Args:
-            sequences: any number.
-            prepare: makes the ids of a sequence, given it and what to call it.
-            compute: padded ids to a row of results each.
-            progress: shows a bar.
-            pieces: of a sequence, each as long as the network takes.
-        """
-        ids = (prepare(sequence, f"sequence {number}") for number, sequence in enumerate(sequences, 1))
-        total = len(sequences) if isinstance(sequences, Sized) else None
-        longest = self.config.max_positions * pieces
-        with tqdm(total=total, unit=" sequences", delay=_SECONDS_TO_BAR, disable=not progress) as bar:
-            yield from computed_in_order(ids, longest, _tokens(), compute, bar.update)
-
-
-def _stacked(
-    computed: Iterator[tuple[np.ndarray, np.ndarray]], width: int, sequences: Iterable[str]
-) -> Float32[np.ndarray, "N W"]:
-    """The results as one array, made once where the number of sequences is known."""
-    rows = (row for _, row in computed)
-    return np.fromiter(rows, np.dtype((np.float32, width)), len(sequences) if isinstance(sequences, Sized) else -1)
-
-
-def _tokens() -> int:
-    """Of a batch."""
-    return TOKENS_ON_CPU if jax.local_devices()[0].platform == "cpu" else TOKENS_ON_ACCELERATOR

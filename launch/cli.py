@@ -17,8 +17,8 @@ import tyro
 
 import dnabert_jax
 from dnabert_jax.errors import InputError, JobError
-from dnabert_jax.tasks.suite import SUITES
 from launch.demo import Demo
+from launch.embed import Embed
 from launch.ending import EXIT_FAILED, leaving_others, print_error
 from launch.evaluate import parse_evaluate
 from launch.export import Export
@@ -26,6 +26,7 @@ from launch.finetune import parse_finetune
 from launch.flags import REGISTRY, SETTINGS
 from launch.import_model import Import
 from launch.plan import parse_plan
+from launch.predict import Predict
 from launch.prepare import PrepareGenome, PrepareGenomeBeam
 from launch.prepare_derived import PreparePromoters, PrepareSplice, PrepareTfbs
 from launch.pretrain import parse_pretrain
@@ -49,6 +50,8 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
   import               a Hugging Face directory of a DNABERT -> a checkpoint to go on from
   finetune             a model and labelled DNA -> a classifier or a regression, measured on a test split
   evaluate SUITE       a model on many labelled sets (tfbs690, gue, mouse), beside baselines on the same splits
+  predict              FASTA, BED and genome, or a table -> what a fine-tuned model says of each sequence, as a table
+  embed                the same -> vectors of sequences, k-mers or bases, as npz or Parquet
   export               checkpoint -> a directory for Hugging Face transformers
 
 example: dnabert-jax demo --out dnabert-demo
@@ -72,6 +75,15 @@ _PREPARE: dict[str, type["_Runnable"]] = {
     "splice": PrepareSplice,
     "tfbs": PrepareTfbs,
 }
+
+_PLAIN: dict[str, type["_Runnable"]] = {
+    "import": Import,
+    "predict": Predict,
+    "embed": Embed,
+    "export": Export,
+    "demo": Demo,
+}
+"""Commands of which a dataclass is all."""
 
 _Job = TypeVar("_Job")
 
@@ -167,20 +179,12 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
             return parse_pretrain(rest)
         case ["plan", *rest]:
             return parse_plan(rest)
-        case ["import", *rest]:
-            return _command(Import, "import", rest)
         case ["finetune", *rest]:
             return parse_finetune(rest)
-        case ["evaluate", suite, *rest] if suite in SUITES:
-            return parse_evaluate(suite, rest)
-        case ["evaluate", *_]:
-            raise InputError(
-                f"Name a suite: dnabert-jax evaluate {'|'.join(SUITES)}; --help behind it tells the flags."
-            )
-        case ["export", *rest]:
-            return _command(Export, "export", rest)
-        case ["demo", *rest]:
-            return _command(Demo, "demo", rest)
+        case ["evaluate", *rest]:
+            return parse_evaluate(rest)
+        case [name, *rest] if name in _PLAIN:
+            return _command(_PLAIN[name], name, rest)
     raise InputError(f"There is no command {' '.join(arguments[:2])!r}: dnabert-jax --help lists them.")
 
 

@@ -19,8 +19,9 @@ from launch.signals import importing
 
 if TYPE_CHECKING:
     from dnabert_jax.tasks.results import Result
+    from dnabert_jax.tasks.suite_results import Contender
 
-Contender = Literal["random", "kmer", "gapped-kmer", "cnn"]
+Baseline = Literal["random", "kmer", "gapped-kmer", "cnn"]
 
 _ON_AN_ACCELERATOR = 8
 """Jobs a device in lockstep, if not given: see docs/planning.md."""
@@ -62,7 +63,7 @@ class Evaluate:
     data: Path
     model: str
     out: Location
-    baselines: tuple[Contender, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
     seeds: int = 1
     preset: str = ""
     same_settings: bool = False
@@ -87,11 +88,11 @@ class Evaluate:
             import jax
 
             from dnabert_jax.interop.load import read_model
+            from dnabert_jax.tasks.starting_point import weights_digest
             from dnabert_jax.tasks.suite_report import write_report
             from dnabert_jax.tasks.suite_results import Evaluation, SuiteResults
             from dnabert_jax.tasks.suite_run import SuiteRun
             from dnabert_jax.tasks.suite_summary import read_table
-            from dnabert_jax.training.saved_model import weights_digest
 
         others = {path.stem: read_table(path) for path in self.compare}
         model = read_model(self.model, self.step)
@@ -109,7 +110,7 @@ class Evaluate:
         results = SuiteResults(self.out, evaluation)
         devices = jax.local_devices()
         groups = groups_of_like_size(sets, self.together or self._together(devices))[self.process :: self.processes]
-        contenders = ("finetuned", *self.baselines)
+        contenders: list[Contender] = ["finetuned", *self.baselines]
         with _SuiteBar(sum(map(len, groups)) * len(contenders)) as bar:
             SuiteRun(model, evaluation, results, devices, bar, self.keep_models).run(groups, contenders)
         found, failures = results.read(), results.failures()
@@ -190,13 +191,16 @@ class _SuiteBar:
         self._bar.update()
 
 
-def parse_evaluate(suite: SuiteName, arguments: Sequence[str]) -> Evaluate:
+def parse_evaluate(arguments: Sequence[str]) -> Evaluate:
     """Parses in two passes: the first finds the preset whose fields are the defaults of the second.
 
     Raises:
-        InputError: there is no such preset.
+        InputError: there is no such suite or preset.
     """
+    suite: Any = arguments[0] if arguments else ""
+    if suite not in SUITES:
+        raise InputError(f"Name a suite: dnabert-jax evaluate {'|'.join(SUITES)}; --help behind it tells the flags.")
     program, missing = f"dnabert-jax evaluate {suite}", tyro.MISSING
-    preset = chosen_preset(arguments, program, SUITES[suite].preset)
-    default: Any = Evaluate(suite, missing, missing, missing, preset=preset, settings=FINETUNE_PRESETS[preset])  # type: ignore[arg-type]
-    return tyro.cli(Evaluate, args=list(arguments), default=default, prog=program, config=SETTINGS, registry=REGISTRY)
+    preset = chosen_preset(arguments[1:], program, SUITES[suite].preset)
+    default: Any = Evaluate(suite, missing, missing, missing, preset=preset, settings=FINETUNE_PRESETS[preset])
+    return tyro.cli(Evaluate, args=arguments[1:], default=default, prog=program, config=SETTINGS, registry=REGISTRY)

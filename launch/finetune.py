@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tqdm import tqdm
 
-from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.finetune_config import FINETUNE_PRESETS, FinetuneConfig
 from launch.flags import REGISTRY, SETTINGS
@@ -144,18 +143,9 @@ class Finetune:
         for one in collapsed:
             print(f"{one.name} collapsed to one class {one.collapsed} times: its figures mean little.")
         print(f"Written to {self.out}: the model, result.md, result.json, log.jsonl, curves.")
-        print(_what_next(self.out, done.result.task))
-
-
-def _what_next(out: Path, task: TaskConfig) -> str:
-    if task.windows is None:
-        return f"Next: dnabert-jax export {out} --to DIRECTORY"
-    # transformers has no class that it could be exported to.
-    return (
-        f"It read sequences in up to {task.split} windows of {task.window} k-mers, of which neighbours share "
-        f"{task.overlap}, and put them together by {task.long}.\n"
-        f'Next, in Python: DNABERT.from_pretrained("{out}").predict(SEQUENCES)'
-    )
+        print(f"Next: dnabert-jax predict --model {self.out} --fasta FILE --out predictions.tsv")
+        if done.result.task.windows is None:  # transformers has no class that others could be exported to
+            print(f"Next: dnabert-jax export {self.out} --to DIRECTORY")
 
 
 class FittingBar:

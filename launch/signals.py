@@ -57,6 +57,13 @@ def _handling(number: signal.Signals, handler: Callable[..., object]) -> Iterato
 
 
 @contextmanager
+def sigterm_as_sigint() -> Iterator[None]:
+    """Inside, SIGTERM does what Ctrl-C does, so that what is unfinished is removed."""
+    with _handling(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)):
+        yield
+
+
+@contextmanager
 def profile_on_sigusr1(request: Callable[[], None]) -> Iterator[None]:
     """Inside, SIGUSR1 requests a profile of the next steps."""
     with _handling(signal.SIGUSR1, lambda *_: request()):

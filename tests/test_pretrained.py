@@ -21,6 +21,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.model.bert import BertForMaskedLM
 from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.model.long import sequence_classifier
+from dnabert_jax.sequence.kmers import base_codes
 from dnabert_jax.sequence.pieces import cut_into_pieces
 from dnabert_jax.sequence.vocabulary import CLS, SEP, UNK
 from dnabert_jax.sequence.windows import Windows
@@ -113,6 +114,33 @@ def test_predictions_are_those_that_transformers_computes(
         }[task.problem]
         np.testing.assert_allclose(row, expected.numpy(), atol=1e-4, rtol=0)
     assert np.ptp(found) > 0.01
+
+
+def test_a_base_has_the_mean_of_the_kmers_that_cover_it(model: DNABERT, sequences: list[str]) -> None:
+    some = [*sequences[:6], "ACGNNTGCA"]
+    for layer in (0, -1):
+        by_base = model.embed(some, pooling="bases", layer=layer)
+        for sequence, own, by_kmer in zip(some, by_base, model.embed(some, "tokens", layer), strict=True):
+            assert own.shape == (len(sequence), 32)
+            for base, vector in enumerate(own):
+                covering = [kmer for number, kmer in enumerate(by_kmer) if number <= base < number + 3]
+                np.testing.assert_allclose(vector, np.mean(covering, axis=0), atol=1e-5)
+
+
+def test_names_codes_and_both_strands(small_model: ModelConfig, sequences: list[str]) -> None:
+    model = DNABERT(random_model(small_model, CLASSES))
+    named = [(f"s{number}", base_codes(sequence.encode())) for number, sequence in enumerate(sequences)]
+    done: list[int] = []
+    found = list(model.predictions(iter(named), "both", done.append))
+    assert sum(done) == len(sequences)
+    assert [name for name, _ in found] == [name for name, _ in named]
+    turned = [sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1] for sequence in sequences]
+    expected = (model.predict(sequences) + model.predict(turned)) / 2
+    np.testing.assert_allclose(np.stack([row for _, row in found]), expected, atol=1e-5)
+    np.testing.assert_allclose(model.predict(sequences, strands="both"), expected, atol=1e-5)
+    assert np.abs(model.predict(sequences) - expected).max() > 0.001
+    with pytest.raises(InputError, match=r"sequence 2 \(tiny\) has 2 bases: at least k = 3"):
+        list(model.predictions([named[0], ("tiny", base_codes(b"AC"))]))
 
 
 @pytest.mark.parametrize("long", ["lstm", "gru", "concatenation"])

@@ -8,12 +8,11 @@ from jaxtyping import Bool, Int64, UInt8
 
 from data_prep.sources import BLOCK_LETTERS, SequenceFile, read_blocks
 from dnabert_jax.errors import InputError
+from dnabert_jax.sequence.contig_names import plain_name
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
 
 COMPLEMENT = np.array([1, 0, 3, 2, AMBIGUOUS], np.uint8)
 """Codes of the other strand: A=0 and T=1, C=2 and G=3, ambiguous=4."""
-
-_MITOCHONDRION = {"MT": "M"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +35,6 @@ class Contig:
         windows = np.lib.stride_tricks.sliding_window_view(self.codes, length)[starts]
         windows[reverse] = COMPLEMENT[windows[reverse, ::-1]]
         return windows
-
-
-def plain_name(name: str) -> str:
-    """What is alike in the names of one contig in the styles of UCSC and Ensembl: chr22 and 22, chrM and MT."""
-    plain = name[3:] if name[:3].lower() == "chr" else name
-    return _MITOCHONDRION.get(plain, plain)
 
 
 @dataclasses.dataclass

@@ -9,13 +9,14 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Int8, Int64
 
-from data_prep.derived.contigs import Contig, ContigNames, plain_name
+from data_prep.derived.contigs import Contig, ContigNames
 from data_prep.derived.examples import Examples, first_of_each, joined, smallest_keys
 from data_prep.derived.introns import AssemblyCheck
 from data_prep.derived.regions import Regions, regions_of
 from data_prep.derived.splits import loci, split_contigs, split_loci
 from data_prep.derived.task import ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
+from dnabert_jax.sequence.contig_names import plain_name
 from dnabert_jax.sequence.kmers import AMBIGUOUS
 
 _SLACK = 4

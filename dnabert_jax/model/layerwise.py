@@ -64,6 +64,29 @@ def _apply_layer(config: ModelConfig, parameters: Any, x: Array, input_ids: Arra
 @jax.jit
 def mean_of_kmers(hidden: Float[Array, "B L H"], input_ids: Int[Array, "B L"]) -> Float[Array, "B H"]:
     """The mean over a row's tokens but [CLS], [SEP] and padding, in float32; zero where there are none."""
-    is_kmer = (input_ids != PAD) & (input_ids != CLS) & (input_ids != SEP)
+    is_kmer = _is_kmer(input_ids)
     total = jnp.einsum("BLH,BL->BH", hidden.astype(jnp.float32), is_kmer.astype(jnp.float32))
     return total / jnp.maximum(is_kmer.sum(axis=1, keepdims=True), 1)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def mean_over_bases(
+    hidden: Float[Array, "B L H"], input_ids: Int[Array, "B L"], k: int
+) -> Float[Array, "B bases_and_more H"]:
+    """For each base the mean over the k-mers that cover it, in float32.
+
+    So the original makes scores of bases out of those of k-mers (get_real_score in examples/visualize.py of
+    github.com/jerryji1993/DNABERT). Base number b of a row stands at b + 1, as its first k-mer does; what is no base is
+    zero.
+    """
+    is_kmer = _is_kmer(input_ids)[..., None].astype(jnp.float32)
+
+    def over_kmers(values: Array) -> Array:
+        shifted = (jnp.pad(values, ((0, 0), (ahead, k - 1 - ahead), (0, 0))) for ahead in range(k))
+        return functools.reduce(jnp.add, shifted)
+
+    return over_kmers(hidden.astype(jnp.float32) * is_kmer) / jnp.maximum(over_kmers(is_kmer), 1)
+
+
+def _is_kmer(input_ids: Array) -> Array:
+    return (input_ids != PAD) & (input_ids != CLS) & (input_ids != SEP)

@@ -252,8 +252,9 @@ def sequential_seconds(work: Work, chip: Chip, devices: Sequence[Any]) -> float:
         chip: what it is.
         devices: that it was compiled for, in the order of the mesh.
     """
-    traffic, kernels = _traffic(work.collectives, 1, Interconnect(chip, devices, 1)), _kernels(work.kernels, chip, True)
-    return work.cycles / chip.clock + sum(part.seconds or 0.0 for part in (*traffic, *kernels))
+    traffic = _traffic(work.collectives, 1, Interconnect(chip, devices, 1))
+    apart = [part.seconds for part in traffic] + [kernel.seconds for kernel in _kernels(work.kernels, chip, True)]
+    return work.cycles / chip.clock + sum(seconds or 0.0 for seconds in apart)
 
 
 def _time(

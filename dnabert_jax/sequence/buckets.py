@@ -73,6 +73,7 @@ def computed_in_order(
     tokens: int,
     compute: Callable[[Int32[np.ndarray, "B L"]], Any],
     advance: Callable[[int], object],
+    most_tokens: int | None = None,
 ) -> Iterator[tuple[Int32[np.ndarray, " _"], np.ndarray]]:
     """Each sequence and its result, in their order; a few thousand are in memory at a time.
 
@@ -82,9 +83,9 @@ def computed_in_order(
         tokens: of a batch.
         compute: padded ids to an array with a row of results each, which may still be under way.
         advance: is told how many sequences are done.
+        most_tokens: of sequences in memory at a time, but for the last one, where results are large.
     """
-    source = iter(sequences)
-    while window := list(itertools.islice(source, _WINDOW)):
+    for window in _windows(sequences, most_tokens):
         results: dict[int, np.ndarray] = {}
         started = ((batch.members, compute(batch.ids)) for batch in batches_by_length(window, longest, tokens))
         # Pairs, so that the device has the next batch to do while the results of one are fetched.
@@ -93,3 +94,19 @@ def computed_in_order(
             results.update(zip(members, np.asarray(rows), strict=False))
             advance(len(members))
         yield from ((ids, results[number]) for number, ids in enumerate(window))
+
+
+def _windows(
+    sequences: Iterable[Int32[np.ndarray, " _"]], most_tokens: int | None
+) -> Iterator[list[Int32[np.ndarray, " _"]]]:
+    """What is sorted together."""
+    window: list[Int32[np.ndarray, " _"]] = []
+    tokens = 0
+    for ids in sequences:
+        window.append(ids)
+        tokens += len(ids)
+        if len(window) == _WINDOW or (most_tokens is not None and tokens >= most_tokens):
+            yield window
+            window, tokens = [], 0
+    if window:
+        yield window

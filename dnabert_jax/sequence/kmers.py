@@ -87,12 +87,27 @@ def encode(sequence: str, k: int, name: str = "the sequence") -> UInt16[np.ndarr
         InputError: a letter that is no IUPAC DNA letter, k-mers of another length or that do not overlap by
             k - 1 bases, or fewer than k bases.
     """
+    codes = sequence_codes(sequence, k, name)
+    check_has_kmer(len(codes), k, name)
+    return encode_codes(codes, k)
+
+
+def sequence_codes(sequence: str, k: int, name: str = "the sequence") -> UInt8[np.ndarray, " n"]:
+    """Codes, as of `base_codes`, of raw DNA or of space-separated k-mers.
+
+    Raises:
+        InputError: a letter that is no IUPAC DNA letter, k-mers of another length or that do not overlap by
+            k - 1 bases.
+    """
     if len(sequence.split()) > 1 or len(sequence.strip()) == k:
         sequence = join_kmers(sequence, k, name)
-    codes = base_codes(sequence.strip().encode("ascii", "replace"), name)
-    if len(codes) < k:
-        raise InputError(f"{name} has {len(codes)} bases: at least k = {k} are needed for one k-mer.")
-    return encode_codes(codes, k)
+    return base_codes(sequence.strip().encode("ascii", "replace"), name)
+
+
+def check_has_kmer(bases: int, k: int, name: str) -> None:
+    """Raises InputError if a sequence of so many bases has no k-mer."""
+    if bases < k:
+        raise InputError(f"{name} has {bases} bases: at least k = {k} are needed for one k-mer.")
 
 
 def encode_codes(codes: UInt8[np.ndarray, " n"], k: int) -> UInt16[np.ndarray, " m"]:

@@ -73,5 +73,5 @@ def _encoded(data: LabelledData, k: int) -> dict[str, tuple[UInt16[np.ndarray, "
     found = {}
     for split, rows in data.splits.items():
         encoded = encode_split(rows, data.task, k, max_positions=longest + 2)
-        found[str(split)] = encoded.rows(np.arange(len(rows)), int(encoded.lengths.max())), rows.labels
+        found[str(split)] = encoded.rows(np.arange(len(rows)), (int(encoded.lengths.max()),)), rows.labels
     return found

@@ -140,8 +140,8 @@ def finetune_sets(
     model_in_words = f"{config.train} fine-tuning{'' if model.parameters else ' from random weights'}"
     done = {}
     for number, (name, data) in enumerate(sets.items()):
-        own = slice(number * seeds, (number + 1) * seeds)
-        done[name] = _measured(name, data, tasks[name], model_in_words, fitted[own], logits[own])
+        its = slice(number * seeds, (number + 1) * seeds)
+        done[name] = _measured(name, data, tasks[name], model_in_words, fitted[its], logits[its])
     return done
 
 

@@ -9,7 +9,7 @@ import dataclasses
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.kmers import base_codes, reverse_complement
+from dnabert_jax.sequence.contig_names import plain_name
+from dnabert_jax.sequence.kmers import base_codes, check_has_kmer, reverse_complement
 from dnabert_jax.tasks.unlabelled import Blocks, NamedSequence
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -53,10 +54,12 @@ class IntervalCount:
     Attributes:
         kept: intervals that are yielded.
         beyond: intervals that reach beyond the ends of their record, and are left out.
+        renamed: records by another name in the genome, chr22 and 22: name in the BED file -> name in the genome.
     """
 
     kept: int
     beyond: int
+    renamed: dict[str, str]
 
 
 def read_bed(path: Path) -> Iterator[Interval]:
@@ -117,24 +120,28 @@ def interval_sequences(
             temporary files, if not given.
 
     Raises:
-        InputError: an interval is on a record that the genome has not, reaches beyond its end, or has fewer than k
-            bases; the genome has a letter that is no IUPAC DNA letter, or two records of one name; no interval is left.
+        InputError: an interval is on a record that the genome has not, under this name or the one of the other style,
+            reaches beyond its end, or has fewer than k bases; the genome has a letter that is no IUPAC DNA letter, or
+            two records of one name; no interval is left.
     """
     with TemporaryDirectory(prefix="dnabert-jax-", dir=scratch) as directory:
         named = {interval.record for interval in read_bed(bed)}
         path = Path(directory, "genome")
-        places = _copy_records(blocks, genome, named, path)
-        count = _check(bed, genome, places, k, beyond)
+        copied = _copy_records(blocks, genome, {plain_name(record) for record in named}, path)
+        names = _resolve(named, copied, genome)
+        places = {name: copied[record] for name, record in names.items()}
+        kept, outside = _check(bed, genome, places, k, beyond)
+        count = IntervalCount(kept, outside, {name: record for name, record in names.items() if name != record})
         codes = np.memmap(path, np.uint8, "r")
         yield count, _sequences(bed, codes, places)
 
 
-def _copy_records(blocks: Blocks, genome: str, named: set[str], path: Path) -> dict[str, tuple[int, int]]:
-    """Writes the codes of the named records one after the other; where each begins and ends."""
+def _copy_records(blocks: Blocks, genome: str, wanted: set[str], path: Path) -> dict[str, tuple[int, int]]:
+    """Writes the codes of the records with these plain names one after the other; where each begins and ends."""
     places: dict[str, tuple[int, int]] = {}
     with path.open("wb") as file:
         for record, number, letters in blocks:
-            if record not in named:
+            if plain_name(record) not in wanted:
                 continue
             if number == 0:
                 if record in places:
@@ -146,19 +153,34 @@ def _copy_records(blocks: Blocks, genome: str, named: set[str], path: Path) -> d
     return places
 
 
+def _resolve(named: set[str], records: Iterable[str], genome: str) -> dict[str, str]:
+    """The record of the genome for each name of which there is one: the same name, or else that of the other style."""
+    alike: dict[str, list[str]] = {}
+    for record in records:
+        alike.setdefault(plain_name(record), []).append(record)
+    found = {}
+    for name in sorted(named):
+        candidates = alike.get(plain_name(name), [])
+        if name in candidates:
+            found[name] = name
+        elif len(candidates) > 1:
+            raise InputError(f"{genome} has the records {' and '.join(candidates)}: which one {name} is is not clear.")
+        elif candidates:
+            found[name] = candidates[0]
+    return found
+
+
 def _check(
     bed: Path, genome: str, places: dict[str, tuple[int, int]], k: int, beyond: Literal["refuse", "leave out"]
-) -> IntervalCount:
+) -> tuple[int, int]:
+    """How many intervals are kept, and how many are beyond the ends."""
     kept = outside = 0
     first = ""
     for interval in read_bed(bed):
         place = f"Line {interval.line:,} of {bed}"
         if interval.record not in places:
             raise InputError(f"{place} is on {interval.record!r}, of which {genome} has no record.")
-        if interval.end - interval.start < k:
-            raise InputError(
-                f"{place} has {interval.end - interval.start} bases: at least k = {k} are needed for one k-mer."
-            )
+        check_has_kmer(interval.end - interval.start, k, place)
         if _is_beyond(interval, places):
             outside += 1
             start, end = places[interval.record]
@@ -171,7 +193,7 @@ def _check(
         raise InputError(f"{first} (intervals of this kind: {outside:,}): cut them, or have them left out.")
     if not kept:
         raise InputError(f"{bed} has no interval" + (f" within the records of {genome}." if outside else "."))
-    return IntervalCount(kept, outside)
+    return kept, outside
 
 
 def _is_beyond(interval: Interval, places: dict[str, tuple[int, int]]) -> bool:

@@ -124,13 +124,13 @@ class Lockstep:
     def abstract_batch(self, jobs: int, length: int) -> tuple[Batch, Turn]:
         """The same of what each job is given in a step, of `length` tokens a row."""
         rows = (jobs, self.config.batch_size)
-        batch = Batch(
+        batch: Any = (
             jax.ShapeDtypeStruct((*rows, length), jnp.int32),
             jax.ShapeDtypeStruct((*rows, len(self.task.labels)), jnp.float32),
             jax.ShapeDtypeStruct(rows, jnp.float32),
         )
-        numbers = [jax.ShapeDtypeStruct((jobs,), dtype) for dtype in (jnp.float32, jnp.int32, jnp.int32)]
-        return self.abstract(batch, _ROWS), self.abstract(Turn(*numbers), _JOBS)
+        numbers: Any = [jax.ShapeDtypeStruct((jobs,), dtype) for dtype in (jnp.float32, jnp.int32, jnp.int32)]
+        return self.abstract(Batch(*batch), _ROWS), self.abstract(Turn(*numbers), _JOBS)
 
     def abstract(self, shapes: Any, spec: PartitionSpec = _SHARED) -> Any:
         """Shapes with their places on the mesh; by default whole on every device."""

@@ -12,7 +12,7 @@ import pyarrow.compute
 from jaxtyping import Bool, Int64, Integer, UInt8
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes, join_kmers
+from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes, check_has_kmer, join_kmers
 
 _SPACE = ord(" ")
 
@@ -81,9 +81,7 @@ class SequenceParser:
         codes = self._codes(letters, lengths)
         if len(lengths) and lengths.min() < self._k:
             row = int(np.argmax(lengths < self._k))
-            raise InputError(
-                f"{self._row(row)} has {lengths[row]} bases: at least k = {self._k} are needed for one k-mer."
-            )
+            check_has_kmer(int(lengths[row]), self._k, self._row(row))
         self.rows += len(lengths)
         return codes, lengths
 

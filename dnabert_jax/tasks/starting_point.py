@@ -60,14 +60,15 @@ def starting_point(
 ) -> StartingPoint:
     """Of a fine-tuning of `seeds` models that begin with a model read from `source`."""
     splits = {str(name): _split_digest(split) for name, split in data.splits.items()}
-    return StartingPoint(source, model.step, _weights_digest(model), data.task, splits, seeds, config)
+    return StartingPoint(source, model.step, weights_digest(model), data.task, splits, seeds, config)
 
 
 def _labels(task: TaskConfig) -> str:
     return f"{task.problem}: {', '.join(task.labels)}"
 
 
-def _weights_digest(model: SavedModel) -> str:
+def weights_digest(model: SavedModel) -> str:
+    """SHA-256 of a network's configuration and its parameters."""
     digest = hashlib.sha256(repr(model.config).encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(model.parameters):
         digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())

@@ -44,6 +44,10 @@ class Table:
     names: tuple[str, ...]
     delimiter: str
 
+    def known_rows(self) -> int | None:
+        """How many rows there are, where that stands in the file: in Parquet alone."""
+        return None if self.delimiter else int(pa.parquet.read_metadata(self.path).num_rows)
+
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yields rows in order, with these columns as strings; what is missing is null or empty.
 

@@ -13,7 +13,7 @@ import pyarrow.compute
 from jaxtyping import UInt8
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.sequence.kmers import base_codes, check_has_kmer
 from dnabert_jax.tasks.sequences import SequenceParser
 from dnabert_jax.tasks.tables import find_column, open_table, sequence_column
 
@@ -63,8 +63,7 @@ def fasta_sequences(blocks: Blocks, source: str, k: int) -> Iterator[NamedSequen
 def _record(record: str, letters: UInt8[np.ndarray, " n"], source: str, k: int) -> NamedSequence:
     place = f"Record {record!r} of {source}"
     codes = base_codes(letters, place)
-    if len(codes) < k:
-        raise InputError(f"{place} has {len(codes)} bases: at least k = {k} are needed for one k-mer.")
+    check_has_kmer(len(codes), k, place)
     return NamedSequence(record, codes)
 
 

@@ -15,7 +15,7 @@ PACKAGES = ("dnabert_jax", "data_prep", "launch")
 STAGES = [
     ("dnabert_jax.errors", "dnabert_jax.sample", "dnabert_jax.typed_json"),
     ("dnabert_jax.storage",),
-    ("dnabert_jax.output_directory",),
+    ("dnabert_jax.output_directory", "dnabert_jax.output_file"),
     ("dnabert_jax.sequence",),
     ("dnabert_jax.config", "dnabert_jax.presets"),
     ("dnabert_jax.data",),
@@ -26,7 +26,7 @@ STAGES = [
     ("dnabert_jax.training",),
     ("dnabert_jax.planning",),
     ("dnabert_jax.interop",),
-    ("dnabert_jax.pretrained",),
+    ("dnabert_jax.stream", "dnabert_jax.pretrained"),
     ("dnabert_jax.tasks",),
     ("launch",),
 ]

@@ -67,3 +67,20 @@ def test_results_come_in_order_and_little_is_read_ahead() -> None:
     assert number == 9_999
     assert sum(done) == 10_000
     assert list(computed_in_order([], 64, 512, lambda ids: ids, done.append)) == []
+
+
+def test_where_results_are_large_few_are_in_memory() -> None:
+    lengths = np.random.default_rng(2).integers(3, 40, 500).tolist()
+    read = 0
+
+    def source() -> Iterator[np.ndarray]:
+        nonlocal read
+        for row in rows(lengths):
+            read += 1
+            yield row
+
+    found = computed_in_order(source(), 64, 512, lambda ids: ids.max(axis=1), lambda _: None, most_tokens=200)
+    for number, (ids, _) in enumerate(found):
+        assert len(ids) == lengths[number]
+        assert sum(lengths[number:read]) < 200 + 40
+    assert number == 499

@@ -45,7 +45,7 @@ def test_a_task_has_as_many_windows_as_its_longest_sequence(settings: dict, expe
 
 def test_what_is_too_long_is_refused_unless_it_is_read_in_windows() -> None:
     assert encode_split(split_of(42, 20), TASK, 3, 42).lengths.tolist() == [42, 20]
-    with pytest.raises(InputError, match="Row 2 of x.csv has 43 bases: the model takes at most 42. Give --long"):
+    with pytest.raises(InputError, match=r"Row 2 of x\.csv has 43 bases: the model takes at most 42\. Give --long"):
         encode_split(split_of(20, 43), TASK, 3, 42)
 
 

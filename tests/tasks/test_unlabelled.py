@@ -109,6 +109,25 @@ def test_intervals_in_their_order_and_on_their_strand(block: int, genome: Path, 
         )
 
 
+def test_records_are_found_under_the_name_of_the_other_style(genome: Path, tmp_path: Path) -> None:
+    path = bed(tmp_path, "2\t0\t4", "chr1\t0\t4\there", "2\t4\t9")
+    with interval_sequences(path, read_blocks(genome), "x", 3) as (count, found):
+        assert count.renamed == {"2": "chr2"}
+        assert plain(found) == expected(
+            ("2:0-4(.)", GENOME["chr2"][:4]), ("here", GENOME["chr1"][:4]), ("2:4-9(.)", GENOME["chr2"][4:9])
+        )
+    genome.write_text(">chr1\nACGTA\n>1\nCCCCC\n>CHR1\nGGGGG\n")
+    with interval_sequences(bed(tmp_path, "1\t0\t3"), read_blocks(genome), "x", 3) as (count, found):
+        assert count.renamed == {}
+        assert plain(found) == expected(("1:0-3(.)", "CCC"))
+    genome.write_text(">chr1\nACGTA\n>CHR1\nGGGGG\n")
+    with (
+        pytest.raises(InputError, match="x has the records chr1 and CHR1: which one 1 is is not clear"),
+        interval_sequences(bed(tmp_path, "1\t0\t3"), read_blocks(genome), "x", 3),
+    ):
+        pass
+
+
 def test_the_copy_of_the_genome_holds_the_named_records_and_is_removed(genome: Path, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -145,7 +164,7 @@ def test_intervals_beyond_the_ends_are_reported_or_left_out(genome: Path, tmp_pa
         (["chr1\t0\t6", "chr1\t9\t9"], r"Line 2 of .*x.bed has the start 9 and the end 9"),
         (["chr1\t0\t6\ta\t0\tminus"], r"Line 1 of .*x.bed has the strand 'minus'"),
         (["# none"], r"x.bed has no interval\."),
-        (["1\t0\t6"], r"Line 1 of .*x.bed is on '1', of which genome.fa has no record"),
+        (["4\t0\t6"], r"Line 1 of .*x.bed is on '4', of which genome.fa has no record"),
         (["chr1\t0\t2"], r"Line 1 of .*x.bed has 2 bases: at least k = 3"),
     ],
 )

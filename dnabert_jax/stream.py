@@ -1,0 +1,129 @@
+"""Named sequences through a network, one result after the other: in their order, and in constant memory.
+
+B batch, L tokens, N sequences, W values of a result.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float32, Int32, UInt8
+from tqdm import tqdm
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.sequence.buckets import computed_in_order
+from dnabert_jax.sequence.kmers import reverse_complement, sequence_codes
+
+Codes = UInt8[np.ndarray, " bases"]
+
+Named = tuple[str, str | Codes]
+"""What a sequence is called, which may be empty, and its text or its codes, as of `sequence.kmers.base_codes`."""
+
+Result = tuple[str, Float32[np.ndarray, "..."]]
+"""Name and result of a sequence."""
+
+TOKENS_ON_CPU, TOKENS_ON_ACCELERATOR = 512, 32_768
+"""Of a batch. On a CPU, more tokens make temporary arrays that the allocator gets from the system each time anew."""
+
+_SECONDS_TO_BAR = 3.0
+"""What takes less has no progress bar."""
+
+
+class Coded(NamedTuple):
+    """A sequence as codes.
+
+    Attributes:
+        name: of the user's.
+        place: what errors call it.
+        codes: as of `base_codes`.
+    """
+
+    name: str
+    place: str
+    codes: Codes
+
+
+def coded(sequences: Iterable[tuple[str, Any]], k: int) -> Iterator[Coded]:
+    """Yields the codes of each sequence.
+
+    Raises:
+        InputError: a sequence is neither text nor codes, or its text is no DNA.
+    """
+    for number, (name, sequence) in enumerate(sequences, 1):
+        place = f"sequence {number:,} ({name})" if name else f"sequence {number}"
+        if isinstance(sequence, np.ndarray):
+            yield Coded(name, place, sequence)
+        elif isinstance(sequence, str):
+            yield Coded(name, place, sequence_codes(sequence, k, place))
+        else:
+            raise InputError(f"{place} is {type(sequence).__name__} {sequence!r:.40}: it must be a str.")
+
+
+def computed(
+    sequences: Iterable[Coded],
+    prepare: Callable[[Codes, str], Int32[np.ndarray, " tokens"]],
+    compute: Callable[[Int32[np.ndarray, "B L"]], Array],
+    longest: int,
+    advance: Callable[[int], object] | None = None,
+    most_tokens: int | None = None,
+) -> Iterator[tuple[str, Int32[np.ndarray, " tokens"], np.ndarray]]:
+    """Yields name, ids and result of each sequence, in order.
+
+    Args:
+        sequences: any number.
+        prepare: makes the ids of a sequence, given its codes and what errors call it.
+        compute: padded ids to a row of results each.
+        longest: ids that there may be of a sequence.
+        advance: if given, told how many more sequences are done.
+        most_tokens: as for `computed_in_order`.
+    """
+    kept, own = itertools.tee(sequences)
+    ids = (prepare(one.codes, one.place) for one in own)
+    results = computed_in_order(ids, longest, tokens_together(), compute, advance or (lambda _: None), most_tokens)
+    # The results first: they read ahead, and what they read is kept until its turn.
+    return ((one.name, *result) for result, one in zip(results, kept, strict=True))
+
+
+def tokens_together() -> int:
+    """Of a batch, on this machine."""
+    return TOKENS_ON_CPU if jax.local_devices()[0].platform == "cpu" else TOKENS_ON_ACCELERATOR
+
+
+def both_strands(sequences: Iterable[Coded]) -> Iterator[Coded]:
+    """Yields each sequence and then its reverse complement."""
+    for one in sequences:
+        yield one
+        yield one._replace(codes=reverse_complement(one.codes))
+
+
+def mean_of_strands(results: Iterable[Result]) -> Iterator[Result]:
+    """Yields the means of the results of `both_strands`."""
+    strands = iter(results)
+    for (name, forward), (_, reverse) in zip(strands, strands, strict=True):
+        yield name, (forward + reverse) / 2
+
+
+def of_strands(advance: Callable[[int], object]) -> Callable[[int], None]:
+    """What is to be told of strands that are done, for `advance` to be told of sequences, of two strands each."""
+    strands = 0
+
+    def advance_strands(count: int) -> None:
+        nonlocal strands
+        advance((strands + count) // 2 - strands // 2)
+        strands += count
+
+    return advance_strands
+
+
+def stacked(results: Iterable[Result], width: int, sequences: Iterable[Any]) -> Float32[np.ndarray, "N W"]:
+    """The results as one array, made once where the number of sequences is known."""
+    rows = (row for _, row in results)
+    return np.fromiter(rows, np.dtype((np.float32, width)), len(sequences) if isinstance(sequences, Sized) else -1)
+
+
+def bar(sequences: Iterable[Any], progress: bool) -> tqdm:
+    """A progress bar over sequences, which may be off."""
+    total = len(sequences) if isinstance(sequences, Sized) else None
+    return tqdm(total=total, unit=" sequences", delay=_SECONDS_TO_BAR, disable=not progress)

@@ -1,0 +1,154 @@
+"""Embeddings as a file that numpy or any reader of Parquet opens, written as they come.
+
+N sequences, H hidden. Where a sequence has a vector for each k-mer or base, those of all sequences are n in all.
+"""
+
+import contextlib
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+from jaxtyping import Float, Float32
+
+from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.output_file import output_file
+
+Dtype = Literal["float32", "float16"]
+Embedding = tuple[str, Float32[np.ndarray, "..."]]
+
+_FORMATS = (".npz", ".parquet")
+_GROUP_BYTES = 1 << 25
+"""Of vectors in a row group."""
+_COPY_BYTES = 1 << 20
+
+
+def check_embedding_name(path: Path) -> None:
+    """Raises InputError unless the name of a file says what it is."""
+    if path.suffix not in _FORMATS:
+        raise InputError(f"{path} is to be a file of which kind? Its name must end in {' or '.join(_FORMATS)}.")
+
+
+def write_embeddings(
+    path: Path, embeddings: Iterable[Embedding], width: int, by_position: bool, dtype: Dtype = "float32"
+) -> int:
+    """Writes the embeddings in order and in constant memory; returns how many sequences there are.
+
+    As .npz: `ids` (text), `embeddings`, [N, H]; by position [n, H] and `offsets`, [N + 1], so that those of sequence i
+    are `embeddings[offsets[i] : offsets[i + 1]]`. Until all is there, the vectors are in a temporary file beside it, so
+    that twice their size is needed on disk. As .parquet: `id` and `embedding`, a list of H numbers, by position a list
+    of such lists.
+
+    Args:
+        path: of the file; its name says what kind it is.
+        embeddings: (name, [H] or, by position, [m, H]) of each sequence.
+        width: H.
+        by_position: whether a sequence has several vectors.
+        dtype: of the numbers.
+
+    Raises:
+        InputError: the name does not say what it is, the file exists, or a number is beyond the dtype.
+        JobError: a number is not finite.
+    """
+    check_embedding_name(path)
+    narrowed = ((name, _narrowed(name, vectors, dtype)) for name, vectors in embeddings)
+    with output_file(path) as file:
+        if path.suffix == ".npz":
+            return _write_npz(file, path.parent, narrowed, width, by_position, dtype)
+        return _write_parquet(file, narrowed, width, by_position, dtype)
+
+
+def _narrowed(name: str, vectors: Float32[np.ndarray, "..."], dtype: Dtype) -> Float[np.ndarray, "..."]:
+    with np.errstate(over="ignore"):
+        narrow = vectors.astype(dtype)
+    if not np.isfinite(vectors).all():
+        raise JobError(f"The embedding of {name} is not finite.")
+    if not np.isfinite(narrow).all():
+        raise InputError(f"The embedding of {name} has {np.abs(vectors).max()}, which is beyond {dtype}: use float32.")
+    return narrow
+
+
+def _write_npz(
+    file: IO[bytes], scratch: Path, embeddings: Iterable[Embedding], width: int, by_position: bool, dtype: Dtype
+) -> int:
+    with contextlib.ExitStack() as files:
+        # They have no names, so that nothing is left of them however the process ends.
+        names, vectors, ends = (files.enter_context(tempfile.TemporaryFile(dir=scratch)) for _ in range(3))
+        count = total = longest = 0
+        ends.write(np.int64(0).tobytes())
+        for name, own in embeddings:
+            letters = name.encode("utf-32-le")
+            names.write(np.int64(len(letters)).tobytes() + letters)
+            vectors.write(np.ascontiguousarray(own).tobytes())
+            count, total, longest = count + 1, total + own.size // width, max(longest, len(letters))
+            ends.write(np.int64(total).tobytes())
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            text = np.dtype(("<U", max(longest // 4, 1)))
+            _add(archive, "ids", text, (count,), lambda target: _copy_padded(names, target, text.itemsize))
+            _add(archive, "embeddings", np.dtype(dtype), (total, width), lambda target: _copy(vectors, target))
+            if by_position:
+                _add(archive, "offsets", np.dtype(np.int64), (count + 1,), lambda target: _copy(ends, target))
+    return count
+
+
+def _add(
+    archive: zipfile.ZipFile, name: str, dtype: np.dtype, shape: tuple[int, ...], fill: Callable[[Any], None]
+) -> None:
+    """Writes an array, whose values `fill` writes, as numpy's savez does."""
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as target:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(target, header)
+        fill(target)
+
+
+def _copy(source: IO[bytes], target: Any) -> None:
+    source.seek(0)
+    shutil.copyfileobj(source, target, _COPY_BYTES)
+
+
+def _copy_padded(source: IO[bytes], target: Any, size: int) -> None:
+    source.seek(0)
+    while length := source.read(8):
+        target.write(source.read(int.from_bytes(length, "little")).ljust(size, b"\0"))
+
+
+def _write_parquet(
+    file: IO[bytes], embeddings: Iterable[Embedding], width: int, by_position: bool, dtype: Dtype
+) -> int:
+    vector = pa.list_(pa.from_numpy_dtype(np.dtype(dtype)), width)
+    schema = pa.schema([("id", pa.string()), ("embedding", pa.list_(vector) if by_position else vector)])
+    count = 0
+    # What a dictionary could save in numbers that are all different is nothing.
+    with pa.parquet.ParquetWriter(file, schema, use_dictionary=False) as parquet:
+        for names, vectors in _row_groups(embeddings):
+            values = pa.FixedSizeListArray.from_arrays(
+                pa.array(np.concatenate([own.ravel() for own in vectors])), width
+            )
+            if by_position:
+                ends = np.cumsum([0, *(len(own) for own in vectors)]).astype(np.int32)
+                values = pa.ListArray.from_arrays(ends, values)
+            parquet.write_batch(
+                pa.record_batch([pa.array(names, pa.string()), values.cast(schema.field(1).type)], schema=schema)
+            )
+            count += len(names)
+    return count
+
+
+def _row_groups(embeddings: Iterable[Embedding]) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+    names: list[str] = []
+    vectors: list[np.ndarray] = []
+    held = 0
+    for name, own in embeddings:
+        names.append(name)
+        vectors.append(own)
+        held += own.nbytes
+        if held >= _GROUP_BYTES:
+            yield names, vectors
+            names, vectors, held = [], [], 0
+    if names:
+        yield names, vectors

@@ -1,0 +1,222 @@
+"""`dnabert-jax predict` and `embed`: each row is what DNABERT says of its sequence alone, in the source's order."""
+
+import csv
+import gzip
+import io
+import itertools
+import os
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pyarrow.parquet
+import pytest
+from flax import nnx
+
+from dnabert_jax import DNABERT
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.model.classification import BertForSequenceClassification
+from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
+from launch.cli import run
+from launch.sequence_source import OpenSource
+
+CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=40)
+TASK = TaskConfig("single_label_classification", ("donor", "acceptor", "neither"))
+COMPLEMENT = str.maketrans("ACGT", "TGCA")
+
+
+def dna(length: int, seed: int) -> str:
+    return "".join(random.Random(seed).choices("ACGT", k=length))  # noqa: S311
+
+
+def reverse_complement(sequence: str) -> str:
+    return sequence.translate(COMPLEMENT)[::-1]
+
+
+SEQUENCES = [dna((38, 8, 23)[number % 3], number) for number in range(14)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier, and the sequences as FASTA and as a table."""
+    folder = tmp_path_factory.mktemp("predict")
+    network = BertForSequenceClassification(CONFIG, TASK, rngs=nnx.Rngs(0))
+    rng = np.random.default_rng(0)
+    parameters = jax.tree.map(
+        lambda x: np.asarray(x + 0.5 * rng.normal(size=x.shape), np.float32),
+        nnx.to_pure_dict(nnx.state(network, nnx.Param)),
+    )
+    write_saved_model(folder / "model", SavedModel(Description(CONFIG, TASK, {}), 0, parameters))
+    records = (f">s{number} about it\n{own}\n" for number, own in enumerate(SEQUENCES))
+    (folder / "x.fa").write_text("".join(records))
+    with (folder / "x.csv").open("w") as file:
+        csv.writer(file).writerows([["name", "seq"], *([f'a\t"{number}', own] for number, own in enumerate(SEQUENCES))])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> DNABERT:
+    return DNABERT.from_pretrained(folder / "model")
+
+
+def command(name: str, folder: Path, *flags: str | Path) -> list[str]:
+    return [name, "--model", str(folder / "model"), *map(str, flags)]
+
+
+def read_text(path: Path, delimiter: str) -> tuple[list[str], list[list[str]]]:
+    content = path.read_bytes()
+    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+    header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return header, rows
+
+
+def test_every_format_has_the_rows_of_the_model_in_order(folder: Path, model: DNABERT, tmp_path: Path) -> None:
+    expected = np.stack([model.predict(sequence) for sequence in SEQUENCES])
+    assert len(set(expected.argmax(axis=1))) > 1
+    assert run(command("predict", folder, "--fasta", folder / "x.fa", "--out", tmp_path / "x.parquet")) == 0
+    table = pyarrow.parquet.read_table(tmp_path / "x.parquet").to_pydict()
+    assert list(table) == ["id", "prediction", "p_donor", "p_acceptor", "p_neither"]
+    assert table["id"] == [f"s{number}" for number in range(len(SEQUENCES))]
+    assert table["prediction"] == [TASK.labels[number] for number in expected.argmax(axis=1)]
+    found = np.array([table[f"p_{label}"] for label in TASK.labels], np.float32).T
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    for name, delimiter in (("x.tsv", "\t"), ("x.csv.gz", ",")):
+        assert (
+            run(command("predict", folder, "--table", folder / "x.csv", "--id", "name", "--out", tmp_path / name)) == 0
+        )
+        header, rows = read_text(tmp_path / name, delimiter)
+        assert header == list(table)
+        assert [row[0] for row in rows] == [f'a\t"{number}' for number in range(len(SEQUENCES))]
+        assert [row[1] for row in rows] == table["prediction"]
+        # Not one bit of them is lost as text.
+        assert np.array_equal(np.array([row[2:] for row in rows], np.float32), found)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.csv.gz", "x.parquet", "x.tsv"]
+
+
+def test_both_strands_are_averaged(folder: Path, model: DNABERT, tmp_path: Path) -> None:
+    out = tmp_path / "x.csv"
+    assert run(command("predict", folder, "--fasta", folder / "x.fa", "--strands", "both", "--out", out)) == 0
+    found = np.array([row[2:] for row in read_text(out, ",")[1]], np.float32)
+    forward, reverse = model.predict(SEQUENCES), model.predict([reverse_complement(own) for own in SEQUENCES])
+    np.testing.assert_allclose(found, (forward + reverse) / 2, atol=1e-6)
+    assert np.abs(forward - reverse).max() > 0.01
+
+
+def test_intervals_by_either_name_on_their_strand(
+    folder: Path, model: DNABERT, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = dna(90, 1), dna(60, 2)
+    (tmp_path / "g.fa").write_text(f">chr1\n{one}\n>2\n{two}\n")
+    lines = ["1\t10\t33\tpeak\t0\t-", "chr2\t0\t8", "chr1\t80\t91", "chr1\t52\t90\t.\t0\t+"]
+    (tmp_path / "x.bed").write_text("".join(line + "\n" for line in lines))
+    files = ["--bed", tmp_path / "x.bed", "--genome", tmp_path / "g.fa"]
+    assert run(command("predict", folder, *files, "--out", tmp_path / "x.tsv")) == 0
+    printed = capsys.readouterr().out
+    assert "another name in the genome: 1 is chr1, chr2 is 2." in printed
+    assert "Intervals left out, as they reach beyond the end of their record: 1." in printed
+    _, rows = read_text(tmp_path / "x.tsv", "\t")
+    assert [row[0] for row in rows] == ["peak", "chr2:0-8(.)", "chr1:52-90(+)"]
+    expected = model.predict([reverse_complement(one[10:33]), two[:8], one[52:90]])
+    np.testing.assert_allclose(np.array([row[2:] for row in rows], np.float32), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("pooling", ["mean", "bases"])
+def test_vectors_are_read_without_this_project(
+    folder: Path, model: DNABERT, tmp_path: Path, pooling: Any, dtype: str
+) -> None:
+    flags = ["--fasta", folder / "x.fa", "--pooling", pooling, "--dtype", dtype, "--layer", "-1", "--out"]
+    for name in ("x.npz", "x.parquet"):
+        assert run(command("embed", folder, *flags, tmp_path / name)) == 0
+    expected = [own.astype(dtype) for own in model.embed(SEQUENCES, pooling)]
+    tolerance = {"atol": 1e-6 if dtype == "float32" else 2e-3, "rtol": 0}
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert sorted(arrays) == ["embeddings", "ids"] + ["offsets"] * (pooling == "bases")
+        assert arrays["ids"].tolist() == [f"s{number}" for number in range(len(SEQUENCES))]
+        assert arrays["embeddings"].dtype == dtype
+        rows = arrays["embeddings"]
+        if pooling == "bases":
+            offsets = arrays["offsets"]
+            assert np.diff(offsets).tolist() == [len(own) for own in SEQUENCES]
+            rows = [rows[first:end] for first, end in itertools.pairwise(offsets)]
+    table = pyarrow.parquet.read_table(tmp_path / "x.parquet").to_pydict()
+    assert table["id"] == [f"s{number}" for number in range(len(SEQUENCES))]
+    for found in (rows, [np.array(own) for own in table["embedding"]]):
+        for own, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(own, theirs, **tolerance)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--out", "x.tsv"], "Give one source of sequences"),
+        (["--fasta", "x.fa", "--table", "x.csv", "--out", "x.tsv"], "--fasta and --table are 2"),
+        (["--bed", "x.fa", "--out", "x.tsv"], "needs --genome"),
+        (["--table", "x.csv", "--genome", "x.fa", "--out", "x.tsv"], "goes with --bed"),
+        (["--fasta", "x.fa", "--id", "name", "--out", "x.tsv"], "columns of --table"),
+        (["--fasta", "none.fa", "--out", "x.tsv"], "none.fa is not a file"),
+        (["--fasta", "x.fa", "--out", "x.txt"], "must end in .tsv"),
+        (["--fasta", "x.fa", "--out", "x.parquet.gz"], "must end in .tsv"),
+        (["--fasta", "x.fa", "--out", "x.fa"], "x.fa is to be a table of which kind"),
+        (["--table", "x.csv", "--sequence", "dna", "--out", "x.tsv"], "has no column 'dna'"),
+        (["--fasta", "long.fa", "--out", "x.tsv"], "sequence 2 (big) has 39 k-mers: the model takes at most 38"),
+        (["--fasta", "short.fa", "--out", "x.npz"], "Record 'tiny' of short.fa has 2 bases: at least k = 3"),
+        (["--fasta", "x.fa", "--layer", "2", "--out", "x.npz"], "layer is 2"),
+        (["--fasta", "x.fa", "--out", "x.npy"], "must end in .npz"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence_and_leaves_no_file(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("x.fa", "x.csv"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "long.fa").write_text(f">ok\nACGTACGT\n>big\n{dna(41, 0)}\n")
+    (tmp_path / "short.fa").write_text(">ok\nACGTACGT\n>tiny\nAC\n")
+    before = sorted(tmp_path.iterdir())
+    name = "embed" if flags[-1].startswith("x.np") else "predict"
+    assert run(command(name, folder, *flags)) == 2
+    error = capsys.readouterr().err
+    assert "dnabert-jax: error: " in error
+    assert sentence in error
+    assert "Traceback" not in error
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_output_that_exists_and_a_model_without_a_classifier_are_refused(
+    folder: Path, model: DNABERT, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.tsv").write_text("mine")
+    assert run(command("predict", folder, "--fasta", folder / "x.fa", "--out", tmp_path / "x.tsv")) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (tmp_path / "x.tsv").read_text() == "mine"
+    bare = SavedModel(Description(CONFIG, None, {}), 0, {"bert": model._model.parameters["bert"]})
+    write_saved_model(tmp_path / "model", bare)
+    assert run(command("predict", tmp_path, "--fasta", folder / "x.fa", "--out", tmp_path / "y.tsv")) == 2
+    assert "has no classifier" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_interrupted_leaves_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    whole = OpenSource.__iter__
+
+    def interrupted(source: OpenSource) -> Iterator[Any]:
+        for row in whole(source):
+            yield row
+            assert [path.name for path in tmp_path.iterdir()] == ["x.tsv.partial"]
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(OpenSource, "__iter__", interrupted)
+    assert run(command("predict", folder, "--fasta", folder / "x.fa", "--out", tmp_path / "x.tsv")) == 130
+    assert list(tmp_path.iterdir()) == []
