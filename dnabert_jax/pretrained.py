@@ -10,6 +10,7 @@ bases too, and give one result after the other, whatever their number.
 B batch, L tokens, H hidden, C labels.
 """
 
+import dataclasses
 import functools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
