@@ -50,13 +50,13 @@ def made(config: ModelConfig) -> Callable[[str], Any]:
 
 
 def rows(windows: int) -> np.ndarray:
-    """Of three sequences whose k-mers all differ."""
+    """Of three sequences whose k-mers all differ: their first windows, and what some do not have."""
     kmers = np.arange(FIRST_KMER, FIRST_KMER + sum(COUNTS)).astype(np.int32)
     parts = np.split(kmers, np.cumsum(COUNTS)[:-1])
     cut = [WINDOWS.cut(part) for part in parts]
     padded = np.full((len(cut), windows, WINDOWS.size + 2), PAD, np.int32)
     for row, own in zip(padded, cut, strict=True):
-        row[: len(own), : own.shape[1]] = own
+        row[: len(own), : own.shape[1]] = own[:windows]
     return padded
 
 
