@@ -105,8 +105,8 @@ def finetune_sets(
     every_split = [split for data in sets.values() for split in data.splits.values()]
     tasks = {}
     for name, data in sets.items():
-        own = data.task if config.dropout is None else dataclasses.replace(data.task, dropout=config.dropout)
-        tasks[name] = windowed_task(own, config, model.config, every_split)
+        whole = data.task if config.dropout is None else dataclasses.replace(data.task, dropout=config.dropout)
+        tasks[name] = windowed_task(whole, config, model.config, every_split)
     # Names of labels are a set's own: without them, one compiled step serves all sets.
     task = next(iter(tasks.values())).without_names
     if any(other.without_names != task for other in tasks.values()):
