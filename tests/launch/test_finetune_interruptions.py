@@ -45,11 +45,17 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def whole(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(commands: Any, command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What comes of it undisturbed."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    assert run([*command, "--out", str(out)]) == 0
+    assert ended(commands, [*command, "--out", str(out)])[0] == 0
+    assert out.exists()
     return out
+
+
+def ended(commands: Any, arguments: list[str]) -> tuple[int, str]:
+    """Exit status and output of a process that is left to end."""
+    return commands.start(arguments, devices=1).wait(600)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
@@ -81,7 +87,7 @@ def test_sigterm_saves_the_step_and_says_how_to_go_on(
     commands: Any, command: list[str], whole: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    started = commands.start([*command, "--out", str(out)])
+    started = commands.start([*command, "--out", str(out)], devices=1)
     wait_for(lambda: saved_steps(out))
     os.kill(started.process.pid, signal.SIGTERM)
     status, printed = started.wait()
@@ -91,7 +97,7 @@ def test_sigterm_saves_the_step_and_says_how_to_go_on(
     assert f"Stopped by SIGTERM after step {step}, which is saved." in printed
     assert not out.exists()
     assert run([*command, "--out", str(out)]) == 2
-    status, printed = commands.start(shlex.split(re.search("Go on with: dnabert-jax (.*)", printed)[1])).wait()
+    status, printed = ended(commands, shlex.split(re.search("Go on with: dnabert-jax (.*)", printed)[1]))
     assert status == 0
     assert f"Resumed at step {step}." in printed
     loss = read_log(whole)[-1]["loss"]
@@ -105,7 +111,7 @@ def test_killed_or_interrupted_it_goes_on_from_the_last_epoch(
     out = tmp_path / "run"
     for number, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
         before = saved_steps(out)
-        started = commands.start([*command, "--out", str(out), "--resume"])
+        started = commands.start([*command, "--out", str(out), "--resume"], devices=1)
         wait_for(lambda: saved_steps(out) not in ([], before))  # noqa: B023
         os.kill(started.process.pid, number)
         assert started.wait()[0] == status
@@ -114,5 +120,5 @@ def test_killed_or_interrupted_it_goes_on_from_the_last_epoch(
     assert not out.exists()
     assert run([*command, "--out", str(out), "--resume", "--epochs", "13"]) == 2
     assert "run.unfinished was started with epochs 12: it cannot be resumed with 13" in capsys.readouterr().err
-    assert run([*command, "--out", str(out), "--resume"]) == 0
+    assert ended(commands, [*command, "--out", str(out), "--resume"])[0] == 0
     assert_same_end(out, whole)

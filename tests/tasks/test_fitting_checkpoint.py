@@ -83,9 +83,7 @@ def stopping_after(out: Path, steps: int) -> FittingCheckpoint:
 
 def assert_same(ones: list[Fitted], others: list[Fitted], atol: float = 0) -> None:
     for one, other in zip(ones, others, strict=True):
-        assert dataclasses.replace(one, parameters={}, seconds=0, losses=[], figures=[]) == dataclasses.replace(
-            other, parameters={}, seconds=0, losses=[], figures=[]
-        )
+        assert (one.name, one.seed, one.epoch, one.collapsed) == (other.name, other.seed, other.epoch, other.collapsed)
         np.testing.assert_allclose(one.losses, other.losses, atol=atol, rtol=0)
         np.testing.assert_allclose(one.figures, other.figures, atol=atol, rtol=0)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol, rtol=0), one.parameters, other.parameters)
