@@ -30,6 +30,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any, ClassVar  # noqa: E402
 
 import fsspec  # noqa: E402
+import jax  # noqa: E402
 import pytest  # noqa: E402
 from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
 
@@ -40,6 +41,17 @@ from dnabert_jax.config import ModelConfig  # noqa: E402
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA  # noqa: E402
 
 SMALL_MODEL = ModelConfig(k=3, hidden_size=32, num_layers=2, num_heads=4, intermediate_size=64, max_positions=64)
+
+
+@pytest.fixture(scope="module")
+def quick_compilation() -> Iterator[None]:
+    """Machine code is made in half the time, and is slower: for what asks how runs go, not what a network computes.
+
+    That is asked of the code that users run. XLA's own passes are the same.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +79,7 @@ if largest_file:
 import jax
 
 jax.config.update("jax_num_cpu_devices", devices)
+jax.config.update("jax_disable_most_optimizations", True)  # as quick_compilation does
 if largest_file:
     jax.config.update("jax_enable_compilation_cache", False)
 import launch.distributed
@@ -86,7 +99,7 @@ class Started:
     process: Any
     log: Path
 
-    def wait(self, seconds: float = 120) -> tuple[int, str]:
+    def wait(self, seconds: float = 300) -> tuple[int, str]:
         """Exit status, that of a killed one negative, and all that was printed."""
         self.process.join(seconds)
         assert self.process.exitcode is not None, f"still running: {self.log.read_text()}"

@@ -11,14 +11,18 @@ from launch.cli import run
 
 
 def shortened(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    """The tiny preset for a few steps."""
-    short = dataclasses.replace(PRESETS["tiny"], steps=steps, evaluate_every=steps, evaluation_rows=16)
+    """The tiny preset for a few steps of a few rows."""
+    tiny = PRESETS["tiny"]
+    optimizer = dataclasses.replace(tiny.optimizer, warmup_steps=10)
+    short = dataclasses.replace(
+        tiny, optimizer=optimizer, global_batch=2, steps=steps, evaluate_every=steps, evaluation_rows=16
+    )
     monkeypatch.setitem(PRESETS, "tiny", short)
 
 
 @pytest.mark.slow
 def test_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    shortened(monkeypatch, 120)
+    shortened(monkeypatch, 150)
     out = tmp_path / "demo"
     assert run(["demo", "--out", str(out)]) == 0
     printed = capsys.readouterr().out

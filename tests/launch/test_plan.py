@@ -101,7 +101,7 @@ def test_other_generations_and_a_loop_over_layers(topology: str, tmp_path: Path)
 @pytest.mark.slow
 def test_the_papers_model_on_all_three_axes(tmp_path: Path) -> None:
     """Every matrix's gradient is scattered over fsdp and its part summed over data, in what tensor leaves of it."""
-    flags = ["--topology", "v5e:2x4", "--mesh.fsdp", "2", "--mesh.tensor", "2", "--global-batch", "32"]
+    flags = ["--topology", "v5e:2x4", "--mesh.fsdp", "2", "--mesh.tensor", "2", "--global-batch", "8"]
     found = planned(tmp_path, *flags, "--execution.scan-unroll", "1", model=["--preset", "dnabert6"])
     assert found["mesh"] == {"data": 2, "fsdp": 2, "tensor": 2}
     assert found["fits"]

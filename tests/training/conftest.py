@@ -1,8 +1,11 @@
 """A run of seconds, for what trains from the embedded sample."""
 
+from pathlib import Path
+
 import pytest
 
 from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig
+from dnabert_jax.training.loop import pretrain
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +21,11 @@ def config(small_model: ModelConfig) -> PretrainConfig:
         checkpoint_every=2,
         keep_checkpoints=2,
     )
+
+
+@pytest.fixture(scope="module")
+def finished(config: PretrainConfig, sample_rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That run when it is over, to be read or copied."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    pretrain(config, sample_rows, out)
+    return out

@@ -15,12 +15,7 @@ from dnabert_jax.interop.model_card import model_card
 from dnabert_jax.training.loop import pretrain
 from dnabert_jax.training.saved_model import SavedModel, read_saved_model, write_saved_model
 
-
-@pytest.fixture(scope="module")
-def first(config: PretrainConfig, sample_rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("first") / "run"
-    pretrain(config, sample_rows, out)
-    return out
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def beginning_with(directory: Path, config: PretrainConfig, **changed: object) -> PretrainConfig:
@@ -37,10 +32,10 @@ def assert_same(ours: dict, theirs: dict) -> None:
 
 @pytest.mark.parametrize("mesh", [MeshConfig(), MeshConfig(data=2, fsdp=2, tensor=2)])
 def test_a_run_begins_with_the_weights_of_another(
-    config: PretrainConfig, sample_rows: Path, first: Path, tmp_path: Path, mesh: MeshConfig
+    config: PretrainConfig, sample_rows: Path, finished: Path, tmp_path: Path, mesh: MeshConfig
 ) -> None:
-    pretrain(beginning_with(first, config, mesh=mesh), sample_rows, tmp_path / "run")
-    model, before = read_saved_model(tmp_path / "run"), read_saved_model(first)
+    pretrain(beginning_with(finished, config, mesh=mesh), sample_rows, tmp_path / "run")
+    model, before = read_saved_model(tmp_path / "run"), read_saved_model(finished)
     assert_same(model.parameters, before.parameters)
     assert model.description.provenance["pretraining"]["initial"] == as_json(before.description.provenance)
     assert before.description.provenance["pretraining"]["initial"] is None
@@ -56,9 +51,9 @@ def with_pooler(model: SavedModel) -> SavedModel:
 
 
 def test_parts_that_pre_training_has_no_use_for_are_left(
-    config: PretrainConfig, sample_rows: Path, first: Path, tmp_path: Path
+    config: PretrainConfig, sample_rows: Path, finished: Path, tmp_path: Path
 ) -> None:
-    model = with_pooler(read_saved_model(first))
+    model = with_pooler(read_saved_model(finished))
     imported = {"imported": {"directory": "DNA_bert_3", "sha256": {"model.safetensors": "12ab"}}}
     model = dataclasses.replace(model, description=dataclasses.replace(model.description, provenance=imported))
     write_saved_model(tmp_path / "model", model)
@@ -69,18 +64,18 @@ def test_parts_that_pre_training_has_no_use_for_are_left(
     assert "| model.safetensors | `12ab` |" in card
     parameters = run.parameters
     assert parameters.keys() == {"bert", "head"}
-    assert_same(parameters, read_saved_model(first).parameters)
+    assert_same(parameters, read_saved_model(finished).parameters)
 
 
 def test_a_model_that_does_not_fit_is_refused(
-    config: PretrainConfig, sample_rows: Path, first: Path, tmp_path: Path
+    config: PretrainConfig, sample_rows: Path, finished: Path, tmp_path: Path
 ) -> None:
     other = dataclasses.replace(config, model=dataclasses.replace(config.model, num_layers=5))
     with pytest.raises(InputError, match=r"num_layers 2, the run 5: give --model.num-layers 2"):
-        pretrain(beginning_with(first, other), sample_rows, tmp_path / "run")
+        pretrain(beginning_with(finished, other), sample_rows, tmp_path / "run")
     with pytest.raises(InputError, match=r"nowhere is no run directory"):
         pretrain(beginning_with(tmp_path / "nowhere", config), sample_rows, tmp_path / "run")
-    model = read_saved_model(first)
+    model = read_saved_model(finished)
     headless = dataclasses.replace(model, parameters={"bert": model.parameters["bert"]})
     write_saved_model(tmp_path / "headless", headless)
     with pytest.raises(InputError, match=r"checkpoints/6 has no head"):
@@ -88,16 +83,16 @@ def test_a_model_that_does_not_fit_is_refused(
 
 
 def test_a_resumed_run_goes_on_with_its_own_weights(
-    config: PretrainConfig, sample_rows: Path, first: Path, tmp_path: Path
+    config: PretrainConfig, sample_rows: Path, finished: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(first, tmp_path / "first")
+    shutil.copytree(finished, tmp_path / "first")
     start = beginning_with(tmp_path / "first", config)
     pretrain(start, sample_rows, tmp_path / "run")
     shutil.rmtree(tmp_path / "first")
     pretrain(dataclasses.replace(start, steps=2), sample_rows, tmp_path / "run", resume=True)
     assert read_saved_model(tmp_path / "run").description.provenance["pretraining"]["initial"] is not None
     changed = jax.tree.map(
-        np.array_equal, read_saved_model(tmp_path / "run").parameters, read_saved_model(first).parameters
+        np.array_equal, read_saved_model(tmp_path / "run").parameters, read_saved_model(finished).parameters
     )
     assert not jax.tree.all(changed)
     with pytest.raises(InputError, match="was started with initial_checkpoint"):

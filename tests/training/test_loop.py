@@ -16,10 +16,12 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.training.evaluation import Evaluation
-from dnabert_jax.training.loop import pretrain
+from dnabert_jax.training.loop import RunResult, pretrain
 from dnabert_jax.training.run_directory import read_run_config
 from dnabert_jax.training.saved_model import read_saved_model
 from dnabert_jax.typed_json import to_json
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 class Recorder:
@@ -63,40 +65,64 @@ def untimed(lines: list[dict]) -> list[dict]:
     return [{name: line[name] for name in line if "second" not in name} for line in lines]
 
 
+Whole = tuple[Path, Recorder, RunResult]
+
+
+@pytest.fixture(scope="module")
+def every_step(config: PretrainConfig) -> PretrainConfig:
+    """Logged at every step."""
+    return dataclasses.replace(config, log_every=1)
+
+
+@pytest.fixture(scope="module")
+def whole(every_step: PretrainConfig, sample_rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """An undisturbed run, what was told of it, and how it ended."""
+    out, recorder = tmp_path_factory.mktemp("whole") / "run", Recorder()
+    return out, recorder, pretrain(every_step, sample_rows, out, [recorder])
+
+
+@pytest.fixture(scope="module")
+def after_two(config: PretrainConfig, sample_rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two steps, with one checkpoint, to be copied."""
+    out = tmp_path_factory.mktemp("after-two") / "run"
+    pretrain(dataclasses.replace(config, steps=2), sample_rows, out)
+    return out
+
+
+def test_observers_are_told_of_every_step_and_evaluation(whole: Whole) -> None:
+    _, recorder, result = whole
+    assert result.step == 6
+    assert result.evaluation == recorder.evaluations[6]
+    assert recorder.checked_bytes == recorder.data_bytes > 0
+    assert recorder.steps == [1, 2, 3, 4, 5, 6]
+    assert sorted(recorder.figures) == [1, 2, 3, 4, 5, 6]
+    assert sorted(recorder.evaluations) == [3, 6]
+
+
 @pytest.mark.parametrize(("checkpoint", "stop_after"), [(2, 4), (4, 6)])
 def test_a_stopped_and_resumed_run_ends_as_an_undisturbed_one(
-    config: PretrainConfig, sample_rows: Path, tmp_path: Path, checkpoint: int, stop_after: int
+    every_step: PretrainConfig, sample_rows: Path, whole: Whole, tmp_path: Path, checkpoint: int, stop_after: int
 ) -> None:
     """Stopped between the figures of a step and its checkpoint, with lines in the log that are to happen again."""
-    config = dataclasses.replace(config, log_every=1)
-    whole = Recorder()
-    result = pretrain(config, sample_rows, tmp_path / "whole", [whole])
-    assert result.step == 6
-    assert result.evaluation == whole.evaluations[6]
-    assert whole.checked_bytes == whole.data_bytes > 0
-    assert whole.steps == [1, 2, 3, 4, 5, 6]
-    assert sorted(whole.figures) == [1, 2, 3, 4, 5, 6]
-    assert sorted(whole.evaluations) == [3, 6]
-
+    undisturbed, _, result = whole
     with pytest.raises(KeyboardInterrupt):
-        pretrain(config, sample_rows, tmp_path / "stopped", [Recorder(stop_after=stop_after)])
+        pretrain(every_step, sample_rows, tmp_path / "stopped", [Recorder(stop_after=stop_after)])
     logged = [line["step"] for line in read_log(tmp_path / "stopped")]
     assert logged[-1] > checkpoint, "something was logged that will happen again"
     resumed = Recorder()
-    again = pretrain(config, sample_rows, tmp_path / "stopped", [resumed], resume=True)
+    again = pretrain(every_step, sample_rows, tmp_path / "stopped", [resumed], resume=True)
     assert resumed.start == (checkpoint, 6, True)
     assert again.evaluation == result.evaluation
-    for ours, theirs in zip(leaves(tmp_path / "stopped"), leaves(tmp_path / "whole"), strict=True):
+    for ours, theirs in zip(leaves(tmp_path / "stopped"), leaves(undisturbed), strict=True):
         assert np.array_equal(ours, theirs)
-    stopped, whole_log = (untimed(read_log(tmp_path / name)) for name in ("stopped", "whole"))
-    assert stopped == whole_log
+    assert untimed(read_log(tmp_path / "stopped")) == untimed(read_log(undisturbed))
 
 
 def test_a_finished_run_resumes_to_nothing_and_can_be_prolonged(
-    config: PretrainConfig, sample_rows: Path, tmp_path: Path
+    config: PretrainConfig, sample_rows: Path, finished: Path, whole: Whole, tmp_path: Path
 ) -> None:
-    first = pretrain(config, sample_rows, tmp_path / "run")
-    assert pretrain(config, sample_rows, tmp_path / "run", resume=True) == first
+    shutil.copytree(finished, tmp_path / "run")
+    assert pretrain(config, sample_rows, tmp_path / "run", resume=True) == whole[2]
     longer = dataclasses.replace(config, steps=8, mesh=MeshConfig(data=4, tensor=2))
     assert pretrain(longer, sample_rows, tmp_path / "run", resume=True).step == 8
     assert read_run_config(tmp_path / "run") == longer
@@ -106,8 +132,8 @@ def test_a_finished_run_resumes_to_nothing_and_can_be_prolonged(
     ]
 
 
-def test_the_log_tells_what_happened(config: PretrainConfig, sample_rows: Path, tmp_path: Path) -> None:
-    pretrain(config, sample_rows, tmp_path / "run")
+def test_the_log_tells_what_happened(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
     lines = read_log(tmp_path / "run")
     assert [(line["step"], line["kind"]) for line in lines] == [
         (2, "training"), (3, "evaluation"), (4, "training"), (6, "training"), (6, "evaluation"),
@@ -138,8 +164,10 @@ def test_another_run_is_not_resumed(
         pretrain(dataclasses.replace(config, **change), sample_rows, tmp_path / "run", resume=True)
 
 
-def test_other_data_are_refused_on_resume(config: PretrainConfig, sample_rows: Path, tmp_path: Path) -> None:
-    pretrain(dataclasses.replace(config, steps=1), sample_rows, tmp_path / "run")
+def test_other_data_are_refused_on_resume(
+    config: PretrainConfig, sample_rows: Path, after_two: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(after_two, tmp_path / "run")
     data = json.loads((tmp_path / "run" / "data.json").read_text())
     (tmp_path / "run" / "data.json").write_text(json.dumps(data | {"seed": 5}, indent=2) + "\n")
     with pytest.raises(InputError, match="data differ"):
@@ -147,10 +175,10 @@ def test_other_data_are_refused_on_resume(config: PretrainConfig, sample_rows: P
 
 
 def test_a_shard_that_changed_under_the_same_manifest_is_refused_on_resume(
-    config: PretrainConfig, sample_rows: Path, tmp_path: Path
+    config: PretrainConfig, sample_rows: Path, after_two: Path, tmp_path: Path
 ) -> None:
     data = shutil.copytree(sample_rows, tmp_path / "rows")
-    pretrain(dataclasses.replace(config, steps=1), data, tmp_path / "run")
+    shutil.copytree(after_two, tmp_path / "run")
     (shard,) = data.glob("train-*")
     content = shard.read_bytes()
     half = len(content) // 2
@@ -196,9 +224,9 @@ def test_data_without_a_heldout_part_train_without_evaluation(
 
 
 def test_a_run_is_not_resumed_to_a_step_before_its_checkpoint(
-    config: PretrainConfig, sample_rows: Path, tmp_path: Path
+    config: PretrainConfig, sample_rows: Path, after_two: Path, tmp_path: Path
 ) -> None:
-    pretrain(dataclasses.replace(config, steps=2), sample_rows, tmp_path / "run")
+    shutil.copytree(after_two, tmp_path / "run")
     with pytest.raises(InputError, match="at step 2 already, beyond the 1 steps"):
         pretrain(dataclasses.replace(config, steps=1), sample_rows, tmp_path / "run", resume=True)
     assert read_run_config(tmp_path / "run").steps == 2
@@ -212,8 +240,9 @@ def test_a_run_killed_before_it_began_is_started(config: PretrainConfig, sample_
 
 @pytest.mark.parametrize(("asked_after", "expected"), [(3, [2, 3]), (4, [2, 4])])
 def test_a_run_that_is_asked_to_stop_saves_once_and_goes_on_as_if_nothing_happened(
-    config: PretrainConfig, sample_rows: Path, tmp_path: Path, asked_after: int, expected: list[int]
-) -> None:
+    config: PretrainConfig, sample_rows: Path, finished: Path, whole: Whole, tmp_path: Path, asked_after: int,
+    expected: list[int],
+) -> None:  # fmt: skip
     recorder = Recorder()
     run = tmp_path / "run"
     stopped = pretrain(
@@ -222,18 +251,14 @@ def test_a_run_that_is_asked_to_stop_saves_once_and_goes_on_as_if_nothing_happen
     assert stopped.step == asked_after
     assert saved_steps(run) == expected
     assert max(recorder.figures) == asked_after, "what was not yet logged is"
-    result = pretrain(config, sample_rows, run, resume=True)
-    assert result == pretrain(config, sample_rows, tmp_path / "whole")
-    for ours, theirs in zip(leaves(run), leaves(tmp_path / "whole"), strict=True):
+    assert pretrain(config, sample_rows, run, resume=True) == whole[2]
+    for ours, theirs in zip(leaves(run), leaves(finished), strict=True):
         assert np.array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("damage", ["no metadata", "metadata", "no parameters", "cut short", "empty"])
-def test_a_damaged_checkpoint_is_refused_with_its_place(
-    config: PretrainConfig, sample_rows: Path, tmp_path: Path, damage: str
-) -> None:
-    run = tmp_path / "run"
-    pretrain(dataclasses.replace(config, steps=2), sample_rows, run)
+def test_a_damaged_checkpoint_is_refused_with_its_place(after_two: Path, tmp_path: Path, damage: str) -> None:
+    run = shutil.copytree(after_two, tmp_path / "run")
     checkpoint = run / "checkpoints" / "2"
     if damage == "no metadata":
         (checkpoint / "_CHECKPOINT_METADATA").unlink()
@@ -255,14 +280,12 @@ def test_a_damaged_checkpoint_is_refused_with_its_place(
         read_saved_model(run)
 
 
-def test_reading_leaves_alone_what_a_running_job_writes(
-    config: PretrainConfig, sample_rows: Path, tmp_path: Path
-) -> None:
-    pretrain(dataclasses.replace(config, steps=1), sample_rows, tmp_path / "run")
+def test_reading_leaves_alone_what_a_running_job_writes(after_two: Path, tmp_path: Path) -> None:
+    shutil.copytree(after_two, tmp_path / "run")
     unfinished = tmp_path / "run" / "checkpoints" / "8.orbax-checkpoint-tmp"
     unfinished.mkdir()
     (unfinished / "half").write_text("written")
-    assert read_saved_model(tmp_path / "run").step == 1
+    assert read_saved_model(tmp_path / "run").step == 2
     assert (unfinished / "half").read_text() == "written"
 
 

@@ -19,6 +19,8 @@ from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.training.loop import pretrain
 from dnabert_jax.typed_json import to_json
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 STEPS = 20
 EVERYTHING_EVERYWHERE, IN_PARTS = MeshConfig(data=8), MeshConfig(fsdp=8)
 
@@ -34,10 +36,14 @@ def train(commands: Any, settings: list[str], data: Path, out: Path, processes: 
     return [process.wait() for process in started]
 
 
-def losses(run: Path) -> list[float]:
-    lines = [line for line in read_log(run) if line["kind"] == "training"]
-    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
-    return [line["loss"] for line in lines]
+def assert_same_figures(run: Path, other: Path) -> None:
+    """Of every step and evaluation; what is counted is the same exactly."""
+    ours, theirs = read_log(run), read_log(other)
+    assert [(line["step"], line["kind"]) for line in ours] == [(line["step"], line["kind"]) for line in theirs]
+    for line, expected in zip(ours, theirs, strict=True):
+        assert line["loss"] == pytest.approx(expected["loss"], abs=1e-5)
+        for exact in ("tokens", "masked_share", "masked_kmers", "hidden_bases"):
+            assert line.get(exact) == expected.get(exact)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +78,7 @@ def stopped(
     run = directory / "run"
     config = settings_of(replace(settings, mesh=IN_PARTS), directory / "config.json")
     started = commands.start_several([*config, "--data", str(sample_rows), "--out", str(run)], 2)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not read_log(run):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -86,8 +92,8 @@ def stopped(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("processes", "mesh"),
-    [(2, IN_PARTS), (4, MeshConfig(data=2, fsdp=4)), (2, MeshConfig(data=1, tensor=4, fsdp=2))],
-    ids=["2 x 4", "4 x 2", "tensor across"],
+    [(4, MeshConfig(data=2, fsdp=4)), (2, MeshConfig(data=1, tensor=4, fsdp=2))],
+    ids=["4 x 2", "tensor across"],
 )
 def test_several_processes_train_as_one(
     commands: Any,
@@ -101,12 +107,7 @@ def test_several_processes_train_as_one(
     config = settings_of(replace(settings, mesh=mesh), tmp_path / "config.json")
     for status, printed in train(commands, config, sample_rows, tmp_path / "run", processes):
         assert status == 0, printed
-    one, several = read_log(undisturbed), read_log(tmp_path / "run")
-    assert [(line["step"], line["kind"]) for line in one] == [(line["step"], line["kind"]) for line in several]
-    for ours, theirs in zip(several, one, strict=True):
-        assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
-        for exact in ("tokens", "masked_share", "masked_kmers", "hidden_bases"):
-            assert ours.get(exact) == theirs.get(exact)
+    assert_same_figures(tmp_path / "run", undisturbed)
 
 
 @pytest.mark.slow
@@ -126,14 +127,14 @@ def test_a_run_stopped_on_two_processes_goes_on_elsewhere(
     mesh: MeshConfig,
 ) -> None:
     run = shutil.copytree(stopped, tmp_path / "run")
-    step = len(losses(run))
+    step = read_log(run)[-1]["step"]
     assert 0 < step < STEPS
     config = settings_of(replace(settings, mesh=mesh), tmp_path / "config.json")
     ended = train(commands, [*config, "--resume"], sample_rows, run, processes)
     for status, printed in ended:
         assert status == 0, printed
     assert f"resumed at step {step}" in ended[0][1]
-    assert losses(run) == pytest.approx(losses(undisturbed), abs=1e-5)
+    assert_same_figures(run, undisturbed)
 
 
 @pytest.mark.slow

@@ -19,12 +19,14 @@ from dnabert_jax.training.masking import MaskedRows, mask_rows
 from dnabert_jax.training.state import TrainState, abstract_network, abstract_state, init_state, stream_key
 from dnabert_jax.training.step import StepMetrics, jit_train_step
 
+# What is asked is whether ways to compute agree, which XLA's own passes and not its machine code make differ.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 WAYS = {
     "1": (1, MeshConfig(), ExecutionConfig()),
     "1, in 4 parts, all computed again": (1, MeshConfig(), ExecutionConfig(gradient_accumulation=4, remat="full")),
     "8x1x1": (8, MeshConfig(data=8), ExecutionConfig()),
-    "4x1x2": (8, MeshConfig(data=4, tensor=2), ExecutionConfig(remat="dots")),
-    "2x1x4": (8, MeshConfig(data=2, tensor=4), ExecutionConfig()),
+    "2x1x4": (8, MeshConfig(data=2, tensor=4), ExecutionConfig(remat="dots")),
     "2x2x2": (8, MeshConfig(data=2, fsdp=2, tensor=2), ExecutionConfig(scan_unroll=2)),
     "1x8x1": (8, MeshConfig(fsdp=8), ExecutionConfig()),
     "1x4x1, in 2 parts": (4, MeshConfig(), ExecutionConfig(gradient_accumulation=2)),
@@ -119,7 +121,7 @@ def test_the_same_rows_get_other_masks_at_another_step(small_model: ModelConfig,
     assert shares[0] != shares[1]
 
 
-@pytest.mark.parametrize("way", ["4x1x2", "2x2x2"])
+@pytest.mark.parametrize("way", ["2x1x4", "2x2x2"])
 def test_masks_are_the_same_to_the_token_on_every_mesh(small_model: ModelConfig, sample_rows: Path, way: str) -> None:
     rows = open_rows(sample_rows, TRAIN).read(np.arange(16)).astype(np.int32)
 
