@@ -24,8 +24,8 @@ from dnabert_jax.presets import PRESETS
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.kmers import base_codes, encode_codes
 from dnabert_jax.sequence.vocabulary import CLS, SEP
-from dnabert_jax.tasks.finetune_config import FinetuneConfig
-from dnabert_jax.tasks.jobs import EncodedSplit, epoch_order, learning_rate, total_steps
+from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, epoch_order, learning_rate, total_steps
 
 _BASES, _LARGEST_DIFFERENCE = 101, 1e-3
 _TASK = TaskConfig("single_label_classification", ("shuffled", "genomic"), dropout=0.0)
@@ -106,8 +106,8 @@ def this_project(task: Task, devices: int) -> tuple[Callable[[], float], Ready]:
     os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     import jax
 
-    from dnabert_jax.tasks.fitting import Fitting
-    from dnabert_jax.tasks.jobs import Job
+    from dnabert_jax.tasks.finetuning.fitting import Fitting
+    from dnabert_jax.tasks.finetuning.jobs import Job
 
     class Silent:
         """Shows nothing."""

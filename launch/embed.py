@@ -44,7 +44,7 @@ class Embed:
         """Embeds, writes, and says how to read it."""
         self.source.check()
         with importing():
-            from dnabert_jax.tasks.embedding_file import check_embedding_name, write_embeddings
+            from dnabert_jax.tasks.prediction.embedding_file import check_embedding_name, write_embeddings
 
         check_embedding_name(self.out)
         refuse_existing(self.out)

@@ -10,16 +10,16 @@ import tyro
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location, is_url
-from dnabert_jax.tasks.finetune_config import FINETUNE_PRESETS, FinetuneConfig
-from dnabert_jax.tasks.suite import SUITES, SuiteName, find_sets, groups_of_like_size
+from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
+from dnabert_jax.tasks.suites.suite import SUITES, SuiteName, find_sets, groups_of_like_size
 from launch.finetune import chosen_preset
 from launch.flags import REGISTRY, SETTINGS
 from launch.progress import progress_bar
 from launch.signals import importing
 
 if TYPE_CHECKING:
-    from dnabert_jax.tasks.results import Result
-    from dnabert_jax.tasks.suite_results import Contender
+    from dnabert_jax.tasks.measures.results import Result
+    from dnabert_jax.tasks.suites.directory import Contender
 
 Baseline = Literal["random", "kmer", "gapped-kmer", "cnn"]
 
@@ -88,11 +88,11 @@ class Evaluate:
             import jax
 
             from dnabert_jax.interop.load import read_model
-            from dnabert_jax.tasks.starting_point import weights_digest
-            from dnabert_jax.tasks.suite_report import write_report
-            from dnabert_jax.tasks.suite_results import Evaluation, SuiteResults
-            from dnabert_jax.tasks.suite_run import SuiteRun
-            from dnabert_jax.tasks.suite_summary import read_table
+            from dnabert_jax.tasks.finetuning.starting_point import weights_digest
+            from dnabert_jax.tasks.suites.directory import Evaluation, SuiteResults
+            from dnabert_jax.tasks.suites.report import write_report
+            from dnabert_jax.tasks.suites.run import SuiteRun
+            from dnabert_jax.tasks.suites.summary import read_table
 
         others = {path.stem: read_table(path) for path in self.compare}
         model = read_model(self.model, self.step)

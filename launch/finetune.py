@@ -11,14 +11,14 @@ import tyro
 from tqdm import tqdm
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.tasks.finetune_config import FINETUNE_PRESETS, FinetuneConfig
+from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from launch.flags import REGISTRY, SETTINGS
 from launch.progress import progress_bar
 from launch.signals import importing, sigterm_as_flag
 
 if TYPE_CHECKING:  # they load JAX, which --help need not wait for
-    from dnabert_jax.tasks.finetune import Finetuned
-    from dnabert_jax.tasks.labelled import LabelledData
+    from dnabert_jax.tasks.datasets.labelled import LabelledData
+    from dnabert_jax.tasks.finetuning.finetune import Finetuned
 
 PROGRAM = "dnabert-jax finetune"
 
@@ -88,10 +88,10 @@ class Finetune:
             import jax
 
             from dnabert_jax.interop.load import read_model
-            from dnabert_jax.tasks.finetune import finetune, from_scratch, write_finetuned
-            from dnabert_jax.tasks.fitting_checkpoint import FittingCheckpoint, StoppedError, check_unfinished
-            from dnabert_jax.tasks.metrics import validation_metric
-            from dnabert_jax.tasks.starting_point import starting_point
+            from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint, StoppedError, check_unfinished
+            from dnabert_jax.tasks.finetuning.finetune import finetune, from_scratch, write_finetuned
+            from dnabert_jax.tasks.finetuning.starting_point import starting_point
+            from dnabert_jax.tasks.measures.metrics import validation_metric
 
         check_unfinished(self.out, self.resume)
         model = read_model(self.model, self.step)
@@ -117,8 +117,8 @@ class Finetune:
         self._report(done)
 
     def _read_data(self, k: int) -> "LabelledData":
-        from dnabert_jax.tasks.labelled import Columns, read_labelled
-        from dnabert_jax.tasks.splits import carve_validation, count_duplicates, drop_duplicates
+        from dnabert_jax.tasks.datasets.labelled import Columns, read_labelled
+        from dnabert_jax.tasks.datasets.splits import carve_validation, count_duplicates, drop_duplicates
 
         columns = Columns(self.sequence, self.labels, self.split)
         data = read_labelled(self.data, k, columns, problem=self.problem, dev=self.dev, required=("train", "test"))
@@ -133,7 +133,7 @@ class Finetune:
         return data
 
     def _report(self, done: "Finetuned") -> None:
-        from dnabert_jax.tasks.results import over_seeds
+        from dnabert_jax.tasks.measures.results import over_seeds
 
         for key, figure in list(over_seeds(done.result).items())[:6]:
             if figure.mean is not None:
@@ -156,7 +156,7 @@ class FittingBar:
     """
 
     def __init__(self, metric: str) -> None:
-        from dnabert_jax.tasks.metrics import better  # which loads scikit-learn
+        from dnabert_jax.tasks.measures.metrics import better  # which loads scikit-learn
 
         self._metric, self._sign = metric, 1 if better(metric) == "higher" else -1
         self._bar = progress_bar("finetune", "step")

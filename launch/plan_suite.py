@@ -12,7 +12,7 @@ import tyro
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.presets import PRESETS
-from dnabert_jax.tasks.finetune_config import FINETUNE_PRESETS, FinetuneConfig
+from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.typed_json import to_json
 from launch.compiler import ENVIRONMENT, compiler_version, with_clock
 from launch.finetune import chosen_preset
@@ -21,7 +21,7 @@ from launch.plan_report import print_table
 from launch.signals import importing
 
 if TYPE_CHECKING:  # which loads JAX, and --help need not wait for it
-    from dnabert_jax.tasks.suite_plan import JobsAChip, SuitePlan
+    from dnabert_jax.tasks.suites.plan import JobsAChip, SuitePlan
 
 _DEFAULT = "dnabert"
 _GIB = 2**30
@@ -82,7 +82,7 @@ class PlanSuite:
         os.environ.update(ENVIRONMENT)
         with importing():
             from dnabert_jax.planning.topology import make_devices
-            from dnabert_jax.tasks.suite_plan import SuitePlan, SuiteSize, plan_jobs
+            from dnabert_jax.tasks.suites.plan import SuitePlan, SuiteSize, plan_jobs
 
         size = SuiteSize(self.sets, self.seeds, self.examples, self.validation, self.test, self.bases, self.labels)
         chip, devices = make_devices(self.topology)

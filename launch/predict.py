@@ -42,13 +42,13 @@ class Predict:
         """Predicts, writes, and says what came of it."""
         self.source.check()
         with importing():
-            from dnabert_jax.tasks.output_table import check_table_name
+            from dnabert_jax.tasks.prediction.output_table import check_table_name
 
         check_table_name(self.out)
         refuse_existing(self.out)
         with importing():
             from dnabert_jax.pretrained import DNABERT
-            from dnabert_jax.tasks.prediction_table import write_predictions
+            from dnabert_jax.tasks.prediction.prediction_table import write_predictions
 
         model = DNABERT.from_pretrained(self.model, self.step, self.compute_dtype)
         if model.task is None:

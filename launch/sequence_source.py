@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dnabert_jax.errors import InputError
 
 if TYPE_CHECKING:  # loads Arrow
-    from dnabert_jax.tasks.unlabelled import NamedSequence
+    from dnabert_jax.tasks.datasets.unlabelled import NamedSequence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +54,9 @@ class SequenceSource:
     def open(self, k: int) -> Iterator["OpenSource"]:
         """Gives the sequences for a model of this k."""
         from data_prep.sources import read_blocks
-        from dnabert_jax.tasks.intervals import interval_sequences
-        from dnabert_jax.tasks.tables import open_table
-        from dnabert_jax.tasks.unlabelled import fasta_sequences, table_sequences
+        from dnabert_jax.tasks.datasets.intervals import interval_sequences
+        from dnabert_jax.tasks.datasets.tables import open_table
+        from dnabert_jax.tasks.datasets.unlabelled import fasta_sequences, table_sequences
 
         if self.fasta is not None:
             yield OpenSource(fasta_sequences(read_blocks(self.fasta), str(self.fasta), k), None, ())

@@ -88,10 +88,10 @@ def test_imports_go_one_way(name: str) -> None:
         ("dnabert_jax.training.loop", ("torch", "transformers", "tensorflow", "tensorflow_datasets", "matplotlib")),
         ("dnabert_jax", ("jax", "flax", "numpy")),
         ("dnabert_jax.pretrained", ("torch", "transformers", "huggingface_hub")),
-        ("dnabert_jax.tasks.labelled", ("jax", "flax", "grain", "torch", "tensorflow", "matplotlib")),
+        ("dnabert_jax.tasks.datasets.labelled", ("jax", "flax", "grain", "torch", "tensorflow", "matplotlib")),
         ("dnabert_jax.interop.export", ("torch", "transformers", "tensorflow", "matplotlib")),
-        ("dnabert_jax.tasks.suite_summary", ("jax", "flax", "sklearn", "scipy", "matplotlib")),
-        ("dnabert_jax.tasks.kmer_baseline", ("jax", "flax", "sklearn", "scipy", "matplotlib")),
+        ("dnabert_jax.tasks.suites.summary", ("jax", "flax", "sklearn", "scipy", "matplotlib")),
+        ("dnabert_jax.tasks.baselines.kmer", ("jax", "flax", "sklearn", "scipy", "matplotlib")),
     ],
 )
 def test_what_is_heavy_is_loaded_late(module: str, absent: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification
 
 from dnabert_jax import DNABERT
 from dnabert_jax.config import ModelConfig
-from dnabert_jax.tasks.results import Result
+from dnabert_jax.tasks.measures.results import Result
 from dnabert_jax.training.saved_model import Description, SavedModel, with_random_weights, write_saved_model
 from dnabert_jax.typed_json import read_json
 from launch.cli import run

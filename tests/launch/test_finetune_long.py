@@ -13,7 +13,7 @@ from dnabert_jax import DNABERT
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.sequence.kmers import encode
-from dnabert_jax.tasks.results import Result
+from dnabert_jax.tasks.measures.results import Result
 from dnabert_jax.training.saved_model import (
     Description,
     SavedModel,

@@ -1,0 +1,1 @@
+"""What a network has to beat, on the same splits."""

@@ -1,0 +1,77 @@
+"""The baselines by name, on the very splits that a model is fine-tuned and measured on."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Num, UInt16
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.tasks.baselines.cnn import fit_cnn_baseline
+from dnabert_jax.tasks.baselines.kmer import KmerBaselineConfig, fit_kmer_baseline
+from dnabert_jax.tasks.baselines.motif_cnn import CnnBaselineConfig
+from dnabert_jax.tasks.datasets.labelled import LabelledData
+from dnabert_jax.tasks.finetuning.encoding import encode_split
+from dnabert_jax.tasks.measures.metrics import measure
+from dnabert_jax.tasks.measures.results import Result, SeedResult
+
+BASELINES: dict[str, KmerBaselineConfig | CnnBaselineConfig] = {
+    "kmer": KmerBaselineConfig(longest=6),
+    "gapped-kmer": KmerBaselineConfig(),
+    "cnn": CnnBaselineConfig(),
+}
+"""What `run_baseline` runs, by name."""
+
+
+def run_baseline(
+    name: str, data: LabelledData, set_name: str, k: int, seeds: Sequence[int], *, resamples: int = 1000
+) -> Result:
+    """Fits a baseline to the training split, chooses by the validation split, and measures on the test split.
+
+    Args:
+        name: of BASELINES.
+        data: with the splits train, validation and test, of sequences of whatever length.
+        set_name: what the data set is called in the result.
+        k: letters of the k-mers of the model that it is compared with: a base is known by them alone.
+        seeds: one fit each; where nothing is random, in logistic and ridge regression, the first alone.
+        resamples: for bootstrap intervals.
+
+    Raises:
+        InputError: no such baseline, no seed, a split that is not there, or data that it cannot learn from.
+        JobError: a fit that does not come out.
+    """
+    if name not in BASELINES:
+        raise InputError(f"There is no baseline {name!r}: choose one of {', '.join(BASELINES)}.")
+    if not seeds:
+        raise InputError(f"The baseline {name} on {set_name} has no seed: give at least one.")
+    for split in ("train", "validation", "test"):
+        if split not in data.splits:
+            raise InputError(f"{set_name} has no {split} split: a baseline needs train, validation and test.")
+    config, encoded = BASELINES[name], _encoded(data, k)
+    results = []
+    for seed in seeds:
+        begin = time.monotonic()
+        fitted: Any
+        if isinstance(config, CnnBaselineConfig):
+            fitted = fit_cnn_baseline(data.task, config, k, encoded["train"], encoded["validation"], seed)
+        else:
+            fitted = fit_kmer_baseline(data.task, config, k, encoded["train"], encoded["validation"])
+        ids, labels = encoded["test"]
+        scores = fitted.scores(ids)
+        seconds = time.monotonic() - begin
+        results.append(SeedResult(seed, seconds, measure(data.task, scores, labels, resamples=resamples, seed=seed)))
+        if isinstance(config, KmerBaselineConfig):
+            break
+    sizes = {str(split): len(rows) for split, rows in data.splits.items()}
+    return Result(set_name, fitted.description, data.task, sizes, tuple(results))
+
+
+def _encoded(data: LabelledData, k: int) -> dict[str, tuple[UInt16[np.ndarray, "n L"], Num[np.ndarray, "n ..."]]]:
+    """Padded rows of ids and labels, by split."""
+    longest = max(int(rows.sequences.lengths.max()) for rows in data.splits.values())
+    found = {}
+    for split, rows in data.splits.items():
+        encoded = encode_split(rows, data.task, k, max_positions=longest + 2)
+        found[str(split)] = encoded.rows(np.arange(len(rows)), (int(encoded.lengths.max()),)), rows.labels
+    return found

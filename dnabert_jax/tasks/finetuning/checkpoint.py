@@ -1,0 +1,244 @@
+"""What a fine-tuning leaves on disk while it runs, so that one that was stopped or killed can go on.
+
+Beside the directory that it will write stands `NAME.unfinished`: start.json says what it began with, log.jsonl has a
+line for each job and epoch, and each attempt (see `Fitting.run`) has its latest checkpoint, so that what an attempt
+came to is known when the next one, of the jobs that collapsed, is under way. Order, dropout and learning rate are
+functions of seed and step, so a checkpoint holds the state of the jobs and figures, no more.
+
+J jobs.
+"""
+
+import contextlib
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import SingleDeviceSharding
+from jaxtyping import Float
+
+from dnabert_jax import storage
+from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.output_directory import is_unused, kept_directory
+from dnabert_jax.tasks.finetuning.jobs import Job
+from dnabert_jax.tasks.finetuning.lockstep import JobsState
+from dnabert_jax.tasks.finetuning.starting_point import StartingPoint
+from dnabert_jax.tasks.measures.metrics import better
+from dnabert_jax.telemetry.run_log import LOG_FILE, TENSORBOARD_DIRECTORY, RunLog
+from dnabert_jax.training.checkpoints import Checkpoints
+from dnabert_jax.training.run_directory import CHECKPOINTS_DIRECTORY
+from dnabert_jax.typed_json import read_json, to_json
+
+START_FILE = "start.json"
+_STATE = "state"
+
+
+class StoppedError(JobError):
+    """A fine-tuning stopped as it was asked to, and can go on from the step that it saved."""
+
+
+@dataclasses.dataclass
+class JobProgress:
+    """What is known of a job so far.
+
+    Attributes:
+        losses: mean training loss of each epoch.
+        figures: the selecting figure of the validation split after each epoch.
+        best: the epoch with the best of them, counted from 1.
+    """
+
+    losses: list[float] = dataclasses.field(default_factory=list)
+    figures: list[float] = dataclasses.field(default_factory=list)
+    best: int = 0
+
+
+@dataclasses.dataclass
+class Progress:
+    """What the host knows of jobs in lockstep: all that a checkpoint holds besides their state.
+
+    Attributes:
+        jobs: each of them.
+        epoch: epochs made.
+        steps: steps of lockstep made.
+        step_losses: of the epoch under way, for each step the losses of the jobs, and maybe of what fills the mesh.
+        seconds: of wall time, when it was saved.
+    """
+
+    jobs: list[JobProgress]
+    epoch: int = 0
+    steps: int = 0
+    step_losses: list[Any] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+
+    def losses(self) -> Float[np.ndarray, "steps J"]:
+        """Those of `step_losses`, on the host."""
+        rows = [np.asarray(row)[: len(self.jobs)] for row in jax.device_get(self.step_losses)]
+        return np.asarray(rows, np.float32).reshape(-1, len(self.jobs))
+
+
+def unfinished_directory(out: Path) -> Path:
+    """Where a fine-tuning that will write `out` keeps what it has."""
+    return out.with_name(out.name + ".unfinished")
+
+
+def check_unfinished(out: Path, resume: bool) -> None:
+    """Raises InputError if there is something to go on with and it is not asked for, or something else."""
+    directory = unfinished_directory(out)
+    if is_unused(directory):
+        return
+    if not (directory / START_FILE).is_file():
+        raise InputError(f"{directory} exists and is no unfinished fine-tuning: move it away, or choose another --out.")
+    if not resume:
+        raise InputError(f"{directory} was not finished: give --resume to go on with it, or remove it to begin anew.")
+
+
+class FittingCheckpoint:
+    """The unfinished directory of a fine-tuning; a context manager, inside which no other job writes it.
+
+    Args:
+        out: what the fine-tuning will write.
+        start: what it begins with.
+        metric: key of the figure that selects the best epoch, for the log.
+        stop_requested: asked after each step.
+
+    Raises:
+        InputError: what is there began with something else.
+    """
+
+    def __init__(self, out: Path, start: StartingPoint, metric: str, stop_requested: Callable[[], bool]):
+        self.directory = unfinished_directory(out)
+        self.stop_requested = stop_requested
+        self._start, self._metric = start, metric
+        self._open = contextlib.ExitStack()
+        self._log: RunLog | None = None
+        self._before = 0
+        if not is_unused(self.directory):
+            before = read_json(StartingPoint, self.directory / START_FILE)
+            if difference := start.difference(before):
+                raise InputError(f"{self.directory} {difference}. Remove it to begin anew, or choose another --out.")
+
+    def __enter__(self) -> "FittingCheckpoint":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    @property
+    def saved_steps(self) -> int:
+        """Steps of lockstep that were made and saved, of all attempts."""
+        latest: dict[Path, int] = {}
+        for path in self.directory.glob(f"*/{CHECKPOINTS_DIRECTORY}/*"):
+            if path.name.isdigit():
+                latest[path.parent] = max(int(path.name), latest.get(path.parent, 0))
+        return sum(latest.values())
+
+    @contextlib.contextmanager
+    def attempt(self, number: int, jobs: Sequence[Job]) -> Iterator["GroupCheckpoint"]:
+        """The checkpoint of some jobs that are trained together, after those of the attempts before it."""
+        if self._log is None:
+            # Not before there is something to train: bad input leaves nothing behind.
+            self._open.enter_context(kept_directory(self.directory))
+            storage.write(self.directory / START_FILE, to_json(self._start).encode())
+            self._log = self._open.enter_context(RunLog(self.directory, self.saved_steps))
+        suffix = f", attempt {number + 1}" if number else ""
+        names = [job.name + suffix for job in jobs]
+        with Checkpoints(self.directory / f"attempt-{number + 1}", keep=1) as checkpoints:
+            group = GroupCheckpoint(checkpoints, self.stop_requested, self._log, self._before, names, self._metric)
+            yield group
+        self._before += group.steps
+
+    def copy_log(self, directory: Path) -> None:
+        """Ends the log and copies it to where the result is written."""
+        self._open.close()
+        shutil.copy(self.directory / LOG_FILE, directory)
+        shutil.copytree(self.directory / TENSORBOARD_DIRECTORY, directory / TENSORBOARD_DIRECTORY)
+
+    def remove(self) -> None:
+        """Removes all of it, when the result is written."""
+        shutil.rmtree(self.directory)
+
+
+@dataclasses.dataclass
+class GroupCheckpoint:
+    """Keeps the state of jobs in lockstep.
+
+    Attributes:
+        checkpoints: of these jobs.
+        stop_requested: asked after each step.
+        log: of the fine-tuning.
+        before: steps of the attempts before this one, which those of the log go on from.
+        names: of the jobs, in the log.
+        metric: key of the selecting figure.
+        steps: made, as far as is saved.
+    """
+
+    checkpoints: Checkpoints
+    stop_requested: Callable[[], bool]
+    log: RunLog
+    before: int
+    names: list[str]
+    metric: str
+    steps: int = 0
+    _begin: float = dataclasses.field(default_factory=time.monotonic)
+
+    def restore(self, state: JobsState, progress: Progress) -> tuple[JobsState, Progress]:
+        """The latest that was saved, laid out like a fresh state; what is given, if there is nothing.
+
+        Raises:
+            InputError: the checkpoint is damaged.
+        """
+        if not self.checkpoints.steps:
+            return state, progress
+        self.steps = self.checkpoints.steps[-1]
+        progress = self.checkpoints.metadata(self.steps, Progress)
+        self._begin -= progress.seconds
+        saved = jax.tree.leaves(self.checkpoints.shapes(self.steps, _STATE))[0].shape[0]
+        places = len(state.step)
+
+        def abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
+            sharding = leaf.sharding if saved == places else SingleDeviceSharding(jax.local_devices()[0])
+            return jax.ShapeDtypeStruct((saved, *leaf.shape[1:]), leaf.dtype, sharding=sharding)
+
+        wanted = jax.tree.map(abstract, state)
+        restored = self.checkpoints.restore_items(self.steps, {_STATE: wanted})[_STATE]
+        if saved != places:
+            # Another number of devices, which other copies of the last job fill up: they never move.
+            chosen = np.minimum(np.arange(places), len(progress.jobs) - 1)
+            restored = jax.tree.map(lambda new, old: jax.device_put(new[chosen], old.sharding), restored, state)
+        return restored, progress
+
+    def epoch_ended(self, state: JobsState, progress: Progress) -> None:
+        """Logs and saves an epoch, and stops after it if that is asked for.
+
+        Raises:
+            JobError: a checkpoint cannot be written.
+            StoppedError: it stops.
+        """
+        sign = 1 if better(self.metric) == "higher" else -1
+        for name, job in zip(self.names, progress.jobs, strict=True):
+            if len(job.figures) == progress.epoch:
+                figures = {"epoch": progress.epoch, "loss": job.losses[-1]}
+                if np.isfinite(job.figures[-1]):
+                    figures[f"validation_{self.metric}"] = sign * job.figures[-1]
+                self.log.write(self.before + progress.steps, name, figures)
+        if self.stop_requested():
+            self.stop(state, progress)
+        self._save(state, progress)
+
+    def stop(self, state: JobsState, progress: Progress) -> None:
+        """Saves, and raises StoppedError."""
+        self._save(state, progress)
+        raise StoppedError(
+            f"Stopped after step {self.before + self.steps:,}, which is saved: --resume goes on from it."
+        )
+
+    def _save(self, state: JobsState, progress: Progress) -> None:
+        self.steps = progress.steps
+        on_host = dataclasses.replace(
+            progress, step_losses=progress.losses().tolist(), seconds=time.monotonic() - self._begin
+        )
+        self.checkpoints.save_items({_STATE: state}, progress.steps, dataclasses.asdict(on_host))

@@ -1,0 +1,89 @@
+"""Labelled sequences to ids and targets, and the few shapes into which their batches are padded.
+
+Sequences are whole, or cut into windows where the task says so. All that is compiled for a shape is used again: the
+number of windows of a batch is a power of two or the most of any sequence, and whoever has but one is padded to one of
+the lengths of `sequence.buckets`.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+
+from dnabert_jax.config import ModelConfig, TaskConfig, require
+from dnabert_jax.errors import InputError
+from dnabert_jax.sequence.buckets import bucket
+from dnabert_jax.sequence.kmers import encode_codes
+from dnabert_jax.sequence.vocabulary import CLS, SEP
+from dnabert_jax.sequence.windows import SPECIAL, Windows
+from dnabert_jax.tasks.datasets.labelled import LabelledSplit
+from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.finetuning.jobs import EncodedSplit
+
+_OVERLAP_SHARE = 8
+"""One in so many k-mers of a window is shared with the next, if nobody says how many."""
+
+
+def windowed_task(
+    task: TaskConfig, config: FinetuneConfig, model: ModelConfig, splits: Iterable[LabelledSplit]
+) -> TaskConfig:
+    """The task with the windows that a fine-tuning asks for.
+
+    Args:
+        task: of the data.
+        config: of the fine-tuning.
+        model: of the network, which takes no longer windows than its positions.
+        splits: all that the model is trained and measured on; the longest sequence has the most windows.
+
+    Raises:
+        InputError: windows are longer than the network takes, or overlap by more than they have.
+    """
+    if config.long == "none":
+        return task
+    most = model.max_positions - SPECIAL
+    size = config.window or most
+    require(size <= most, f"window is {size} k-mers: the model takes at most {most}.")
+    overlap = size // _OVERLAP_SHARE if config.overlap is None else config.overlap
+    require(overlap < size, f"overlap is {overlap} k-mers: it must be below {size}, the k-mers of a window.")
+    longest = max(int(split.sequences.lengths.max()) for split in splits) - model.k + 1
+    count = int(Windows(size, overlap).count(np.array([longest]))[0])
+    return dataclasses.replace(task, long=config.long, window=size, overlap=overlap, split=count)
+
+
+def encode_split(split: LabelledSplit, task: TaskConfig, k: int, max_positions: int) -> EncodedSplit:
+    """Ids and targets of a split.
+
+    Raises:
+        InputError: a sequence is longer than the network takes, and the task has no windows.
+    """
+    rows = []
+    for number in range(len(split)):
+        ids = encode_codes(split.sequences[number], k)
+        if task.windows is None and len(ids) + SPECIAL > max_positions:
+            raise InputError(
+                f"{split.where(number)} has {len(split.sequences[number]):,} bases: the model takes at most "
+                f"{max_positions - SPECIAL - 1 + k}. Give --long attention, mean, max or lstm to read it in windows, "
+                "cut it, or leave it out."
+            )
+        rows.append(np.concatenate([[CLS], ids, [SEP]]).astype(np.uint16))
+    single = task.problem == "single_label_classification"
+    targets = np.eye(len(task.labels), dtype=np.float32)[split.labels] if single else split.labels.astype(np.float32)
+    return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets, task.windows)
+
+
+def batch_shape(task: TaskConfig, longest: int, max_positions: int) -> tuple[int, ...]:
+    """Of the ids of each row of a batch: tokens, or windows and tokens of each.
+
+    Args:
+        task: of the network.
+        longest: sequence of the batch, in tokens with [CLS] and [SEP].
+        max_positions: of the network.
+    """
+    if task.windows is None:
+        return (bucket(longest, max_positions),)
+    length = bucket(min(longest, task.window + SPECIAL), task.window + SPECIAL)
+    count = int(task.windows.count(np.array([longest - SPECIAL]))[0])
+    if task.long == "concatenation":
+        require(count <= task.split, f"A sequence has {count} windows: the model takes at most {task.split}.")
+        return (task.split, length)
+    return (min(1 << (count - 1).bit_length(), max(count, task.split)), length)

@@ -1,0 +1,222 @@
+"""One labelled data set: fine-tuned with one or several seeds, measured on its test split, and written down.
+
+C labels.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from dnabert_jax.config import TaskConfig
+from dnabert_jax.errors import InputError
+from dnabert_jax.output_directory import output_directory
+from dnabert_jax.tasks.datasets.labelled import LabelledData
+from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint
+from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.finetuning.encoding import encode_split, windowed_task
+from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting, FittingObserver
+from dnabert_jax.tasks.finetuning.jobs import Job
+from dnabert_jax.tasks.measures.collapse import collapse
+from dnabert_jax.tasks.measures.curves import draw_curves
+from dnabert_jax.tasks.measures.metrics import better, measure, validation_metric
+from dnabert_jax.tasks.measures.results import Result, SeedResult, result_markdown, write_result
+from dnabert_jax.training.saved_model import (
+    DESCRIPTION_FILE,
+    Description,
+    SavedModel,
+    fill_saved_model,
+    with_random_weights,
+)
+from dnabert_jax.typed_json import to_json
+
+RESULT_FILE, TABLE_FILE, CONFIG_FILE = "result.json", "result.md", "finetune.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finetuned:
+    """What fine-tuning made.
+
+    Attributes:
+        result: on the test split.
+        fitted: one for each seed.
+        best: which of them does best on the validation split, and so is the model that is kept.
+        scores: of that one, on the test split.
+    """
+
+    result: Result
+    fitted: list[Fitted]
+    best: int
+    scores: Float[np.ndarray, "n C"]
+
+
+def finetune(
+    model: SavedModel,
+    data: LabelledData,
+    config: FinetuneConfig,
+    name: str,
+    seeds: int,
+    devices: Sequence[jax.Device],
+    observer: FittingObserver,
+    checkpoint: FittingCheckpoint | None = None,
+) -> Finetuned:
+    """Trains `seeds` models of one data set: `finetune_sets` for it alone."""
+    return finetune_sets(model, {name: data}, config, seeds, devices, observer, checkpoint)[name]
+
+
+def from_scratch(model: SavedModel, config: FinetuneConfig) -> SavedModel:
+    """The same network to begin with at random, to see what pre-training gives: anew for each seed.
+
+    Where the encoder stays as it is, it is one that all seeds share.
+    """
+    if config.train == "full":
+        return dataclasses.replace(model, parameters={})
+    return with_random_weights(model, config.seed)
+
+
+def finetune_sets(
+    model: SavedModel,
+    sets: Mapping[str, LabelledData],
+    config: FinetuneConfig,
+    seeds: int,
+    devices: Sequence[jax.Device],
+    observer: FittingObserver,
+    checkpoint: FittingCheckpoint | None = None,
+) -> dict[str, Finetuned]:
+    """Trains, for each data set, `seeds` models from config.seed on, all in lockstep; measures each on its test split.
+
+    Args:
+        model: to begin with; its own classifier, if it has one, is not used.
+        sets: by name, with the splits train, validation and test; of one problem and with equally many labels.
+        config: of the training.
+        seeds: how many for each set.
+        devices: to use.
+        observer: told of the training.
+        checkpoint: to keep what was done in, and to go on from.
+
+    Raises:
+        InputError: data and model do not fit together, or the metric to select by is none of the task's.
+        JobError: a loss is not finite, or a checkpoint cannot be written.
+        StoppedError: the checkpoint was asked to stop.
+    """
+    every_split = [split for data in sets.values() for split in data.splits.values()]
+    tasks = {}
+    for name, data in sets.items():
+        whole = data.task if config.dropout is None else dataclasses.replace(data.task, dropout=config.dropout)
+        tasks[name] = windowed_task(whole, config, model.config, every_split)
+    # Names of labels are a set's own: without them, one compiled step serves all sets.
+    task = next(iter(tasks.values())).without_names
+    if any(other.without_names != task for other in tasks.values()):
+        raise InputError(f"{', '.join(sets)} do not ask the same of a model: fine-tune them apart.")
+    key = validation_metric(task, config.select_by)
+    sign = 1 if better(key) == "higher" else -1
+
+    def score(logits: np.ndarray, targets: np.ndarray) -> float:
+        value = measure(task, probabilities(task, logits), _labels(task, targets), resamples=0).values[key].value
+        return -np.inf if value is None else sign * value
+
+    def collapsed(logits: np.ndarray, targets: np.ndarray) -> bool:
+        scores = probabilities(task, logits)
+        return task.problem != "regression" and collapse(task, scores, _labels(task, targets)).collapsed
+
+    jobs, tests = [], []
+    for name, data in sets.items():
+        splits = {
+            split: encode_split(rows, task, model.config.k, model.config.max_positions)
+            for split, rows in data.splits.items()
+        }
+        jobs += [
+            Job(f"{name}, seed {config.seed + number}", splits["train"], splits["validation"], config.seed + number)
+            for number in range(seeds)
+        ]
+        tests += [splits["test"]] * seeds
+    kept = {part: tree for part, tree in model.parameters.items() if part in ("bert", "pooler")}
+    fitting = Fitting(model.config, kept, task, config, score, collapsed, devices)
+    fitted = fitting.run(jobs, observer, checkpoint)
+    logits = fitting.predict([one.parameters for one in fitted], tests)
+    model_in_words = f"{config.train} fine-tuning{'' if model.parameters else ' from random weights'}"
+    done = {}
+    for number, (name, data) in enumerate(sets.items()):
+        its = slice(number * seeds, (number + 1) * seeds)
+        done[name] = _measured(name, data, tasks[name], model_in_words, fitted[its], logits[its])
+    return done
+
+
+def _measured(
+    name: str,
+    data: LabelledData,
+    task: TaskConfig,
+    model: str,
+    fitted: list[Fitted],
+    logits: list[Float[np.ndarray, "n C"]],
+) -> Finetuned:
+    scores = [probabilities(task, own) for own in logits]
+    results = [
+        SeedResult(one.seed, one.seconds, measure(task, own, data.splits["test"].labels, seed=one.seed))
+        for one, own in zip(fitted, scores, strict=True)
+    ]
+    sizes = {str(split): len(rows) for split, rows in data.splits.items()}
+    best = max(range(len(fitted)), key=lambda number: max(fitted[number].figures))
+    method = model if task.long == "none" else f"{model}, {task.long} over windows"
+    result = Result(name, method, task, sizes, tuple(results))
+    return Finetuned(result, fitted, best, scores[best])
+
+
+def _labels(task: TaskConfig, targets: Float[np.ndarray, "n C"]) -> np.ndarray:
+    """Targets of `encode_split` as `metrics.measure` takes them."""
+    return targets.argmax(axis=1) if task.problem == "single_label_classification" else targets
+
+
+def probabilities(task: TaskConfig, logits: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
+    """Softmax of labels that exclude each other, the logistic function of others; values as they are."""
+    if task.problem == "regression":
+        return logits
+    function = jax.nn.softmax if task.problem == "single_label_classification" else jax.nn.sigmoid
+    return np.asarray(function(logits))
+
+
+def write_finetuned(
+    out: Path,
+    done: Finetuned,
+    model: SavedModel,
+    data: LabelledData,
+    config: FinetuneConfig,
+    checkpoint: FittingCheckpoint | None = None,
+) -> None:
+    """Writes a model directory with the best seed's model, and beside it the result, pictures and configuration.
+
+    With a checkpoint its log is copied, and then all of it removed, as the run is complete.
+
+    Raises:
+        InputError: `out` exists already.
+    """
+    best = done.fitted[done.best]
+    provenance = {
+        **model.description.provenance,
+        "finetuning": {
+            "config": dataclasses.asdict(config),
+            "data": done.result.name,
+            "sizes": done.result.sizes,
+            "notes": list(data.notes),
+            "seed": best.seed,
+            "epoch": best.epoch,
+            "test": {key: one.value for key, one in done.result.seeds[done.best].metrics.values.items()},
+        },
+    }
+    with output_directory(out, DESCRIPTION_FILE) as directory:
+        description = Description(model.config, done.result.task, provenance)
+        fill_saved_model(directory, SavedModel(description, best.epoch, best.parameters))
+        write_result(done.result, directory / RESULT_FILE)
+        (directory / TABLE_FILE).write_text(result_markdown(done.result))
+        (directory / CONFIG_FILE).write_text(to_json(config))
+        if done.result.task.problem != "regression":
+            draw_curves(
+                done.result.task, done.scores, data.splits["test"].labels, directory / "curves", done.result.name
+            )
+        if checkpoint is not None:
+            checkpoint.copy_log(directory)
+    if checkpoint is not None:
+        checkpoint.remove()

@@ -1,0 +1,314 @@
+"""Fine-tuning on the host's side: epochs, early stopping, the best epoch, and jobs that begin anew.
+
+J jobs, B sequences, L tokens, C labels.
+"""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.errors import JobError
+from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint, GroupCheckpoint, JobProgress, Progress
+from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.finetuning.encoding import batch_shape
+from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, Job, epoch_order, learning_rate, smoothed, total_steps
+from dnabert_jax.tasks.finetuning.lockstep import JOB, Batch, JobsState, Lockstep, Turn, jobs_mesh
+from dnabert_jax.tasks.finetuning.trainable import split_trainable, stacked, whole_model, with_fresh_heads
+from dnabert_jax.training.state import Parameters
+
+EVALUATED_TOGETHER = 4
+"""Batches of fine-tuning in one of prediction, which keeps nothing for a backward pass; fewer of many windows."""
+
+
+@dataclasses.dataclass
+class Fitted:
+    """A job that was trained.
+
+    Attributes:
+        name: of the job.
+        seed: that it ended with.
+        parameters: of the best epoch, the whole model, on the host.
+        epoch: that was the best, counted from 1.
+        losses: mean training loss of each epoch.
+        figures: the selecting figure of the validation split after each epoch.
+        collapsed: how many times it did, and began anew.
+        seconds: of wall time, shared by the jobs that ran with it.
+    """
+
+    name: str
+    seed: int
+    parameters: Parameters
+    epoch: int
+    losses: list[float]
+    figures: list[float]
+    collapsed: int
+    seconds: float
+
+
+Score = Callable[[Float[np.ndarray, "n C"], Float[np.ndarray, "n C"]], float]
+"""(logits, targets) of the validation split to a figure that is the better, the higher it is."""
+
+Collapsed = Callable[[Float[np.ndarray, "n C"], Float[np.ndarray, "n C"]], bool]
+"""(logits, targets): whether the classifier says the same of everything."""
+
+
+@runtime_checkable
+class FittingObserver(Protocol):
+    """Is told what happens, for a progress bar."""
+
+    def stepped(self, done: int, total: int) -> None:
+        """`done` more steps of lockstep are made, of `total` at most; many at once where a run is resumed."""
+
+    def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
+        """A job made an epoch."""
+
+    def restarted(self, job: str, seed: int) -> None:
+        """A job collapsed and begins anew with another seed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitting:
+    """Fine-tunes jobs that share a model, a task and a configuration.
+
+    Attributes:
+        model: of the network.
+        parameters: to begin with; parts that the task needs and that are not there start at random.
+        task: what is predicted.
+        config: how.
+        score: of an epoch.
+        collapsed: of a trained job.
+        devices: to use.
+    """
+
+    model: ModelConfig
+    parameters: Parameters
+    task: TaskConfig
+    config: FinetuneConfig
+    score: Score
+    collapsed: Collapsed
+    devices: Sequence[jax.Device]
+
+    def run(
+        self, jobs: Sequence[Job], observer: FittingObserver, checkpoint: FittingCheckpoint | None = None
+    ) -> list[Fitted]:
+        """Trains all jobs in lockstep, and those that collapse once more.
+
+        Args:
+            jobs: to train.
+            observer: told of it.
+            checkpoint: to keep what was done in, and to go on from, with the same jobs.
+
+        Raises:
+            JobError: a loss is not finite, or a checkpoint cannot be written.
+            StoppedError: the checkpoint was asked to stop.
+        """
+        fitted: dict[int, Fitted] = {}
+        waiting = dict(enumerate(jobs))
+        for attempt in range(self.config.restarts + 1):
+            group = list(waiting.values())
+            with checkpoint.attempt(attempt, group) if checkpoint else contextlib.nullcontext() as kept:
+                runs = _Group(self, group).run(observer, kept)
+            collapsed = {}
+            for (number, job), (result, has_collapsed) in zip(waiting.items(), runs, strict=True):
+                result.collapsed = attempt + has_collapsed
+                fitted[number] = result
+                if has_collapsed and attempt < self.config.restarts:
+                    # Seeds of other jobs are near: this one is far from them.
+                    collapsed[number] = dataclasses.replace(job, seed=job.seed + 1_000_003)
+                    observer.restarted(job.name, collapsed[number].seed)
+            waiting = collapsed
+            if not waiting:
+                break
+        return [fitted[number] for number in range(len(jobs))]
+
+    def predict(self, models: Sequence[Parameters], splits: Sequence[EncodedSplit]) -> list[Float[np.ndarray, "n C"]]:
+        """Logits, or values, that whole models give, each for the sequences of its split; in lockstep."""
+        return _Group(self, [Job("", split, split, 0) for split in splits]).predict(models, splits)
+
+
+class _Group:
+    """Jobs that are trained together, once."""
+
+    def __init__(self, fitting: Fitting, jobs: list[Job]):
+        self._fitting, self._jobs, self._config = fitting, jobs, fitting.config
+        model, task = fitting.model, fitting.task
+        if self._config.dropout is not None:
+            rate = self._config.dropout
+            model = dataclasses.replace(model, dropout=rate, attention_dropout=rate)
+            task = dataclasses.replace(task, dropout=rate)
+        mesh = jobs_mesh(fitting.devices, len(jobs), self._config.batch_size)
+        self._lockstep = Lockstep(model, task, self._config, mesh)
+        along = mesh.shape[JOB]
+        # Jobs that fill up the mesh repeat the last one, and never move.
+        self._places = [*range(len(jobs)), *[len(jobs) - 1] * (-len(jobs) % along)]
+        self._step, self._predict = self._lockstep.train_step(), self._lockstep.predict()
+        self._keep_best = self._lockstep.keep_best()
+
+    def run(self, observer: FittingObserver, kept: GroupCheckpoint | None) -> list[tuple[Fitted, bool]]:
+        frozen, state = self._start()
+        validation = [job.validation for job in self._jobs]
+        progress = Progress([JobProgress() for _ in self._jobs])
+        if kept is not None:
+            state, progress = kept.restore(state, progress)
+            observer.stepped(progress.steps, max(total_steps(self._config, len(job.train)) for job in self._jobs))
+        begin = time.monotonic() - progress.seconds
+        while any(running := [self._goes_on(*each) for each in zip(self._jobs, progress.jobs, strict=True)]):
+            state = self._train_epoch(frozen, state, progress, running, observer, kept)
+            logits = self._logits(frozen, state.trainable, validation)
+            improved = np.zeros(len(self._places), np.int32)
+            for number, (job, own) in enumerate(zip(self._jobs, progress.jobs, strict=True)):
+                if not running[number]:
+                    continue
+                figure = self._fitting.score(logits[number], job.validation.targets)
+                if not own.figures or figure > max(own.figures):
+                    improved[number], own.best = 1, progress.epoch
+                own.figures.append(figure)
+                observer.epoch_ended(job.name, progress.epoch, own.losses[-1], figure)
+            state = self._keep_best(state, self._lockstep.place(improved))
+            if kept is not None:
+                kept.epoch_ended(state, progress)
+        best_logits = self._logits(frozen, state.best, validation)
+        best, shared = jax.device_get(state.best), jax.device_get(frozen)
+        results = []
+        for number, (job, own) in enumerate(zip(self._jobs, progress.jobs, strict=True)):
+            trained = jax.tree.map(lambda leaf, number=number: leaf[number], best)
+            parameters = jax.tree.map(np.asarray, whole_model(shared, trained, self._config))
+            seconds = time.monotonic() - begin
+            fitted = Fitted(job.name, job.seed, parameters, own.best, own.losses, own.figures, 0, seconds)
+            results.append((fitted, self._fitting.collapsed(best_logits[number], job.validation.targets)))
+        return results
+
+    def _goes_on(self, job: Job, so_far: JobProgress) -> bool:
+        made, patience = len(so_far.figures), self._config.patience
+        return self._steps(job, made + 1) > 0 and not (patience and made - so_far.best >= patience)
+
+    def predict(self, models: Sequence[Parameters], splits: Sequence[EncodedSplit]) -> list[np.ndarray]:
+        together = self._lockstep.place(stacked([models[place] for place in self._places]))
+        return self._logits({}, together, list(splits))
+
+    def _start(self) -> tuple[Parameters, JobsState]:
+        frozen: Parameters = {}
+        trainable = []
+        for place in self._places:
+            seed = self._jobs[place].seed
+            parameters = with_fresh_heads(self._fitting.parameters, self._fitting.model, self._fitting.task, seed)
+            frozen, own = split_trainable(parameters, self._config, seed)
+            trainable.append(own)
+        return self._lockstep.share(frozen), self._lockstep.start(stacked(trainable))
+
+    def _train_epoch(
+        self,
+        frozen: Parameters,
+        state: JobsState,
+        progress: Progress,
+        running: list[bool],
+        observer: FittingObserver,
+        kept: GroupCheckpoint | None,
+    ) -> JobsState:
+        """Makes the rest of an epoch, and notes it in the progress."""
+        epoch, losses = progress.epoch + 1, progress.step_losses
+        steps = [self._steps(job, epoch) if runs else 0 for job, runs in zip(self._jobs, running, strict=True)]
+        longest = max(steps)
+        before = [(epoch - 1) * -(-len(job.train) // self._config.batch_size) for job in self._jobs]
+        in_all = [total_steps(self._config, len(job.train)) for job in self._jobs]
+        orders = [epoch_order(len(job.train), job.seed, epoch) for job in self._jobs]
+        for number in range(len(losses), longest):
+            active = [number < count for count in steps]
+            batch = self._batch(orders, number, active)
+            rates = [
+                learning_rate(self._config, past + number, total) for past, total in zip(before, in_all, strict=True)
+            ]
+            moves = [*active, *[False] * (len(self._places) - len(active))]
+            turn = (
+                np.array([rates[place] for place in self._places], np.float32),
+                np.array([self._jobs[place].seed for place in self._places], np.int32),
+                np.array(moves, np.int32),
+            )
+            state, loss = self._step(frozen, state, batch, Turn(*map(self._lockstep.place, turn)))
+            losses.append(loss)
+            # The host runs one step ahead, no further.
+            jax.block_until_ready(losses[-2:-1])
+            progress.steps += 1
+            observer.stepped(1, max(in_all))
+            # Not after the last: the epoch is made whole first.
+            if kept is not None and number + 1 < longest and kept.stop_requested():
+                self._finite_losses(progress, steps)
+                kept.stop(state, progress)
+        for job, own in zip(progress.jobs, self._finite_losses(progress, steps), strict=True):
+            if len(own):
+                job.losses.append(float(own.mean()))
+        progress.epoch, progress.step_losses = epoch, []
+        return state
+
+    def _finite_losses(self, progress: Progress, steps: list[int]) -> list[np.ndarray]:
+        """Of each job, those of its steps in the epoch under way."""
+        values = progress.losses()
+        found = [values[:count, number] for number, count in enumerate(steps)]
+        for job, own in zip(self._jobs, found, strict=True):
+            if not np.isfinite(own).all():
+                bad = int(np.argmax(~np.isfinite(own))) + 1
+                raise JobError(
+                    f"{job.name}: the loss of step {bad} in epoch {progress.epoch + 1} is not finite; lower "
+                    "peak_learning_rate."
+                )
+        return found
+
+    def _steps(self, job: Job, epoch: int) -> int:
+        """Of a job, in an epoch: none after its last."""
+        count = -(-len(job.train) // self._config.batch_size)
+        return max(0, min(count, total_steps(self._config, len(job.train)) - (epoch - 1) * count))
+
+    def _batch(self, orders: list[np.ndarray], number: int, active: list[bool]) -> Batch:
+        size = self._config.batch_size
+        chosen = [order[number * size : (number + 1) * size] for order in orders]
+        taking = [place for place, takes in enumerate(active) if takes]
+        longest = max(int(self._jobs[place].train.lengths[chosen[place]].max()) for place in taking)
+        shape = batch_shape(self._fitting.task, longest, self._fitting.model.max_positions)
+        labels = self._jobs[0].train.targets.shape[1]
+        jobs = len(self._places)
+        input_ids = np.zeros((jobs, size, *shape), np.int32)
+        targets = np.zeros((jobs, size, labels), np.float32)
+        weights = np.zeros((jobs, size), np.float32)
+        for place in taking:
+            split, rows = self._jobs[place].train, chosen[place]
+            smooth = smoothed(self._fitting.task, split.targets[rows], self._config.label_smoothing)
+            counted = self._label_weights(split)[rows]
+            input_ids[place, : len(rows)], targets[place, : len(rows)] = split.rows(rows, shape), smooth
+            weights[place, : len(rows)] = counted / counted.sum()
+        return Batch(*(self._lockstep.place(part, rows=True) for part in (input_ids, targets, weights)))
+
+    def _label_weights(self, split: EncodedSplit) -> np.ndarray:
+        if self._config.class_weights == "none":
+            return np.ones(len(split), np.float32)
+        frequency = split.targets.mean(axis=0)
+        return (split.targets / np.maximum(frequency, 1e-12)).sum(axis=1).astype(np.float32)
+
+    def _logits(self, frozen: Parameters, trainable: Parameters, splits: list[EncodedSplit]) -> list[np.ndarray]:
+        """Of all sequences of each job's split."""
+        size = self._config.batch_size * max(1, EVALUATED_TOGETHER // self._fitting.task.split)
+        found: list[list[np.ndarray]] = [[] for _ in splits]
+        by_length = [np.argsort(-split.lengths, kind="stable") for split in splits]
+        for first in range(0, max(len(split) for split in splits), size):
+            chosen = [order[first : first + size] for order in by_length]
+            longest = max(int(split.lengths[rows].max(initial=1)) for split, rows in zip(splits, chosen, strict=True))
+            shape = batch_shape(self._fitting.task, longest, self._fitting.model.max_positions)
+            ids = np.zeros((len(self._places), size, *shape), np.int32)
+            for place, (split, rows) in enumerate(zip(splits, chosen, strict=True)):
+                ids[place, : len(rows)] = split.rows(rows, shape)
+            logits = np.asarray(self._predict(frozen, trainable, self._lockstep.place(ids, rows=True)))
+            for place, rows in enumerate(chosen):
+                found[place].append(logits[place, : len(rows)])
+        in_order = []
+        for parts, order in zip(found, by_length, strict=True):
+            together = np.concatenate(parts)
+            restored = np.empty_like(together)
+            restored[order] = together
+            in_order.append(restored)
+        return in_order

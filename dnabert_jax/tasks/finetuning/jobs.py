@@ -1,0 +1,92 @@
+"""What a fine-tuning job learns from, and in which order and at which rate: functions of the job alone.
+
+n sequences, m of them, T windows, L tokens, C labels.
+"""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float, Int64, UInt16
+
+from dnabert_jax.config import TaskConfig
+from dnabert_jax.sequence.vocabulary import PAD
+from dnabert_jax.sequence.windows import SPECIAL, Windows
+from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedSplit:
+    """Labelled sequences as ids.
+
+    Attributes:
+        ids: of all sequences end to end, each with its [CLS] and [SEP].
+        offsets: where each begins, and where the last ends.
+        targets: for each, the probability of each label, or the true values.
+        windows: how they are cut into rows; None if each is a row.
+    """
+
+    ids: UInt16[np.ndarray, " tokens"]
+    offsets: Int64[np.ndarray, " ends"]
+    targets: Float[np.ndarray, "n C"]
+    windows: Windows | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, " n"]:
+        """In tokens."""
+        return np.diff(self.offsets)
+
+    def rows(self, chosen: Int64[np.ndarray, " m"], shape: tuple[int, ...]) -> UInt16[np.ndarray, "m ..."]:
+        """Padded rows of some sequences: [m, L], or with windows [m, T, L], as `encoding.batch_shape` says."""
+        if self.windows is not None:
+            return self.windows.rows(self.ids, self.offsets[chosen], self.lengths[chosen] - SPECIAL, *shape)
+        (length,) = shape
+        place = self.offsets[chosen][:, None] + np.arange(length)
+        inside = np.arange(length) < self.lengths[chosen][:, None]
+        return np.where(inside, self.ids[np.minimum(place, len(self.ids) - 1)], PAD).astype(np.uint16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One data set and one seed.
+
+    Attributes:
+        name: for the progress bar and results.
+        train: learned from.
+        validation: which epoch is the best.
+        seed: of everything that is random in it.
+    """
+
+    name: str
+    train: EncodedSplit
+    validation: EncodedSplit
+    seed: int
+
+
+def learning_rate(config: FinetuneConfig, step: int, steps: int) -> float:
+    """Of the update after `step` others, of `steps` in all: as transformers' linear schedule with warm-up."""
+    warmup = config.warmup_steps or round(config.warmup_share * steps)
+    if step < warmup:
+        return config.peak_learning_rate * step / warmup
+    return config.peak_learning_rate * max(0.0, (steps - step) / max(1, steps - warmup))
+
+
+def total_steps(config: FinetuneConfig, examples: int) -> int:
+    """Updates of a job that learns from so many sequences, if nothing stops it sooner."""
+    steps = config.epochs * -(-examples // config.batch_size)
+    return min(steps, config.max_steps) if config.max_steps else steps
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
+    """The order of a job's sequences in an epoch: of the seed and the epoch alone."""
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def smoothed(task: TaskConfig, targets: Float[np.ndarray, "m C"], share: float) -> Float[np.ndarray, "m C"]:
+    """Targets with some of each spread over all labels, or over yes and no of each of several."""
+    if share == 0 or task.problem == "regression":
+        return targets
+    among = targets.shape[1] if task.problem == "single_label_classification" else 2
+    return targets * (1 - share) + share / among

@@ -1,0 +1,244 @@
+"""Many fine-tunings in lockstep: one jitted step with a leading axis of jobs on all that differs between them.
+
+A job is one data set and one seed. The mesh has the axes `job` and `data`: jobs are spread over the one and never hear
+of each other, the rows of a batch over the other. On an accelerator the jobs of a device are computed together, as one
+model of 101 bases does not fill a chip; on a CPU one after the other, where products of many small matrices are slow.
+J jobs, B sequences, T windows, L tokens, C labels.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int
+
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.model.bert import Execution
+from dnabert_jax.model.dropout import RowKeys, row_keys
+from dnabert_jax.model.long import sequence_classifier
+from dnabert_jax.parallel.mesh import DATA
+from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.finetuning.trainable import decays, rate_factors, whole_model
+from dnabert_jax.training.objectives import sequence_losses
+from dnabert_jax.training.state import Parameters, stream_key
+
+JOB = "job"
+_KEPT = 16
+"""Jitted functions of each kind that are kept: the groups of a suite share them, and so compile once."""
+_JOBS, _ROWS, _SHARED = PartitionSpec(JOB), PartitionSpec(JOB, DATA), PartitionSpec()
+
+
+class Batch(NamedTuple):
+    """One batch of every job.
+
+    Attributes:
+        input_ids: one sequence a row, whole or in windows, "J B T L".
+        targets: probability of each label, or true values.
+        weights: of each row's loss; those of a job sum to 1, padding has 0.
+    """
+
+    input_ids: Int[Array, "J B *row"]
+    targets: Float[Array, "J B C"]
+    weights: Float[Array, "J B"]
+
+
+class Turn(NamedTuple):
+    """What each job does with its batch.
+
+    Attributes:
+        rate: learning rate.
+        seed: of dropout.
+        active: 0 for a job that waits or has ended, whose state stays as it is.
+    """
+
+    rate: Float[Array, " J"]
+    seed: Int[Array, " J"]
+    active: Int[Array, " J"]
+
+
+class JobsState(NamedTuple):
+    """Of all jobs, with a leading axis.
+
+    Attributes:
+        step: updates made.
+        trainable: parameters that learn.
+        optimizer: of optax.
+        best: the parameters of the best epoch so far.
+    """
+
+    step: Int[Array, " J"]
+    trainable: Parameters
+    optimizer: optax.OptState
+    best: Parameters
+
+
+def jobs_mesh(devices: Sequence[jax.Device], jobs: int, batch_size: int) -> Mesh:
+    """Along `job` as many devices as divide them and have a job each; along `data` what of the rest divides a batch."""
+    count = len(devices)
+    along_jobs = max(size for size in range(1, count + 1) if count % size == 0 and size <= jobs)
+    rest = count // along_jobs
+    along_data = max(size for size in range(1, rest + 1) if batch_size % size == 0)
+    used = np.asarray(devices[: along_jobs * along_data]).reshape(along_jobs, along_data)
+    return Mesh(used, (JOB, DATA))
+
+
+@dataclasses.dataclass(frozen=True)
+class Lockstep:
+    """The jitted functions of a group of jobs.
+
+    Attributes:
+        model: of every job, with the dropout of fine-tuning.
+        task: of every job.
+        config: of every job.
+        mesh: made by `jobs_mesh`.
+    """
+
+    model: ModelConfig
+    task: TaskConfig
+    config: FinetuneConfig
+    mesh: Mesh
+
+    def place(self, tree: Any, rows: bool = False) -> Any:
+        """Host arrays with a leading axis of jobs, and one of rows if they have it, on the mesh."""
+        return jax.device_put(tree, NamedSharding(self.mesh, _ROWS if rows else _JOBS))
+
+    def share(self, frozen: Parameters) -> Parameters:
+        """What no job changes, whole on every device."""
+        return jax.device_put(frozen, NamedSharding(self.mesh, _SHARED))
+
+    def start(self, trainable: Parameters) -> JobsState:
+        """The state before the first step, from parameters with a leading axis of jobs on the host."""
+        return jax.jit(self._fresh_state, out_shardings=self._sharding(_JOBS))(self.place(trainable))
+
+    def abstract_state(self, trainable: Parameters) -> JobsState:
+        """The shapes and places of that state, from those of the parameters, to compile for."""
+        return self.abstract(jax.eval_shape(self._fresh_state, trainable), _JOBS)
+
+    def abstract_batch(self, jobs: int, length: int) -> tuple[Batch, Turn]:
+        """The same of what each job is given in a step, of `length` tokens a row."""
+        rows = (jobs, self.config.batch_size)
+        batch: Any = (
+            jax.ShapeDtypeStruct((*rows, length), jnp.int32),
+            jax.ShapeDtypeStruct((*rows, len(self.task.labels)), jnp.float32),
+            jax.ShapeDtypeStruct(rows, jnp.float32),
+        )
+        numbers: Any = [jax.ShapeDtypeStruct((jobs,), dtype) for dtype in (jnp.float32, jnp.int32, jnp.int32)]
+        return self.abstract(Batch(*batch), _ROWS), self.abstract(Turn(*numbers), _JOBS)
+
+    def abstract(self, shapes: Any, spec: PartitionSpec = _SHARED) -> Any:
+        """Shapes with their places on the mesh; by default whole on every device."""
+        place = self._sharding(spec)
+        return jax.tree.map(lambda one: jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=place), shapes)
+
+    def _fresh_state(self, trainable: Parameters) -> JobsState:
+        jobs = jax.tree.leaves(trainable)[0].shape[0]
+        return JobsState(
+            jnp.zeros(jobs, jnp.int32), trainable, jax.vmap(self._optimizer(trainable).init)(trainable), trainable
+        )
+
+    @functools.lru_cache(maxsize=_KEPT)  # noqa: B019 - what is kept is small, and few are
+    def train_step(self) -> Callable[[Parameters, JobsState, Batch, Turn], tuple[JobsState, Float[Array, " J"]]]:
+        """(frozen, state, batch, turn) to the next state and the losses; the state is donated."""
+
+        def own_gradients(frozen: Parameters, trainable: Parameters, batch: Batch, keys: RowKeys, active: Array) -> Any:
+            def of_job(arguments: tuple[Parameters, Batch, RowKeys, Array]) -> Any:
+                trainable, batch, keys, active = arguments
+
+                def loss(trainable: Parameters) -> Array:
+                    network = self._network(whole_model(frozen, trainable, self.config))
+                    logits = network(batch.input_ids, keys, Execution(remat=self.config.remat))
+                    return (batch.weights * sequence_losses(self.task, logits, batch.targets)).sum()
+
+                def nothing(trainable: Parameters) -> Any:
+                    return jnp.zeros(()), jax.tree.map(jnp.zeros_like, trainable)
+
+                # One after the other, a job that waits costs nothing; side by side, both branches are computed.
+                own = jax.lax.cond(active > 0, jax.value_and_grad(loss), nothing, trainable)
+                # A sum over one device would still be a collective.
+                return own if self.mesh.shape[DATA] == 1 else jax.lax.psum(own, DATA)
+
+            return self._of_jobs(of_job, (trainable, batch, keys, active))
+
+        gradients_of = jax.shard_map(
+            own_gradients,
+            mesh=self.mesh,
+            in_specs=(_SHARED, _JOBS, _ROWS, _ROWS, _JOBS),
+            out_specs=_JOBS,
+            check_vma=False,
+        )
+
+        def step(frozen: Parameters, state: JobsState, batch: Batch, turn: Turn) -> tuple[JobsState, Array]:
+            rows = batch.weights.shape[1]
+            keys = jax.vmap(lambda seed, step: row_keys(stream_key(seed, "dropout", step), rows))(turn.seed, state.step)
+            losses, gradients = gradients_of(frozen, state.trainable, batch, keys, turn.active)
+            trainable, optimizer = jax.vmap(self._update)(gradients, state.optimizer, state.trainable, turn.rate)
+            moved = JobsState(state.step + 1, trainable, optimizer, state.best)
+            return _where(turn.active, moved, state), losses
+
+        return jax.jit(step, donate_argnums=1, out_shardings=self._sharding(_JOBS))
+
+    @functools.lru_cache(maxsize=_KEPT)  # noqa: B019
+    def predict(self) -> Callable[[Parameters, Parameters, Int[Array, "J B *row"]], Float[Array, "J B C"]]:
+        """(frozen, trainable, input_ids) to the logits, or predicted values."""
+
+        def own(frozen: Parameters, trainable: Parameters, input_ids: Array) -> Array:
+            def of_job(arguments: tuple[Parameters, Array]) -> Array:
+                trainable, input_ids = arguments
+                return self._network(whole_model(frozen, trainable, self.config))(input_ids)
+
+            return self._of_jobs(of_job, (trainable, input_ids))
+
+        return jax.jit(
+            jax.shard_map(own, mesh=self.mesh, in_specs=(_SHARED, _JOBS, _ROWS), out_specs=_ROWS, check_vma=False)
+        )
+
+    @functools.lru_cache(maxsize=_KEPT)  # noqa: B019
+    def keep_best(self) -> Callable[[JobsState, Int[Array, " J"]], JobsState]:
+        """(state, improved) to the state whose best parameters are the present ones where a job improved."""
+
+        def keep(state: JobsState, improved: Array) -> JobsState:
+            return state._replace(best=_where(improved, state.trainable, state.best))
+
+        return jax.jit(keep, donate_argnums=0)
+
+    def _network(self, parameters: Parameters) -> Any:
+        graph, _ = nnx.split(
+            nnx.eval_shape(lambda: sequence_classifier(self.model, self.task, rngs=nnx.Rngs(params=0))), nnx.Param
+        )
+        return nnx.merge(graph, parameters)
+
+    def _of_jobs(self, function: Callable[[Any], Any], arguments: Any) -> Any:
+        if self.mesh.devices.flat[0].platform == "cpu":
+            return jax.lax.map(function, arguments)
+        return jax.vmap(function)(arguments)
+
+    def _optimizer(self, trainable: Parameters) -> optax.GradientTransformation:
+        config = self.config
+        return optax.chain(
+            optax.clip_by_global_norm(config.clip_norm),
+            optax.scale_by_adam(config.beta1, config.beta2, config.epsilon),
+            optax.add_decayed_weights(config.weight_decay, jax.tree.map(bool, decays(trainable))),
+        )
+
+    def _update(self, gradients: Parameters, state: optax.OptState, trainable: Parameters, rate: Array) -> Any:
+        updates, state = self._optimizer(trainable).update(gradients, state, trainable)
+        factors = rate_factors(trainable, self.model.num_layers, self.config.layer_decay)
+        moved = jax.tree.map(lambda value, update, factor: value - rate * factor * update, trainable, updates, factors)
+        return moved, state
+
+    def _sharding(self, spec: PartitionSpec) -> NamedSharding:
+        return NamedSharding(self.mesh, spec)
+
+
+def _where(chosen: Int[Array, " J"], new: Any, old: Any) -> Any:
+    def choose(new: Array, old: Array) -> Array:
+        return jnp.where(chosen.reshape(-1, *[1] * (new.ndim - 1)) > 0, new, old)
+
+    return jax.tree.map(choose, new, old)

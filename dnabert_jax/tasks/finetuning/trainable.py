@@ -1,0 +1,115 @@
+"""Which parameters of a model learn, which of them start at random, and how the whole model follows from them.
+
+Parameters are trees by part, as in `dnabert_jax.training.state`; what learns is a tree of the same kind.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array
+
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.model.long import sequence_classifier
+from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.training.state import Parameters, stream_key
+
+_LORA = "lora"
+_ADAPTED = ("query", "key", "value", "output")
+"""Matrices of attention, as in GUE's scripts for LoRA (run_nt.sh: query, value, key, dense)."""
+
+
+def with_fresh_heads(parameters: Parameters, model: ModelConfig, task: TaskConfig, seed: int) -> Parameters:
+    """The parts of a task's network: those that are given, and the others at random."""
+
+    @jax.jit
+    def fresh(key: jax.Array) -> Parameters:
+        network = sequence_classifier(model, task, rngs=nnx.Rngs(params=key))
+        parts = nnx.to_pure_dict(nnx.state(network, nnx.Param))
+        return {part: tree for part, tree in parts.items() if part not in parameters}
+
+    needed = abstract_parts(model, task)
+    given = {part: tree for part, tree in parameters.items() if part in needed}
+    return given | jax.device_get(fresh(stream_key(seed, "parameters", 0)))
+
+
+def abstract_parts(model: ModelConfig, task: TaskConfig) -> set[str]:
+    """The parts that the network of a task has."""
+    network = nnx.eval_shape(lambda: sequence_classifier(model, task, rngs=nnx.Rngs(params=0)))
+    return set(nnx.to_pure_dict(nnx.state(network, nnx.Param)))
+
+
+def split_trainable(parameters: Parameters, config: FinetuneConfig, seed: int) -> tuple[Parameters, Parameters]:
+    """What stays, which jobs of one model share, and what learns.
+
+    Args:
+        parameters: of the whole model.
+        config: of the fine-tuning.
+        seed: of the low-rank factors that start at random; the others start at zero, so that the model starts as it is.
+    """
+    if config.train == "full":
+        return {}, parameters
+    frozen = {"bert": parameters["bert"]}
+    trainable = {part: tree for part, tree in parameters.items() if part != "bert"}
+    if config.train == "lora":
+        trainable[_LORA] = _low_rank(parameters["bert"]["layers"]["attention"], config.lora_rank, seed)
+    return frozen, trainable
+
+
+def whole_model(frozen: Parameters, trainable: Parameters, config: FinetuneConfig) -> Parameters:
+    """All parameters, the low-rank additions multiplied out and added."""
+    parameters = {**frozen, **trainable}
+    additions = parameters.pop(_LORA, None)
+    if additions is None:
+        return parameters
+    scale = config.lora_alpha / config.lora_rank
+    attention = parameters["bert"]["layers"]["attention"]
+    adapted = {
+        name: {**attention[name], "kernel": attention[name]["kernel"] + scale * (factors["a"] @ factors["b"])}
+        for name, factors in additions.items()
+    }
+    layers = {**parameters["bert"]["layers"], "attention": {**attention, **adapted}}
+    return {**parameters, "bert": {**parameters["bert"], "layers": layers}}
+
+
+def _low_rank(attention: Parameters, rank: int, seed: int) -> Parameters:
+    generator = np.random.default_rng(seed)
+    factors = {}
+    for name in _ADAPTED:
+        layers, inputs, outputs = attention[name]["kernel"].shape
+        first = generator.normal(0, inputs**-0.5, (layers, inputs, rank)).astype(np.float32)
+        factors[name] = {"a": first, "b": np.zeros((layers, rank, outputs), np.float32)}
+    return factors
+
+
+def rate_factors(trainable: Parameters, num_layers: int, layer_decay: float) -> Parameters:
+    """Of each parameter, the factor on its learning rate, which broadcasts: 1 above the layers, least for embeddings.
+
+    The last layer has the factor `layer_decay`, the one before it its square, and so on (Howard and Ruder 2018, arXiv
+    1801.06146).
+    """
+
+    def factor(path: tuple[Any, ...], parameter: Array | np.ndarray) -> np.ndarray:
+        names = [key.key for key in path]
+        if "layers" in names or names[0] == _LORA:
+            powers = np.arange(num_layers, 0, -1).reshape(-1, *[1] * (parameter.ndim - 1))
+            return (layer_decay**powers).astype(np.float32)
+        return np.array(layer_decay ** (num_layers + 1) if "embeddings" in names else 1.0, np.float32)
+
+    return jax.tree_util.tree_map_with_path(factor, trainable)
+
+
+def decays(trainable: Parameters) -> Parameters:
+    """1 for the parameters that weight decay acts on, matrices, and 0 for biases and LayerNorm scales."""
+
+    def decayed(path: tuple[Any, ...], _: Any) -> float:
+        return float(path[-1].key in ("kernel", "table", "a", "b"))
+
+    return jax.tree_util.tree_map_with_path(decayed, trainable)
+
+
+def stacked(trees: list[Parameters]) -> Parameters:
+    """One tree with a leading axis over jobs."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

@@ -1,0 +1,1 @@
+"""What predictions come to: metrics with intervals, collapse, curves, results on disk."""

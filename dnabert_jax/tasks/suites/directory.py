@@ -1,0 +1,147 @@
+"""The directory in which a suite's results come together, local or on a store: one file a set and model.
+
+    evaluation.json         what is evaluated; what differs from it does not get in
+    MODEL/SET.json          a finished result; MODEL is one of CONTENDERS
+    failures/MODEL/SET.json why there is none
+
+Each file appears whole or not at all, so any number of processes may write here, and one that is stopped goes on where
+it was.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from dnabert_jax import storage
+from dnabert_jax.errors import InputError
+from dnabert_jax.storage import Location, is_url, join
+from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.measures.results import Result
+from dnabert_jax.tasks.suites.suite import SuiteName
+from dnabert_jax.typed_json import parse_json, to_json
+
+Contender = Literal["finetuned", "random", "kmer", "gapped-kmer", "cnn"]
+CONTENDERS: tuple[Contender, ...] = ("finetuned", "random", "kmer", "gapped-kmer", "cnn")
+"""The model; the same network from random weights; and the baselines of `baselines.BASELINES`."""
+
+_Record = TypeVar("_Record")
+_EVALUATION, _FAILURES = "evaluation.json", "failures"
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What is evaluated.
+
+    Attributes:
+        suite: its name.
+        model: digest of the weights.
+        seeds: how many for each set.
+        settings: of the fine-tuning.
+        same_settings: whether all sets are trained by these, whatever the suite's protocol says.
+        limit: most training rows of a set; 0 for all.
+        dev: what a dev split is, where there is no test split.
+        validation_share: of the training rows, where there is no validation split.
+        keep_duplicates: whether training rows may be in another split too.
+    """
+
+    suite: SuiteName
+    model: str
+    seeds: int
+    settings: FinetuneConfig
+    same_settings: bool = False
+    limit: int = 0
+    dev: Literal["validation", "test"] = "validation"
+    validation_share: float = 0.1
+    keep_duplicates: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Why a set has no result."""
+
+    reason: str
+
+
+class SuiteResults:
+    """The results of one evaluation.
+
+    Args:
+        directory: to make, or to go on with.
+        evaluation: what is evaluated.
+
+    Raises:
+        InputError: it has the results of another evaluation, or something else.
+    """
+
+    def __init__(self, directory: Location, evaluation: Evaluation):
+        self.directory = directory
+        if not is_url(directory):
+            Path(directory).mkdir(parents=True, exist_ok=True)
+        present = storage.names(directory)
+        if _EVALUATION in present:
+            self._check(evaluation)
+        elif present:
+            raise InputError(f"{directory} holds something else than results of a suite: choose another --out.")
+        else:
+            storage.write(join(directory, _EVALUATION), to_json(evaluation).encode())
+        self._done = {name for name in present if name.endswith(".json") and name != _EVALUATION}
+
+    def has(self, contender: Contender, name: str) -> bool:
+        """Whether a result was there at the start, or was written since."""
+        return f"{contender}/{name}.json" in self._done
+
+    def write(self, contender: Contender, result: Result) -> None:
+        """Writes a result; it takes the place of a failure."""
+        self._write(f"{contender}/{result.name}.json", to_json(result))
+        failure = f"{_FAILURES}/{contender}/{result.name}.json"
+        if failure in self._done:
+            storage.remove(join(self.directory, failure))
+            self._done.remove(failure)
+
+    def fail(self, contender: Contender, name: str, reason: str) -> None:
+        """Notes why a set has no result. It is tried again the next time."""
+        self._write(f"{_FAILURES}/{contender}/{name}.json", to_json(Failure(reason)))
+
+    def read(self) -> dict[Contender, list[Result]]:
+        """All results that are there now, of other processes too, by contender and in the order of their names."""
+        present = storage.names(self.directory)
+        found: dict[Contender, list[Result]] = {}
+        for contender in CONTENDERS:
+            names = [name for name in present if name.startswith(f"{contender}/") and name.endswith(".json")]
+            if names:
+                found[contender] = [self._parse(Result, name) for name in names]
+        return found
+
+    def failures(self) -> dict[str, str]:
+        """Reasons by CONTENDER/SET, of other processes too."""
+        prefix = f"{_FAILURES}/"
+        names = [name for name in storage.names(self.directory) if name.startswith(prefix)]
+        return {name.removeprefix(prefix).removesuffix(".json"): self._parse(Failure, name).reason for name in names}
+
+    def _check(self, evaluation: Evaluation) -> None:
+        there = self._parse(Evaluation, _EVALUATION)
+        for field in dataclasses.fields(Evaluation):
+            old, new = getattr(there, field.name), getattr(evaluation, field.name)
+            if field.name == "settings" and old != new:
+                own = next(
+                    one.name for one in dataclasses.fields(old) if getattr(old, one.name) != getattr(new, one.name)
+                )
+                old, new, name = getattr(old, own), getattr(new, own), own
+            else:
+                name = field.name
+            if old != new:
+                raise InputError(
+                    f"{self.directory} has results of another evaluation: its {name} is {old}, now it is {new}. Choose "
+                    "another --out, or evaluate as before."
+                )
+
+    def _write(self, name: str, text: str) -> None:
+        location = join(self.directory, name)
+        if not is_url(location):
+            Path(location).parent.mkdir(parents=True, exist_ok=True)
+        storage.write(location, text.encode())
+        self._done.add(name)
+
+    def _parse(self, cls: type[_Record], name: str) -> _Record:
+        location = join(self.directory, name)
+        return parse_json(cls, storage.read(location), str(location))

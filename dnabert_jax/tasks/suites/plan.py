@@ -1,0 +1,238 @@
+"""What fine-tuning a suite would take on TPUs that are not there: the lockstep step compiled ahead of time.
+
+Nothing is measured: seconds of a step and memory are the compiler's predictions, and the rest is counted.
+J jobs of a chip.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.errors import InputError
+from dnabert_jax.model.long import sequence_classifier
+from dnabert_jax.parallel.chips import Chip
+from dnabert_jax.planning.compilation import OutOfMemoryError, compile_lowered, read_memory
+from dnabert_jax.planning.hlo import parse_module
+from dnabert_jax.planning.plan import sequential_seconds
+from dnabert_jax.planning.work import Work, read_work
+from dnabert_jax.sequence.buckets import bucket
+from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.finetuning.fitting import EVALUATED_TOGETHER
+from dnabert_jax.tasks.finetuning.jobs import total_steps
+from dnabert_jax.tasks.finetuning.lockstep import Lockstep, jobs_mesh
+from dnabert_jax.tasks.finetuning.trainable import split_trainable
+
+_SECONDS_AN_HOUR = 3600
+
+
+@dataclasses.dataclass(frozen=True)
+class SuiteSize:
+    """How much there is to do. The defaults are the paper's suite, as far as its size is published.
+
+    Attributes:
+        sets: data sets; the paper's 690 of ENCODE.
+        seeds: models of each.
+        examples: training sequences of a set. The paper gives no sizes: this is the mean of the five of the 690 that
+            GUE drew (32,378, 30,672, 19,000, 27,294 and 19,000; Zhou et al. 2023, arXiv 2306.15006, and its files).
+        validation: sequences on which each epoch is evaluated; GUE's.
+        test: sequences of the test split; GUE's.
+        bases: of a sequence; the paper's.
+        labels: of a set.
+    """
+
+    sets: int = 690
+    seeds: int = 1
+    examples: int = 25_669
+    validation: int = 1_000
+    test: int = 1_000
+    bases: int = 101
+    labels: int = 2
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            fewest = 2 if field.name == "labels" else 1
+            if getattr(self, field.name) < fewest:
+                raise InputError(f"{field.name} is {getattr(self, field.name)}: it must be at least {fewest}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A compiled program on a chip.
+
+    Attributes:
+        seconds: of one run, predicted.
+        memory: bytes of a chip, the more of what is needed and of the peak as the compiler counts it.
+        unestimated: instructions that the compiler gives no time for and that are not in `seconds`, and
+        unestimated_bytes: of their results.
+    """
+
+    seconds: float
+    memory: int
+    unestimated: int
+    unestimated_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class JobsAChip:
+    """What follows for a number of jobs on each chip.
+
+    Attributes:
+        jobs: of a chip.
+        refusal: what the compiler said if it refused for want of memory, or by how much it does not fit; else empty,
+            and only then is the rest there.
+        step: of training, all jobs.
+        prediction: of EVALUATED_TOGETHER batches of each job.
+        groups: of jobs in lockstep, one after the other.
+        steps: of a group.
+        validations: predictions of a group, all epochs.
+        tests: predictions of a group.
+        training_hours: of all groups, as
+        validation_hours: and
+        test_hours: are, too.
+        hours: the sum of these three.
+    """
+
+    jobs: int
+    refusal: str
+    step: Program | None = None
+    prediction: Program | None = None
+    groups: int = 0
+    steps: int = 0
+    validations: int = 0
+    tests: int = 0
+    training_hours: float = 0.0
+    validation_hours: float = 0.0
+    test_hours: float = 0.0
+    hours: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class SuitePlan:
+    """Everything that `dnabert-jax plan --suite` says.
+
+    Attributes:
+        predicted_by: compiler and versions.
+        topology: as asked for.
+        chips: of it.
+        chip: the published figures that are computed with.
+        model: name of its preset.
+        config: of fine-tuning.
+        size: of the suite.
+        plans: by number of jobs a chip, up to the first that does not fit.
+    """
+
+    predicted_by: str
+    topology: str
+    chips: int
+    chip: Chip
+    model: str
+    config: FinetuneConfig
+    size: SuiteSize
+    plans: tuple[JobsAChip, ...]
+
+    @property
+    def fitting(self) -> tuple[JobsAChip, ...]:
+        """Those that fit into memory."""
+        return tuple(plan for plan in self.plans if not plan.refusal)
+
+
+def plan_jobs(
+    model: ModelConfig, config: FinetuneConfig, size: SuiteSize, chip: Chip, devices: Sequence[jax.Device], jobs: int
+) -> JobsAChip:
+    """Compiles training and prediction for `jobs` on each device, which takes a minute or more, and adds up.
+
+    Args:
+        model: that is fine-tuned.
+        config: how.
+        size: of the suite.
+        chip: that the devices are, a TPU: for GPUs the compiler predicts no times.
+        devices: of one slice.
+        jobs: of a device.
+
+    Raises:
+        InputError: sequences that the model cannot take, or no jobs.
+        JobError: the compiler fails otherwise than for want of memory.
+    """
+    if jobs < 1:
+        raise InputError(f"{jobs} jobs a chip are impossible: give at least 1.")
+    if not chip.is_tpu:
+        raise InputError(f"The compiler for {chip.name} predicts no times: plan a suite for a TPU, as v5e:2x4.")
+    tokens = size.bases - model.k + 3
+    if not 3 <= tokens <= model.max_positions:
+        raise InputError(
+            f"Sequences of {size.bases} bases do not fit the model: it takes {model.k} to "
+            f"{model.max_positions + model.k - 3}."
+        )
+    length = bucket(tokens, model.max_positions)
+    task = TaskConfig("single_label_classification", tuple(map(str, range(size.labels))))
+    mesh = jobs_mesh(devices, jobs * len(devices), config.batch_size)
+    lockstep = Lockstep(model, task, config, mesh)
+    try:
+        step, prediction = (
+            _compiled(lowered, chip, list(mesh.devices.flat))
+            for lowered in _lowered(lockstep, jobs * mesh.size, length)
+        )
+    except OutOfMemoryError as error:
+        return JobsAChip(jobs, str(error))
+    memory = max(step.memory, prediction.memory)
+    if memory > chip.hbm_bytes:
+        return JobsAChip(jobs, f"{memory / 2**30:.2f} of {chip.hbm_bytes / 2**30:.2f} GiB", step, prediction)
+    return _added_up(JobsAChip(jobs, "", step, prediction), step, prediction, config, size, len(devices))
+
+
+def _added_up(
+    plan: JobsAChip, step: Program, prediction: Program, config: FinetuneConfig, size: SuiteSize, chips: int
+) -> JobsAChip:
+    together = config.batch_size * EVALUATED_TOGETHER
+    groups = -(-size.sets * size.seeds // (chips * plan.jobs))
+    steps = total_steps(config, size.examples)
+    epochs = -(-steps // -(-size.examples // config.batch_size))
+    validations, tests = epochs * -(-size.validation // together), -(-size.test // together)
+    hours = [
+        groups * runs * program.seconds / _SECONDS_AN_HOUR
+        for runs, program in ((steps, step), (validations, prediction), (tests, prediction))
+    ]
+    return dataclasses.replace(
+        plan,
+        groups=groups,
+        steps=steps,
+        validations=validations,
+        tests=tests,
+        training_hours=hours[0],
+        validation_hours=hours[1],
+        test_hours=hours[2],
+        hours=sum(hours),
+    )
+
+
+def _lowered(lockstep: Lockstep, jobs: int, length: int) -> Sequence[jax.stages.Lowered]:
+    """Training and prediction, with the shapes of their arguments alone."""
+    network = nnx.eval_shape(lambda: sequence_classifier(lockstep.model, lockstep.task, rngs=nnx.Rngs(params=0)))
+    whole = nnx.to_pure_dict(nnx.state(network, nnx.Param))
+    frozen, own = jax.eval_shape(lambda parameters: split_trainable(parameters, lockstep.config, 0), whole)
+    trainable = jax.tree.map(lambda one: jax.ShapeDtypeStruct((jobs, *one.shape), one.dtype), own)
+    batch, turn = lockstep.abstract_batch(jobs, length)
+    state = lockstep.abstract_state(trainable)
+    shape = (jobs, lockstep.config.batch_size * EVALUATED_TOGETHER, length)
+    ids = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=batch.input_ids.sharding)
+    train: Any = lockstep.train_step()
+    predict: Any = lockstep.predict()
+    frozen = lockstep.abstract(frozen)
+    return [train.lower(frozen, state, batch, turn), predict.lower(frozen, state.trainable, ids)]
+
+
+def _compiled(lowered: jax.stages.Lowered, chip: Chip, devices: list[jax.Device]) -> Program:
+    compiled = compile_lowered(lowered)
+    memory = read_memory(compiled)
+    work: Work = read_work(parse_module(compiled.as_text() or ""), len(devices))
+    return Program(
+        seconds=sequential_seconds(work, chip, devices),
+        memory=max(memory.needed, memory.peak),
+        unestimated=sum(part.count for part in work.unestimated),
+        unestimated_bytes=sum(part.size for part in work.unestimated),
+    )

@@ -1,0 +1,66 @@
+"""What a suite's results come to: a table a contender, averages, tests against the baselines, box plots."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dnabert_jax import storage
+from dnabert_jax.storage import Location, join
+from dnabert_jax.tasks.measures.results import Result
+from dnabert_jax.tasks.suites.directory import Contender
+from dnabert_jax.tasks.suites.summary import (
+    Table,
+    compare,
+    comparison_markdown,
+    draw_boxes,
+    suite_table,
+    summarise,
+    summary_markdown,
+    write_suite,
+)
+
+SUMMARY_FILE, BOXES_FILE = "summary.md", "boxes.png"
+
+
+def write_report(
+    results: Mapping[Contender, Sequence[Result]],
+    failures: Mapping[str, str],
+    metrics: Sequence[str],
+    out: Location,
+    others: Mapping[str, Table],
+) -> str:
+    """Writes CONTENDER.tsv, summary.md and boxes.png into `out`, and returns the summary.
+
+    Args:
+        results: of each contender; at least one.
+        failures: reasons by CONTENDER/SET.
+        metrics: to average, the first one to test by.
+        out: directory of the results, local or on a store.
+        others: tables of other systems to compare with, by name.
+    """
+    tables: dict[str, Table] = {str(contender): suite_table(own) for contender, own in results.items()} | dict(others)
+    parts = ["# Results of the suite", ""]
+    for name, table in tables.items():
+        parts += [f"## {name}", "", summary_markdown(summarise(table, metrics))]
+    ours = tables.get("finetuned", {})
+    for name, table in tables.items():
+        tests = [compare(ours, table, key) for key in metrics if _in_both(ours, table, key)]
+        if name != "finetuned" and tests:
+            parts += [f"## finetuned against {name}", "", comparison_markdown(tests)]
+    if failures:
+        parts += ["## No result", "", *(f"- {name}: {reason}" for name, reason in failures.items()), ""]
+    text = "\n".join(parts)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for contender, own in results.items():
+            write_suite(own, folder / f"{contender}.tsv")
+        (folder / SUMMARY_FILE).write_text(text)
+        if any(summarise(table, metrics) for table in tables.values()):
+            draw_boxes(tables, folder / BOXES_FILE, metrics)
+        for path in folder.iterdir():
+            storage.write(join(out, path.name), path.read_bytes())
+    return text
+
+
+def _in_both(ours: Table, other: Table, key: str) -> bool:
+    return any(key in other[name] and key in row for name, row in ours.items() if name in other)

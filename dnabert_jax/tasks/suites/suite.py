@@ -1,0 +1,120 @@
+"""A suite of labelled data sets: which there are, how each is trained, and which are trained together. No JAX here."""
+
+import dataclasses
+import fnmatch
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.tasks.datasets.layout import holds_splits, is_table, table_name
+from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.suites.summary import PAPER_METRICS
+
+SuiteName = Literal["tfbs690", "gue", "mouse"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+    """A benchmark.
+
+    Attributes:
+        preset: of the fine-tuning.
+        metrics: that its paper averages over the sets.
+        settings: patterns of names of sets, and what of the settings is otherwise for those; the first that fits holds.
+    """
+
+    preset: str
+    metrics: tuple[str, ...]
+    settings: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+
+
+# Epochs, warm-up and steps of finetune/scripts/run_dnabert1.sh of github.com/MAGICS-LAB/DNABERT_2; names of the sets
+# are those of the folders in GUE's archive.
+_GUE_SETTINGS: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("*EMP/*", {"epochs": 3, "warmup_steps": 50}),
+    ("*prom/*tata", {"epochs": 10, "warmup_steps": 50}),
+    ("*prom/*", {"epochs": 4, "warmup_steps": 50}),
+    ("*splice/*", {"epochs": 5, "warmup_steps": 50}),
+    ("*virus/*", {"epochs": 9, "warmup_steps": 50}),
+    ("*mouse/*", {"epochs": 5, "warmup_steps": 30, "max_steps": 1000}),
+    ("*tf/*", {"epochs": 3, "warmup_steps": 30}),
+)
+
+SUITES: dict[str, Suite] = {
+    "tfbs690": Suite("dnabert", PAPER_METRICS),
+    # MCC of all, F1 of the classes of covid.
+    "gue": Suite("gue", ("mcc", "f1_macro", "accuracy", "roc_auc"), _GUE_SETTINGS),
+    "mouse": Suite("dnabert", PAPER_METRICS),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledSet:
+    """A data set of a suite.
+
+    Attributes:
+        name: its path in the suite, without the endings of a file.
+        path: a table or a directory, as `read_labelled` takes them.
+        size: of its files in bytes.
+    """
+
+    name: str
+    path: Path
+    size: int
+
+
+def find_sets(directory: Path) -> list[LabelledSet]:
+    """The data sets under a directory, by name: tables, and directories of splits at any depth.
+
+    Raises:
+        InputError: there is none, it is one itself, or two have one name.
+    """
+    if not directory.is_dir():
+        raise InputError(f"{directory} is not a directory.")
+    if holds_splits(directory):
+        raise InputError(f"{directory} is one data set, not a suite of them: use dnabert-jax finetune.")
+    found: dict[str, LabelledSet] = {}
+    for path in _sets_under(directory):
+        folder = path.relative_to(directory).parent
+        name = (folder / (path.name if path.is_dir() else table_name(path))).as_posix()
+        if name in found:
+            raise InputError(f"Both {found[name].path} and {path} are data sets called {name}: rename one.")
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        found[name] = LabelledSet(name, path, sum(file.stat().st_size for file in files))
+    if not found:
+        raise InputError(
+            f"{directory} holds no data sets: a set is a table (.csv, .tsv, .parquet) or a directory with train, dev "
+            "and test."
+        )
+    return [found[name] for name in sorted(found)]
+
+
+def _sets_under(directory: Path) -> list[Path]:
+    found = []
+    for path in sorted(directory.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            found += [path] if holds_splits(path) else _sets_under(path)
+        elif is_table(path):
+            found.append(path)
+    return found
+
+
+def settings_of(suite: SuiteName, name: str, settings: FinetuneConfig) -> FinetuneConfig:
+    """Those of one set: what the suite's protocol has otherwise for sets of that name."""
+    for pattern, changes in SUITES[suite].settings:
+        if fnmatch.fnmatchcase(f"/{name}", pattern):
+            return dataclasses.replace(settings, **changes)
+    return settings
+
+
+def groups_of_like_size(sets: Sequence[LabelledSet], together: int) -> list[list[LabelledSet]]:
+    """The sets in groups to train in lockstep, the largest first.
+
+    A group takes as long as its largest set, so sets next to each other in size are together. That depends on the
+    suite alone, not on what is done of it, so that processes need not talk to share it out.
+    """
+    ordered = sorted(sets, key=lambda one: (-one.size, one.name))
+    return [ordered[first : first + together] for first in range(0, len(ordered), together)]

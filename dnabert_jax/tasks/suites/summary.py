@@ -1,0 +1,265 @@
+"""What became of a suite of data sets: one table, the averages the paper prints, box plots, and a baseline."""
+
+import csv
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.tasks.measures.metrics import better
+from dnabert_jax.tasks.measures.results import Result, over_seeds
+
+Table = Mapping[str, Mapping[str, float]]
+"""Metrics of data sets: name of the set, key of the metric, value; what is undefined is absent."""
+
+PAPER_METRICS = ("accuracy", "f1", "f1_macro", "mcc", "roc_auc")
+"""Accuracy, F1, MCC and AUC are what Ji et al. 2021 average over the 690 sets; f1 is there for two classes only."""
+
+_SPLITS = ("train", "validation", "test")
+_DEVIATION = "_sd"
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """A metric over the sets of a suite.
+
+    Attributes:
+        mean: over sets.
+        median: over sets.
+        sets: that it is of.
+        left_out: sets for which it is undefined.
+    """
+
+    mean: float
+    median: float
+    sets: int
+    left_out: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A paired Wilcoxon signed-rank test of a suite against a baseline.
+
+    Attributes:
+        metric: compared.
+        direction: which is better.
+        alternative: two-sided, or better: that ours are better than the baseline.
+        sets: pairs.
+        better: sets where ours is the better one.
+        worse: sets where the baseline is.
+        equal: sets where both are the same; the test does without them.
+        mean_difference: ours less the baseline.
+        median_difference: ours less the baseline.
+        favours: whose ranks sum to more.
+        statistic: sum of the ranks of the sets where ours is better, or of two-sided tests the smaller sum; None if no
+            set differs.
+        p_value: None if no set differs.
+        left_out: sets that are no pair, and why.
+    """
+
+    metric: str
+    direction: Literal["higher", "lower"]
+    alternative: Literal["two-sided", "better"]
+    sets: int
+    better: int
+    worse: int
+    equal: int
+    mean_difference: float
+    median_difference: float
+    favours: Literal["ours", "baseline", "neither"]
+    statistic: float | None
+    p_value: float | None
+    left_out: dict[str, str]
+
+
+def suite_table(results: Iterable[Result]) -> dict[str, dict[str, float]]:
+    """Mean over seeds of the metrics of each set, by name of the set; those of single labels are left to the JSON."""
+    return {
+        result.name: {
+            key: spread.mean for key, spread in over_seeds(result).items() if spread.mean is not None and "/" not in key
+        }
+        for result in results
+    }
+
+
+def write_suite(results: Sequence[Result], path: Path) -> None:
+    """Writes a row a set: sizes, seeds, seconds, mean over seeds of each metric and, if there are several, its sd.
+
+    Tabs separate columns, or commas if the file is called .csv. An undefined metric is an empty cell.
+    """
+    rows = []
+    for result in sorted(results, key=lambda result: result.name):
+        row: dict[str, object] = {"name": result.name, "model": result.model, "problem": result.task.problem}
+        row |= {split: result.sizes.get(split, 0) for split in _SPLITS}
+        row["seeds"] = " ".join(str(seed.seed) for seed in result.seeds)
+        row["seconds"] = round(sum(seed.seconds for seed in result.seeds), 3)
+        for key, spread in over_seeds(result).items():
+            if "/" not in key:
+                row[key] = spread.mean
+                if len(result.seeds) > 1:
+                    row[key + _DEVIATION] = spread.deviation
+        rows.append(row)
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="", delimiter=_delimiter(path), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    partial.replace(path)
+
+
+def read_table(path: Path) -> dict[str, dict[str, float]]:
+    """The metrics in a table with a column `name`: one that `write_suite` wrote, or that of a baseline.
+
+    Columns that are called like a metric are read, others are not; an empty cell is an undefined metric.
+
+    Raises:
+        InputError: no such file, no column `name` or none of a metric, a set that stands there twice, or no number.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is not a file.")
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file, delimiter=_delimiter(path))
+        keys = [column for column in reader.fieldnames or [] if _is_metric(column)]
+        if "name" not in (reader.fieldnames or []) or not keys:
+            raise InputError(f"{path} needs a column 'name' and columns called like metrics, as mcc or roc_auc.")
+        table: dict[str, dict[str, float]] = {}
+        for row in reader:
+            if row["name"] in table:
+                raise InputError(f"{path} has the set {row['name']!r} twice.")
+            table[row["name"]] = {key: _number(row[key], f"{path}, {row['name']}, {key}") for key in keys if row[key]}
+    return table
+
+
+def summarise(table: Table, metrics: Sequence[str] = PAPER_METRICS) -> dict[str, Summary]:
+    """Mean and median over sets of each metric that any set has."""
+    found = {}
+    for key in metrics:
+        values = [row[key] for row in table.values() if key in row]
+        if values:
+            left_out = tuple(name for name, row in table.items() if key not in row)
+            found[key] = Summary(float(np.mean(values)), float(np.median(values)), len(values), left_out)
+    return found
+
+
+def compare(
+    ours: Table, baseline: Table, metric: str, alternative: Literal["two-sided", "better"] = "two-sided"
+) -> Comparison:
+    """A paired Wilcoxon test over the sets that both tables have.
+
+    Raises:
+        InputError: no such metric, or no set has it in both tables.
+    """
+    from scipy.stats import rankdata, wilcoxon
+
+    direction = better(metric)
+    left_out, pairs = {}, []
+    for name in sorted({*ours, *baseline}):
+        missing = [what for what, table in (("ours", ours), ("the baseline", baseline)) if name not in table]
+        undefined = [
+            what for what, table in (("ours", ours), ("the baseline", baseline)) if metric not in table.get(name, {})
+        ]
+        if missing:
+            left_out[name] = f"not in {missing[0]}"
+        elif undefined:
+            left_out[name] = f"undefined in {' and '.join(undefined)}"
+        else:
+            pairs.append(ours[name][metric] - baseline[name][metric])
+    if not pairs:
+        raise InputError(f"No data set has {metric} in both tables.")
+    differences = np.array(pairs)
+    gains = differences if direction == "higher" else -differences
+    statistic = p_value = None
+    if gains.any():
+        test = wilcoxon(gains, alternative="greater" if alternative == "better" else "two-sided")
+        statistic, p_value = float(test.statistic), float(test.pvalue)
+    balance = np.sum(np.sign(gains) * rankdata(np.abs(gains)))
+    return Comparison(
+        metric=metric,
+        direction=direction,
+        alternative=alternative,
+        sets=len(gains),
+        better=int((gains > 0).sum()),
+        worse=int((gains < 0).sum()),
+        equal=int((gains == 0).sum()),
+        mean_difference=float(differences.mean()),
+        median_difference=float(np.median(differences)),
+        favours="ours" if balance > 0 else "baseline" if balance < 0 else "neither",
+        statistic=statistic,
+        p_value=p_value,
+        left_out=left_out,
+    )
+
+
+def summary_markdown(summaries: Mapping[str, Summary]) -> str:
+    """A table of the averages."""
+    lines = ["| metric | mean | median | sets | left out |", "|---|---:|---:|---:|---:|"]
+    lines += [f"| {k} | {s.mean:.4f} | {s.median:.4f} | {s.sets} | {len(s.left_out)} |" for k, s in summaries.items()]
+    return "\n".join(lines) + "\n"
+
+
+def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
+    """A sentence for each test against a baseline."""
+    lines: list[str] = []
+    for test in comparisons:
+        p = "no set differs" if test.p_value is None else f"p = {test.p_value:.3g}"
+        claim = "two-sided" if test.alternative == "two-sided" else "one-sided, that ours are better"
+        lines += [
+            f"- {test.metric} ({test.direction} is better) on {test.sets} sets: better on {test.better}, worse on "
+            f"{test.worse}, equal on {test.equal}; median difference {test.median_difference:+.4f}; paired Wilcoxon "
+            f"test, {claim}: {p}, in favour of {test.favours}.",
+        ]
+        lines += [f"  - left out: {name}, {reason}" for name, reason in test.left_out.items()]
+    return "\n".join(lines) + "\n"
+
+
+def draw_boxes(tables: Mapping[str, Table], picture: Path, metrics: Sequence[str] = PAPER_METRICS) -> Path:
+    """Draws, for each metric that any table has, a box of its sets for each table, by name of the model, as PNG.
+
+    Boxes are quartiles with whiskers of 1.5 interquartile ranges; each set is a dot.
+
+    Raises:
+        InputError: no table has any of the metrics.
+    """
+    from matplotlib.figure import Figure
+
+    keys = [key for key in metrics if any(key in row for table in tables.values() for row in table.values())]
+    if not keys:
+        raise InputError(f"There is nothing to draw: no set has {', '.join(metrics)}.")
+    figure = Figure(figsize=(1.2 + len(keys) * (0.8 + 0.7 * len(tables)), 4.2), layout="constrained")
+    for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
+        values = [[row[key] for row in table.values() if key in row] for table in tables.values()]
+        axes.boxplot(values, tick_labels=list(tables), widths=0.6, showfliers=False, medianprops={"color": "black"})
+        for place, column in enumerate(values, start=1):
+            spread = np.random.default_rng(0).uniform(-0.15, 0.15, len(column))
+            axes.plot(place + spread, column, "o", markersize=2.5, alpha=0.4, color=f"C{place - 1}")
+        axes.set_title(key)
+        axes.tick_params(axis="x", rotation=30)
+        axes.grid(axis="y", alpha=0.3)
+    figure.savefig(picture, dpi=150)
+    return picture
+
+
+def _delimiter(path: Path) -> str:
+    return "," if path.suffix == ".csv" else "\t"
+
+
+def _is_metric(column: str) -> bool:
+    try:
+        better(column)
+    except InputError:
+        return False
+    return True
+
+
+def _number(text: str, place: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise InputError(f"{place}: {text!r} is no number; leave the cell empty if the metric is undefined.")
+    return value

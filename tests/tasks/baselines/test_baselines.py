@@ -1,0 +1,60 @@
+"""A baseline's result is the measure of its scores on the test split, and a fit of whatever is random for each seed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.tasks.baselines import baselines
+from dnabert_jax.tasks.baselines.baselines import run_baseline
+from dnabert_jax.tasks.baselines.kmer import KmerBaselineConfig
+from dnabert_jax.tasks.baselines.motif_cnn import CnnBaselineConfig
+from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> LabelledData:
+    """Sequences of either class from other letters, of different lengths."""
+    random = np.random.default_rng(0)
+    lines = ["split,sequence,label"]
+    for split, count in (("train", 60), ("dev", 20), ("test", 30)):
+        for row in range(count):
+            shares = [0.4, 0.1, 0.1, 0.4] if row % 2 else [0.1, 0.4, 0.4, 0.1]
+            sequence = "".join(random.choice(list("ACGT"), random.integers(10, 30), p=shares))
+            lines.append(f"{split},{sequence},{row % 2}")
+    table: Path = tmp_path_factory.mktemp("data") / "set.csv"
+    table.write_text("\n".join(lines))
+    return read_labelled(table, 3)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        baselines,
+        "BASELINES",
+        {"kmer": KmerBaselineConfig(3, 3), "cnn": CnnBaselineConfig(4, 4, 4, epochs=3, peak_learning_rate=3e-2)},
+    )
+
+
+@pytest.mark.parametrize(("name", "seeds"), [("kmer", (5,)), ("cnn", (5, 6))])
+def test_results(data: LabelledData, name: str, seeds: tuple[int, ...]) -> None:
+    result = run_baseline(name, data, "sets/A", 3, (5, 6), resamples=20)
+    assert tuple(seed.seed for seed in result.seeds) == seeds
+    assert (result.name, result.sizes) == ("sets/A", {"train": 60, "validation": 20, "test": 30})
+    assert ("3-mers" if name == "kmer" else "CNN, 4 detectors") in result.model
+    for seed in result.seeds:
+        assert seed.metrics.examples == 30
+        assert seed.metrics.values["roc_auc"].value > 0.9
+        assert seed.metrics.values["roc_auc"].low is not None
+        assert seed.seconds > 0
+
+
+def test_what_cannot_be_run(data: LabelledData) -> None:
+    with pytest.raises(InputError, match="no baseline 'svm': choose one of kmer, cnn"):
+        run_baseline("svm", data, "A", 3, (0,))
+    with pytest.raises(InputError, match="on A has no seed"):
+        run_baseline("cnn", data, "A", 3, ())
+    without = LabelledData(data.task, {split: rows for split, rows in data.splits.items() if split != "validation"})
+    with pytest.raises(InputError, match="A has no validation split"):
+        run_baseline("kmer", without, "A", 3, (0,))

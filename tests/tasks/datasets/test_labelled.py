@@ -1,0 +1,205 @@
+"""One data set in every layout is read as the same; bad data are one sentence."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.sequence.kmers import base_codes, split_kmers
+from dnabert_jax.tasks.datasets.labelled import Columns, LabelledData, read_labelled
+
+SIZES = {"train": 20, "validation": 6, "test": 8}
+Rows = dict[str, list[tuple[str, int]]]
+
+
+@pytest.fixture
+def rows(dna: Callable[..., list[str]]) -> Rows:
+    return {
+        split: [(sequence, row % 2) for row, sequence in enumerate(dna(size, seed=seed))]
+        for seed, (split, size) in enumerate(SIZES.items())
+    }
+
+
+def check(data: LabelledData, rows: Rows, *splits: str) -> None:
+    assert list(data.splits) == list(splits)
+    assert data.task.labels == ("0", "1")
+    for split in splits:
+        part = data.splits[split]  # type: ignore[index]
+        assert [codes.tolist() for codes in part.sequences] == [base_codes(s.encode()).tolist() for s, _ in rows[split]]
+        assert part.labels.tolist() == [label for _, label in rows[split]]
+
+
+def test_gue(rows: Rows, write: Callable[..., Path]) -> None:
+    for name, split in (("train", "train"), ("dev", "validation"), ("test", "test")):
+        path = write(f"gue/{name}.csv", ["sequence", "label"], *rows[split])
+    data = read_labelled(path.parent, 6)
+    check(data, rows, "train", "validation", "test")
+    assert data.notes == ()
+    by_name = read_labelled({"test": path, "train": path.with_name("train.csv")}, 6)
+    check(by_name, rows, "train", "test")
+
+
+def test_dnabert_and_its_dev_file_that_is_the_test_set(rows: Rows, write: Callable[..., Path]) -> None:
+    for name, split in (("train", "train"), ("dev", "validation")):
+        kmers = [(split_kmers(sequence, 6), label) for sequence, label in rows[split]]
+        path = write(f"6/{name}.tsv", ["sequence", "label"], *kmers)
+    data = read_labelled(path.parent, 6)
+    check(data, rows, "train", "validation")
+    assert "dev.tsv" in data.notes[0]
+    assert "test set" in data.notes[0]
+    data = read_labelled(path.parent, 6, dev="test")
+    check(data, rows | {"test": rows["validation"]}, "train", "test")
+    assert data.notes == ()
+    path.rename(path.with_name("val.tsv"))
+    assert read_labelled(path.parent, 6).notes == ()
+    with pytest.raises(InputError, match=r"Row 1 of .*train.tsv: k-mer 1 is '\w{6}', of 6 letters where k = 5"):
+        read_labelled(path.parent, 5)
+
+
+@pytest.mark.parametrize("form", ["tsv", "tsv.gz", "parquet"])
+def test_a_table_with_a_split_column(form: str, rows: Rows, write: Callable[..., Path]) -> None:
+    lines = [(name, "chr1", row, *value) for name, own in rows.items() for row, value in enumerate(own)]
+    lines = [lines[place] for place in np.random.default_rng(0).permutation(len(lines))]
+    names = ["split", "chrom", "start", "seq", "label"]
+    path = write("x.tsv", names, *lines)
+    if form == "tsv.gz":
+        path = path.with_suffix(".tsv.gz")
+        path.write_bytes(gzip.compress(path.with_suffix("").read_bytes()))
+    if form == "parquet":
+        path = path.with_suffix(".parquet")
+        pa.parquet.write_table(pa.table(dict(zip(names, zip(*lines, strict=True), strict=True))), path)
+    data = read_labelled(path, 6)
+    shuffled: Rows = {split: [line[3:] for line in lines if line[0] == split] for split in SIZES}
+    check(data, shuffled, "train", "validation", "test")
+    for split, part in data.splits.items():
+        assert part.rows.tolist() == [number for number, line in enumerate(lines, 1) if line[0] == split]
+        assert part.where(2) == f"Row {part.rows[2]} of {path}"
+        assert part.select(np.array([3, 1])).rows.tolist() == part.rows[[3, 1]].tolist()
+
+
+def test_a_table_without_splits_is_for_training(rows: Rows, write: Callable[..., Path]) -> None:
+    path = write("x.csv", ["reads", "y"], *rows["train"])
+    check(read_labelled(path, 6, Columns(sequence="reads", labels=("y",))), rows, "train")
+
+
+@pytest.mark.parametrize("column", [False, True])
+@pytest.mark.parametrize("kind", [np.int64, np.float32, np.bool_])
+def test_the_690_sets_of_the_original(column: bool, kind: type, rows: Rows, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        folder = tmp_path / split
+        folder.mkdir()
+        sequences = np.array([sequence.encode() for sequence, _ in rows[split]])
+        targets = np.array([label for _, label in rows[split]], kind)
+        np.save(folder / "sequences_alph.npy", sequences[:, None] if column else sequences)
+        np.save(folder / "targets.npy", targets[:, None] if column else targets)
+    check(read_labelled(tmp_path, 6), rows, "train", "test")
+
+
+def test_arrays_that_could_run_code_or_do_not_fit_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "train"
+    folder.mkdir()
+    sequences, targets = folder / "sequences_alph.npy", folder / "targets.npy"
+    np.save(sequences, np.array(["ACGTACGT"] * 3, object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"sequences_alph.npy cannot be read .*allow_pickle"):
+        read_labelled(tmp_path, 6)
+    np.save(sequences, np.array(["ACGTACGT"] * 3))
+    with pytest.raises(InputError, match=r"targets.npy does not exist"):
+        read_labelled(tmp_path, 6)
+    np.save(targets, np.array([0, 1]))
+    with pytest.raises(InputError, match=r"targets.npy holds int64 of the shape \(2,\).* 3 sequences"):
+        read_labelled(tmp_path, 6)
+    np.save(targets, np.array([0.0, 1.0, np.nan]))
+    with pytest.raises(InputError, match=r"Row 3 of .*train has no label \('nan'\)"):
+        read_labelled(tmp_path, 6)
+    np.save(sequences, np.zeros((3, 101, 4)))
+    with pytest.raises(InputError, match=r"no array of one text a row: float64, \(3, 101, 4\)"):
+        read_labelled(tmp_path, 6)
+    np.save(sequences, np.array([["A", "C"]] * 3))
+    with pytest.raises(InputError, match=r"no array of one text a row: <U1, \(3, 2\)"):
+        read_labelled(tmp_path, 6)
+    sequences.write_bytes(b"\x93NUMPY")
+    with pytest.raises(InputError, match=r"sequences_alph.npy cannot be read"):
+        read_labelled(tmp_path, 6)
+
+
+def test_the_task_of_a_model_is_kept(rows: Rows, write: Callable[..., Path]) -> None:
+    named = [(sequence, ["acceptor", "donor"][label]) for sequence, label in rows["test"]]
+    path = write("test.csv", ["sequence", "label"], *named)
+    labels = ("none", "donor", "acceptor")
+    data = read_labelled(path.parent, 6, problem="single_label_classification", labels=labels, required=("test",))
+    assert data.task.labels == labels
+    assert data.splits["test"].labels.tolist() == [2 - label for _, label in rows["test"]]
+    assert data.notes == ("The test split has no row of none.",)
+
+
+def test_letters_that_are_no_certain_base_are_reported(write: Callable[..., Path]) -> None:
+    path = write("x.csv", ["sequence", "label"], ["ACGTNN", 0], ["ACGTAC", 1])
+    assert read_labelled(path, 6).notes == ("1 of 2 sequences of the train split hold letters such as N.",)
+
+
+def test_outputs_that_never_change_are_reported(write: Callable[..., Path]) -> None:
+    path = write("x.csv", ["sequence", "a", "b"], ["ACGTNA", 0, 1], ["ACGTAC", 1, 1])
+    assert "same value for b" in read_labelled(path, 6, Columns(labels=("a", "b"))).notes[0]
+
+
+GOOD = [["ACGTACGT", 0], ["CCGTACGT", 1]]
+HEADER = ["sequence", "label"]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"train.csv": [HEADER, *GOOD], "dev.csv": [HEADER]}, r"The validation split of .*dev.csv is empty"),
+        ({"train.csv": [HEADER]}, r"The train split of .*train.csv is empty"),
+        ({"dev.csv": [HEADER, *GOOD]}, "has no train split, only validation"),
+        ({"train.csv": [HEADER, *GOOD], "dev.csv": [HEADER, *GOOD[:1]]}, r"dev.csv has one class only, '0'"),
+        ({"train.csv": [HEADER, *GOOD[:1]]}, r"train.csv has one class only, '0'"),
+        (
+            {"train.csv": [HEADER, *GOOD], "dev.csv": [HEADER, *GOOD, ["ACGTACGT", 2]]},
+            r"Row 3 of .*dev.csv has the label '2', which is none of 0, 1",
+        ),
+        (
+            {"train.csv": [HEADER, ["ACGTACGT", 0.5], ["ACGTACGT", 1]], "dev.csv": [HEADER, *[["AACGTA", 2.5]] * 2]},
+            r"All rows of the validation split of .*dev.csv have 2.5 for 'label'",
+        ),
+        (
+            {"train.csv": [HEADER, *[["ACGTACGT", "0;1"]] * 2]},
+            r"All rows of the train split of .*train.csv have 0 for '0'",
+        ),
+        ({"train.csv": [HEADER, *GOOD], "train.tsv": [HEADER, *GOOD]}, "Both train.csv and train.tsv"),
+        ({"train.csv": [HEADER, *GOOD], "dev.csv": [HEADER], "val.csv": [HEADER]}, "Both dev.csv and val.csv"),
+        ({"data.csv": [HEADER, *GOOD]}, "holds no labelled data"),
+        ({"train.csv": [["sequence", "y"], *GOOD]}, r"no column named label .*only sequence, y"),
+        ({"train.csv": [["reads", "label"], *GOOD]}, r"no column named sequence .*only reads, label"),
+        ({"train.csv": [HEADER, ["ACGTA", 0]]}, r"Row 1 of .*train.csv has 5 bases: at least k = 6"),
+    ],
+)
+def test_bad_data_are_one_sentence(files: dict[str, Any], message: str, write: Callable[..., Path]) -> None:
+    for name, lines in files.items():
+        path = write(f"data/{name}", *lines)
+    with pytest.raises(InputError, match=message) as caught:
+        read_labelled(path.parent, 6)
+    assert str(caught.value).endswith(".")
+
+
+def test_an_unknown_split_is_named_with_its_row(write: Callable[..., Path]) -> None:
+    path = write("x.csv", ["sequence", "label", "split"], ["ACGTACGT", 0, "train"], ["ACGTACGT", 0, "fold1"])
+    with pytest.raises(InputError, match=r"Row 2 of .*x.csv is of the split 'fold1', which is none of train"):
+        read_labelled(path, 6)
+
+
+def test_a_column_cannot_be_two_things(write: Callable[..., Path]) -> None:
+    path = write("x.csv", HEADER, *GOOD)
+    with pytest.raises(InputError, match="named twice"):
+        read_labelled(path, 6, Columns(sequence="label", labels=("label",)))
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="neither a file nor a directory"):
+        read_labelled(tmp_path / "nothing", 6)

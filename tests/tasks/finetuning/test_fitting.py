@@ -1,0 +1,345 @@
+"""Jobs in lockstep are each what they are alone, and what transformers' Trainer makes of the same batches."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification, get_linear_schedule_with_warmup
+
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.interop.huggingface import abstract_parameters, from_huggingface, to_huggingface
+from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, SEP
+from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting
+from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, Job, epoch_order, learning_rate
+from dnabert_jax.tasks.finetuning.lockstep import Batch, Lockstep, Turn, jobs_mesh
+from dnabert_jax.tasks.finetuning.trainable import rate_factors, split_trainable, stacked, whole_model
+from dnabert_jax.training.state import Parameters
+
+MODEL = ModelConfig(k=3, hidden_size=32, num_layers=2, num_heads=2, intermediate_size=64, max_positions=40)
+TASK = TaskConfig("single_label_classification", ("no", "yes"))
+SPLITS = ("train", "validation")
+CONFIG = FinetuneConfig(epochs=2, batch_size=8, peak_learning_rate=1e-3, restarts=0)
+
+
+class Silent:
+    """Counts what it is told."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.restarts: list[str] = []
+
+    def stepped(self, done: int, total: int) -> None:
+        self.steps += done
+        assert self.steps <= total
+
+    def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
+        pass
+
+    def restarted(self, job: str, seed: int) -> None:
+        self.restarts.append(f"{job} {seed}")
+        self.steps = 0
+
+
+def sequences(count: int, seed: int, shortest: int) -> EncodedSplit:
+    """Sequences of several lengths; in half of them every k-mer is one of a few."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 2, count)
+    rows = []
+    for label in labels:
+        kmers = generator.integers(FIRST_KMER, MODEL.vocabulary_size - 56 * label, generator.integers(shortest, 30))
+        rows.append(np.array([CLS, *kmers, SEP], np.uint16))
+    offsets = np.cumsum([0, *map(len, rows)])
+    return EncodedSplit(np.concatenate(rows), offsets, np.eye(2, dtype=np.float32)[labels])
+
+
+def job(name: str, count: int, seed: int = 0, shortest: int = 29) -> Job:
+    train, validation = sequences(count, ord(name), shortest), sequences(12, ord(name) + 1, shortest)
+    return Job(name, train, validation, seed)
+
+
+def likelihood(logits: np.ndarray, targets: np.ndarray) -> float:
+    return float((np.asarray(jax.nn.log_softmax(logits)) * targets).sum(axis=1).mean())
+
+
+def says_one_thing(logits: np.ndarray, _: np.ndarray) -> bool:
+    return len(set(logits.argmax(axis=1).tolist())) == 1
+
+
+@pytest.fixture(scope="module")
+def parameters() -> Parameters:
+    """Of an encoder with random weights."""
+    shapes = abstract_parameters(MODEL, None, ["bert"])
+    generator = np.random.default_rng(0)
+    drawn = jax.tree.map(lambda leaf: generator.normal(0, 0.1, leaf.shape).astype(np.float32), shapes)
+    drawn["bert"]["embeddings"]["token"]["table"][MODEL.vocabulary_size :] = 0
+    return drawn
+
+
+Fit = Callable[..., list[Fitted]]
+
+
+@pytest.fixture(scope="module")
+def fit(parameters: Parameters) -> Fit:
+    def run(jobs: list[Job], config: FinetuneConfig = CONFIG, devices: int = 1, **changed: object) -> list[Fitted]:
+        observer = changed.pop("observer", Silent())
+        settings = {"score": likelihood, "collapsed": lambda *_: False, **changed}
+        fitting = Fitting(MODEL, parameters, TASK, config, devices=jax.devices()[:devices], **settings)
+        return fitting.run(jobs, observer)
+
+    return run
+
+
+def assert_close(ours: Parameters, theirs: Parameters, atol: float = 1e-5) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol, rtol=0), ours, theirs)
+
+
+def assert_same_result(ones: list[Fitted], others: list[Fitted], atol: float) -> None:
+    for one, other in zip(ones, others, strict=True):
+        assert (one.name, one.epoch) == (other.name, other.epoch)
+        np.testing.assert_allclose(one.figures, other.figures, atol=1e-5)
+        np.testing.assert_allclose(one.losses, other.losses, atol=1e-5)
+        assert_close(one.parameters, other.parameters, atol)
+
+
+@pytest.mark.parametrize(("train", "devices"), [("full", 1), ("full", 8), ("lora", 4), ("head", 8)])
+def test_a_job_in_lockstep_is_the_job_alone(fit: Fit, train: str, devices: int) -> None:
+    """Of other sizes and seeds than its neighbours, some of which end sooner."""
+    config = dataclasses.replace(CONFIG, train=train)
+    jobs = [job("a", 40), job("b", 17, seed=3), job("c", 24)]
+    alone = [fit([other], config)[0] for other in jobs]
+    assert_same_result(fit(jobs, config, devices), alone, atol=1e-5)
+
+
+def test_lengths_of_neighbours_do_not_matter(fit: Fit) -> None:
+    """But for the rounding of sums over more padding, which AdamW makes larger where a gradient is nearly 0."""
+    jobs = [job("a", 16, shortest=20), job("b", 17, seed=3, shortest=5)]
+    assert_same_result(fit(jobs), [fit([other])[0] for other in jobs], atol=1e-4)
+
+
+def test_a_job_of_long_sequences_in_lockstep_is_the_job_alone(parameters: Parameters) -> None:
+    """One has sequences of two and three windows, its neighbour of one and two; dropout is on."""
+    task = dataclasses.replace(TASK, long="attention", split=3, window=12, overlap=3)
+    windows = {"windows": task.windows}
+    jobs = [
+        dataclasses.replace(one, **{part: dataclasses.replace(getattr(one, part), **windows) for part in SPLITS})
+        for one in (job("a", 16, shortest=22), job("b", 11, seed=3, shortest=8))
+    ]
+    config = dataclasses.replace(CONFIG, epochs=1)
+
+    def fit(jobs: list[Job], config: FinetuneConfig = config) -> list[Fitted]:
+        fitting = Fitting(MODEL, parameters, task, config, likelihood, lambda *_: False, jax.devices()[:1])
+        return fitting.run(jobs, Silent())
+
+    alone = [fit([one])[0] for one in jobs]
+    assert_same_result(fit(jobs), alone, atol=1e-4)
+    # Memory is saved at no price but time.
+    assert_same_result(fit(jobs[1:], dataclasses.replace(config, remat="full")), alone[1:], atol=1e-5)
+
+
+def test_jobs_learn_what_there_is_to_learn_and_differ_by_their_seed(fit: Fit) -> None:
+    config = dataclasses.replace(CONFIG, epochs=12, peak_learning_rate=3e-3, dropout=0.0)
+    first, second = fit([job("a", 80), dataclasses.replace(job("a", 80), seed=1)], config)
+    assert first.losses[-1] < first.losses[0] - 0.1
+    assert first.figures[-1] > np.log(0.5) + 0.1
+    assert first.losses != second.losses
+
+
+def test_there_is_no_communication_between_jobs(parameters: Parameters) -> None:
+    """Eight jobs on eight devices: the compiled step has no collective."""
+    assert collectives(parameters, jobs=8) == 0
+    assert collectives(parameters, jobs=1) > 0
+
+
+def collectives(parameters: Parameters, jobs: int) -> int:
+    lockstep = Lockstep(MODEL, TASK, CONFIG, jobs_mesh(jax.devices(), jobs, CONFIG.batch_size))
+    whole = fresh(parameters)
+    state = lockstep.start(stacked([whole] * jobs))
+    batch = Batch(
+        np.zeros((jobs, 8, 16), np.int32), np.zeros((jobs, 8, 2), np.float32), np.zeros((jobs, 8), np.float32)
+    )
+    turn = Turn(np.zeros(jobs, np.float32), np.zeros(jobs, np.int32), np.ones(jobs, np.int32))
+    text = lockstep.train_step().lower({}, state, lockstep.place(batch, rows=True), lockstep.place(turn))
+    hlo = text.compile().as_text()
+    return sum(hlo.count(f" {name}(") for name in ("all-reduce", "all-gather", "all-to-all", "collective-permute"))
+
+
+def fresh(parameters: Parameters) -> Parameters:
+    shapes = abstract_parameters(MODEL, TASK, ["pooler", "classifier"])
+    generator = np.random.default_rng(1)
+    heads = jax.tree.map(lambda leaf: generator.normal(0, 0.1, leaf.shape).astype(np.float32), shapes)
+    return parameters | heads
+
+
+def test_the_mesh_takes_jobs_first_and_rows_with_what_is_left() -> None:
+    shapes = {
+        (jobs, size): tuple(jobs_mesh(jax.devices(), jobs, size).devices.shape)
+        for jobs, size in ((1, 32), (3, 32), (8, 32), (20, 32), (1, 6), (2, 7))
+    }
+    assert shapes == {
+        (1, 32): (1, 8),
+        (3, 32): (2, 4),
+        (8, 32): (8, 1),
+        (20, 32): (8, 1),
+        (1, 6): (1, 6),
+        (2, 7): (2, 1),
+    }
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_updates_are_those_of_pytorch_and_transformers(fit: Fit, parameters: Parameters, devices: int) -> None:
+    """AdamW, clipping and the schedule, on the same batches without dropout."""
+    config = dataclasses.replace(CONFIG, epochs=3, warmup_share=0.2, weight_decay=0.1, clip_norm=0.5, dropout=0.0)
+    data = job("a", 40, seed=5)
+    whole = fresh(parameters)
+    settings = BertConfig(
+        vocab_size=69, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=40, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=2,
+    )  # fmt: skip
+    theirs = BertForSequenceClassification(settings)
+    tensors = {name: torch.tensor(np.ascontiguousarray(t)) for name, t in to_huggingface(whole, MODEL).items()}
+    theirs.load_state_dict(tensors)
+    decayed = [p for name, p in theirs.named_parameters() if p.ndim > 1]
+    rest = [p for name, p in theirs.named_parameters() if p.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}], lr=1e-3, eps=1e-8
+    )
+    schedule = get_linear_schedule_with_warmup(optimizer, round(0.2 * 15), 15)
+    for epoch in (1, 2, 3):
+        order = epoch_order(40, 5, epoch)
+        for first in range(0, 40, 8):
+            rows = torch.tensor(data.train.rows(order[first : first + 8], (40,)).astype(np.int64))
+            labels = torch.tensor(data.train.targets[order[first : first + 8]].argmax(axis=1))
+            optimizer.zero_grad()
+            theirs(input_ids=rows, attention_mask=(rows != 0).long(), labels=labels).loss.backward()
+            torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+            optimizer.step()
+            schedule.step()
+    # A later epoch is always better.
+    calls = iter(range(100))
+    fitting = Fitting(
+        MODEL, whole, TASK, config, lambda *_: float(next(calls)), lambda *_: False, jax.devices()[:devices]
+    )
+    ours = fitting.run([data], Silent())[0].parameters
+    expected = from_huggingface(
+        {name: p.detach().numpy() for name, p in theirs.named_parameters()},
+        abstract_parameters(MODEL, TASK, ["bert", "pooler", "classifier"]),
+        MODEL,
+    )
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), expected, whole)
+    assert min(jax.tree.leaves(moved["bert"]["layers"]["attention"]["query"])) > 1e-4
+    assert_close(ours, expected, atol=2e-5)
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_a_job(fit: Fit) -> None:
+    figures = iter([0.1, 0.3, 0.2, 0.2, 0.9])
+    config = dataclasses.replace(CONFIG, epochs=5, patience=2)
+    observer = Silent()
+    one = fit([job("a", 24)], config, score=lambda *_: next(figures), observer=observer)[0]
+    assert (one.epoch, one.figures) == (2, [0.1, 0.3, 0.2, 0.2])
+    assert observer.steps == 4 * 3
+    # The parameters are those of the second epoch, though two more were made.
+    figures = iter([0.1, 0.3, 0.2, 0.2])
+    stopped = fit([job("a", 24)], dataclasses.replace(config, patience=1), score=lambda *_: next(figures))[0]
+    assert_close(one.parameters, stopped.parameters, atol=0)
+
+
+def test_a_job_that_ends_early_stays_as_it_is_while_others_go_on(fit: Fit) -> None:
+    config = dataclasses.replace(CONFIG, epochs=4, patience=1)
+    short, long = job("a", 24), job("b", 24)
+
+    def score(logits: np.ndarray, targets: np.ndarray) -> float:
+        # The first has 12 sequences to validate, and never gets better than after its first epoch.
+        return next(falling) if np.array_equal(targets, short.validation.targets) else next(rising)
+
+    falling, rising = iter([0.9, 0.8]), iter([0.1, 0.2, 0.3, 0.4])
+    one, other = fit([short, long], config, score=score)
+    assert (len(one.figures), len(other.figures)) == (2, 4)
+    falling = iter([0.9, 0.8])
+    assert_close(one.parameters, fit([short], config, score=score)[0].parameters)
+
+
+def test_a_collapsed_job_begins_anew_with_another_seed(fit: Fit) -> None:
+    verdicts = iter([True, False, True, False])
+    config = dataclasses.replace(CONFIG, epochs=1, restarts=2)
+    observer = Silent()
+    one, other = fit([job("a", 16), job("b", 16)], config, collapsed=lambda *_: next(verdicts), observer=observer)
+    assert (one.collapsed, other.collapsed) == (2, 0)
+    assert one.seed == 2 * 1_000_003
+    assert observer.restarts == ["a 1000003", "a 2000006"]
+
+
+def test_a_job_that_always_collapses_is_told_so(fit: Fit) -> None:
+    config = dataclasses.replace(CONFIG, epochs=1, restarts=1)
+    assert fit([job("a", 16)], config, collapsed=lambda *_: True)[0].collapsed == 2
+
+
+@pytest.mark.parametrize("train", ["lora", "head"])
+def test_what_is_frozen_stays(fit: Fit, parameters: Parameters, train: str) -> None:
+    trained = fit([job("a", 24)], dataclasses.replace(CONFIG, train=train))[0].parameters
+    changed = jax.tree.map(lambda a, b: not np.array_equal(a, b), trained["bert"], parameters["bert"])
+    adapted = changed["layers"].pop("attention")
+    assert not any(jax.tree.leaves(changed))
+    kernels = [adapted[name]["kernel"] for name in ("query", "key", "value", "output")]
+    assert all(kernels) if train == "lora" else not any(kernels)
+    assert not any(tree["bias"] for tree in adapted.values())
+
+
+def test_a_low_rank_addition_starts_at_zero_and_has_its_rank(parameters: Parameters) -> None:
+    config = dataclasses.replace(CONFIG, train="lora", lora_rank=3, lora_alpha=6.0)
+    frozen, trainable = split_trainable(fresh(parameters), config, seed=0)
+    assert_close(whole_model(frozen, trainable, config)["bert"], parameters["bert"], atol=0)
+    trainable = jax.tree.map(lambda leaf: leaf + 1, trainable)
+    kernel = whole_model(frozen, trainable, config)["bert"]["layers"]["attention"]["key"]["kernel"]
+    addition = kernel - parameters["bert"]["layers"]["attention"]["key"]["kernel"]
+    factors = trainable["lora"]["key"]
+    np.testing.assert_allclose(addition, 2 * np.einsum("lir,lro->lio", factors["a"], factors["b"]), atol=1e-5)
+
+
+def test_lower_layers_learn_more_slowly(parameters: Parameters) -> None:
+    factors = rate_factors(fresh(parameters), num_layers=2, layer_decay=0.5)
+    assert factors["classifier"]["kernel"] == 1
+    assert factors["bert"]["layers"]["intermediate"]["kernel"].ravel().tolist() == [0.25, 0.5]
+    assert factors["bert"]["embeddings"]["token"]["table"] == 0.125
+
+
+def test_rates_are_those_of_transformers() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2e-4)
+    schedule = get_linear_schedule_with_warmup(optimizer, 3, 30)
+    for step in range(30):
+        assert learning_rate(FinetuneConfig(), step, 30) == pytest.approx(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+
+
+def test_rare_labels_weigh_more_and_smoothing_spreads(fit: Fit) -> None:
+    data = job("a", 25)
+    assert data.train.targets.mean() == 0.5
+    assert data.train.targets[:, 0].mean() != 0.5
+    plain = fit([data], CONFIG)[0]
+    for changed in ({"class_weights": "balanced"}, {"label_smoothing": 0.2}):
+        assert fit([data], dataclasses.replace(CONFIG, **changed))[0].losses != plain.losses
+
+
+def test_a_loss_that_is_not_finite_ends_it_with_the_job_and_the_step(fit: Fit) -> None:
+    with pytest.raises(JobError, match=r"^a: the loss of step \d+ in epoch \d+ is not finite"):
+        fit([job("a", 40)], dataclasses.replace(CONFIG, peak_learning_rate=1e30, clip_norm=1e30, epochs=4))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"peak_learning_rate": 0.0}, "peak_learning_rate is 0"),
+        ({"layer_decay": 0.0}, "layer_decay is 0"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1"),
+        ({"dropout": 1.0}, "dropout is 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(changed: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        FinetuneConfig(**changed)

@@ -1,0 +1,96 @@
+"""The curves are pictures, and what is drawn is what the definition says."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from dnabert_jax.config import TaskConfig
+from dnabert_jax.errors import InputError
+from dnabert_jax.tasks.measures.curves import draw_curves
+
+BINARY = TaskConfig("single_label_classification", ("no", "yes"))
+CLASSES = TaskConfig("single_label_classification", ("none", "donor", "acceptor"))
+SEVERAL = TaskConfig("multi_label_classification", ("CTCF", "MAX", "MYC"))
+Example = Callable[..., tuple[np.ndarray, np.ndarray]]
+Drawn = list[dict[str, np.ndarray]]
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
+    """The lines of each figure that is saved, by their names."""
+    figures: Drawn = []
+    save = Figure.savefig
+
+    def record(figure: Figure, *arguments: object, **settings: object) -> None:
+        figures.append({str(line.get_label()): line.get_xydata() for line in figure.axes[0].lines})
+        save(figure, *arguments, **settings)
+
+    monkeypatch.setattr(Figure, "savefig", record)
+    return figures
+
+
+def line(figure: dict[str, np.ndarray], name: str) -> np.ndarray:
+    return next(points for label, points in figure.items() if label.startswith(name + ":"))
+
+
+@pytest.mark.parametrize("task", [BINARY, CLASSES, SEVERAL])
+def test_three_pictures_are_drawn(task: TaskConfig, tmp_path: Path, example: Example, drawn: Drawn) -> None:
+    paths = draw_curves(task, *example(task), tmp_path / "curves", "CTCF_A549")
+    assert [path.name for path in paths] == ["roc.png", "precision_recall.png", "calibration.png"]
+    for path in paths:
+        picture = imread(path)
+        assert min(picture.shape[:2]) > 700
+        assert len({tuple(pixel) for row in picture[::7, ::7, :3] for pixel in row.tolist()}) > 10
+    named = [[label for label in figure if ":" in label] for figure in drawn]
+    assert [len(names) for names in named] == [1 if task is BINARY else 3] * 3
+
+
+def test_curves_by_definition(tmp_path: Path, example: Example, drawn: Drawn) -> None:
+    scores, labels = example(CLASSES)
+    draw_curves(CLASSES, scores, labels, tmp_path, "")
+    roc, precision, calibration = drawn
+    truth, column = labels == 1, scores[:, 1]
+    chosen = [column >= threshold for threshold in np.unique(column)]
+    rates = {(round(np.mean(c[~truth]), 9), round(np.mean(c[truth]), 9)) for c in chosen}
+    points = {(round(x, 9), round(y, 9)) for x, y in line(roc, "donor")}
+    # Points in the middle of a straight piece are not drawn.
+    assert points <= rates | {(0, 0)}
+    assert len(points) > 10
+    expected = [(np.mean(c[truth]), np.mean(truth[c])) for c in chosen]
+    assert line(precision, "donor")[: len(expected)] == pytest.approx(np.array(expected))
+    bins = line(calibration, "donor")
+    assert len(bins) <= 10
+    # Bins of about the same size: the mean over them is the mean over all.
+    assert bins.mean(axis=0) == pytest.approx([column.mean(), truth.mean()], abs=0.03)
+
+
+def test_a_class_without_examples_has_no_curve_and_the_legend_says_so(
+    tmp_path: Path, example: Example, drawn: Drawn
+) -> None:
+    scores, labels = example(SEVERAL)
+    labels[:, 1], labels[:, 2] = 0, 1
+    draw_curves(SEVERAL, scores, labels, tmp_path, "")
+    for figure in drawn:
+        assert len(figure["MAX: no examples"]) == 0
+        assert len(figure["MYC: nothing else"]) == 0
+        assert len(line(figure, "CTCF")) > 2
+
+
+def test_very_many_labels_are_drawn_without_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    legends = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: legends.append(figure.axes[0].get_legend()))
+    random = np.random.default_rng(0)
+    for count in (12, 30):
+        task = TaskConfig("multi_label_classification", tuple(f"TF{c}" for c in range(count)))
+        draw_curves(task, random.random((50, count)), random.integers(2, size=(50, count)), tmp_path, "labels")
+    assert [legend is None for legend in legends] == [False] * 3 + [True] * 3
+
+
+def test_regression_has_no_curves(tmp_path: Path, example: Example) -> None:
+    task = TaskConfig("regression", ("liver", "skin"))
+    with pytest.raises(InputError, match="no ROC"):
+        draw_curves(task, *example(task), tmp_path, "")

@@ -1,0 +1,128 @@
+"""A suite: which sets there are, how they are grouped, and a directory of results that takes one evaluation alone."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dnabert_jax.config import TaskConfig
+from dnabert_jax.errors import InputError
+from dnabert_jax.storage import Location
+from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
+from dnabert_jax.tasks.finetuning.jobs import total_steps
+from dnabert_jax.tasks.measures.metrics import measure
+from dnabert_jax.tasks.measures.results import Result, SeedResult
+from dnabert_jax.tasks.suites.directory import Evaluation, SuiteResults
+from dnabert_jax.tasks.suites.suite import SUITES, LabelledSet, find_sets, groups_of_like_size, settings_of
+
+TASK = TaskConfig("single_label_classification", ("0", "1"))
+EVALUATION = Evaluation("tfbs690", "digest", 2, FinetuneConfig())
+
+
+def touch(path: Path, size: int = 1) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * size)
+
+
+def result(name: str) -> Result:
+    scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    metrics = measure(TASK, scores, np.array([0, 1, 1]), resamples=0)
+    return Result(name, "full fine-tuning", TASK, {"train": 3}, (SeedResult(0, 1.0, metrics),))
+
+
+def test_sets_in_every_layout(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for array in ("sequences_alph.npy", "targets.npy"):
+            touch(tmp_path / "CTCF" / split / array)
+    for split in ("train", "dev", "test"):
+        touch(tmp_path / "prom" / "prom_300_all" / f"{split}.csv", 5)
+    touch(tmp_path / "only" / "dev.csv")
+    touch(tmp_path / "MAX_A549.v2.tsv.gz")
+    touch(tmp_path / "more" / "MYC.parquet")
+    for other in ("README.txt", "README.md", ".hidden.tsv", ".git/x.tsv"):
+        touch(tmp_path / other)
+    found = {one.name: (one.path.relative_to(tmp_path).as_posix(), one.size) for one in find_sets(tmp_path)}
+    assert found == {
+        "CTCF": ("CTCF", 4),
+        "MAX_A549.v2": ("MAX_A549.v2.tsv.gz", 1),
+        "more/MYC": ("more/MYC.parquet", 1),
+        "only": ("only", 1),
+        "prom/prom_300_all": ("prom/prom_300_all", 15),
+    }
+
+
+def test_what_is_no_suite(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a directory"):
+        find_sets(tmp_path / "none")
+    with pytest.raises(InputError, match="holds no data sets"):
+        find_sets(tmp_path)
+    touch(tmp_path / "a.tsv")
+    touch(tmp_path / "a.csv.gz")
+    with pytest.raises(InputError, match=r"a\.csv\.gz and .*a\.tsv are data sets called a"):
+        find_sets(tmp_path)
+    touch(tmp_path / "train.csv")
+    with pytest.raises(InputError, match="is one data set, not a suite"):
+        find_sets(tmp_path)
+
+
+def test_groups_are_of_like_size_and_processes_share_them_out() -> None:
+    sets = [
+        LabelledSet(name, Path(name), size) for name, size in zip("abcdefg", (5, 900, 1, 6, 800, 7, 5), strict=True)
+    ]
+    groups = groups_of_like_size(sets, 3)
+    assert [[one.name for one in group] for group in groups] == [["b", "e", "f"], ["d", "a", "g"], ["c"]]
+    assert groups_of_like_size(sets[::-1], 3) == groups
+    parts = [groups[process::2] for process in range(2)]
+    assert sorted(one.name for part in parts for group in part for one in group) == list("abcdefg")
+
+
+def test_settings_of_gue_are_those_of_its_scripts() -> None:
+    settings = FINETUNE_PRESETS["gue"]
+    found = {
+        name: settings_of("gue", name, settings)
+        for name in ("EMP/H3", "GUE/prom/prom_core_tata", "prom/prom_300_all", "mouse/0", "tf/4", "virus/covid", "x")
+    }
+    assert {name: own.epochs for name, own in found.items()} == {
+        "EMP/H3": 3, "GUE/prom/prom_core_tata": 10, "prom/prom_300_all": 4, "mouse/0": 5, "tf/4": 3, "virus/covid": 9,
+        "x": 3,
+    }  # fmt: skip
+    assert (found["mouse/0"].max_steps, found["mouse/0"].warmup_steps, found["EMP/H3"].warmup_steps) == (1000, 30, 50)
+    assert total_steps(found["mouse/0"], 100_000) == 1000
+    assert found["x"] == settings
+    assert settings_of("tfbs690", "tf/4", settings) == settings
+    assert all(set(suite.metrics) for suite in SUITES.values())
+
+
+@pytest.fixture(params=["local", "store"])
+def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    return tmp_path / "results" if request.param == "local" else f"memory://{tmp_path.name}/results"
+
+
+def test_results_are_found_again_and_of_other_processes_too(directory: Location) -> None:
+    first, second = SuiteResults(directory, EVALUATION), SuiteResults(directory, EVALUATION)
+    first.write("finetuned", result("tf/0"))
+    second.write("kmer", result("tf/0"))
+    second.fail("finetuned", "tf/1", "no train split")
+    assert [one.name for one in first.read()["finetuned"]] == ["tf/0"]
+    assert first.read()["kmer"][0] == result("tf/0")
+    assert first.failures() == {"finetuned/tf/1": "no train split"}
+    again = SuiteResults(directory, EVALUATION)
+    assert again.has("finetuned", "tf/0")
+    assert not again.has("finetuned", "tf/1")
+    again.write("finetuned", result("tf/1"))
+    assert again.failures() == {}
+
+
+def test_results_of_another_evaluation_stay_apart(directory: Location) -> None:
+    SuiteResults(directory, EVALUATION)
+    with pytest.raises(InputError, match="its seeds is 2, now it is 3"):
+        SuiteResults(directory, dataclasses.replace(EVALUATION, seeds=3))
+    with pytest.raises(InputError, match="its epochs is 5, now it is 7"):
+        SuiteResults(directory, dataclasses.replace(EVALUATION, settings=FinetuneConfig(epochs=7)))
+
+
+def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    touch(tmp_path / "thesis.tex")
+    with pytest.raises(InputError, match="something else than results"):
+        SuiteResults(tmp_path, EVALUATION)

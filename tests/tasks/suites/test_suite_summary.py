@@ -1,0 +1,183 @@
+"""The table of a suite, its averages, and the test against a baseline, by brute force."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from dnabert_jax.config import TaskConfig
+from dnabert_jax.errors import InputError
+from dnabert_jax.tasks.measures.metrics import measure
+from dnabert_jax.tasks.measures.results import Result, SeedResult, over_seeds
+from dnabert_jax.tasks.suites.summary import (
+    compare,
+    comparison_markdown,
+    draw_boxes,
+    read_table,
+    suite_table,
+    summarise,
+    summary_markdown,
+    write_suite,
+)
+
+BINARY = TaskConfig("single_label_classification", ("no", "yes"))
+CLASSES = TaskConfig("single_label_classification", ("none", "donor", "acceptor"))
+SEVERAL = TaskConfig("multi_label_classification", ("CTCF", "MAX", "MYC"))
+Example = Callable[..., tuple[np.ndarray, np.ndarray]]
+
+OURS = {f"set{i}": {"mcc": value} for i, value in enumerate([0.9, 0.8, 0.75, 0.6, 0.5, 0.42, 0.4])}
+BASELINE = {f"set{i}": {"mcc": value} for i, value in enumerate([0.7, 0.79, 0.8, 0.45, 0.2, 0.42, 0.1])}
+
+
+def result(name: str, task: TaskConfig, example: Example, seeds: tuple[int, ...]) -> Result:
+    found = tuple(SeedResult(seed, 1.5, measure(task, *example(task, seed=seed), resamples=0)) for seed in seeds)
+    return Result(name, "tiny", task, {"train": 100, "validation": 10, "test": 60}, found)
+
+
+@pytest.fixture
+def results(example: Example) -> list[Result]:
+    return [
+        result("splice", CLASSES, example, (0, 1)),
+        result("CTCF", BINARY, example, (3,)),
+        result("all", SEVERAL, example, (0, 1)),
+    ]
+
+
+@pytest.mark.parametrize("name", ["suite.tsv", "suite.csv"])
+def test_a_table_is_read_back(name: str, tmp_path: Path, results: list[Result]) -> None:
+    write_suite(results, tmp_path / name)
+    assert read_table(tmp_path / name) == suite_table(results)
+    separator = "," if name.endswith("csv") else "\t"
+    head, *rows = (line.split(separator) for line in (tmp_path / name).read_text().splitlines())
+    cells = [dict(zip(head, row, strict=True)) for row in rows]
+    assert [row["name"] for row in cells] == ["CTCF", "all", "splice"]
+    splice = cells[2]
+    assert [splice[key] for key in ("train", "validation", "test", "seeds", "seconds")] == [
+        "100",
+        "10",
+        "60",
+        "0 1",
+        "3.0",
+    ]
+    spread = over_seeds(results[0])["mcc"]
+    assert (float(splice["mcc"]), float(splice["mcc_sd"])) == (spread.mean, spread.deviation)
+    assert (splice["f1"], splice["roc_auc_micro"], cells[0]["mcc_sd"]) == ("", "", "")
+    assert not any("/" in column for column in head)
+
+
+def test_an_undefined_metric_is_an_empty_cell(tmp_path: Path, example: Example) -> None:
+    scores, _ = example(BINARY)
+    metrics = measure(BINARY, scores, np.zeros(60, int), resamples=0)
+    one = Result("one", "tiny", BINARY, {"test": 60}, (SeedResult(0, 1.0, metrics),))
+    write_suite([one], tmp_path / "suite.tsv")
+    assert set(read_table(tmp_path / "suite.tsv")["one"]) == {"loss", "accuracy"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("set\tmcc\na\t1\n", "needs a column 'name'"),
+        ("name\tscore\na\t1\n", "needs a column 'name'"),
+        ("", "needs a column 'name'"),
+        ("name\tmcc\na\t1\na\t0.5\n", "the set 'a' twice"),
+        ("name\tmcc\na\tn/a\n", r"table.tsv, a, mcc: 'n/a' is no number"),
+        ("name\tmcc\na\tnan\n", "is no number"),
+    ],
+)
+def test_tables_that_cannot_be_read(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "table.tsv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_table(path)
+
+
+def test_a_table_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a file"):
+        read_table(tmp_path / "table.tsv")
+
+
+def test_averages_over_sets() -> None:
+    table = {"a": {"mcc": 0.1, "accuracy": 0.5}, "b": {"mcc": 0.2}, "c": {"mcc": 0.6}, "d": {"accuracy": 0.7}}
+    found = summarise(table)
+    assert set(found) == {"accuracy", "mcc"}
+    assert (found["mcc"].mean, found["mcc"].median) == pytest.approx((0.3, 0.2))
+    assert (found["mcc"].sets, found["mcc"].left_out) == (3, ("d",))
+    assert found["accuracy"].left_out == ("b", "c")
+    assert "| mcc | 0.3000 | 0.2000 | 3 | 1 |" in summary_markdown(found)
+
+
+def signed_rank_test(gains: np.ndarray) -> tuple[float, float, float]:
+    """W+, and the two p-values by trying every sign of every rank."""
+    gains = gains[gains != 0]
+    size = np.abs(gains).round(12)
+    ranks = np.array([(size < s).sum() + ((size == s).sum() + 1) / 2 for s in size])
+    positive = ranks[gains > 0].sum()
+    sums = np.array([ranks[list(signs)].sum() for signs in itertools.product([False, True], repeat=len(gains))])
+    greater = np.mean(sums >= positive)
+    return positive, greater, min(1, 2 * min(greater, np.mean(sums <= positive)))
+
+
+def test_the_wilcoxon_test_by_brute_force() -> None:
+    pairs = np.array([OURS[name]["mcc"] - BASELINE[name]["mcc"] for name in OURS])
+    positive, greater, both = signed_rank_test(pairs)
+    found = compare(OURS, BASELINE, "mcc", alternative="better")
+    assert (found.statistic, found.p_value) == pytest.approx((positive, greater))
+    assert compare(OURS, BASELINE, "mcc").p_value == pytest.approx(both)
+    assert (found.sets, found.better, found.worse, found.equal) == (7, 5, 1, 1)
+    assert found.mean_difference == pytest.approx(pairs.mean())
+    assert found.median_difference == pytest.approx(np.median(pairs))
+    assert (found.direction, found.favours) == ("higher", "ours")
+    swapped = compare(BASELINE, OURS, "mcc", alternative="better")
+    assert swapped.favours == "baseline"
+    assert swapped.p_value > 0.9
+    assert swapped.median_difference == -found.median_difference
+
+
+def test_lower_is_better_for_losses() -> None:
+    ours, baseline = ({name: {"loss": row["mcc"]} for name, row in table.items()} for table in (OURS, BASELINE))
+    found = compare(ours, baseline, "loss", alternative="better")
+    assert (found.direction, found.favours, found.better, found.worse) == ("lower", "baseline", 1, 5)
+    assert found.median_difference > 0
+    assert found.p_value > 0.9
+
+
+def test_what_is_no_pair_is_left_out_and_named() -> None:
+    ours = {**OURS, "only ours": {"mcc": 0.5}, "undefined": {"accuracy": 0.5}}
+    baseline = {**BASELINE, "only theirs": {"mcc": 0.5}, "undefined": {"mcc": 0.5}}
+    found = compare(ours, baseline, "mcc")
+    assert found.sets == 7
+    assert found.left_out == {
+        "only ours": "not in the baseline",
+        "only theirs": "not in ours",
+        "undefined": "undefined in ours",
+    }
+    text = comparison_markdown([found])
+    assert "  - left out: only ours, not in the baseline" in text
+    assert "on 7 sets: better on 5, worse on 1, equal on 1" in text
+    assert "in favour of ours" in text
+
+
+def test_equal_tables_have_no_p_value() -> None:
+    found = compare(OURS, OURS, "mcc")
+    assert (found.p_value, found.statistic, found.favours, found.equal) == (None, None, "neither", 7)
+    assert "no set differs" in comparison_markdown([found])
+
+
+def test_nothing_to_compare() -> None:
+    with pytest.raises(InputError, match="No data set has roc_auc in both"):
+        compare(OURS, BASELINE, "roc_auc")
+    with pytest.raises(InputError, match="no metric"):
+        compare(OURS, BASELINE, "speed")
+
+
+def test_boxes_are_drawn_for_the_metrics_that_are_there(tmp_path: Path) -> None:
+    one = imread(draw_boxes({"tiny": OURS, "6-mers": BASELINE}, tmp_path / "one.png"))
+    ours = {name: {**row, "accuracy": row["mcc"] / 2 + 0.5} for name, row in OURS.items()}
+    two = imread(draw_boxes({"tiny": ours, "6-mers": BASELINE}, tmp_path / "two.png"))
+    assert two.shape[1] > one.shape[1] > 200
+    assert len({tuple(pixel) for row in two[::5, ::5, :3] for pixel in row.tolist()}) > 10
+    with pytest.raises(InputError, match="nothing to draw"):
+        draw_boxes({"tiny": {"a": {"loss": 0.1}}}, tmp_path / "none.png")
