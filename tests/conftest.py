@@ -47,7 +47,7 @@ SMALL_MODEL = ModelConfig(k=3, hidden_size=32, num_layers=2, num_heads=4, interm
 def quick_compilation() -> Iterator[None]:
     """Machine code is made in half the time, and is slower: for what asks how runs go, not what a network computes.
 
-    That is asked of the code that users run. XLA's own passes are the same.
+    That is asked of the code that users run. XLA's own passes are the same. Commands compile as the test does.
     """
     jax.config.update("jax_disable_most_optimizations", True)
     yield
@@ -79,7 +79,7 @@ if largest_file:
 import jax
 
 jax.config.update("jax_num_cpu_devices", devices)
-jax.config.update("jax_disable_most_optimizations", True)  # as quick_compilation does
+jax.config.update("jax_disable_most_optimizations", quick)
 if largest_file:
     jax.config.update("jax_enable_compilation_cache", False)
 import launch.distributed
@@ -125,7 +125,10 @@ class Commands:
     def start(self, arguments: list[str], devices: int = 8, largest_file: int = 0) -> Started:
         """Starts one, with CPU devices and a limit in bytes on the files that it writes, if not 0."""
         log = self._directory / f"{len(self.started)}.log"
-        settings = {"arguments": arguments, "devices": devices, "output": str(log), "largest_file": largest_file}
+        settings = {
+            "arguments": arguments, "devices": devices, "output": str(log), "largest_file": largest_file,
+            "quick": jax.config.read("jax_disable_most_optimizations"),
+        }  # fmt: skip
         process = self._context.Process(target=exec, args=(_COMMAND, settings))
         process.start()
         self.started.append(Started(process, log))
