@@ -33,7 +33,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         baselines,
         "BASELINES",
-        {"kmer": KmerBaselineConfig(3, 3), "cnn": CnnBaselineConfig(4, 4, 4, epochs=3, peak_learning_rate=3e-2)},
+        {
+            "kmer": KmerBaselineConfig(3, 3),
+            "cnn": CnnBaselineConfig(8, 4, 8, epochs=8, batch_size=8, peak_learning_rate=2e-2),
+        },
     )
 
 
@@ -42,7 +45,7 @@ def test_results(data: LabelledData, name: str, seeds: tuple[int, ...]) -> None:
     result = run_baseline(name, data, "sets/A", 3, (5, 6), resamples=20)
     assert tuple(seed.seed for seed in result.seeds) == seeds
     assert (result.name, result.sizes) == ("sets/A", {"train": 60, "validation": 20, "test": 30})
-    assert ("3-mers" if name == "kmer" else "CNN, 4 detectors") in result.model
+    assert ("3-mers" if name == "kmer" else "CNN, 8 detectors") in result.model
     for seed in result.seeds:
         assert seed.metrics.examples == 30
         assert seed.metrics.values["roc_auc"].value > 0.9

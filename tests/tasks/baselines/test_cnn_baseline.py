@@ -19,7 +19,7 @@ CLASSES = TaskConfig("single_label_classification", ("none", "donor", "acceptor"
 SEVERAL = TaskConfig("multi_label_classification", ("CTCF", "MAX"))
 NUMBERS = TaskConfig("regression", ("few", "many"))
 CONFIG = CnnBaselineConfig(
-    detectors=12, width=8, hidden=8, dropout=0.1, epochs=8, batch_size=32, peak_learning_rate=2e-2, patience=3
+    detectors=24, width=8, hidden=16, dropout=0.1, epochs=8, batch_size=16, peak_learning_rate=2e-2, patience=3
 )
 WORDS = ("TGACTCAG", "CCACGTGG")
 
