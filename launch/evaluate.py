@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -156,7 +157,7 @@ class _SuiteBar:
 
     def __init__(self, total: int) -> None:
         self._bar = progress_bar("evaluate", "result", total)
-        self._steps = 0
+        self._steps, self._shown = 0, 0.0
 
     def __enter__(self) -> "_SuiteBar":
         return self
@@ -167,7 +168,11 @@ class _SuiteBar:
     def stepped(self, done: int, total: int) -> None:
         """Some more steps of lockstep."""
         self._steps = self._steps % total + done
-        self._bar.set_postfix_str(f"step {self._steps:,} of {total:,}")
+        self._bar.set_postfix_str(f"step {self._steps:,} of {total:,}", refresh=False)
+        # A result takes long: the bar is shown anew as often as others are.
+        if time.monotonic() - self._shown > self._bar.mininterval:
+            self._shown = time.monotonic()
+            self._bar.refresh()
 
     def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
         """Not shown: a suite has too many."""
