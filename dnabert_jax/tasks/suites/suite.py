@@ -33,7 +33,7 @@ class Suite:
 # are those of the folders in GUE's archive.
 _GUE_SETTINGS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("*EMP/*", {"epochs": 3, "warmup_steps": 50}),
-    ("*prom/*tata", {"epochs": 10, "warmup_steps": 50}),
+    ("*prom/*_tata", {"epochs": 10, "warmup_steps": 50}),
     ("*prom/*", {"epochs": 4, "warmup_steps": 50}),
     ("*splice/*", {"epochs": 5, "warmup_steps": 50}),
     ("*virus/*", {"epochs": 9, "warmup_steps": 50}),

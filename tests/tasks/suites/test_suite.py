@@ -81,10 +81,13 @@ def test_settings_of_gue_are_those_of_its_scripts() -> None:
     settings = FINETUNE_PRESETS["gue"]
     found = {
         name: settings_of("gue", name, settings)
-        for name in ("EMP/H3", "GUE/prom/prom_core_tata", "prom/prom_300_all", "mouse/0", "tf/4", "virus/covid", "x")
+        for name in (
+            "EMP/H3", "GUE/prom/prom_core_tata", "prom/prom_300_notata", "prom/prom_300_all", "mouse/0", "tf/4",
+            "virus/covid", "x",
+        )
     }
     assert {name: own.epochs for name, own in found.items()} == {
-        "EMP/H3": 3, "GUE/prom/prom_core_tata": 10, "prom/prom_300_all": 4, "mouse/0": 5, "tf/4": 3, "virus/covid": 9,
+        "EMP/H3": 3, "GUE/prom/prom_core_tata": 10, "prom/prom_300_notata": 4, "prom/prom_300_all": 4, "mouse/0": 5, "tf/4": 3, "virus/covid": 9,
         "x": 3,
     }  # fmt: skip
     assert (found["mouse/0"].max_steps, found["mouse/0"].warmup_steps, found["EMP/H3"].warmup_steps) == (1000, 30, 50)
