@@ -33,8 +33,12 @@ def output_file(final: Path) -> Iterator[BinaryIO]:
     with named_if_full(final), os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "w+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"Another job is writing {partial}: wait for it, or choose another output.") from error
+            # It may have been renamed, by a job that was writing it, after it was opened: then it is that job's output.
+            ours = partial.exists() and os.path.samestat(partial.stat(), os.fstat(file.fileno()))
+        except BlockingIOError:
+            ours = False
+        if not ours:
+            raise InputError(f"Another job is writing {partial}: wait for it, or choose another output.")
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(partial.unlink, missing_ok=True)
             file.truncate(0)

@@ -12,7 +12,7 @@ import tyro
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location, is_url
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
-from dnabert_jax.tasks.suites.suite import SUITES, SuiteName, find_sets, groups_of_like_size
+from dnabert_jax.tasks.suites.suite import SUITES, SuiteName, find_sets, groups_of_like_size, part_of
 from launch.finetune import chosen_preset
 from launch.flags import REGISTRY, SETTINGS
 from launch.progress import progress_bar
@@ -95,7 +95,7 @@ class Evaluate:
             from dnabert_jax.tasks.suites.run import SuiteRun
             from dnabert_jax.tasks.suites.summary import read_table
 
-        others = {path.stem: read_table(path) for path in self.compare}
+        others = {_table_name(path): read_table(path) for path in self.compare}
         model = read_model(self.model, self.step)
         evaluation = Evaluation(
             suite=self.suite,
@@ -110,20 +110,23 @@ class Evaluate:
         )
         results = SuiteResults(self.out, evaluation)
         devices = jax.local_devices()
-        groups = groups_of_like_size(sets, self.together or self._together(devices))[self.process :: self.processes]
+        own = part_of(sets, self.process, self.processes)
+        groups = groups_of_like_size(own, self.together or self._together(devices))
         contenders: list[Contender] = ["finetuned", *self.baselines]
-        with _SuiteBar(sum(map(len, groups)) * len(contenders)) as bar:
+        with _SuiteBar(len(own) * len(contenders)) as bar:
             SuiteRun(model, evaluation, results, devices, bar, self.keep_models).run(groups, contenders)
         found, failures = results.read(), results.failures()
-        if not found:
+        done = {f"{contender}/{result.name}" for contender, own in found.items() for result in own}
+        missing = len({f"{contender}/{one.name}" for contender in contenders for one in sets} - done - failures.keys())
+        if failures and not done and not missing:
             raise InputError(f"No set of {self.data} could be evaluated: {next(iter(failures.values()))}")
-        print(write_report(found, failures, SUITES[self.suite].metrics, self.out, others))
-        done = sum(map(len, found.values()))
-        missing = len(sets) * len(contenders) - done - len(failures)
-        print(f"{done} results, {len(failures)} failures{f', {missing} still to come' if missing > 0 else ''}.")
-        print(f"Written to {self.out}: a table for each model, summary.md, boxes.png, and a file for each result.")
-        if failures or missing > 0:
-            print("Next: the same command again, which adds what is missing.")
+        if found:
+            print(write_report(found, failures, SUITES[self.suite].metrics, self.out, others))
+        print(f"{len(done)} results, {len(failures)} failures{f', {missing} still to come' if missing else ''}.")
+        if found:
+            print(f"Written to {self.out}: a table for each model, summary.md, boxes.png, and a file for each result.")
+        if failures or missing:
+            print("Next: the same command again, of each process, which adds what is missing.")
 
     def _check(self) -> None:
         for name, least in (("seeds", 1), ("limit", 0), ("together", 0), ("processes", 1)):
@@ -133,8 +136,8 @@ class Evaluate:
             raise InputError(
                 f"process is {self.process} of {self.processes}: they are numbered from 0 to their number less one."
             )
-        if len({path.stem for path in self.compare}) < len(self.compare):
-            raise InputError("Two tables of --compare have one name: rename one.")
+        if len({_table_name(path) for path in self.compare}) < len(self.compare):
+            raise InputError("Two tables of --compare have one name, with that of their directory: rename one.")
         if not is_url(self.out) and Path(self.out).is_file():
             raise InputError(f"{self.out} is a file: choose a directory.")
 
@@ -142,6 +145,11 @@ class Evaluate:
         """Sets in a group: enough jobs for all devices."""
         jobs = len(devices) * (1 if devices[0].platform == "cpu" else _ON_AN_ACCELERATOR)
         return max(1, -(-jobs // self.seeds))
+
+
+def _table_name(path: Path) -> str:
+    """With that of its directory, as the tables of any evaluation are called like ours."""
+    return f"{path.resolve().parent.name}/{path.stem}"
 
 
 def _one_device_a_processor() -> None:

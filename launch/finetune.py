@@ -51,7 +51,7 @@ class Finetune:
             original's data.
         validation_share: Of the training split, to choose the best epoch by, where there is no validation split.
         keep_duplicates: Keep sequences of the training split that are in validation or test too.
-        steps: Checkpoint of the run to begin with; the latest if not given.
+        step: Checkpoint of the run to begin with; the latest if not given.
         random_weights: Begin with random weights instead, to see what pre-training gives.
         settings: Whatever of the preset is to be otherwise.
     """

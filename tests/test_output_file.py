@@ -1,6 +1,7 @@
 """A file has its name when it is complete, and is not there at all otherwise."""
 
 import errno
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,15 @@ def test_what_a_killed_job_left_is_written_over_and_what_another_writes_is_not(t
         with pytest.raises(InputError, match="Another job is writing"), output_file(tmp_path / "x.tsv"):
             pass
     assert (tmp_path / "x.tsv").read_bytes() == b"row"
+
+
+def test_what_another_job_finishes_at_this_moment_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opened as its partial file, and renamed before the lock is there."""
+    final, partial = tmp_path / "x.tsv", tmp_path / "x.tsv.partial"
+    partial.write_bytes(b"theirs")
+    monkeypatch.setattr(fcntl, "flock", lambda *_: partial.rename(final))
+    with pytest.raises(InputError, match="Another job is writing"), output_file(final):
+        pass
+    assert final.read_bytes() == b"theirs"

@@ -125,10 +125,13 @@ def test_what_is_done_is_not_done_again(evaluated: Path, command: Callable[..., 
 def test_a_table_of_another_system_is_compared(
     evaluated: Path, command: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "theirs.tsv").write_text("name\tmcc\na\t-1\nb\t-1\ntf/c\t-1\nother\t0\n")
-    assert run(command(evaluated, "--together", "4", "--compare", str(tmp_path / "theirs.tsv"))) == 0
+    """Such a table may be called like ours, as the finetuned.tsv of another evaluation is."""
+    (tmp_path / "before").mkdir()
+    table = tmp_path / "before/finetuned.tsv"
+    table.write_text("name\tmcc\na\t-1\nb\t-1\ntf/c\t-1\nother\t0\n")
+    assert run(command(evaluated, "--together", "4", "--compare", str(table))) == 0
     out = capsys.readouterr().out
-    assert "## finetuned against theirs" in out
+    assert "## finetuned against before/finetuned" in out
     assert "on 3 sets: better on 3" in out
     assert "other, not in ours" in out
 
@@ -151,6 +154,13 @@ def test_processes_that_share_a_suite_and_one_that_is_killed(
         assert run(command(out, *flags, "--process", process)) == 0
     for name in SIZES:
         assert without_seconds(out / f"finetuned/{name}.json") == without_seconds(evaluated / f"finetuned/{name}.json")
+
+
+def test_a_process_without_a_set_says_what_is_to_come(
+    command: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command(tmp_path / "results", "--processes", "9", "--process", "8")) == 0
+    assert "0 results, 0 failures, 4 still to come" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ class FinetuneConfig:
         peak_learning_rate: reached at the end of the warm-up; then it falls linearly to 0 at the end of the last epoch.
         warmup_share: of all steps.
         warmup_steps: instead of a share, if above 0.
-        max_steps: at which training stops and the learning rate is 0, whatever the epochs; 0 for no limit.
+        max_steps: at which training stops and the learning rate is 0, however few or many epochs these are, as in
+            transformers; as many as the epochs have if 0.
         layer_decay: factor on the learning rate from each layer to the one below it.
         beta1: decay of the first moment.
         beta2: decay of the second moment.
@@ -34,7 +35,8 @@ class FinetuneConfig:
         weight_decay: decoupled; not on biases and LayerNorm scales.
         clip_norm: largest global gradient norm.
         label_smoothing: share of the target that is spread over all labels, of one or of several.
-        class_weights: none, or balanced: the loss of a label counts inversely to how often it occurs.
+        class_weights: none, or balanced: the loss of a label counts inversely to how often it occurs, where labels
+            exclude each other.
         lora_rank: columns of each low-rank factor.
         lora_alpha: scale of the additions, times the rank.
         dropout: rate within the encoder and on the pooled vector; that of the model if not given.

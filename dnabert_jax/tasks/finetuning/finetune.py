@@ -106,11 +106,18 @@ def finetune_sets(
     tasks = {}
     for name, data in sets.items():
         whole = data.task if config.dropout is None else dataclasses.replace(data.task, dropout=config.dropout)
-        tasks[name] = windowed_task(whole, config, model.config, every_split)
-    # Names of labels are a set's own: without them, one compiled step serves all sets.
-    task = next(iter(tasks.values())).without_names
-    if any(other.without_names != task for other in tasks.values()):
+        # How many windows there are is part of the network where they lie side by side: then neighbours have no say.
+        of_whom = data.splits.values() if config.long == "concatenation" else every_split
+        tasks[name] = windowed_task(whole, config, model.config, of_whom)
+    # Names of labels are a set's own: without them, one compiled step serves all sets. But one may be selected by.
+    named = "/" in config.select_by
+    task, *others = (own if named else own.without_names for own in tasks.values())
+    if any(other != task for other in others):
         raise InputError(f"{', '.join(sets)} do not ask the same of a model: fine-tune them apart.")
+    if config.class_weights != "none" and task.problem != "single_label_classification":
+        raise InputError(
+            f"class_weights is {config.class_weights}: only labels that exclude each other are weighed. Leave it out."
+        )
     key = validation_metric(task, config.select_by)
     sign = 1 if better(key) == "higher" else -1
 

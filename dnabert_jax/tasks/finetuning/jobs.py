@@ -75,8 +75,7 @@ def learning_rate(config: FinetuneConfig, step: int, steps: int) -> float:
 
 def total_steps(config: FinetuneConfig, examples: int) -> int:
     """Updates of a job that learns from so many sequences, if nothing stops it sooner."""
-    steps = config.epochs * -(-examples // config.batch_size)
-    return min(steps, config.max_steps) if config.max_steps else steps
+    return config.max_steps or config.epochs * -(-examples // config.batch_size)
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:

@@ -1,7 +1,7 @@
 """Whether a classifier has collapsed to one class: what befalls fine-tuned BERTs with some seeds.
 
 DNABERT's issues 10 and 78 tell of runs that end at an accuracy of 0.5 and an MCC of 0: whatever the sequence, the
-output is the same. A training loop looks here after each epoch, and begins anew with another seed.
+output is the same. Fine-tuning looks here at the best epoch of a job, and begins anew with another seed.
 """
 
 import dataclasses

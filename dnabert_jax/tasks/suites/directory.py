@@ -2,7 +2,7 @@
 
     evaluation.json         what is evaluated; what differs from it does not get in
     MODEL/SET.json          a finished result; MODEL is one of CONTENDERS
-    failures/MODEL/SET.json why there is none
+    failures/MODEL/SET.json why there was none when it was last tried; it counts until there is one
 
 Each file appears whole or not at all, so any number of processes may write here, and one that is stopped goes on where
 it was.
@@ -77,13 +77,14 @@ class SuiteResults:
         self.directory = directory
         if not is_url(directory):
             Path(directory).mkdir(parents=True, exist_ok=True)
-        present = storage.names(directory)
-        if _EVALUATION in present:
-            self._check(evaluation)
-        elif present:
-            raise InputError(f"{directory} holds something else than results of a suite: choose another --out.")
-        else:
+        # What a process has half written, or left so when it was killed, is nothing.
+        present = [name for name in storage.names(directory) if not name.endswith(".partial")]
+        if not present:
             storage.write(join(directory, _EVALUATION), to_json(evaluation).encode())
+        elif _EVALUATION not in present:
+            raise InputError(f"{directory} holds something else than results of a suite: choose another --out.")
+        # Also of what was just written: another process may have begun at the same time, with something else.
+        self._check(evaluation)
         self._done = {name for name in present if name.endswith(".json") and name != _EVALUATION}
 
     def has(self, contender: Contender, name: str) -> bool:
@@ -93,10 +94,6 @@ class SuiteResults:
     def write(self, contender: Contender, result: Result) -> None:
         """Writes a result; it takes the place of a failure."""
         self._write(f"{contender}/{result.name}.json", to_json(result))
-        failure = f"{_FAILURES}/{contender}/{result.name}.json"
-        if failure in self._done:
-            storage.remove(join(self.directory, failure))
-            self._done.remove(failure)
 
     def fail(self, contender: Contender, name: str, reason: str) -> None:
         """Notes why a set has no result. It is tried again the next time."""
@@ -113,10 +110,14 @@ class SuiteResults:
         return found
 
     def failures(self) -> dict[str, str]:
-        """Reasons by CONTENDER/SET, of other processes too."""
-        prefix = f"{_FAILURES}/"
-        names = [name for name in storage.names(self.directory) if name.startswith(prefix)]
-        return {name.removeprefix(prefix).removesuffix(".json"): self._parse(Failure, name).reason for name in names}
+        """Reasons by CONTENDER/SET, of other processes too, of those that have no result."""
+        present = set(storage.names(self.directory))
+        failed = [name.removeprefix(f"{_FAILURES}/") for name in sorted(present) if name.startswith(f"{_FAILURES}/")]
+        return {
+            name.removesuffix(".json"): self._parse(Failure, f"{_FAILURES}/{name}").reason
+            for name in failed
+            if name.endswith(".json") and name not in present
+        }
 
     def _check(self, evaluation: Evaluation) -> None:
         there = self._parse(Evaluation, _EVALUATION)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dnabert_jax import storage
 from dnabert_jax.storage import Location, join
+from dnabert_jax.tasks.measures.metrics import validation_metric
 from dnabert_jax.tasks.measures.results import Result
 from dnabert_jax.tasks.suites.directory import Contender
 from dnabert_jax.tasks.suites.summary import (
@@ -34,10 +35,12 @@ def write_report(
     Args:
         results: of each contender; at least one.
         failures: reasons by CONTENDER/SET.
-        metrics: to average, the first one to test by.
+        metrics: to average and to test by, besides those that a result of another problem is selected by.
         out: directory of the results, local or on a store.
         others: tables of other systems to compare with, by name.
     """
+    own_metrics = (validation_metric(result.task) for own in results.values() for result in own)
+    metrics = tuple(dict.fromkeys([*metrics, *own_metrics]))
     tables: dict[str, Table] = {str(contender): suite_table(own) for contender, own in results.items()} | dict(others)
     parts = ["# Results of the suite", ""]
     for name, table in tables.items():

@@ -113,8 +113,19 @@ def settings_of(suite: SuiteName, name: str, settings: FinetuneConfig) -> Finetu
 def groups_of_like_size(sets: Sequence[LabelledSet], together: int) -> list[list[LabelledSet]]:
     """The sets in groups to train in lockstep, the largest first.
 
-    A group takes as long as its largest set, so sets next to each other in size are together. That depends on the
-    suite alone, not on what is done of it, so that processes need not talk to share it out.
+    A group takes as long as its largest set, so sets next to each other in size are together.
     """
-    ordered = sorted(sets, key=lambda one: (-one.size, one.name))
+    ordered = _by_size(sets)
     return [ordered[first : first + together] for first in range(0, len(ordered), together)]
+
+
+def part_of(sets: Sequence[LabelledSet], process: int, processes: int) -> list[LabelledSet]:
+    """The sets of one of several processes, small and large ones alike.
+
+    That depends on the suite alone, not on the devices of a process or on what is done, so that they need not talk.
+    """
+    return _by_size(sets)[process::processes]
+
+
+def _by_size(sets: Sequence[LabelledSet]) -> list[LabelledSet]:
+    return sorted(sets, key=lambda one: (-one.size, one.name))

@@ -14,7 +14,8 @@ from dnabert_jax.tasks.finetuning.jobs import total_steps
 from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.tasks.measures.results import Result, SeedResult
 from dnabert_jax.tasks.suites.directory import Evaluation, SuiteResults
-from dnabert_jax.tasks.suites.suite import SUITES, LabelledSet, find_sets, groups_of_like_size, settings_of
+from dnabert_jax.tasks.suites.report import write_report
+from dnabert_jax.tasks.suites.suite import SUITES, LabelledSet, find_sets, groups_of_like_size, part_of, settings_of
 
 TASK = TaskConfig("single_label_classification", ("0", "1"))
 EVALUATION = Evaluation("tfbs690", "digest", 2, FinetuneConfig())
@@ -73,7 +74,8 @@ def test_groups_are_of_like_size_and_processes_share_them_out() -> None:
     groups = groups_of_like_size(sets, 3)
     assert [[one.name for one in group] for group in groups] == [["b", "e", "f"], ["d", "a", "g"], ["c"]]
     assert groups_of_like_size(sets[::-1], 3) == groups
-    parts = [groups[process::2] for process in range(2)]
+    # Which is whose does not depend on how many sets suit the devices of a machine.
+    parts = [groups_of_like_size(part_of(sets, process, 2), 1 + process) for process in range(2)]
     assert sorted(one.name for part in parts for group in part for one in group) == list("abcdefg")
 
 
@@ -82,16 +84,24 @@ def test_settings_of_gue_are_those_of_its_scripts() -> None:
     found = {
         name: settings_of("gue", name, settings)
         for name in (
-            "EMP/H3", "GUE/prom/prom_core_tata", "prom/prom_300_notata", "prom/prom_300_all", "mouse/0", "tf/4",
-            "virus/covid", "x",
+            "EMP/H3",
+            "GUE/prom/prom_core_tata",
+            "prom/prom_300_notata",
+            "prom/prom_300_all",
+            "mouse/0",
+            "tf/4",
+            "virus/covid",
+            "x",
         )
     }
     assert {name: own.epochs for name, own in found.items()} == {
-        "EMP/H3": 3, "GUE/prom/prom_core_tata": 10, "prom/prom_300_notata": 4, "prom/prom_300_all": 4, "mouse/0": 5, "tf/4": 3, "virus/covid": 9,
+        "EMP/H3": 3, "GUE/prom/prom_core_tata": 10, "prom/prom_300_notata": 4, "prom/prom_300_all": 4, "mouse/0": 5,
+        "tf/4": 3, "virus/covid": 9,
         "x": 3,
     }  # fmt: skip
     assert (found["mouse/0"].max_steps, found["mouse/0"].warmup_steps, found["EMP/H3"].warmup_steps) == (1000, 30, 50)
-    assert total_steps(found["mouse/0"], 100_000) == 1000
+    # As in transformers, these are all steps, more than five epochs of its smaller sets have.
+    assert [total_steps(found["mouse/0"], rows) for rows in (100_000, 2_000)] == [1000, 1000]
     assert found["x"] == settings
     assert settings_of("tfbs690", "tf/4", settings) == settings
     assert all(set(suite.metrics) for suite in SUITES.values())
@@ -115,6 +125,29 @@ def test_results_are_found_again_and_of_other_processes_too(directory: Location)
     assert not again.has("finetuned", "tf/1")
     again.write("finetuned", result("tf/1"))
     assert again.failures() == {}
+
+
+def test_what_a_process_writes_or_left_half_written_stops_no_other(tmp_path: Path) -> None:
+    touch(tmp_path / "evaluation.json.0123.partial")
+    results = SuiteResults(tmp_path, EVALUATION)
+    results.fail("finetuned", "tf/0", "no train split")
+    touch(tmp_path / "failures/finetuned/tf/1.json.0123.partial")
+    touch(tmp_path / "finetuned/tf/1.json.0123.partial")
+    assert results.failures() == {"finetuned/tf/0": "no train split"}
+    assert results.read() == {}
+    # Killed between the result and the removal of the failure, or written by a process that began before.
+    SuiteResults(tmp_path, EVALUATION).write("finetuned", result("tf/0"))
+    results.fail("finetuned", "tf/0", "no train split")
+    assert results.failures() == {}
+
+
+def test_a_summary_has_the_metrics_of_every_problem(tmp_path: Path) -> None:
+    task = TaskConfig("regression", ("expression",))
+    metrics = measure(task, np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [3.0]]), resamples=0)
+    numbers = Result("mpra", "full fine-tuning", task, {"train": 3}, (SeedResult(0, 1.0, metrics),))
+    text = write_report({"finetuned": [result("a"), numbers]}, {}, SUITES["tfbs690"].metrics, tmp_path, {})
+    assert "| r2 | 0.7857 | 0.7857 | 1 | 1 |" in text
+    assert "| accuracy | 0.6667 | 0.6667 | 1 | 1 |" in text
 
 
 def test_results_of_another_evaluation_stay_apart(directory: Location) -> None:
