@@ -39,7 +39,7 @@ class Fitted:
         losses: mean training loss of each epoch.
         figures: the selecting figure of the validation split after each epoch.
         collapsed: how many times it did, and began anew.
-        seconds: of wall time, shared by the jobs that ran with it.
+        seconds: of wall time, all attempts; jobs in lockstep have equal shares of theirs.
     """
 
     name: str
@@ -118,6 +118,7 @@ class Fitting:
             collapsed = {}
             for (number, job), (result, has_collapsed) in zip(waiting.items(), runs, strict=True):
                 result.collapsed = attempt + has_collapsed
+                result.seconds += fitted[number].seconds if number in fitted else 0
                 fitted[number] = result
                 if has_collapsed and attempt < self.config.restarts:
                     # Seeds of other jobs are near: this one is far from them.
@@ -176,11 +177,10 @@ class _Group:
                 kept.epoch_ended(state, progress)
         best_logits = self._logits(frozen, state.best, validation)
         best, shared = jax.device_get(state.best), jax.device_get(frozen)
-        results = []
+        results, seconds = [], (time.monotonic() - begin) / len(self._jobs)
         for number, (job, own) in enumerate(zip(self._jobs, progress.jobs, strict=True)):
             trained = jax.tree.map(lambda leaf, number=number: leaf[number], best)
             parameters = jax.tree.map(np.asarray, whole_model(shared, trained, self._config))
-            seconds = time.monotonic() - begin
             fitted = Fitted(job.name, job.seed, parameters, own.best, own.losses, own.figures, 0, seconds)
             results.append((fitted, self._fitting.collapsed(best_logits[number], job.validation.targets)))
         return results

@@ -17,7 +17,7 @@ class SeedResult:
 
     Attributes:
         seed: of the training.
-        seconds: of wall time, from the first step to the last score.
+        seconds: of wall time, of which models that were trained together have equal shares.
         metrics: of the test split.
     """
 

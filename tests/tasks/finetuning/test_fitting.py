@@ -1,6 +1,7 @@
 """Jobs in lockstep are each what they are alone, and what transformers' Trainer makes of the same batches."""
 
 import dataclasses
+import time
 from collections.abc import Callable
 
 import jax
@@ -267,7 +268,11 @@ def test_a_collapsed_job_begins_anew_with_another_seed(fit: Fit) -> None:
     verdicts = iter([True, False, True, False])
     config = dataclasses.replace(CONFIG, epochs=1, restarts=2)
     observer = Silent()
+    begin = time.monotonic()
     one, other = fit([job("a", 16), job("b", 16)], config, collapsed=lambda *_: next(verdicts), observer=observer)
+    # Shares of what they took together; all attempts count.
+    assert one.seconds + other.seconds <= time.monotonic() - begin
+    assert one.seconds > other.seconds > 0
     assert (one.collapsed, other.collapsed) == (2, 0)
     assert one.seed == 2 * 1_000_003
     assert observer.restarts == ["a 1000003", "a 2000006"]
