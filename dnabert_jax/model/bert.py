@@ -60,8 +60,9 @@ class Embeddings(nnx.Module):
         )
         self.position = Embedding(config.max_positions, size, scale, "position", rngs=rngs)
         if config.initializer == "mimetic":
-            # Twice the spread of the tokens, so that where a k-mer stands weighs more at first than what it is.
-            self.position.table[...] = sinusoids(config.max_positions, size, 2 * scale)
+            # Twice the spread of the tokens, so that where a k-mer stands weighs more at first than what it is. [CLS],
+            # the first of all, stands nowhere: it sees the whole sequence, or a classifier would see its start alone.
+            self.position.table[1:] = sinusoids(config.max_positions, size, 2 * scale)[1:]
         self.token_type = Embedding(_TOKEN_TYPES, size, scale, "token_type", rngs=rngs)
         self.norm = LayerNorm(size, config.layer_norm_epsilon)
         self.dropout_rate = config.dropout

@@ -11,10 +11,11 @@ from flax import nnx
 
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.data.packing import fill_rows
-from dnabert_jax.model.bert import Execution
+from dnabert_jax.model.bert import Bert, Execution
 from dnabert_jax.model.dropout import row_keys
 from dnabert_jax.model.layers import Dense, LayerNorm, gelu, sinusoids
 from dnabert_jax.model.segments import read_segments
+from dnabert_jax.presets import PRESETS
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP
 from dnabert_jax.training.state import Network, Parameters, abstract_network, init_parameters
 
@@ -178,3 +179,17 @@ def test_sinusoids_have_the_stated_spread_and_tell_positions_apart() -> None:
     assert float(jnp.sqrt(jnp.square(table).mean())) == pytest.approx(0.02, rel=1e-3)
     similarity = table @ table.T
     assert (similarity.argmax(axis=1) == jnp.arange(512)).all()
+
+
+def test_of_a_mimetic_start_kmers_attend_to_neighbours_and_cls_to_all() -> None:
+    """As the tiny preset starts."""
+    config = PRESETS["tiny"].model
+    bert = Bert(config, rngs=nnx.Rngs(0))
+    kmers = np.random.default_rng(0).integers(FIRST_KMER, config.vocabulary_size, (4, 200))
+    ids = jnp.asarray(np.concatenate([np.full((4, 1), CLS), kmers, np.full((4, 1), SEP)], axis=1), jnp.int32)
+    first_layer = np.asarray(bert.states(ids, read_segments(ids)).attention[0]).mean(axis=(0, 1))
+    near = np.array([first_layer[at, at - 5 : at + 6].sum() for at in range(50, 150)])
+    assert near.min() > 5 * 11 / 202
+    # But for itself. The number of tokens is that of an even attention of the same entropy.
+    others = first_layer[0, 1:] / first_layer[0, 1:].sum()
+    assert np.exp(-(others * np.log(others)).sum()) > 50
