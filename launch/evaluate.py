@@ -51,11 +51,12 @@ class Evaluate:
         together: Sets of like size that are trained in lockstep; as many as suit the devices, if not given.
         processes: Into how many parts the suite is shared out, on one machine or several.
         process: Which part this is, from 0.
-        keep_models: Keep the model of each set's best seed, in this directory.
+        keep_models: Keep the model of each set's best seed, in models/ of --out.
         dev: What a dev split is where there is no test split: the validation split, or the test split as in the
             original's data.
         validation_share: Of the training split, to choose the best epoch by, where there is no validation split.
         keep_duplicates: Keep sequences of the training split that are in validation or test too.
+        problem: What the labels are; inferred for each set if not given.
         step: Checkpoint of the run to begin with; the latest if not given.
         settings: Whatever of the preset is to be otherwise.
     """
@@ -73,10 +74,11 @@ class Evaluate:
     together: int = 0
     processes: int = 1
     process: int = 0
-    keep_models: Path | None = None
+    keep_models: bool = False
     dev: Literal["validation", "test"] = "validation"
     validation_share: float = 0.1
     keep_duplicates: bool = False
+    problem: Literal["single_label_classification", "multi_label_classification", "regression"] | None = None
     step: int | None = None
     settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS["dnabert"]
 
@@ -107,6 +109,7 @@ class Evaluate:
             dev=self.dev,
             validation_share=self.validation_share,
             keep_duplicates=self.keep_duplicates,
+            problem=self.problem,
         )
         results = SuiteResults(self.out, evaluation)
         devices = jax.local_devices()
@@ -140,6 +143,8 @@ class Evaluate:
             raise InputError("Two tables of --compare have one name, with that of their directory: rename one.")
         if not is_url(self.out) and Path(self.out).is_file():
             raise InputError(f"{self.out} is a file: choose a directory.")
+        if not is_url(self.out) and Path(self.out).resolve().is_relative_to(self.data.resolve()):
+            raise InputError(f"{self.out} is within {self.data}, where its tables would be taken for data sets.")
 
     def _together(self, devices: Sequence[Any]) -> int:
         """Sets in a group: enough jobs for all devices."""

@@ -74,7 +74,7 @@ def command(model: Path, suite: Path) -> Callable[..., list[str]]:
 @pytest.fixture(scope="module")
 def evaluated(command: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("results") / "results"
-    flags = ["--together", "4", "--baselines", "random", "kmer", "--keep-models", str(out.with_name("models"))]
+    flags = ["--together", "4", "--baselines", "random", "kmer", "--keep-models"]
     assert run(command(out, *flags)) == 0
     return out
 
@@ -105,7 +105,7 @@ def test_each_set_has_a_result_of_each_contender(evaluated: Path) -> None:
     accuracy = read_json(Result, evaluated / "kmer/a.json").seeds[0].metrics.values["accuracy"].value
     assert accuracy == 1.0
     assert (evaluated / "boxes.png").stat().st_size > 10_000
-    assert (evaluated.with_name("models") / "tf/c/model.json").is_file()
+    assert (evaluated / "models/tf/c/model.json").is_file()
 
 
 def test_one_bad_set_is_reported_and_stops_no_other(evaluated: Path) -> None:
@@ -172,6 +172,7 @@ def test_a_process_without_a_set_says_what_is_to_come(
         (["--preset", "best"], "There is no preset 'best'"),
         (["--epochs", "3"], "its epochs is 2, now it is 3"),
         (["--compare", "nothing.tsv"], "nothing.tsv is not a file"),
+        (["--out", "WITHIN"], "would be taken for data sets"),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -182,7 +183,8 @@ def test_bad_input_is_one_sentence(
     sentence: str,
 ) -> None:
     given = command(evaluated)
-    for flag, value in zip(flags[::2], flags[1::2], strict=True):
+    within = Path(given[given.index("--data") + 1]) / "results"
+    for flag, value in zip(flags[::2], [str(within) if one == "WITHIN" else one for one in flags[1::2]], strict=True):
         if flag in given:
             given[given.index(flag) + 1] = value
         else:

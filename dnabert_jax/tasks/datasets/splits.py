@@ -101,6 +101,7 @@ def drop_duplicates(data: LabelledData, reverse_complements: bool = False) -> La
         if dropped == len(own):
             raise InputError(f"All rows of the {split} split of {part.source} are in the splits after it too.")
         splits[split] = part.select(keep) if dropped else part
+    _check_classes(data, splits["train"])
     return dataclasses.replace(data, splits=splits, notes=tuple(notes))
 
 
@@ -166,9 +167,17 @@ def limit_training(data: LabelledData, most: int, seed: int = 0) -> LabelledData
     shuffled = np.random.default_rng(seed).permutation(len(train))
     order = shuffled[np.argsort(_strata(train)[shuffled], kind="stable")]
     chosen = order[np.linspace(0, len(order) - 1, most).round().astype(np.int64)]
+    _check_classes(data, train.select(chosen))
     note = f"{most:,} of {len(train):,} training rows are used, drawn by the seed {seed}."
     splits: dict[Split, LabelledSplit] = {**data.splits, "train": train.select(np.sort(chosen))}
     return dataclasses.replace(data, splits=splits, notes=(*data.notes, note))
+
+
+def _check_classes(data: LabelledData, train: LabelledSplit) -> None:
+    """Raises InputError if the rows that are left for training are all of one class."""
+    if data.task.problem == "single_label_classification" and len(np.unique(train.labels)) < 2:
+        label = data.task.labels[int(train.labels[0])]
+        raise InputError(f"The training rows of {train.source} that are left are all of the class {label!r}.")
 
 
 def _strata(part: LabelledSplit) -> Shaped[np.ndarray, " n"]:

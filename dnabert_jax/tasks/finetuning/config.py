@@ -75,7 +75,9 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         require_in(self, 1, math.inf, "epochs", "batch_size", "lora_rank")
-        require_in(self, 0, math.inf, "epsilon", "weight_decay", "patience", "restarts", "seed")
+        require_in(self, 0, math.inf, "epsilon", "weight_decay", "patience", "restarts")
+        # Of 32 bits on the device, those of restarts too.
+        require_in(self, 0, 2**30, "seed")
         require_in(self, 0, math.inf, "warmup_steps", "max_steps", "window")
         require_in(self, 0, 1, "beta1", "beta2", "warmup_share", "label_smoothing")
         for name in ("peak_learning_rate", "clip_norm", "lora_alpha"):

@@ -5,7 +5,6 @@ C labels.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,6 +13,7 @@ from jaxtyping import Float
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_directory import output_directory
+from dnabert_jax.storage import Location
 from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
@@ -32,6 +32,9 @@ from dnabert_jax.training.saved_model import (
     with_random_weights,
 )
 from dnabert_jax.typed_json import to_json
+
+_RANDOM = "random_weights"
+"""In the provenance of a model that no training was done to."""
 
 RESULT_FILE, TABLE_FILE, CONFIG_FILE = "result.json", "result.md", "finetune.json"
 
@@ -72,9 +75,9 @@ def from_scratch(model: SavedModel, config: FinetuneConfig) -> SavedModel:
 
     Where the encoder stays as it is, it is one that all seeds share.
     """
-    if config.train == "full":
-        return dataclasses.replace(model, parameters={})
-    return with_random_weights(model, config.seed)
+    parameters = {} if config.train == "full" else with_random_weights(model, config.seed).parameters
+    description = dataclasses.replace(model.description, provenance={_RANDOM: True})
+    return SavedModel(description, 0, parameters)
 
 
 def finetune_sets(
@@ -144,7 +147,9 @@ def finetune_sets(
     fitting = Fitting(model.config, kept, task, config, score, collapsed, devices)
     fitted = fitting.run(jobs, observer, checkpoint)
     logits = fitting.predict([one.parameters for one in fitted], tests)
-    model_in_words = f"{config.train} fine-tuning{'' if model.parameters else ' from random weights'}"
+    model_in_words = (
+        f"{config.train} fine-tuning{' from random weights' if _RANDOM in model.description.provenance else ''}"
+    )
     done = {}
     for number, (name, data) in enumerate(sets.items()):
         its = slice(number * seeds, (number + 1) * seeds)
@@ -186,7 +191,7 @@ def probabilities(task: TaskConfig, logits: Float[np.ndarray, "n C"]) -> Float[n
 
 
 def write_finetuned(
-    out: Path,
+    out: Location,
     done: Finetuned,
     model: SavedModel,
     data: LabelledData,

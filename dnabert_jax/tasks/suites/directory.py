@@ -1,6 +1,7 @@
 """The directory in which a suite's results come together, local or on a store: one file a set and model.
 
     evaluation.json         what is evaluated; what differs from it does not get in
+    data/SET.json           digest of the files that its results are of
     MODEL/SET.json          a finished result; MODEL is one of CONTENDERS
     failures/MODEL/SET.json why there was none when it was last tried; it counts until there is one
 
@@ -15,17 +16,21 @@ from typing import Literal, TypeVar
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location, is_url, join
+from dnabert_jax.tasks.datasets.labels import Problem
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.measures.results import Result
-from dnabert_jax.tasks.suites.suite import SuiteName
+from dnabert_jax.tasks.suites.suite import LabelledSet, SuiteName
 from dnabert_jax.typed_json import parse_json, to_json
 
 Contender = Literal["finetuned", "random", "kmer", "gapped-kmer", "cnn"]
 CONTENDERS: tuple[Contender, ...] = ("finetuned", "random", "kmer", "gapped-kmer", "cnn")
 """The model; the same network from random weights; and the baselines of `baselines.BASELINES`."""
 
+MODELS = "models"
+"""Where models are kept, if they are."""
+
 _Record = TypeVar("_Record")
-_EVALUATION, _FAILURES = "evaluation.json", "failures"
+_EVALUATION, _FAILURES, _DATA = "evaluation.json", "failures", "data"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Evaluation:
         dev: what a dev split is, where there is no test split.
         validation_share: of the training rows, where there is no validation split.
         keep_duplicates: whether training rows may be in another split too.
+        problem: of the labels; inferred for each set if none.
     """
 
     suite: SuiteName
@@ -53,6 +59,14 @@ class Evaluation:
     dev: Literal["validation", "test"] = "validation"
     validation_share: float = 0.1
     keep_duplicates: bool = False
+    problem: Problem | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Data:
+    """What the results of a set are of: a digest of its files."""
+
+    sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,12 +101,24 @@ class SuiteResults:
         self._check(evaluation)
         self._done = {name for name in present if name.endswith(".json") and name != _EVALUATION}
 
-    def has(self, contender: Contender, name: str) -> bool:
-        """Whether a result was there at the start, or was written since."""
-        return f"{contender}/{name}.json" in self._done
+    def has(self, contender: Contender, data: LabelledSet) -> bool:
+        """Whether a result was there at the start, or was written since.
 
-    def write(self, contender: Contender, result: Result) -> None:
-        """Writes a result; it takes the place of a failure."""
+        Raises:
+            InputError: it is of other data.
+        """
+        if f"{contender}/{data.name}.json" not in self._done:
+            return False
+        if self._parse(_Data, f"{_DATA}/{data.name}.json").sha256 != data.digest():
+            raise InputError(
+                f"{data.path} is no longer what the results in {self.directory} are of: choose another --out, or "
+                "remove its results."
+            )
+        return True
+
+    def write(self, contender: Contender, result: Result, data: LabelledSet) -> None:
+        """Writes a result of a set; it takes the place of a failure."""
+        self._write(f"{_DATA}/{data.name}.json", to_json(_Data(data.digest())))
         self._write(f"{contender}/{result.name}.json", to_json(result))
 
     def fail(self, contender: Contender, name: str, reason: str) -> None:

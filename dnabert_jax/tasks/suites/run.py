@@ -6,8 +6,10 @@ from typing import Protocol, runtime_checkable
 
 import jax
 
+from dnabert_jax import storage
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.storage import Location, join
 from dnabert_jax.tasks.baselines.baselines import run_baseline
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
 from dnabert_jax.tasks.datasets.splits import carve_validation, drop_duplicates, limit_training
@@ -15,9 +17,9 @@ from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.finetune import Finetuned, finetune_sets, from_scratch, write_finetuned
 from dnabert_jax.tasks.finetuning.fitting import FittingObserver
 from dnabert_jax.tasks.measures.results import Result
-from dnabert_jax.tasks.suites.directory import Contender, Evaluation, SuiteResults
+from dnabert_jax.tasks.suites.directory import MODELS, Contender, Evaluation, SuiteResults
 from dnabert_jax.tasks.suites.suite import LabelledSet, settings_of
-from dnabert_jax.training.saved_model import SavedModel
+from dnabert_jax.training.saved_model import DESCRIPTION_FILE, SavedModel
 
 
 @runtime_checkable
@@ -43,7 +45,7 @@ class SuiteRun:
         results: where results go.
         devices: to train on.
         observer: told of all that happens.
-        models: directory for the model of each set's best seed; none are kept if not given.
+        keep_models: whether the model of each set's best seed is kept, beside the results.
     """
 
     def __init__(
@@ -53,10 +55,11 @@ class SuiteRun:
         results: SuiteResults,
         devices: Sequence[jax.Device],
         observer: SuiteObserver,
-        models: Path | None = None,
+        keep_models: bool = False,
     ):
         self._model, self._evaluation, self._results = model, evaluation, results
-        self._devices, self._observer, self._models = devices, observer, models
+        self._devices, self._observer, self._keep_models = devices, observer, keep_models
+        self._sets: dict[str, LabelledSet] = {}
 
     def run(self, groups: Sequence[Sequence[LabelledSet]], contenders: Sequence[Contender]) -> None:
         """Evaluates groups of sets, one group after the other; what is done already is left alone.
@@ -68,9 +71,9 @@ class SuiteRun:
         """
         for group in groups:
             wanted = {
-                contender: [one.name for one in group if not self._is_done(contender, one.name)]
-                for contender in contenders
+                contender: [one.name for one in group if not self._is_done(contender, one)] for contender in contenders
             }
+            self._sets = {one.name: one for one in group}
             data = self._read([one for one in group if any(one.name in names for names in wanted.values())], wanted)
             for contender, names in wanted.items():
                 sets = {name: data[name] for name in names if name in data}
@@ -81,10 +84,10 @@ class SuiteRun:
                     for name, own in sets.items():
                         self._fit_baseline(contender, name, own)
 
-    def _is_done(self, contender: Contender, name: str) -> bool:
-        done = self._results.has(contender, name)
+    def _is_done(self, contender: Contender, data: LabelledSet) -> bool:
+        done = self._results.has(contender, data)
         if done:
-            self._observer.skipped(contender, name)
+            self._observer.skipped(contender, data.name)
         return done
 
     def _read(self, sets: Sequence[LabelledSet], wanted: Mapping[Contender, Sequence[str]]) -> dict[str, LabelledData]:
@@ -101,7 +104,9 @@ class SuiteRun:
     def _prepared(self, path: Path) -> LabelledData:
         """As `dnabert-jax finetune` reads it."""
         evaluation, seed = self._evaluation, self._evaluation.settings.seed
-        data = read_labelled(path, self._model.config.k, dev=evaluation.dev, required=("train", "test"))
+        data = read_labelled(
+            path, self._model.config.k, problem=evaluation.problem, dev=evaluation.dev, required=("train", "test")
+        )
         data = carve_validation(data, evaluation.validation_share, seed)
         if not evaluation.keep_duplicates:
             data = drop_duplicates(data)
@@ -131,13 +136,13 @@ class SuiteRun:
                 self._train(contender, settings, {name: data})
             return
         for name, own in done.items():
-            if contender == "finetuned" and self._models:
-                self._keep(self._models / name, own, sets[name], settings)
+            if contender == "finetuned" and self._keep_models:
+                self._keep(join(join(self._results.directory, MODELS), name), own, sets[name], settings)
             self._write(contender, own.result)
 
-    def _keep(self, directory: Path, done: Finetuned, data: LabelledData, settings: FinetuneConfig) -> None:
+    def _keep(self, directory: Location, done: Finetuned, data: LabelledData, settings: FinetuneConfig) -> None:
         # A process that was killed may have kept the model and not its result, which comes after.
-        if not directory.exists():
+        if DESCRIPTION_FILE not in storage.names(directory):
             write_finetuned(directory, done, self._model, data, settings)
 
     def _fit_baseline(self, contender: Contender, name: str, data: LabelledData) -> None:
@@ -150,7 +155,7 @@ class SuiteRun:
         self._write(contender, result)
 
     def _write(self, contender: Contender, result: Result) -> None:
-        self._results.write(contender, result)
+        self._results.write(contender, result, self._sets[result.name])
         self._observer.finished(contender, result)
 
     def _fail(self, contender: Contender, name: str, error: InputError | JobError) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import fnmatch
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -62,6 +63,15 @@ class LabelledSet:
     name: str
     path: Path
     size: int
+
+    def digest(self) -> str:
+        """SHA-256 of its files."""
+        files = [self.path] if self.path.is_file() else sorted(path for path in self.path.rglob("*") if path.is_file())
+        digest = hashlib.sha256()
+        for path in files:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
 
 
 def find_sets(directory: Path) -> list[LabelledSet]:

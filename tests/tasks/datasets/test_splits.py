@@ -29,7 +29,7 @@ def texts(part: LabelledSplit) -> list[bytes]:
 OVERLAPPING = LabelledData(
     CLASSES,
     {
-        "train": split(["AAAC", "aaac", "CCCC", "GGGA", "TTTA", "ACGA"], np.array([0, 1, 0, 1, 0, 1], np.int32)),
+        "train": split(["AAAC", "aaac", "CCCC", "GGGA", "TTTA", "ACGA"], np.array([0, 1, 0, 1, 0, 0], np.int32)),
         "validation": split(["CCCC", "GTTT", "TGGG"], np.array([0, 1, 1], np.int32)),
         "test": split(["TTTA", "TTTA", "TGGG", "ATTT"], np.array([0, 0, 1, 1], np.int32)),
     },
@@ -69,6 +69,13 @@ def test_a_split_that_is_all_in_another_is_refused() -> None:
     part = OVERLAPPING.splits["test"]
     with pytest.raises(InputError, match=r"All rows of the train split of x.csv"):
         drop_duplicates(LabelledData(CLASSES, {"train": part, "test": part}))
+
+
+def test_training_rows_of_one_class_are_refused_when_others_are_dropped() -> None:
+    train = split(["AAAC", "GGGA", "ACGA"], np.array([0, 1, 1], np.int32))
+    data = LabelledData(CLASSES, {"train": train, "test": split(["AAAC"], np.array([0], np.int32))})
+    with pytest.raises(InputError, match=r"training rows of x\.csv that are left are all of the class"):
+        drop_duplicates(data)
 
 
 def random_rows(count: int, seed: int = 0) -> list[str]:

@@ -1,6 +1,7 @@
 """A suite: which sets there are, how they are grouped, and a directory of results that takes one evaluation alone."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,20 @@ EVALUATION = Evaluation("tfbs690", "digest", 2, FinetuneConfig())
 def touch(path: Path, size: int = 1) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"x" * size)
+
+
+@pytest.fixture
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LabelledSet]:
+    """A data set of a name, which is a file of one letter."""
+    directory = tmp_path_factory.mktemp("sets")
+
+    def make(name: str) -> LabelledSet:
+        path = directory / f"{name}.tsv"
+        if not path.exists():
+            touch(path)
+        return LabelledSet(name, path, 1)
+
+    return make
 
 
 def result(name: str) -> Result:
@@ -112,22 +127,26 @@ def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     return tmp_path / "results" if request.param == "local" else f"memory://{tmp_path.name}/results"
 
 
-def test_results_are_found_again_and_of_other_processes_too(directory: Location) -> None:
+def test_results_are_found_again_and_of_other_processes_too(
+    directory: Location, labelled: Callable[[str], LabelledSet]
+) -> None:
     first, second = SuiteResults(directory, EVALUATION), SuiteResults(directory, EVALUATION)
-    first.write("finetuned", result("tf/0"))
-    second.write("kmer", result("tf/0"))
+    first.write("finetuned", result("tf/0"), labelled("tf/0"))
+    second.write("kmer", result("tf/0"), labelled("tf/0"))
     second.fail("finetuned", "tf/1", "no train split")
     assert [one.name for one in first.read()["finetuned"]] == ["tf/0"]
     assert first.read()["kmer"][0] == result("tf/0")
     assert first.failures() == {"finetuned/tf/1": "no train split"}
     again = SuiteResults(directory, EVALUATION)
-    assert again.has("finetuned", "tf/0")
-    assert not again.has("finetuned", "tf/1")
-    again.write("finetuned", result("tf/1"))
+    assert again.has("finetuned", labelled("tf/0"))
+    assert not again.has("finetuned", labelled("tf/1"))
+    again.write("finetuned", result("tf/1"), labelled("tf/1"))
     assert again.failures() == {}
 
 
-def test_what_a_process_writes_or_left_half_written_stops_no_other(tmp_path: Path) -> None:
+def test_what_a_process_writes_or_left_half_written_stops_no_other(
+    tmp_path: Path, labelled: Callable[[str], LabelledSet]
+) -> None:
     touch(tmp_path / "evaluation.json.0123.partial")
     results = SuiteResults(tmp_path, EVALUATION)
     results.fail("finetuned", "tf/0", "no train split")
@@ -136,7 +155,7 @@ def test_what_a_process_writes_or_left_half_written_stops_no_other(tmp_path: Pat
     assert results.failures() == {"finetuned/tf/0": "no train split"}
     assert results.read() == {}
     # Killed between the result and the removal of the failure, or written by a process that began before.
-    SuiteResults(tmp_path, EVALUATION).write("finetuned", result("tf/0"))
+    SuiteResults(tmp_path, EVALUATION).write("finetuned", result("tf/0"), labelled("tf/0"))
     results.fail("finetuned", "tf/0", "no train split")
     assert results.failures() == {}
 
@@ -162,3 +181,13 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
     touch(tmp_path / "thesis.tex")
     with pytest.raises(InputError, match="something else than results"):
         SuiteResults(tmp_path, EVALUATION)
+
+
+def test_results_of_other_data_are_refused(tmp_path: Path, labelled: Callable[[str], LabelledSet]) -> None:
+    results, data = SuiteResults(tmp_path, EVALUATION), labelled("a")
+    results.write("finetuned", result("a"), data)
+    assert results.has("finetuned", data)
+    data.path.write_text("changed")
+    with pytest.raises(InputError, match="is no longer what the results in"):
+        results.has("finetuned", data)
+    assert not results.has("kmer", data)
