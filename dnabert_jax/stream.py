@@ -16,7 +16,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.buckets import computed_in_order
 from dnabert_jax.sequence.kmers import reverse_complement, sequence_codes
 
-Codes = UInt8[np.ndarray, " bases"]
+Codes = UInt8[np.ndarray, " _"]
 
 Named = tuple[str, str | Codes]
 """What a sequence is called, which may be empty, and its text or its codes, as of `sequence.kmers.base_codes`."""

@@ -15,6 +15,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 
 import dnabert_jax.model.layerwise
 import dnabert_jax.pretrained
+import dnabert_jax.stream
 from dnabert_jax import DNABERT
 from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig, TaskConfig
 from dnabert_jax.errors import InputError
@@ -308,10 +309,10 @@ def test_a_bar_is_shown_only_where_it_takes_long(
     model: DNABERT, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # A busy machine may take longer than the seconds that are allowed.
-    monkeypatch.setattr(dnabert_jax.pretrained, "_SECONDS_TO_BAR", 1000)
+    monkeypatch.setattr(dnabert_jax.stream, "_SECONDS_TO_BAR", 1000)
     model.embed(["ACGT"] * 100)
     assert capsys.readouterr() == ("", "")
-    monkeypatch.setattr(dnabert_jax.pretrained, "_SECONDS_TO_BAR", 0)
+    monkeypatch.setattr(dnabert_jax.stream, "_SECONDS_TO_BAR", 0)
     model.embed(["ACGT"] * 100)
     printed = capsys.readouterr()
     assert printed.out == ""
