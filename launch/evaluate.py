@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 Baseline = Literal["random", "kmer", "gapped-kmer", "cnn"]
 
-_ON_AN_ACCELERATOR = 8
-"""Jobs a device in lockstep, if not given: see docs/planning.md."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
@@ -48,7 +45,7 @@ class Evaluate:
         limit: Use at most this many training rows of a set, drawn by the seed.
         compare: Tables of other systems to compare with (name, and columns called like metrics), as finetuned.tsv of
             another evaluation.
-        together: Sets of like size that are trained in lockstep; as many as suit the devices, if not given.
+        together: Sets of like size that are trained in lockstep; if not given, as many as give each device a job.
         processes: Into how many parts the suite is shared out, on one machine or several.
         process: Which part this is, from 0.
         keep_models: Keep the model of each set's best seed, in models/ of --out.
@@ -114,7 +111,7 @@ class Evaluate:
         results = SuiteResults(self.out, evaluation)
         devices = jax.local_devices()
         own = part_of(sets, self.process, self.processes)
-        groups = groups_of_like_size(own, self.together or self._together(devices))
+        groups = groups_of_like_size(own, self.together or max(1, -(-len(devices) // self.seeds)))
         contenders: list[Contender] = ["finetuned", *self.baselines]
         with _SuiteBar(len(own) * len(contenders)) as bar:
             SuiteRun(model, evaluation, results, devices, bar, self.keep_models).run(groups, contenders)
@@ -128,8 +125,10 @@ class Evaluate:
         print(f"{len(done)} results, {len(failures)} failures{f', {missing} still to come' if missing else ''}.")
         if found:
             print(f"Written to {self.out}: a table for each model, summary.md, boxes.png, and a file for each result.")
-        if failures or missing:
+        if missing:
             print("Next: the same command again, of each process, which adds what is missing.")
+        elif failures:
+            print("Next: mend or remove the sets without a result, then the same command again.")
 
     def _check(self) -> None:
         for name, least in (("seeds", 1), ("limit", 0), ("together", 0), ("processes", 1)):
@@ -145,11 +144,6 @@ class Evaluate:
             raise InputError(f"{self.out} is a file: choose a directory.")
         if not is_url(self.out) and Path(self.out).resolve().is_relative_to(self.data.resolve()):
             raise InputError(f"{self.out} is within {self.data}, where its tables would be taken for data sets.")
-
-    def _together(self, devices: Sequence[Any]) -> int:
-        """Sets in a group: enough jobs for all devices."""
-        jobs = len(devices) * (1 if devices[0].platform == "cpu" else _ON_AN_ACCELERATOR)
-        return max(1, -(-jobs // self.seeds))
 
 
 def _table_name(path: Path) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tqdm import tqdm
 
+from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from launch.flags import REGISTRY, SETTINGS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # they load JAX, which --help need not wait for
 
 PROGRAM = "dnabert-jax finetune"
 
+_LABELS_SHOWN = 8
 _DEFAULT = "dnabert"
 
 
@@ -124,6 +126,7 @@ class Finetune:
         data = read_labelled(self.data, k, columns, problem=self.problem, dev=self.dev, required=("train", "test"))
         if "validation" not in data.splits:
             data = carve_validation(data, self.validation_share, self.settings.seed)
+        print(_what_is_learned(data.task))
         for note in (*data.notes, *count_duplicates(data).sentences()):
             print(note)
         if not self.keep_duplicates:
@@ -146,6 +149,17 @@ class Finetune:
         print(f"Next: dnabert-jax predict --model {self.out} --fasta FILE --out predictions.tsv")
         if done.result.task.windows is None:  # transformers has no class that others could be exported to
             print(f"Next: dnabert-jax export {self.out} --to DIRECTORY")
+
+
+def _what_is_learned(task: TaskConfig) -> str:
+    what = {
+        "single_label_classification": "classes that exclude each other",
+        "multi_label_classification": "labels that may hold together",
+        "regression": "values",
+    }
+    shown = ", ".join(repr(label) for label in task.labels[:_LABELS_SHOWN])
+    more = f" and {len(task.labels) - _LABELS_SHOWN:,} more" if len(task.labels) > _LABELS_SHOWN else ""
+    return f"{len(task.labels):,} {what[task.problem]}: {shown}{more}. --problem says otherwise."
 
 
 class FittingBar:

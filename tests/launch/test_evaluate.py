@@ -112,7 +112,7 @@ def test_one_bad_set_is_reported_and_stops_no_other(evaluated: Path) -> None:
     reason = json.loads((evaluated / "failures/finetuned/bad.json").read_text())["reason"]
     assert "bad.tsv" in reason
     summary = (evaluated / "summary.md").read_text()
-    assert f"- finetuned/bad: {reason}" in summary
+    assert f"- bad (finetuned, kmer, random): {reason}" in summary
     assert "## finetuned against kmer" in summary
 
 

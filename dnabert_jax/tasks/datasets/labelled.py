@@ -122,6 +122,8 @@ def read_labelled(
                 "If it is a test set, as the original's dev.tsv is, say so: else its figures come out too good."
             )
     for split in required:
+        if not parts:
+            raise InputError(f"{name} has no rows.")
         if split not in parts:
             raise InputError(f"{name} has no {split} split, only {', '.join(parts)}.")
     for split, part in parts.items():

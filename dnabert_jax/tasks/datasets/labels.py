@@ -161,7 +161,9 @@ def infer_scheme(
     if len(columns) > 1 or problem == "single_label_classification":
         separator = ""
     elif not separator:
-        separator = next((mark for mark in SEPARATORS if any(mark in value for value in values)), "")
+        # A comma and a space are of a name in words, as "weak, distal", unless it is asked for.
+        found = [value.replace(", ", " ") for value in values]
+        separator = next((mark for mark in SEPARATORS if any(mark in value for value in found)), "")
     several = len(columns) > 1 or bool(separator)
     parts = [part for value in values for part in _parts(value, separator)]
     problem = problem or _problem(parts, several)

@@ -153,7 +153,7 @@ def finetune_sets(
     done = {}
     for number, (name, data) in enumerate(sets.items()):
         its = slice(number * seeds, (number + 1) * seeds)
-        done[name] = _measured(name, data, tasks[name], model_in_words, fitted[its], logits[its])
+        done[name] = _measured(name, data, tasks[name], model_in_words, config.restarts, fitted[its], logits[its])
     return done
 
 
@@ -162,12 +162,18 @@ def _measured(
     data: LabelledData,
     task: TaskConfig,
     model: str,
+    restarts: int,
     fitted: list[Fitted],
     logits: list[Float[np.ndarray, "n C"]],
 ) -> Finetuned:
     scores = [probabilities(task, own) for own in logits]
     results = [
-        SeedResult(one.seed, one.seconds, measure(task, own, data.splits["test"].labels, seed=one.seed))
+        SeedResult(
+            one.seed,
+            one.seconds,
+            measure(task, own, data.splits["test"].labels, seed=one.seed),
+            one.collapsed > restarts,
+        )
         for one, own in zip(fitted, scores, strict=True)
     ]
     sizes = {str(split): len(rows) for split, rows in data.splits.items()}

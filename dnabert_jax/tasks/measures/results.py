@@ -19,11 +19,13 @@ class SeedResult:
         seed: of the training.
         seconds: of wall time, of which models that were trained together have equal shares.
         metrics: of the test split.
+        collapsed: whether it says the same of every sequence of the validation split, so that its figures mean little.
     """
 
     seed: int
     seconds: float
     metrics: Metrics
+    collapsed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +98,13 @@ def result_markdown(result: Result) -> str:
     for key, spread in over_seeds(result).items():
         summary = [_number(spread.mean), _number(spread.deviation)] if several else []
         lines.append(_row([key, *summary, *(_cell(seed.metrics.values[key]) for seed in result.seeds)]))
+    if result.task.problem == "single_label_classification" and len(result.task.labels) == 2:
+        lines += [
+            "",
+            f"Precision, recall, F1 and the curves are those of the class {_escaped(result.task.labels[1])!r}.",
+        ]
+    if collapsed := [str(seed.seed) for seed in result.seeds if seed.collapsed]:
+        lines += ["", f"Collapsed to one class, so that figures mean little: seed {', '.join(collapsed)}."]
     first = result.seeds[0].metrics
     if first.resamples:
         lines += ["", f"In brackets: {first.level:.0%} bootstrap intervals of {first.resamples:,} resamples."]

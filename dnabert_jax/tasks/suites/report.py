@@ -50,8 +50,16 @@ def write_report(
         tests = [compare(ours, table, key) for key in metrics if _in_both(ours, table, key)]
         if name != "finetuned" and tests:
             parts += [f"## finetuned against {name}", "", comparison_markdown(tests)]
+    if collapsed := [
+        f"- {contender}: {sum(seed.collapsed for one in own for seed in one.seeds)} of "
+        f"{sum(len(one.seeds) for one in own)} models collapsed to one class, so that their figures mean little: "
+        f"{', '.join(one.name for one in own if any(seed.collapsed for seed in one.seeds))}"
+        for contender, own in results.items()
+        if any(seed.collapsed for one in own for seed in one.seeds)
+    ]:
+        parts += ["## Collapsed", "", *collapsed, ""]
     if failures:
-        parts += ["## No result", "", *(f"- {name}: {reason}" for name, reason in failures.items()), ""]
+        parts += ["## No result", "", *(f"- {line}" for line in failures_by_set(failures)), ""]
     text = "\n".join(parts)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -63,6 +71,15 @@ def write_report(
         for path in folder.iterdir():
             storage.write(join(out, path.name), path.read_bytes())
     return text
+
+
+def failures_by_set(failures: Mapping[str, str]) -> list[str]:
+    """A sentence for each set and reason, from reasons by CONTENDER/SET."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, reason in failures.items():
+        contender, _, own = name.partition("/")
+        found.setdefault((own, reason), []).append(contender)
+    return [f"{own} ({', '.join(contenders)}): {reason}" for (own, reason), contenders in sorted(found.items())]
 
 
 def _in_both(ours: Table, other: Table, key: str) -> bool:

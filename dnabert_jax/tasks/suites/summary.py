@@ -96,6 +96,7 @@ def write_suite(results: Sequence[Result], path: Path) -> None:
         row |= {split: result.sizes.get(split, 0) for split in _SPLITS}
         row["seeds"] = " ".join(str(seed.seed) for seed in result.seeds)
         row["seconds"] = round(sum(seed.seconds for seed in result.seeds), 3)
+        row["collapsed"] = sum(seed.collapsed for seed in result.seeds)
         for key, spread in over_seeds(result).items():
             if "/" not in key:
                 row[key] = spread.mean
