@@ -138,14 +138,16 @@ def fit_cnn_baseline(
     steps = -(-len(codes) // config.batch_size)
     figures: list[float] = []
     losses: list[float] = []
-    for epoch in range(1, config.epochs + 1):
+    epochs = max(config.epochs, -(-config.least_steps // steps))
+    patience = max(config.patience, -(-config.patience_steps // steps))
+    for epoch in range(1, epochs + 1):
         order = epoch_order(len(codes), seed, epoch)
         of_steps = []
         for number in range(steps):
             step = (epoch - 1) * steps + number
             chosen = order[number * config.batch_size : (number + 1) * config.batch_size]
             batch = _batch(chosen, config.batch_size, codes, targets)
-            rate = learning_rate(schedule, step, steps * config.epochs)
+            rate = learning_rate(schedule, step, steps * epochs)
             parameters, moments, loss = _step(network, parameters, moments, *batch, np.float32(rate), seed, step)
             of_steps.append(loss)
         losses.append(float(np.mean(jax.device_get(of_steps))))
@@ -156,7 +158,7 @@ def fit_cnn_baseline(
         gains = [gain(metric, figure) for figure in figures]
         if gains[-1] > max(gains[:-1], default=-math.inf):
             best = parameters
-        if epoch - 1 - int(np.argmax(gains)) >= config.patience:
+        if epoch - 1 - int(np.argmax(gains)) >= patience:
             break
     chosen_epoch = int(np.argmax(gains)) + 1
     kept = jax.device_get(best)

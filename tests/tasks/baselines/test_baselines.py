@@ -35,7 +35,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         "BASELINES",
         {
             "kmer": KmerBaselineConfig(3, 3),
-            "cnn": CnnBaselineConfig(8, 4, 8, epochs=8, batch_size=8, peak_learning_rate=2e-2),
+            "cnn": CnnBaselineConfig(8, 4, 8, epochs=8, batch_size=8, least_steps=1, peak_learning_rate=2e-2),
         },
     )
 

@@ -19,7 +19,16 @@ CLASSES = TaskConfig("single_label_classification", ("none", "donor", "acceptor"
 SEVERAL = TaskConfig("multi_label_classification", ("CTCF", "MAX"))
 NUMBERS = TaskConfig("regression", ("few", "many"))
 CONFIG = CnnBaselineConfig(
-    detectors=24, width=8, hidden=16, dropout=0.1, epochs=8, batch_size=16, peak_learning_rate=2e-2, patience=3
+    detectors=24,
+    width=8,
+    hidden=16,
+    dropout=0.1,
+    epochs=8,
+    batch_size=16,
+    peak_learning_rate=2e-2,
+    patience=3,
+    least_steps=1,
+    patience_steps=1,
 )
 WORDS = ("TGACTCAG", "CCACGTGG")
 
@@ -131,6 +140,9 @@ def test_what_cannot_be_fitted() -> None:
         fit_cnn_baseline(CLASSES, CONFIG, K, (ids, labels * 0), (ids, labels), 0)
     with pytest.raises(InputError, match="'r2' is no metric"):
         fit_cnn_baseline(CLASSES, dataclasses.replace(CONFIG, select_by="r2"), K, (ids, labels), (ids, labels), 0)
+    # However few sequences there are, there is time for the motif to be found.
+    slow = dataclasses.replace(CONFIG, least_steps=40, patience_steps=40)
+    assert len(fit_cnn_baseline(CLASSES, slow, K, (ids, labels), (ids, 2 - labels), 0).validation) == 14
     with pytest.raises(JobError, match="not finite in epoch 1"):
         fit(CLASSES, dataclasses.replace(CONFIG, peak_learning_rate=1e38))
     for settings, message in (({"width": 0}, "width"), ({"dropout": 1.0}, "dropout"), ({"patience": 0}, "patience")):
