@@ -1,0 +1,41 @@
+"""A classifier of three labels and sequences of several lengths, one of them with N."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from dnabert_jax import DNABERT
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.model.classification import BertForSequenceClassification
+from dnabert_jax.training.saved_model import Description, SavedModel
+
+CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=2, num_heads=2, intermediate_size=32, max_positions=24)
+TASK = TaskConfig("single_label_classification", ("donor", "acceptor", "neither"))
+
+
+def random_saved(config: ModelConfig = CONFIG, task: TaskConfig = TASK) -> SavedModel:
+    network = BertForSequenceClassification(config, task, rngs=nnx.Rngs(0))
+    rng = np.random.default_rng(0)
+    parameters = jax.tree.map(
+        lambda x: np.asarray(x + 0.3 * rng.normal(size=x.shape), np.float32),
+        nnx.to_pure_dict(nnx.state(network, nnx.Param)),
+    )
+    return SavedModel(Description(config, task, {}), 0, parameters)
+
+
+@pytest.fixture(scope="session")
+def saved() -> SavedModel:
+    return random_saved()
+
+
+@pytest.fixture(scope="session")
+def model(saved: SavedModel) -> DNABERT:
+    return DNABERT(saved)
+
+
+@pytest.fixture(scope="session")
+def sequences() -> list[tuple[str, str]]:
+    rng = np.random.default_rng(1)
+    texts = ["".join(rng.choice(list("ACGT"), length)) for length in (24, 7, 3, 24)]
+    return [(f"s{number}", text) for number, text in enumerate([*texts, "ACGTNAC"])]
