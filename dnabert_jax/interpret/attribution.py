@@ -87,17 +87,17 @@ def integrated_gradients(
 ) -> Iterator[Integrated]:
     """Yields the integrated gradients (Sundararajan et al. 2017) of each sequence, in order and in constant memory.
 
-    The gradient is averaged on the straight line from the vectors of the baseline to those of the sequence, at the nodes
-    of Gauss and Legendre, and multiplied by their difference. So the scores of bases sum to output - baseline but for
-    the error of the integral, which `Integrated.gap` tells and more steps lessen. [CLS] and [SEP] are those of the
+    The gradient is averaged on the straight line from the vectors of the baseline to those of the sequence, at the
+    nodes of Gauss and Legendre, and multiplied by their difference. So the scores of bases sum to output - baseline but
+    for the error of the integral, which `Integrated.gap` tells and more steps lessen. [CLS] and [SEP] are those of the
     sequence, and have no part in the sum.
 
     Args:
         model: with a classifier.
         sequences: (name, text or codes) of each.
         target: as of `choose_target`.
-        baseline: the vector in place of each k-mer's: mask, that of [MASK], which pre-training has taught; unknown, that
-            of [UNK], which published models have hardly seen; or zero.
+        baseline: the vector in place of each k-mer's: mask, that of [MASK], which pre-training has taught; unknown,
+            that of [UNK], which pre-training never shows; or zero.
         steps: nodes, each a forward and a backward pass.
         advance: if given, told how many more sequences are done.
 

@@ -16,7 +16,6 @@ from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.model.long import sequence_classifier
 
-
 Scale = Literal["logit", "probability"]
 """Of what a classifier says of a label; a regression has logits alone, which are its numbers."""
 

@@ -78,8 +78,8 @@ class LayerwiseEncoder:
     ) -> tuple[Float[Array, " B"], Float[Array, "B L H"]]:
         """A number of each row, and its gradient by the vectors of the row's tokens.
 
-        A layer is computed again before its backward pass, so that nothing is kept of it but what it took: the memory of
-        one layer's backward pass, and programs of a layer each.
+        A layer is computed again before its backward pass, so that nothing is kept of it but what it took: the memory
+        is that of one layer's backward pass, and programs are of a layer each.
 
         Args:
             vectors: of tokens, in place of those of the ids.

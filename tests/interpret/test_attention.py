@@ -1,4 +1,4 @@
-"""Attention scores of bases: those of the whole attention matrices of a sequence alone, by the original's definition."""
+"""Attention scores of bases: those of the whole matrices of a sequence alone, by the original's definition."""
 
 import dataclasses
 from typing import Any

@@ -17,8 +17,6 @@ from dnabert_jax.model.classification import BertForSequenceClassification
 from dnabert_jax.sequence.vocabulary import MASK
 from dnabert_jax.training.saved_model import Description, SavedModel
 
-from .conftest import CONFIG, TASK
-
 
 @pytest.fixture(scope="module")
 def target(model: DNABERT) -> Target:
@@ -27,12 +25,14 @@ def target(model: DNABERT) -> Target:
 
 def logit(saved: SavedModel, ids: np.ndarray, token: int, vector: np.ndarray) -> float:
     """That of acceptor, by the network as it is trained, with another vector for a token."""
-    network = nnx.eval_shape(lambda: BertForSequenceClassification(CONFIG, TASK, rngs=nnx.Rngs(0)))
+    network = nnx.eval_shape(
+        lambda: BertForSequenceClassification(saved.config, saved.description.task, rngs=nnx.Rngs(0))
+    )
     nnx.update(network, jax.tree.map(jnp.asarray, saved.parameters))
     # An id that stands for that vector alone: rows of the table from vocabulary_size on are padding.
     table = saved.parameters["bert"]["embeddings"]["token"]["table"].copy()
     changed = ids.copy()
-    table[CONFIG.vocabulary_size], changed[token] = vector, CONFIG.vocabulary_size
+    table[saved.config.vocabulary_size], changed[token] = vector, saved.config.vocabulary_size
     network.bert.embeddings.token.table[...] = jnp.asarray(table)
     return float(network(jnp.asarray(changed[None]))[0, 1])
 
@@ -87,7 +87,7 @@ def test_a_kmer_of_the_baseline_has_no_part(model: DNABERT, target: Target) -> N
 
 def test_the_target_is_named_or_the_positive_of_two(saved: SavedModel, model: DNABERT) -> None:
     def with_task(task: TaskConfig | None) -> DNABERT:
-        return DNABERT(SavedModel(Description(CONFIG, task, {}), 0, saved.parameters))
+        return DNABERT(SavedModel(Description(saved.config, task, {}), 0, saved.parameters))
 
     two = with_task(TaskConfig("single_label_classification", ("no", "yes")))
     assert choose_target(two, "It").label == "yes"
