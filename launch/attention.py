@@ -82,7 +82,9 @@ class Attention:
         with sigterm_as_sigint(), self.source.open(model.config.k) as sequences:
             for note in sequences.notes:
                 print(note)
-            with progress_bar(self.method, " sequences", sequences.total) as bar:
+            # Of variants, it is not known how many there are before the last sequence is read.
+            unit, total = (" variants", None) if self.method == "mutagenesis" else (" sequences", sequences.total)
+            with progress_bar(self.method, unit, total) as bar:
                 scores = self._scores(model, target, sequences, bar.update, worst_gap)
                 notes = self._write(sequences, scores)
         print(f"Scored the bases of {sequences.summary()}.")

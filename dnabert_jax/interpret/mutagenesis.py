@@ -61,7 +61,7 @@ def mutation_effects(
         model: with a classifier.
         sequences: (name, text or codes) of each.
         target: as of `choose_target`.
-        advance: if given, told how many more sequences are done.
+        advance: if given, told how many more variants are done, sequences themselves included.
 
     Raises:
         InputError: a sequence is no DNA, too short or too long.
@@ -70,15 +70,13 @@ def mutation_effects(
         # A dictionary keeps the order in which they came.
         every = (one.tobytes() for own in together for one in (own.codes, *variants(own.codes)))
         places = {letters: number for number, letters in enumerate(dict.fromkeys(every))}
-        outputs = _outputs(model, target, together, places)
+        outputs = _outputs(model, target, together, places, advance)
         for own in together:
             reference = outputs[places[own.codes.tobytes()]]
             effects = np.zeros((len(own.codes), len(COLUMNS)), np.float32)
             found = [outputs[places[one.tobytes()]] for one in variants(own.codes)]
             effects[own.codes[:, None] != _COLUMN_CODES] = np.array(found) - reference
             yield Mutations(own.name, float(reference), effects)
-        if advance:
-            advance(len(together))
 
 
 def variants(codes: Codes) -> Iterator[Codes]:
@@ -103,7 +101,11 @@ def _together(sequences: Iterable[Coded]) -> Iterator[list[Coded]]:
 
 
 def _outputs(
-    model: DNABERT, target: Target, together: list[Coded], distinct: dict[bytes, int]
+    model: DNABERT,
+    target: Target,
+    together: list[Coded],
+    distinct: Iterable[bytes],
+    advance: Callable[[int], object] | None,
 ) -> Float32[np.ndarray, " n"]:
     """What the model says of each."""
     # Of the user's sequences, lest an error names a variant that is none of them.
@@ -115,8 +117,8 @@ def _outputs(
         return label_output(model.config, target.task, model.on_encoder, hidden, target.number, target.scale)
 
     own = (Coded("", "a variant", _codes(letters)) for letters in distinct)
-    found = stream.computed(own, model.ids_within_limit, of_label, model.config.max_positions)
-    return np.fromiter((row for _, _, row in found), np.float32, len(distinct))
+    found = stream.computed(own, model.ids_within_limit, of_label, model.config.max_positions, advance)
+    return np.fromiter((row for _, _, row in found), np.float32)
 
 
 def _codes(letters: bytes) -> UInt8[np.ndarray, " bases"]:

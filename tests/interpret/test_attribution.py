@@ -1,9 +1,10 @@
 """Attributions: gradients by finite differences, and integrals that are complete."""
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -17,41 +18,53 @@ from dnabert_jax.model.classification import BertForSequenceClassification
 from dnabert_jax.sequence.vocabulary import MASK
 from dnabert_jax.training.saved_model import Description, SavedModel
 
+Logit = Callable[[np.ndarray, int, np.ndarray], float]
+
 
 @pytest.fixture(scope="module")
 def target(model: DNABERT) -> Target:
     return choose_target(model, "A test", "acceptor")
 
 
-def logit(saved: SavedModel, ids: np.ndarray, token: int, vector: np.ndarray) -> float:
-    """That of acceptor, by the network as it is trained, with another vector for a token."""
-    network = nnx.eval_shape(
-        lambda: BertForSequenceClassification(saved.config, saved.description.task, rngs=nnx.Rngs(0))
-    )
-    nnx.update(network, jax.tree.map(jnp.asarray, saved.parameters))
-    # An id that stands for that vector alone: rows of the table from vocabulary_size on are padding.
-    table = saved.parameters["bert"]["embeddings"]["token"]["table"].copy()
-    changed = ids.copy()
-    table[saved.config.vocabulary_size], changed[token] = vector, saved.config.vocabulary_size
-    network.bert.embeddings.token.table[...] = jnp.asarray(table)
-    return float(network(jnp.asarray(changed[None]))[0, 1])
+@pytest.fixture(scope="module")
+def logit(saved: SavedModel) -> Logit:
+    """That of acceptor, by the network as it is trained, of ids and with another vector for a token."""
+    task = saved.description.task
+    assert task is not None
+
+    @jax.jit
+    def of_network(parameters: Any, ids: jax.Array) -> jax.Array:
+        network = nnx.eval_shape(lambda: BertForSequenceClassification(saved.config, task, rngs=nnx.Rngs(0)))
+        nnx.update(network, parameters)
+        return network(ids[None])[0, 1]
+
+    def compute(ids: np.ndarray, token: int, vector: np.ndarray) -> float:
+        # An id that stands for that vector alone: rows of the table from vocabulary_size on are padding.
+        parameters, changed = copy.deepcopy(saved.parameters), ids.copy()
+        parameters["bert"]["embeddings"]["token"]["table"][saved.config.vocabulary_size] = vector
+        changed[token] = saved.config.vocabulary_size
+        return float(of_network(parameters, changed))
+
+    return compute
 
 
-def test_gradients_are_those_of_finite_differences(saved: SavedModel, model: DNABERT, target: Target) -> None:
-    """A sequence of one k-mer, whose attribution its bases share, and one whose bases have that of several."""
+def test_gradients_are_those_of_finite_differences(
+    saved: SavedModel, model: DNABERT, target: Target, logit: Logit
+) -> None:
+    """The score of a k-mer is shared by its bases, so that a base has a third of each that covers it."""
     text = "ACGTA"
     ids, table = model.encode(text), saved.parameters["bert"]["embeddings"]["token"]["table"]
     step, of_kmers = 1e-2, []
     for token in range(1, len(ids) - 1):
         # Along the vector itself, the derivative is the product of vector and gradient.
         own = table[ids[token]]
-        ends = [logit(saved, ids, token, own * (1 + sign * step)) for sign in (1, -1)]
+        ends = [logit(ids, token, own * (1 + sign * step)) for sign in (1, -1)]
         of_kmers.append((ends[0] - ends[1]) / (2 * step))
     expected = np.convolve(of_kmers, np.ones(3) / 3)
     [(name, scores)] = gradient_times_input(model, [("a", text)], target)
     assert name == "a"
-    np.testing.assert_allclose(scores, expected, atol=2e-3)
-    assert np.abs(expected).max() > 0.05
+    np.testing.assert_allclose(scores, expected, atol=5e-4)
+    assert np.abs(expected).max() > 0.03
 
 
 @pytest.mark.parametrize("baseline", ["mask", "zero"])
@@ -71,12 +84,14 @@ def test_integrated_gradients_are_complete(
     assert max(one.gap for one in few) > 10 * max(one.gap for one in found)
 
 
-def test_output_and_baseline_are_those_of_the_network(saved: SavedModel, model: DNABERT, target: Target) -> None:
+def test_output_and_baseline_are_those_of_the_network(
+    saved: SavedModel, model: DNABERT, target: Target, logit: Logit
+) -> None:
     [one] = integrated_gradients(model, [("a", "ACGTA")], target, "mask", 1)
     ids, table = model.encode("ACGTA"), saved.parameters["bert"]["embeddings"]["token"]["table"]
     masked = np.array([ids[0], *[MASK] * 3, ids[-1]], np.int32)
-    assert one.output == pytest.approx(logit(saved, ids, 1, table[ids[1]]), abs=1e-4)
-    assert one.baseline == pytest.approx(logit(saved, masked, 1, table[MASK]), abs=1e-4)
+    assert one.output == pytest.approx(logit(ids, 1, table[ids[1]]), abs=1e-4)
+    assert one.baseline == pytest.approx(logit(masked, 1, table[MASK]), abs=1e-4)
 
 
 def test_a_kmer_of_the_baseline_has_no_part(model: DNABERT, target: Target) -> None:
