@@ -1,5 +1,7 @@
 """A classifier of three labels and sequences of several lengths, one of them with N."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -14,19 +16,15 @@ CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=2, num_heads=2, intermediat
 TASK = TaskConfig("single_label_classification", ("donor", "acceptor", "neither"))
 
 
-def random_saved(config: ModelConfig = CONFIG, task: TaskConfig = TASK) -> SavedModel:
-    network = BertForSequenceClassification(config, task, rngs=nnx.Rngs(0))
-    rng = np.random.default_rng(0)
-    parameters = jax.tree.map(
-        lambda x: np.asarray(x + 0.3 * rng.normal(size=x.shape), np.float32),
-        nnx.to_pure_dict(nnx.state(network, nnx.Param)),
-    )
-    return SavedModel(Description(config, task, {}), 0, parameters)
-
-
 @pytest.fixture(scope="session")
 def saved() -> SavedModel:
-    return random_saved()
+    @jax.jit
+    def initial() -> Any:
+        return nnx.to_pure_dict(nnx.state(BertForSequenceClassification(CONFIG, TASK, rngs=nnx.Rngs(0)), nnx.Param))
+
+    rng = np.random.default_rng(0)
+    parameters = jax.tree.map(lambda x: np.asarray(x + 0.3 * rng.normal(size=x.shape), np.float32), initial())
+    return SavedModel(Description(CONFIG, TASK, {}), 0, parameters)
 
 
 @pytest.fixture(scope="session")
