@@ -4,6 +4,7 @@ Headers state sizes that come last, so the arrays are in temporary files until a
 """
 
 import contextlib
+import functools
 import shutil
 import tempfile
 import zipfile
@@ -64,9 +65,7 @@ def write_npz(
             text = np.dtype(("<U", max(longest // 4, 1)))
             _add(archive, "ids", text, (count,), lambda target: _copy_padded(names, target, text.itemsize))
             for source, (name, kind) in zip(values, arrays.items(), strict=True):
-                _add(
-                    archive, name, kind.dtype, (total, *kind.shape), lambda target, source=source: _copy(source, target)
-                )
+                _add(archive, name, kind.dtype, (total, *kind.shape), functools.partial(_copy, source))
             if by_position:
                 _add(archive, "offsets", np.dtype(np.int64), (count + 1,), lambda target: _copy(ends, target))
     return count
