@@ -116,8 +116,8 @@ def _outputs(
         hidden = model.encoder(ids, model.config.num_layers)
         return label_output(model.config, target.task, model.on_encoder, hidden, target.number, target.scale)
 
-    own = (Coded("", "a variant", _codes(letters)) for letters in distinct)
-    found = stream.computed(own, model.ids_within_limit, of_label, model.config.max_positions, advance)
+    every = (Coded("", "a variant", _codes(letters)) for letters in distinct)
+    found = stream.computed(every, model.ids_within_limit, of_label, model.config.max_positions, advance)
     return np.fromiter((row for _, _, row in found), np.float32)
 
 
