@@ -158,11 +158,11 @@ class DNABERT:
         layers = self._layers_to_run(pooling, layer)
 
         def vectors(ids: Int32[np.ndarray, "B L"]) -> Array:
-            hidden = self._encoder(ids, layers)
+            hidden = self.encoder(ids, layers)
             if pooling == "mean":
                 return mean_of_kmers(hidden, ids)
             if pooling == "pooled":
-                return apply_pooler(self.config, self.task, self._head, hidden)
+                return apply_pooler(self.config, self.task, self.on_encoder, hidden)
             if pooling == "bases":
                 return mean_over_bases(hidden, ids, self.config.k)
             return (hidden if pooling == "tokens" else hidden[:, 0]).astype(jnp.float32)
@@ -170,7 +170,7 @@ class DNABERT:
         by_position = pooling in BY_POSITION
         most = _BYTES_BY_POSITION // (4 * self.config.hidden_size) if by_position else None
         own = stream.coded(sequences, self.config.k)
-        found = stream.computed(own, self._within_limit, vectors, self.config.max_positions, advance, most)
+        found = stream.computed(own, self.ids_within_limit, vectors, self.config.max_positions, advance, most)
         more = self.config.k - 1 if pooling == "bases" else 0
         return ((name, row[1 : len(ids) - 1 + more] if by_position else row) for name, ids, row in found)
 
@@ -221,11 +221,11 @@ class DNABERT:
 
         def probabilities(ids: Int32[np.ndarray, "B tokens"]) -> Array:
             if task.windows is not None:
-                return classify_windows(self.config, task, self._encoder, self._head, ids, stream.tokens_together())
-            hidden = self._encoder(ids.reshape(len(ids) * task.split, -1), self.config.num_layers)
-            return classify(self.config, task, self._head, hidden)
+                return classify_windows(self.config, task, self.encoder, self.on_encoder, ids, stream.tokens_together())
+            hidden = self.encoder(ids.reshape(len(ids) * task.split, -1), self.config.num_layers)
+            return classify(self.config, task, self.on_encoder, hidden)
 
-        prepare = self._within_limit if task.long == "none" else self._cut
+        prepare = self.ids_within_limit if task.long == "none" else self._cut
         pieces = task.split if task.windows is None else _ANY_NUMBER
         own, longest = stream.coded(sequences, self.config.k), self.config.max_positions * pieces
         if strands == "both":
@@ -260,12 +260,12 @@ class DNABERT:
             return push_directory(directory, repository, private)
 
     @functools.cached_property
-    def _encoder(self) -> LayerwiseEncoder:
+    def encoder(self) -> LayerwiseEncoder:
         config = dataclasses.replace(self.config, compute_dtype=self._compute_dtype)
         return LayerwiseEncoder(config, self._model.parameters["bert"])
 
     @functools.cached_property
-    def _head(self) -> Any:
+    def on_encoder(self) -> Any:
         """The parameters of all that stands on the encoder, but the head of masked tokens."""
         apart = ("bert", "head")
         return jax.device_put({part: tree for part, tree in self._model.parameters.items() if part not in apart})
@@ -291,7 +291,7 @@ class DNABERT:
         check_has_kmer(len(codes), self.config.k, name)
         return encode_codes(codes, self.config.k)
 
-    def _within_limit(self, codes: Codes, name: str) -> np.ndarray:
+    def ids_within_limit(self, codes: Codes, name: str) -> np.ndarray:
         """Ids of a sequence that the network takes whole."""
         ids = self._ids(codes, name)
         self._check_length(len(ids) - _SPECIAL, self.config.max_positions - _SPECIAL, name)

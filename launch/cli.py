@@ -17,6 +17,7 @@ import tyro
 
 import dnabert_jax
 from dnabert_jax.errors import InputError, JobError
+from launch.attention import Attention
 from launch.demo import Demo
 from launch.embed import Embed
 from launch.ending import EXIT_FAILED, leaving_others, print_error
@@ -52,6 +53,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
   evaluate SUITE       a model on many labelled sets (tfbs690, gue, mouse), beside baselines on the same splits
   predict              FASTA, BED and genome, or a table -> what a fine-tuned model says of each sequence, as a table
   embed                the same -> vectors of sequences, k-mers or bases, as npz or Parquet
+  attention            the same -> scores of bases: attention, gradients or mutations, as table, npz or bigWig
   export               checkpoint -> a directory for Hugging Face transformers
 
 example: dnabert-jax demo --out dnabert-demo
@@ -80,6 +82,7 @@ _PLAIN: dict[str, type["_Runnable"]] = {
     "import": Import,
     "predict": Predict,
     "embed": Embed,
+    "attention": Attention,
     "export": Export,
     "demo": Demo,
 }

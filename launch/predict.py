@@ -65,10 +65,11 @@ class Predict:
         if counts:
             print("Labels: " + ", ".join(f"{label} {count:,}" for label, count in counts.items()) + ".")
         print(f"Written to {self.out}, a row for each sequence in its order. To read it in Python:")
-        print(f"  {_reading(self.out)}")
+        print(f"  {reading(self.out)}")
 
 
-def _reading(table: Path) -> str:
+def reading(table: Path) -> str:
+    """The line of Python that reads a table."""
     if table.suffix == ".parquet":
         return f'pandas.read_parquet("{table}")'
     separator = r', sep="\t"' if ".tsv" in table.suffixes else ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dnabert_jax.errors import InputError
 
 if TYPE_CHECKING:  # loads Arrow
+    from dnabert_jax.tasks.datasets.intervals import IntervalCount
     from dnabert_jax.tasks.datasets.unlabelled import NamedSequence
 
 
@@ -72,7 +73,7 @@ class SequenceSource:
                     notes.append(f"Records by another name in the genome: {renamed}.")
                 if count.beyond:
                     notes.append(f"Intervals left out, as they reach beyond the end of their record: {count.beyond:,}.")
-                yield OpenSource(found, count.kept, tuple(notes))
+                yield OpenSource(found, count.kept, tuple(notes), count)
 
 
 class OpenSource:
@@ -81,12 +82,19 @@ class OpenSource:
     Attributes:
         total: how many there will be, where that is known.
         notes: what is to be said before.
+        intervals: where they lie in the genome, if they do.
         passed: how many there were so far.
         ambiguous: how many of them had letters such as N.
     """
 
-    def __init__(self, sequences: Iterator["NamedSequence"], total: int | None, notes: tuple[str, ...]):
-        self._sequences, self.total, self.notes = sequences, total, notes
+    def __init__(
+        self,
+        sequences: Iterator["NamedSequence"],
+        total: int | None,
+        notes: tuple[str, ...],
+        intervals: "IntervalCount | None" = None,
+    ):
+        self._sequences, self.total, self.notes, self.intervals = sequences, total, notes, intervals
         self.passed = self.ambiguous = 0
 
     def __iter__(self) -> Iterator["NamedSequence"]:

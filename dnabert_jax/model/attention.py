@@ -100,10 +100,18 @@ class SelfAttention(nnx.Module):
         query, key, value = self.query(x), self.key(x), self.value(x)
         return self.output(attend(query, key, value, segment_ids, self.head_size, self.dropout_rate, keys))
 
-    def probabilities(self, x: Float[Array, "B L H"], segment_ids: Int[Array, "B L"]) -> Float[Array, "B N L L"]:
+    def probabilities(
+        self, x: Float[Array, "B S H"], segment_ids: Int[Array, "B S"], queries: int | None = None
+    ) -> Float[Array, "B N L S"]:
         """What each query (third axis) gives to each key, before dropout, in float32; padding attends to padding.
 
         Query and key are computed as in a call; under jit XLA finds that they are the same ones.
+
+        Args:
+            x: hidden states that the layer takes.
+            segment_ids: tokens of the same number see each other.
+            queries: how many of the first tokens ask; all of them if not given.
         """
-        query, key = (dense(x).reshape(*x.shape[:2], -1, self.head_size) for dense in (self.query, self.key))
-        return attention_probabilities(query, key, attention_mask(segment_ids))
+        rows = ((self.query, x[:, :queries]), (self.key, x))
+        query, key = (dense(own).reshape(*own.shape[:2], -1, self.head_size) for dense, own in rows)
+        return attention_probabilities(query, key, attention_mask(segment_ids)[:, :, :queries])

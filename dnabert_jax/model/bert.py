@@ -70,7 +70,13 @@ class Embeddings(nnx.Module):
     def __call__(
         self, input_ids: Int[Array, "B L"], positions: Int[Array, "B L"], keys: RowKeys | None
     ) -> Float[Array, "B L H"]:
-        x = self.token.table[...][input_ids] + self.position.table[...][positions] + self.token_type.table[0]
+        return self.of_vectors(self.token.table[...][input_ids], positions, keys)
+
+    def of_vectors(
+        self, tokens: Float[Array, "B L H"], positions: Int[Array, "B L"], keys: RowKeys | None
+    ) -> Float[Array, "B L H"]:
+        """The same from the vector of each token, which need not be in the table."""
+        x = tokens + self.position.table[...][positions] + self.token_type.table[0]
         return dropout(self.norm(x), self.dropout_rate, keys and fold_in(keys, _EMBEDDING))
 
 

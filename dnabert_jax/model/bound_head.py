@@ -5,15 +5,19 @@ B batch, T pieces of a sequence, L tokens, H hidden, C labels.
 """
 
 import functools
-from typing import Any
+from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.model.long import sequence_classifier
+
+Scale = Literal["logit", "probability"]
+"""Of what a classifier says of a label; a regression has logits alone, which are its numbers."""
 
 
 def _bound_head(config: ModelConfig, task: TaskConfig | None, parameters: Any) -> Any:
@@ -47,6 +51,25 @@ def classify(config: ModelConfig, task: TaskConfig, parameters: Any, hidden: Arr
 def classify_vectors(config: ModelConfig, task: TaskConfig, parameters: Any, vectors: Array, present: Array) -> Array:
     """The same from the pooled vectors of windows, [B, T, H], of which some may not be present, [B, T]."""
     return _probabilities(task, _bound_head(config, task, parameters).classify(vectors, None, present))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 5))
+def label_output(
+    config: ModelConfig, task: TaskConfig, parameters: Any, hidden: Array, label: int | Array, scale: Scale
+) -> Array:
+    """What is said of one label, [B], from the hidden states of sequences of one piece, [B, L, H]."""
+    head = _bound_head(config, task, parameters)
+    logits = head.classify(head.pooler(hidden)[:, None])
+    return (_probabilities(task, logits) if scale == "probability" else logits)[:, label]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 5))
+def label_output_and_gradient(
+    config: ModelConfig, task: TaskConfig, parameters: Any, hidden: Array, label: int | Array, scale: Scale
+) -> tuple[Array, Array]:
+    """The same, and of each its gradient by the hidden states of its sequence, [B, L, H]."""
+    values, pull = jax.vjp(lambda taken: label_output(config, task, parameters, taken, label, scale), hidden)
+    return values, pull(jnp.ones_like(values))[0]
 
 
 def _probabilities(task: TaskConfig, logits: Array) -> Array:

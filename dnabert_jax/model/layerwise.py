@@ -1,11 +1,13 @@
 """The encoder for inference, compiled a layer at a time.
 
 All layers are the same program, so that a new shape costs the compilation of one layer, any layer's hidden states are
-had by stopping there, and no parameter is copied out of a stack, which on a CPU takes a tenth of the time.
-B batch, L tokens, H hidden.
+had by stopping there, and no parameter is copied out of a stack, which on a CPU takes a tenth of the time. So are their
+attention and, for the gradient by the vectors of tokens, their backward passes.
+B batch, L tokens, H hidden, N heads.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -45,20 +47,104 @@ class LayerwiseEncoder:
             x = _apply_layer(self._config, parameters, x, ids)
         return x
 
+    def attention_of_cls(self, input_ids: Int[np.ndarray, "B L"], layer: int) -> Float[Array, "B N L"]:
+        """What the first token gives to each in a layer, from 1 on: no matrix of L by L is made for it."""
+        return _attention_of_cls(self._config, self._layers[layer - 1], self(input_ids, layer - 1), input_ids)
+
+    def rollout_of_cls(self, input_ids: Int[np.ndarray, "B L"], layer: int) -> Float[Array, "B L"]:
+        """Attention rollout from the first token of a layer, from 1 on, down to the tokens (Abnar and Zuidema 2020).
+
+        Of each layer attention is averaged over heads, and half of what a token has comes from itself, by the residual
+        sum; the layers' matrices are multiplied, of which one of L by L a row is kept.
+        """
+        ids = jax.device_put(input_ids)
+        x = _embed(self._config, self._embeddings, ids)
+        rolled = jnp.broadcast_to(jnp.eye(ids.shape[1], dtype=jnp.float32), (len(ids), *[ids.shape[1]] * 2))
+        for number, parameters in enumerate(self._layers[:layer], 1):
+            rolled = _roll_out(self._config, parameters, x, ids, rolled)
+            if number < layer:
+                x = _apply_layer(self._config, parameters, x, ids)
+        return rolled[:, 0]
+
+    def token_vectors(self, input_ids: Int[np.ndarray, "B L"]) -> Float[Array, "B L H"]:
+        """The vector of each token, before its position is added."""
+        return self._embeddings["token"]["table"][jax.device_put(input_ids)]
+
+    def value_and_gradient(
+        self,
+        vectors: Float[Array, "B L H"],
+        input_ids: Int[np.ndarray, "B L"],
+        value: Callable[[Array], tuple[Array, Array]],
+    ) -> tuple[Float[Array, " B"], Float[Array, "B L H"]]:
+        """A number of each row, and its gradient by the vectors of the row's tokens.
+
+        A layer is computed again before its backward pass, so that nothing is kept of it but what it took: the memory
+        is that of one layer's backward pass, and programs are of a layer each.
+
+        Args:
+            vectors: of tokens, in place of those of the ids.
+            input_ids: which of them are padding.
+            value: the number of each row, and its gradient by the last hidden states, which it is given.
+        """
+        ids = jax.device_put(input_ids)
+        inputs = [_embed_vectors(self._config, self._embeddings, ids, vectors)]
+        for parameters in self._layers:
+            inputs.append(_apply_layer(self._config, parameters, inputs[-1], ids))
+        values, gradient = value(inputs.pop())
+        for parameters in reversed(self._layers):
+            gradient = _pull_through_layer(self._config, parameters, inputs.pop(), ids, gradient)
+        return values, _pull_through_embeddings(self._config, self._embeddings, ids, vectors, gradient)
+
 
 # The structure is made anew for each shape, and only then: what is compiled is kept by the configuration.
 @functools.partial(jax.jit, static_argnums=0)
 def _embed(config: ModelConfig, parameters: Any, input_ids: Array) -> Array:
-    embeddings = nnx.eval_shape(lambda: Embeddings(config, rngs=nnx.Rngs(0)))
-    nnx.update(embeddings, parameters)
-    return embeddings(input_ids, read_segments(input_ids).positions, None).astype(config.compute_dtype)
+    return _bound(Embeddings, config, parameters)(input_ids, read_segments(input_ids).positions, None).astype(
+        config.compute_dtype
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _embed_vectors(config: ModelConfig, parameters: Any, input_ids: Array, vectors: Array) -> Array:
+    embeddings = _bound(Embeddings, config, parameters)
+    return embeddings.of_vectors(vectors, read_segments(input_ids).positions, None).astype(config.compute_dtype)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _apply_layer(config: ModelConfig, parameters: Any, x: Array, input_ids: Array) -> Array:
-    layer = nnx.eval_shape(lambda: Layer(config, rngs=nnx.Rngs(0)))
-    nnx.update(layer, parameters)
-    return layer(x, read_segments(input_ids).ids, xla_attention, None)
+    return _bound(Layer, config, parameters)(x, read_segments(input_ids).ids, xla_attention, None)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _pull_through_layer(config: ModelConfig, parameters: Any, x: Array, input_ids: Array, gradient: Array) -> Array:
+    """The gradient by what a layer took, from that by what it gave."""
+    return jax.vjp(lambda taken: _apply_layer(config, parameters, taken, input_ids), x)[1](gradient)[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _pull_through_embeddings(
+    config: ModelConfig, parameters: Any, input_ids: Array, vectors: Array, gradient: Array
+) -> Array:
+    return jax.vjp(lambda taken: _embed_vectors(config, parameters, input_ids, taken), vectors)[1](gradient)[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _attention_of_cls(config: ModelConfig, parameters: Any, x: Array, input_ids: Array) -> Array:
+    layer = _bound(Layer, config, parameters)
+    return layer.attention.probabilities(x, read_segments(input_ids).ids, queries=1)[:, :, 0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _roll_out(config: ModelConfig, parameters: Any, x: Array, input_ids: Array, below: Array) -> Array:
+    layer = _bound(Layer, config, parameters)
+    attention = layer.attention.probabilities(x, read_segments(input_ids).ids).mean(axis=1)
+    return (below + jnp.einsum("BLS,BSK->BLK", attention, below)) / 2
+
+
+def _bound(module: type, config: ModelConfig, parameters: Any) -> Any:
+    bound = nnx.eval_shape(lambda: module(config, rngs=nnx.Rngs(0)))
+    nnx.update(bound, parameters)
+    return bound
 
 
 @jax.jit
@@ -80,12 +166,25 @@ def mean_over_bases(
     zero.
     """
     is_kmer = _is_kmer(input_ids)[..., None].astype(jnp.float32)
+    return _over_covering(hidden.astype(jnp.float32) * is_kmer, k) / jnp.maximum(_over_covering(is_kmer, k), 1)
 
-    def over_kmers(values: Array) -> Array:
-        shifted = (jnp.pad(values, ((0, 0), (ahead, k - 1 - ahead), (0, 0))) for ahead in range(k))
-        return functools.reduce(jnp.add, shifted)
 
-    return over_kmers(hidden.astype(jnp.float32) * is_kmer) / jnp.maximum(over_kmers(is_kmer), 1)
+@functools.partial(jax.jit, static_argnums=2)
+def shared_among_bases(
+    scores: Float[Array, "B L"], input_ids: Int[Array, "B L"], k: int
+) -> Float[Array, "B bases_and_more"]:
+    """The score of each k-mer in equal parts on its k bases, which stand as in `mean_over_bases`.
+
+    It is the mean over the k-mers that cover a base, but for the k - 1 bases at either end, which fewer cover: so the
+    sum over bases is that over k-mers.
+    """
+    return _over_covering(jnp.where(_is_kmer(input_ids), scores, 0)[..., None], k)[..., 0] / k
+
+
+def _over_covering(values: Array, k: int) -> Array:
+    """For each base the sum over the k-mers that cover it."""
+    shifted = (jnp.pad(values, ((0, 0), (ahead, k - 1 - ahead), (0, 0))) for ahead in range(k))
+    return functools.reduce(jnp.add, shifted)
 
 
 def _is_kmer(input_ids: Array) -> Array:

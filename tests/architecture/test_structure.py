@@ -28,6 +28,7 @@ STAGES = [
     ("dnabert_jax.interop",),
     ("dnabert_jax.stream", "dnabert_jax.pretrained"),
     ("dnabert_jax.tasks",),
+    ("dnabert_jax.interpret",),
     ("launch",),
 ]
 # Data preparation reads and writes rows; of the library it may see the parts that import no JAX.

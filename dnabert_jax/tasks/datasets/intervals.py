@@ -55,11 +55,20 @@ class IntervalCount:
         kept: intervals that are yielded.
         beyond: intervals that reach beyond the ends of their record, and are left out.
         renamed: records by another name in the genome, chr22 and 22: name in the BED file -> name in the genome.
+        lengths: bases of each record of the genome that is named, by its name there, in order of these.
     """
 
     kept: int
     beyond: int
     renamed: dict[str, str]
+    lengths: dict[str, int]
+
+    def intervals(self, bed: Path) -> Iterator[Interval]:
+        """Yields those that are kept, in order, on records by their names in the genome."""
+        for interval in read_bed(bed):
+            record = self.renamed.get(interval.record, interval.record)
+            if interval.end <= self.lengths[record]:
+                yield interval._replace(record=record)
 
 
 def read_bed(path: Path) -> Iterator[Interval]:
@@ -131,7 +140,9 @@ def interval_sequences(
         names = _resolve(named, copied, genome)
         places = {name: copied[record] for name, record in names.items()}
         kept, outside = _check(bed, genome, places, k, beyond)
-        count = IntervalCount(kept, outside, {name: record for name, record in names.items() if name != record})
+        renamed = {name: record for name, record in names.items() if name != record}
+        lengths = {record: copied[record][1] - copied[record][0] for record in sorted(set(names.values()))}
+        count = IntervalCount(kept, outside, renamed, lengths)
         codes = np.memmap(path, np.uint8, "r")
         yield count, _sequences(bed, codes, places)
 

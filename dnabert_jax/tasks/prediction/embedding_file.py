@@ -3,13 +3,9 @@
 N sequences, H hidden. Where a sequence has a vector for each k-mer or base, those of all sequences are n in all.
 """
 
-import contextlib
-import shutil
-import tempfile
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +14,7 @@ from jaxtyping import Float, Float32
 
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.output_file import output_file
+from dnabert_jax.tasks.prediction.npz_file import Values, write_npz
 
 Dtype = Literal["float32", "float16"]
 Embedding = tuple[str, Float32[np.ndarray, "..."]]
@@ -25,7 +22,6 @@ Embedding = tuple[str, Float32[np.ndarray, "..."]]
 _FORMATS = (".npz", ".parquet")
 _GROUP_BYTES = 1 << 25
 """Of vectors in a row group."""
-_COPY_BYTES = 1 << 20
 
 
 def check_embedding_name(path: Path) -> None:
@@ -59,7 +55,9 @@ def write_embeddings(
     narrowed = ((name, _narrowed(name, vectors, dtype)) for name, vectors in embeddings)
     with output_file(path) as file:
         if path.suffix == ".npz":
-            return _write_npz(file, path.parent, narrowed, width, by_position, dtype)
+            arrays = {"embeddings": Values(np.dtype(dtype), (width,))}
+            rows = ((name, (vectors,)) for name, vectors in narrowed)
+            return write_npz(file, path.parent, rows, arrays, by_position)
         return _write_parquet(file, narrowed, width, by_position, dtype)
 
 
@@ -71,50 +69,6 @@ def _narrowed(name: str, vectors: Float32[np.ndarray, "..."], dtype: Dtype) -> F
     if not np.isfinite(narrow).all():
         raise InputError(f"The embedding of {name} has {np.abs(vectors).max()}, which is beyond {dtype}: use float32.")
     return narrow
-
-
-def _write_npz(
-    file: IO[bytes], scratch: Path, embeddings: Iterable[Embedding], width: int, by_position: bool, dtype: Dtype
-) -> int:
-    with contextlib.ExitStack() as files:
-        # They have no names, so that nothing is left of them however the process ends.
-        names, vectors, ends = (files.enter_context(tempfile.TemporaryFile(dir=scratch)) for _ in range(3))
-        count = total = longest = 0
-        ends.write(np.int64(0).tobytes())
-        for name, own in embeddings:
-            letters = name.encode("utf-32-le")
-            names.write(np.int64(len(letters)).tobytes() + letters)
-            vectors.write(np.ascontiguousarray(own).tobytes())
-            count, total, longest = count + 1, total + own.size // width, max(longest, len(letters))
-            ends.write(np.int64(total).tobytes())
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            text = np.dtype(("<U", max(longest // 4, 1)))
-            _add(archive, "ids", text, (count,), lambda target: _copy_padded(names, target, text.itemsize))
-            _add(archive, "embeddings", np.dtype(dtype), (total, width), lambda target: _copy(vectors, target))
-            if by_position:
-                _add(archive, "offsets", np.dtype(np.int64), (count + 1,), lambda target: _copy(ends, target))
-    return count
-
-
-def _add(
-    archive: zipfile.ZipFile, name: str, dtype: np.dtype, shape: tuple[int, ...], fill: Callable[[Any], None]
-) -> None:
-    """Writes an array, whose values `fill` writes, as numpy's savez does."""
-    with archive.open(f"{name}.npy", "w", force_zip64=True) as target:
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(target, header)
-        fill(target)
-
-
-def _copy(source: IO[bytes], target: Any) -> None:
-    source.seek(0)
-    shutil.copyfileobj(source, target, _COPY_BYTES)
-
-
-def _copy_padded(source: IO[bytes], target: Any, size: int) -> None:
-    source.seek(0)
-    while length := source.read(8):
-        target.write(source.read(int.from_bytes(length, "little")).ljust(size, b"\0"))
 
 
 def _write_parquet(

@@ -1,0 +1,1 @@
+"""A trained model, read: attention, attributions and mutations."""

@@ -1,0 +1,84 @@
+"""Attention scores of bases, as the original reads a model: what [CLS] gives to the k-mers that cover a base.
+
+The original keeps N x heads x L x L numbers of all sequences (visualize in examples/run_finetune.py of
+github.com/jerryji1993/DNABERT). Here a batch asks for the row of [CLS] alone, [B, heads, L], which is summed over heads
+and averaged over k-mers on the device; what outlives the batch is a number a base, of the few thousand sequences that
+`stream.computed` has in hand. Rollout has one L x L matrix for each sequence of a batch, and of no others.
+B batch, L tokens.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Array, Float32, Int32
+
+from dnabert_jax import stream
+from dnabert_jax.errors import InputError
+from dnabert_jax.interpret.target import check_reads_whole
+from dnabert_jax.model.layerwise import mean_over_bases
+from dnabert_jax.pretrained import DNABERT
+from dnabert_jax.stream import Named, Result
+
+Normalization = Literal["l2", "none"]
+
+
+def attention_scores(
+    model: DNABERT,
+    sequences: Iterable[Named],
+    layer: int = -1,
+    head: int | None = None,
+    rollout: bool = False,
+    normalization: Normalization = "l2",
+    advance: Callable[[int], object] | None = None,
+) -> Iterator[Result]:
+    """Yields name and scores, one for each base, of each sequence, in their order and in constant memory.
+
+    The score of a k-mer is the attention from [CLS] to it, summed over heads; that of a base the mean over the k-mers
+    that cover it, fewer than k at the ends (get_real_score in examples/visualize.py of the original). Scores of a
+    sequence are divided by their Euclidean norm, unless all are zero, as where [CLS] attends to itself alone.
+
+    Args:
+        model: any that reads a sequence whole; it needs no classifier.
+        sequences: (name, text or codes) of each.
+        layer: whose attention, from 1 to the number of layers, or -1 for the last; with rollout that up to it.
+        head: one of them, from 1 on; all of them if not given.
+        rollout: attention rolled out over the layers (Abnar and Zuidema 2020), a mean over heads.
+        normalization: l2, or none: then scores are probabilities, summed over heads.
+        advance: if given, told how many more sequences are done.
+
+    Raises:
+        InputError: a sequence is no DNA, too short or too long; the model reads pieces, or has no such layer or head.
+    """
+    check_reads_whole(model, "Attention")
+    layer, head = _checked(model, layer, head, rollout)
+
+    def of_bases(ids: Int32[np.ndarray, "B L"]) -> Array:
+        if rollout:
+            scores = model.encoder.rollout_of_cls(ids, layer)
+        else:
+            by_head = model.encoder.attention_of_cls(ids, layer)
+            scores = by_head.sum(axis=1) if head is None else by_head[:, head - 1]
+        return mean_over_bases(scores[..., None], ids, model.config.k)[..., 0]
+
+    own = stream.coded(sequences, model.config.k)
+    for name, ids, row in stream.computed(own, model.ids_within_limit, of_bases, model.config.max_positions, advance):
+        scores = row[1 : len(ids) - 2 + model.config.k]
+        yield name, _unit(scores) if normalization == "l2" else scores
+
+
+def _checked(model: DNABERT, layer: int, head: int | None, rollout: bool) -> tuple[int, int | None]:
+    """Layer, counted from 1, and head."""
+    layers, heads = model.config.num_layers, model.config.num_heads
+    if layer == 0 or not -layers <= layer <= layers:
+        raise InputError(f"layer is {layer}: the model has 1 to {layers}, or -{layers} to -1.")
+    if head is not None and not 1 <= head <= heads:
+        raise InputError(f"head is {head}: the model has 1 to {heads}.")
+    if rollout and head is not None:
+        raise InputError("A rollout is a mean over heads: name no head with it.")
+    return layer if layer > 0 else layers + 1 + layer, head
+
+
+def _unit(scores: Float32[np.ndarray, " bases"]) -> Float32[np.ndarray, " bases"]:
+    norm = np.linalg.norm(scores)
+    return scores / norm if norm else scores

@@ -1,0 +1,145 @@
+"""Attributions: gradient x input and integrated gradients, by the vectors of tokens, of what a model says of a label.
+
+A k-mer's attribution goes in equal parts to its k bases: the mean over the k-mers that cover a base, but for the k - 1
+bases at either end. So the attributions of bases have the sum of those of k-mers.
+B batch, L tokens, H hidden.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32, Int32
+
+from dnabert_jax import stream
+from dnabert_jax.errors import InputError
+from dnabert_jax.interpret.target import Target
+from dnabert_jax.model.bound_head import label_output_and_gradient
+from dnabert_jax.model.layerwise import shared_among_bases
+from dnabert_jax.pretrained import DNABERT
+from dnabert_jax.sequence.vocabulary import FIRST_KMER, MASK, UNK
+from dnabert_jax.stream import Named, Result
+
+Baseline = Literal["mask", "unknown", "zero"]
+
+STEPS = 50
+
+
+class Integrated(NamedTuple):
+    """Integrated gradients of a sequence.
+
+    Attributes:
+        name: of the sequence.
+        scores: of its bases.
+        output: what the model says of it.
+        baseline: what it says of the baseline.
+    """
+
+    name: str
+    scores: Float32[np.ndarray, " bases"]
+    output: float
+    baseline: float
+
+    @property
+    def gap(self) -> float:
+        """By how much the sum of the scores misses output - baseline: the error of the integral."""
+        return abs(float(self.scores.sum(dtype=np.float64)) - (self.output - self.baseline))
+
+
+def gradient_times_input(
+    model: DNABERT,
+    sequences: Iterable[Named],
+    target: Target,
+    advance: Callable[[int], object] | None = None,
+) -> Iterator[Result]:
+    """Yields name and scores, one for each base, of each sequence, in their order and in constant memory.
+
+    A k-mer's score is the product of its vector and the gradient of the target by it, before position and LayerNorm.
+
+    Args:
+        model: with a classifier.
+        sequences: (name, text or codes) of each.
+        target: as of `choose_target`.
+        advance: if given, told how many more sequences are done.
+
+    Raises:
+        InputError: a sequence is no DNA, too short or too long.
+    """
+
+    def of_bases(ids: Int32[np.ndarray, "B L"]) -> Array:
+        vectors = model.encoder.token_vectors(ids)
+        _, gradient = _value_and_gradient(model, target, vectors, ids)
+        return shared_among_bases((vectors * gradient).sum(axis=-1), ids, model.config.k)
+
+    own = stream.coded(sequences, model.config.k)
+    for name, ids, row in stream.computed(own, model.ids_within_limit, of_bases, model.config.max_positions, advance):
+        yield name, row[1 : len(ids) - 2 + model.config.k]
+
+
+def integrated_gradients(
+    model: DNABERT,
+    sequences: Iterable[Named],
+    target: Target,
+    baseline: Baseline = "mask",
+    steps: int = STEPS,
+    advance: Callable[[int], object] | None = None,
+) -> Iterator[Integrated]:
+    """Yields the integrated gradients (Sundararajan et al. 2017) of each sequence, in order and in constant memory.
+
+    The gradient is averaged on the straight line from the vectors of the baseline to those of the sequence, at the
+    nodes of Gauss and Legendre, and multiplied by their difference. So the scores of bases sum to output - baseline but
+    for the error of the integral, which `Integrated.gap` tells and more steps lessen. [CLS] and [SEP] are those of the
+    sequence, and have no part in the sum.
+
+    Args:
+        model: with a classifier.
+        sequences: (name, text or codes) of each.
+        target: as of `choose_target`.
+        baseline: the vector in place of each k-mer's: mask, that of [MASK], which pre-training has taught; unknown,
+            that of [UNK], which pre-training never shows; or zero.
+        steps: nodes, each a forward and a backward pass.
+        advance: if given, told how many more sequences are done.
+
+    Raises:
+        InputError: a sequence is no DNA, too short or too long; steps are fewer than one.
+    """
+    if steps < 1:
+        raise InputError(f"steps is {steps}: it must be at least 1.")
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+
+    def of_bases(ids: Int32[np.ndarray, "B L"]) -> Array:
+        vectors = model.encoder.token_vectors(ids)
+        start = _baseline_vectors(model, baseline, ids, vectors)
+        difference, total = vectors - start, jnp.zeros_like(vectors)
+        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+            total += weight * _value_and_gradient(model, target, start + node * difference, ids)[1]
+        scores = shared_among_bases((difference * total).sum(axis=-1), ids, model.config.k)
+        outputs = [_value_and_gradient(model, target, one, ids)[0] for one in (vectors, start)]
+        return jnp.concatenate([jnp.stack(outputs, axis=1), scores], axis=1)
+
+    own = stream.coded(sequences, model.config.k)
+    for name, ids, row in stream.computed(own, model.ids_within_limit, of_bases, model.config.max_positions, advance):
+        output, at_baseline, *_ = row
+        yield Integrated(name, row[3 : len(ids) + model.config.k], float(output), float(at_baseline))
+
+
+def _value_and_gradient(
+    model: DNABERT, target: Target, vectors: Float[Array, "B L H"], ids: Int32[np.ndarray, "B L"]
+) -> tuple[Float[Array, " B"], Float[Array, "B L H"]]:
+    def value(hidden: Array) -> tuple[Array, Array]:
+        return label_output_and_gradient(
+            model.config, target.task, model.on_encoder, hidden, target.number, target.scale
+        )
+
+    return model.encoder.value_and_gradient(vectors, ids, value)
+
+
+def _baseline_vectors(
+    model: DNABERT, baseline: Baseline, ids: Int32[np.ndarray, "B L"], vectors: Float[Array, "B L H"]
+) -> Float[Array, "B L H"]:
+    """[CLS], [SEP] and padding as they are, and the baseline in place of all else."""
+    is_kmer = (ids >= FIRST_KMER) | (ids == UNK)
+    if baseline == "zero":
+        return jnp.where(is_kmer[..., None], 0, vectors)
+    return model.encoder.token_vectors(np.where(is_kmer, MASK if baseline == "mask" else UNK, ids).astype(np.int32))

@@ -1,0 +1,64 @@
+"""What of a model is read: the output of one label; and which models can be read so."""
+
+import dataclasses
+
+from dnabert_jax.config import TaskConfig
+from dnabert_jax.errors import InputError
+from dnabert_jax.model.bound_head import Scale
+from dnabert_jax.pretrained import DNABERT
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """An output of a classifier or a regression.
+
+    Attributes:
+        task: of the model.
+        number: of the label, from 0.
+        scale: logit, or probability; a regression's numbers are its logits.
+    """
+
+    task: TaskConfig
+    number: int
+    scale: Scale
+
+    @property
+    def label(self) -> str:
+        return self.task.labels[self.number]
+
+
+def check_reads_whole(model: DNABERT, what: str) -> None:
+    """Raises InputError if a model reads sequences in pieces or windows, of which there is no one [CLS]."""
+    if model.task is not None and model.task.long != "none":
+        raise InputError(
+            f"{what} is for models that read a sequence whole: this one reads pieces of it ({model.task.long})."
+        )
+
+
+def choose_target(model: DNABERT, what: str, label: str = "", scale: Scale = "logit") -> Target:
+    """The output that is named, or the only or positive one.
+
+    Args:
+        model: with a classifier or a regression.
+        what: is to be made of it, for errors.
+        label: of the model's; if empty, its only one or the second of two, which is the positive class of the original.
+        scale: on which the output is read.
+
+    Raises:
+        InputError: the model has no classifier or reads pieces; it has no such label, or several and none is named; a
+            regression is asked for a probability.
+    """
+    check_reads_whole(model, what)
+    task = model.task
+    if task is None:
+        raise InputError(f"{what} needs a classifier, which `dnabert-jax finetune` makes; attention needs none.")
+    if task.problem == "regression" and scale == "probability":
+        raise InputError("A regression has no probability: its numbers are read as they are, on the scale logit.")
+    if label and label not in model.labels:
+        raise InputError(f"The model has no label {label!r}: it has {', '.join(model.labels)}.")
+    if not label:
+        two_classes = task.problem == "single_label_classification" and len(model.labels) == 2
+        if len(model.labels) > 1 and not two_classes:
+            raise InputError(f"Of which label? The model has {', '.join(model.labels)}.")
+        label = model.labels[-1]
+    return Target(task, model.labels.index(label), scale)

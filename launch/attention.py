@@ -1,0 +1,176 @@
+"""`dnabert-jax attention`."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.output_file import refuse_existing
+from launch.predict import reading
+from launch.progress import progress_bar
+from launch.sequence_source import OpenSource, SequenceSource
+from launch.signals import importing, sigterm_as_sigint
+
+if TYPE_CHECKING:  # loads JAX
+    from dnabert_jax.interpret.base_scores import BaseScores
+    from dnabert_jax.interpret.target import Target
+    from dnabert_jax.pretrained import DNABERT
+
+_NPZ, _BIGWIG = ".npz", ".bw"
+
+
+@dataclasses.dataclass(frozen=True)
+class Attention:
+    """Write a score for each base of sequences: attention, or what a label owes to the base.
+
+    Example: dnabert-jax attention --model runs/promoters --bed peaks.bed --genome hg38.fa.gz --out attention.bw
+
+    docs/interpretation.md says what each method computes.
+
+    Attributes:
+        model: Run directory, model directory, Hugging Face directory, or OWNER/NAME on its hub; all methods but
+            attention need a classifier, as `dnabert-jax finetune` makes.
+        out: File to write; its name says what it is: .tsv, .csv, .tsv.gz, .csv.gz or .parquet (a row for each base),
+            .npz, or, with --bed, .bw (bigWig on the genome).
+        method: attention (from [CLS], summed over heads, the mean over the k-mers that cover a base, of norm 1 a
+            sequence); gradient-x-input; integrated-gradients; or mutagenesis (every substitution of every base).
+        layer: Of attention: 1 to the number of layers, or -1 for the last.
+        head: Of attention: one head, from 1 on; all of them if not given.
+        rollout: Attention rolled out over the layers up to --layer.
+        normalization: Of attention: l2, or none for plain probabilities.
+        label: Of the other methods: whose output is explained; if not given, the only one or the second of two.
+        scale: Of the other methods: the label's logit (a regression's number), or its probability.
+        baseline: Of integrated gradients: what stands for nothing, [MASK], [UNK] or zero vectors.
+        steps: Of integrated gradients: points of the integral.
+        step: Checkpoint of a run; the latest if not given.
+        compute_dtype: Of activations; bfloat16 is for accelerators.
+        source: Where the sequences come from.
+    """
+
+    model: str
+    out: Path
+    method: Literal["attention", "gradient-x-input", "integrated-gradients", "mutagenesis"] = "attention"
+    layer: int = -1
+    head: int | None = None
+    rollout: bool = False
+    normalization: Literal["l2", "none"] = "l2"
+    label: str = ""
+    scale: Literal["logit", "probability"] = "logit"
+    baseline: Literal["mask", "unknown", "zero"] = "mask"
+    steps: int = 50
+    step: int | None = None
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    source: Annotated[SequenceSource, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SequenceSource)
+
+    def run(self) -> None:
+        """Scores, writes, and says what came of it."""
+        self._check()
+        with importing():
+            from dnabert_jax.interpret.target import choose_target
+            from dnabert_jax.pretrained import DNABERT
+
+        model = DNABERT.from_pretrained(self.model, self.step, self.compute_dtype)
+        target = None
+        if self.method != "attention":
+            target = choose_target(model, f"--method {self.method}", self.label, self.scale)
+            print(f"Of the label {target.label}: its {target.scale}.")
+        worst_gap = [0.0]
+        with sigterm_as_sigint(), self.source.open(model.config.k) as sequences:
+            for note in sequences.notes:
+                print(note)
+            # Of variants, it is not known how many there are before the last sequence is read.
+            unit, total = (" variants", None) if self.method == "mutagenesis" else (" sequences", sequences.total)
+            with progress_bar(self.method, unit, total) as bar:
+                scores = self._scores(model, target, sequences, bar.update, worst_gap)
+                notes = self._write(sequences, scores)
+        print(f"Scored the bases of {sequences.summary()}.")
+        if self.method == "integrated-gradients":
+            gap = f"within {worst_gap[0]:.2g} at worst"
+            print(f"A sequence's scores sum to output - baseline to {gap}: more --steps than {self.steps} lessen it.")
+        for note in notes:
+            print(note)
+
+    def _check(self) -> None:
+        """Raises InputError for flags that do not go together, before anything is loaded."""
+        self.source.check()
+        with importing():
+            from dnabert_jax.interpret.score_track import import_pybigwig
+            from dnabert_jax.tasks.prediction.output_table import check_table_name
+
+        if self.out.suffix == _BIGWIG:
+            if self.source.bed is None:
+                raise InputError(f"{self.out} is a track of a genome: it needs --bed and --genome.")
+            import_pybigwig()
+        elif self.out.suffix != _NPZ:
+            check_table_name(self.out)
+        refuse_existing(self.out)
+        own = {"layer", "head", "rollout", "normalization"}
+        foreign = {"label", "scale", "baseline", "steps"} if self.method == "attention" else own
+        if self.method in ("gradient-x-input", "mutagenesis"):
+            foreign |= {"baseline", "steps"}
+        for field in dataclasses.fields(self):
+            if field.name in foreign and getattr(self, field.name) != field.default:
+                raise InputError(f"--{field.name} says nothing to --method {self.method}.")
+
+    def _scores(
+        self,
+        model: "DNABERT",
+        target: "Target | None",
+        sequences: OpenSource,
+        advance: Callable[[int], object],
+        worst_gap: list[float],
+    ) -> Iterator["BaseScores"]:
+        """Yields what the method says of each sequence; by how much an integral misses goes to `worst_gap`."""
+        from dnabert_jax.interpret.attention import attention_scores
+        from dnabert_jax.interpret.attribution import gradient_times_input, integrated_gradients
+        from dnabert_jax.interpret.base_scores import BaseScores
+        from dnabert_jax.interpret.mutagenesis import mutation_effects
+
+        # What is read ahead, a few thousand sequences, is kept until its turn.
+        own, kept = itertools.tee(sequences)
+        if target is None:
+            found = attention_scores(model, own, self.layer, self.head, self.rollout, self.normalization, advance)
+            yield from (BaseScores(*one, scores) for (_, scores), one in zip(found, kept, strict=True))
+        elif self.method == "gradient-x-input":
+            found = gradient_times_input(model, own, target, advance)
+            yield from (BaseScores(*one, scores) for (_, scores), one in zip(found, kept, strict=True))
+        elif self.method == "integrated-gradients":
+            integrals = integrated_gradients(model, own, target, self.baseline, self.steps, advance)
+            for integral, one in zip(integrals, kept, strict=True):
+                worst_gap[:] = [max(integral.gap, *worst_gap)]
+                yield BaseScores(*one, integral.scores)
+        else:
+            mutations = mutation_effects(model, own, target, advance)
+            for mutated, one in zip(mutations, kept, strict=True):
+                yield BaseScores(*one, mutated.scores(one.codes), mutated.effects)
+
+    def _write(self, sequences: OpenSource, scores: Iterator["BaseScores"]) -> list[str]:
+        """Writes the file; what is to be said of it."""
+        from dnabert_jax.interpret.base_scores import finite, write_score_npz, write_score_table
+        from dnabert_jax.interpret.score_track import write_score_track
+
+        with_effects = self.method == "mutagenesis"
+        if self.out.suffix == _NPZ:
+            write_score_npz(self.out, scores, with_effects)
+            content = "ids, bases, scores, " + "effects, " * with_effects + "offsets"
+            return [f"Written to {self.out} ({content}). To read it in Python:", f'  numpy.load("{self.out}")']
+        if self.out.suffix != _BIGWIG or sequences.intervals is None or self.source.bed is None:
+            count = write_score_table(self.out, scores, with_effects)
+            return [
+                f"Written to {self.out}, a row for each of {count:,} bases. To read it in Python:",
+                f"  {reading(self.out)}",
+            ]
+        own = (row.scores for row in finite(scores))
+        # The scores first: the intervals are read anew, in the same order.
+        pairs = (
+            (interval, one) for one, interval in zip(own, sequences.intervals.intervals(self.source.bed), strict=True)
+        )
+        track = write_score_track(self.out, sequences.intervals.lengths, pairs)
+        shared = f"; {track.shared:,} of them lie in several intervals and have the mean" if track.shared else ""
+        return [
+            f"Written to {self.out}: {track.bases:,} bases of the genome{shared}. Genome browsers such as IGV open it."
+        ]

@@ -1,0 +1,122 @@
+"""Attributions: gradients by finite differences, and integrals that are complete."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from dnabert_jax import DNABERT
+from dnabert_jax.config import TaskConfig
+from dnabert_jax.errors import InputError
+from dnabert_jax.interpret.attribution import gradient_times_input, integrated_gradients
+from dnabert_jax.interpret.target import Target, choose_target
+from dnabert_jax.model.classification import BertForSequenceClassification
+from dnabert_jax.sequence.vocabulary import MASK
+from dnabert_jax.training.saved_model import Description, SavedModel
+
+Logit = Callable[[np.ndarray, int, np.ndarray], float]
+
+
+@pytest.fixture(scope="module")
+def target(model: DNABERT) -> Target:
+    return choose_target(model, "A test", "acceptor")
+
+
+@pytest.fixture(scope="module")
+def logit(saved: SavedModel) -> Logit:
+    """That of acceptor, by the network as it is trained, of ids and with another vector for a token."""
+    task = saved.description.task
+    assert task is not None
+
+    @jax.jit
+    def of_network(parameters: Any, ids: jax.Array) -> jax.Array:
+        network = nnx.eval_shape(lambda: BertForSequenceClassification(saved.config, task, rngs=nnx.Rngs(0)))
+        nnx.update(network, parameters)
+        return network(ids[None])[0, 1]
+
+    def compute(ids: np.ndarray, token: int, vector: np.ndarray) -> float:
+        # An id that stands for that vector alone: rows of the table from vocabulary_size on are padding.
+        parameters, changed = copy.deepcopy(saved.parameters), ids.copy()
+        parameters["bert"]["embeddings"]["token"]["table"][saved.config.vocabulary_size] = vector
+        changed[token] = saved.config.vocabulary_size
+        return float(of_network(parameters, changed))
+
+    return compute
+
+
+def test_gradients_are_those_of_finite_differences(
+    saved: SavedModel, model: DNABERT, target: Target, logit: Logit
+) -> None:
+    """The score of a k-mer is shared by its bases, so that a base has a third of each that covers it."""
+    text = "ACGTA"
+    ids, table = model.encode(text), saved.parameters["bert"]["embeddings"]["token"]["table"]
+    step, of_kmers = 1e-2, []
+    for token in range(1, len(ids) - 1):
+        # Along the vector itself, the derivative is the product of vector and gradient.
+        own = table[ids[token]]
+        ends = [logit(ids, token, own * (1 + sign * step)) for sign in (1, -1)]
+        of_kmers.append((ends[0] - ends[1]) / (2 * step))
+    expected = np.convolve(of_kmers, np.ones(3) / 3)
+    [(name, scores)] = gradient_times_input(model, [("a", text)], target)
+    assert name == "a"
+    np.testing.assert_allclose(scores, expected, atol=5e-4)
+    assert np.abs(expected).max() > 0.03
+
+
+@pytest.mark.parametrize("baseline", ["mask", "zero"])
+def test_integrated_gradients_are_complete(
+    saved: SavedModel, model: DNABERT, target: Target, sequences: list[tuple[str, str]], baseline: Any
+) -> None:
+    done: list[int] = []
+    found = list(integrated_gradients(model, iter(sequences), target, baseline, 24, done.append))
+    assert [one.name for one in found] == [name for name, _ in sequences]
+    assert sum(done) == len(sequences)
+    for one, (_, text) in zip(found, sequences, strict=True):
+        assert len(one.scores) == len(text)
+        assert one.gap < 1e-3
+        assert one.scores.sum() == pytest.approx(one.output - one.baseline, abs=1e-3)
+    assert max(abs(one.output - one.baseline) for one in found) > 0.1
+    few = list(integrated_gradients(model, iter(sequences), target, baseline, 1))
+    assert max(one.gap for one in few) > 10 * max(one.gap for one in found)
+
+
+def test_output_and_baseline_are_those_of_the_network(
+    saved: SavedModel, model: DNABERT, target: Target, logit: Logit
+) -> None:
+    [one] = integrated_gradients(model, [("a", "ACGTA")], target, "mask", 1)
+    ids, table = model.encode("ACGTA"), saved.parameters["bert"]["embeddings"]["token"]["table"]
+    masked = np.array([ids[0], *[MASK] * 3, ids[-1]], np.int32)
+    assert one.output == pytest.approx(logit(ids, 1, table[ids[1]]), abs=1e-4)
+    assert one.baseline == pytest.approx(logit(masked, 1, table[MASK]), abs=1e-4)
+
+
+def test_a_kmer_of_the_baseline_has_no_part(model: DNABERT, target: Target) -> None:
+    [one] = integrated_gradients(model, [("a", "ACNAC")], target, "unknown", 1)
+    assert not one.scores.any()
+    assert one.output == one.baseline
+
+
+def test_the_target_is_named_or_the_positive_of_two(saved: SavedModel, model: DNABERT) -> None:
+    def with_task(task: TaskConfig | None) -> DNABERT:
+        return DNABERT(SavedModel(Description(saved.config, task, {}), 0, saved.parameters))
+
+    two = with_task(TaskConfig("single_label_classification", ("no", "yes")))
+    assert choose_target(two, "It").label == "yes"
+    assert choose_target(two, "It", "no", "probability").number == 0
+    signal = with_task(TaskConfig("regression", ("signal",)))
+    assert choose_target(signal, "It").label == "signal"
+    for bad, label, scale, sentence in (
+        (model, "", "logit", "Of which label"),
+        (model, "enhancer", "logit", "no label 'enhancer': it has donor, acceptor, neither"),
+        (signal, "", "probability", "regression has no probability"),
+        (with_task(None), "", "logit", "It needs a classifier"),
+        (with_task(TaskConfig("regression", ("s",), long="lstm", split=2)), "", "logit", "reads pieces"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            choose_target(bad, "It", label, scale)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="steps is 0"):
+        next(integrated_gradients(model, [("a", "ACGT")], choose_target(two, "It"), steps=0))

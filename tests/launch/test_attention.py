@@ -1,0 +1,188 @@
+"""`dnabert-jax attention`: each file has what the library says of each sequence, and a track has it on the genome."""
+
+import csv
+import itertools
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pyBigWig
+import pytest
+from flax import nnx
+
+from dnabert_jax import DNABERT
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.interpret.attention import attention_scores
+from dnabert_jax.interpret.attribution import gradient_times_input, integrated_gradients
+from dnabert_jax.interpret.mutagenesis import mutation_effects
+from dnabert_jax.interpret.target import choose_target
+from dnabert_jax.model.classification import BertForSequenceClassification
+from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
+from launch.cli import run
+
+CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=24)
+TASK = TaskConfig("single_label_classification", ("no", "yes"))
+COMPLEMENT = str.maketrans("ACGT", "TGCA")
+
+
+def dna(length: int, seed: int) -> str:
+    return "".join(random.Random(seed).choices("ACGT", k=length))  # noqa: S311
+
+
+SEQUENCES = [dna(20, 0), "ACNACG"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier, one without its classifier, and sequences as FASTA and as intervals of a genome."""
+    folder = tmp_path_factory.mktemp("attention")
+
+    @jax.jit
+    def initial() -> Any:
+        return nnx.to_pure_dict(nnx.state(BertForSequenceClassification(CONFIG, TASK, rngs=nnx.Rngs(0)), nnx.Param))
+
+    rng = np.random.default_rng(0)
+    parameters = jax.tree.map(lambda x: np.asarray(x + 0.5 * rng.normal(size=x.shape), np.float32), initial())
+    write_saved_model(folder / "model", SavedModel(Description(CONFIG, TASK, {}), 0, parameters))
+    bare = SavedModel(Description(CONFIG, None, {}), 0, {"bert": parameters["bert"]})
+    write_saved_model(folder / "bare", bare)
+    (folder / "x.fa").write_text("".join(f">s{number}\n{own}\n" for number, own in enumerate(SEQUENCES)))
+    (folder / "long.fa").write_text(f">big\n{dna(25, 0)}\n")
+    (folder / "g.fa").write_text(f">chr1\n{dna(60, 1)}\n>2\n{dna(30, 2)}\n")
+    lines = ["chr2\t5\t25\tone\t0\t-", "chr1\t30\t50", "chr1\t50\t70", "chr1\t2\t22", "1\t40\t60\ttwo\t0\t-"]
+    (folder / "x.bed").write_text("".join(line + "\n" for line in lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> DNABERT:
+    return DNABERT.from_pretrained(folder / "model")
+
+
+def attention(folder: Path, *flags: str | Path, model: str = "model") -> int:
+    return run(["attention", "--model", str(folder / model), *map(str, flags)])
+
+
+NAMED = [(f"s{number}", text) for number, text in enumerate(SEQUENCES)]
+
+
+def by_library(model: DNABERT, method: str) -> list[np.ndarray]:
+    target = choose_target(model, "It", "no", "probability")
+    if method == "attention":
+        return [scores for _, scores in attention_scores(model, NAMED)]
+    if method == "gradient-x-input":
+        return [scores for _, scores in gradient_times_input(model, NAMED, target)]
+    if method == "integrated-gradients":
+        return [one.scores for one in integrated_gradients(model, NAMED, target, steps=3)]
+    return [
+        one.scores(base_codes(text.encode()))
+        for one, text in zip(mutation_effects(model, NAMED, target), SEQUENCES, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("method", ["attention", "gradient-x-input", "integrated-gradients", "mutagenesis"])
+def test_files_have_what_the_library_says(
+    folder: Path, model: DNABERT, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
+    expected = by_library(model, method)
+    flags = ["--method", method, "--fasta", folder / "x.fa"]
+    if method != "attention":
+        flags += ["--label", "no", "--scale", "probability"]
+    if method == "integrated-gradients":
+        flags += ["--steps", "3"]
+    for name in ("x.tsv", "x.npz"):
+        assert attention(folder, *flags, "--out", tmp_path / name) == 0
+    printed = capsys.readouterr().out
+    assert "Scored the bases of 2 sequences, 1 of them with letters such as N" in printed
+    assert ("sum to output - baseline to within" in printed) == (method == "integrated-gradients")
+    effects = ["effect_A", "effect_C", "effect_G", "effect_T"] * (method == "mutagenesis")
+    with (tmp_path / "x.tsv").open() as file:
+        header, *rows = csv.reader(file, delimiter="\t")
+    assert header == ["id", "position", "base", "score", *effects]
+    assert [row[0] for row in rows] == ["s0"] * 20 + ["s1"] * 6
+    assert [int(row[1]) for row in rows] == [*range(20), *range(6)]
+    assert "".join(row[2] for row in rows) == "".join(SEQUENCES)
+    np.testing.assert_allclose([float(row[3]) for row in rows], np.concatenate(expected), atol=1e-6)
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert sorted(arrays) == sorted(["bases", "ids", "offsets", "scores", *["effects"] * bool(effects)])
+        assert arrays["ids"].tolist() == ["s0", "s1"]
+        assert arrays["bases"].tobytes().decode() == "".join(SEQUENCES)
+        for (first, end), own in zip(itertools.pairwise(arrays["offsets"]), expected, strict=True):
+            np.testing.assert_allclose(arrays["scores"][first:end], own, atol=1e-6)
+        if effects:
+            found = np.array([[float(value) for value in row[4:]] for row in rows])
+            np.testing.assert_allclose(arrays["effects"], found, atol=1e-6)
+            assert found[0, "ACGT".index(SEQUENCES[0][0])] == 0
+
+
+def test_a_track_has_the_mean_of_intervals_in_the_direction_of_the_genome(
+    folder: Path, model: DNABERT, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["--bed", folder / "x.bed", "--genome", folder / "g.fa"]
+    assert attention(folder, *files, "--out", tmp_path / "x.bw") == 0
+    printed = capsys.readouterr().out
+    assert "Intervals left out, as they reach beyond the end of their record: 1." in printed
+    assert "70 bases of the genome; 10 of them lie in several intervals and have the mean" in printed
+    one, two = dna(60, 1), dna(30, 2)
+    cut = [two[5:25].translate(COMPLEMENT)[::-1], one[30:50], one[2:22], one[40:60].translate(COMPLEMENT)[::-1]]
+    scores = [own for _, own in attention_scores(model, (("", text) for text in cut))]
+    expected = {"chr1": np.full((2, 60), np.nan), "2": np.full((2, 30), np.nan)}
+    expected["2"][0, 5:25] = scores[0][::-1]
+    expected["chr1"][0, 30:50] = scores[1]
+    expected["chr1"][0, 2:22] = scores[2]
+    expected["chr1"][1, 40:60] = scores[3][::-1]
+    track = pyBigWig.open(str(tmp_path / "x.bw"))
+    assert track.chroms() == {"chr1": 60, "2": 30}
+    for record, rows in expected.items():
+        found = np.array(track.values(record, 0, rows.shape[1]))
+        covered = ~np.isnan(rows).all(axis=0)
+        assert np.array_equal(~np.isnan(found), covered)
+        np.testing.assert_allclose(found[covered], np.nanmean(rows[:, covered], axis=0), atol=1e-6)
+    track.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.bw"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--fasta", "x.fa", "--out", "y.bw"], "needs --bed and --genome"),
+        (["--fasta", "x.fa", "--out", "y.txt"], "must end in .tsv"),
+        (["--fasta", "x.fa", "--out", "x.bed"], "of which kind"),
+        (["--fasta", "x.fa", "--layer", "2", "--out", "y.tsv"], "layer is 2: the model has 1 to 1"),
+        (["--fasta", "x.fa", "--head", "1", "--rollout", "--out", "y.tsv"], "name no head"),
+        (["--fasta", "x.fa", "--label", "yes", "--out", "y.tsv"], "--label says nothing to --method attention"),
+        (["--fasta", "x.fa", "--method", "mutagenesis", "--steps", "9", "--out", "y.tsv"], "--steps says nothing"),
+        (["--fasta", "x.fa", "--method", "mutagenesis", "--label", "b", "--out", "y.npz"], "has no label 'b'"),
+        (["--fasta", "long.fa", "--out", "y.tsv"], "sequence 1 (big) has 23 k-mers: the model takes at most 22"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence_and_leaves_no_file(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(folder)
+    before = sorted(folder.iterdir())
+    assert attention(folder, *flags) == 2
+    error = capsys.readouterr().err
+    assert "dnabert-jax: error: " in error
+    assert sentence in error
+    assert sorted(folder.iterdir()) == before
+
+
+def test_what_is_missing_is_said(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags: list[Any] = ["--fasta", folder / "x.fa", "--out", tmp_path / "x.tsv"]
+    assert attention(folder, *flags, "--method", "gradient-x-input", model="bare") == 2
+    assert "--method gradient-x-input needs a classifier" in capsys.readouterr().err
+    assert attention(folder, *flags, model="bare") == 0
+    monkeypatch.setitem(sys.modules, "pyBigWig", None)
+    assert attention(folder, "--bed", folder / "x.bed", "--genome", folder / "g.fa", "--out", tmp_path / "x.bw") == 2
+    assert "pip install 'dnabert-jax[bigwig]'" in capsys.readouterr().err
