@@ -25,6 +25,7 @@ from launch.export import Export
 from launch.finetune import parse_finetune
 from launch.flags import REGISTRY, SETTINGS
 from launch.import_model import Import
+from launch.motifs import Motifs
 from launch.plan import parse_plan
 from launch.predict import Predict
 from launch.prepare import PrepareGenome, PrepareGenomeBeam
@@ -52,6 +53,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
   evaluate SUITE       a model on many labelled sets (tfbs690, gue, mouse), beside baselines on the same splits
   predict              FASTA, BED and genome, or a table -> what a fine-tuned model says of each sequence, as a table
   embed                the same -> vectors of sequences, k-mers or bases, as npz or Parquet
+  motifs               scores of bases -> enriched motifs: MEME, table, BED, logos
   export               checkpoint -> a directory for Hugging Face transformers
 
 example: dnabert-jax demo --out dnabert-demo
@@ -80,6 +82,7 @@ _PLAIN: dict[str, type["_Runnable"]] = {
     "import": Import,
     "predict": Predict,
     "embed": Embed,
+    "motifs": Motifs,
     "export": Export,
     "demo": Demo,
 }
