@@ -1,6 +1,7 @@
 """What is taken for a motif: the settings of a search."""
 
 import dataclasses
+from typing import Literal
 
 from dnabert_jax.errors import InputError
 
@@ -15,7 +16,7 @@ class MotifSearch:
             less.
         pval_cutoff: A word is enriched if its p-value, adjusted by Benjamini and Hochberg, is less.
         min_n_motif: A motif has at least so many instances.
-        align_all_ties: Whether a word that matches several motifs equally well counts for all of them, or the first.
+        ties: A word that matches several motifs equally well counts for all of them, or for the first.
         align_cond: Matches with which two words are merged; the larger of min_len - 1 and half of the shorter word,
             if not given.
         over_minimum: A base of high score has more than so many times the least score of its sequence; also more than
@@ -27,7 +28,7 @@ class MotifSearch:
     min_len: int = 5
     pval_cutoff: float = 0.005
     min_n_motif: int = 3
-    align_all_ties: bool = True
+    ties: Literal["all", "first"] = "all"
     align_cond: float | None = None
     over_minimum: float = 10.0
     reverse_complements: bool = False

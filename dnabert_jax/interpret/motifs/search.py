@@ -49,7 +49,7 @@ class FoundMotifs:
     """What a search found, and what became of the rest.
 
     Attributes:
-        motifs: by adjusted p-value; as they were found, where that is the same.
+        motifs: by p-value; by instances, where those are the same.
         regions: of high score.
         ambiguous_regions: of these, that hold a letter such as N and are left out.
         words: different ones in the regions.
@@ -107,7 +107,7 @@ def find_motifs(
     groups = merge_words(
         enriched,
         search.min_len,
-        search.align_all_ties,
+        search.ties == "all",
         search.align_cond,
         both,
         done("merge words", len(enriched)),
@@ -126,7 +126,7 @@ def find_motifs(
         chances = float(tested.p[kept[seed]]), float(tested.adjusted_p[kept[seed]])
         motifs.append(Motif(enriched[seed], names, *counts, *chances, windows))
     return FoundMotifs(
-        tuple(sorted(motifs, key=lambda motif: (motif.adjusted_p, motif.p))),
+        tuple(sorted(motifs, key=lambda motif: (motif.adjusted_p, motif.p, -len(motif.windows)))),
         found.regions,
         found.ambiguous,
         len(words),
