@@ -26,6 +26,7 @@ from launch.export import Export
 from launch.finetune import parse_finetune
 from launch.flags import REGISTRY, SETTINGS
 from launch.import_model import Import
+from launch.motifs import Motifs
 from launch.plan import parse_plan
 from launch.predict import Predict
 from launch.prepare import PrepareGenome, PrepareGenomeBeam
@@ -54,6 +55,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
   predict              FASTA, BED and genome, or a table -> what a fine-tuned model says of each sequence, as a table
   embed                the same -> vectors of sequences, k-mers or bases, as npz or Parquet
   attention            the same -> scores of bases: attention, gradients or mutations, as table, npz or bigWig
+  motifs               scores of bases -> enriched motifs: MEME, table, BED, logos
   export               checkpoint -> a directory for Hugging Face transformers
 
 example: dnabert-jax demo --out dnabert-demo
@@ -83,6 +85,7 @@ _PLAIN: dict[str, type["_Runnable"]] = {
     "predict": Predict,
     "embed": Embed,
     "attention": Attention,
+    "motifs": Motifs,
     "export": Export,
     "demo": Demo,
 }

@@ -1,1 +1,1 @@
-"""A trained model, read: attention, attributions and mutations."""
+"""A trained model, read base by base: attention, attributions and mutations, and the motifs in them."""

@@ -92,6 +92,10 @@ def test_imports_go_one_way(name: str) -> None:
         ("dnabert_jax.tasks.datasets.labelled", ("jax", "flax", "grain", "torch", "tensorflow", "matplotlib")),
         ("dnabert_jax.interop.export", ("torch", "transformers", "tensorflow", "matplotlib")),
         ("dnabert_jax.tasks.suites.summary", ("jax", "flax", "sklearn", "scipy", "matplotlib")),
+        (
+            "dnabert_jax.interpret.motifs.logos",
+            ("jax", "flax", "ahocorasick", "scipy", "pandas", "logomaker", "matplotlib"),
+        ),
         ("dnabert_jax.tasks.baselines.kmer", ("jax", "flax", "sklearn", "scipy", "matplotlib")),
     ],
 )

@@ -122,8 +122,6 @@ def read_labelled(
                 "If it is a test set, as the original's dev.tsv is, say so: else its figures come out too good."
             )
     for split in required:
-        if not parts:
-            raise InputError(f"{name} has no rows.")
         if split not in parts:
             raise InputError(f"{name} has no {split} split, only {', '.join(parts)}.")
     for split, part in parts.items():
@@ -144,7 +142,10 @@ def read_labelled(
 
 def _read_parts(source: Path | Mapping[Split, Path], k: int, columns: Columns) -> tuple[str, dict[Split, "_Part"]]:
     if isinstance(source, Path) and source.is_file():
-        return str(source), _split_table(source, k, columns)
+        parts = _split_table(source, k, columns)
+        if not parts:
+            raise InputError(f"{source} has no rows.")
+        return str(source), parts
     files = split_files(source) if isinstance(source, Path) else source
     name = str(source) if isinstance(source, Path) else ", ".join(str(path) for path in files.values())
     return name, {split: _read(files[split], k, columns) for split in SPLITS if split in files}

@@ -188,6 +188,11 @@ def test_bad_data_are_one_sentence(files: dict[str, Any], message: str, write: C
     assert str(caught.value).endswith(".")
 
 
+def test_a_table_of_a_header_alone_is_refused(write: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match=r"x\.csv has no rows"):
+        read_labelled(write("x.csv", ["split", "sequence", "label"]), 3, required=("train", "test"))
+
+
 def test_an_unknown_split_is_named_with_its_row(write: Callable[..., Path]) -> None:
     path = write("x.csv", ["sequence", "label", "split"], ["ACGTACGT", 0, "train"], ["ACGTACGT", 0, "fold1"])
     with pytest.raises(InputError, match=r"Row 2 of .*x.csv is of the split 'fold1', which is none of train"):

@@ -38,6 +38,7 @@ def scheme(*rows: str, **settings: Any) -> LabelScheme:
         (["donor", "acceptor", "none"], {}, SINGLE, ("acceptor", "donor", "none"), [1, 0, 2]),
         (["donor", "acceptor"], {"labels": ("none", "donor", "acceptor")}, SINGLE, None, [1, 2]),
         (["2", "0"], {"labels": ("none", "donor", "acceptor")}, SINGLE, None, [2, 0]),
+        (["weak, distal", "strong"], {}, SINGLE, ("strong", "weak, distal"), [1, 0]),
         (["a;b", "c"], {"problem": SINGLE}, SINGLE, ("a;b", "c"), [0, 1]),
         (["0", "1"], {"problem": REGRESSION}, REGRESSION, ("label",), [[0.0], [1.0]]),
         (["0.5", "-1e3"], {}, REGRESSION, ("label",), [[0.5], [-1000.0]]),

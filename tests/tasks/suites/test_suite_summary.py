@@ -11,7 +11,8 @@ from matplotlib.image import imread
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.measures.metrics import measure
-from dnabert_jax.tasks.measures.results import Result, SeedResult, over_seeds
+from dnabert_jax.tasks.measures.results import Result, SeedResult, over_seeds, result_markdown
+from dnabert_jax.tasks.suites.report import write_report
 from dnabert_jax.tasks.suites.summary import (
     compare,
     comparison_markdown,
@@ -181,3 +182,17 @@ def test_boxes_are_drawn_for_the_metrics_that_are_there(tmp_path: Path) -> None:
     assert len({tuple(pixel) for row in two[::5, ::5, :3] for pixel in row.tolist()}) > 10
     with pytest.raises(InputError, match="nothing to draw"):
         draw_boxes({"tiny": {"a": {"loss": 0.1}}}, tmp_path / "none.png")
+
+
+def test_collapsed_models_and_failures_are_named_once(tmp_path: Path, example: Example) -> None:
+    metrics = measure(BINARY, *example(BINARY), resamples=0)
+    seeds = (SeedResult(0, 1.0, metrics, collapsed=True), SeedResult(1, 1.0, metrics))
+    result = Result("tf/0", "full fine-tuning", BINARY, {"train": 3}, seeds)
+    failures = {"finetuned/bad": "no rows.", "kmer/bad": "no rows.", "kmer/worse": "one class."}
+    text = write_report({"finetuned": [result]}, failures, ("mcc",), tmp_path, {})
+    assert "- finetuned: 1 of 2 models collapsed to one class, so that their figures mean little: tf/0" in text
+    assert "- bad (finetuned, kmer): no rows." in text
+    assert "- worse (kmer): one class." in text
+    assert "collapsed" in (tmp_path / "finetuned.tsv").read_text().splitlines()[0].split("\t")
+    assert "Collapsed to one class, so that figures mean little: seed 0." in result_markdown(result)
+    assert "those of the class 'yes'" in result_markdown(result)

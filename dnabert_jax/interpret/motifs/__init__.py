@@ -1,0 +1,1 @@
+"""Motifs in what a model attends to: the pipeline of DNABERT-viz, from scores of bases to position weight matrices."""

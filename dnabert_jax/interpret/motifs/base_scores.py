@@ -1,0 +1,89 @@
+"""Scores of the bases of sequences, such as `dnabert-jax attention` writes, found again by the sequences' names."""
+
+import dataclasses
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from dnabert_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BaseScores:
+    """A number for each base of each sequence: those of sequence i are `scores[offsets[i] : offsets[i + 1]]`.
+
+    Attributes:
+        source: the file, to call it by.
+        names: of the sequences.
+        scores: of all bases, one sequence after the other.
+        offsets: of each sequence in scores, and their end.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    scores: Float32[np.ndarray, " bases"]
+    offsets: Int64[np.ndarray, " ends"]
+
+    def of(self, names: Sequence[str], lengths: Int64[np.ndarray, " n"]) -> list[Float32[np.ndarray, " length"]]:
+        """The scores of sequences of these names and lengths, which may be some of those in the file, in any order.
+
+        Raises:
+            InputError: a name is not there, or is there twice so that it tells nothing; a sequence has another length.
+        """
+        rows: Sequence[int] = range(len(names))
+        if tuple(names) != self.names:
+            places = {name: row for row, name in enumerate(self.names)}
+            if len(places) < len(self.names):
+                twice = next(name for row, name in enumerate(self.names) if places[name] != row)
+                raise InputError(
+                    f"{self.source} has scores of several sequences named {twice!r}, so the sequences must be the same "
+                    "ones in the same order: give those that the scores were made of."
+                )
+            if missing := next((name for name in names if name not in places), None):
+                raise InputError(
+                    f"{self.source} has no scores of the sequence {missing!r}: make the scores of these sequences."
+                )
+            rows = [places[name] for name in names]
+        found = [self.scores[self.offsets[row] : self.offsets[row + 1]] for row in rows]
+        for name, own, length in zip(names, found, lengths, strict=True):
+            if len(own) != length:
+                raise InputError(
+                    f"{self.source} has {len(own):,} scores of the sequence {name!r}, which has {length:,} bases: "
+                    "give the sequences that the scores were made of."
+                )
+        return found
+
+
+def read_base_scores(path: Path) -> BaseScores:
+    """Reads an npz file of `ids`, `scores` and `offsets`.
+
+    Raises:
+        InputError: it is no such file, or a score is not finite.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is not a file on disk.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise InputError(f"{path} is one array: give an npz file of ids, scores and offsets.")
+            if missing := {"ids", "scores", "offsets"} - set(file.files):
+                raise InputError(f"{path} has no array {' or '.join(sorted(missing))}, only {', '.join(file.files)}.")
+            ids, scores, offsets = file["ids"], file["scores"], file["offsets"]
+    except (zipfile.BadZipFile, ValueError, EOFError) as error:
+        raise InputError(f"{path} is no npz file of ids, scores and offsets, or is damaged: {error}.") from error
+    numbers = np.issubdtype(scores.dtype, np.floating) and np.issubdtype(offsets.dtype, np.integer)
+    if not numbers or scores.ndim != 1 or offsets.shape != (len(ids) + 1,):
+        raise InputError(
+            f"{path} has ids {ids.shape}, scores {scores.shape} and offsets {offsets.shape}: expected [N], "
+            "floating-point [bases] and integer [N + 1]."
+        )
+    if offsets[0] != 0 or offsets[-1] != len(scores) or (np.diff(offsets) < 0).any():
+        raise InputError(f"The offsets of {path} do not divide its {len(scores):,} scores among its sequences.")
+    if not np.isfinite(scores).all():
+        place = int(np.argmin(np.isfinite(scores)))
+        name = ids[np.searchsorted(offsets, place, "right") - 1]
+        raise InputError(f"{path} has a score that is not finite, {scores[place]}, in the sequence {str(name)!r}.")
+    return BaseScores(str(path), tuple(map(str, ids)), scores.astype(np.float32), offsets.astype(np.int64))

@@ -1,0 +1,41 @@
+"""Sequence logos of motifs, drawn by logomaker (extra `motifs`)."""
+
+import importlib.util
+from pathlib import Path
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.interpret.motifs.motif_files import information
+from dnabert_jax.interpret.motifs.search import Motif
+from dnabert_jax.interpret.motifs.windows import COLUMNS
+
+_TITLE_LETTERS = 40
+
+
+def check_logomaker() -> None:
+    """Raises InputError unless logos can be drawn."""
+    if importlib.util.find_spec("logomaker") is None:
+        raise InputError("Logos need logomaker: pip install 'dnabert-jax[motifs]', or draw none of them.")
+
+
+def draw_logo(motif: Motif, picture: Path) -> None:
+    """Draws the bits of each base at each place of a motif as a PNG."""
+    import logomaker
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    bits = pd.DataFrame(information(motif), columns=list(COLUMNS))
+    bits.index += 1
+    figure = Figure(figsize=(max(0.3 * len(bits), 3.0), 2.2), layout="constrained")
+    axes = figure.subplots()
+    logomaker.Logo(bits, ax=axes, color_scheme="classic", show_spines=False)
+    axes.spines["left"].set_visible(True)
+    title = motif.seed if len(motif.seed) <= _TITLE_LETTERS else f"{motif.seed[:_TITLE_LETTERS]}..."
+    axes.set(
+        ylim=(0, 2), yticks=(0, 1, 2), ylabel="bits", xlabel="base", title=f"{title} ({len(motif.windows):,} instances)"
+    )
+    figure.savefig(picture, dpi=150)
+
+
+def logo_name(rank: int, motif: Motif) -> str:
+    """Name of the file of a motif's logo; long seeds are cut short."""
+    return f"{rank:03d}_{motif.seed[:_TITLE_LETTERS]}.png"

@@ -1,0 +1,89 @@
+"""Motifs as files that other programs read: a table, MEME's minimal format, and BED."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.interpret.motifs.search import FoundMotifs, Motif
+from dnabert_jax.interpret.motifs.windows import COLUMNS
+
+_TABLE = (
+    "motif", "consensus", "instances", "sequences", "bits", "positives", "negatives", "p_value", "adjusted_p_value",
+    "words",
+)  # fmt: skip
+
+
+def information(motif: Motif) -> np.ndarray:
+    """Bits of each base at each place, [W, 4]: its frequency times the information of the place, of equal odds."""
+    frequencies = motif.probabilities()
+    entropy = -(frequencies * np.log2(np.where(frequencies > 0, frequencies, 1.0))).sum(axis=1, keepdims=True)
+    return frequencies * (2.0 - entropy)
+
+
+def write_table(path: Path, motifs: Sequence[Motif]) -> None:
+    """Writes a row for each motif; docs/motifs.md has the columns."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file, delimiter="\t", lineterminator="\n")
+        rows.writerow(_TABLE)
+        for motif in motifs:
+            frequencies = motif.probabilities()
+            rows.writerow(
+                [
+                    motif.seed,
+                    "".join(COLUMNS[base] for base in frequencies.argmax(axis=1)),
+                    len(motif.windows),
+                    len(np.unique(motif.windows.sequence)),
+                    f"{information(motif).sum():.3f}",
+                    motif.positives,
+                    motif.negatives,
+                    repr(motif.p),
+                    repr(motif.adjusted_p),
+                    ";".join(motif.words),
+                ]
+            )
+
+
+def write_meme(path: Path, found: FoundMotifs, both_strands: bool) -> None:
+    """Writes matrices in MEME's minimal format, with E the p-value times the number of words tested."""
+    lines = ["MEME version 4", "", f"ALPHABET= {COLUMNS}", "", f"strands: {'+ -' if both_strands else '+'}", ""]
+    background = " ".join(f"{base} {share:.6f}" for base, share in zip(COLUMNS, found.background, strict=True))
+    lines += ["Background letter frequencies", background, ""]
+    for motif in found.motifs:
+        matrix = motif.probabilities()
+        expected = motif.p * found.words
+        lines += [
+            f"MOTIF {motif.seed}",
+            f"letter-probability matrix: alength= 4 w= {len(matrix)} nsites= {len(motif.windows)} E= {expected:.3g}",
+            *(" " + " ".join(f"{share:.6f}" for share in row) for row in matrix),
+            "",
+        ]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write_instances(path: Path, motifs: Sequence[Motif], names: Sequence[str]) -> None:
+    """Writes the windows of all motifs as BED of eight columns, of which thickStart to thickEnd is the seed.
+
+    Args:
+        path: of the file.
+        motifs: whose windows.
+        names: of the sequences, which stand in the column of the chromosome.
+
+    Raises:
+        InputError: the name of a sequence cannot stand in a BED file.
+    """
+    with path.open("w") as file:
+        for motif in motifs:
+            windows = motif.windows
+            width = windows.codes.shape[1]
+            places = zip(windows.sequence, windows.start, windows.core, windows.reverse, strict=True)
+            for sequence, start, core, reverse in places:
+                name = names[sequence]
+                if not name or any(letter in name for letter in "\t\r\n"):
+                    raise InputError(f"The sequence {name!r} has a name that no BED file can hold: give it another.")
+                end, strand = start + width, "-" if reverse else "+"
+                thick_start, thick_end = max(core, start), min(core + len(motif.seed), end)
+                row = (name, start, end, motif.seed, 0, strand, thick_start, thick_end)
+                file.write("\t".join(map(str, row)) + "\n")

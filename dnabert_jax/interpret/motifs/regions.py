@@ -1,0 +1,115 @@
+"""Where a model attends: runs of bases of high score, and the words of DNA there.
+
+As `find_high_attention` and `contiguous_regions` of the original's motif/motif_utils.py.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64, UInt8
+
+from dnabert_jax.sequence.kmers import AMBIGUOUS, reverse_complement
+from dnabert_jax.sequence.vocabulary import BASES
+from dnabert_jax.tasks.datasets.sequences import Sequences
+
+_LETTERS = np.frombuffer(f"{BASES}N".encode(), np.uint8)
+
+
+def text_of(codes: UInt8[np.ndarray, " n"]) -> str:
+    """The DNA that codes stand for; N for any ambiguous base."""
+    return _LETTERS[codes].tobytes().decode()
+
+
+def high_score_runs(
+    scores: Float[np.ndarray, " n"], min_length: int, over_minimum: float = 10.0
+) -> Int64[np.ndarray, "runs 2"]:
+    """Starts and ends of the runs of bases whose score is above the sequence's mean and above its minimum.
+
+    Args:
+        scores: of the bases of one sequence.
+        min_length: of a run, in bases.
+        over_minimum: a score must exceed the least score this many times.
+    """
+    exact = scores.astype(np.float64)
+    if not len(exact):
+        return np.zeros((0, 2), np.int64)
+    return _runs((exact > exact.mean()) & (exact > over_minimum * exact.min()), min_length)
+
+
+def _runs(high: Bool[np.ndarray, " n"], min_length: int) -> Int64[np.ndarray, "runs 2"]:
+    changes = np.diff(high.astype(np.int8), prepend=0, append=0)
+    runs = np.stack([np.flatnonzero(changes == 1), np.flatnonzero(changes == -1)], axis=1)
+    return runs[runs[:, 1] - runs[:, 0] >= min_length]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Places:
+    """Where a word stands in sequences.
+
+    Attributes:
+        sequence: number of the sequence.
+        start: of the first base of it, on the sequence as it is.
+        reverse: whether the word reads on the other strand.
+    """
+
+    sequence: Int64[np.ndarray, " n"]
+    start: Int64[np.ndarray, " n"]
+    reverse: Bool[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Candidates:
+    """The words of high score.
+
+    Attributes:
+        places: of each word, in the order in which the words first occur.
+        regions: how many runs there are.
+        ambiguous: how many of them hold a letter such as N, and are no words.
+    """
+
+    places: dict[str, Places]
+    regions: int
+    ambiguous: int
+
+
+def candidate_words(
+    sequences: Sequences,
+    scores: Sequence[Float[np.ndarray, " length"]],
+    min_length: int,
+    over_minimum: float,
+    both_strands: bool,
+) -> Candidates:
+    """Finds the runs of high score in all sequences, and gathers those that hold the same word.
+
+    Args:
+        sequences: with scores.
+        scores: of the bases of each.
+        min_length: as of `high_score_runs`.
+        over_minimum: as of `high_score_runs`.
+        both_strands: whether a word and its reverse complement are one: that which comes first in the alphabet.
+    """
+    found: dict[str, list[tuple[int, int, bool]]] = {}
+    regions = ambiguous = 0
+    for number, own in enumerate(scores):
+        codes = sequences[number]
+        for start, end in high_score_runs(own, min_length, over_minimum):
+            regions += 1
+            word = codes[start:end]
+            if (word == AMBIGUOUS).any():
+                ambiguous += 1
+                continue
+            text = text_of(word)
+            other = text_of(reverse_complement(word)) if both_strands else text
+            found.setdefault(min(text, other), []).append((number, int(start), other < text))
+    places = {
+        text: Places(*(np.array(column, kind) for column, kind in zip(zip(*own, strict=True), _KINDS, strict=True)))
+        for text, own in found.items()
+    }
+    return Candidates(places, regions, ambiguous)
+
+
+_KINDS = (np.int64, np.int64, np.bool_)

@@ -1,0 +1,148 @@
+"""From scores of bases to motifs: regions, enrichment, merging, windows, in the order of the original's pipeline."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float, Float64, Int64
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.interpret.motifs.config import MotifSearch
+from dnabert_jax.interpret.motifs.enrichment import enrichment
+from dnabert_jax.interpret.motifs.merging import merge_words
+from dnabert_jax.interpret.motifs.regions import candidate_words
+from dnabert_jax.interpret.motifs.windows import COLUMNS, Windows, seed_places, windows_around
+from dnabert_jax.sequence.vocabulary import BASES
+from dnabert_jax.tasks.datasets.sequences import Sequences
+
+Progress = Callable[[str, int, int], object]
+"""Told of the work: what is done, how many of them since the last call, and how many in all."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Motif:
+    """A motif.
+
+    Attributes:
+        seed: the word that others joined.
+        words: all of them, the seed first.
+        positives, negatives: in how many sequences of each kind the seed stands.
+        p, adjusted_p: of the seed.
+        windows: of the instances.
+    """
+
+    seed: str
+    words: tuple[str, ...]
+    positives: int
+    negatives: int
+    p: float
+    adjusted_p: float
+    windows: Windows
+
+    def probabilities(self) -> Float64[np.ndarray, "W 4"]:
+        """The position weight matrix: how often each base is at each place, in columns A, C, G, T."""
+        return self.windows.counts() / len(self.windows)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FoundMotifs:
+    """What a search found, and what became of the rest.
+
+    Attributes:
+        motifs: by p-value; by instances, where those are the same.
+        regions: of high score.
+        ambiguous_regions: of these, that hold a letter such as N and are left out.
+        words: different ones in the regions.
+        enriched: how many of these are.
+        least_adjusted_p: of all words; None if there is none.
+        rare: groups of words with too few instances.
+        beyond, ambiguous: windows left out, as of `Windows`, in all groups.
+        background: frequencies of A, C, G and T in all sequences.
+    """
+
+    motifs: tuple[Motif, ...]
+    regions: int
+    ambiguous_regions: int
+    words: int
+    enriched: int
+    least_adjusted_p: float | None
+    rare: int
+    beyond: int
+    ambiguous: int
+    background: Float64[np.ndarray, " 4"]
+
+
+def find_motifs(
+    positives: Sequences,
+    scores: Sequence[Float[np.ndarray, " length"]],
+    negatives: Sequences,
+    search: MotifSearch,
+    progress: Progress | None = None,
+) -> FoundMotifs:
+    """Finds the motifs in regions of high score that are enriched in the positive sequences.
+
+    Args:
+        positives: sequences in which motifs are sought.
+        scores: of each base of each of them.
+        negatives: other sequences.
+        search: what is taken for a motif.
+        progress: if given, told of the work.
+
+    Raises:
+        InputError: there are no positive or no negative sequences.
+    """
+    for what, sequences in (("positive", positives), ("negative", negatives)):
+        if not len(sequences):
+            raise InputError(f"There is no {what} sequence: motifs are what positive ones have and negative ones lack.")
+
+    def done(what: str, total: int) -> Callable[[int], object] | None:
+        return (lambda units: progress(what, units, total)) if progress else None
+
+    both = search.reverse_complements
+    found = candidate_words(positives, scores, search.min_len, search.over_minimum, both)
+    words = list(found.places)
+    tested = enrichment(words, positives, negatives, both, done("count words", len(positives) + len(negatives)))
+    kept = np.flatnonzero(tested.adjusted_p < search.pval_cutoff)
+    enriched = [words[number] for number in kept]
+    groups = merge_words(
+        enriched,
+        search.min_len,
+        search.ties == "all",
+        search.align_cond,
+        both,
+        done("merge words", len(enriched)),
+    )
+    motifs, rare, beyond, ambiguous = [], 0, 0, 0
+    for seed, members in groups.items():
+        length = len(enriched[seed])
+        seeds = (seed_places(found.places[enriched[own.word]], own, len(enriched[own.word]), length) for own in members)
+        windows = windows_around(seeds, length, search.window_size, positives)
+        beyond, ambiguous = beyond + windows.beyond, ambiguous + windows.ambiguous
+        if len(windows) < search.min_n_motif:
+            rare += 1
+            continue
+        names = tuple(enriched[own.word] for own in members)
+        counts = int(tested.positives[kept[seed]]), int(tested.negatives[kept[seed]])
+        chances = float(tested.p[kept[seed]]), float(tested.adjusted_p[kept[seed]])
+        motifs.append(Motif(enriched[seed], names, *counts, *chances, windows))
+    return FoundMotifs(
+        tuple(sorted(motifs, key=lambda motif: (motif.adjusted_p, motif.p, -len(motif.windows)))),
+        found.regions,
+        found.ambiguous,
+        len(words),
+        len(enriched),
+        float(tested.adjusted_p.min()) if words else None,
+        rare,
+        beyond,
+        ambiguous,
+        _background(positives, negatives),
+    )
+
+
+def _background(*kinds: Sequences) -> Float64[np.ndarray, " 4"]:
+    counts: Int64[np.ndarray, " 4"] = np.zeros(len(BASES), np.int64)
+    for sequences in kinds:
+        for row in range(len(sequences)):
+            counts += np.bincount(sequences[row], minlength=len(BASES) + 1)[: len(BASES)]
+    counts = counts[[BASES.index(base) for base in COLUMNS]]
+    return counts / max(counts.sum(), 1)

@@ -1,0 +1,165 @@
+"""`dnabert-jax motifs`."""
+
+import dataclasses
+import gzip
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from tqdm import tqdm
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.interpret.motifs.config import MotifSearch
+from launch.progress import progress_bar
+from launch.sequence_source import SequenceSource
+from launch.signals import importing, sigterm_as_sigint
+
+if TYPE_CHECKING:  # loads Arrow
+    from dnabert_jax.interpret.motifs.search import FoundMotifs
+    from dnabert_jax.tasks.datasets.sequences import Sequences
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_UNITS = {"count words": " sequences", "merge words": " words", "draw logos": " logos"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Motifs:
+    """Find motifs in what a model attends to: words of high score that positive sequences are enriched in.
+
+    Example: dnabert-jax motifs --scores attention.npz --positives bound.fa --negatives unbound.fa --out motifs
+
+    The directory has motifs.tsv, motifs.meme, instances.bed and logos/ (docs/motifs.md).
+
+    Attributes:
+        scores: A score for each base of the positive sequences, as `dnabert-jax attention` writes: an npz file with
+            the arrays ids, scores and offsets.
+        positives: FASTA or .2bit file, or a table (CSV, TSV, Parquet), of the sequences in which motifs are sought.
+        negatives: The same, of sequences that have none.
+        out: Directory to make.
+        sequence: Column of tables with raw DNA or k-mers; found by its name if not given.
+        id: Column of tables that names the rows; found by its name if not given; without one they are numbered.
+        k: Of the k-mers, where tables hold k-mers and not raw DNA.
+        no_logos: Draw no logos.
+        search: What is taken for a motif.
+    """
+
+    scores: Path
+    positives: Path
+    negatives: Path
+    out: Path
+    sequence: str = ""
+    id: str = ""
+    k: int = 1
+    no_logos: bool = False
+    search: Annotated[MotifSearch, tyro.conf.arg(name="")] = dataclasses.field(default_factory=MotifSearch)
+
+    def run(self) -> None:
+        """Searches, writes, and says what was found."""
+        if self.out.exists():
+            raise InputError(f"{self.out} exists already: choose another --out, or remove it first.")
+        with importing():
+            from dnabert_jax.interpret.motifs.base_scores import read_base_scores
+            from dnabert_jax.interpret.motifs.logos import check_logomaker, draw_logo, logo_name
+            from dnabert_jax.interpret.motifs.motif_files import write_instances, write_meme, write_table
+            from dnabert_jax.interpret.motifs.search import find_motifs
+            from dnabert_jax.output_directory import output_directory
+
+        if not self.no_logos:
+            check_logomaker()
+        scores = read_base_scores(self.scores)
+        with sigterm_as_sigint():
+            names, positives = self._read(self.positives, "positive")
+            _, negatives = self._read(self.negatives, "negative")
+            with _Bars() as bars, output_directory(self.out, "motifs.tsv") as directory:
+                found = find_motifs(
+                    positives, scores.of(names, positives.lengths), negatives, self.search, bars.advance
+                )
+                write_meme(directory / "motifs.meme", found, self.search.reverse_complements)
+                write_instances(directory / "instances.bed", found.motifs, names)
+                if not self.no_logos:
+                    (directory / "logos").mkdir()
+                    for rank, motif in enumerate(found.motifs, start=1):
+                        draw_logo(motif, directory / "logos" / logo_name(rank, motif))
+                        bars.advance("draw logos", 1, len(found.motifs))
+                write_table(directory / "motifs.tsv", found.motifs)
+        self._say(found)
+
+    def _read(self, path: Path, what: str) -> tuple[list[str], "Sequences"]:
+        import numpy as np
+
+        from dnabert_jax.tasks.datasets.sequences import Sequences
+
+        if not path.is_file():
+            raise InputError(f"{path} is not a file on disk.")
+        records = _holds_records(path)
+        if records and (self.sequence or self.id) and _holds_records(self.positives) and _holds_records(self.negatives):
+            raise InputError("--sequence and --id are columns of a table, and no table is given.")
+        source = (
+            SequenceSource(fasta=path) if records else SequenceSource(table=path, sequence=self.sequence, id=self.id)
+        )
+        with source.open(self.k) as opened:
+            listed = list(opened)
+        if not listed:
+            raise InputError(f"{path} has no {what} sequence.")
+        print(f"{what.capitalize()}: {opened.summary()}.")
+        return [own.name for own in listed], Sequences.of((own.codes, np.array([len(own.codes)])) for own in listed)
+
+    def _say(self, found: "FoundMotifs") -> None:
+        print(f"Regions of high score: {found.regions:,}, with {found.words:,} different words.")
+        for what, count in (
+            ("Regions left out, as they hold letters such as N", found.ambiguous_regions),
+            ("Instances left out, as their window reaches beyond an end of the sequence", found.beyond),
+            ("Instances left out, as their window holds letters such as N", found.ambiguous),
+            (f"Groups left out, of fewer than {self.search.min_n_motif} instances", found.rare),
+        ):
+            if count:
+                print(f"{what}: {count:,}.")
+        if found.motifs:
+            print(f"Enriched words: {found.enriched:,}, in {len(found.motifs):,} motifs. The first ones:")
+            for motif in found.motifs[:10]:
+                print(f"  {motif.seed}  {len(motif.windows):,} instances, adjusted p {motif.adjusted_p:.2g}")
+        elif found.enriched:
+            print(f"No motif: {found.enriched:,} enriched words, none with {self.search.min_n_motif} whole windows.")
+        else:
+            least = f": the least adjusted p is {found.least_adjusted_p:.2g}" if found.words else ""
+            print(f"No enriched motif, at {self.search.pval_cutoff:g}{least}.")
+        print(
+            f"Written to {self.out}: motifs.tsv, motifs.meme, instances.bed" + ("." if self.no_logos else ", logos/.")
+        )
+
+
+def _holds_records(path: Path) -> bool:
+    """Whether a file is FASTA or .2bit, by its first letter, and no table."""
+    from data_prep.twobit import is_twobit
+
+    with path.open("rb") as file:
+        if is_twobit(file):
+            return True
+        file.seek(0)
+        compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+    try:
+        with (gzip.open if compressed else open)(path, "rb") as file:
+            return file.read(1) == b">"
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise InputError(f"{path} is damaged: {error}.") from error
+
+
+class _Bars:
+    """One bar after the other, for one kind of work after the other."""
+
+    def __init__(self) -> None:
+        self._bar = tqdm(disable=True)
+        self._what = ""
+
+    def __enter__(self) -> "_Bars":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def advance(self, what: str, units: int, total: int) -> None:
+        """As `Progress`."""
+        if what != self._what:
+            self.__exit__()
+            self._bar, self._what = progress_bar(what, _UNITS[what], total), what
+        self._bar.update(units)

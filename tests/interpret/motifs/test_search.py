@@ -1,0 +1,91 @@
+"""A planted motif comes back with its matrix and its places, on both strands too; nothing is left out uncounted."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.interpret.motifs.config import MotifSearch
+from dnabert_jax.interpret.motifs.merging import Member
+from dnabert_jax.interpret.motifs.regions import Places, text_of
+from dnabert_jax.interpret.motifs.search import find_motifs
+from dnabert_jax.interpret.motifs.windows import COLUMNS, seed_places, windows_around
+from dnabert_jax.sequence.kmers import base_codes, reverse_complement
+from tests.interpret.motifs.conftest import PLANTED, Planted, sequences_of
+
+
+def places(*rows: tuple[int, int, bool]) -> Places:
+    sequence, start, reverse = zip(*rows, strict=True)
+    return Places(np.array(sequence), np.array(start), np.array(reverse))
+
+
+def test_a_planted_motif_is_found_with_its_matrix(planted: Planted) -> None:
+    search = MotifSearch(window_size=12)
+    found = find_motifs(sequences_of(planted.positives), planted.scores, sequences_of(planted.negatives), search)
+    (motif,) = found.motifs
+    assert (motif.seed, motif.positives, motif.negatives) == (PLANTED, 80, 0)
+    assert motif.windows.core.tolist() == planted.starts
+    texts = [text[start - 1 : start + 11] for text, start in zip(planted.positives, planted.starts, strict=True)]
+    expected = [[sum(text[place] == base for text in texts) / 80 for base in COLUMNS] for place in range(12)]
+    np.testing.assert_allclose(motif.probabilities(), expected)
+    np.testing.assert_allclose(found.background.sum(), 1)
+
+
+def test_both_strands_are_one_motif(planted: Planted) -> None:
+    """What is found does not change as half of the sequences are turned, but for the direction of the whole."""
+    search = MotifSearch(window_size=13, reverse_complements=True)
+    matrices = []
+    for data in (planted, planted.half_turned()):
+        found = find_motifs(sequences_of(data.positives), data.scores, sequences_of(data.negatives), search)
+        (motif,) = found.motifs
+        assert (len(motif.windows), motif.positives) == (80, 80)
+        matrices.append(motif.probabilities())
+        shares = np.bincount(motif.windows.reverse, minlength=2).tolist()
+        assert shares == ([0, 80] if data is planted else [40, 40])
+    np.testing.assert_allclose(matrices[0], matrices[1])
+
+
+def test_seed_places_read_the_seed_on_every_combination_of_strands() -> None:
+    sequence = "CCTTAGACATCC"
+    turned = text_of(reverse_complement(base_codes(sequence.encode())))
+    # TAGACA at 3, of which AGA begins at 1 and, on the other strand, TCT at 2.
+    for text, at, reverse in ((sequence, 3, False), (turned, 3, True)):
+        for member, seed in ((Member(0, 1, False), "AGA"), (Member(0, 2, True), "TCT")):
+            own = seed_places(places((0, at, reverse)), member, 6, 3)
+            windows = windows_around([own], 3, 3, sequences_of([text]))
+            assert text_of(windows.codes[0]) == seed
+
+
+def test_windows_at_the_ends_are_kept_whole_or_counted() -> None:
+    sequences = sequences_of(["ACGTACGTAC", "ACGTACGTAC", "ACGTACGTAC", "ACNTACGTAC"])
+    windows = windows_around([places((0, 2, False), (1, 5, False), (2, 6, False), (3, 3, False))], 3, 6, sequences)
+    # Half a base cannot be: the odd base goes behind the seed.
+    assert (windows.start.tolist(), windows.beyond, windows.ambiguous) == ([1, 4], 1, 1)
+    assert [text_of(codes) for codes in windows.codes] == ["CGTACG", "ACGTAC"]
+    cut = windows_around([places((0, 2, False))], 6, 4, sequences)
+    assert cut.start.tolist() == [3]
+
+
+def test_rare_motifs_are_left_out_and_counted(planted: Planted) -> None:
+    data = sequences_of(planted.positives), planted.scores, sequences_of(planted.negatives)
+    found = find_motifs(*data, MotifSearch(min_n_motif=81))
+    assert (found.motifs, found.enriched, found.rare) == ((), 1, 1)
+
+
+def test_no_sequences_are_an_error(planted: Planted) -> None:
+    none, some = sequences_of([]), sequences_of(planted.positives)
+    with pytest.raises(InputError, match="no positive sequence"):
+        find_motifs(none, [], some, MotifSearch())
+    with pytest.raises(InputError, match="no negative sequence"):
+        find_motifs(some, planted.scores, none, MotifSearch())
+
+
+@pytest.mark.parametrize(
+    "value", [{"window_size": -1}, {"min_len": -1}, {"min_n_motif": -1}, {"pval_cutoff": -1.0}, {"align_cond": -1.0}]
+)
+def test_settings_without_sense_are_an_error(value: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="is -1"):
+        MotifSearch(**value)
+    with pytest.raises(InputError, match="over_minimum is nan"):
+        MotifSearch(over_minimum=float("nan"))

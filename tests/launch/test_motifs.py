@@ -1,0 +1,139 @@
+"""`dnabert-jax motifs`: what it writes is read by others and agrees with itself; bad input is one sentence."""
+
+import csv
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from Bio import motifs as biopython
+from matplotlib.image import imread
+
+from launch.cli import run
+from tests.interpret.motifs.conftest import PLANTED, Planted, plant
+
+COMPLEMENT = str.maketrans("ACGT", "TGCA")
+
+
+@pytest.fixture(scope="module")
+def planted() -> Planted:
+    return plant()
+
+
+def write(folder: Path, data: Planted, **changed: Any) -> list[str]:
+    """Files of the data, and the flags that name them."""
+    for name in ("positives", "negatives"):
+        records = (f">{name[0]}{row}\n{text}\n" for row, text in enumerate(getattr(data, name)))
+        (folder / f"{name}.fa").write_text("".join(records))
+    arrays = {
+        "ids": np.array([f"p{row}" for row in range(len(data.scores))]),
+        "scores": np.concatenate(data.scores),
+        "offsets": np.cumsum([0, *map(len, data.scores)]),
+    }
+    np.savez(folder / "scores.npz", **{**arrays, **changed})
+    names = {"scores": "scores.npz", "positives": "positives.fa", "negatives": "negatives.fa", "out": "out"}
+    return ["motifs", *(word for flag, name in names.items() for word in (f"--{flag}", str(folder / name)))]
+
+
+def fails(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
+    assert run(arguments) == 2
+    (line,) = [line for line in re.split(r"[\r\n]", capsys.readouterr().err) if "error: " in line]
+    assert not Path(arguments[arguments.index("--out") + 1]).exists()
+    return line
+
+
+def test_files_agree_with_one_another(tmp_path: Path, planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:
+    data = planted.half_turned()
+    assert run([*write(tmp_path, data), "--reverse-complements"]) == 0
+    printed = capsys.readouterr().out
+    out = tmp_path / "out"
+    with (out / "motifs.tsv").open() as file:
+        (row,) = csv.DictReader(file, delimiter="\t")
+    seed = PLANTED.translate(COMPLEMENT)[::-1]
+    assert (row["motif"], row["positives"], row["negatives"]) == (seed, "80", "0")
+    assert seed in row["consensus"]
+    assert f"{seed}  {row['instances']} instances" in printed
+    with (out / "motifs.meme").open() as file:
+        (motif,) = biopython.parse(file, "MINIMAL")
+    windows = []
+    for line in (out / "instances.bed").read_text().splitlines():
+        name, start, end, _, _, strand, thick, thick_end = line.split("\t")
+        text = data.positives[int(name[1:])]
+        own, core = text[int(start) : int(end)], text[int(thick) : int(thick_end)]
+        turn = strand == "-"
+        windows.append(own.translate(COMPLEMENT)[::-1] if turn else own)
+        assert (core.translate(COMPLEMENT)[::-1] if turn else core) == seed
+    assert len(windows) == motif.num_occurrences == int(row["instances"]) > 40
+    assert {base: list(motif.counts[base]) for base in "ACGT"} == {
+        base: [sum(own[place] == base for own in windows) for place in range(24)] for base in "ACGT"
+    }
+    assert imread(out / "logos" / f"001_{seed}.png").std() > 0.1
+
+
+def test_no_enriched_word_is_a_result(tmp_path: Path, planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = write(tmp_path, planted)
+    arguments[arguments.index("--negatives") + 1] = arguments[arguments.index("--positives") + 1]
+    assert run(arguments) == 0
+    assert "No enriched motif, at 0.005: the least adjusted p is" in capsys.readouterr().out
+    assert len((tmp_path / "out" / "motifs.tsv").read_text().splitlines()) == 1
+    with (tmp_path / "out" / "motifs.meme").open() as file:
+        assert biopython.parse(file, "MINIMAL") == []
+
+
+def test_scores_are_found_by_name(tmp_path: Path, planted: Planted) -> None:
+    arguments = write(tmp_path, planted)
+    assert run([*arguments, "--no-logos"]) == 0
+    expected = (tmp_path / "out" / "instances.bed").read_text()
+    records = (tmp_path / "positives.fa").read_text().split(">")[1:]
+    table = "id,sequence\n" + "".join(",".join(record.split()) + "\n" for record in reversed(records))
+    (tmp_path / "positives.csv").write_text(table)
+    arguments[arguments.index("--positives") + 1] = str(tmp_path / "positives.csv")
+    arguments[arguments.index("--out") + 1] = str(tmp_path / "other")
+    assert run([*arguments, "--no-logos"]) == 0
+    assert sorted((tmp_path / "other" / "instances.bed").read_text().splitlines()) == sorted(expected.splitlines())
+    assert not (tmp_path / "other" / "logos").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"ids": np.array(["q"] * 80)}, "several sequences named 'q'"),
+        ({"ids": np.array([f"q{row}" for row in range(80)])}, "no scores of the sequence 'p0'"),
+        ({"ids": np.array(["p0"], object)}, "is no npz file of ids, scores and offsets"),
+        ({"offsets": np.arange(81)}, "do not divide its 4,800 scores"),
+        (
+            {"offsets": np.array([0, 59, *range(120, 4801, 60)])},
+            "has 59 scores of the sequence 'p0', which has 60 bases",
+        ),
+        ({"scores": np.full(4800, np.nan)}, "not finite, nan, in the sequence 'p0'"),
+        ({"scores": np.ones((4800, 1))}, r"scores (4800, 1)"),
+    ],
+)
+def test_scores_that_do_not_fit(
+    changed: dict[str, Any],
+    sentence: str,
+    tmp_path: Path,
+    planted: Planted,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert sentence in fails(capsys, write(tmp_path, planted, **changed))
+
+
+def test_other_bad_input(
+    tmp_path: Path,
+    planted: Planted,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = write(tmp_path, planted)
+    (tmp_path / "none.csv").write_text("id,sequence\n")
+    for flag in ("positives", "negatives"):
+        changed = list(arguments)
+        changed[changed.index(f"--{flag}") + 1] = str(tmp_path / "none.csv")
+        assert f"none.csv has no {flag[:-1]} sequence." in fails(capsys, changed)
+    assert "columns of a table" in fails(capsys, [*arguments, "--sequence", "seq"])
+    assert "window_size is 0" in fails(capsys, [*arguments, "--window-size", "0"])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "pip install 'dnabert-jax[motifs]'" in fails(capsys, arguments)
