@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.alternation import machine
 from benchmarks.side_process import HEAD, Ready, Side, SideProcess, row
+from data_prep.sources import read_blocks
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.presets import PRESETS
 from dnabert_jax.sample import TRAIN_FASTA
@@ -89,8 +90,8 @@ def main() -> None:
 def windows(k: int, count: int, job: int) -> EncodedSplit:
     """Windows of the sample, every other one with its bases in another order."""
     draw = np.random.default_rng(job)
-    text = "".join(line.strip() for line in TRAIN_FASTA.read_text().splitlines() if not line.startswith(">"))
-    codes = base_codes(np.frombuffer(text.encode(), np.uint8), "the sample")
+    letters = np.concatenate([block for _, _, block in read_blocks(TRAIN_FASTA)])
+    codes = base_codes(letters, "the sample")
     rows = []
     for number, start in enumerate(draw.integers(0, len(codes) - _BASES, count)):
         window = codes[start : start + _BASES]

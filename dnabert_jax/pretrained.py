@@ -34,6 +34,7 @@ from dnabert_jax.model.windowed import classify_windows
 from dnabert_jax.sequence.kmers import check_has_kmer, encode_codes, sequence_codes
 from dnabert_jax.sequence.pieces import cut_into_pieces
 from dnabert_jax.sequence.vocabulary import CLS, SEP
+from dnabert_jax.sequence.windows import SPECIAL
 from dnabert_jax.storage import Location
 from dnabert_jax.stream import Codes, Named, Result
 from dnabert_jax.training.saved_model import SavedModel
@@ -49,9 +50,6 @@ _PARTS = {"bert": "an encoder", "head": "a head of masked tokens"}
 
 _ANY_NUMBER = 1 << 40
 """Of windows, more than any sequence has."""
-
-_SPECIAL = 2
-"""[CLS] and [SEP]."""
 
 _BYTES_BY_POSITION = 1 << 28
 """Of vectors of k-mers in memory at a time, where sequences come one after the other."""
@@ -294,7 +292,7 @@ class DNABERT:
     def ids_within_limit(self, codes: Codes, name: str) -> np.ndarray:
         """Ids of a sequence that the network takes whole."""
         ids = self._ids(codes, name)
-        self._check_length(len(ids) - _SPECIAL, self.config.max_positions - _SPECIAL, name)
+        self._check_length(len(ids) - SPECIAL, self.config.max_positions - SPECIAL, name)
         return ids
 
     def _cut(self, sequence: Any, name: str) -> np.ndarray:
@@ -305,7 +303,7 @@ class DNABERT:
             if self.task.long == "concatenation":
                 self._check_length(len(kmers), self.task.windows.kmers(split), name)
             return self.task.windows.cut(kmers.astype(np.int32)).reshape(-1)
-        self._check_length(len(kmers), split * (length - _SPECIAL), name)
+        self._check_length(len(kmers), split * (length - SPECIAL), name)
         return cut_into_pieces(kmers.astype(np.int32), split, length).reshape(-1)
 
     def _check_length(self, kmers: int, limit: int, name: str) -> None:

@@ -209,6 +209,8 @@ def parse_evaluate(arguments: Sequence[str]) -> Evaluate:
     Raises:
         InputError: there is no such suite or preset.
     """
+    if list(arguments) in (["-h"], ["--help"]):
+        arguments = ["tfbs690", *arguments]  # of all suites alike, but for the preset
     suite: Any = arguments[0] if arguments else ""
     if suite not in SUITES:
         raise InputError(f"Name a suite: dnabert-jax evaluate {'|'.join(SUITES)}; --help behind it tells the flags.")

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.tasks.datasets.layout import table_name
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from launch.flags import REGISTRY, SETTINGS
 from launch.progress import progress_bar
@@ -102,7 +103,8 @@ class Finetune:
         data = self._read_data(model.config.k)
         metric = validation_metric(data.task, self.settings.select_by)
         start = starting_point(self.model, model, data, self.settings, self.seeds)
-        name = self.data.name.split(".")[0]
+        source = self.data.resolve()
+        name = table_name(source) if source.is_file() else source.name
         with FittingCheckpoint(self.out, start, metric, terminated) as checkpoint:
             if self.resume:
                 steps = checkpoint.saved_steps
@@ -144,7 +146,7 @@ class Finetune:
                 print(f"{key}: {figure.mean:.4f}{spread}")
         collapsed = [one for one in done.fitted if one.collapsed > self.settings.restarts]
         for one in collapsed:
-            print(f"{one.name} collapsed to one class {one.collapsed} times: its figures mean little.")
+            print(f"{one.name} collapsed to one class in every attempt ({one.collapsed}): its figures mean little.")
         print(f"Written to {self.out}: the model, result.md, result.json, log.jsonl, curves.")
         print(f"Next: dnabert-jax predict --model {self.out} --fasta FILE --out predictions.tsv")
         if done.result.task.windows is None:  # transformers has no class that others could be exported to

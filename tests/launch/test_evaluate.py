@@ -200,3 +200,6 @@ def test_bad_input_is_one_sentence(
 def test_a_suite_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", "imagenet"]) == 2
     assert "tfbs690|gue|mouse" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="0"):
+        run(["evaluate", "--help"])
+    assert "dnabert-jax evaluate tfbs690" in capsys.readouterr().out

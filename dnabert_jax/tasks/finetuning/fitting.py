@@ -149,6 +149,7 @@ class _Group:
         along = mesh.shape[JOB]
         # Jobs that fill up the mesh repeat the last one, and never move.
         self._places = [*range(len(jobs)), *[len(jobs) - 1] * (-len(jobs) % along)]
+        self._row_weights = [self._label_weights(job.train) for job in jobs]
         self._step, self._predict = self._lockstep.train_step(), self._lockstep.predict()
         self._keep_best = self._lockstep.keep_best()
 
@@ -279,7 +280,7 @@ class _Group:
         for place in taking:
             split, rows = self._jobs[place].train, chosen[place]
             smooth = smoothed(self._fitting.task, split.targets[rows], self._config.label_smoothing)
-            counted = self._label_weights(split)[rows]
+            counted = self._row_weights[place][rows]
             input_ids[place, : len(rows)], targets[place, : len(rows)] = split.rows(rows, shape), smooth
             weights[place, : len(rows)] = counted / counted.sum()
         return Batch(*(self._lockstep.place(part, rows=True) for part in (input_ids, targets, weights)))

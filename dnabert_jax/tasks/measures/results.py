@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dnabert_jax import storage
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.measures.metrics import Metric, Metrics, metric_keys
@@ -82,9 +83,7 @@ def over_seeds(result: Result) -> dict[str, OverSeeds]:
 
 def write_result(result: Result, path: Path) -> None:
     """Writes JSON that `typed_json.read_json(Result, path)` reads; the file appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(to_json(result))
-    partial.replace(path)
+    storage.write(path, to_json(result).encode())
 
 
 def result_markdown(result: Result) -> str:

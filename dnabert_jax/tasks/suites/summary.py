@@ -2,12 +2,14 @@
 
 import csv
 import dataclasses
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from dnabert_jax import storage
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.measures.metrics import better
 from dnabert_jax.tasks.measures.results import Result, over_seeds
@@ -104,12 +106,11 @@ def write_suite(results: Sequence[Result], path: Path) -> None:
                     row[key + _DEVIATION] = spread.deviation
         rows.append(row)
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="", delimiter=_delimiter(path), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    partial.replace(path)
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, columns, restval="", delimiter=_delimiter(path), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    storage.write(path, file.getvalue().encode())
 
 
 def read_table(path: Path) -> dict[str, dict[str, float]]:
