@@ -3,6 +3,8 @@
 Parameters are trees by part, as in `dnabert_jax.training.state`; what learns is a tree of the same kind.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -23,16 +25,23 @@ _ADAPTED = ("query", "key", "value", "output")
 
 def with_fresh_heads(parameters: Parameters, model: ModelConfig, task: TaskConfig, seed: int) -> Parameters:
     """The parts of a task's network: those that are given, and the others at random."""
-
-    @jax.jit
-    def fresh(key: jax.Array) -> Parameters:
-        network = sequence_classifier(model, task, rngs=nnx.Rngs(params=key))
-        parts = nnx.to_pure_dict(nnx.state(network, nnx.Param))
-        return {part: tree for part, tree in parts.items() if part not in parameters}
-
     needed = abstract_parts(model, task)
     given = {part: tree for part, tree in parameters.items() if part in needed}
-    return given | jax.device_get(fresh(stream_key(seed, "parameters", 0)))
+    missing = frozenset(needed - given.keys())
+    if not missing:
+        return given
+    return given | jax.device_get(_fresh(model, task, missing)(stream_key(seed, "parameters", 0)))
+
+
+@functools.lru_cache(maxsize=16)
+def _fresh(model: ModelConfig, task: TaskConfig, parts: frozenset[str]) -> Callable[[jax.Array], Parameters]:
+    """A function from a key to some parts of a network, which all jobs of a kind share, so that it is compiled once."""
+
+    def fresh(key: jax.Array) -> Parameters:
+        network = sequence_classifier(model, task, rngs=nnx.Rngs(params=key))
+        return {part: tree for part, tree in nnx.to_pure_dict(nnx.state(network, nnx.Param)).items() if part in parts}
+
+    return jax.jit(fresh)
 
 
 def abstract_parts(model: ModelConfig, task: TaskConfig) -> set[str]:
