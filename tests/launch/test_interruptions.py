@@ -106,7 +106,7 @@ def test_a_run_killed_many_times_ends_as_an_undisturbed_one(commands: Any, rows:
 
     KILLS in the environment may say another number.
     """
-    kills = int(os.environ.get("KILLS", "10"))
+    kills = int(os.environ.get("KILLS", "20"))
     steps, most_steps_between = 15 * kills, 20
     moment = random.Random(0)  # noqa: S311
     out = tmp_path / "run"

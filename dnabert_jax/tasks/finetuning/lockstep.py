@@ -1,8 +1,9 @@
 """Many fine-tunings in lockstep: one jitted step with a leading axis of jobs on all that differs between them.
 
 A job is one data set and one seed. The mesh has the axes `job` and `data`: jobs are spread over the one and never hear
-of each other, the rows of a batch over the other. On an accelerator the jobs of a device are computed together, as one
-model of 101 bases does not fill a chip; on a CPU one after the other, where products of many small matrices are slow.
+of each other, the rows of a batch over the other. On an accelerator the jobs of a device are computed together, as a
+small model of 101 bases does not fill a chip; on a CPU one after the other, where products of many small matrices are
+slow.
 J jobs, B sequences, T windows, L tokens, C labels.
 """
 

@@ -107,7 +107,7 @@ def assert_same_result(ones: list[Fitted], others: list[Fitted], atol: float) ->
         assert_close(one.parameters, other.parameters, atol)
 
 
-@pytest.mark.parametrize(("train", "devices"), [("full", 8), ("lora", 4), ("head", 8)])
+@pytest.mark.parametrize(("train", "devices"), [("full", 1), ("full", 8), ("lora", 4), ("head", 8)])
 def test_a_job_in_lockstep_is_the_job_alone(fit: Fit, train: str, devices: int) -> None:
     """Of other sizes and seeds than its neighbours, some of which end sooner."""
     config = dataclasses.replace(CONFIG, train=train)
