@@ -58,9 +58,9 @@ class Motifs:
         if self.out.exists():
             raise InputError(f"{self.out} exists already: choose another --out, or remove it first.")
         with importing():
-            from dnabert_jax.interpret.motifs.base_scores import read_base_scores
             from dnabert_jax.interpret.motifs.logos import check_logomaker, draw_logo, logo_name
             from dnabert_jax.interpret.motifs.motif_files import write_instances, write_meme, write_table
+            from dnabert_jax.interpret.motifs.score_file import read_base_scores
             from dnabert_jax.interpret.motifs.search import find_motifs
             from dnabert_jax.output_directory import output_directory
 

@@ -15,7 +15,7 @@ class Target:
     Attributes:
         task: of the model.
         number: of the label, from 0.
-        scale: logit, or probability; a regression's numbers are its logits.
+        scale: logit, probability, or log-odds against all other labels; a regression's numbers are its logits.
     """
 
     task: TaskConfig
@@ -52,8 +52,8 @@ def choose_target(model: DNABERT, what: str, label: str = "", scale: Scale = "lo
     task = model.task
     if task is None:
         raise InputError(f"{what} needs a classifier, which `dnabert-jax finetune` makes; attention needs none.")
-    if task.problem == "regression" and scale == "probability":
-        raise InputError("A regression has no probability: its numbers are read as they are, on the scale logit.")
+    if task.problem == "regression" and scale != "logit":
+        raise InputError(f"A regression has no {scale}: its numbers are read as they are, on the scale logit.")
     if label and label not in model.labels:
         raise InputError(f"The model has no label {label!r}: it has {', '.join(model.labels)}.")
     if not label:

@@ -16,8 +16,11 @@ from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.model.long import sequence_classifier
 
-Scale = Literal["logit", "probability"]
-"""Of what a classifier says of a label; a regression has logits alone, which are its numbers."""
+Scale = Literal["logit", "probability", "log-odds"]
+"""Of what a classifier says of a label; a regression has logits alone, which are its numbers.
+
+Log-odds are of the label against all others, natural: of one among several classes they are not its logit.
+"""
 
 
 def _bound_head(config: ModelConfig, task: TaskConfig | None, parameters: Any) -> Any:
@@ -60,7 +63,12 @@ def label_output(
     """What is said of one label, [B], from the hidden states of sequences of one piece, [B, L, H]."""
     head = _bound_head(config, task, parameters)
     logits = head.classify(head.pooler(hidden)[:, None])
-    return (_probabilities(task, logits) if scale == "probability" else logits)[:, label]
+    if scale == "probability":
+        return _probabilities(task, logits)[:, label]
+    if scale == "log-odds" and task.problem == "single_label_classification":
+        others = jnp.arange(logits.shape[1]) != label
+        return logits[:, label] - jax.nn.logsumexp(logits, axis=1, where=others)
+    return logits[:, label]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 5))

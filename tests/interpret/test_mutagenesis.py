@@ -60,3 +60,10 @@ def test_what_is_the_same_is_computed_once(model: DNABERT, monkeypatch: pytest.M
 def test_a_sequence_that_is_too_long_is_named(model: DNABERT) -> None:
     with pytest.raises(InputError, match=r"sequence 1 \(long\) has 23 k-mers"):
         next(mutation_effects(model, [("long", "A" * 25)], choose_target(model, "It", "donor")))
+
+
+def test_log_odds_are_those_of_the_probability(model: DNABERT, sequences: list[tuple[str, str]]) -> None:
+    label = choose_target(model, "It", "acceptor", "log-odds")
+    found = [one.reference for one in mutation_effects(model, sequences, label)]
+    probability = model.predict([text for _, text in sequences])[:, 1]
+    np.testing.assert_allclose(found, np.log(probability / (1 - probability)), atol=1e-5)
