@@ -1,25 +1,19 @@
-"""Intervals of a genome to predict, from a BED file, in its order and in constant memory.
-
-The records that the intervals name are copied, as codes of their bases, into a file on disk that is mapped into memory:
-a FASTA file cannot be entered at a place, the less if it is compressed.
-"""
+"""Intervals of a genome to predict, from a BED file, in its order and in constant memory."""
 
 import contextlib
 import dataclasses
 import gzip
 import io
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.contig_names import plain_name
-from dnabert_jax.sequence.kmers import base_codes, check_has_kmer, reverse_complement
+from dnabert_jax.sequence.kmers import check_has_kmer, reverse_complement
+from dnabert_jax.tasks.datasets.genome_records import GenomeRecords, genome_records
 from dnabert_jax.tasks.datasets.unlabelled import Blocks, NamedSequence
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -133,71 +127,29 @@ def interval_sequences(
             reaches beyond its end, or has fewer than k bases; the genome has a letter that is no IUPAC DNA letter, or
             two records of one name; no interval is left.
     """
-    with TemporaryDirectory(prefix="dnabert-jax-", dir=scratch) as directory:
-        named = {interval.record for interval in read_bed(bed)}
-        path = Path(directory, "genome")
-        copied = _copy_records(blocks, genome, {plain_name(record) for record in named}, path)
-        names = _resolve(named, copied, genome)
-        places = {name: copied[record] for name, record in names.items()}
-        kept, outside = _check(bed, genome, places, k, beyond)
-        renamed = {name: record for name, record in names.items() if name != record}
-        lengths = {record: copied[record][1] - copied[record][0] for record in sorted(set(names.values()))}
-        count = IntervalCount(kept, outside, renamed, lengths)
-        codes = np.memmap(path, np.uint8, "r")
-        yield count, _sequences(bed, codes, places)
-
-
-def _copy_records(blocks: Blocks, genome: str, wanted: set[str], path: Path) -> dict[str, tuple[int, int]]:
-    """Writes the codes of the records with these plain names one after the other; where each begins and ends."""
-    places: dict[str, tuple[int, int]] = {}
-    with path.open("wb") as file:
-        for record, number, letters in blocks:
-            if plain_name(record) not in wanted:
-                continue
-            if number == 0:
-                if record in places:
-                    raise InputError(f"Two records of {genome} are named {record!r}: names must differ.")
-                places[record] = (file.tell(), 0)
-            first, last = places[record][0], file.tell()
-            file.write(base_codes(letters, f"Record {record!r} of {genome}", last - first).tobytes())
-            places[record] = (first, file.tell())
-    return places
-
-
-def _resolve(named: set[str], records: Iterable[str], genome: str) -> dict[str, str]:
-    """The record of the genome for each name of which there is one: the same name, or else that of the other style."""
-    alike: dict[str, list[str]] = {}
-    for record in records:
-        alike.setdefault(plain_name(record), []).append(record)
-    found = {}
-    for name in sorted(named):
-        candidates = alike.get(plain_name(name), [])
-        if name in candidates:
-            found[name] = name
-        elif len(candidates) > 1:
-            raise InputError(f"{genome} has the records {' and '.join(candidates)}: which one {name} is is not clear.")
-        elif candidates:
-            found[name] = candidates[0]
-    return found
+    named = {interval.record for interval in read_bed(bed)}
+    with genome_records(blocks, genome, named, scratch) as records:
+        kept, outside = _check(bed, genome, records, k, beyond)
+        renamed = {name: record for name, record in records.names.items() if name != record}
+        lengths = {record: records.length(record) for record in sorted(set(records.names.values()))}
+        yield IntervalCount(kept, outside, renamed, lengths), _sequences(bed, records)
 
 
 def _check(
-    bed: Path, genome: str, places: dict[str, tuple[int, int]], k: int, beyond: Literal["refuse", "leave out"]
+    bed: Path, genome: str, records: GenomeRecords, k: int, beyond: Literal["refuse", "leave out"]
 ) -> tuple[int, int]:
     """How many intervals are kept, and how many are beyond the ends."""
     kept = outside = 0
     first = ""
     for interval in read_bed(bed):
         place = f"Line {interval.line:,} of {bed}"
-        if interval.record not in places:
+        if interval.record not in records.names:
             raise InputError(f"{place} is on {interval.record!r}, of which {genome} has no record.")
         check_has_kmer(interval.end - interval.start, k, place)
-        if _is_beyond(interval, places):
+        if _is_beyond(interval, records):
             outside += 1
-            start, end = places[interval.record]
-            first = (
-                first or f"{place} ends at {interval.end:,}, beyond the {end - start:,} bases of {interval.record!r}"
-            )
+            length = records.length(records.names[interval.record])
+            first = first or f"{place} ends at {interval.end:,}, beyond the {length:,} bases of {interval.record!r}"
         else:
             kept += 1
     if outside and beyond == "refuse":
@@ -207,16 +159,12 @@ def _check(
     return kept, outside
 
 
-def _is_beyond(interval: Interval, places: dict[str, tuple[int, int]]) -> bool:
-    start, end = places[interval.record]
-    return interval.end > end - start
+def _is_beyond(interval: Interval, records: GenomeRecords) -> bool:
+    return interval.end > records.length(records.names[interval.record])
 
 
-def _sequences(
-    bed: Path, codes: UInt8[np.ndarray, " b"], places: dict[str, tuple[int, int]]
-) -> Iterator[NamedSequence]:
+def _sequences(bed: Path, records: GenomeRecords) -> Iterator[NamedSequence]:
     for interval in read_bed(bed):
-        if not _is_beyond(interval, places):
-            first = places[interval.record][0]
-            own = np.array(codes[first + interval.start : first + interval.end])
+        if not _is_beyond(interval, records):
+            own = np.array(records[records.names[interval.record]][interval.start : interval.end])
             yield NamedSequence(interval.name, reverse_complement(own) if interval.strand == "-" else own)
