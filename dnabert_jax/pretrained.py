@@ -268,6 +268,15 @@ class DNABERT:
         apart = ("bert", "head")
         return jax.device_put({part: tree for part, tree in self._model.parameters.items() if part not in apart})
 
+    @functools.cached_property
+    def masked_lm(self) -> tuple[Any, Array] | None:
+        """The parameters of the head of masked tokens, and the table of token vectors that it shares; None without."""
+        parameters = self._model.parameters
+        if "head" not in parameters:
+            return None
+        table = parameters["bert"]["embeddings"]["token"]["table"]
+        return jax.device_put(parameters["head"]), jax.device_put(table)
+
     def _layers_to_run(self, pooling: str, layer: int) -> int:
         """How many layers `embed` needs."""
         if pooling not in ("mean", "cls", "pooled", "tokens", "bases"):

@@ -33,6 +33,7 @@ from launch.prepare import PrepareGenome, PrepareGenomeBeam
 from launch.prepare_derived import PreparePromoters, PrepareSplice, PrepareTfbs
 from launch.pretrain import parse_pretrain
 from launch.signals import EXIT_INTERRUPTED, end_interrupted, end_on_sigint, ignore_sigusr1, sigint_as_exception
+from launch.variants import Variants
 from launch.verify import PrepareVerify
 
 USAGE = f"""\
@@ -56,6 +57,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
   embed                the same -> vectors of sequences, k-mers or bases, as npz or Parquet
   attention            the same -> scores of bases: attention, gradients or mutations, as table, npz or bigWig
   motifs               scores of bases -> enriched motifs: MEME, table, BED, logos
+  variants             VCF and genome -> what each variant does to a model: VCF, table
   export               checkpoint -> a directory for Hugging Face transformers
 
 example: dnabert-jax demo --out dnabert-demo
@@ -86,6 +88,7 @@ _PLAIN: dict[str, type["_Runnable"]] = {
     "embed": Embed,
     "attention": Attention,
     "motifs": Motifs,
+    "variants": Variants,
     "export": Export,
     "demo": Demo,
 }

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float32, Int32, UInt8
+from jaxtyping import Float32, UInt8
 
 from dnabert_jax import stream
-from dnabert_jax.interpret.target import Target
-from dnabert_jax.model.bound_head import label_output
+from dnabert_jax.interpret.target import Target, label_outputs
 from dnabert_jax.pretrained import DNABERT
 from dnabert_jax.sequence.kmers import base_codes
 from dnabert_jax.stream import Coded, Codes, Named
@@ -112,13 +111,8 @@ def _outputs(
     for own in together:
         model.ids_within_limit(own.codes, own.place)
 
-    def of_label(ids: Int32[np.ndarray, "B L"]) -> Array:
-        hidden = model.encoder(ids, model.config.num_layers)
-        return label_output(model.config, target.task, model.on_encoder, hidden, target.number, target.scale)
-
     every = (Coded("", "a variant", _codes(letters)) for letters in distinct)
-    found = stream.computed(every, model.ids_within_limit, of_label, model.config.max_positions, advance)
-    return np.fromiter((row for _, _, row in found), np.float32)
+    return np.fromiter(label_outputs(model, target, every, advance), np.float32)
 
 
 def _codes(letters: bytes) -> UInt8[np.ndarray, " bases"]:

@@ -1,11 +1,17 @@
 """What of a model is read: the output of one label; and which models can be read so."""
 
 import dataclasses
+from collections.abc import Callable, Iterable, Iterator
 
+import numpy as np
+from jaxtyping import Array, Int32
+
+from dnabert_jax import stream
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.model.bound_head import Scale
+from dnabert_jax.model.bound_head import Scale, label_output
 from dnabert_jax.pretrained import DNABERT
+from dnabert_jax.stream import Coded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,3 +68,26 @@ def choose_target(model: DNABERT, what: str, label: str = "", scale: Scale = "lo
             raise InputError(f"Of which label? The model has {', '.join(model.labels)}.")
         label = model.labels[-1]
     return Target(task, model.labels.index(label), scale)
+
+
+def label_outputs(
+    model: DNABERT, target: Target, sequences: Iterable[Coded], advance: Callable[[int], object] | None = None
+) -> Iterator[float]:
+    """Yields what the model says of the label for each sequence, in their order and in constant memory.
+
+    Args:
+        model: whose target it is.
+        target: the output.
+        sequences: any number, of any lengths that it takes.
+        advance: if given, told how many more sequences are done.
+
+    Raises:
+        InputError: a sequence is too short or too long.
+    """
+
+    def of_label(ids: Int32[np.ndarray, "B L"]) -> Array:
+        hidden = model.encoder(ids, model.config.num_layers)
+        return label_output(model.config, target.task, model.on_encoder, hidden, target.number, target.scale)
+
+    found = stream.computed(sequences, model.ids_within_limit, of_label, model.config.max_positions, advance)
+    return (float(value) for _, _, value in found)

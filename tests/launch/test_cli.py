@@ -221,6 +221,7 @@ def test_without_beam_the_remedy_is_named(
         ["pretrain"],
         ["plan"],
         ["motifs"],
+        ["variants"],
         ["export"],
         ["demo"],
     ],

@@ -1,0 +1,88 @@
+"""Alternative alleles of a VCF file, each checked against the genome, with the reason if it cannot be scored."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from dnabert_jax.interpret.variants.vcf_file import VcfRecord
+from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.tasks.datasets.genome_records import GenomeRecords
+
+NO_ALTERNATIVE = "no alternative allele"
+SYMBOLIC = "symbolic allele, breakend or overlapping deletion"
+NO_DNA = "allele is no DNA"
+NO_CONTIG = "contig is not in the genome"
+BEYOND = "beyond the end of the contig"
+MISMATCH = "REF is not what the genome has"
+TOO_LONG = "allele is longer than the window"
+TOO_SHORT = "contig is too short for the model"
+
+_DNA = re.compile("[ACGTRYSWKMBDHVN]+", re.IGNORECASE)
+
+
+class Allele(NamedTuple):
+    """An alternative allele.
+
+    Attributes:
+        record: of the genome, by its name there; empty if it is not there.
+        position: of the first base of the reference allele, from 0.
+        reference: bases of that allele.
+        codes: of the alternative allele's bases.
+        text: of the alternative allele, as in the file; a dot if a record has none.
+        left_out: why it cannot be scored; empty if it can.
+    """
+
+    record: str
+    position: int
+    reference: int
+    codes: UInt8[np.ndarray, " n"]
+    text: str
+    left_out: str
+
+
+def alleles_of(
+    records: Iterable[VcfRecord], genome: GenomeRecords, window: int, k: int
+) -> Iterator[tuple[VcfRecord, Allele]]:
+    """Yields the alternative alleles of records in order, one without reason to be left out if it can be scored.
+
+    Args:
+        records: of a VCF file.
+        genome: its contigs, as far as they are there.
+        window: bases of a window, which must hold either allele.
+        k: of the model.
+    """
+    for record in records:
+        contig = genome.names.get(record.contig, "")
+        position = record.position - 1
+        shared = _why_not(record, genome, contig, position)
+        for text in record.alternatives or ["."]:
+            reason = shared or _why_not_allele(record.reference, text, window)
+            if not reason and genome.length(contig) - len(record.reference) + len(text) < k:
+                reason = TOO_SHORT
+            codes = np.zeros(0, np.uint8) if reason else base_codes(text.encode())
+            yield record, Allele(contig, position, len(record.reference), codes, text, reason)
+
+
+def _why_not(record: VcfRecord, genome: GenomeRecords, contig: str, position: int) -> str:
+    """What keeps all alleles of a record from being scored."""
+    if not record.alternatives:
+        return NO_ALTERNATIVE
+    if not _DNA.fullmatch(record.reference):
+        return NO_DNA
+    if not contig:
+        return NO_CONTIG
+    end = position + len(record.reference)
+    if position < 0 or end > genome.length(contig):
+        return BEYOND
+    return "" if np.array_equal(genome[contig][position:end], base_codes(record.reference.encode())) else MISMATCH
+
+
+def _why_not_allele(reference: str, text: str, window: int) -> str:
+    if text == "*" or not text.isalpha():
+        return SYMBOLIC
+    if not _DNA.fullmatch(text):
+        return NO_DNA
+    return TOO_LONG if max(len(reference), len(text)) > window else ""

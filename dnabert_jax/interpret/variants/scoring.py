@@ -1,0 +1,246 @@
+"""Scores of variants, streamed: a few hundred alleles and all their windows are in hand at a time.
+
+A, alleles; P, windows of all of them, by allele.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.interpret.attention import attention_scores
+from dnabert_jax.interpret.effect_size import log_odds_ratio, probability, weighted_difference
+from dnabert_jax.interpret.motifs.regions import high_score_runs
+from dnabert_jax.interpret.target import Target, check_reads_whole, choose_target, label_outputs
+from dnabert_jax.interpret.variants.alleles import Allele
+from dnabert_jax.interpret.variants.masked_likelihood import allele_likelihoods, check_has_head
+from dnabert_jax.interpret.variants.placement import Pair, Window, pairs
+from dnabert_jax.pretrained import DNABERT, Strands
+from dnabert_jax.sequence.kmers import AMBIGUOUS
+from dnabert_jax.stream import Coded
+from dnabert_jax.tasks.datasets.genome_records import GenomeRecords
+
+ScoreKind = Literal["effect", "likelihood", "embedding", "attention"]
+"""What is computed; see `COLUMNS`."""
+
+COLUMNS: dict[ScoreKind, dict[str, str]] = {
+    "effect": {
+        "reference": "what the model says of the label with the reference allele",
+        "alternative": "the same with the alternative allele",
+        "difference": "(alternative - reference) times the larger of the two; of a regression, alternative - reference",
+        "log_odds_ratio": "log2 of the odds with the reference over those with the alternative allele",
+    },
+    "likelihood": {
+        "log_likelihood_ratio": "mean log-probability of the masked k-mers with the alternative, less the reference"
+    },
+    "embedding": {
+        "euclidean_distance": "between the mean vectors of the windows with either allele",
+        "cosine_distance": "1 - cosine of these vectors",
+    },
+    "attention": {
+        "attention": "mean attention score of the bases of the reference allele, over the mean of its window",
+        "attention_region": "share of windows in which a base of it is in a region of high attention",
+    },
+}
+"""Names and meanings of the numbers of each kind."""
+
+_ALLELES_TOGETHER = 256
+_REGION_LENGTH = 5
+"""Bases of a region of high attention at least, as in the original's command."""
+
+
+@dataclasses.dataclass(frozen=True)
+class VariantScoring:
+    """How variants are scored.
+
+    Attributes:
+        kinds: of scores; if empty, effect for a model with a classifier, and likelihood and embedding for one without.
+        window: bases around a variant; as many as the model takes if 0, which a classifier has to be told.
+        placements: of the variant within the window, which are averaged: in the middle; at a third and two thirds; ...
+        strands: forward, or both, which are averaged.
+        label: whose output the effect is of; if not given, the only one or the second of two.
+    """
+
+    kinds: tuple[ScoreKind, ...] = ()
+    window: int = 0
+    placements: int = 1
+    strands: Strands = "both"
+    label: str = ""
+
+
+class ScoredAllele(NamedTuple):
+    """An allele and its scores, by column; none if it was left out."""
+
+    allele: Allele
+    scores: dict[str, float]
+
+
+class VariantScorer:
+    """A model and how it is asked.
+
+    Attributes:
+        columns: of scores.
+        window: bases around a variant.
+        ambiguous: alleles so far with a window that had letters such as N.
+
+    Raises:
+        InputError: the model cannot give such scores, or the window is too short or too long for it.
+    """
+
+    def __init__(self, model: DNABERT, scoring: VariantScoring):
+        check_reads_whole(model, "Scoring of variants")
+        self._model, self._scoring = model, scoring
+        default: tuple[ScoreKind, ...] = ("likelihood", "embedding") if model.task is None else ("effect",)
+        self._kinds = scoring.kinds or default
+        self._functions: dict[ScoreKind, Callable[..., dict[str, Float[np.ndarray, " A"]]]] = {
+            "likelihood": self._likelihood,
+            "embedding": self._embedding,
+            "attention": self._attention,
+        }
+        self._target: Target | None = None
+        if "effect" in self._kinds:
+            regression = model.task is not None and model.task.problem == "regression"
+            scale: Literal["logit", "log-odds"] = "logit" if regression else "log-odds"
+            self._target = choose_target(model, "The effect of a variant", scoring.label, scale)
+            self._functions["effect"] = functools.partial(self._effect, self._target)
+        if "likelihood" in self._kinds:
+            check_has_head(model)
+        if scoring.label and self._target is None:
+            raise InputError("A label is of the score effect, which is not asked for.")
+        self._regression = self._target is not None and self._target.scale == "logit"
+        self.columns = [name for kind in self._kinds for name in COLUMNS[kind] if not self._undefined(name)]
+        self.window = self._window()
+        self.ambiguous = 0
+
+    def _undefined(self, column: str) -> bool:
+        return self._regression and column == "log_odds_ratio"
+
+    def _window(self) -> int:
+        config, asked = self._model.config, self._scoring.window
+        longest = config.max_positions - 2 + config.k - 1
+        if not asked and self._model.task is not None:
+            raise InputError(
+                "How long is a window? For a model with a classifier, give the length of the sequences on which it was "
+                "fine-tuned."
+            )
+        if asked and not config.k <= asked <= longest:
+            raise InputError(f"The window has {asked:,} bases: the model takes {config.k} to {longest:,}.")
+        if self._scoring.placements < 1:
+            raise InputError(f"placements is {self._scoring.placements}: it must be at least 1.")
+        return asked or longest
+
+    @property
+    def label(self) -> str:
+        """Whose output the effect is of; empty if no effect is asked for."""
+        return self._target.label if self._target else ""
+
+    def score(
+        self, alleles: Iterable[Allele], genome: GenomeRecords, advance: Callable[[int], object] | None = None
+    ) -> Iterator[ScoredAllele]:
+        """Yields alleles, in their order and in constant memory; those with a reason are left out.
+
+        Args:
+            alleles: any number.
+            genome: their contigs.
+            advance: if given, told how many more alleles are done.
+        """
+        remaining = iter(alleles)
+        while together := list(itertools.islice(remaining, _ALLELES_TOGETHER)):
+            scored = iter(self._score([allele for allele in together if not allele.left_out], genome))
+            for allele in together:
+                yield ScoredAllele(allele, {} if allele.left_out else next(scored))
+            if advance:
+                advance(len(together))
+
+    def _score(self, alleles: Sequence[Allele], genome: GenomeRecords) -> list[dict[str, float]]:
+        if not alleles:
+            return []
+        both = self._scoring.strands == "both"
+        windows: list[Pair] = []
+        counts = []
+        for own in alleles:
+            place = genome[own.record], own.position, own.reference, own.codes
+            found = list(pairs(*place, self.window, self._scoring.placements, both))
+            self.ambiguous += any((window.codes == AMBIGUOUS).any() for pair in found for window in pair)
+            windows += found
+            counts.append(len(found))
+        owners = np.repeat(np.arange(len(alleles)), counts)
+        columns: dict[str, Float[np.ndarray, " A"]] = {}
+        for kind in self._kinds:
+            columns |= self._functions[kind](windows, owners)
+        return [{name: float(columns[name][number]) for name in self.columns} for number in range(len(alleles))]
+
+    def _effect(
+        self, target: Target, windows: list[Pair], owners: Int64[np.ndarray, " P"]
+    ) -> dict[str, Float[np.ndarray, " A"]]:
+        """Log-odds of the label, or numbers of a regression, are averaged over windows."""
+
+        def outputs(distinct: list[Window]) -> Float[np.ndarray, " n"]:
+            coded = (Coded("", "the window", window.codes) for window in distinct)
+            return np.fromiter(label_outputs(self._model, target, coded), np.float64)
+
+        before, after = (_mean(values, owners) for values in _of_pairs(windows, outputs))
+        if self._regression:
+            return {"reference": before, "alternative": after, "difference": after - before}
+        return {
+            "reference": probability(before),
+            "alternative": probability(after),
+            "difference": weighted_difference(before, after),
+            "log_odds_ratio": log_odds_ratio(before, after),
+        }
+
+    def _likelihood(self, windows: list[Pair], owners: Int64[np.ndarray, " P"]) -> dict[str, Float[np.ndarray, " A"]]:
+        before, after = _of_pairs(windows, lambda distinct: allele_likelihoods(self._model, distinct))
+        return {"log_likelihood_ratio": _mean(after - before, owners)}
+
+    def _embedding(self, windows: list[Pair], owners: Int64[np.ndarray, " P"]) -> dict[str, Float[np.ndarray, " A"]]:
+        def vectors(distinct: list[Window]) -> Float[np.ndarray, "n H"]:
+            return np.array([row for _, row in self._model.embeddings(("", own.codes) for own in distinct)], np.float64)
+
+        before, after = _of_pairs(windows, vectors)
+        norms = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+        return {
+            "euclidean_distance": _mean(np.linalg.norm(after - before, axis=1), owners),
+            "cosine_distance": _mean(1 - (before * after).sum(axis=1) / norms, owners),
+        }
+
+    def _attention(self, windows: list[Pair], owners: Int64[np.ndarray, " P"]) -> dict[str, Float[np.ndarray, " A"]]:
+        references = [pair.reference for pair in windows]
+        scores = attention_scores(self._model, (("", own.codes) for own in references), normalization="none")
+        means, inside = [], []
+        for (_, one), window in zip(scores, references, strict=True):
+            bases = slice(window.first, window.first + window.length)
+            means.append(one[bases].mean() / one.mean())
+            runs = high_score_runs(one, _REGION_LENGTH)
+            inside.append(any(start < bases.stop and bases.start < end for start, end in runs))
+        return {
+            "attention": _mean(np.array(means, np.float64), owners),
+            "attention_region": _mean(np.array(inside, np.float64), owners),
+        }
+
+
+def _of_pairs(
+    windows: list[Pair], compute: Callable[[list[Window]], Float[np.ndarray, "n ..."]]
+) -> tuple[Float[np.ndarray, "P ..."], Float[np.ndarray, "P ..."]]:
+    """What is computed of the windows with the reference and with the alternative alleles: of identical ones once."""
+    places: dict[tuple[bytes, int, int], int] = {}
+    distinct: list[Window] = []
+    rows = np.empty((2, len(windows)), np.int64)
+    for number, pair in enumerate(windows):
+        for side, window in enumerate(pair):
+            key = window.codes.tobytes(), window.first, window.length
+            rows[side, number] = places.setdefault(key, len(places))
+            if len(places) > len(distinct):
+                distinct.append(window)
+    found = compute(distinct)
+    return found[rows[0]], found[rows[1]]
+
+
+def _mean(values: Float[np.ndarray, " P"], owners: Int64[np.ndarray, " P"]) -> Float[np.ndarray, " A"]:
+    """Over the windows of each allele."""
+    return np.bincount(owners, values) / np.bincount(owners)
