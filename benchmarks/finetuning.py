@@ -29,6 +29,7 @@ from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, epoch_order, learning_rate, total_steps
 
 _BASES, _LARGEST_DIFFERENCE = 101, 1e-3
+_PEERS = ("this project", "transformers")
 _TASK = TaskConfig("single_label_classification", ("shuffled", "genomic"), dropout=0.0)
 
 
@@ -60,6 +61,9 @@ def main() -> None:
     parser.add_argument("--preset", default="tiny", choices=list(PRESETS), help="size of the model (%(default)s)")
     parser.add_argument("--jobs", type=int, default=4, help="data sets (%(default)s)")
     parser.add_argument("--sequences", type=int, default=512, help="of each (%(default)s)")
+    parser.add_argument(
+        "--peers", nargs="+", choices=_PEERS, default=_PEERS, help="one job after the other (%(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="of each, in alternation (%(default)s)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side (%(default)s)")
     arguments = parser.parse_args()
@@ -76,11 +80,12 @@ def main() -> None:
     )
     with SideProcess(functools.partial(this_project, devices=task.threads), task) as ours:
         sides: dict[str, Side] = {
-            "this project, one job after the other": functools.partial(this_project, devices=1),
-            "transformers, one job after the other": transformers_side,
+            "this project": functools.partial(this_project, devices=1),
+            "transformers": transformers_side,
         }
-        for name, side in sides.items():
-            with SideProcess(side, task) as peer:
+        for peer_name in arguments.peers:
+            name = f"{peer_name}, one job after the other"
+            with SideProcess(sides[peer_name], task) as peer:
                 differences = np.abs(np.subtract(ours.ready["losses"], peer.ready["losses"]))
                 if not differences.max() < _LARGEST_DIFFERENCE:
                     raise SystemExit(f"The losses of {name} differ by {differences.max()}: another model.")

@@ -65,7 +65,7 @@ def test_sides_that_compute_different_losses_are_not_compared() -> None:
         ["input_pipeline", "--data", "ROWS", "--batch", "8", "--batches", "4"],
         ["training_step", "--preset", "tiny", "--rows", "2", "--rounds", "1", "--peers", "by length"],
         ["embedding", "--preset", "tiny", "--rows", "2", "--rounds", "1", "--peers", "8 together"],
-        ["finetuning", "--jobs", "2", "--sequences", "32", "--rounds", "1"],
+        ["finetuning", "--jobs", "2", "--sequences", "32", "--rounds", "1", "--peers", "transformers"],
     ],
     ids=lambda arguments: arguments[0],
 )
