@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 import tyro
 
 import dnabert_jax
-from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.errors import InputError, JobError, device_memory_errors
 from launch.attention import Attention
 from launch.demo import Demo
 from launch.embed import Embed
@@ -144,7 +144,8 @@ def run(arguments: Sequence[str]) -> int:
         if arguments[0] == "--version":
             print(dnabert_jax.__version__)
             return 0
-        with sigint_as_exception():
+        advice = "use a smaller batch, a larger mesh, or shorter sequences"
+        with sigint_as_exception(), device_memory_errors(advice):
             _parse(arguments).run()
     except InputError as error:
         return _fail(str(error))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from dnabert_jax.config import PretrainConfig
-from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.errors import InputError, JobError, is_out_of_memory
 from dnabert_jax.parallel.rules import row_sharding
 from dnabert_jax.training.state import abstract_network, abstract_state
 from dnabert_jax.training.step import jit_train_step
@@ -76,7 +76,7 @@ def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
     try:
         return lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" in str(error):
+        if is_out_of_memory(error):
             raise OutOfMemoryError(_in_short(str(error))) from error
         raise JobError(f"The compiler cannot compile this step: {str(error).splitlines()[0].rstrip('.')}.") from error
 

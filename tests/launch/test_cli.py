@@ -313,3 +313,19 @@ def test_a_failed_disk_is_no_bad_input(
     monkeypatch.setattr("launch.cli._parse", lambda _: Failing())
     assert run(["export"]) == status
     assert capsys.readouterr().err == "dnabert-jax: error: went wrong.\n"
+
+
+def test_a_full_device_is_a_sentence_and_other_errors_of_jax_are_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing:
+        def run(self) -> None:
+            raise RuntimeError(message)
+
+    monkeypatch.setattr("launch.cli._parse", lambda _: Failing())
+    message = "RESOURCE_EXHAUSTED: Attempting to allocate 3.5 GiB. That was not possible."
+    assert run(["embed"]) == 1
+    assert "The memory of a device has no room for 3.5 GiB more: use a smaller batch" in capsys.readouterr().err
+    message = "INTERNAL: something else"
+    with pytest.raises(RuntimeError, match="something else"):
+        run(["embed"])

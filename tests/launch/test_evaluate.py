@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 
+import dnabert_jax.tasks.suites.run
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.tasks.measures.results import Result
 from dnabert_jax.training.saved_model import Description, SavedModel, with_random_weights, write_saved_model
@@ -116,6 +118,30 @@ def test_one_bad_set_is_reported_and_stops_no_other(evaluated: Path) -> None:
     summary = (evaluated / "summary.md").read_text()
     assert f"- bad (finetuned, kmer, random): {reason}" in summary
     assert "## finetuned against kmer" in summary
+
+
+def test_a_set_for_which_memory_lacks_stops_no_other(
+    command: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In lockstep with others it fails for all; each by itself, for itself."""
+    own = dnabert_jax.tasks.suites.run.finetune_sets
+
+    def short_of_memory(model: Any, sets: dict[str, Any], *others: Any) -> Any:
+        if len(sets) > 1 or "tf/c" in sets:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 2048 bytes.")
+        return own(model, sets, *others)
+
+    monkeypatch.setattr("dnabert_jax.tasks.suites.run.finetune_sets", short_of_memory)
+    assert run(command(tmp_path / "results", "--together", "4")) == 0
+    done = {
+        str(path.relative_to(tmp_path / "results/finetuned"))
+        for path in (tmp_path / "results/finetuned").rglob("*.json")
+    }
+    assert done == {f"{name}.json" for name in SIZES if name != "tf/c"}
+    failure = json.loads((tmp_path / "results/failures/finetuned/tf/c.json").read_text())
+    assert failure["reason"].startswith(
+        "The memory of a device has no room for 2048 bytes more: use a smaller --batch-size"
+    )
 
 
 def test_what_is_done_is_not_done_again(evaluated: Path, command: Callable[..., list[str]]) -> None:

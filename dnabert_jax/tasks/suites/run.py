@@ -8,7 +8,7 @@ import jax
 
 from dnabert_jax import storage
 from dnabert_jax.config import TaskConfig
-from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.errors import InputError, JobError, device_memory_errors
 from dnabert_jax.storage import Location, join
 from dnabert_jax.tasks.baselines.baselines import run_baseline
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
@@ -126,7 +126,8 @@ class SuiteRun:
         model = from_scratch(self._model, settings) if contender == "random" else self._model
         seeds = self._evaluation.seeds
         try:
-            done = finetune_sets(model, sets, settings, seeds, self._devices, self._observer)
+            with device_memory_errors("use a smaller --batch-size, fewer sets --together, or fewer --seeds"):
+                done = finetune_sets(model, sets, settings, seeds, self._devices, self._observer)
         except (InputError, JobError) as error:
             if len(sets) == 1:
                 self._fail(contender, next(iter(sets)), error)
