@@ -3,9 +3,11 @@
 import dataclasses
 from typing import Any
 
+from dnabert_jax.data.manifest import EXAMPLES_FORMAT
+
 FILE_NAME = "manifest.json"
 TABLE = "examples.tsv.gz"
-FORMAT = "dnabert-jax examples 1"
+FORMAT = EXAMPLES_FORMAT
 
 
 @dataclasses.dataclass(frozen=True)

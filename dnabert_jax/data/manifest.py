@@ -17,6 +17,8 @@ from dnabert_jax.typed_json import parse_json, to_json
 
 FILE_NAME = "manifest.json"
 FORMAT = "dnabert-jax rows 1"
+EXAMPLES_FORMAT = "dnabert-jax examples 1"
+"""Of a directory of labelled examples, which has a manifest of its own."""
 TRAIN, HELDOUT = "train", "heldout"
 
 _THREADS = 4
@@ -105,7 +107,9 @@ def read_manifest(directory: Location) -> Manifest:
             f"{directory} is no data directory: it has no {FILE_NAME}, as `dnabert-jax prepare` writes, and no "
             "dataset_info.json, as a TFDS data set has; make one with `dnabert-jax prepare`."
         )
-    manifest = parse_json(Manifest, storage.read(location), str(location))
+    text = storage.read(location)
+    refuse_examples(text, directory)
+    manifest = parse_json(Manifest, text, str(location))
     if manifest.format != FORMAT:
         raise InputError(f"{location} has the format {manifest.format!r}, this version reads {FORMAT!r}.")
     names = [shard.name for shard in manifest.shards]
@@ -124,6 +128,15 @@ def read_manifest(directory: Location) -> Manifest:
                 f"{location} contradicts itself: the shards of {name} do not hold its {split.rows:,} rows."
             )
     return manifest
+
+
+def refuse_examples(manifest: bytes, directory: Location) -> None:
+    """Raises InputError if a manifest is that of labelled examples, a directory of another kind."""
+    if f'"format": "{EXAMPLES_FORMAT}"'.encode() in manifest:
+        raise InputError(
+            f"{directory} has labelled examples, and no rows for pre-training: `dnabert-jax finetune --data` reads its "
+            "examples.tsv.gz."
+        )
 
 
 def file_digest(path: Path) -> str:

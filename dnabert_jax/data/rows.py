@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int, UInt16
 
-from dnabert_jax.data.manifest import FILE_NAME, Manifest, read_manifest
+from dnabert_jax.data.manifest import FILE_NAME, Manifest, read_manifest, refuse_examples
 from dnabert_jax.data.tfds_rows import DATASET_INFO, ArrayRecordShard, tfds_manifest
 from dnabert_jax.data.tfrecord import Shard
 from dnabert_jax.errors import InputError
@@ -95,10 +95,10 @@ def read_source(directory: Location) -> tuple[Manifest, OpenShard]:
     """
     if not is_url(directory):
         local = Path(directory)
-        info = local / DATASET_INFO
+        info, own = local / DATASET_INFO, local / FILE_NAME
+        if own.is_file():
+            refuse_examples(own.read_bytes(), directory)
         # `tfds convert_format` copies every .json of a prepared directory, the manifest of the TFRecord shards too.
-        if info.is_file() and (
-            not (local / FILE_NAME).is_file() or re.search(r'"fileFormat":\s*"array_record"', info.read_text())
-        ):
+        if info.is_file() and (not own.is_file() or re.search(r'"fileFormat":\s*"array_record"', info.read_text())):
             return tfds_manifest(local), ArrayRecordShard
     return read_manifest(directory), Shard

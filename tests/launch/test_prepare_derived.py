@@ -54,6 +54,9 @@ def test_promoters(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {(row["chrom"], len(row["sequence"])) for row in rows} == {("22", 70)}
     assert f"{sum(row['split'] == 'test' and row['label'] == 'promoter' for row in rows)} promoter" in printed.out
     assert json.loads((out / "manifest.json").read_text())["protocol"] == "dnabert-prom-core"
+    assert f"Next: dnabert-jax finetune --model MODEL --data {out}/examples.tsv.gz" in printed.out
+    for command in (["prepare", "verify"], ["pretrain", "--preset", "tiny", "--out", str(files / "run"), "--data"]):
+        assert "has labelled examples, and no rows for pre-training" in fails(capsys, *command, str(out))
 
 
 def test_everything_on_a_store(store: type, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
