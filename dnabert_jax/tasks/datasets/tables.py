@@ -61,6 +61,8 @@ class Table:
         except (pa.ArrowInvalid, OSError) as error:
             if "straddling object" in str(error):
                 raise InputError(f"{self.path} has a row of more than {_BLOCK_BYTES >> 20} MiB.") from error
+            if "UTF8" in str(error):
+                raise InputError(f"{self.path} has a letter that is not UTF-8: save it in that encoding.") from error
             raise InputError(f"{self.path} cannot be read: {str(error).rstrip('.')}.") from error
 
     def _parquet(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -105,11 +107,16 @@ def open_table(path: Path) -> Table:
             compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         with (gzip.open if compressed else open)(path, "rb") as file:
             line = file.readline(_BLOCK_BYTES).decode("utf-8-sig")
-    except (UnicodeDecodeError, EOFError, zlib.error, pa.ArrowInvalid, OSError) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is no CSV, TSV or Parquet table: byte {error.start + 1} of its first line is not UTF-8."
+        ) from error
+    except (EOFError, zlib.error, pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path} is no CSV, TSV or Parquet table, or is damaged: {error}.") from error
     if not line.strip():
         raise InputError(f"{path} is empty or begins with an empty line: its first line must name the columns.")
-    delimiter = "\t" if "\t" in line else ","
+    # Spreadsheets write semicolons where the comma is in numbers.
+    delimiter = next((one for one in "\t,;" if one in line), ",")
     return Table(path, tuple(next(csv.reader(io.StringIO(line), delimiter=delimiter))), delimiter)
 
 

@@ -85,6 +85,10 @@ class FinetuneConfig:
         require(0 < self.layer_decay <= 1, f"layer_decay is {self.layer_decay}: it must lie in (0, 1].")
         if self.overlap is not None:
             require_in(self, 0, math.inf, "overlap")
+            within = self.window == 0 or self.overlap < self.window
+            require(
+                within, f"overlap is {self.overlap} k-mers: it must be below {self.window}, the k-mers of a window."
+            )
         alone = self.long == "none" and (self.window > 0 or self.overlap is not None)
         require(not alone, "window and overlap are of long sequences: give --long too.")
         if self.dropout is not None:

@@ -77,7 +77,8 @@ def test_columns_are_found_by_usual_names_or_as_told(write: Callable[..., Path])
         (b"\nsequence\nACGT\n", "begins with an empty line"),
         (b"sequence,label\nACGT,1\nAC\n", r"Row 2 of .* has 1 values where the header has 2: 'AC'"),
         (b"sequence,label\nACGT,1,2\n", r"Row 1 of .* has 3 values"),
-        (b"sequence,label\nA\xff,1\n", r"cannot be read: .*invalid UTF8"),
+        (b"sequence,label\nA\xff,1\n", r"has a letter that is not UTF-8"),
+        ("sequence,label\n".encode("utf-16"), r"byte 1 of its first line is not UTF-8"),
         (gzip.compress(b"sequence,label\n" + b"ACGT,1\n" * 9999)[:-9], "cannot be read: .*[Tt]runcated"),
         (b"sequence,label\n" + b"A" * (3 << 20) + b",1\n", "has a row of more than 1 MiB"),
         (b"PAR1 and no more", "no CSV, TSV or Parquet table, or is damaged"),
@@ -89,6 +90,12 @@ def test_damaged_tables_are_refused(content: bytes, message: str, tmp_path: Path
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
         values(path, "sequence", "label")
+
+
+def test_semicolons_separate_where_a_header_has_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("sequence;label\nACGT;0,5\n")
+    assert values(path, "sequence", "label") == [{"sequence": "ACGT", "label": "0,5"}]
 
 
 def test_no_row_is_given_whose_number_would_be_wrong(tmp_path: Path) -> None:

@@ -77,4 +77,6 @@ def test_windows_are_of_long_sequences() -> None:
             FinetuneConfig(**settings)
     with pytest.raises(InputError, match="overlap is -1"):
         FinetuneConfig(long="mean", overlap=-1)
+    with pytest.raises(InputError, match="overlap is 9 k-mers: it must be below 9"):
+        FinetuneConfig(long="mean", window=9, overlap=9)
     assert dataclasses.replace(FinetuneConfig(), long="lstm").overlap is None
