@@ -32,6 +32,7 @@ from launch.predict import Predict
 from launch.prepare import PrepareGenome, PrepareGenomeBeam
 from launch.prepare_derived import PreparePromoters, PrepareSplice, PrepareTfbs
 from launch.pretrain import parse_pretrain
+from launch.report import Report
 from launch.signals import EXIT_INTERRUPTED, end_interrupted, end_on_sigint, ignore_sigusr1, sigint_as_exception
 from launch.variants import Variants
 from launch.verify import PrepareVerify
@@ -58,6 +59,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
   attention            the same -> scores of bases: attention, gradients or mutations, as table, npz or bigWig
   motifs               scores of bases -> enriched motifs: MEME, table, BED, logos
   variants             VCF and genome -> what each variant does to a model: VCF, table
+  report               what these and finetune have written -> one HTML page that opens offline
   export               checkpoint -> a directory for Hugging Face transformers
 
 example: dnabert-jax demo --out dnabert-demo
@@ -89,6 +91,7 @@ _PLAIN: dict[str, type["_Runnable"]] = {
     "attention": Attention,
     "motifs": Motifs,
     "variants": Variants,
+    "report": Report,
     "export": Export,
     "demo": Demo,
 }

@@ -60,7 +60,7 @@ def test_it_learns_and_writes_what_came_of_it(finetuned: Path) -> None:
     assert min(value for value in accuracy if value is not None) > 0.8
     assert "| mcc |" in (finetuned / "result.md").read_text()
     assert sorted(path.name for path in (finetuned / "curves").iterdir()) == [
-        "calibration.png", "precision_recall.png", "roc.png",
+        "calibration.png", "curves.json", "precision_recall.png", "roc.png",
     ]  # fmt: skip
     provenance = json.loads((finetuned / "model.json").read_text())["provenance"]
     assert provenance["finetuning"]["config"]["epochs"] == 8

@@ -23,7 +23,7 @@ from dnabert_jax.tasks.finetuning.jobs import Job
 from dnabert_jax.tasks.measures.collapse import collapse
 from dnabert_jax.tasks.measures.curves import draw_curves
 from dnabert_jax.tasks.measures.metrics import better, measure, validation_metric
-from dnabert_jax.tasks.measures.results import Result, SeedResult, result_markdown, write_result
+from dnabert_jax.tasks.measures.results import RESULT_FILE, Result, SeedResult, result_markdown, write_result
 from dnabert_jax.training.saved_model import (
     DESCRIPTION_FILE,
     Description,
@@ -36,7 +36,7 @@ from dnabert_jax.typed_json import to_json
 _RANDOM = "random_weights"
 """In the provenance of a model that no training was done to."""
 
-RESULT_FILE, TABLE_FILE, CONFIG_FILE = "result.json", "result.md", "finetune.json"
+TABLE_FILE, CONFIG_FILE = "result.md", "finetune.json"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,9 @@
-"""Pictures of a classifier's scores: ROC, precision and recall, calibration; each class of several against the rest."""
+"""A classifier's scores as curves: ROC, precision and recall, calibration; each class of several against the rest.
 
+They are drawn, and their points written for others to draw.
+"""
+
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,13 +13,45 @@ from jaxtyping import Bool, Float, Num
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.measures.scores import checked_labels, checked_scores
+from dnabert_jax.typed_json import to_json
+
+CURVES_FILE = "curves.json"
 
 _BINS = 10
+_GRID = 1000
+"""Of a curve's points, those that lie in one cell of a grid of this many by as many are one in the file."""
 _LEGEND_ENTRIES = 12
 """More curves than this are drawn thin and without names."""
 
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """Of one class.
+
+    Attributes:
+        label: of the class.
+        figure: what the curve comes to, or why there is none.
+        x: of its points, none if there is no curve.
+        y: as many.
+    """
+
+    label: str
+    figure: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Curves:
+    """The curves of each class."""
+
+    roc: tuple[Curve, ...]
+    precision_recall: tuple[Curve, ...]
+    calibration: tuple[Curve, ...]
+
+
 _Class = tuple[str, Bool[np.ndarray, " N"], Float[np.ndarray, " N"]]
-_Curve = Callable[[Bool[np.ndarray, " N"], Float[np.ndarray, " N"]], tuple[np.ndarray, np.ndarray, str]]
+_Points = Callable[[Bool[np.ndarray, " N"], Float[np.ndarray, " N"]], tuple[np.ndarray, np.ndarray, str]]
 
 
 def draw_curves(
@@ -23,7 +59,8 @@ def draw_curves(
 ) -> tuple[Path, ...]:
     """Draws roc.png, precision_recall.png and calibration.png into a directory and returns their paths.
 
-    A class that has no examples, or nothing else, has no curve; the legend says so.
+    Beside them is curves.json, which `typed_json.read_json(Curves, path)` reads: their points, but for those that no
+    picture would show. A class that has no examples, or nothing else, has no curve; the legend says so.
 
     Raises:
         InputError: regression, which has no such curves; scores or labels that cannot be measured.
@@ -34,11 +71,20 @@ def draw_curves(
     scores = checked_scores(task, scores)
     classes = list(_classes(task, scores, checked_labels(task, labels, len(scores))))
     directory.mkdir(parents=True, exist_ok=True)
+    roc, precision, calibration = (_curves(classes, points) for points in (_roc, _precision, _calibration))
+    thinned = Curves(*(tuple(map(_thinned, own)) for own in (roc, precision, calibration)))
+    (directory / CURVES_FILE).write_text(to_json(thinned))
     return (
-        _draw(classes, _roc, ("false positive rate", "true positive rate"), True, title, directory / "roc.png"),
-        _draw(classes, _precision, ("recall", "precision"), False, title, directory / "precision_recall.png"),
+        _draw(roc, ("false positive rate", "true positive rate"), title, directory / "roc.png", diagonal=True),
+        # Precision is not linear between thresholds, and average precision is the area below steps.
+        _draw(precision, ("recall", "precision"), title, directory / "precision_recall.png", steps="steps-post"),
         _draw(
-            classes, _calibration, ("mean probability", "share that holds"), True, title, directory / "calibration.png"
+            calibration,
+            ("mean probability", "share that holds"),
+            title,
+            directory / "calibration.png",
+            diagonal=True,
+            marker="o",
         ),
     )
 
@@ -51,8 +97,36 @@ def _classes(task: TaskConfig, scores: np.ndarray, labels: np.ndarray) -> Iterat
             yield label, labels == c if single else labels[:, c] == 1, scores[:, c]
 
 
+def _curves(classes: list[_Class], points: _Points) -> list[Curve]:
+    curves = []
+    for label, truth, scores in classes:
+        if truth.all() or not truth.any():
+            curves.append(Curve(label, "nothing else" if truth.all() else "no examples", (), ()))
+        else:
+            x, y, figure = points(truth, scores)
+            curves.append(Curve(label, figure, tuple(x.tolist()), tuple(y.tolist())))
+    return curves
+
+
+def _thinned(curve: Curve) -> Curve:
+    """Of consecutive points in one cell of the grid the first; the last of all stays."""
+    points = np.array([curve.x, curve.y]).T
+    cells = np.rint(points * _GRID)
+    kept = np.ones(len(points), bool)
+    kept[1:-1] = (cells[1:-1] != cells[:-2]).any(axis=1)
+    x, y = points[kept].T.round(6).tolist()
+    return dataclasses.replace(curve, x=tuple(x), y=tuple(y))
+
+
 def _draw(
-    classes: list[_Class], curve: _Curve, axis_labels: tuple[str, str], diagonal: bool, title: str, picture: Path
+    curves: list[Curve],
+    axis_labels: tuple[str, str],
+    title: str,
+    picture: Path,
+    *,
+    diagonal: bool = False,
+    marker: str = "",
+    steps: str = "default",
 ) -> Path:
     from matplotlib.figure import Figure
 
@@ -60,21 +134,15 @@ def _draw(
     axes = figure.subplots()
     if diagonal:
         axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=1)
-    few = len(classes) <= _LEGEND_ENTRIES
-    for label, truth, scores in classes:
-        if truth.all() or not truth.any():
-            axes.plot([], [], " ", label=f"{label}: {'nothing else' if truth.all() else 'no examples'}")
-            continue
-        x, y, figure_of_merit = curve(truth, scores)
-        marker = "o" if curve is _calibration and few else ""
-        # Precision is not linear between thresholds, and average precision is the area below steps.
-        steps = "steps-post" if curve is _precision else "default"
+    few = len(curves) <= _LEGEND_ENTRIES
+    for curve in curves:
         axes.plot(
-            x,
-            y,
+            curve.x,
+            curve.y,
             linewidth=1.8 if few else 0.6,
-            label=f"{label}: {figure_of_merit}",
-            marker=marker,
+            linestyle="-" if curve.x else " ",
+            label=f"{curve.label}: {curve.figure}",
+            marker=marker if few else "",
             markersize=4,
             drawstyle=steps,
         )

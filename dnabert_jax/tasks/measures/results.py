@@ -11,6 +11,9 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.measures.metrics import Metric, Metrics, metric_keys
 from dnabert_jax.typed_json import to_json
 
+RESULT_FILE = "result.json"
+"""Of a fine-tuning, in its directory."""
+
 
 @dataclasses.dataclass(frozen=True)
 class SeedResult:

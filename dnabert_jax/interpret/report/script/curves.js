@@ -1,0 +1,67 @@
+// Curves of a classifier on axes from 0 to 1; the nearest point is read out.
+
+const PLOT = { size: 300, left: 44, top: 10, right: 10, bottom: 42 };
+const COLORS = 7;
+const NAMED_CURVES = 12;
+
+/** A figure of the curves of each class. */
+function curveFigure(title, curves, [across, up], { diagonal = false, steps = false, points = false }) {
+  const x = (value) => PLOT.left + value * PLOT.size;
+  const y = (value) => PLOT.top + (1 - value) * PLOT.size;
+  const picture = svg("svg", {
+    viewBox: `0 0 ${PLOT.left + PLOT.size + PLOT.right} ${PLOT.top + PLOT.size + PLOT.bottom}`, role: "img",
+    "aria-label": `${title}: ${curves.slice(0, NAMED_CURVES).map(({ label, figure }) => `${label} ${figure}`).join("; ")}`,
+  });
+  for (const tick of [0, 0.25, 0.5, 0.75, 1])
+    picture.append(
+      svg("line", { class: "axis", x1: x(tick), x2: x(tick), y1: y(0), y2: y(1) }),
+      svg("line", { class: "axis", x1: x(0), x2: x(1), y1: y(tick), y2: y(tick) }),
+      svg("text", { class: "quiet", x: x(tick), y: y(0) + 16, "text-anchor": "middle" }, tick),
+      svg("text", { class: "quiet", x: x(0) - 6, y: y(tick) + 4, "text-anchor": "end" }, tick));
+  picture.append(
+    svg("text", { x: x(0.5), y: y(0) + 35, "text-anchor": "middle" }, across),
+    svg("text", { x: 11, y: y(0.5), "text-anchor": "middle", transform: `rotate(-90 11 ${y(0.5)})` }, up));
+  if (diagonal) picture.append(svg("line", { class: "chance", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }));
+  const lines = curves.map((curve, number) => {
+    const color = `color-${number % COLORS}`;
+    const d = curve.x.map((value, place) => (place === 0 ? "M" : steps ? `H${x(value).toFixed(2)}V` : "L") +
+      (place && steps ? y(curve.y[place]).toFixed(2) : `${x(value).toFixed(2)},${y(curve.y[place]).toFixed(2)}`));
+    const line = svg("path", { class: `curve ${color}${curves.length > NAMED_CURVES ? " thin" : ""}`, d: d.join("") });
+    picture.append(line);
+    if (points) picture.append(svg("g", { class: color }, curve.x.map((value, place) => svg("circle", { class: "point", cx: x(value), cy: y(curve.y[place]), r: 3 }))));
+    return line;
+  });
+  const mark = svg("circle", { r: 4.5, class: "point", visibility: "hidden" });
+  picture.append(mark);
+  const readout = html("output", { class: "readout" }, html("span", { class: "key" }, "Point at a curve to read it."));
+  picture.addEventListener("pointermove", (event) => {
+    const place = svgPoint(picture, event);
+    const found = nearest(curves, (place.x - PLOT.left) / PLOT.size, 1 - (place.y - PLOT.top) / PLOT.size);
+    if (!found) return;
+    lines.forEach((line, number) => line.classList.toggle("chosen", number === found.curve));
+    fill(mark, { cx: x(found.x), cy: y(found.y), visibility: "visible", class: `point color-${found.curve % COLORS}` }, []);
+    readout.replaceChildren(html("b", {}, curves[found.curve].label), html("span", {}, `${across} ${digits(found.x)}`), html("span", {}, `${up} ${digits(found.y)}`));
+  });
+  picture.addEventListener("pointerleave", () => {
+    mark.setAttribute("visibility", "hidden");
+    lines.forEach((line) => line.classList.remove("chosen"));
+  });
+  return html("figure", {}, html("figcaption", {}, title), picture, readout,
+    html("ul", { class: "legend" }, curves.map(({ label, figure }, number) =>
+      html("li", {}, html("span", { class: `swatch color-${number % COLORS}` }), html("span", {}, `${label}: ${figure}`)))));
+}
+
+function svgPoint(picture, event) {
+  return new DOMPoint(event.clientX, event.clientY).matrixTransform(picture.getScreenCTM().inverse());
+}
+
+/** The point of any curve that is closest to a place, or null if no curve has a point. */
+function nearest(curves, x, y) {
+  let best = null;
+  let least = Infinity;
+  curves.forEach((curve, number) => curve.x.forEach((value, place) => {
+    const distance = (value - x) ** 2 + (curve.y[place] - y) ** 2;
+    if (distance < least) [least, best] = [distance, { curve: number, x: value, y: curve.y[place] }];
+  }));
+  return best;
+}

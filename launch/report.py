@@ -1,0 +1,115 @@
+"""`dnabert-jax report`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.output_file import output_file, refuse_existing
+from launch.signals import importing, sigterm_as_sigint
+
+_SUFFIXES = (".html", ".htm")
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Make one HTML file of what other commands have written: it opens offline, in any browser, and loads nothing.
+
+    Example: dnabert-jax report --scores attention.npz --motifs motifs --results runs/promoters --out report.html
+
+    Give any of --scores, --motifs, --results and --variants (docs/report.md).
+
+    Attributes:
+        out: File to write, .html.
+        scores: Tracks: npz files of `dnabert-jax attention`, all of the same sequences; those of mutagenesis give heat
+            maps too. LABEL=FILE names a track otherwise than its file.
+        motifs: Directory of `dnabert-jax motifs`.
+        results: Directories of `dnabert-jax finetune` or `evaluate`.
+        variants: Table of `dnabert-jax variants`, or any table of numbers and names.
+        title: Of the report.
+        sequences: The first ones of --scores are shown, so many at most.
+        most_variants: If there are more, those of largest --variant-score are shown.
+        variant_score: Column of --variants; the first one of effects if not given.
+    """
+
+    out: Path
+    scores: tuple[str, ...] = ()
+    motifs: Path | None = None
+    results: tuple[Path, ...] = ()
+    variants: Path | None = None
+    title: str = "DNABERT report"
+    sequences: int = 50
+    most_variants: int = 100_000
+    variant_score: str = ""
+
+    def run(self) -> None:
+        """Reads, writes, and says what is in it."""
+        self._check()
+        with importing():
+            from dnabert_jax.interpret.report.page import report_page
+
+        sections = self._sections()
+        page = report_page(self.title, sections)
+        with sigterm_as_sigint(), output_file(self.out) as file:
+            file.write(page)
+        for source, what in sections["sources"]:
+            print(f"{source}: {what}.")
+        print(f"Written to {self.out} ({len(page) / 2**20:,.1f} MiB): open it in a browser; it loads nothing else.")
+
+    def _check(self) -> None:
+        if not (self.scores or self.motifs or self.results or self.variants):
+            raise InputError("A report needs something to show: give any of --scores, --motifs, --results, --variants.")
+        if self.out.suffix not in _SUFFIXES:
+            raise InputError(f"{self.out} is to be an HTML page: give it a name that ends with .html.")
+        for name in ("sequences", "most_variants"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: give at least 1.")
+        if self.variant_score and self.variants is None:
+            raise InputError("--variant-score is a column of --variants, which is not given.")
+        refuse_existing(self.out)
+
+    def _sections(self) -> dict[str, Any]:
+        with importing():
+            from dnabert_jax.interpret.report.column_table import Ranking, column_table
+            from dnabert_jax.interpret.report.motif_section import motif_section
+            from dnabert_jax.interpret.report.result_section import result_section
+            from dnabert_jax.interpret.report.track_section import track_section
+
+        found: dict[str, Any] = {}
+        sources: list[tuple[str, str]] = []
+        shown: list[str] = []
+        if self.scores:
+            tracks = found["tracks"] = track_section(_labelled(self.scores), self.sequences)
+            shown = [one["id"] for one in tracks["sequences"]]
+            what = f"scores of {tracks['total']:,} sequences, of which {len(shown):,} are shown"
+            sources += [
+                (track["file"], what + ", with substitutions" * ("effects" in track)) for track in tracks["tracks"]
+            ]
+        if self.motifs is not None:
+            motifs = found["motifs"] = motif_section(self.motifs, shown)
+            known = ", with known motifs that they match" * ("matches" in motifs)
+            sources.append(
+                (str(self.motifs), f"{len(motifs['motifs']):,} motifs, {motifs['total']:,} instances{known}")
+            )
+        if self.results:
+            found["results"] = [result_section(directory) for directory in self.results]
+            sources += [(str(directory), "results") for directory in self.results]
+        if self.variants is not None:
+            variants = found["variants"] = column_table(self.variants, Ranking(self.most_variants, self.variant_score))
+            sources.append(
+                (str(self.variants), f"{variants['total']:,} variants, of which {variants['rows']:,} are shown")
+            )
+        return {"sources": sources, **found}
+
+
+def _labelled(scores: tuple[str, ...]) -> dict[str, Path]:
+    """Files by label: what stands before the first =, or the file's name."""
+    files: dict[str, Path] = {}
+    for text in scores:
+        label, equals, name = text.partition("=")
+        if not equals or Path(text).exists():
+            label, name = Path(text).stem, text
+        if not label or label in files:
+            raise InputError(f"Two tracks are called {label!r}: name them apart, with --scores LABEL=FILE.")
+        files[label] = Path(name)
+    return files

@@ -1,0 +1,167 @@
+"""Files of every kind that a report is made of, and a browser that holds the page to what it promises."""
+
+import csv
+import dataclasses
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from dnabert_jax.config import TaskConfig
+from dnabert_jax.tasks.measures.curves import draw_curves
+from dnabert_jax.tasks.measures.metrics import measure
+from dnabert_jax.tasks.measures.results import Result, SeedResult, write_result
+from launch.cli import run
+from tests.interpret.motifs.conftest import plant
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+HOSTILE = "</script><script>alert(1)</script><img/src=x/onerror=alert(2)>{{data}}"
+TASK = TaskConfig("single_label_classification", ("no", "yes"))
+VARIANTS = 130
+_CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
+_QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+          "--disable-sync", "--no-first-run"]  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """What a report was made of.
+
+    Attributes:
+        folder: with the files, and report.html.
+        scores: of each sequence.
+        effects: of each sequence, [bases, 4].
+        variants: rows of the table.
+    """
+
+    folder: Path
+    scores: list[np.ndarray]
+    effects: list[np.ndarray]
+    variants: list[dict[str, str]]
+
+    @property
+    def flags(self) -> list[str]:
+        names = ["--scores", f"attention={self.folder / 'attention.npz'}", str(self.folder / "mutagenesis.npz")]
+        for flag in ("motifs", "results", "variants"):
+            names += [f"--{flag}", str(self.folder / flag)]
+        return names
+
+
+def _write_scores(folder: Path, names: list[str], texts: list[str], scores: list[np.ndarray]) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    effects = [rng.normal(size=(len(text), 4)).astype(np.float32) for text in texts]
+    shared = {
+        "ids": np.array(names),
+        "bases": np.frombuffer("".join(texts).encode(), "S1"),
+        "offsets": np.cumsum([0, *map(len, texts)]),
+    }
+    np.savez(folder / "attention.npz", scores=np.concatenate(scores), **shared)
+    joined = np.concatenate(effects)
+    np.savez(folder / "mutagenesis.npz", scores=-joined.mean(axis=1), effects=joined, **shared)
+    return effects
+
+
+def _write_results(folder: Path) -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 2, 200)
+    yes = 1 / (1 + np.exp(-rng.normal(2.0 * labels - 1, 1.5)))
+    scores = np.stack([1 - yes, yes], axis=1)
+    draw_curves(TASK, scores, labels, folder / "curves", HOSTILE)
+    seeds = tuple(SeedResult(seed, 1.0, measure(TASK, scores, labels, resamples=20)) for seed in (0, 1))
+    write_result(Result(HOSTILE, "a model", TASK, {"train": 5, "test": 200}, seeds), folder / "result.json")
+
+
+def _write_variants(path: Path) -> list[dict[str, str]]:
+    rng = np.random.default_rng(2)
+    rows = [
+        {
+            "contig": str(1 + row % 3), "position": str(row * 1000), "id": HOSTILE if row == 7 else f"rs{row}",
+            "ref": "A", "alt": "CGT"[row % 3], "difference": "" if row % 10 == 9 else repr(float(rng.normal())),
+            "left_out": "",
+        }
+        for row in range(VARIANTS)
+    ]  # fmt: skip
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]), delimiter="\t", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    return rows
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A report of everything, of sequences with a planted motif and names that would run if they were markup."""
+    folder = tmp_path_factory.mktemp("report")
+    data = plant()
+    names = [HOSTILE if row == 1 else f"p{row}" for row in range(len(data.positives))]
+    effects = _write_scores(folder, names, data.positives, data.scores)
+    pairs = {"positives": zip(names, data.positives, strict=True), "negatives": enumerate(data.negatives)}
+    for name, records in pairs.items():
+        (folder / f"{name}.fa").write_text("".join(f">{own}\n{text}\n" for own, text in records))
+    files = [word for name in ("positives", "negatives") for word in (f"--{name}", str(folder / f"{name}.fa"))]
+    flags = ["--scores", str(folder / "attention.npz"), *files, "--no-logos", "--out", str(folder / "motifs")]
+    assert run(["motifs", *flags]) == 0
+    with (folder / "motifs/motifs.tsv").open() as table:
+        first = next(csv.DictReader(table, delimiter="\t"))["motif"]
+    (folder / "motifs/matches.tsv").write_text(f"motif\ttarget name\tq\n{first}\tFOS::JUN\t1e-09\n")
+    (folder / "results").mkdir()
+    _write_results(folder / "results")
+    made = Made(folder, data.scores, effects, _write_variants(folder / "variants"))
+    title = ["--title", HOSTILE, "--sequences", "20"]
+    assert run(["report", *made.flags, *title, "--out", str(folder / "report.html")]) == 0
+    return made
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """Chromium; without it a user's tests are skipped, and those of .ci/run fail."""
+    path = next(filter(None, map(shutil.which, _CHROMIUM)), None)
+    if path is None:
+        assert "DNABERT_JAX_NEEDS_CHROMIUM" not in os.environ, "no Chromium is installed"
+        pytest.skip("no Chromium is installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=_QUIET)
+        yield browser
+        browser.close()
+
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def opened(browser: "Browser", made: Made) -> Open:
+    """Opens the report; as the block ends, no error was logged, no dialog opened, and only the file was asked for."""
+
+    @contextmanager
+    def open_page(width: int = 1100, **settings: Any) -> "Iterator[Page]":
+        context = browser.new_context(viewport={"width": width, "height": 900}, **settings)
+        page, told, asked = context.new_page(), [], []
+        page.on("console", lambda message: told.append(message.text))
+        page.on("pageerror", lambda error: told.append(str(error)))
+        page.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
+        context.on("request", lambda request: asked.append(request.url))
+        address = (made.folder / "report.html").as_uri()
+        page.goto(address)
+        yield page
+        assert told == []
+        assert asked == [address]
+        context.close()
+
+    return open_page
+
+
+def numbers(text: str) -> list[float]:
+    """Those in a text of the page, which has typographic minus signs and separators."""
+    return [
+        float(found) for found in re.findall(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?", text.replace("−", "-").replace(",", ""))
+    ]

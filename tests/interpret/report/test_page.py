@@ -1,0 +1,223 @@
+"""The report in a real browser: it asks for nothing, shows what the files say, and does what it is told."""
+
+import csv
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from dnabert_jax.tasks.measures.curves import Curves
+from dnabert_jax.typed_json import read_json
+from tests.interpret.report.conftest import HOSTILE, Made, Open, numbers
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+# Of each element with text of its own: text, contrast with the nearest background that is there (WCAG 2.1).
+CONTRASTS = """() => {
+  const channels = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+    .map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const found = [];
+  for (const element of document.body.querySelectorAll("*:not(script):not(noscript):not(:disabled):not(option)")) {
+    const text = [...element.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data.trim()).join("");
+    if (!text || !element.getClientRects().length || element.closest(".instance, title")) continue;
+    const style = getComputedStyle(element);
+    let behind = element;
+    while (behind && channels(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+    const ink = channels(element instanceof SVGElement ? style.fill : style.color);
+    const [one, other] = [light(ink), light(channels(getComputedStyle(behind ?? document.body).backgroundColor))];
+    found.push([text, (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05)]);
+  }
+  return found;
+}"""
+
+
+def shown(page: "Page") -> tuple[int, int]:
+    """The first and the last base in view, once the picture is drawn."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    first, last, _ = numbers(page.locator("#range").inner_text())
+    return int(first), int(last)
+
+
+def place(page: "Page", share: float, y: float) -> tuple[float, float]:
+    box = page.locator("#canvas").bounding_box()
+    assert box is not None
+    return box["x"] + share * box["width"], box["y"] + y
+
+
+def column(page: "Page", number: int) -> list[str]:
+    return page.locator(f"#variants tbody tr td:nth-child({number})").all_inner_texts()
+
+
+def test_everything_moves_the_view(opened: Open) -> None:
+    with opened() as page:
+        assert shown(page) == (0, 59)
+        canvas = page.locator("#canvas")
+        canvas.focus()
+        page.keyboard.press("+")
+        first, last = by_key = shown(page)
+        assert 0 < first < last < 59
+        page.keyboard.press("ArrowRight")
+        moved = shown(page)
+        assert moved[0] > first
+        assert abs((moved[1] - moved[0]) - (last - first)) <= 1
+        page.keyboard.press("0")
+        assert shown(page) == (0, 59)
+        page.get_by_label("Zoom in").click()
+        assert shown(page) == by_key
+        # The base under the pointer stays where it is.
+        page.mouse.move(*place(page, 0.9, 160))
+        before = numbers(page.locator("#readout").inner_text())[0]
+        canvas.focus()
+        page.mouse.wheel(0, -200)
+        zoomed = shown(page)
+        assert zoomed[1] - zoomed[0] < last - first
+        page.mouse.move(*place(page, 0.9, 161))
+        assert abs(numbers(page.locator("#readout").inner_text())[0] - before) <= 1
+        page.mouse.down()
+        page.mouse.move(*place(page, 0.5, 161), steps=4)
+        page.mouse.up()
+        assert shown(page)[1] > zoomed[1]
+        page.mouse.dblclick(*place(page, 0.5, 161))
+        assert shown(page) == (0, 59)
+
+
+def test_a_base_is_read_as_the_files_have_it(opened: Open, made: Made) -> None:
+    with opened() as page:
+        page.get_by_role("button", name="p2", exact=True).click()
+        # What is drawn for a sequence is drawn a frame later.
+        page.locator("svg .heat").wait_for()
+        shown(page)
+        y = page.locator("svg .heat").bounding_box()["y"] - page.locator("#canvas").bounding_box()["y"]
+        for zooms, share in ((0, 0.3), (0, 0.75), (4, 0.5)):
+            page.locator("#canvas").focus()
+            for _ in range(zooms):
+                page.keyboard.press("+")
+            shown(page)
+            page.mouse.move(*place(page, share, 130))
+            position, attention, mutagenesis, *changes = numbers(page.locator("#readout").inner_text())
+            effects = made.effects[2][int(position)]
+            assert attention == pytest.approx(made.scores[2][int(position)], rel=1e-3)
+            assert mutagenesis == pytest.approx(-effects.mean(), rel=1e-3)
+            base = re.search(r"position\s*\d+ ([ACGT])", page.locator("#readout").inner_text())
+            assert base is not None
+            others = [effects["ACGT".index(other)] for other in "ACGT" if other != base[1]]
+            assert changes[:3] == pytest.approx(others, rel=1e-3)
+            for row in range(4):
+                page.mouse.move(*place(page, share, y + 17 * row + 8))
+                cell = re.search(r"([ACGT])→([ACGT])\s*(\S+)", page.locator("#readout").inner_text())
+                assert (cell is None) == ("ACGT"[row] == base[1])
+                if cell is not None:
+                    assert cell[2] == "ACGT"[row]
+                    assert numbers(cell[3]) == pytest.approx([effects[row]], rel=1e-3)
+
+
+def test_bars_become_letters_of_their_height(opened: Open) -> None:
+    with opened(width=420) as page:
+        shown(page)
+        assert page.locator("#canvas path.base-A").count() == 0
+        page.locator("#canvas").focus()
+        for _ in range(3):
+            page.keyboard.press("+")
+        first, last = shown(page)
+        drawn = page.locator("#canvas path[class^=base-]").count()
+        assert last - first < drawn <= 2 * (last - first + 1)
+
+
+def test_an_instance_leads_to_the_sequence_and_to_its_motif(opened: Open, made: Made) -> None:
+    with (made.folder / "motifs/motifs.tsv").open() as table:
+        motifs = list(csv.DictReader(table, delimiter="\t"))
+    with opened() as page:
+        assert page.locator(".card h3").all_inner_texts() == [motif["motif"] for motif in motifs][:24]
+        assert "FOS::JUN" in page.locator(".card").first.inner_text()
+        chip = page.locator("#motif-0 .chips button").nth(1)
+        name, _, start = chip.inner_text().rpartition(":")
+        chip.click()
+        assert page.locator(".tracks h3").inner_text() == name
+        first, last = shown(page)
+        assert first <= int(numbers(start)[0]) < last
+        page.locator("#canvas .instance.chosen .core").first.click()
+        assert page.evaluate("document.activeElement.id") == "motif-0"
+
+
+def test_the_table_sorts_and_filters_as_numbers_and_as_text(opened: Open, made: Made) -> None:
+    with opened() as page:
+        known = [row for row in made.variants if row["difference"]]
+        header = page.locator("#variants th", has=page.get_by_role("button", name="difference"))
+        header.get_by_role("button").click()
+        assert header.get_attribute("aria-sort") == "descending"
+        ids = [row["id"] for row in sorted(known, key=lambda row: -float(row["difference"]))]
+        assert column(page, 3) == ids[:50]
+        header.get_by_role("button").press("Enter")
+        assert header.get_attribute("aria-sort") == "ascending"
+        assert column(page, 3) == ids[::-1][:50]
+        # What is missing is last, whichever way.
+        page.get_by_label("Last rows").click()
+        assert set(column(page, 6)[-13:]) == {"–"}
+        page.get_by_label("difference: min").fill("0.5")
+        page.get_by_label("alt: contains").fill("g")
+        chosen = [row for row in known if float(row["difference"]) >= 0.5 and row["alt"] == "G"]
+        assert sorted(column(page, 3)) == sorted(row["id"] for row in chosen)
+        assert f"of {len(chosen)} (filtered from 130)" in page.locator("#variants [role=status]").inner_text()
+        page.get_by_label("alt: contains").fill("none such")
+        assert "no row of 130" in page.locator("#variants [role=status]").inner_text()
+
+
+def test_a_curve_is_read_where_its_points_are(opened: Open, made: Made) -> None:
+    curves = read_json(Curves, made.folder / "results/curves/curves.json")
+    with opened() as page:
+        for number, (curve,) in enumerate((curves.roc, curves.precision_recall, curves.calibration)):
+            figure = page.locator(".curves figure").nth(number)
+            figure.locator("svg").hover(position={"x": 150, "y": 100})
+            assert f"yes: {curve.figure}" in figure.inner_text()
+            point = numbers(figure.locator("output").inner_text())
+            points = np.array([curve.x, curve.y]).T
+            assert np.abs(points - point).max(axis=1).min() < 1e-3
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_both_modes(opened: Open, scheme: str) -> None:
+    with opened(color_scheme=scheme) as page:
+        shown(page)
+        contrasts = page.evaluate(CONTRASTS)
+        assert len(contrasts) > 300
+        assert [own for own in contrasts if own[1] < 4.5] == []
+        system = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (max(numbers(system)) < 60) == (scheme == "dark")
+        # The button goes against the system, either way.
+        page.locator("#theme").click()
+        light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.locator("#theme").click()
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert min(numbers(light)) > 200 > 60 > max(numbers(dark))
+
+
+@pytest.mark.parametrize("width", [360, 700])
+def test_a_narrow_window_scrolls_no_page_sideways(opened: Open, width: int) -> None:
+    with opened(width=width) as page:
+        shown(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator("#canvas").bounding_box()["width"] > width * 0.6
+
+
+def test_names_are_text_and_nothing_more(opened: Open) -> None:
+    with opened() as page:
+        assert page.title() == HOSTILE
+        assert page.locator("h1").inner_text() == HOSTILE
+        assert page.get_by_role("button", name=HOSTILE, exact=True).count() == 1
+        assert HOSTILE in column(page, 3)
+        assert page.locator("img").count() == 0
+        assert page.locator("script").count() == 2
+
+
+def test_no_page_of_ours_could_ask_for_anything(opened: Open) -> None:
+    with pytest.raises(AssertionError, match="Content Security Policy"), opened() as page:
+        assert page.evaluate("fetch('http://127.0.0.1:9/').then(() => 'asked', () => 'refused')") == "refused"
+
+
+def test_without_javascript_the_page_says_so(opened: Open) -> None:
+    with opened(java_script_enabled=False) as page:
+        assert "turn JavaScript on" in page.locator("main").inner_text()

@@ -1,0 +1,138 @@
+"""`dnabert-jax report`: any part alone makes a page; what cannot be shown is one sentence, and no file."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from launch.cli import run
+
+MEME = "MOTIF ACG\nletter-probability matrix: alength= 4 w= 1 nsites= 3 E= 1\n 0.1 0.2 0.3 0.4\n"
+
+
+def scores(path: Path, **changed: Any) -> str:
+    arrays = {
+        "ids": np.array(["a", "b"]),
+        "bases": np.frombuffer(b"ACGTACN", "S1"),
+        "scores": np.arange(7, dtype=np.float32),
+        "offsets": np.array([0, 4, 7]),
+        **changed,
+    }
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return str(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    scores(tmp_path / "x.npz")
+    (tmp_path / "motifs").mkdir()
+    (tmp_path / "motifs/motifs.tsv").write_text("motif\tbits\nACG\t1.5\n")
+    (tmp_path / "motifs/motifs.meme").write_text(f"MEME version 4\n\n{MEME}")
+    (tmp_path / "motifs/instances.bed").write_text("a\t0\t4\tACG\t0\t+\t1\t4\nelsewhere\t0\t4\tACG\t0\t-\t1\t4\n")
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite/finetuned.tsv").write_text("name\tmcc\nset\t0.5\n")
+    (tmp_path / "v.tsv").write_text("contig\tdifference\n1\t0.5\n")
+    return tmp_path
+
+
+def data_of(page: Path) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text())
+    assert found is not None
+    own: dict[str, Any] = json.loads(found[1])
+    return own
+
+
+@pytest.mark.parametrize(
+    ("flag", "name", "section"),
+    [
+        ("scores", "x.npz", "tracks"),
+        ("motifs", "motifs", "motifs"),
+        ("results", "suite", "results"),
+        ("variants", "v.tsv", "variants"),
+    ],
+)
+def test_each_part_alone_makes_a_page(
+    folder: Path, capsys: pytest.CaptureFixture[str], flag: str, name: str, section: str
+) -> None:
+    out = folder / "out.html"
+    assert run(["report", f"--{flag}", str(folder / name), "--out", str(out)]) == 0
+    data = data_of(out)
+    assert set(data) == {"title", "sources", section}
+    assert data["sources"][0][0] == str(folder / name)
+    assert f"Written to {out}" in capsys.readouterr().out
+
+
+def test_sequences_are_limited_and_instances_are_those_on_them(folder: Path) -> None:
+    flags = ["--scores", str(folder / "x.npz"), "--sequences", "1", "--motifs", str(folder / "motifs")]
+    assert run(["report", *flags, "--out", str(folder / "out.html")]) == 0
+    data = data_of(folder / "out.html")
+    assert data["tracks"]["sequences"] == [{"id": "a", "bases": "ACGT"}]
+    assert data["tracks"]["total"] == 2
+    assert data["motifs"]["instances"] == [{"sequence": 0, "motif": 0, "strand": "+", "places": [0, 4, 1, 4]}]
+    assert data["motifs"]["total"] == 2
+    assert data["motifs"]["motifs"] == [{"name": "ACG", "facts": ["1.5"], "matrix": [[0.1, 0.2, 0.3, 0.4]]}]
+
+
+CASES: list[tuple[list[str], str]] = [
+    ([], "give any of --scores, --motifs, --results, --variants."),
+    (["--scores", "none.npz"], "none.npz is not a file on disk."),
+    (["--scores", "bare.npz"], "bare.npz has no array bases"),
+    (["--scores", "x.npz", "others.npz"], "others.npz has scores of other sequences than x.npz"),
+    (["--scores", "x.npz", "letters.npz"], "letters.npz has scores of other sequences than x.npz"),
+    (["--scores", "x.npz", "x.npz"], "Two tracks are called 'x'"),
+    (["--scores", "odd.npz"], "The bases of odd.npz are not 7 letters of ATCGN"),
+    (["--scores", "flat.npz"], "The effects of flat.npz, (7, 3), are not four finite numbers"),
+    (["--scores", "x.npz", "--sequences", "0"], "sequences is 0: give at least 1."),
+    (["--motifs", "suite"], "suite has no motifs.tsv"),
+    (["--motifs", "motifs", "--out", "old.html"], "old.html exists already"),
+    (["--motifs", "motifs", "--out", "page.pdf"], "page.pdf is to be an HTML page"),
+    (["--results", "motifs"], "motifs has no result"),
+    (["--variants", "none.tsv"], "none.tsv is no file."),
+    (["--motifs", "motifs", "--variant-score", "x"], "--variant-score is a column of --variants"),
+]
+
+
+@pytest.mark.parametrize(("flags", "sentence"), CASES)
+def test_bad_input_is_a_sentence_and_leaves_no_file(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(folder)
+    scores(folder / "bare.npz", bases=None)
+    scores(folder / "others.npz", ids=np.array(["a", "c"]))
+    scores(folder / "letters.npz", bases=np.frombuffer(b"ACGTACC", "S1"))
+    scores(folder / "odd.npz", bases=np.frombuffer(b"ACGTAC<", "S1"))
+    scores(folder / "flat.npz", effects=np.zeros((7, 3), np.float32))
+    (folder / "old.html").write_text("old")
+    before = sorted(folder.iterdir())
+    assert run(["report", *([] if "--out" in flags else ["--out", "out.html"]), *flags]) == 2
+    error = capsys.readouterr().err
+    assert "dnabert-jax: error: " in error
+    assert sentence in error
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("motifs.tsv", "motif\tbits\nTTT\t1\n", "has no motif 'TTT'"),
+        ("motifs.tsv", "name\nx\n", "is no table whose first column is 'motif'"),
+        ("motifs.tsv", "motif\tbits\nACG\n", "line 2, has 1 values"),
+        ("motifs.meme", MEME.replace("0.4", ""), "without probabilities of four bases"),
+        ("motifs.meme", MEME.replace("0.4", "x"), "is not in MEME's minimal format"),
+        ("instances.bed", "a\t0\t4\n", "instances.bed, line 1, is no instance"),
+        ("instances.bed", "a\t0\t4\tTTT\t0\t+\t1\t4\n", "instances.bed, line 1, is no instance"),
+    ],
+)
+def test_damaged_motifs_are_a_sentence(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, content: str, sentence: str
+) -> None:
+    (folder / "motifs" / name).write_text(content)
+    assert run(["report", "--motifs", str(folder / "motifs"), "--out", str(folder / "out.html")]) == 2
+    assert sentence in capsys.readouterr().err
