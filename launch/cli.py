@@ -27,6 +27,7 @@ from launch.finetune import parse_finetune
 from launch.flags import REGISTRY, SETTINGS
 from launch.import_model import Import
 from launch.motifs import Motifs
+from launch.mutations import Mutations
 from launch.plan import parse_plan
 from launch.predict import Predict
 from launch.prepare import PrepareGenome, PrepareGenomeBeam
@@ -57,6 +58,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the f
   predict              FASTA, BED and genome, or a table -> what a fine-tuned model says of each sequence, as a table
   embed                the same -> vectors of sequences, k-mers or bases, as npz or Parquet
   attention            the same -> scores of bases: attention, gradients or mutations, as table, npz or bigWig
+  mutations            every substitution and deletion of sequences, or those of a file -> what each does; heat maps
   motifs               scores of bases -> enriched motifs: MEME, table, BED, logos
   variants             VCF and genome -> what each variant does to a model: VCF, table
   report               what these and finetune have written -> one HTML page that opens offline
@@ -89,6 +91,7 @@ _PLAIN: dict[str, type["_Runnable"]] = {
     "predict": Predict,
     "embed": Embed,
     "attention": Attention,
+    "mutations": Mutations,
     "motifs": Motifs,
     "variants": Variants,
     "report": Report,

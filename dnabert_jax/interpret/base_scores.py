@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, UInt8
 
+from dnabert_jax import stream
 from dnabert_jax.errors import JobError
-from dnabert_jax.interpret.mutagenesis import COLUMNS
+from dnabert_jax.interpret.changes import COLUMNS
 from dnabert_jax.output_file import output_file
 from dnabert_jax.sequence.vocabulary import BASES
 from dnabert_jax.tasks.prediction.npz_file import Values, write_npz
@@ -60,7 +61,7 @@ def write_score_table(path: Path, rows: Iterable[BaseScores], with_effects: bool
     schema = pa.schema([*columns, *effects])
     total = 0
     with output_table(path, schema) as write:
-        for group in _groups(finite(rows)):
+        for group in stream.groups(finite(rows), lambda row: len(row.codes), _ROWS):
             lengths = [len(row.codes) for row in group]
             arrays = [
                 np.repeat(np.array([row.name for row in group], object), lengths),
@@ -75,19 +76,6 @@ def write_score_table(path: Path, rows: Iterable[BaseScores], with_effects: bool
             write(pa.record_batch(typed, schema=schema))
             total += sum(lengths)
     return total
-
-
-def _groups(rows: Iterable[BaseScores]) -> Iterator[list[BaseScores]]:
-    group: list[BaseScores] = []
-    bases = 0
-    for row in rows:
-        group.append(row)
-        bases += len(row.codes)
-        if bases >= _ROWS:
-            yield group
-            group, bases = [], 0
-    if group:
-        yield group
 
 
 def write_score_npz(path: Path, rows: Iterable[BaseScores], with_effects: bool) -> None:

@@ -1,31 +1,43 @@
-"""In-silico mutagenesis: what each substitution of a base does to what a model says of a label.
+"""In-silico mutagenesis: what each change of a sequence does to what a model says of a label.
 
-A sequence of n bases has 3 n variants, of its own length, so they fill batches of one shape. A variant is told from its
-sequence by the k k-mers that cover the base. The rest of the ids is shared; nothing behind them can be, as from the
-first layer on each token depends on all others. What is the same sequence, of whatever origin, is computed once among
-those in hand: sequences that differ in one base share two variants and each other.
+A sequence of n bases has 3 n substitutions, of its own length, so they fill batches of one shape. A variant is told
+from its sequence by the k k-mers that cover the base. The rest of the ids is shared; nothing behind them can be, as
+from the first layer on each token depends on all others. What is the same sequence, of whatever origin, is computed
+once among those in hand: sequences that differ in one base share two variants and each other, and all deletions in a
+run of one base are one.
 B batch, L tokens.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from dnabert_jax import stream
+from dnabert_jax.interpret.changes import COLUMN_CODES, COLUMNS, SUBSTITUTIONS, Change, apply, changes_of
 from dnabert_jax.interpret.target import Target, label_outputs
 from dnabert_jax.pretrained import DNABERT
-from dnabert_jax.sequence.kmers import base_codes
 from dnabert_jax.stream import Coded, Codes, Named
 
-COLUMNS = "ACGT"
-"""The bases that are put in, in the order of the columns of effects."""
+_VARIANTS_TOGETHER = 3 << 12
+"""Variants in hand, but for those of the last sequence."""
 
-_COLUMN_CODES = base_codes(COLUMNS.encode())
 
-_BASES_TOGETHER = 1 << 12
-"""Of sequences whose variants are in hand, but for the last: some twelve thousand variants."""
+class Changed(NamedTuple):
+    """A sequence and what changes do.
+
+    Attributes:
+        sequence: unchanged.
+        reference: what the model says of it.
+        changes: of it.
+        outputs: what the model says of the sequence with each of them.
+    """
+
+    sequence: Coded
+    reference: float
+    changes: Sequence[Change]
+    outputs: Float32[np.ndarray, " changes"]
 
 
 class Mutations(NamedTuple):
@@ -44,7 +56,7 @@ class Mutations(NamedTuple):
 
     def scores(self, codes: Codes) -> Float32[np.ndarray, " bases"]:
         """How much each base adds: the reference less the mean over what can stand in its place."""
-        substituted = (codes[:, None] != _COLUMN_CODES).sum(axis=1)
+        substituted = (codes[:, None] != COLUMN_CODES).sum(axis=1)
         return (-self.effects.sum(axis=1) / substituted).astype(np.float32)
 
 
@@ -65,55 +77,57 @@ def mutation_effects(
     Raises:
         InputError: a sequence is no DNA, too short or too long.
     """
-    for together in _together(stream.coded(sequences, model.config.k)):
-        # A dictionary keeps the order in which they came.
-        every = (one.tobytes() for own in together for one in (own.codes, *variants(own.codes)))
-        places = {letters: number for number, letters in enumerate(dict.fromkeys(every))}
-        outputs = _outputs(model, target, together, places, advance)
-        for own in together:
-            reference = outputs[places[own.codes.tobytes()]]
-            effects = np.zeros((len(own.codes), len(COLUMNS)), np.float32)
-            found = [outputs[places[one.tobytes()]] for one in variants(own.codes)]
-            effects[own.codes[:, None] != _COLUMN_CODES] = np.array(found) - reference
-            yield Mutations(own.name, float(reference), effects)
+    coded = stream.coded(sequences, model.config.k)
+    pairs = ((own, list(changes_of(own.codes, SUBSTITUTIONS))) for own in coded)
+    for one in changed_outputs(model, pairs, target, advance):
+        effects = np.zeros((len(one.sequence.codes), len(COLUMNS)), np.float32)
+        # The order of places and columns is that of the substitutions.
+        effects[one.sequence.codes[:, None] != COLUMN_CODES] = one.outputs - np.float32(one.reference)
+        yield Mutations(one.sequence.name, one.reference, effects)
 
 
-def variants(codes: Codes) -> Iterator[Codes]:
-    """Yields the sequence with each other base at each place, by place and then in the order of `COLUMNS`."""
-    for place, other in zip(*np.nonzero(codes[:, None] != _COLUMN_CODES), strict=True):
-        variant = codes.copy()
-        variant[place] = _COLUMN_CODES[other]
-        yield variant
-
-
-def _together(sequences: Iterable[Coded]) -> Iterator[list[Coded]]:
-    held: list[Coded] = []
-    bases = 0
-    for one in sequences:
-        held.append(one)
-        bases += len(one.codes)
-        if bases >= _BASES_TOGETHER:
-            yield held
-            held, bases = [], 0
-    if held:
-        yield held
-
-
-def _outputs(
+def changed_outputs(
     model: DNABERT,
+    changed: Iterable[tuple[Coded, Sequence[Change]]],
     target: Target,
-    together: list[Coded],
-    distinct: Iterable[bytes],
-    advance: Callable[[int], object] | None,
-) -> Float32[np.ndarray, " n"]:
-    """What the model says of each."""
-    # Of the user's sequences, lest an error names a variant that is none of them.
-    for own in together:
-        model.ids_within_limit(own.codes, own.place)
+    advance: Callable[[int], object] | None = None,
+) -> Iterator[Changed]:
+    """Yields what a model says of each sequence and of it with each change, in their order and in constant memory.
 
-    every = (Coded("", "a variant", _codes(letters)) for letters in distinct)
-    return np.fromiter(label_outputs(model, target, every, advance), np.float32)
+    Args:
+        model: with a classifier.
+        changed: sequences, each with its changes, which lie within it.
+        target: as of `choose_target`.
+        advance: if given, told how many more variants are done, sequences themselves included.
+
+    Raises:
+        InputError: a sequence, or what a change makes of it, is too short or too long; an alternative is no DNA.
+    """
+    checked = (_checked(model, *one) for one in changed)
+    for together in stream.groups(checked, lambda one: len(one[1]), _VARIANTS_TOGETHER):
+        # A dictionary keeps the order in which they came.
+        every = dict.fromkeys(letters for one in together for letters in _variants(*one))
+        places = {letters: number for number, letters in enumerate(every)}
+        distinct = (Coded("", "a variant", np.frombuffer(letters, np.uint8)) for letters in places)
+        outputs = np.fromiter(label_outputs(model, target, distinct, advance), np.float32)
+        for own, changes in together:
+            reference, *found = (outputs[places[letters]] for letters in _variants(own, changes))
+            yield Changed(own, float(reference), changes, np.array(found, np.float32))
 
 
-def _codes(letters: bytes) -> UInt8[np.ndarray, " bases"]:
-    return np.frombuffer(letters, np.uint8)
+def _variants(own: Coded, changes: Sequence[Change]) -> Iterator[bytes]:
+    yield own.codes.tobytes()
+    yield from (apply(own.codes, change).tobytes() for change in changes)
+
+
+def _checked(model: DNABERT, own: Coded, changes: Sequence[Change]) -> tuple[Coded, Sequence[Change]]:
+    """Both; an error of length names the user's sequence, and the change that makes it so."""
+    model.ids_within_limit(own.codes, own.place)
+    if changes:
+        for change in (min(changes, key=_longer_by), max(changes, key=_longer_by)):
+            model.ids_within_limit(apply(own.codes, change), f"{own.place} with {change}")
+    return own, changes
+
+
+def _longer_by(change: Change) -> int:
+    return change.longer_by

@@ -66,6 +66,7 @@ def test_sides_that_compute_different_losses_are_not_compared() -> None:
         ["training_step", "--preset", "tiny", "--rows", "2", "--rounds", "1", "--peers", "by length"],
         ["embedding", "--preset", "tiny", "--rows", "2", "--rounds", "1", "--peers", "8 together"],
         ["finetuning", "--jobs", "2", "--sequences", "32", "--rounds", "1", "--peers", "transformers"],
+        ["mutagenesis", "--preset", "tiny", "--bases", "12", "--rounds", "1", "--peers", "32 together"],
     ],
     ids=lambda arguments: arguments[0],
 )

@@ -15,7 +15,7 @@ def test_effects_are_differences_of_predictions(
     model: DNABERT, sequences: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So that the sequences are not all in hand at once.
-    monkeypatch.setattr(dnabert_jax.interpret.mutagenesis, "_BASES_TOGETHER", 30)
+    monkeypatch.setattr(dnabert_jax.interpret.mutagenesis, "_VARIANTS_TOGETHER", 90)
     target = choose_target(model, "It", "acceptor", "probability")
     found = list(mutation_effects(model, iter(sequences), target))
     assert [one.name for one in found] == [name for name, _ in sequences]

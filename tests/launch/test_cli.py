@@ -220,6 +220,7 @@ def test_without_beam_the_remedy_is_named(
         ["prepare", "tfbs"],
         ["pretrain"],
         ["plan"],
+        ["mutations"],
         ["motifs"],
         ["variants"],
         ["export"],

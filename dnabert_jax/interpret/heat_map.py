@@ -1,0 +1,98 @@
+"""Heat maps of mutations, as in the paper's figure: what each base in each place does to the label."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float64
+
+from dnabert_jax.interpret.changes import COLUMNS
+from dnabert_jax.interpret.mutation_table import ChangeEffects
+from dnabert_jax.sequence.vocabulary import BASES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_DELETION = "deletion"
+_BASES_A_LINE = 120
+_COLOURS = {"A": "#109648", "C": "#255c99", "G": "#d68910", "T": "#d62839", "N": "#808080"}
+_NO_CHANGE = "#cccccc"
+_NAME_LETTERS = 60
+
+
+def heat_map_name(number: int, name: str) -> str:
+    """Of the file of a sequence: its number, and of its name what every file system takes."""
+    safe = re.sub(r"[^A-Za-z0-9.-]+", "_", name)[:_NAME_LETTERS]
+    return f"{number:03d}_{safe}.png" if safe else f"{number:03d}.png"
+
+
+def effect_matrix(row: ChangeEffects) -> Float64[np.ndarray, "rows bases"]:
+    """The difference of each substitution, in rows A, C, G and T, and of deletions in a fifth if there are any.
+
+    What is no change of one base is NaN, as the base that is there; insertions have no place.
+    """
+    places = {letter: number for number, letter in enumerate([*COLUMNS, ""])}
+    matrix = np.full((len(places), len(row.sequence.codes)), np.nan)
+    for change, difference in zip(row.changes, row.difference, strict=True):
+        if change.end - change.start == 1 and change.alternative in places:
+            matrix[places[change.alternative], change.start] = difference
+    return matrix[: len(COLUMNS)] if np.isnan(matrix[-1]).all() else matrix
+
+
+def draw_heat_map(path: Path, row: ChangeEffects, what: str) -> None:
+    """Draws a PNG: the mean effect of the substitutions of each base above the effects of all, in lines of some bases.
+
+    Args:
+        path: of the picture.
+        row: the effects, substitutions among them.
+        what: is drawn, for its label.
+    """
+    from matplotlib.figure import Figure
+
+    matrix = effect_matrix(row)
+    mean = np.nanmean(matrix[: len(COLUMNS)], axis=0)
+    letters = np.array([f"{BASES}N"[code] for code in row.sequence.codes])
+    bases = len(letters)
+    lines = -(-bases // _BASES_A_LINE)
+    width = -(-bases // lines)
+    # One scale for all lines; the least number keeps it one where nothing has an effect.
+    largest = max(float(np.nanmax(np.abs(matrix))), float(np.finfo(np.float32).tiny))
+    figure = Figure(figsize=(max(0.13 * width, 3.6) + 1.8, 2.5 * lines + 0.5), layout="constrained")
+    axes = figure.subplots(2 * lines, 1, squeeze=False, height_ratios=[1, 2] * lines)[:, 0]
+    for line in range(lines):
+        own = slice(line * width, min((line + 1) * width, bases))
+        track, map_axes = axes[2 * line : 2 * line + 2]
+        _draw_track(track, mean[own], own.start, width, np.abs(mean).max())
+        image = map_axes.imshow(
+            np.ma.masked_invalid(matrix[:, own]),
+            cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest",
+            extent=(own.start - 0.5, own.stop - 0.5, len(matrix) - 0.5, -0.5),
+        )  # fmt: skip
+        map_axes.set(facecolor=_NO_CHANGE, xlim=(own.start - 0.5, own.start + width - 0.5))
+        map_axes.set_yticks(range(len(matrix)), [*COLUMNS, _DELETION][: len(matrix)], fontsize=8)
+        map_axes.set_xticks(range(own.start, own.stop), letters[own], fontsize=7, fontfamily="monospace")
+        map_axes.tick_params(axis="x", length=0, pad=2)
+        for label in map_axes.get_xticklabels():
+            label.set_color(_COLOURS[label.get_text()])
+    bar = figure.colorbar(image, ax=list(axes), shrink=0.8 if lines == 1 else 0.5, pad=0.01, aspect=20)
+    bar.set_label(what, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    name = row.sequence.name
+    title = name if len(name) <= _NAME_LETTERS else f"{name[:_NAME_LETTERS]}..."
+    figure.suptitle(f"{title}: {row.reference:.4g} unchanged".removeprefix(": "), fontsize=9)
+    figure.savefig(path, dpi=150)
+
+
+def _draw_track(axes: "Axes", mean: Float64[np.ndarray, " bases"], start: int, width: int, largest: float) -> None:
+    places = np.arange(start, start + len(mean))
+    axes.bar(places, mean, width=0.8, color=np.where(mean < 0, "#2166ac", "#b2182b"))
+    axes.axhline(0, color="black", linewidth=0.5)
+    reach = 1.1 * largest or 1.0
+    axes.set(xlim=(start - 0.5, start + width - 0.5), ylim=(-reach, reach))
+    axes.set_ylabel("mean", fontsize=8)
+    axes.set_xticks([place for place in places if place % 10 == 0])
+    axes.tick_params(labelsize=7)
+    axes.xaxis.tick_top()
+    for side in ("right", "bottom"):
+        axes.spines[side].set_visible(False)

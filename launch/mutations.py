@@ -1,0 +1,144 @@
+"""`dnabert-jax mutations`."""
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.output_file import refuse_existing
+from launch.predict import reading
+from launch.progress import progress_bar
+from launch.sequence_source import OpenSource, SequenceSource
+from launch.signals import importing, sigterm_as_sigint
+
+if TYPE_CHECKING:  # loads JAX
+    from dnabert_jax.interpret.changes import Change
+    from dnabert_jax.interpret.mutation_file import Mutation
+    from dnabert_jax.interpret.mutation_table import ChangeEffects
+    from dnabert_jax.pretrained import DNABERT
+    from dnabert_jax.stream import Coded, Named
+
+_MOST_HEAT_MAPS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutations:
+    """Write what each change of sequences does to a label: every substitution and deletion, or those of a file.
+
+    Example: dnabert-jax mutations --model runs/promoters --fasta x.fa --out mutations.tsv --heat-maps maps
+
+    docs/mutations.md says what each column means.
+
+    Attributes:
+        model: Run directory of `dnabert-jax finetune`, model directory, Hugging Face directory, or OWNER/NAME on its
+            hub.
+        out: Table to write, with a row for each change: .tsv, .csv, .tsv.gz, .csv.gz or .parquet.
+        kinds: Of changes of one base, all of which are made.
+        mutations: In place of kinds, a file as of the original's mutate_seqs.py: index of the sequence, start, end and
+            allele, tab-separated, without header; in its order.
+        heat_maps: Directory to make, with a picture for each of at most 100 sequences.
+        label: Whose output it is; if not given, the only one or the second of two.
+        step: Checkpoint of a run; the latest if not given.
+        compute_dtype: Of activations; bfloat16 is for accelerators.
+        source: Where the sequences come from.
+    """
+
+    model: str
+    out: Path
+    kinds: tuple[Literal["substitutions", "deletions", "insertions"], ...] = ("substitutions", "deletions")
+    mutations: Path | None = None
+    heat_maps: Path | None = None
+    label: str = ""
+    step: int | None = None
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    source: Annotated[SequenceSource, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SequenceSource)
+
+    def run(self) -> None:
+        """Changes, computes, writes, and says what came of it."""
+        self._check()
+        with importing():
+            from dnabert_jax.interpret.mutagenesis import changed_outputs
+            from dnabert_jax.interpret.mutation_file import read_mutations
+            from dnabert_jax.interpret.mutation_table import change_effects, write_mutation_table
+            from dnabert_jax.interpret.target import choose_target
+            from dnabert_jax.output_directory import output_directory
+            from dnabert_jax.pretrained import DNABERT
+
+        listed = read_mutations(self.mutations) if self.mutations else []
+        model = DNABERT.from_pretrained(self.model, self.step, self.compute_dtype)
+        regression = model.task is not None and model.task.problem == "regression"
+        target = choose_target(model, "A map of mutations", self.label, "logit" if regression else "log-odds")
+        print(f"Of the label {target.label}: " + ("its number." if regression else "its probability."))
+        with sigterm_as_sigint(), self.source.open(model.config.k) as sequences, contextlib.ExitStack() as outputs:
+            for note in sequences.notes:
+                print(note)
+            pairs = self._changes(model, self._within_reach(sequences), listed)
+            maps = outputs.enter_context(output_directory(self.heat_maps, "")) if self.heat_maps else None
+            # How many variants there are is not known before the last sequence is read.
+            with progress_bar("mutations", " variants", None) as bar:
+                rows = change_effects(changed_outputs(model, pairs, target, bar.update), regression)
+                count = write_mutation_table(self.out, _drawn(rows, maps, regression) if maps else rows, regression)
+        print(f"Made {count:,} changes of {sequences.summary()}.")
+        if self.heat_maps:
+            print(
+                f"Heat maps are in {self.heat_maps}" + "; they have no insertions" * ("insertions" in self.kinds) + "."
+            )
+        print(f"Written to {self.out}, a row for each change. To read it in Python:")
+        print(f"  {reading(self.out)}")
+
+    def _check(self) -> None:
+        """Raises InputError for flags that do not go together, before anything is loaded."""
+        self.source.check()
+        with importing():
+            from dnabert_jax.tasks.prediction.output_table import check_table_name
+
+        check_table_name(self.out)
+        refuse_existing(self.out)
+        if self.mutations is not None:
+            if not self.mutations.is_file():
+                raise InputError(f"{self.mutations} is not a file on disk.")
+            if set(self.kinds) != {"substitutions", "deletions"}:
+                raise InputError("--kinds says nothing to --mutations, which names each change.")
+        elif not self.kinds:
+            raise InputError("--kinds must name substitutions, deletions or insertions.")
+        if self.heat_maps is not None:
+            if self.mutations is not None or "substitutions" not in self.kinds:
+                raise InputError("--heat-maps shows every substitution: it goes with --kinds substitutions.")
+            if self.heat_maps.exists():
+                raise InputError(f"{self.heat_maps} exists already: choose another --heat-maps, or remove it first.")
+
+    def _within_reach(self, sequences: OpenSource) -> Iterable["Named"]:
+        """The sequences; raises InputError before anything is computed if there are more than heat maps of them."""
+        if self.heat_maps is None:
+            return sequences
+        first = list(itertools.islice(sequences, _MOST_HEAT_MAPS + 1))
+        if len(first) > _MOST_HEAT_MAPS:
+            raise InputError(f"There are more than {_MOST_HEAT_MAPS} sequences: --heat-maps draws no more than that.")
+        return first
+
+    def _changes(
+        self, model: "DNABERT", sequences: Iterable["Named"], listed: Sequence["Mutation"]
+    ) -> Iterator[tuple["Coded", Sequence["Change"]]]:
+        from dnabert_jax import stream
+        from dnabert_jax.interpret.changes import changes_of
+        from dnabert_jax.interpret.mutation_file import with_sequences
+
+        coded = stream.coded(sequences, model.config.k)
+        if self.mutations is not None:
+            return iter(with_sequences(listed, coded, self.mutations))
+        return ((own, list(changes_of(own.codes, self.kinds))) for own in coded)
+
+
+def _drawn(rows: Iterable["ChangeEffects"], directory: Path, regression: bool) -> Iterator["ChangeEffects"]:
+    """Yields the rows, each when its picture is drawn."""
+    from dnabert_jax.interpret.heat_map import draw_heat_map, heat_map_name
+
+    what = "difference of the number" if regression else "(p' - p) max(p, p')"
+    for number, row in enumerate(rows, 1):
+        draw_heat_map(directory / heat_map_name(number, row.sequence.name), row, what)
+        yield row

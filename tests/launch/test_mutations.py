@@ -1,0 +1,127 @@
+"""`dnabert-jax mutations`: a row for each change, a picture for each sequence, one sentence for bad flags."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pyarrow.parquet
+import pytest
+from flax import nnx
+from matplotlib.image import imread
+
+from dnabert_jax import DNABERT
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.model.classification import BertForSequenceClassification
+from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
+from launch.cli import run
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=24)
+TASKS = {
+    "model": TaskConfig("single_label_classification", ("no", "yes")),
+    "regression": TaskConfig("regression", ("level",)),
+}
+SEQUENCES = {"s0": "ACGTTGCA", "s 1/x": "TTNAC"}
+CHANGES = ["id", "position", "kind", "ref", "alt", "reference", "changed", "difference"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mutations")
+    for name, task in TASKS.items():
+
+        @jax.jit
+        def initial(task: TaskConfig = task) -> Any:
+            return nnx.to_pure_dict(nnx.state(BertForSequenceClassification(CONFIG, task, rngs=nnx.Rngs(0)), nnx.Param))
+
+        rng = np.random.default_rng(0)
+        parameters = jax.tree.map(
+            lambda x, rng=rng: np.asarray(x + 0.5 * rng.normal(size=x.shape), np.float32), initial()
+        )
+        write_saved_model(folder / name, SavedModel(Description(CONFIG, task, {}), 0, parameters))
+    rows = "".join(f'"{name}",{text}\n' for name, text in SEQUENCES.items())
+    (folder / "x.csv").write_text("id,sequence\n" + rows)
+    (folder / "many.fa").write_text("".join(f">s{number}\nACGT\n" for number in range(101)))
+    (folder / "m.txt").write_text("1\t0\t1\tC\n0\t2\t4\t\n0\t3\t3\tGG\n")
+    return folder
+
+
+def mutations(folder: Path, *flags: str | Path, model: str = "model", source: str = "--table x.csv") -> int:
+    kind, name = source.split()
+    return run(["mutations", "--model", str(folder / model), kind, str(folder / name), *map(str, flags)])
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def test_every_change_has_a_row_and_every_sequence_a_picture(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert mutations(folder, "--out", tmp_path / "y.tsv", "--heat-maps", tmp_path / "maps") == 0
+    printed = capsys.readouterr().out
+    assert "Of the label yes: its probability." in printed
+    assert "Made 53 changes of 2 sequences, 1 of them with letters such as N" in printed
+    rows = read(tmp_path / "y.tsv")
+    assert list(rows[0]) == [*CHANGES, "log_odds_ratio"]
+    assert len(rows) == 8 * 4 + 5 * 4 + 1
+    changed = []
+    for row in rows:
+        text, place = SEQUENCES[row["id"]], int(row["position"])
+        assert row["ref"] == text[place]
+        changed.append(text[:place] + row["alt"] + text[place + 1 :])
+    predicted = DNABERT.from_pretrained(folder / "model").predict(changed)[:, 1]
+    np.testing.assert_allclose([float(row["changed"]) for row in rows], predicted, atol=1e-6)
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["001_s0.png", "002_s_1_x.png"]
+    picture = imread(tmp_path / "maps" / "001_s0.png")
+    assert len(np.unique(picture.reshape(-1, picture.shape[-1]), axis=0)) > 20
+
+
+def test_the_changes_of_a_file_are_made_in_its_order(folder: Path, tmp_path: Path) -> None:
+    assert mutations(folder, "--mutations", folder / "m.txt", "--out", tmp_path / "y.tsv") == 0
+    found = [tuple(row[name] for name in CHANGES[:5]) for row in read(tmp_path / "y.tsv")]
+    assert found == [
+        ("s 1/x", "0", "substitution", "T", "C"),
+        ("s0", "2", "deletion", "GT", ""),
+        ("s0", "3", "insertion", "", "GG"),
+    ]
+
+
+def test_a_regression_has_no_odds(folder: Path, tmp_path: Path) -> None:
+    flags = ("--kinds", "insertions", "--out", tmp_path / "y.parquet")
+    assert mutations(folder, *flags, model="regression") == 0
+    table = pyarrow.parquet.read_table(tmp_path / "y.parquet")
+    assert table.column_names == CHANGES
+    assert table.num_rows == 4 * (9 + 6)
+    columns = {name: np.array(table[name]) for name in CHANGES[5:]}
+    np.testing.assert_allclose(columns["difference"], columns["changed"] - columns["reference"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--source", "--fasta many.fa", "--heat-maps", "maps"], "more than 100 sequences"),
+        (["--mutations", "m.txt", "--heat-maps", "maps"], "goes with --kinds substitutions"),
+        (["--kinds", "deletions", "--heat-maps", "maps"], "goes with --kinds substitutions"),
+        (["--mutations", "m.txt", "--kinds", "insertions"], "--kinds says nothing to --mutations"),
+        (["--mutations", "none.txt"], "none.txt is not a file on disk"),
+        (["--out", "y.txt"], "must end in .tsv"),
+        (["--out", "x.csv"], "exists already"),
+        (["--heat-maps", "model"], "exists already"),
+        (["--label", "maybe"], "no label 'maybe'"),
+    ],
+)
+def test_bad_flags_are_one_sentence_and_leave_no_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags: list[str], sentence: str
+) -> None:
+    monkeypatch.chdir(folder)
+    before = sorted(folder.iterdir())
+    source = {"source": flags[1]} if flags[0] == "--source" else {}
+    own = flags[2:] if source else flags
+    assert mutations(folder, *own, *([] if "--out" in own else ["--out", "y.tsv"]), **source) == 2
+    assert sentence in capsys.readouterr().err
+    assert sorted(folder.iterdir()) == before
