@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# Not compiled beforehand: of torch and transformers, Python compiles what is imported, and that is a small part.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 # The pins, also for what builds the package: older and newer versions of pip read one name or the other.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(PIP_CONSTRAINT)

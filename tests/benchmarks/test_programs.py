@@ -64,9 +64,18 @@ def test_sides_that_compute_different_losses_are_not_compared() -> None:
         ["prepare_genome", "--fasta", str(HELDOUT_FASTA), "--processes", "1", "--rounds", "1"],
         ["input_pipeline", "--data", "ROWS", "--batch", "8", "--batches", "4"],
         ["training_step", "--preset", "tiny", "--rows", "2", "--rounds", "1", "--peers", "by length"],
-        ["embedding", "--preset", "tiny", "--rows", "2", "--rounds", "1", "--peers", "8 together"],
-        ["finetuning", "--jobs", "2", "--sequences", "32", "--rounds", "1", "--peers", "transformers"],
-        ["mutagenesis", "--preset", "tiny", "--bases", "12", "--rounds", "1", "--peers", "32 together"],
+        pytest.param(
+            ["embedding", "--preset", "tiny", "--rows", "2", "--rounds", "1", "--peers", "8 together"],
+            marks=pytest.mark.by_hand,
+        ),
+        pytest.param(
+            ["finetuning", "--jobs", "2", "--sequences", "32", "--rounds", "1", "--peers", "transformers"],
+            marks=pytest.mark.by_hand,
+        ),
+        pytest.param(
+            ["mutagenesis", "--preset", "tiny", "--bases", "12", "--rounds", "1", "--peers", "32 together"],
+            marks=pytest.mark.by_hand,
+        ),
     ],
     ids=lambda arguments: arguments[0],
 )
