@@ -48,9 +48,6 @@ BY_POSITION: tuple[Pooling, ...] = ("tokens", "bases")
 _PARTS = {"bert": "an encoder", "head": "a head of masked tokens"}
 """What errors call the parts of a model."""
 
-_ANY_NUMBER = 1 << 40
-"""Of windows, more than any sequence has."""
-
 _BYTES_BY_POSITION = 1 << 28
 """Of vectors of k-mers in memory at a time, where sequences come one after the other."""
 
@@ -103,8 +100,9 @@ class DNABERT:
         """
         if isinstance(sequences, str):
             return self._ids(sequence_codes(sequences, self.config.k), "the sequence")
-        own = stream.coded((("", sequence) for sequence in sequences), self.config.k)
-        return [self._ids(one.codes, one.place) for one in own]
+        return [
+            self._ids(one.codes, one.place) for one in stream.coded((("", one) for one in sequences), self.config.k)
+        ]
 
     def embed(
         self, sequences: str | Iterable[str], pooling: Pooling = "mean", layer: int = -1, progress: bool = True
@@ -146,8 +144,7 @@ class DNABERT:
 
         Args:
             sequences: (name, text or codes) of each; errors call them by number and name, which may be empty.
-            pooling: as for `embed`, like the next.
-            layer: of the hidden states.
+            pooling, layer: as for `embed`.
             advance: if given, told how many more sequences are done.
 
         Raises:
@@ -224,7 +221,7 @@ class DNABERT:
             return classify(self.config, task, self.on_encoder, hidden)
 
         prepare = self.ids_within_limit if task.long == "none" else self._cut
-        pieces = task.split if task.windows is None else _ANY_NUMBER
+        pieces = task.split if task.windows is None else 1 << 40  # windows, more than any sequence has
         own, longest = stream.coded(sequences, self.config.k), self.config.max_positions * pieces
         if strands == "both":
             own, advance = stream.both_strands(own), advance and stream.of_strands(advance)
@@ -271,11 +268,8 @@ class DNABERT:
     @functools.cached_property
     def masked_lm(self) -> tuple[Any, Array] | None:
         """The parameters of the head of masked tokens, and the table of token vectors that it shares; None without."""
-        parameters = self._model.parameters
-        if "head" not in parameters:
-            return None
-        table = parameters["bert"]["embeddings"]["token"]["table"]
-        return jax.device_put(parameters["head"]), jax.device_put(table)
+        own = self._model.parameters
+        return jax.device_put((own["head"], own["bert"]["embeddings"]["token"]["table"])) if "head" in own else None
 
     def _layers_to_run(self, pooling: str, layer: int) -> int:
         """How many layers `embed` needs."""
