@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dnabert_jax.interpret.variants.vcf_file import VcfRecord
-from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
 from dnabert_jax.tasks.datasets.genome_records import GenomeRecords
 
 NO_ALTERNATIVE = "no alternative allele"
@@ -17,6 +17,7 @@ NO_DNA = "allele is no DNA"
 NO_CONTIG = "contig is not in the genome"
 BEYOND = "beyond the end of the contig"
 MISMATCH = "REF is not what the genome has"
+AMBIGUOUS_REFERENCE = "REF has a letter such as N"
 TOO_LONG = "allele is longer than the window"
 TOO_SHORT = "contig is too short for the model"
 
@@ -77,7 +78,11 @@ def _why_not(record: VcfRecord, genome: GenomeRecords, contig: str, position: in
     end = position + len(record.reference)
     if position < 0 or end > genome.length(contig):
         return BEYOND
-    return "" if np.array_equal(genome[contig][position:end], base_codes(record.reference.encode())) else MISMATCH
+    there = genome[contig][position:end]
+    if not np.array_equal(there, base_codes(record.reference.encode())):
+        return MISMATCH
+    # Its k-mers are [UNK] with either allele, and that would look like no effect.
+    return AMBIGUOUS_REFERENCE if (there == AMBIGUOUS).any() else ""
 
 
 def _why_not_allele(reference: str, text: str, window: int) -> str:

@@ -200,6 +200,16 @@ def test_what_cannot_be_scored_has_its_reason(genome: GenomeRecords, columns: st
     assert allele.left_out == reason
 
 
+def test_an_unknown_reference_is_left_out() -> None:
+    block = ("chr1", 0, np.frombuffer(b"ACGTNNNACGT", np.uint8))
+    records = [
+        VcfRecord(1, ["chr1", at, ".", ref, "A", ".", ".", "."], int(at)) for at, ref in (("5", "N"), ("4", "T"))
+    ]
+    with genome_records(iter([block]), "g.fa", ["chr1"]) as unknown:
+        reasons = [allele.left_out for _, allele in alleles_of(records, unknown, 5, 3)]
+    assert reasons == ["REF has a letter such as N", ""]
+
+
 def test_a_model_is_asked_for_what_it_has(model: DNABERT, pretrained: DNABERT) -> None:
     for own, scoring, sentence in (
         (model, VariantScoring(label="donor"), "How long is a window"),
