@@ -215,7 +215,8 @@ class VariantScorer:
         means, inside = [], []
         for (_, one), window in zip(scores, references, strict=True):
             bases = slice(window.first, window.first + window.length)
-            means.append(one[bases].mean() / one.mean())
+            # [CLS] may attend to itself alone.
+            means.append(one[bases].mean() / one.mean() if one.any() else 1.0)
             runs = high_score_runs(one, _REGION_LENGTH)
             inside.append(any(start < bases.stop and bases.start < end for start, end in runs))
         return {

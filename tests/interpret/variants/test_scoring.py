@@ -41,15 +41,15 @@ def genome() -> Iterator[GenomeRecords]:
 
 @pytest.fixture(scope="module")
 def pretrained(saved: SavedModel) -> DNABERT:
-    config = saved.config
-
-    @jax.jit
-    def initial() -> Any:
-        return nnx.to_pure_dict(nnx.state(BertForMaskedLM(config, rngs=nnx.Rngs(1)), nnx.Param))
-
+    """Random weights around those of no effect: of LayerNorm's scales 1, of all others 0."""
+    module = nnx.eval_shape(lambda: BertForMaskedLM(saved.config, rngs=nnx.Rngs(1)))
     rng = np.random.default_rng(1)
-    parameters = jax.tree.map(lambda x: np.asarray(x + 0.3 * rng.normal(size=x.shape), np.float32), initial())
-    return DNABERT(SavedModel(Description(config, None, {}), 0, parameters))
+
+    def weights(path: Any, leaf: Any) -> np.ndarray:
+        return np.asarray((path[-1].key == "scale") + 0.3 * rng.normal(size=leaf.shape), np.float32)
+
+    parameters = jax.tree_util.tree_map_with_path(weights, nnx.to_pure_dict(nnx.state(module, nnx.Param)))
+    return DNABERT(SavedModel(Description(saved.config, None, {}), 0, parameters))
 
 
 def alleles() -> list[Allele]:
@@ -101,15 +101,15 @@ def test_likelihood_is_of_masked_kmers_alone(pretrained: DNABERT, genome: Genome
     k = pretrained.config.k
     network = nnx.eval_shape(lambda: BertForMaskedLM(pretrained.config, rngs=nnx.Rngs(0)))
     nnx.update(network, jax.device_put(pretrained._model.parameters))
+    logits_of = nnx.jit(lambda network, ids: network(ids))
 
     def mean_log_probability(text: str, first: int, length: int) -> float:
         ids = pretrained.encode(text)
         covering = [j + 1 for j in range(len(text) - k + 1) if j < first + length and j + k > first]
         masked = np.array(ids)
         masked[covering] = MASK
-        logits = np.asarray(network(jnp.asarray(masked[None])))[0, :, : pretrained.config.vocabulary_size].astype(
-            np.float64
-        )
+        padded = np.asarray(logits_of(network, jnp.asarray(masked[None])), np.float64)
+        logits = padded[0, :, : pretrained.config.vocabulary_size]
         chance = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         return float(np.mean([chance[place, ids[place]] for place in covering]))
 
@@ -142,6 +142,17 @@ def test_distances_are_of_mean_vectors_and_attention_of_the_reference(
             inside.append(bool(regions & set(range(first, first + variant[1]))))
         assert own["attention"] == pytest.approx(np.mean(attention), abs=1e-4)
         assert own["attention_region"] == np.mean(inside)
+
+
+def test_a_model_that_looks_at_no_base_looks_at_all_alike(
+    pretrained: DNABERT, genome: GenomeRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where [CLS] attends to itself alone."""
+    monkeypatch.setattr(
+        scoring_module, "attention_scores", lambda _, sequences, **__: (("", np.zeros(WINDOW)) for _ in sequences)
+    )
+    for own in scored(pretrained, genome, kinds=("attention",)):
+        assert own == {"attention": 1.0, "attention_region": 0.0}
 
 
 def test_identical_windows_are_computed_once(
