@@ -15,10 +15,13 @@ from launch.sequence_source import SequenceSource
 from launch.signals import importing, sigterm_as_sigint
 
 if TYPE_CHECKING:  # loads Arrow
+    from dnabert_jax.interpret.motifs.database import KnownMotifs
+    from dnabert_jax.interpret.motifs.matching import Match
     from dnabert_jax.interpret.motifs.search import FoundMotifs
     from dnabert_jax.tasks.datasets.sequences import Sequences
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_FIRST = 10
 _UNITS = {"count words": " sequences", "merge words": " words", "draw logos": " logos"}
 
 
@@ -28,7 +31,8 @@ class Motifs:
 
     Example: dnabert-jax motifs --scores attention.npz --positives bound.fa --negatives unbound.fa --out motifs
 
-    The directory has motifs.tsv, motifs.meme, instances.bed and logos/ (docs/motifs.md).
+    The directory has motifs.tsv, motifs.meme, instances.bed and logos/, and matches.tsv with --database
+    (docs/motifs.md).
 
     Attributes:
         scores: A score for each base of the positive sequences, as `dnabert-jax attention` writes: an npz file with
@@ -40,6 +44,9 @@ class Motifs:
         id: Column of tables that names the rows; found by its name if not given; without one they are numbered.
         k: Of the k-mers, where tables hold k-mers and not raw DNA.
         no_logos: Draw no logos.
+        database: Known motifs that those found are matched to: jaspar, which is JASPAR2026 CORE of vertebrates, or a
+            file in MEME's format; none if not given.
+        match_q: Matches to known motifs are kept up to this q-value.
         search: What is taken for a motif.
     """
 
@@ -51,6 +58,8 @@ class Motifs:
     id: str = ""
     k: int = 1
     no_logos: bool = False
+    database: str = ""
+    match_q: float = 0.05
     search: Annotated[MotifSearch, tyro.conf.arg(name="")] = dataclasses.field(default_factory=MotifSearch)
 
     def run(self) -> None:
@@ -66,6 +75,8 @@ class Motifs:
 
         if not self.no_logos:
             check_logomaker()
+        known = self._known_motifs()
+        matches = None
         scores = read_base_scores(self.scores)
         with sigterm_as_sigint():
             names, positives = self._read(self.positives, "positive")
@@ -81,8 +92,36 @@ class Motifs:
                     for rank, motif in enumerate(found.motifs, start=1):
                         draw_logo(motif, directory / "logos" / logo_name(rank, motif))
                         bars.advance("draw logos", 1, len(found.motifs))
+                if known:
+                    bars.close()
+                    matches = self._match(found, known, directory)
                 write_table(directory / "motifs.tsv", found.motifs)
-        self._say(found)
+        self._say(found, matches)
+
+    def _known_motifs(self) -> "KnownMotifs | None":
+        if not 0 < self.match_q <= 1:
+            raise InputError(f"--match-q is {self.match_q}: give a number above 0, up to 1.")
+        if not self.database:
+            return None
+        with importing():
+            from dnabert_jax.interpret.motifs.database import read_database
+            from dnabert_jax.interpret.motifs.matching import FEW
+
+            known = read_database(self.database)
+        print(f"Known motifs: {len(known.ids):,}, of {known.source}.")
+        if len(known.ids) < FEW:
+            print(f"Warning: with fewer than {FEW}, p-values of matches depend on which ones they are.")
+        return known
+
+    def _match(self, found: "FoundMotifs", known: "KnownMotifs", directory: Path) -> "dict[str, Match]":
+        """Writes the matches; gives the best of each motif that has one."""
+        from dnabert_jax.interpret.motifs.matching import match_motifs, write_matches
+
+        if found.motifs:
+            print("Matching with known motifs: compiled the first time, for a minute or two.", flush=True)
+        matches = match_motifs(found.motifs, known, self.match_q)
+        write_matches(directory / "matches.tsv", matches)
+        return {match.motif: match for match in reversed(matches)}
 
     def _read(self, path: Path, what: str) -> tuple[list[str], "Sequences"]:
         import numpy as np
@@ -104,7 +143,7 @@ class Motifs:
         print(f"{what.capitalize()}: {opened.summary()}.")
         return [own.name for own in listed], Sequences.of((own.codes, np.array([len(own.codes)])) for own in listed)
 
-    def _say(self, found: "FoundMotifs") -> None:
+    def _say(self, found: "FoundMotifs", matches: "dict[str, Match] | None") -> None:
         print(f"Regions of high score: {found.regions:,}, with {found.words:,} different words.")
         for what, count in (
             ("Regions left out, as they hold letters such as N", found.ambiguous_regions),
@@ -116,16 +155,27 @@ class Motifs:
                 print(f"{what}: {count:,}.")
         if found.motifs:
             print(f"Enriched words: {found.enriched:,}, in {len(found.motifs):,} motifs. The first ones:")
-            for motif in found.motifs[:10]:
-                print(f"  {motif.seed}  {len(motif.windows):,} instances, adjusted p {motif.adjusted_p:.2g}")
+            for motif in found.motifs[:_FIRST]:
+                print(
+                    f"  {motif.seed}  {len(motif.windows):,} instances, adjusted p {motif.adjusted_p:.2g}"
+                    + self._best(matches, motif.seed)
+                )
         elif found.enriched:
             print(f"No motif: {found.enriched:,} enriched words, none with {self.search.min_n_motif} whole windows.")
         else:
             least = f": the least adjusted p is {found.least_adjusted_p:.2g}" if found.words else ""
             print(f"No enriched motif, at {self.search.pval_cutoff:g}{least}.")
-        print(
-            f"Written to {self.out}: motifs.tsv, motifs.meme, instances.bed" + ("." if self.no_logos else ", logos/.")
-        )
+        files = ["motifs.tsv", "motifs.meme", "instances.bed"]
+        files += ["matches.tsv"] * (matches is not None) + ["logos/"] * (not self.no_logos)
+        print(f"Written to {self.out}: {', '.join(files)}.")
+
+    def _best(self, matches: "dict[str, Match] | None", seed: str) -> str:
+        if matches is None:
+            return ""
+        if seed not in matches:
+            return f", like no known motif at q {self.match_q:g}"
+        best = matches[seed]
+        return f", like {best.target_name} ({best.target_id}), q {best.q_value:.2g}"
 
 
 def _holds_records(path: Path) -> bool:
@@ -155,11 +205,14 @@ class _Bars:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._bar.close()
 
     def advance(self, what: str, units: int, total: int) -> None:
         """As `Progress`."""
         if what != self._what:
-            self.__exit__()
+            self.close()
             self._bar, self._what = progress_bar(what, _UNITS[what], total), what
         self._bar.update(units)

@@ -24,6 +24,7 @@ from jaxtyping import install_import_hook
 install_import_hook(["dnabert_jax", "data_prep"], "beartype.beartype")
 
 import dataclasses  # noqa: E402
+import importlib  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -58,6 +59,24 @@ def quick_compilation() -> Iterator[None]:
 def small_model() -> ModelConfig:
     """A network that runs in milliseconds, with dropout."""
     return SMALL_MODEL
+
+
+@pytest.fixture(scope="session")
+def uncompiled_memelite() -> None:
+    """memelite's tomtom as Python, which takes two seconds; compiled, it takes a minute and a half, and is the same."""
+    os.environ["NUMBA_DISABLE_JIT"] = "1"  # read once, as numba is imported
+    tomtom = importlib.import_module("memelite.tomtom")
+
+    class Modulo:
+        """A table of 64 whose index may have the bits that its 64-bit product would have lost."""
+
+        table = tomtom._DEBRUIJN.tolist()
+
+        def __getitem__(self, index: int) -> int:
+            return self.table[index % 64]
+
+    # NumPy makes floats of sums of signed and unsigned numbers, which numba does not.
+    tomtom.uint64, tomtom._DEBRUIJN = int, Modulo()
 
 
 @pytest.fixture(scope="session")

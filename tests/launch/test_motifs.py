@@ -11,8 +11,9 @@ import pytest
 from Bio import motifs as biopython
 from matplotlib.image import imread
 
+from dnabert_jax.interpret.report.motif_section import motif_section
 from launch.cli import run
-from tests.interpret.motifs.conftest import PLANTED, Planted, plant
+from tests.interpret.motifs.conftest import PLANTED, Planted, plant, probabilities, random_known, write_meme
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
@@ -70,6 +71,36 @@ def test_files_agree_with_one_another(tmp_path: Path, planted: Planted, capsys: 
         base: [sum(own[place] == base for own in windows) for place in range(24)] for base in "ACGT"
     }
     assert imread(out / "logos" / f"001_{seed}.png").std() > 0.1
+
+
+@pytest.mark.usefixtures("uncompiled_memelite")
+def test_motifs_are_matched_to_known_ones(
+    tmp_path: Path, planted: Planted, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "known.meme"
+    write_meme(database, {**random_known(9), "MA1 SITE": probabilities(PLANTED[1:])})
+    arguments = [*write(tmp_path, planted), "--no-logos", "--database", str(database)]
+    assert run(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "Known motifs: 10, of known.meme.\nWarning: with fewer than 50," in printed
+    assert re.search(rf"  {PLANTED}  \d+ instances, adjusted p \S+, like SITE \(MA1\), q 0.00", printed)
+    assert printed.endswith(": motifs.tsv, motifs.meme, instances.bed, matches.tsv.\n")
+    shown = motif_section(tmp_path / "out", [])["matches"]
+    assert shown["columns"] == ["target_id", "target_name", "p_value", "q_value", "strand", "offset", "overlap"]
+    assert shown["rows"][PLANTED][0][:2] == ["MA1", "SITE"]
+    assert float(shown["rows"][PLANTED][0][3]) < 0.05
+
+    arguments[arguments.index("--out") + 1] = str(tmp_path / "other")
+    assert run([*arguments, "--match-q", "1e-300"]) == 0
+    assert ", like no known motif at q 1e-300\n" in capsys.readouterr().out
+    assert len((tmp_path / "other" / "matches.tsv").read_text().splitlines()) == 1
+
+    arguments[arguments.index("--out") + 1] = str(tmp_path / "third")
+    assert "--match-q is 0.0: give a number above 0" in fails(capsys, [*arguments, "--match-q", "0"])
+    database.write_text("nothing")
+    assert "known.meme has no motif" in fails(capsys, arguments)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "Known motifs need memelite: pip install 'dnabert-jax[jaspar]'" in fails(capsys, arguments)
 
 
 def test_no_enriched_word_is_a_result(tmp_path: Path, planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:

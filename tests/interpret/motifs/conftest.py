@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,3 +58,28 @@ def plant() -> Planted:
 @pytest.fixture(scope="session")
 def planted() -> Planted:
     return plant()
+
+
+def probabilities(text: str) -> np.ndarray:
+    """A matrix, [W, 4], that is nearly sure of each base of a text."""
+    return np.where(np.array(list(text))[:, None] == list("ACGT"), 0.97, 0.01)
+
+
+def write_meme(path: Path, known: dict[str, np.ndarray], url: str = "") -> None:
+    """A file such as JASPAR's: `known` are matrices by what stands after MOTIF."""
+    lines = ["MEME version 4", "", "ALPHABET= ACGT", "", "strands: + -", ""]
+    for heading, matrix in known.items():
+        rows = "\n".join(" ".join(f"{share:.6f}" for share in row) for row in matrix)
+        lines += [
+            f"MOTIF {heading}",
+            f"letter-probability matrix: alength= 4 w= {len(matrix)} nsites= 20 E= 0",
+            rows,
+            url,
+        ]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def random_known(count: int, seed: int = 5) -> dict[str, np.ndarray]:
+    """Motifs of 6 to 14 bases, named R00 on."""
+    generator = np.random.default_rng(seed)
+    return {f"R{row:02d}": generator.dirichlet([0.3] * 4, size=generator.integers(6, 15)) for row in range(count)}

@@ -111,7 +111,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     assert run(["motifs", *flags]) == 0
     with (folder / "motifs/motifs.tsv").open() as table:
         first = next(csv.DictReader(table, delimiter="\t"))["motif"]
-    (folder / "motifs/matches.tsv").write_text(f"motif\ttarget name\tq\n{first}\tFOS::JUN\t1e-09\n")
+    (folder / "motifs/matches.tsv").write_text(f"motif\ttarget_name\tq_value\n{first}\tFOS::JUN\t1e-09\n")
     (folder / "results").mkdir()
     _write_results(folder / "results")
     made = Made(folder, data.scores, effects, _write_variants(folder / "variants"))

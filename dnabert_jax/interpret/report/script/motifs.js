@@ -52,7 +52,7 @@ class Motifs {
     const own = Object.hasOwn(rows, name) ? rows[name] : [];
     if (!own.length) return html("p", { class: "quiet" }, "Like no known motif.");
     return html("div", { class: "scroll matches" }, html("table", {},
-      html("thead", {}, html("tr", {}, columns.map((column) => html("th", { scope: "col" }, column)))),
+      html("thead", {}, html("tr", {}, columns.map((column) => html("th", { scope: "col" }, column.replaceAll("_", " "))))),
       html("tbody", {}, own.slice(0, MATCHES_SHOWN).map((row) => html("tr", {}, row.map((cell) => html("td", { title: cell }, this.fact(cell))))))));
   }
 
