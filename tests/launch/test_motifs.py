@@ -83,7 +83,7 @@ def test_motifs_are_matched_to_known_ones(
     assert run(arguments) == 0
     printed = capsys.readouterr().out
     assert "Known motifs: 10, of known.meme.\nWarning: with fewer than 50," in printed
-    assert re.search(rf"  {PLANTED}  \d+ instances, adjusted p \S+, like SITE \(MA1\), q 0.00", printed)
+    assert re.search(rf"  {PLANTED}  \d+ instances, adjusted p \S+, like SITE \(MA1\), q \S+e-\d\d\n", printed)
     assert printed.endswith(": motifs.tsv, motifs.meme, instances.bed, matches.tsv.\n")
     shown = motif_section(tmp_path / "out", [])["matches"]
     assert shown["columns"] == ["target_id", "target_name", "p_value", "q_value", "strand", "offset", "overlap"]
