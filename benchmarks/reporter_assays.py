@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--release", default="GRCh37", help="rows of the table that are taken (%(default)s)")
     parser.add_argument("--barcodes", type=int, default=10, help="of a substitution at least (%(default)s)")
     parser.add_argument("--out", type=Path, help="directory to make, of vcf")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     elements = read_elements(arguments.fasta)
     measured = dict(read_measured(arguments.measured, elements, arguments.release, arguments.barcodes))
     if arguments.what == "vcf":
