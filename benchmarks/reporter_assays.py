@@ -106,10 +106,10 @@ def correlations(path: Path, measured: dict[Substitution, float]) -> str:
     lines = [f"{path}: Spearman, Pearson with the effect; Spearman with its size.", ""]
     lines += [f"| element | substitutions | {' | '.join(scores)} |", f"|---|---:|{'---:|' * len(scores)}"]
     found = []
-    for element, values in by_element.items():
-        effect, *columns = np.array(values).T
+    for element, substitutions in by_element.items():
+        effect, *columns = np.array(substitutions).T
         found.append([_three(effect, column) for column in columns])
-        lines.append(_row(element, len(values), found[-1]))
+        lines.append(_row(element, len(substitutions), found[-1]))
     lines.append(_row("**mean**", sum(map(len, by_element.values())), np.mean(found, axis=0)))
     return "\n".join(lines) + "\n"
 
