@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,7 +21,9 @@ if TYPE_CHECKING:  # loads JAX
     from dnabert_jax.interpret.target import Target
     from dnabert_jax.pretrained import DNABERT
 
-_NPZ, _BIGWIG = ".npz", ".bw"
+_NPZ, _BIGWIG, _MODISCO = ".npz", ".bw", ".modisco"
+_MOST_SEQLETS = 20_000
+"""The default of tfmodisco's Python function; its command has none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Attention:
         model: Run directory, model directory, Hugging Face directory, or OWNER/NAME on its hub; all methods but
             attention need a classifier, as `dnabert-jax finetune` makes.
         out: File to write; its name says what it is: .tsv, .csv, .tsv.gz, .csv.gz or .parquet (a row for each base),
-            .npz, or, with --bed, .bw (bigWig on the genome).
+            .npz, with --bed .bw (bigWig on the genome), or, of all methods but attention, .modisco (a directory of
+            the files that tfmodisco-lite reads).
         method: attention (from [CLS], summed over heads, the mean over the k-mers that cover a base, of norm 1 a
             sequence); gradient-x-input; integrated-gradients; or mutagenesis (every substitution of every base).
         layer: Of attention: 1 to the number of layers, or -1 for the last.
@@ -105,6 +109,12 @@ class Attention:
             if self.source.bed is None:
                 raise InputError(f"{self.out} is a track of a genome: it needs --bed and --genome.")
             import_pybigwig()
+        elif self.out.suffix == _MODISCO:
+            if self.method == "attention":
+                raise InputError(
+                    f"{self.out} is of contributions to an output, and attention is none: give another --method; "
+                    "`dnabert-jax motifs` finds motifs in attention."
+                )
         elif self.out.suffix != _NPZ:
             check_table_name(self.out)
         refuse_existing(self.out)
@@ -158,6 +168,8 @@ class Attention:
             write_score_npz(self.out, scores, with_effects)
             content = "ids, bases, scores, " + "effects, " * with_effects + "offsets"
             return [f"Written to {self.out} ({content}). To read it in Python:", f'  numpy.load("{self.out}")']
+        if self.out.suffix == _MODISCO:
+            return self._write_modisco(scores)
         if self.out.suffix != _BIGWIG or sequences.intervals is None or self.source.bed is None:
             count = write_score_table(self.out, scores, with_effects)
             return [
@@ -174,3 +186,21 @@ class Attention:
         return [
             f"Written to {self.out}: {track.bases:,} bases of the genome{shared}. Genome browsers such as IGV open it."
         ]
+
+    def _write_modisco(self, scores: Iterator["BaseScores"]) -> list[str]:
+        from dnabert_jax.interpret.modisco_input import (
+            CONTRIBUTIONS_FILE,
+            ONE_HOT_FILE,
+            SEQUENCES_FILE,
+            write_modisco_input,
+        )
+
+        written = write_modisco_input(self.out, scores)
+        own = "substitutions too" if self.method == "mutagenesis" else "bases that are there alone"
+        notes = [f"Written to {self.out}: {ONE_HOT_FILE}, {CONTRIBUTIONS_FILE} (of {own}), {SEQUENCES_FILE}."]
+        if written.shorter:
+            notes.append(f"Sequences shorter than the longest, followed by zeros: {written.shorter:,}.")
+        files = {"-s": ONE_HOT_FILE, "-a": CONTRIBUTIONS_FILE, "-o": "modisco_results.h5"}
+        named = [word for flag, name in files.items() for word in (flag, str(self.out / name))]
+        command = ["modisco", "motifs", *named, "-n", str(_MOST_SEQLETS), "-w", str(written.length)]
+        return [*notes, "To find motifs with tfmodisco-lite:", f"  {shlex.join(command)}"]

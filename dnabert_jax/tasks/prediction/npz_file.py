@@ -63,18 +63,18 @@ def write_npz(
             ends.write(np.int64(total).tobytes())
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             text = np.dtype(("<U", max(longest // 4, 1)))
-            _add(archive, "ids", text, (count,), lambda target: _copy_padded(names, target, text.itemsize))
+            add_array(archive, "ids", text, (count,), lambda target: _copy_padded(names, target, text.itemsize))
             for source, (name, kind) in zip(values, arrays.items(), strict=True):
-                _add(archive, name, kind.dtype, (total, *kind.shape), functools.partial(_copy, source))
+                add_array(archive, name, kind.dtype, (total, *kind.shape), functools.partial(_copy, source))
             if by_position:
-                _add(archive, "offsets", np.dtype(np.int64), (count + 1,), lambda target: _copy(ends, target))
+                add_array(archive, "offsets", np.dtype(np.int64), (count + 1,), lambda target: _copy(ends, target))
     return count
 
 
-def _add(
+def add_array(
     archive: zipfile.ZipFile, name: str, dtype: np.dtype, shape: tuple[int, ...], fill: Callable[[Any], None]
 ) -> None:
-    """Writes an array, whose values `fill` writes, as numpy's savez does."""
+    """Writes an array, whose values `fill` writes, in C order, as numpy's savez does."""
     with archive.open(f"{name}.npy", "w", force_zip64=True) as target:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(target, header)
