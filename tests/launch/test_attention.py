@@ -3,6 +3,7 @@
 import csv
 import itertools
 import random
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -148,9 +149,70 @@ def test_a_track_has_the_mean_of_intervals_in_the_direction_of_the_genome(
     assert [path.name for path in tmp_path.iterdir()] == ["x.bw"]
 
 
+@pytest.mark.parametrize("method", ["gradient-x-input", "mutagenesis"])
+def test_tfmodisco_gets_the_contributions(
+    folder: Path, model: DNABERT, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
+    out = tmp_path / "a b.modisco"
+    flags = ["--label", "no", "--scale", "probability", "--fasta", folder / "x.fa", "--out", out]
+    assert attention(folder, "--method", method, *flags) == 0
+    printed = capsys.readouterr().out
+    assert "shorter than the longest, followed by zeros: 1." in printed
+    files = f"-s '{out}/ohe.npz' -a '{out}/contributions.npz' -o '{out}/modisco_results.h5'"
+    assert f"  modisco motifs {files} -n 20000 -w 20\n" in printed
+    one_hot, contributions = (np.load(out / name)["arr_0"] for name in ("ohe.npz", "contributions.npz"))
+    padded = [text.ljust(20) for text in SEQUENCES]
+    assert np.array_equal(one_hot, [[[own == base for own in text] for base in "ACGT"] for text in padded])
+    own = (one_hot * contributions).sum(axis=1)
+    for row, text, scores in zip(own, SEQUENCES, by_library(model, method), strict=True):
+        certain = [place for place, letter in enumerate(text) if letter != "N"]
+        share = 3 / 4 if method == "mutagenesis" else 1
+        np.testing.assert_allclose(row[certain], share * scores[certain], atol=1e-6)
+    if method == "mutagenesis":
+        np.testing.assert_allclose(contributions.sum(axis=1), 0, atol=1e-6)
+        assert (contributions[0] != 0).all()
+        assert not contributions[1, :, 6:].any()
+    else:
+        assert not contributions[one_hot == 0].any()
+
+
+def test_motifs_are_sought_where_the_scores_are_high(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = {f"p{number}": dna(17 + number % 8, number) for number in range(60)}
+    texts |= {name: text[:9] + "N" + text[10:] for name, text in list(texts.items())[::4]}
+    (tmp_path / "p.fa").write_text("".join(f">{name} of chr1\n{text}\n" for name, text in texts.items()))
+    (tmp_path / "n.fa").write_text("".join(f">n{number}\n{'A' * 24}\n" for number in range(9)))
+    assert attention(folder, "--fasta", tmp_path / "p.fa", "--out", tmp_path / "x.npz") == 0
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert arrays["ids"].tolist() == list(texts)
+        assert arrays["offsets"].tolist() == [0, *itertools.accumulate(map(len, texts.values()))]
+        scores = np.split(arrays["scores"].astype(float), arrays["offsets"][1:-1])
+    regions = []
+    for (name, text), own in zip(texts.items(), scores, strict=True):
+        high = "".join("x" if score > own.mean() else "." for score in own)
+        regions += [(name, *found.span(), text[slice(*found.span())]) for found in re.finditer("x{5,}", high)]
+    words = [region for region in regions if "N" not in region[-1]]
+    assert 10 < len(words) < len(regions)
+    # Each word is a motif of its own, and a window of five bases lies within it.
+    every = ["--pval-cutoff", "1", "--min-n-motif", "1", "--align-cond", "99", "--window-size", "5", "--no-logos"]
+    files = [f"--{flag}={tmp_path / name}" for flag, name in {"scores": "x.npz", "positives": "p.fa"}.items()]
+    files += [f"--negatives={tmp_path / 'n.fa'}", f"--out={tmp_path / 'motifs'}"]
+    assert run(["motifs", *files, *every, "--over-minimum", "0"]) == 0
+    count = f"Regions of high score: {len(regions)}, with {len({word for *_, word in words})} different words."
+    assert count in capsys.readouterr().out
+    found = []
+    for line in (tmp_path / "motifs" / "instances.bed").read_text().splitlines():
+        name, start, _, word, *_ = line.split("\t")
+        first = int(start) - (len(word) - 4) // 2
+        found.append((name, first, first + len(word), word))
+    assert sorted(found) == sorted(words)
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
+        (["--fasta", "x.fa", "--out", "y.modisco"], "attention is none: give another --method"),
         (["--fasta", "x.fa", "--out", "y.bw"], "needs --bed and --genome"),
         (["--fasta", "x.fa", "--out", "y.txt"], "must end in .tsv"),
         (["--fasta", "x.fa", "--out", "x.bed"], "of which kind"),

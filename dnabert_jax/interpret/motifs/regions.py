@@ -78,7 +78,7 @@ class Candidates:
 
 def candidate_words(
     sequences: Sequences,
-    scores: Sequence[Float[np.ndarray, " length"]],
+    scores: Sequence[Float[np.ndarray, " _"]],
     min_length: int,
     over_minimum: float,
     both_strands: bool,

@@ -27,7 +27,7 @@ class BaseScores:
     scores: Float32[np.ndarray, " bases"]
     offsets: Int64[np.ndarray, " ends"]
 
-    def of(self, names: Sequence[str], lengths: Int64[np.ndarray, " n"]) -> list[Float32[np.ndarray, " length"]]:
+    def of(self, names: Sequence[str], lengths: Int64[np.ndarray, " n"]) -> list[Float32[np.ndarray, " _"]]:
         """The scores of sequences of these names and lengths, which may be some of those in the file, in any order.
 
         Raises:

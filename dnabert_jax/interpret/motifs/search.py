@@ -74,7 +74,7 @@ class FoundMotifs:
 
 def find_motifs(
     positives: Sequences,
-    scores: Sequence[Float[np.ndarray, " length"]],
+    scores: Sequence[Float[np.ndarray, " _"]],
     negatives: Sequences,
     search: MotifSearch,
     progress: Progress | None = None,
