@@ -90,5 +90,7 @@ def _copy_padded(source: IO[bytes], dtype: np.dtype, length: int, target: Any) -
     while size := source.read(8):
         bases = int.from_bytes(size, "little")
         padded = np.zeros((len(COLUMNS), length), dtype)
-        padded[:, :bases] = np.frombuffer(source.read(bases * len(COLUMNS) * dtype.itemsize), dtype).reshape(bases, -1).T
+        padded[:, :bases] = (
+            np.frombuffer(source.read(bases * len(COLUMNS) * dtype.itemsize), dtype).reshape(bases, -1).T
+        )
         target.write(padded.tobytes())
