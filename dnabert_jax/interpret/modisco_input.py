@@ -24,7 +24,7 @@ from dnabert_jax.tasks.prediction.npz_file import add_array
 
 ONE_HOT_FILE, CONTRIBUTIONS_FILE, SEQUENCES_FILE = "ohe.npz", "contributions.npz", "sequences.tsv"
 
-_DTYPES = {ONE_HOT_FILE: np.dtype(np.int8), CONTRIBUTIONS_FILE: np.dtype(np.float32)}
+_DTYPES: dict[str, np.dtype] = {ONE_HOT_FILE: np.dtype(np.int8), CONTRIBUTIONS_FILE: np.dtype(np.float32)}
 
 
 class ModiscoInput(NamedTuple):
