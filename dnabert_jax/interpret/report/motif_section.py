@@ -10,6 +10,8 @@ from dnabert_jax.errors import InputError
 _FILES = ("motifs.tsv", "motifs.meme", "instances.bed")
 _MATCHES = "matches.tsv"
 _BED_FIELDS = 8
+_MATCH_COLUMNS_FIRST = ("target_name", "q_value")
+"""A narrow card shows these without scrolling."""
 
 
 def motif_section(directory: Path, sequences: Sequence[str]) -> dict[str, Any]:
@@ -44,6 +46,9 @@ def _section(directory: Path, sequences: Sequence[str]) -> dict[str, Any]:
     section = {"columns": columns[1:], "motifs": motifs, "instances": instances, "total": total}
     if (directory / _MATCHES).is_file():
         match_columns, match_rows = _read_tsv(directory / _MATCHES)
+        first = [match_columns.index(name) for name in _MATCH_COLUMNS_FIRST if name in match_columns]
+        order = [0, *first, *(place for place in range(1, len(match_columns)) if place not in first)]
+        match_columns, *match_rows = ([row[place] for place in order] for row in (match_columns, *match_rows))
         section["matches"] = {"columns": match_columns[1:], "rows": _by_first(match_rows)}
     return section
 
