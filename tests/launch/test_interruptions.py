@@ -106,7 +106,7 @@ def test_a_run_killed_many_times_ends_as_an_undisturbed_one(commands: Any, rows:
 
     KILLS in the environment may say another number.
     """
-    kills = int(os.environ.get("KILLS", "20"))
+    kills = int(os.environ.get("KILLS", "10"))
     steps, most_steps_between = 15 * kills, 20
     moment = random.Random(0)  # noqa: S311
     out = tmp_path / "run"
@@ -134,7 +134,7 @@ def test_a_run_killed_many_times_ends_as_an_undisturbed_one(commands: Any, rows:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("killed", "devices"), [(0, 2), (1, 2), (1, 4)])
+@pytest.mark.parametrize(("killed", "devices"), [(0, 2), (1, 2), pytest.param(1, 4, marks=pytest.mark.by_hand)])
 def test_the_end_of_one_process_ends_the_other_and_one_alone_goes_on(
     commands: Any, rows: Path, tmp_path: Path, killed: int, devices: int
 ) -> None:
