@@ -1,4 +1,4 @@
-"""The demo goes the whole way, tells the truth about it, and fails if the model learned nothing; the notebook goes on from it."""
+"""The demo goes the whole way, tells the truth and fails if the model learned nothing; the notebook goes on from it."""
 
 import contextlib
 import dataclasses
