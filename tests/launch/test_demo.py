@@ -1,13 +1,26 @@
-"""The demo goes the whole way, tells the truth about it, and fails if the model learned nothing."""
+"""The demo goes the whole way, tells the truth and fails if the model learned nothing; the notebook goes on from it."""
 
+import contextlib
 import dataclasses
 import importlib.util
+import io
+import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import pyarrow.csv
 import pytest
 
 from dnabert_jax.presets import PRESETS
 from launch.cli import run
+
+FEWER = {'"train": 6000': '"train": 1000', '"--epochs", 6': '"--epochs", 1'}
+"""What is trained less of, in the tests."""
+NOTEBOOK = Path(__file__).parents[2] / "docs" / "from-sequence-to-motifs.ipynb"
 
 
 def shortened(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
@@ -20,12 +33,19 @@ def shortened(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     monkeypatch.setitem(PRESETS, "tiny", short)
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A demo of fewer steps, and what it printed."""
+    out = tmp_path_factory.mktemp("short") / "demo"
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
+        shortened(patch, 150)
+        assert run(["demo", "--out", str(out)]) == 0
+    return out, printed.getvalue()
+
+
 @pytest.mark.slow
-def test_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    shortened(monkeypatch, 150)
-    out = tmp_path / "demo"
-    assert run(["demo", "--out", str(out)]) == 0
-    printed = capsys.readouterr().out
+def test_the_whole_way(demo: tuple[Path, str]) -> None:
+    out, printed = demo
     rows = [line.split("|")[1:-1] for line in printed.splitlines() if line.startswith("|")][2:]
     losses = {name.strip(): float(loss) for name, loss, *_ in rows}
     assert list(losses) == ["trained model", "untrained model", "k-mer frequency table"]
@@ -36,6 +56,55 @@ def test_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     difference = float(printed.partition("largest difference of a logit ")[2].partition(";")[0])
     assert difference < 1e-4
     assert run(["demo", "--out", str(out)]) == 2
+
+
+def notebook_cells() -> list[dict[str, Any]]:
+    return [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+
+
+def run_notebook(directory: Path, demo: Path) -> subprocess.CompletedProcess[str]:
+    """Its cells one after the other in a process of their own: a kernel would need 30 packages more."""
+    text = "\n\n".join("".join(cell["source"]) for cell in notebook_cells())
+    for large, small in FEWER.items():
+        assert text.count(large) == 1
+        text = text.replace(large, small)
+    program = directory / "notebook.py"
+    program.write_text(text)
+    own = {"DNABERT_DEMO": str(demo), "MPLBACKEND": "agg", "XLA_FLAGS": ""}  # one device, as users have
+    command = [sys.executable, "-W", "ignore:FigureCanvasAgg", str(program)]
+    return subprocess.run(command, env=os.environ | own, cwd=directory, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_the_notebook_goes_from_sequence_to_motifs_and_variants(demo: tuple[Path, str], tmp_path: Path) -> None:
+    done = run_notebook(tmp_path, demo[0])
+    assert done.returncode == 0, done.stderr
+    work = demo[0] / "notebook"
+    motifs = (work / "motifs" / "motifs.tsv").read_text().splitlines()
+    assert len(list((work / "motifs" / "logos").glob("*.png"))) == len(motifs) - 1
+    options = pyarrow.csv.ParseOptions(delimiter="\t")
+    for name, scores in ("effect", ["log_odds_ratio"]), ("zero_shot", ["log_likelihood_ratio", "cosine_distance"]):
+        table = pyarrow.csv.read_csv(work / f"{name}.tsv", parse_options=options)
+        assert table.num_rows == 60
+        assert all(table[score].null_count == 0 for score in scores)
+    assert (work / "report.html").stat().st_size > 100_000
+
+
+def test_the_notebook_says_how_to_make_the_demo(tmp_path: Path) -> None:
+    done = run_notebook(tmp_path, tmp_path / "none")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("/none/model is not there: run `make demo` in the repository.")
+
+
+def test_the_notebook_is_committed_as_it_ran_on_no_particular_machine() -> None:
+    cells = notebook_cells()
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = json.dumps([cell["outputs"] for cell in cells])
+    assert outputs.count("image/png") == 4
+    assert float(re.search(r"roc_auc: ([\d.]+)", outputs)[1]) > 0.9
+    assert "The first motif agrees with 12 of the 12 bases" in outputs
+    assert not re.search(r"/home/|/tmp/|/root/|/work/|site-packages|Traceback", outputs)
+    assert NOTEBOOK.stat().st_size < 500_000
 
 
 @pytest.mark.slow
