@@ -2,8 +2,8 @@
 
     python -m benchmarks.attention_at_sites --fasta positives.fa --motif MA0139.2 tuned.npz untuned.npz
 
-In each sequence the place that a motif of JASPAR (extra `jaspar`) fits best, on either strand, is taken for its site if
-the log-odds there are at least --share of the most that the motif can have. Printed is, over the sequences with a site,
+In each sequence the place that a known motif (extra `jaspar`) fits best, on either strand, is taken for its site if the
+log-odds there are at least --share of the most that the motif can have. Printed is, over the sequences with a site,
 the mean score within it divided by the mean score of the other bases. Score files are those of `dnabert-jax attention`.
 """
 
@@ -25,10 +25,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scores", nargs="+", type=Path, help="files of scores of the sequences")
     parser.add_argument("--fasta", type=Path, required=True, help="the sequences")
-    parser.add_argument("--motif", required=True, help="id in JASPAR")
+    parser.add_argument("--database", default=JASPAR, help="jaspar, or a file in MEME's format (%(default)s)")
+    parser.add_argument("--motif", required=True, help="id in the database")
     parser.add_argument("--share", type=float, default=0.6, help="of the most log-odds, for a site (%(default)s)")
     arguments = parser.parse_args()
-    known = read_database(JASPAR)
+    known = read_database(arguments.database)
     probabilities = known.matrices[known.ids.index(arguments.motif)] + _PSEUDO_PROBABILITY
     log_odds = np.log2(4 * probabilities / probabilities.sum(axis=1, keepdims=True))
     least = arguments.share * log_odds.max(axis=1).sum()

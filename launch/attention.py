@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # loads JAX
 _NPZ, _BIGWIG, _MODISCO = ".npz", ".bw", ".modisco"
 _MOST_SEQLETS = 20_000
 """The default of tfmodisco's Python function; its command has none."""
+_SHORT = 100
+_FOR_SHORT = ["-t", "20", "-g", "0", "-z", "12"]
+"""tfmodisco's default seqlets, of 50 columns, seldom lie within sequences shorter than `_SHORT`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,4 +206,6 @@ class Attention:
         files = {"-s": ONE_HOT_FILE, "-a": CONTRIBUTIONS_FILE, "-o": "modisco_results.h5"}
         named = [word for flag, name in files.items() for word in (flag, str(self.out / name))]
         command = ["modisco", "motifs", *named, "-n", str(_MOST_SEQLETS), "-w", str(written.length)]
+        if written.length < _SHORT:
+            command += _FOR_SHORT
         return [*notes, "To find motifs with tfmodisco-lite:", f"  {shlex.join(command)}"]

@@ -159,7 +159,7 @@ def test_tfmodisco_gets_the_contributions(
     printed = capsys.readouterr().out
     assert "shorter than the longest, followed by zeros: 1." in printed
     files = f"-s '{out}/ohe.npz' -a '{out}/contributions.npz' -o '{out}/modisco_results.h5'"
-    assert f"  modisco motifs {files} -n 20000 -w 20\n" in printed
+    assert f"  modisco motifs {files} -n 20000 -w 20 -t 20 -g 0 -z 12\n" in printed
     one_hot, contributions = (np.load(out / name)["arr_0"] for name in ("ohe.npz", "contributions.npz"))
     padded = [text.ljust(20) for text in SEQUENCES]
     assert np.array_equal(one_hot, [[[own == base for own in text] for base in "ACGT"] for text in padded])
