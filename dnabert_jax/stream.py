@@ -70,6 +70,7 @@ def computed(
     longest: int,
     advance: Callable[[int], object] | None = None,
     most_tokens: int | None = None,
+    alike: bool = False,
 ) -> Iterator[tuple[str, Int32[np.ndarray, " tokens"], np.ndarray]]:
     """Yields name, ids and result of each sequence, in order.
 
@@ -80,10 +81,13 @@ def computed(
         longest: ids that there may be of a sequence.
         advance: if given, told how many more sequences are done.
         most_tokens: as for `computed_in_order`.
+        alike: there are many sequences of few lengths. On a CPU, where their padding costs more than a compilation,
+            they have little or none; an accelerator, which is the other way round, keeps to the lengths of buckets.
     """
     kept, own = itertools.tee(sequences)
     ids = (prepare(one.codes, one.place) for one in own)
-    results = computed_in_order(ids, longest, tokens_together(), compute, advance or (lambda _: None), most_tokens)
+    told, tight = advance or (lambda _: None), alike and _on_cpu()
+    results = computed_in_order(ids, longest, tokens_together(), compute, told, most_tokens, tight)
     # The results first: they read ahead, and what they read is kept until its turn.
     return ((one.name, *result) for result, one in zip(results, kept, strict=True))
 
@@ -104,7 +108,11 @@ def groups(items: Iterable[_Item], size: Callable[[_Item], int], least: int) -> 
 
 def tokens_together() -> int:
     """Of a batch, on this machine."""
-    return TOKENS_ON_CPU if jax.local_devices()[0].platform == "cpu" else TOKENS_ON_ACCELERATOR
+    return TOKENS_ON_CPU if _on_cpu() else TOKENS_ON_ACCELERATOR
+
+
+def _on_cpu() -> bool:
+    return jax.local_devices()[0].platform == "cpu"
 
 
 def both_strands(sequences: Iterable[Coded]) -> Iterator[Coded]:

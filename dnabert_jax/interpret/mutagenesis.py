@@ -109,7 +109,7 @@ def changed_outputs(
         every = dict.fromkeys(letters for one in together for letters in _variants(*one))
         places = {letters: number for number, letters in enumerate(every)}
         distinct = (Coded("", "a variant", np.frombuffer(letters, np.uint8)) for letters in places)
-        outputs = np.fromiter(label_outputs(model, target, distinct, advance), np.float32)
+        outputs = np.fromiter(label_outputs(model, target, distinct, advance, alike=True), np.float32)
         for own, changes in together:
             reference, *found = (outputs[places[letters]] for letters in _variants(own, changes))
             yield Changed(own, float(reference), changes, np.array(found, np.float32))

@@ -71,7 +71,11 @@ def choose_target(model: DNABERT, what: str, label: str = "", scale: Scale = "lo
 
 
 def label_outputs(
-    model: DNABERT, target: Target, sequences: Iterable[Coded], advance: Callable[[int], object] | None = None
+    model: DNABERT,
+    target: Target,
+    sequences: Iterable[Coded],
+    advance: Callable[[int], object] | None = None,
+    alike: bool = False,
 ) -> Iterator[float]:
     """Yields what the model says of the label for each sequence, in their order and in constant memory.
 
@@ -80,14 +84,17 @@ def label_outputs(
         target: the output.
         sequences: any number, of any lengths that it takes.
         advance: if given, told how many more sequences are done.
+        alike: as of `stream.computed`.
 
     Raises:
         InputError: a sequence is too short or too long.
     """
 
     def of_label(ids: Int32[np.ndarray, "B L"]) -> Array:
-        hidden = model.encoder(ids, model.config.num_layers)
-        return label_output(model.config, target.task, model.on_encoder, hidden, target.number, target.scale)
+        hidden_of_cls = model.encoder.last_of_cls(ids)
+        return label_output(model.config, target.task, model.on_encoder, hidden_of_cls, target.number, target.scale)
 
-    found = stream.computed(sequences, model.ids_within_limit, of_label, model.config.max_positions, advance)
+    found = stream.computed(
+        sequences, model.ids_within_limit, of_label, model.config.max_positions, advance, alike=alike
+    )
     return (float(value) for _, _, value in found)

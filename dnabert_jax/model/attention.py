@@ -100,6 +100,13 @@ class SelfAttention(nnx.Module):
         query, key, value = self.query(x), self.key(x), self.value(x)
         return self.output(attend(query, key, value, segment_ids, self.head_size, self.dropout_rate, keys))
 
+    def of_first(self, x: Float[Array, "B S H"], segment_ids: Int[Array, "B S"]) -> Float[Array, "B 1 H"]:
+        """What a call gives the first token, in inference: its query alone is computed, and every key and value."""
+        probabilities = self.probabilities(x, segment_ids, queries=1).astype(x.dtype)
+        value = self.value(x).reshape(*x.shape[:2], -1, self.head_size)
+        attended = jnp.einsum("BNLS,BSNK->BLNK", probabilities, value)
+        return self.output(attended.reshape(len(x), 1, -1))
+
     def probabilities(
         self, x: Float[Array, "B S H"], segment_ids: Int[Array, "B S"], queries: int | None = None
     ) -> Float[Array, "B N L S"]:

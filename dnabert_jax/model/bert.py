@@ -96,6 +96,15 @@ class Layer(nnx.Module):
         self, x: Float[Array, "B L H"], segment_ids: Int[Array, "B L"], attend: Attend, keys: RowKeys | None
     ) -> Float[Array, "B L H"]:
         attended = self.attention(x, segment_ids, attend, keys and fold_in(keys, _PROBABILITIES))
+        return self._feed_forward(x, attended, keys)
+
+    def of_first(self, x: Float[Array, "B L H"], segment_ids: Int[Array, "B L"]) -> Float[Array, "B 1 H"]:
+        """What a call gives the first token, in inference; the others are computed no further than keys and values."""
+        return self._feed_forward(x[:, :1], self.attention.of_first(x, segment_ids), None)
+
+    def _feed_forward(
+        self, x: Float[Array, "B L H"], attended: Float[Array, "B L H"], keys: RowKeys | None
+    ) -> Float[Array, "B L H"]:
         x = self.attention_norm(x + dropout(attended, self.dropout_rate, keys and fold_in(keys, _AFTER_ATTENTION)))
         fed_forward = self.output(gelu(self.intermediate(x)))
         dropped = dropout(fed_forward, self.dropout_rate, keys and fold_in(keys, _AFTER_FEED_FORWARD))

@@ -47,6 +47,11 @@ class LayerwiseEncoder:
             x = _apply_layer(self._config, parameters, x, ids)
         return x
 
+    def last_of_cls(self, input_ids: Int[np.ndarray, "B L"]) -> Float[Array, "B 1 H"]:
+        """The last hidden state of the first token: of the last layer no other is computed, a program of its own."""
+        below = self(input_ids, len(self._layers) - 1)
+        return _apply_layer_to_cls(self._config, self._layers[-1], below, jax.device_put(input_ids))
+
     def attention_of_cls(self, input_ids: Int[np.ndarray, "B L"], layer: int) -> Float[Array, "B N L"]:
         """What the first token gives to each in a layer, from 1 on: no matrix of L by L is made for it."""
         return _attention_of_cls(self._config, self._layers[layer - 1], self(input_ids, layer - 1), input_ids)
@@ -113,6 +118,11 @@ def _embed_vectors(config: ModelConfig, parameters: Any, input_ids: Array, vecto
 @functools.partial(jax.jit, static_argnums=0)
 def _apply_layer(config: ModelConfig, parameters: Any, x: Array, input_ids: Array) -> Array:
     return _bound(Layer, config, parameters)(x, read_segments(input_ids).ids, xla_attention, None)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply_layer_to_cls(config: ModelConfig, parameters: Any, x: Array, input_ids: Array) -> Array:
+    return _bound(Layer, config, parameters).of_first(x, read_segments(input_ids).ids)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -1,9 +1,12 @@
 """Mutagenesis: each effect is the difference of two predictions, and no sequence is computed twice."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import dnabert_jax.interpret.mutagenesis
+import dnabert_jax.stream
 from dnabert_jax import DNABERT
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.mutagenesis import Mutations, mutation_effects
@@ -67,3 +70,22 @@ def test_log_odds_are_those_of_the_probability(model: DNABERT, sequences: list[t
     found = [one.reference for one in mutation_effects(model, sequences, label)]
     probability = model.predict([text for _, text in sequences])[:, 1]
     np.testing.assert_allclose(found, np.log(probability / (1 - probability)), atol=1e-5)
+
+
+def test_variants_of_a_sequence_are_not_padded_on_a_cpu(model: DNABERT, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: set[tuple[int, int]] = set()
+    whole = model.encoder.last_of_cls
+
+    def noting(ids: np.ndarray) -> Any:
+        shapes.add(ids.shape)
+        return whole(ids)
+
+    monkeypatch.setattr(model.encoder, "last_of_cls", noting)
+    target = choose_target(model, "It", "donor")
+    next(mutation_effects(model, [("", "ACGTACGTACG")], target))
+    # 9 k-mers, [CLS] and [SEP]; 34 sequences.
+    assert {length for _, length in shapes} == {11}
+    shapes.clear()
+    monkeypatch.setattr(dnabert_jax.stream, "_on_cpu", lambda: False)
+    next(mutation_effects(model, [("", "ACGTACGTACG")], target))
+    assert {length for _, length in shapes} == {16}

@@ -49,6 +49,15 @@ def test_a_single_sequence_is_not_padded_with_rows() -> None:
     assert ids.shape == (1, 512)
 
 
+def test_tight_batches_have_the_length_of_their_longest_row_and_no_more_shapes() -> None:
+    sequences = rows([57] * 20 + [56] * 9 + [297] * 3 + [296] * 3)
+    batches = list(batches_by_length(sequences, 512, 512, tight=True))
+    assert [ids.shape for _, ids in batches] == [(1, 297)] * 6 + [(8, 57)] * 3 + [(9, 56)]
+    for members, ids in batches:
+        for row, member in zip(ids, members, strict=False):
+            assert row[row != PAD].tolist() == sequences[member].tolist()
+
+
 def test_results_come_in_order_and_little_is_read_ahead() -> None:
     lengths = np.random.default_rng(1).integers(3, 40, 10_000).tolist()
     read, done = 0, []
