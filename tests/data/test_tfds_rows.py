@@ -30,8 +30,6 @@ from dnabert_jax.training.saved_model import read_saved_model
 from dnabert_jax.typed_json import read_json
 from launch.prepare import describe
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 ROW = tfds.features.Tensor(shape=(64,), dtype=np.uint16, encoding=tfds.features.Encoding.BYTES)
 FEATURES = {"input_ids": ROW}
 K = {"k": 3}

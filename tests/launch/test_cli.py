@@ -17,8 +17,6 @@ from dnabert_jax.sample import HELDOUT_FASTA
 from launch.cli import run
 from launch.pretrain import TrainingBar
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL_FLAGS = [
     "--preset", "tiny", "--global-batch", "8", "--steps", "3", "--evaluation-rows", "8",
     "--model.num-layers", "1", "--model.hidden-size", "16", "--model.num-heads", "8", "--model.intermediate-size", "16",

@@ -34,7 +34,7 @@ def shortened(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def demo(optimized_compilation: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A demo of fewer steps, and what it printed."""
     out = tmp_path_factory.mktemp("short") / "demo"
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
@@ -70,7 +70,12 @@ def run_notebook(directory: Path, demo: Path) -> subprocess.CompletedProcess[str
         text = text.replace(large, small)
     program = directory / "notebook.py"
     program.write_text(text)
-    own = {"DNABERT_DEMO": str(demo), "MPLBACKEND": "agg", "XLA_FLAGS": ""}  # one device, as users have
+    own = {
+        "DNABERT_DEMO": str(demo),
+        "MPLBACKEND": "agg",
+        "XLA_FLAGS": "",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+    }  # as users have
     command = [sys.executable, "-W", "ignore:FigureCanvasAgg", str(program)]
     return subprocess.run(command, env=os.environ | own, cwd=directory, capture_output=True, text=True)
 

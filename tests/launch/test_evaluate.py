@@ -18,8 +18,6 @@ from dnabert_jax.training.saved_model import Description, SavedModel, with_rando
 from dnabert_jax.typed_json import read_json
 from launch.cli import run
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 CONFIG = ModelConfig(k=3, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64, max_positions=40)
 SETTINGS = ["--seeds", "2", "--epochs", "2", "--batch-size", "16", "--peak-learning-rate", "3e-3", "--restarts", "0"]
 SIZES = {"a": 64, "b": 48, "tf/c": 40}

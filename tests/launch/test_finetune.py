@@ -16,8 +16,6 @@ from dnabert_jax.training.saved_model import Description, SavedModel, with_rando
 from dnabert_jax.typed_json import read_json
 from launch.cli import run
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 CONFIG = ModelConfig(k=3, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64, max_positions=40)
 
 

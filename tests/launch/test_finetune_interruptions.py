@@ -26,8 +26,6 @@ from dnabert_jax.training.saved_model import (
 )
 from launch.cli import run
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=16, max_positions=32)
 
 

@@ -22,8 +22,6 @@ from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.training.saved_model import read_saved_model
 from launch.cli import run
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL_FLAGS = [
     "--preset", "tiny", "--global-batch", "8", "--evaluation-rows", "8", "--evaluate-every", "1000", "--log-every", "1",
     "--model.max-positions", "64", "--model.num-layers", "1", "--model.hidden-size", "16", "--model.num-heads", "8",

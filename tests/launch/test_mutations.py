@@ -17,8 +17,6 @@ from dnabert_jax.model.classification import BertForSequenceClassification
 from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
 from launch.cli import run
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=24)
 TASKS = {
     "model": TaskConfig("single_label_classification", ("no", "yes")),

@@ -85,7 +85,9 @@ def test_a_real_step_and_the_saved_hlo_summed_again(sample_rows: Path, tmp_path:
 @pytest.mark.tpu_compiler
 @needs_libtpu
 @pytest.mark.slow
-@pytest.mark.parametrize("topology", ["v4:2x2x1", "v5p:2x2x1", "v6e:2x2"])
+@pytest.mark.parametrize(
+    "topology", [*(pytest.param(name, marks=pytest.mark.by_hand) for name in ("v4:2x2x1", "v5p:2x2x1")), "v6e:2x2"]
+)
 def test_other_generations_and_a_loop_over_layers(topology: str, tmp_path: Path) -> None:
     found = planned(tmp_path, "--topology", topology, "--mesh.fsdp", "2", "--hlo", tmp_path / "step.hlo")
     assert (found["chips"], found["mesh"], found["fits"]) == (4, {"data": 2, "fsdp": 2, "tensor": 1}, True)
@@ -99,15 +101,23 @@ def test_other_generations_and_a_loop_over_layers(topology: str, tmp_path: Path)
 @pytest.mark.tpu_compiler
 @needs_libtpu
 @pytest.mark.slow
-def test_the_papers_model_on_all_three_axes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "layers", "hidden"),
+    [
+        ([*SMALL, "--model.hidden-size", "256", "--model.num-heads", "2", "--model.intermediate-size", "1024"], 2, 256),
+        pytest.param(["--preset", "dnabert6"], 12, 768, marks=pytest.mark.by_hand),
+    ],
+    ids=["small", "dnabert6"],
+)
+def test_a_model_on_all_three_axes(tmp_path: Path, model: list[str], layers: int, hidden: int) -> None:
     """Every matrix's gradient is scattered over fsdp and its part summed over data, in what tensor leaves of it."""
     flags = ["--topology", "v5e:2x4", "--mesh.fsdp", "2", "--mesh.tensor", "2", "--global-batch", "8"]
-    found = planned(tmp_path, *flags, "--execution.scan-unroll", "1", model=["--preset", "dnabert6"])
+    found = planned(tmp_path, *flags, "--execution.scan-unroll", "1", model=model)
     assert found["mesh"] == {"data": 2, "fsdp": 2, "tensor": 2}
     assert found["fits"]
     kernels = {kernel["name"]: kernel["count"] for kernel in found["kernels"]}
-    assert kernels == {"attention_forward": 12, "attention_backward": 12}
-    of_layers = 12 * (4 * 768**2 + 2 * 768 * 3072) // 2
+    assert kernels == {"attention_forward": layers, "attention_backward": layers}
+    of_layers = layers * (4 * hidden**2 + 2 * hidden * 4 * hidden) // 2
     exchanged: Counter[str] = Counter()
     for part in found["collectives"]:
         if part["group"] == 2:

@@ -24,8 +24,6 @@ from dnabert_jax.training.saved_model import Description, SavedModel, write_save
 from launch.cli import run
 from launch.sequence_source import OpenSource
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=40)
 TASK = TaskConfig("single_label_classification", ("donor", "acceptor", "neither"))
 COMPLEMENT = str.maketrans("ACGT", "TGCA")

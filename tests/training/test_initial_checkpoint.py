@@ -15,8 +15,6 @@ from dnabert_jax.interop.model_card import model_card
 from dnabert_jax.training.loop import pretrain
 from dnabert_jax.training.saved_model import SavedModel, read_saved_model, write_saved_model
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def beginning_with(directory: Path, config: PretrainConfig, **changed: object) -> PretrainConfig:
     """At a rate of 0 in its only step, so that the weights stay what they are."""

@@ -21,8 +21,6 @@ from dnabert_jax.training.run_directory import read_run_config
 from dnabert_jax.training.saved_model import read_saved_model
 from dnabert_jax.typed_json import to_json
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 class Recorder:
     """Keeps what the loop tells, and can stop it as a signal would."""

@@ -19,8 +19,6 @@ from dnabert_jax.training.loop import pretrain
 from dnabert_jax.training.state import TrainState
 from dnabert_jax.training.step import StepMetrics, TrainStep, jit_train_step
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def saved_steps(run: Path) -> list[int]:
     return sorted(int(path.name) for path in (run / "checkpoints").iterdir() if path.name.isdigit())

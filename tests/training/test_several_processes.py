@@ -19,8 +19,6 @@ from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.training.loop import pretrain
 from dnabert_jax.typed_json import to_json
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 STEPS = 20
 EVERYTHING_EVERYWHERE, IN_PARTS = MeshConfig(data=8), MeshConfig(fsdp=8)
 

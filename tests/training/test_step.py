@@ -20,8 +20,6 @@ from dnabert_jax.training.state import TrainState, abstract_network, abstract_st
 from dnabert_jax.training.step import StepMetrics, jit_train_step
 
 # What is asked is whether ways to compute agree, which XLA's own passes and not its machine code make differ.
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 WAYS = {
     "1": (1, MeshConfig(), ExecutionConfig()),
     "1, in 4 parts, all computed again": (1, MeshConfig(), ExecutionConfig(gradient_accumulation=4, remat="full")),

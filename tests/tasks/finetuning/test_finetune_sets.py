@@ -13,8 +13,6 @@ from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.finetune import Finetuned, finetune_sets
 from dnabert_jax.training.saved_model import Description, SavedModel
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 MODEL = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=16, max_positions=12)
 FROM_SCRATCH = SavedModel(Description(MODEL, None, {}), 0, {})
 

@@ -21,8 +21,6 @@ from dnabert_jax.tasks.finetuning.lockstep import Batch, Lockstep, Turn, jobs_me
 from dnabert_jax.tasks.finetuning.trainable import rate_factors, split_trainable, stacked, whole_model
 from dnabert_jax.training.state import Parameters
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 MODEL = ModelConfig(k=3, hidden_size=32, num_layers=2, num_heads=2, intermediate_size=64, max_positions=40)
 TASK = TaskConfig("single_label_classification", ("no", "yes"))
 SPLITS = ("train", "validation")

@@ -21,8 +21,6 @@ from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, Job
 from dnabert_jax.tasks.finetuning.starting_point import StartingPoint
 from dnabert_jax.telemetry.run_log import read_log
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 MODEL = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=16, max_positions=16)
 TASK = TaskConfig("single_label_classification", ("no", "yes"))
 CONFIG = FinetuneConfig(train="head", epochs=3, batch_size=8, peak_learning_rate=1e-2, restarts=1)
