@@ -119,7 +119,7 @@ class Attention:
                     "`dnabert-jax motifs` finds motifs in attention."
                 )
         elif self.out.suffix != _NPZ:
-            check_table_name(self.out)
+            check_table_name(self.out, f", or {_NPZ}, {_BIGWIG} or {_MODISCO}")
         refuse_existing(self.out)
         own = {"layer", "head", "rollout", "normalization"}
         foreign = {"label", "scale", "baseline", "steps"} if self.method == "attention" else own

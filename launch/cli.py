@@ -167,7 +167,7 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(sentence, _EXIT_BAD_INPUT if error.errno in _BAD_PATH else EXIT_FAILED)
     except KeyboardInterrupt:
         resumable = arguments[0] in ("pretrain", "finetune")
-        hint = " If the run has a checkpoint, --resume goes on from there." if resumable else ""
+        hint = " The same command with --resume goes on from the last checkpoint, if there is one." if resumable else ""
         print(f"Interrupted.{hint}", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0

@@ -130,6 +130,8 @@ class Motifs:
 
         if not path.is_file():
             raise InputError(f"{path} is not a file on disk.")
+        if not path.stat().st_size:
+            raise InputError(f"{path} is empty: it has no {what} sequence.")
         records = _holds_records(path)
         if records and (self.sequence or self.id) and _holds_records(self.positives) and _holds_records(self.negatives):
             raise InputError("--sequence and --id are columns of a table, and no table is given.")

@@ -71,7 +71,7 @@ def _checked(model: DNABERT, layer: int, head: int | None, rollout: bool) -> tup
     """Layer, counted from 1, and head."""
     layers, heads = model.config.num_layers, model.config.num_heads
     if layer == 0 or not -layers <= layer <= layers:
-        raise InputError(f"layer is {layer}: the model has 1 to {layers}, or -{layers} to -1.")
+        raise InputError(f"layer is {layer}: the first is 1 or -{layers}, the last {layers} or -1.")
     if head is not None and not 1 <= head <= heads:
         raise InputError(f"head is {head}: the model has 1 to {heads}.")
     if rollout and head is not None:

@@ -85,7 +85,7 @@ def test_scores_that_are_not_normalised_are_probabilities(model: DNABERT, sequen
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"layer": 0}, "layer is 0: the model has 1 to 2"),
+        ({"layer": 0}, "layer is 0: the first is 1 or -2, the last 2 or -1"),
         ({"layer": -3}, "layer is -3"),
         ({"head": 3}, "head is 3: the model has 1 to 2"),
         ({"head": 1, "rollout": True}, "name no head"),

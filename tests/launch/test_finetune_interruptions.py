@@ -116,7 +116,7 @@ def test_killed_or_interrupted_it_goes_on_from_the_last_epoch(
         os.kill(started.process.pid, number)
         assert started.wait()[0] == status
         assert max(saved_steps(out)) % 20 == 0
-    assert "--resume goes on from there" in started.wait()[1]
+    assert "The same command with --resume goes on from the last checkpoint" in started.wait()[1]
     assert not out.exists()
     assert run([*command, "--out", str(out), "--resume", "--epochs", "13"]) == 2
     assert "run.unfinished was started with epochs 12: it cannot be resumed with 13" in capsys.readouterr().err

@@ -161,11 +161,16 @@ def test_other_bad_input(
 ) -> None:
     arguments = write(tmp_path, planted)
     (tmp_path / "none.csv").write_text("id,sequence\n")
-    for flag in ("positives", "negatives"):
+    (tmp_path / "empty.fa").touch()
+    for flag, name, sentence in (
+        ("positives", "none.csv", "none.csv has no positive sequence."),
+        ("negatives", "none.csv", "none.csv has no negative sequence."),
+        ("positives", "empty.fa", "empty.fa is empty: it has no positive sequence."),
+    ):
         changed = list(arguments)
-        changed[changed.index(f"--{flag}") + 1] = str(tmp_path / "none.csv")
-        assert f"none.csv has no {flag[:-1]} sequence." in fails(capsys, changed)
+        changed[changed.index(f"--{flag}") + 1] = str(tmp_path / name)
+        assert sentence in fails(capsys, changed)
     assert "columns of a table" in fails(capsys, [*arguments, "--sequence", "seq"])
     assert "window_size is 0" in fails(capsys, [*arguments, "--window-size", "0"])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "pip install 'dnabert-jax[motifs]'" in fails(capsys, arguments)
+    assert "pip install 'dnabert-jax[motifs]', or draw none of them (--no-logos)" in fails(capsys, arguments)

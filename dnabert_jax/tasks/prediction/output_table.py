@@ -20,16 +20,17 @@ Write = Callable[[pa.RecordBatch], None]
 """Takes the next rows."""
 
 
-def check_table_name(path: Path) -> None:
-    """Raises InputError unless the name of a table says what it is."""
-    _kind(path)
+def check_table_name(path: Path, others: str = "") -> None:
+    """Raises InputError unless the name of a table says what it is; `others` are endings of what is no table."""
+    _kind(path, others)
 
 
-def _kind(path: Path) -> str:
+def _kind(path: Path, others: str = "") -> str:
     kind = Path(path.name.removesuffix(".gz")).suffix
     if kind not in (*_DELIMITERS, _PARQUET) or path.name.endswith(f"{_PARQUET}.gz"):
         raise InputError(
-            f"{path} is to be a table of which kind? Its name must end in .tsv, .csv, .tsv.gz, .csv.gz or .parquet."
+            f"{path} is to be a file of which kind? Its name must end in "
+            f".tsv, .csv, .tsv.gz, .csv.gz or .parquet{others}."
         )
     return kind
 
