@@ -3,6 +3,7 @@
 import csv
 import gzip
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from flax import nnx
 
 from dnabert_jax import DNABERT
 from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.interpret.variants import scoring
+from dnabert_jax.interpret.variants.vcf_file import InfoField
 from dnabert_jax.model.classification import BertForSequenceClassification
 from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
 from launch.cli import run
@@ -128,8 +131,8 @@ def test_other_readers_find_the_declared_fields(folder: Path, tmp_path: Path) ->
         ("chr1\t5\t.\tA\tC\n", "is no VCF file"),
         ("", "is no VCF file"),
         (HEADER, "has no variant"),
-        (HEADER + "1\tx\t.\tA\tC\t.\t.\t.\tGT\t0\n", "Record 1 of"),
-        (HEADER + "1\t5\t.\tA\tC\n", "Record 1 of"),
+        (HEADER + "1\tx\t.\tA\tC\t.\t.\t.\tGT\t0\n", "Line 4 of"),
+        (HEADER + "\n1\t5\t.\tA\tC\n", "Line 5 of"),
         (HEADER + line(5, "A", contig="chr9"), "has none of the contigs of"),
         (HEADER.replace("ID=AF", "ID=DNABERT_REFERENCE") + RECORDS[0], "has the field DNABERT_REFERENCE already"),
         (gzip.compress(b"BCF\x02\x02\xff\xfe", mtime=0), "a BCF file"),
@@ -145,6 +148,37 @@ def test_bad_input_is_one_sentence_and_leaves_no_file(
     assert "dnabert-jax: error: " in error
     assert sentence in error
     assert [path.name for path in tmp_path.iterdir()] == ["bad.vcf"]
+
+
+def test_each_line_keeps_its_end(folder: Path, tmp_path: Path) -> None:
+    given = (HEADER + "".join(RECORDS)).replace("\n", "\r\n").encode()
+    # One of another kind, a lone CR that ends no line, a blank line, and none at the end.
+    given = given.replace(b"AF=0.5\tGT\t0/1\r\n", b"AF=0.5\tGT\t0/1 a\rb\n\r\n").removesuffix(b"\r\n")
+    (tmp_path / "x.vcf").write_bytes(given)
+    assert variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "x.vcf") == 0
+    found = (tmp_path / "y.vcf").read_bytes()
+    kept = re.sub(rb"##INFO=<ID=DNABERT.*\r\n", b"", found)
+    kept = re.sub(rb"DNABERT[^\t]*", b".", kept).replace(b";.", b"")
+    assert kept == given.replace(b"\n\r\n", b"\n")
+
+
+def test_a_label_with_quotes_is_escaped(folder: Path, tmp_path: Path) -> None:
+    text = str(InfoField("DNABERT_X", "Float", 'of "a\\b"'))
+    assert text == r'##INFO=<ID=DNABERT_X,Number=A,Type=Float,Description="of \"a\\b\"">'
+    (tmp_path / "x.vcf").write_text(HEADER.replace("#CHROM", f"{text}\n#CHROM") + RECORDS[0])
+    with pysam.VariantFile(str(tmp_path / "x.vcf")) as file:
+        assert file.header.info["DNABERT_X"].number == "A"
+        assert len(list(file)) == 1
+
+
+def test_scores_that_are_not_finite_are_not_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(scoring, "weighted_difference", lambda before, after: np.full_like(before, np.nan))
+    assert variants(folder, "--out", tmp_path / "y.vcf") == 1
+    # HEADER has three lines.
+    assert f"Line 4 of {folder / 'x.vcf'} (1:20" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
