@@ -4,6 +4,7 @@ import csv
 import gzip
 import random
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def variants(folder: Path, *flags: str | Path, vcf: str | Path = "x.vcf", fasta: str = "g.fa") -> int:
+def variants(folder: Path, *flags: str | Path, vcf: str | Path = "x.vcf", fasta: str | Path = "g.fa") -> int:
     files = ["--vcf", folder / vcf, "--fasta", folder / fasta, "--model", folder / "model", "--window", "15"]
     return run(["variants", *map(str, (*files, *flags))])
 
@@ -169,6 +170,17 @@ def test_a_label_with_quotes_is_escaped(folder: Path, tmp_path: Path) -> None:
     with pysam.VariantFile(str(tmp_path / "x.vcf")) as file:
         assert file.header.info["DNABERT_X"].number == "A"
         assert len(list(file)) == 1
+
+
+def test_the_index_of_the_genome_is_used(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(folder / "g.fa", tmp_path / "g.fa")
+    pysam.faidx(str(tmp_path / "g.fa"))
+    assert variants(folder, "--out", tmp_path / "y.vcf", fasta=tmp_path / "g.fa") == 0
+    assert "3 scored." in capsys.readouterr().out
+    (tmp_path / "g.fa").write_text(f">chr1 hg\nA{CONTIG.lower()}\n>chr2\nACGT\n")
+    assert variants(folder, "--out", tmp_path / "z.vcf", fasta=tmp_path / "g.fa") == 2
+    assert "cannot be read by its index" in capsys.readouterr().err
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("z.")]
 
 
 def test_scores_that_are_not_finite_are_not_written(
