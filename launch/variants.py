@@ -24,7 +24,8 @@ class Variants:
 
     Attributes:
         vcf: VCF file, plain, gzip or bgzip.
-        fasta: FASTA (plain, gzip, bgzip) or .2bit file of the genome that --vcf is of.
+        fasta: FASTA (plain, gzip, bgzip) or .2bit file of the genome that --vcf is of; its index of samtools faidx
+            is used if there is one.
         model: Run directory, model directory, Hugging Face directory, or OWNER/NAME on its hub.
         out: VCF file to write, .vcf or .vcf.gz (bgzip), with the scores in INFO.
         table: Table to write, .tsv, .csv (.gz or not) or .parquet, with a row for each allele; OUT.tsv if not given.
@@ -60,7 +61,7 @@ class Variants:
             if not path.is_file():
                 raise InputError(f"{path} is not a file on disk.")
         with importing():
-            from data_prep.sources import read_blocks
+            from data_prep.fasta_index import read_named_blocks
             from dnabert_jax.interpret.variants.annotation import VcfSurvey, annotate
             from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
             from dnabert_jax.interpret.variants.vcf_file import check_vcf_name
@@ -82,7 +83,7 @@ class Variants:
         print(f"Windows of {scorer.window:,} bases, {self.placements} for each variant, {strands}{of_label}.")
         with (
             sigterm_as_sigint(),
-            genome_records(read_blocks(self.fasta), str(self.fasta), survey.contigs) as genome,
+            genome_records(read_named_blocks(self.fasta, survey.contigs), str(self.fasta), survey.contigs) as genome,
             progress_bar("variants", " alleles", survey.alleles) as bar,
         ):
             survey.check_contigs(genome, self.fasta)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.changes import Change
-from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
 from dnabert_jax.stream import Coded
 
 _FIELDS = ("index", "start", "end")
@@ -40,7 +40,8 @@ def read_mutations(path: Path) -> list[Mutation]:
 
     Raises:
         InputError: the file is empty or no text, no row has the field of alleles, or a row has other than whole
-            numbers, an end before its start, or an allele that is no DNA.
+            numbers, an end before its start, or an allele that is no DNA or
+            has a letter such as N.
     """
     try:
         lines = path.read_text("utf-8-sig").split("\n")
@@ -66,7 +67,9 @@ def _mutation(fields: list[str], row: int, place: str) -> Mutation:
     allele = "".join(fields[len(_FIELDS) :]).strip()
     if allele in _MISSING:
         raise InputError(f"{place}: the allele {allele} may be bases or nothing: leave the field empty for a deletion.")
-    base_codes(allele.encode("ascii", "replace"), f"{place}: the allele")
+    # Its k-mers would be [UNK], and what the model makes of that would look like an effect.
+    if (base_codes(allele.encode("ascii", "replace"), f"{place}: the allele") == AMBIGUOUS).any():
+        raise InputError(f"{place}: the allele {allele} has a letter such as N, of which the model knows no k-mer.")
     return Mutation(row, index, Change(start, end, allele.upper()))
 
 

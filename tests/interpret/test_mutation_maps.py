@@ -129,6 +129,7 @@ def test_a_file_of_mutations_is_read_in_its_order(tmp_path: Path) -> None:
         (b"0 1 2 A\n", "has 1 fields"),
         (b"0\t1\t2\tA\tB\n", "has 5 fields"),
         (b"0\t1\t2\tNA\n", "may be bases or nothing"),
+        (b"0\t1\t2\tARC\n", "the allele ARC has a letter such as N"),
         (b"0\t1\t2\tAXC\n", "the allele has 'X' at position 2"),
         (b"0\t1\t2\t\xff\n", "byte 7 is not UTF-8"),
         (b"0\t1\t2\tA\n2\t1\t2\tA\n", "Row 2 of .*: the index is 2, and there are 2 sequences"),

@@ -3,6 +3,8 @@
 import csv
 import gzip
 import random
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from flax import nnx
 
 from dnabert_jax import DNABERT
 from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.interpret.variants import scoring
+from dnabert_jax.interpret.variants.vcf_file import InfoField
 from dnabert_jax.model.classification import BertForSequenceClassification
 from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
 from launch.cli import run
@@ -60,7 +64,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def variants(folder: Path, *flags: str | Path, vcf: str | Path = "x.vcf", fasta: str = "g.fa") -> int:
+def variants(folder: Path, *flags: str | Path, vcf: str | Path = "x.vcf", fasta: str | Path = "g.fa") -> int:
     files = ["--vcf", folder / vcf, "--fasta", folder / fasta, "--model", folder / "model", "--window", "15"]
     return run(["variants", *map(str, (*files, *flags))])
 
@@ -126,8 +130,8 @@ def test_other_readers_find_the_declared_fields(folder: Path, tmp_path: Path) ->
         ("chr1\t5\t.\tA\tC\n", "is no VCF file"),
         ("", "is no VCF file"),
         (HEADER, "has no variant"),
-        (HEADER + "1\tx\t.\tA\tC\t.\t.\t.\tGT\t0\n", "Record 1 of"),
-        (HEADER + "1\t5\t.\tA\tC\n", "Record 1 of"),
+        (HEADER + "1\tx\t.\tA\tC\t.\t.\t.\tGT\t0\n", "Line 4 of"),
+        (HEADER + "\n1\t5\t.\tA\tC\n", "Line 5 of"),
         (HEADER + line(5, "A", contig="chr9"), "has none of the contigs of"),
         (HEADER.replace("ID=AF", "ID=DNABERT_REFERENCE") + RECORDS[0], "has the field DNABERT_REFERENCE already"),
         (gzip.compress(b"BCF\x02\x02\xff\xfe", mtime=0), "a BCF file"),
@@ -143,6 +147,48 @@ def test_bad_input_is_one_sentence_and_leaves_no_file(
     assert "dnabert-jax: error: " in error
     assert sentence in error
     assert [path.name for path in tmp_path.iterdir()] == ["bad.vcf"]
+
+
+def test_each_line_keeps_its_end(folder: Path, tmp_path: Path) -> None:
+    given = (HEADER + "".join(RECORDS)).replace("\n", "\r\n").encode()
+    # One of another kind, a lone CR that ends no line, a blank line, and none at the end.
+    given = given.replace(b"AF=0.5\tGT\t0/1\r\n", b"AF=0.5\tGT\t0/1 a\rb\n\r\n").removesuffix(b"\r\n")
+    (tmp_path / "x.vcf").write_bytes(given)
+    assert variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "x.vcf") == 0
+    found = (tmp_path / "y.vcf").read_bytes()
+    kept = re.sub(rb"##INFO=<ID=DNABERT.*\r\n", b"", found)
+    kept = re.sub(rb"DNABERT[^\t]*", b".", kept).replace(b";.", b"")
+    assert kept == given.replace(b"\n\r\n", b"\n")
+
+
+def test_a_label_with_quotes_is_escaped(folder: Path, tmp_path: Path) -> None:
+    text = str(InfoField("DNABERT_X", "Float", 'of "a\\b"'))
+    assert text == r'##INFO=<ID=DNABERT_X,Number=A,Type=Float,Description="of \"a\\b\"">'
+    (tmp_path / "x.vcf").write_text(HEADER.replace("#CHROM", f"{text}\n#CHROM") + RECORDS[0])
+    with pysam.VariantFile(str(tmp_path / "x.vcf")) as file:
+        assert file.header.info["DNABERT_X"].number == "A"
+        assert len(list(file)) == 1
+
+
+def test_the_index_of_the_genome_is_used(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(folder / "g.fa", tmp_path / "g.fa")
+    pysam.faidx(str(tmp_path / "g.fa"))
+    assert variants(folder, "--out", tmp_path / "y.vcf", fasta=tmp_path / "g.fa") == 0
+    assert "3 scored." in capsys.readouterr().out
+    (tmp_path / "g.fa").write_text(f">chr1 hg\nA{CONTIG.lower()}\n>chr2\nACGT\n")
+    assert variants(folder, "--out", tmp_path / "z.vcf", fasta=tmp_path / "g.fa") == 2
+    assert "cannot be read by its index" in capsys.readouterr().err
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("z.")]
+
+
+def test_scores_that_are_not_finite_are_not_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(scoring, "weighted_difference", lambda before, after: np.full_like(before, np.nan))
+    assert variants(folder, "--out", tmp_path / "y.vcf") == 1
+    # HEADER has three lines.
+    assert f"Line 4 of {folder / 'x.vcf'} (1:20" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ NO_CONTIG = "contig is not in the genome"
 BEYOND = "beyond the end of the contig"
 MISMATCH = "REF is not what the genome has"
 AMBIGUOUS_REFERENCE = "REF has a letter such as N"
+AMBIGUOUS_ALTERNATIVE = "ALT has a letter such as N"
 TOO_LONG = "allele is longer than the window"
 TOO_SHORT = "contig is too short for the model"
 
@@ -90,4 +91,7 @@ def _why_not_allele(reference: str, text: str, window: int) -> str:
         return SYMBOLIC
     if not _DNA.fullmatch(text):
         return NO_DNA
+    # Its k-mers are [UNK], and what the model makes of that would look like an effect.
+    if (base_codes(text.encode()) == AMBIGUOUS).any():
+        return AMBIGUOUS_ALTERNATIVE
     return TOO_LONG if max(len(reference), len(text)) > window else ""

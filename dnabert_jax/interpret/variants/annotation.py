@@ -3,13 +3,14 @@
 import contextlib
 import dataclasses
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
-from dnabert_jax.errors import InputError
+from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.interpret.variants.alleles import alleles_of
 from dnabert_jax.interpret.variants.scoring import COLUMNS, ScoredAllele, VariantScorer
 from dnabert_jax.interpret.variants.vcf_file import (
@@ -103,6 +104,7 @@ def annotate(
 
     Raises:
         InputError: one of the files exists, or its name does not say what it is.
+        JobError: a score is not finite.
     """
     texts = ("contig", "id", "ref", "alt")
     schema = pa.schema(
@@ -122,6 +124,7 @@ def annotate(
             count.records += 1
             count.alleles += len(scored)
             for own in scored:
+                _check_finite(own, record, survey.path)
                 if own.allele.left_out:
                     count.left_out[own.allele.left_out] += 1
                 values = (own.scores.get(name) for name in scorer.columns)
@@ -148,6 +151,13 @@ def _by_record(
         yield several[0][0], [one for _, one in several]
 
 
+def _check_finite(own: ScoredAllele, record: VcfRecord, path: Path) -> None:
+    for name, value in own.scores.items():
+        if not math.isfinite(value):
+            place = f"{record.contig}:{record.position} {record.reference}>{own.allele.text}"
+            raise JobError(f"Line {record.line:,} of {path} ({place}) has the {name} {value}, which is not finite.")
+
+
 def _values(scorer: VariantScorer, scored: list[ScoredAllele]) -> dict[str, list[str]]:
     """Fields of INFO."""
     values = {}
@@ -167,7 +177,7 @@ def _field(column: str) -> str:
 
 def _sentence(meaning: str, scorer: VariantScorer) -> str:
     of_label = f" (label {scorer.label})" if scorer.label and "label" in meaning else ""
-    return (meaning[0].upper() + meaning[1:] + of_label).replace('"', "'")
+    return meaning[0].upper() + meaning[1:] + of_label
 
 
 def _batch(rows: list[tuple[object, ...]], schema: pa.Schema) -> pa.RecordBatch:

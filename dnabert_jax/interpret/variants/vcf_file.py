@@ -1,4 +1,4 @@
-"""VCF files, read and annotated line by line; what is not ours is kept to the byte.
+"""VCF files, read and annotated line by line; what is not ours is kept to the byte, line ends too, but for blank lines.
 
 htslib, on which pysam and cyvcf2 stand, ends the process or refuses to write where a header does not declare a contig
 or a field that a record has, as in many files by hand. The columns needed here are plain text.
@@ -29,14 +29,16 @@ class VcfRecord(NamedTuple):
     """A line of a VCF file.
 
     Attributes:
-        line: its number, from 1.
+        line: its number in the file, from 1.
         columns: as they stand in the file.
         position: of the first base of the reference allele, from 1; 0 is before the first base of the contig.
+        end: of the line, LF or CR LF; empty if the file ends without.
     """
 
     line: int
     columns: list[str]
     position: int
+    end: str
 
     @property
     def contig(self) -> str:
@@ -62,7 +64,7 @@ class InfoField(NamedTuple):
     Attributes:
         name: key in INFO.
         kind: Float or String.
-        description: a sentence.
+        description: a sentence; quotes and backslashes in it are escaped in the header.
     """
 
     name: str
@@ -70,7 +72,8 @@ class InfoField(NamedTuple):
     description: str
 
     def __str__(self) -> str:
-        return f'##INFO=<ID={self.name},Number=A,Type={self.kind},Description="{self.description}">'
+        text = " ".join(self.description.splitlines()).replace("\\", "\\\\").replace('"', '\\"')
+        return f'##INFO=<ID={self.name},Number=A,Type={self.kind},Description="{text}">'
 
 
 def check_vcf_name(path: Path) -> None:
@@ -80,7 +83,7 @@ def check_vcf_name(path: Path) -> None:
 
 
 def read_header(path: Path) -> list[str]:
-    """The lines that begin with ##, and that of the columns.
+    """The lines that begin with ##, and that of the columns, each with its end.
 
     Raises:
         InputError: it cannot be read, or has no line of columns, as of VCF.
@@ -95,43 +98,51 @@ def read_records(path: Path) -> Iterator[VcfRecord]:
         InputError: it cannot be read, or a line is no record.
     """
     parts = _parts(path)
-    count = len(next(parts)[-1].split("\t"))
-    for number, (line,) in enumerate(parts, 1):
-        if not line:
+    header = next(parts)
+    count = len(header[-1].split("\t"))
+    for number, (line,) in enumerate(parts, len(header) + 1):
+        text, end = _text_and_end(line)
+        if not text:
             continue
-        columns = line.split("\t")
-        place = f"Record {number:,} of {path}"
+        columns = text.split("\t")
+        place = f"Line {number:,} of {path}"
         if len(columns) != count:
-            raise InputError(f"{place} has {len(columns)} columns, and the line #CHROM has {count}: {line[:60]!r}.")
+            raise InputError(f"{place} has {len(columns)} columns, and the line #CHROM has {count}: {text[:60]!r}.")
         if not columns[1].isdecimal():
             raise InputError(f"{place} has the position {columns[1]!r}: it must be a whole number.")
         if not (columns[0] and columns[3] and columns[4]):
             raise InputError(f"{place} has an empty CHROM, REF or ALT.")
-        yield VcfRecord(number, columns, int(columns[1]))
+        yield VcfRecord(number, columns, int(columns[1]), end)
+
+
+def _text_and_end(line: str) -> tuple[str, str]:
+    text = line.rstrip("\r\n")
+    return text, line[len(text) :]
 
 
 def _parts(path: Path) -> Iterator[list[str]]:
-    """Yields the header, and then each line behind it."""
+    """Yields the header, and then each line behind it, with their ends."""
     try:
         with path.open("rb") as raw:
             compressed = raw.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
             raw.seek(0)
             with gzip.GzipFile(fileobj=raw) if compressed else contextlib.nullcontext(raw) as plain:
-                text = io.TextIOWrapper(plain, "utf-8")
+                # A lone CR ends no line.
+                text = io.TextIOWrapper(plain, "utf-8", newline="\n")
                 header = []
                 for line in text:
                     if not line.startswith("#"):
                         break
-                    header.append(line.rstrip("\r\n"))
+                    header.append(line)
                 else:
                     line = ""
-                if not header or tuple(header[-1].split("\t")[: len(_COLUMNS)]) != _COLUMNS:
+                if not header or tuple(_text_and_end(header[-1])[0].split("\t")[: len(_COLUMNS)]) != _COLUMNS:
                     raise InputError(f"{path} is no VCF file: its header must end with a line {' '.join(_COLUMNS)}.")
                 yield header
                 if line:
-                    yield [line.rstrip("\r\n")]
+                    yield [line]
                 for line in text:
-                    yield [line.rstrip("\r\n")]
+                    yield [line]
     except UnicodeDecodeError as error:
         kind = "a BCF file: write it as VCF, by `bcftools view`" if _is_bcf(path) else f"no text: {error}"
         raise InputError(f"{path} is {kind}.") from error
@@ -151,24 +162,23 @@ def check_not_annotated(header: Sequence[str], fields: Sequence[InfoField], path
             raise InputError(f"{path} has the field {field.name} already: annotate the file from which it was made.")
 
 
-def annotated(record: VcfRecord, values: Mapping[str, Sequence[str]]) -> list[str]:
-    """The columns of a record with these fields in INFO, one value for each alternative allele; without, as it is."""
-    if not values:
-        return record.columns
-    own = ";".join(f"{name}={','.join(several)}" for name, several in values.items())
-    there = record.columns[_INFO].rstrip(";")
+def annotated(record: VcfRecord, values: Mapping[str, Sequence[str]]) -> str:
+    """The line of a record with these fields in INFO, one value for each alternative allele; without, as it is."""
     columns = list(record.columns)
-    columns[_INFO] = own if there in ("", _MISSING) else f"{there};{own}"
-    return columns
+    if values:
+        own = ";".join(f"{name}={','.join(several)}" for name, several in values.items())
+        there = columns[_INFO].rstrip(";")
+        columns[_INFO] = own if there in ("", _MISSING) else f"{there};{own}"
+    return "\t".join(columns) + record.end
 
 
 @contextlib.contextmanager
-def vcf_output(path: Path, header: Sequence[str], fields: Sequence[InfoField]) -> Iterator[Callable[[list[str]], None]]:
-    """Gives what writes the columns of a record; the file has its name when the block ends well.
+def vcf_output(path: Path, header: Sequence[str], fields: Sequence[InfoField]) -> Iterator[Callable[[str], None]]:
+    """Gives what writes the line of a record; the file has its name when the block ends well.
 
     Args:
         path: of the file, .vcf or, in blocks as of bgzip, .vcf.gz.
-        header: of the file that is annotated.
+        header: of the file that is annotated; what is added ends as its last line.
         fields: to declare besides.
 
     Raises:
@@ -185,10 +195,11 @@ def vcf_output(path: Path, header: Sequence[str], fields: Sequence[InfoField]) -
         else:
             write, finish = file.write, file.flush
 
-        def write_columns(columns: Sequence[str]) -> None:
-            write("\t".join(columns).encode() + b"\n")
+        def write_line(line: str) -> None:
+            write(line.encode())
 
-        for line in (*header[:-1], *map(str, fields), header[-1]):
-            write_columns([line])
-        yield write_columns
+        _, end = _text_and_end(header[-1])
+        for line in (*header[:-1], *(f"{field}{end}" for field in fields), header[-1]):
+            write_line(line)
+        yield write_line
         finish()

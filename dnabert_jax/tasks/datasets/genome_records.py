@@ -1,7 +1,8 @@
 """The records of a genome that are asked for, to be entered at any place.
 
 They are copied, as codes of their bases, into a file on disk that is mapped into memory: a FASTA file cannot be entered
-at a place, the less if it is compressed, and an index of it is not always there.
+at a place, the less if it is compressed, and an index of it, by which the blocks may be those of the records alone, is
+not always there.
 """
 
 import contextlib

@@ -201,12 +201,14 @@ def test_alleles_are_taken_as_they_are_asked_for(model: DNABERT, genome: GenomeR
         ("1 21 {ref} .", "no alternative allele"),
         ("1 21 {ref} TTTTTTTTTTTTTTTT", "allele is longer than the window"),
         ("1 21 {ref} TQ", "allele is no DNA"),
+        ("1 21 {ref} N", "ALT has a letter such as N"),
+        ("1 21 {ref} Tr", "ALT has a letter such as N"),
     ],
 )
 def test_what_cannot_be_scored_has_its_reason(genome: GenomeRecords, columns: str, reason: str) -> None:
     base = CONTIG[20]
     contig, position, ref, alt = columns.format(ref=base, other="A" if base != "A" else "C").split()
-    record = VcfRecord(1, [contig, position, ".", ref, alt, ".", ".", "."], int(position))
+    record = VcfRecord(1, [contig, position, ".", ref, alt, ".", ".", "."], int(position), "\n")
     ((_, allele),) = alleles_of([record], genome, WINDOW, 3)
     assert allele.left_out == reason
 
@@ -214,7 +216,7 @@ def test_what_cannot_be_scored_has_its_reason(genome: GenomeRecords, columns: st
 def test_an_unknown_reference_is_left_out() -> None:
     block = ("chr1", 0, np.frombuffer(b"ACGTNNNACGT", np.uint8))
     records = [
-        VcfRecord(1, ["chr1", at, ".", ref, "A", ".", ".", "."], int(at)) for at, ref in (("5", "N"), ("4", "T"))
+        VcfRecord(1, ["chr1", at, ".", ref, "A", ".", ".", "."], int(at), "\n") for at, ref in (("5", "N"), ("4", "T"))
     ]
     with genome_records(iter([block]), "g.fa", ["chr1"]) as unknown:
         reasons = [allele.left_out for _, allele in alleles_of(records, unknown, 5, 3)]

@@ -1,0 +1,134 @@
+"""Records of a FASTA file entered by its index, as samtools faidx writes it: PATH.fai, and of bgzip PATH.gzi.
+
+An index that lies beside another file than its own would give other bases without a word, so each title is looked up
+first.
+Source: the manual pages faidx(5) of samtools and bgzip(1) of htslib.
+"""
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import BufferedIOBase
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from Bio import bgzf
+
+from data_prep.fasta import GZIP_MAGIC, Block
+from data_prep.sources import BLOCK_LETTERS, read_blocks
+from dnabert_jax.errors import InputError
+from dnabert_jax.sequence.contig_names import plain_name
+
+_ENTRY = re.compile(rb"(\S+)" + rb"\t(\d+)" * 4)
+_TITLE_BYTES = 1 << 16
+
+_ReadAt = Callable[[int, int], bytes]
+"""Where in the text, and how many bytes, of which there may be fewer at its end."""
+
+
+class _Entry(NamedTuple):
+    name: bytes
+    length: int
+    offset: int
+    line_bases: int
+    line_bytes: int
+
+    def place(self, base: int) -> int:
+        return self.offset + base // self.line_bases * self.line_bytes + base % self.line_bases
+
+    def end(self, bases: int) -> int:
+        """Behind so many bases of the record, and before the end of their line."""
+        return self.place(bases - 1) + 1 if bases else self.offset
+
+
+def read_named_blocks(path: Path, names: Iterable[str]) -> Iterator[Block]:
+    """Yields the blocks of a FASTA or .2bit file; if it has an index, those of the records of these names alone.
+
+    Args:
+        path: of the file.
+        names: of records, in the style of UCSC or Ensembl.
+
+    Raises:
+        InputError: as `read_blocks`; the index is damaged, or that of another file.
+    """
+    index, packed = Path(f"{path}.fai"), Path(f"{path}.gzi")
+    with path.open("rb") as file:
+        compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        if not index.is_file() or (compressed and not packed.is_file()):
+            yield from read_blocks(path)
+            return
+        file.seek(0)
+        wanted = {plain_name(name) for name in names}
+        try:
+            entries = [_entry(line) for line in index.read_bytes().splitlines()]
+            read_at = _packed_text(file, packed) if compressed else _text(file)
+            _check(entries, read_at)
+            for entry in entries:
+                if plain_name(entry.name.decode("ascii", "replace")) in wanted:
+                    yield from _blocks(entry, read_at)
+        except (ValueError, ZeroDivisionError, RuntimeError, struct.error, zlib.error) as error:
+            raise InputError(
+                f"{path} cannot be read by its index {index} ({error}): make the index anew, or remove it."
+            ) from error
+
+
+def _entry(line: bytes) -> _Entry:
+    found = _ENTRY.fullmatch(line)
+    if not found:
+        raise ValueError(f"{line[:60]!r} is no line of an index")
+    return _Entry(found[1], *map(int, found.groups()[1:]))
+
+
+def _text(file: BufferedIOBase) -> _ReadAt:
+    def read_at(place: int, size: int) -> bytes:
+        file.seek(place)
+        return file.read(size)
+
+    return read_at
+
+
+def _packed_text(file: BufferedIOBase, index: Path) -> _ReadAt:
+    """The text of a bgzip file. Its index says where blocks begin, in the file and in the text: all but the first."""
+    _, *pairs = np.frombuffer(index.read_bytes(), "<i8")
+    starts = np.array([0, 0, *pairs]).reshape(-1, 2)
+    blocks = bgzf.BgzfReader(fileobj=file, mode="rb", max_cache=1)
+
+    def read_at(place: int, size: int) -> bytes:
+        start, first = map(int, starts[np.searchsorted(starts[:, 1], place, "right") - 1])
+        blocks.seek(bgzf.make_virtual_offset(start, place - first))
+        return blocks.read(size)
+
+    return read_at
+
+
+def _check(entries: Sequence[_Entry], read_at: _ReadAt) -> None:
+    """Raises ValueError unless the titles stand between the records, and nothing else does."""
+    end = 0
+    for entry in sorted(entries, key=lambda entry: entry.offset):
+        between = max(entry.offset - end, 0)
+        text = read_at(end, min(between, _TITLE_BYTES))
+        *_, title = _titles(text) or [b""]
+        if len(text) < between or not text.endswith(b"\n") or title.split()[:1] != [b">" + entry.name]:
+            raise ValueError(f"the bases of {entry.name.decode('ascii', 'replace')} do not begin where it says")
+        end = entry.end(entry.length)
+    if _titles(read_at(end, _TITLE_BYTES)) is None:
+        raise ValueError("the last record ends elsewhere")
+
+
+def _titles(text: bytes) -> list[bytes] | None:
+    """Those that stand there, several if records have no bases, which samtools passes over; None if bases do too."""
+    lines = [line for line in text.split(b"\n") if line.strip()]
+    return lines if all(line.startswith(b">") for line in lines) else None
+
+
+def _blocks(entry: _Entry, read_at: _ReadAt) -> Iterator[Block]:
+    name = entry.name.decode("ascii", "replace")
+    for number, first in enumerate(range(0, max(entry.length, 1), BLOCK_LETTERS)):
+        last = min(first + BLOCK_LETTERS, entry.length)
+        place = entry.place(first) if last else entry.offset
+        letters = read_at(place, entry.end(last) - place).translate(None, b" \t\r\n")
+        if len(letters) != last - first:
+            raise ValueError(f"{name} has another length")
+        yield Block(name, number, np.frombuffer(letters, np.uint8))

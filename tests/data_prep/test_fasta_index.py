@@ -1,0 +1,103 @@
+"""Records read by an index of samtools are those of the whole file, and no others are read."""
+
+import shutil
+from pathlib import Path
+
+import pysam
+import pytest
+from Bio import bgzf
+
+from data_prep import fasta_index
+from data_prep.fasta_index import read_named_blocks
+from data_prep.sources import read_blocks
+from dnabert_jax.errors import InputError
+
+TEXT = ">chr1 of many\nACGTACGTAC\nacgtnACGTA\nGG\n>empty\n>chr2\nTTTTT\nCCCCC\n\n>chrM\nGATTACA\n>last\nACG"
+
+
+def indexed(path: Path, text: str = TEXT) -> Path:
+    """Writes the file, its text in bgzip blocks of 9 letters if its name says so, and the index."""
+    if path.suffix == ".gz":
+        with bgzf.BgzfWriter(str(path), "wb") as file:
+            for first in range(0, len(text), 9):
+                file.write(text[first : first + 9].encode())
+                file.flush()
+    else:
+        path.write_bytes(text.encode())
+    pysam.faidx(str(path))
+    return path
+
+
+def read(path: Path, *names: str) -> list[tuple[str, int, bytes]]:
+    return [(name, number, letters.tobytes()) for name, number, letters in read_named_blocks(path, names)]
+
+
+@pytest.mark.parametrize("name", ["g.fa", "g.fa.gz"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("block", [3, 10, 1 << 20])
+def test_records_are_those_of_the_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, line_end: str, block: int
+) -> None:
+    monkeypatch.setattr("data_prep.sources.BLOCK_LETTERS", block)
+    monkeypatch.setattr(fasta_index, "BLOCK_LETTERS", block)
+    path = indexed(tmp_path / name, TEXT.replace("\n", line_end))
+    every = [(record, number, letters.tobytes()) for record, number, letters in read_blocks(path)]
+    for asked, records in ((("1", "MT"), ("chr1", "chrM")), (("chr2", "last"), ("chr2", "last"))):
+        assert read(path, *asked) == [own for own in every if own[0] in records]
+    # samtools indexes no record without bases.
+    assert read(path, "chr9", "empty") == []
+
+
+def test_other_records_are_not_read(tmp_path: Path) -> None:
+    path = indexed(tmp_path / "g.fa.gz", f">one\n{'A' * 40}\n>two\n{'C' * 40}\n")
+    # The block of the text that begins at 18, within the first record.
+    damaged = bytearray(path.read_bytes())
+    start = int.from_bytes(Path(f"{path}.gzi").read_bytes()[24:32], "little")
+    damaged[start + 20] ^= 255
+    path.write_bytes(damaged)
+    assert read(path, "two") == [("two", 0, b"C" * 40)]
+    with pytest.raises(InputError, match="cannot be read by its index"):
+        read(path, "one")
+
+
+def test_without_an_index_all_is_read(tmp_path: Path) -> None:
+    path = indexed(tmp_path / "g.fa.gz")
+    Path(f"{path}.gzi").unlink()
+    assert {record for record, *_ in read(path, "1")} == {"chr1", "empty", "chr2", "chrM", "last"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (TEXT.replace("GG\n", "GGG\n"), "the bases of chr2 do not begin where it says"),
+        (TEXT.replace("GG\n", "G\n"), "the bases of chr2 do not begin where it says"),
+        (TEXT.replace("chr2", "chr3"), "the bases of chr2 do not begin where it says"),
+        (TEXT.replace("ACGTACGTAC\nacgtnACGTA\nGG", "A" * 24), "chr1 has another length"),
+        (TEXT + "\n>more\nACG\n", "the last record ends elsewhere"),
+        (TEXT[:-1], "last has another length|Within offset"),
+        (">chr1\nACG\n", "do not begin where it says"),
+    ],
+)
+@pytest.mark.parametrize("name", ["g.fa", "g.fa.gz"])
+def test_an_index_of_another_file_is_refused(tmp_path: Path, name: str, text: str, sentence: str) -> None:
+    other = indexed(tmp_path / f"other.{name}")
+    path = indexed(tmp_path / name, text)
+    shutil.copy(f"{other}.fai", f"{path}.fai")
+    with pytest.raises(InputError, match=sentence):
+        read(path, "1", "last")
+
+
+@pytest.mark.parametrize("line", ["chr1", "chr1\t22\t14\t10\t-11", "chr1\t22\t14\t0\t0", "chr1\t22\t99999999\t10\t11"])
+def test_a_damaged_index_is_refused(tmp_path: Path, line: str) -> None:
+    path = indexed(tmp_path / "g.fa")
+    Path(f"{path}.fai").write_text(f"{line}\n")
+    with pytest.raises(InputError, match="make the index anew, or remove it"):
+        read(path, "1")
+
+
+@pytest.mark.parametrize("content", [b"", b"123", bytes(16), b"\1" + b"\0" * 7 + b"\xff" * 16])
+def test_a_damaged_index_of_bgzip_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = indexed(tmp_path / "g.fa.gz")
+    Path(f"{path}.gzi").write_bytes(content)
+    with pytest.raises(InputError, match="make the index anew, or remove it"):
+        read(path, "last")
