@@ -17,6 +17,7 @@ from launch.sequence_source import OpenSource, SequenceSource
 from launch.signals import importing, sigterm_as_sigint
 
 if TYPE_CHECKING:  # loads JAX
+    from dnabert_jax.interpret.attribution import Integrated
     from dnabert_jax.interpret.base_scores import BaseScores
     from dnabert_jax.interpret.target import Target
     from dnabert_jax.pretrained import DNABERT
@@ -27,6 +28,34 @@ _MOST_SEQLETS = 20_000
 _SHORT = 100
 _FOR_SHORT = ["-t", "20", "-g", "0", "-z", "12"]
 """tfmodisco's default seqlets, of 50 columns, seldom lie within sequences shorter than `_SHORT`."""
+
+
+_LARGEST_GAP = 0.05
+"""Of integrated gradients, as a share of output - baseline: if it is larger, more steps are advised."""
+
+
+class _Completeness:
+    """By how much the integrals of sequences miss output - baseline: the worst, with their names."""
+
+    def __init__(self) -> None:
+        self._gap = self._share = (0.0, "none")
+        self._beyond = 0
+
+    def add(self, integral: "Integrated") -> None:
+        self._gap = max(self._gap, (integral.gap, integral.name))
+        self._share = max(self._share, (integral.relative_gap, integral.name))
+        self._beyond += integral.relative_gap > _LARGEST_GAP
+
+    def notes(self, steps: int, compute_dtype: str) -> Iterator[str]:
+        (gap, name), (share, other) = self._gap, self._share
+        yield (
+            f"A sequence's scores sum to output - baseline to within {gap:.2g} at worst ({name}), "
+            f"and to within {share:.2%} of it ({other})."
+        )
+        if self._beyond:
+            exact = "" if compute_dtype == "float32" else " and --compute-dtype float32"
+            missed = f"Sequences that miss it by more than {_LARGEST_GAP:.0%}: {self._beyond:,}"
+            yield f"{missed}. Their scores are not to be relied on: try --steps {4 * steps}{exact}."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,19 +114,19 @@ class Attention:
         if self.method != "attention":
             target = choose_target(model, f"--method {self.method}", self.label, self.scale)
             print(f"Of the label {target.label}: its {target.scale}.")
-        worst_gap = [0.0]
+        completeness = _Completeness()
         with sigterm_as_sigint(), self.source.open(model.config.k) as sequences:
             for note in sequences.notes:
                 print(note)
             # Of variants, it is not known how many there are before the last sequence is read.
             unit, total = (" variants", None) if self.method == "mutagenesis" else (" sequences", sequences.total)
             with progress_bar(self.method, unit, total) as bar:
-                scores = self._scores(model, target, sequences, bar.update, worst_gap)
+                scores = self._scores(model, target, sequences, bar.update, completeness)
                 notes = self._write(sequences, scores)
         print(f"Scored the bases of {sequences.summary()}.")
         if self.method == "integrated-gradients":
-            gap = f"within {worst_gap[0]:.2g} at worst"
-            print(f"A sequence's scores sum to output - baseline to {gap}: more --steps than {self.steps} lessen it.")
+            for note in completeness.notes(self.steps, self.compute_dtype):
+                print(note)
         for note in notes:
             print(note)
 
@@ -135,9 +164,9 @@ class Attention:
         target: "Target | None",
         sequences: OpenSource,
         advance: Callable[[int], object],
-        worst_gap: list[float],
+        completeness: _Completeness,
     ) -> Iterator["BaseScores"]:
-        """Yields what the method says of each sequence; by how much an integral misses goes to `worst_gap`."""
+        """Yields what the method says of each sequence; integrals go to `completeness` too."""
         from dnabert_jax.interpret.attention import attention_scores
         from dnabert_jax.interpret.attribution import gradient_times_input, integrated_gradients
         from dnabert_jax.interpret.base_scores import BaseScores
@@ -154,7 +183,7 @@ class Attention:
         elif self.method == "integrated-gradients":
             integrals = integrated_gradients(model, own, target, self.baseline, self.steps, advance)
             for integral, one in zip(integrals, kept, strict=True):
-                worst_gap[:] = [max(integral.gap, *worst_gap)]
+                completeness.add(integral)
                 yield BaseScores(*one, integral.scores)
         else:
             mutations = mutation_effects(model, own, target, advance)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Float32, Int32
 from dnabert_jax import stream
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.target import Target
-from dnabert_jax.model.bound_head import label_output_and_gradient
+from dnabert_jax.model.bound_head import label_output, label_output_and_gradient
 from dnabert_jax.model.layerwise import shared_among_bases
 from dnabert_jax.pretrained import DNABERT
 from dnabert_jax.sequence.vocabulary import FIRST_KMER, MASK, UNK
@@ -45,6 +45,15 @@ class Integrated(NamedTuple):
     def gap(self) -> float:
         """By how much the sum of the scores misses output - baseline: the error of the integral."""
         return abs(float(self.scores.sum(dtype=np.float64)) - (self.output - self.baseline))
+
+    @property
+    def relative_gap(self) -> float:
+        """The gap as a share of abs(output - baseline); 0 if it is no more than rounding in float32 explains."""
+        rounding = 1e-5 * max(abs(self.output), abs(self.baseline), float(np.abs(self.scores).sum()))
+        if self.gap <= rounding:
+            return 0.0
+        difference = abs(self.output - self.baseline)
+        return self.gap / difference if difference else float("inf")
 
 
 def gradient_times_input(
@@ -98,7 +107,7 @@ def integrated_gradients(
         target: as of `choose_target`.
         baseline: the vector in place of each k-mer's: mask, that of [MASK], which pre-training has taught; unknown,
             that of [UNK], which pre-training never shows; or zero.
-        steps: nodes, each a forward and a backward pass.
+        steps: nodes, each a forward and a backward pass; the two ends are a forward pass each.
         advance: if given, told how many more sequences are done.
 
     Raises:
@@ -115,13 +124,20 @@ def integrated_gradients(
         for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
             total += weight * _value_and_gradient(model, target, start + node * difference, ids)[1]
         scores = shared_among_bases((difference * total).sum(axis=-1), ids, model.config.k)
-        outputs = [_value_and_gradient(model, target, one, ids)[0] for one in (vectors, start)]
+        outputs = [_value(model, target, one, ids) for one in (vectors, start)]
         return jnp.concatenate([jnp.stack(outputs, axis=1), scores], axis=1)
 
     own = stream.coded(sequences, model.config.k)
     for name, ids, row in stream.computed(own, model.ids_within_limit, of_bases, model.config.max_positions, advance):
         output, at_baseline, *_ = row
         yield Integrated(name, row[3 : len(ids) + model.config.k], float(output), float(at_baseline))
+
+
+def _value(
+    model: DNABERT, target: Target, vectors: Float[Array, "B L H"], ids: Int32[np.ndarray, "B L"]
+) -> Float[Array, " B"]:
+    hidden = model.encoder.states_of_vectors(vectors, ids)[-1]
+    return label_output(model.config, target.task, model.on_encoder, hidden, target.number, target.scale)
 
 
 def _value_and_gradient(

@@ -75,6 +75,21 @@ class LayerwiseEncoder:
         """The vector of each token, before its position is added."""
         return self._embeddings["token"]["table"][jax.device_put(input_ids)]
 
+    def states_of_vectors(
+        self, vectors: Float[Array, "B L H"], input_ids: Int[np.ndarray, "B L"]
+    ) -> list[Float[Array, "B L H"]]:
+        """Hidden states after the embeddings and after each layer, from other vectors of tokens than those of the ids.
+
+        Args:
+            vectors: of tokens.
+            input_ids: which of them are padding.
+        """
+        ids = jax.device_put(input_ids)
+        states = [_embed_vectors(self._config, self._embeddings, ids, vectors)]
+        for parameters in self._layers:
+            states.append(_apply_layer(self._config, parameters, states[-1], ids))
+        return states
+
     def value_and_gradient(
         self,
         vectors: Float[Array, "B L H"],
@@ -91,10 +106,7 @@ class LayerwiseEncoder:
             input_ids: which of them are padding.
             value: the number of each row, and its gradient by the last hidden states, which it is given.
         """
-        ids = jax.device_put(input_ids)
-        inputs = [_embed_vectors(self._config, self._embeddings, ids, vectors)]
-        for parameters in self._layers:
-            inputs.append(_apply_layer(self._config, parameters, inputs[-1], ids))
+        ids, inputs = jax.device_put(input_ids), self.states_of_vectors(vectors, input_ids)
         values, gradient = value(inputs.pop())
         for parameters in reversed(self._layers):
             gradient = _pull_through_layer(self._config, parameters, inputs.pop(), ids, gradient)

@@ -76,6 +76,10 @@ def test_sides_that_compute_different_losses_are_not_compared() -> None:
             marks=pytest.mark.by_hand,
         ),
         pytest.param(
+            ["integration_steps", "--sequences", "1", "--bases", "8", "--steps", "2"],
+            marks=pytest.mark.by_hand,
+        ),
+        pytest.param(
             ["mutagenesis", "--preset", "tiny", "--bases", "12", "--rounds", "1", "--peers", "32 together"],
             marks=pytest.mark.by_hand,
         ),

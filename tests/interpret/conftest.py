@@ -3,13 +3,16 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
 from dnabert_jax import DNABERT
 from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.model.bert import Bert
 from dnabert_jax.model.classification import BertForSequenceClassification
+from dnabert_jax.model.segments import read_segments
 from dnabert_jax.training.saved_model import Description, SavedModel
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=2, num_heads=2, intermediate_size=32, max_positions=24)
@@ -37,3 +40,12 @@ def sequences() -> list[tuple[str, str]]:
     rng = np.random.default_rng(1)
     texts = ["".join(rng.choice(list("ACGT"), length)) for length in (24, 7, 3, 24)]
     return [(f"s{number}", text) for number, text in enumerate([*texts, "ACGTNAC"])]
+
+
+@pytest.fixture(scope="session")
+def matrices(saved: SavedModel, model: DNABERT, sequences: list[tuple[str, str]]) -> list[np.ndarray]:
+    """Attention, [layers, heads, tokens, tokens], of each sequence alone."""
+    bert = nnx.eval_shape(lambda: Bert(saved.config, rngs=nnx.Rngs(0)))
+    nnx.update(bert, jax.tree.map(jnp.asarray, saved.parameters["bert"]))
+    rows = [jnp.asarray(ids[None]) for ids in model.encode(text for _, text in sequences)]
+    return [np.asarray(bert.states(ids, read_segments(ids)).attention[:, 0], np.float64) for ids in rows]

@@ -3,30 +3,16 @@
 import dataclasses
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from dnabert_jax import DNABERT
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.attention import attention_scores
-from dnabert_jax.model.bert import Bert
-from dnabert_jax.model.segments import read_segments
 from dnabert_jax.training.saved_model import SavedModel
 
 K = 3
-
-
-@pytest.fixture(scope="module")
-def matrices(saved: SavedModel, model: DNABERT, sequences: list[tuple[str, str]]) -> list[np.ndarray]:
-    """[layers, heads, tokens, tokens] of each sequence alone."""
-    bert = nnx.eval_shape(lambda: Bert(saved.config, rngs=nnx.Rngs(0)))
-    nnx.update(bert, jax.tree.map(jnp.asarray, saved.parameters["bert"]))
-    rows = [jnp.asarray(ids[None]) for ids in model.encode(text for _, text in sequences)]
-    return [np.asarray(bert.states(ids, read_segments(ids)).attention[:, 0], np.float64) for ids in rows]
 
 
 def means(of_kmers: np.ndarray) -> np.ndarray:

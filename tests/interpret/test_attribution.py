@@ -12,7 +12,7 @@ from flax import nnx
 from dnabert_jax import DNABERT
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.interpret.attribution import gradient_times_input, integrated_gradients
+from dnabert_jax.interpret.attribution import Integrated, gradient_times_input, integrated_gradients
 from dnabert_jax.interpret.target import Target, choose_target
 from dnabert_jax.model.classification import BertForSequenceClassification
 from dnabert_jax.sequence.vocabulary import MASK
@@ -78,10 +78,22 @@ def test_integrated_gradients_are_complete(
     for one, (_, text) in zip(found, sequences, strict=True):
         assert len(one.scores) == len(text)
         assert one.gap < 1e-3
+        assert one.relative_gap < 0.05
         assert one.scores.sum() == pytest.approx(one.output - one.baseline, abs=1e-3)
     assert max(abs(one.output - one.baseline) for one in found) > 0.1
     few = list(integrated_gradients(model, iter(sequences), target, baseline, 1))
     assert max(one.gap for one in few) > 10 * max(one.gap for one in found)
+
+
+@pytest.mark.parametrize(
+    ("sum_of_scores", "output", "baseline", "share"),
+    [(1.1, 3.0, 2.0, 0.1), (-0.5, 2.0, 3.0, 0.5), (0.1, 2.0, 2.0, np.inf), (0.0, 2.0, 2.0, 0), (1e-6, 0.5, 0.5, 0)],
+)
+def test_the_gap_is_a_share_of_the_difference(
+    sum_of_scores: float, output: float, baseline: float, share: float
+) -> None:
+    scores = np.array([sum_of_scores - 0.25, 0.25], np.float32)
+    assert Integrated("a", scores, output, baseline).relative_gap == pytest.approx(share, abs=1e-6)
 
 
 def test_output_and_baseline_are_those_of_the_network(

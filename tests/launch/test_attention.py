@@ -120,6 +120,24 @@ def test_files_have_what_the_library_says(
             assert found[0, "ACGT".index(SEQUENCES[0][0])] == 0
 
 
+def test_sums_that_miss_are_said_with_the_steps_to_try(
+    folder: Path, model: DNABERT, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--method", "integrated-gradients", "--fasta", folder / "x.fa"]
+    found = {
+        steps: list(integrated_gradients(model, NAMED, choose_target(model, "It"), steps=steps)) for steps in (1, 30)
+    }
+    for steps, integrals in found.items():
+        assert attention(folder, *flags, "--steps", str(steps), "--out", tmp_path / f"{steps}.npz") == 0
+        printed = capsys.readouterr().out
+        worst = max(integrals, key=lambda one: one.relative_gap)
+        assert f"to within {worst.relative_gap:.2%} of it ({worst.name})" in printed
+        bad = sum(one.relative_gap > 0.05 for one in integrals)
+        assert (bad > 0) == (steps == 1)
+        assert (f"by more than 5%: {bad}. Their scores are not to be relied on: try --steps 4." in printed) == (bad > 0)
+        assert ("try --steps" in printed) == (bad > 0)
+
+
 def test_a_track_has_the_mean_of_intervals_in_the_direction_of_the_genome(
     folder: Path, model: DNABERT, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

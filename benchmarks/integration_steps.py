@@ -1,0 +1,69 @@
+"""By how much integrated gradients miss output - baseline, for several numbers of steps.
+
+    python -m benchmarks.integration_steps
+
+Random sequences and weights: those that training begins with, and normal noise of a deviation added to each. The larger
+it is, the steeper and less even is the way from the baseline: a hard case, not a trained model.
+"""
+
+import argparse
+import random
+
+import jax
+import numpy as np
+from flax import nnx
+
+from benchmarks.alternation import machine
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.interpret.attribution import integrated_gradients
+from dnabert_jax.interpret.target import choose_target
+from dnabert_jax.model.classification import BertForSequenceClassification
+from dnabert_jax.pretrained import DNABERT
+from dnabert_jax.training.saved_model import Description, SavedModel
+
+_TASK = TaskConfig("single_label_classification", ("no", "yes"))
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hidden", type=int, default=16, help="size of a vector (%(default)s)")
+    parser.add_argument("--layers", type=int, default=2, help="of the encoder (%(default)s)")
+    parser.add_argument("--deviations", type=float, nargs="+", default=[0.5], help="(%(default)s)")
+    parser.add_argument("--steps", type=int, nargs="+", default=[12, 50, 200, 800], help="(%(default)s)")
+    parser.add_argument("--sequences", type=int, default=20, help="(%(default)s)")
+    parser.add_argument("--bases", type=int, default=100, help="of each (%(default)s)")
+    arguments = parser.parse_args()
+    config = ModelConfig(
+        k=3,
+        hidden_size=arguments.hidden,
+        num_layers=arguments.layers,
+        num_heads=2,
+        intermediate_size=2 * arguments.hidden,
+        max_positions=max(128, arguments.bases),
+    )
+    draw = random.Random(0)  # noqa: S311
+    sequences = [(str(row), "".join(draw.choices("ACGT", k=arguments.bases))) for row in range(arguments.sequences)]
+    print(f"{machine()}\n\n| deviation | steps | worst gap | worst relative gap | sequences above 5 % |")
+    print("|---|---|---|---|---|", flush=True)
+    for deviation in arguments.deviations:
+        model = noisy_model(config, deviation)
+        target = choose_target(model, "The benchmark", "yes")
+        for steps in arguments.steps:
+            found = list(integrated_gradients(model, sequences, target, steps=steps))
+            shares = np.array([one.relative_gap for one in found])
+            gap = max(one.gap for one in found)
+            print(f"| {deviation} | {steps} | {gap:.2g} | {shares.max():.2%} | {(shares > 0.05).sum()} |", flush=True)
+
+
+def noisy_model(config: ModelConfig, deviation: float) -> DNABERT:
+    """A classifier of random weights."""
+    draw = np.random.default_rng(0)
+    module = BertForSequenceClassification(config, _TASK, rngs=nnx.Rngs(0))
+    parameters = jax.device_get(nnx.to_pure_dict(nnx.state(module, nnx.Param)))
+    parameters = jax.tree.map(lambda x: np.asarray(x + draw.normal(0, deviation, x.shape), np.float32), parameters)
+    return DNABERT(SavedModel(Description(config, _TASK, {}), 0, parameters))
+
+
+if __name__ == "__main__":
+    main()
