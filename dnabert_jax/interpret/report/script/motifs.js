@@ -51,7 +51,7 @@ class Motifs {
     const { columns, rows } = this.own.matches;
     const own = Object.hasOwn(rows, name) ? rows[name] : [];
     if (!own.length) return html("p", { class: "quiet" }, "Like no known motif.");
-    return html("div", { class: "scroll matches" }, html("table", {},
+    return html("div", { class: "scroll matches", tabindex: "0", role: "region", "aria-label": `Known motifs like ${name}` }, html("table", {},
       html("thead", {}, html("tr", {}, columns.map((column) => html("th", { scope: "col" }, column.replaceAll("_", " "))))),
       html("tbody", {}, own.slice(0, MATCHES_SHOWN).map((row) => html("tr", {}, row.map((cell) => html("td", { title: cell }, this.fact(cell))))))));
   }
