@@ -191,6 +191,10 @@ def test_the_keyboard_steps_through_instances_and_comes_to_the_motif(opened: Ope
     shutil.copytree(made.folder / "motifs", tmp_path / "motifs")
     with (tmp_path / "motifs/motifs.tsv").open() as table:
         motifs = [row["motif"] for row in csv.DictReader(table, delimiter="\t")]
+    with (tmp_path / "motifs/motifs.tsv").open("r+") as table:
+        long = table.read().rstrip("\n") + 200 * f";{motifs[0]}" + "\n"
+        table.seek(0)
+        table.write(long)
     # The second lies over the first.
     instances = [
         [
@@ -210,6 +214,7 @@ def test_the_keyboard_steps_through_instances_and_comes_to_the_motif(opened: Ope
     flags = ["--scores", str(made.folder / "attention.npz"), "--motifs", str(tmp_path / "motifs")]
     assert run(["report", *flags, "--out", str(tmp_path / "report.html")]) == 0
     with opened(report=tmp_path / "report.html") as page:
+        assert page.evaluate(UNREACHABLE) == []
         tab_to(page, "#canvas")
         for _ in range(6):
             page.keyboard.press("+")
@@ -257,12 +262,13 @@ def test_the_keyboard_reads_curves(opened: Open, made: Made) -> None:
 
 
 def test_the_keyboard_goes_to_the_next_curve_that_has_points(opened: Open, tmp_path: Path) -> None:
-    task = TaskConfig("single_label_classification", ("one", "none", "two", "three"))
+    task = TaskConfig("single_label_classification", ("one", "none", "two", "three", *"abcdefgh"))
     write_results(tmp_path / "runs", task, np.arange(60) % 3 + (np.arange(60) % 3 > 0))
     curves = {curve.label: curve for curve in read_json(Curves, tmp_path / "runs/curves/curves.json").roc}
     assert not curves["none"].x
     assert run(["report", "--results", str(tmp_path / "runs"), "--out", str(tmp_path / "report.html")]) == 0
     with opened(report=tmp_path / "report.html") as page:
+        assert page.evaluate(UNREACHABLE) == []
         tab_to(page, ".curves svg")
         readout = page.locator(".curves output").first
         for _ in range(9):

@@ -71,7 +71,7 @@ function curveFigure(title, curves, [across, up], { diagonal = false, steps = fa
   picture.addEventListener("pointerleave", leave);
   picture.addEventListener("blur", leave);
   return html("figure", {}, html("figcaption", {}, title), picture, readout,
-    html("ul", { class: "legend" }, curves.map(({ label, figure }, number) =>
+    html("ul", { class: "legend", tabindex: "0", "aria-label": `Curves of ${title}` }, curves.map(({ label, figure }, number) =>
       html("li", {}, html("span", { class: `swatch color-${number % COLORS}` }), html("span", {}, `${label}: ${figure}`)))));
 }
 

@@ -3,6 +3,7 @@
 const CARDS_AT_ONCE = 24;
 const CHIPS_AT_ONCE = 40;
 const MATCHES_SHOWN = 5;
+const LONG_FACT = 60; // letters, which may be more than a card shows without scrolling
 
 class Motifs {
   /** @param tracks of the sequences, or null; a place of a motif is shown there. */
@@ -28,7 +29,7 @@ class Motifs {
 
   card(number) {
     const { name, facts, matrix } = this.own.motifs[number];
-    const rows = this.own.columns.map((column, place) => [html("dt", {}, column.replaceAll("_", " ")), html("dd", {}, this.fact(facts[place]))]);
+    const rows = this.own.columns.map((column, place) => [html("dt", {}, column.replaceAll("_", " ")), html("dd", { tabindex: facts[place].length > LONG_FACT ? "0" : null }, this.fact(facts[place]))]);
     const places = this.tracks ? this.own.instances.filter((one) => one.motif === number) : [];
     const chips = html("div", { class: "chips" });
     const chip = (one) => html("button", {
