@@ -69,15 +69,15 @@ class Motifs:
         with importing():
             from dnabert_jax.interpret.motifs.logos import check_logomaker, draw_logo, logo_name
             from dnabert_jax.interpret.motifs.motif_files import write_instances, write_meme, write_table
-            from dnabert_jax.interpret.motifs.score_file import read_base_scores
             from dnabert_jax.interpret.motifs.search import find_motifs
+            from dnabert_jax.interpret.score_file import read_score_file
             from dnabert_jax.output_directory import output_directory
 
         if not self.no_logos:
             check_logomaker()
         known = self._known_motifs()
         matches = None
-        scores = read_base_scores(self.scores)
+        scores = read_score_file(self.scores)
         with sigterm_as_sigint():
             names, positives = self._read(self.positives, "positive")
             _, negatives = self._read(self.negatives, "negative")

@@ -6,19 +6,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from data_prep.derived.examples import Examples
 from dnabert_jax.data.tfrecord import example
-from dnabert_jax.sequence.vocabulary import BASES
+from dnabert_jax.sequence.kmers import text_of
 
 COLUMNS = ("split", "chrom", "start", "end", "strand", "label", "group", "origin", "sequence")
 
 ROWS_PER_SHARD = 65_536
 
 _FEATURES = "tensorflow_datasets.core.features"
-_LETTERS = np.frombuffer(BASES.encode(), np.uint8)
 
 
 class Names(NamedTuple):
@@ -53,7 +51,7 @@ def _rows(examples: Examples, names: Names) -> Any:
             "label": names.labels[examples.label[number]],
             "group": names.groups[examples.group[number]],
             "origin": names.origins[examples.origin[number]],
-            "sequence": _LETTERS[examples.codes[number]].tobytes().decode(),
+            "sequence": text_of(examples.codes[number]),
         }
 
 

@@ -10,14 +10,11 @@ from jaxtyping import Float32, UInt8
 
 from dnabert_jax import stream
 from dnabert_jax.errors import JobError
-from dnabert_jax.interpret.changes import COLUMNS
 from dnabert_jax.output_file import output_file
-from dnabert_jax.sequence.vocabulary import BASES
+from dnabert_jax.sequence.kmers import LETTERS
+from dnabert_jax.sequence.vocabulary import COLUMNS
 from dnabert_jax.tasks.prediction.npz_file import Values, write_npz
 from dnabert_jax.tasks.prediction.output_table import output_table
-
-_LETTERS = np.frombuffer(f"{BASES}N".encode(), "S1")
-"""Of each code; all ambiguity letters are one."""
 
 _ROWS = 1 << 15
 """Of a row group, and a sequence more."""
@@ -66,7 +63,7 @@ def write_score_table(path: Path, rows: Iterable[BaseScores], with_effects: bool
             arrays = [
                 np.repeat(np.array([row.name for row in group], object), lengths),
                 np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
-                np.concatenate([_LETTERS[row.codes] for row in group]).astype(str).astype(object),
+                np.concatenate([LETTERS[row.codes] for row in group]).astype(str).astype(object),
                 np.concatenate([row.scores for row in group]),
             ]
             if with_effects:
@@ -87,13 +84,13 @@ def write_score_npz(path: Path, rows: Iterable[BaseScores], with_effects: bool) 
         InputError: the file exists.
         JobError: a number is not finite.
     """
-    arrays = {"bases": Values(_LETTERS.dtype), "scores": Values(np.dtype(np.float32))}
+    arrays = {"bases": Values(LETTERS.dtype), "scores": Values(np.dtype(np.float32))}
     if with_effects:
         arrays["effects"] = Values(np.dtype(np.float32), (len(COLUMNS),))
 
     def of_row(row: BaseScores) -> tuple[str, tuple[np.ndarray, ...]]:
         effects = () if row.effects is None else (row.effects,)
-        return row.name, (_LETTERS[row.codes], row.scores, *effects)
+        return row.name, (LETTERS[row.codes], row.scores, *effects)
 
     with output_file(path) as file:
         write_npz(file, path.parent, map(of_row, finite(rows)), arrays, by_position=True)

@@ -6,10 +6,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.sequence.vocabulary import COLUMNS
 from dnabert_jax.stream import Codes
-
-COLUMNS = "ACGT"
-"""The bases that are put in, in the order of the columns of effects."""
 
 COLUMN_CODES = base_codes(COLUMNS.encode())
 

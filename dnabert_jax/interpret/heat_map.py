@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64
 
-from dnabert_jax.interpret.changes import COLUMNS
 from dnabert_jax.interpret.mutation_table import ChangeEffects
-from dnabert_jax.sequence.vocabulary import BASES
+from dnabert_jax.sequence.kmers import LETTERS
+from dnabert_jax.sequence.vocabulary import COLUMNS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +52,7 @@ def draw_heat_map(path: Path, row: ChangeEffects, what: str) -> None:
 
     matrix = effect_matrix(row)
     mean = np.nanmean(matrix[: len(COLUMNS)], axis=0)
-    letters = np.array([f"{BASES}N"[code] for code in row.sequence.codes])
+    letters = LETTERS[row.sequence.codes].astype(str)
     bases = len(letters)
     lines = -(-bases // _BASES_A_LINE)
     width = -(-bases // lines)

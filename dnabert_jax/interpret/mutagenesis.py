@@ -15,9 +15,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from dnabert_jax import stream
-from dnabert_jax.interpret.changes import COLUMN_CODES, COLUMNS, SUBSTITUTIONS, Change, apply, changes_of
+from dnabert_jax.interpret.changes import COLUMN_CODES, SUBSTITUTIONS, Change, apply, changes_of
 from dnabert_jax.interpret.target import Target, label_outputs
 from dnabert_jax.pretrained import DNABERT
+from dnabert_jax.sequence.vocabulary import COLUMNS
 from dnabert_jax.stream import Coded, Codes, Named
 
 _VARIANTS_TOGETHER = 3 << 12

@@ -13,12 +13,9 @@ from dnabert_jax.errors import JobError
 from dnabert_jax.interpret.changes import Change
 from dnabert_jax.interpret.effect_size import log_odds_ratio, probability, weighted_difference
 from dnabert_jax.interpret.mutagenesis import Changed
-from dnabert_jax.sequence.vocabulary import BASES
+from dnabert_jax.sequence.kmers import text_of
 from dnabert_jax.stream import Coded
 from dnabert_jax.tasks.prediction.output_table import output_table
-
-_LETTERS = f"{BASES}N"
-"""Of each code; all ambiguity letters are one."""
 
 _ROWS = 1 << 15
 """Of a row group, and those of a sequence more."""
@@ -94,5 +91,5 @@ def write_mutation_table(path: Path, rows: Iterable[ChangeEffects], regression: 
 
 def _described(row: ChangeEffects) -> Iterator[tuple[str, int, str, str, str]]:
     for change in row.changes:
-        gone = "".join(_LETTERS[code] for code in row.sequence.codes[change.start : change.end])
+        gone = text_of(row.sequence.codes[change.start : change.end])
         yield row.sequence.name, change.start, change.kind, gone, change.alternative

@@ -1,10 +1,12 @@
 """Scores of bases as a bigWig track on the coordinates of a genome.
 
 A bigWig is written in the order of the genome, and intervals come in any: so sums and counts of each base are in sparse
-files on disk, mapped into memory, until the last is known.
+files on disk, mapped into memory, until the last is known. There are two for all records, as a mapped file stays open,
+and a genome may have more records than a process may open files.
 """
 
 import contextlib
+import itertools
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt32
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_file import output_file
@@ -59,23 +61,21 @@ def write_score_track(
     library = import_pybigwig()
     with output_file(path) as file, TemporaryDirectory(prefix="dnabert-jax-") as directory:
         scratch = Path(directory)
-        sums, counts = (
-            {
-                record: _zeros(scratch / f"{kind}{number}", length, dtype)
-                for number, (record, length) in enumerate(lengths.items())
-            }
-            for kind, dtype in (("sum", np.float64), ("count", np.uint32))
-        )
+        ends = list(itertools.accumulate(lengths.values()))
+        sums = np.memmap(scratch / "sums", np.float64, "w+", shape=(ends[-1],))
+        counts = np.memmap(scratch / "counts", np.uint32, "w+", shape=(ends[-1],))
+        places = {record: slice(end - lengths[record], end) for record, end in zip(lengths, ends, strict=True)}
         for interval, own in scores:
-            place = slice(interval.start, interval.end)
-            sums[interval.record][place] += own[::-1] if interval.strand == "-" else own
-            counts[interval.record][place] += 1
+            first = places[interval.record].start
+            covered = slice(first + interval.start, first + interval.end)
+            sums[covered] += own[::-1] if interval.strand == "-" else own
+            counts[covered] += 1
         bases = shared = 0
         with contextlib.closing(library.open(str(scratch / "track"), "w")) as track:
             track.addHeader(list(lengths.items()))
-            for record, count in counts.items():
-                for start, several in _runs(count):
-                    values = sums[record][start : start + len(several)] / several
+            for record, place in places.items():
+                for start, several in _runs(counts[place]):
+                    values = sums[place][start : start + len(several)] / several
                     track.addEntries(record, start, values=values.astype(np.float32).tolist(), span=1, step=1)
                     bases, shared = bases + len(several), shared + int((several > 1).sum())
         with (scratch / "track").open("rb") as source:
@@ -83,12 +83,7 @@ def write_score_track(
     return TrackCount(bases, shared)
 
 
-def _zeros(path: Path, length: int, dtype: Any) -> np.memmap:
-    """An array of zeros in a file, of which the disk holds what is written to."""
-    return np.memmap(path, dtype, "w+", shape=(length,))
-
-
-def _runs(counts: np.memmap) -> Iterator[tuple[int, np.ndarray]]:
+def _runs(counts: UInt32[np.ndarray, " bases"]) -> Iterator[tuple[int, np.ndarray]]:
     """Yields the start and the counts of each run of bases that are covered, cut where a block ends."""
     for first in range(0, len(counts), _BLOCK):
         block = np.array(counts[first : first + _BLOCK])

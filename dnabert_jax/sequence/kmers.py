@@ -16,6 +16,9 @@ from dnabert_jax.sequence.vocabulary import BASES, FIRST_KMER, SPECIAL_TOKENS, U
 AMBIGUOUS = 4
 """Code of a base that is some IUPAC ambiguity letter (N, R, Y, ...): a real position, but no certain base."""
 
+LETTERS = np.frombuffer(f"{BASES}N".encode(), "S1")
+"""Of each code; all ambiguity letters are one."""
+
 _INVALID = 255
 _AMBIGUITY_LETTERS = "NRYSWKMBDHV"
 
@@ -55,6 +58,11 @@ def base_codes(
             f"{name} has {letter!r} at position {first + position + 1:,}, which is no IUPAC DNA letter{hint}."
         )
     return codes
+
+
+def text_of(codes: UInt8[np.ndarray, " n"]) -> str:
+    """The DNA that codes stand for; N for any ambiguous base."""
+    return LETTERS[codes].tobytes().decode()
 
 
 def reverse_complement(codes: UInt8[np.ndarray, " n"]) -> UInt8[np.ndarray, " n"]:
@@ -174,5 +182,4 @@ def decode(ids: Integer[np.ndarray, " m"], k: int) -> str:
     if not len(numbers):
         return ""
     first = [int(numbers[0]) // 4 ** (k - 1 - offset) % 4 for offset in range(k)]
-    codes = np.concatenate([np.array(first), numbers[1:] % 4])
-    return np.frombuffer(BASES.encode(), np.uint8)[codes].tobytes().decode()
+    return text_of(np.concatenate([np.array(first), numbers[1:] % 4]).astype(np.uint8))

@@ -10,6 +10,8 @@ import itertools
 from dnabert_jax.errors import InputError
 
 BASES = "ATCG"
+COLUMNS = "ACGT"
+"""The bases in the order of the columns of matrices and effects, which is MEME's."""
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD, UNK, CLS, SEP, MASK = range(len(SPECIAL_TOKENS))
 FIRST_KMER = len(SPECIAL_TOKENS)

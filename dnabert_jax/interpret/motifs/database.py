@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.interpret.motifs.windows import COLUMNS
+from dnabert_jax.sequence.vocabulary import COLUMNS
 
 JASPAR = "jaspar"
 _RELEASE = "JASPAR2026"

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from dnabert_jax.interpret.motifs.regions import text_of
-from dnabert_jax.sequence.kmers import base_codes, reverse_complement
+from dnabert_jax.sequence.kmers import base_codes, reverse_complement, text_of
 from dnabert_jax.tasks.datasets.sequences import Sequences
 
 

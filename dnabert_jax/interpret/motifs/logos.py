@@ -6,7 +6,7 @@ from pathlib import Path
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.motif_files import information
 from dnabert_jax.interpret.motifs.search import Motif
-from dnabert_jax.interpret.motifs.windows import COLUMNS
+from dnabert_jax.sequence.vocabulary import COLUMNS
 
 _TITLE_LETTERS = 40
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.search import FoundMotifs, Motif
-from dnabert_jax.interpret.motifs.windows import COLUMNS
+from dnabert_jax.sequence.vocabulary import COLUMNS
 
 _TABLE = (
     "motif", "consensus", "instances", "sequences", "bits", "positives", "negatives", "p_value", "adjusted_p_value",

@@ -7,18 +7,10 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64
 
-from dnabert_jax.sequence.kmers import AMBIGUOUS, reverse_complement
-from dnabert_jax.sequence.vocabulary import BASES
+from dnabert_jax.sequence.kmers import AMBIGUOUS, reverse_complement, text_of
 from dnabert_jax.tasks.datasets.sequences import Sequences
-
-_LETTERS = np.frombuffer(f"{BASES}N".encode(), np.uint8)
-
-
-def text_of(codes: UInt8[np.ndarray, " n"]) -> str:
-    """The DNA that codes stand for; N for any ambiguous base."""
-    return _LETTERS[codes].tobytes().decode()
 
 
 def high_score_runs(
@@ -38,8 +30,7 @@ def high_score_runs(
 
 
 def _runs(high: Bool[np.ndarray, " n"], min_length: int) -> Int64[np.ndarray, "runs 2"]:
-    changes = np.diff(high.astype(np.int8), prepend=0, append=0)
-    runs = np.stack([np.flatnonzero(changes == 1), np.flatnonzero(changes == -1)], axis=1)
+    runs = np.flatnonzero(np.diff(high.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
     return runs[runs[:, 1] - runs[:, 0] >= min_length]
 
 

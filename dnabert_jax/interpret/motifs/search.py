@@ -11,8 +11,8 @@ from dnabert_jax.interpret.motifs.config import MotifSearch
 from dnabert_jax.interpret.motifs.enrichment import enrichment
 from dnabert_jax.interpret.motifs.merging import merge_words
 from dnabert_jax.interpret.motifs.regions import candidate_words
-from dnabert_jax.interpret.motifs.windows import COLUMNS, Windows, seed_places, windows_around
-from dnabert_jax.sequence.vocabulary import BASES
+from dnabert_jax.interpret.motifs.windows import Windows, seed_places, windows_around
+from dnabert_jax.sequence.vocabulary import BASES, COLUMNS
 from dnabert_jax.tasks.datasets.sequences import Sequences
 
 Progress = Callable[[str, int, int], object]

@@ -13,11 +13,8 @@ from jaxtyping import Bool, Int64, UInt8
 from dnabert_jax.interpret.motifs.merging import Member
 from dnabert_jax.interpret.motifs.regions import Places
 from dnabert_jax.sequence.kmers import AMBIGUOUS, reverse_complement
-from dnabert_jax.sequence.vocabulary import BASES
+from dnabert_jax.sequence.vocabulary import BASES, COLUMNS
 from dnabert_jax.tasks.datasets.sequences import Sequences
-
-COLUMNS = "ACGT"
-"""Bases of the columns of a matrix, in the order of MEME's files."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

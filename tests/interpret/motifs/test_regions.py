@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dnabert_jax.interpret.motifs.regions import candidate_words, high_score_runs, text_of
-from dnabert_jax.sequence.kmers import reverse_complement
+from dnabert_jax.interpret.motifs.regions import candidate_words, high_score_runs
+from dnabert_jax.sequence.kmers import reverse_complement, text_of
 from tests.interpret.motifs.conftest import sequences_of
 
 

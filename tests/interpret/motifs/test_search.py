@@ -8,10 +8,11 @@ import pytest
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.config import MotifSearch
 from dnabert_jax.interpret.motifs.merging import Member
-from dnabert_jax.interpret.motifs.regions import Places, text_of
+from dnabert_jax.interpret.motifs.regions import Places
 from dnabert_jax.interpret.motifs.search import find_motifs
-from dnabert_jax.interpret.motifs.windows import COLUMNS, seed_places, windows_around
-from dnabert_jax.sequence.kmers import base_codes, reverse_complement
+from dnabert_jax.interpret.motifs.windows import seed_places, windows_around
+from dnabert_jax.sequence.kmers import base_codes, reverse_complement, text_of
+from dnabert_jax.sequence.vocabulary import COLUMNS
 from tests.interpret.motifs.conftest import PLANTED, Planted, sequences_of
 
 

@@ -55,28 +55,21 @@ class Made:
         return names
 
 
-def _write_scores(folder: Path, names: list[str], texts: list[str], scores: list[np.ndarray]) -> list[np.ndarray]:
-    rng = np.random.default_rng(0)
-    effects = [rng.normal(size=(len(text), 4)).astype(np.float32) for text in texts]
-    shared = {
-        "ids": np.array(names),
-        "bases": np.frombuffer("".join(texts).encode(), "S1"),
-        "offsets": np.cumsum([0, *map(len, texts)]),
-    }
-    np.savez(folder / "attention.npz", scores=np.concatenate(scores), **shared)
-    joined = np.concatenate(effects)
-    np.savez(folder / "mutagenesis.npz", scores=-joined.mean(axis=1), effects=joined, **shared)
-    return effects
+def write_scores(path: Path, names: list[str], texts: list[str], **arrays: np.ndarray) -> None:
+    """Writes an npz file such as `dnabert-jax attention` does."""
+    bases = np.frombuffer("".join(texts).encode(), "S1")
+    np.savez(path, ids=np.array(names), bases=bases, offsets=np.cumsum([0, *map(len, texts)]), **arrays)
 
 
-def _write_results(folder: Path) -> None:
+def write_results(folder: Path, task: TaskConfig, labels: np.ndarray) -> None:
+    """Writes what `dnabert-jax finetune` does, of a model that is often right."""
+    folder.mkdir()
     rng = np.random.default_rng(1)
-    labels = rng.integers(0, 2, 200)
-    yes = 1 / (1 + np.exp(-rng.normal(2.0 * labels - 1, 1.5)))
-    scores = np.stack([1 - yes, yes], axis=1)
-    draw_curves(TASK, scores, labels, folder / "curves", HOSTILE)
-    seeds = tuple(SeedResult(seed, 1.0, measure(TASK, scores, labels, resamples=20)) for seed in (0, 1))
-    write_result(Result(HOSTILE, "a model", TASK, {"train": 5, "test": 200}, seeds), folder / "result.json")
+    odds = np.exp(rng.normal(1.5 * np.eye(len(task.labels))[labels], 1.0))
+    scores = odds / odds.sum(axis=1, keepdims=True)
+    draw_curves(task, scores, labels, folder / "curves", HOSTILE)
+    seeds = tuple(SeedResult(seed, 1.0, measure(task, scores, labels, resamples=20)) for seed in (0, 1))
+    write_result(Result(HOSTILE, "a model", task, {"train": 5, "test": len(labels)}, seeds), folder / "result.json")
 
 
 def _write_variants(path: Path) -> list[dict[str, str]]:
@@ -102,7 +95,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("report")
     data = plant()
     names = [HOSTILE if row == 1 else f"p{row}" for row in range(len(data.positives))]
-    effects = _write_scores(folder, names, data.positives, data.scores)
+    rng = np.random.default_rng(0)
+    effects = [rng.normal(size=(len(text), 4)).astype(np.float32) for text in data.positives]
+    joined = np.concatenate(effects)
+    write_scores(folder / "attention.npz", names, data.positives, scores=np.concatenate(data.scores))
+    write_scores(folder / "mutagenesis.npz", names, data.positives, scores=-joined.mean(axis=1), effects=joined)
     pairs = {"positives": zip(names, data.positives, strict=True), "negatives": enumerate(data.negatives)}
     for name, records in pairs.items():
         (folder / f"{name}.fa").write_text("".join(f">{own}\n{text}\n" for own, text in records))
@@ -111,9 +108,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     assert run(["motifs", *flags]) == 0
     with (folder / "motifs/motifs.tsv").open() as table:
         first = next(csv.DictReader(table, delimiter="\t"))["motif"]
-    (folder / "motifs/matches.tsv").write_text(f"motif\ttarget_name\tq_value\n{first}\tFOS::JUN\t1e-09\n")
-    (folder / "results").mkdir()
-    _write_results(folder / "results")
+    columns = ("motif", "target_name", "q_value", "target_id", "p_value", "strand", "offset", "overlap")
+    match = (first, "FOS::JUN", "1e-09", "MA0099.4", "1.234e-12", "-", "-1", "10")
+    (folder / "motifs/matches.tsv").write_text("".join("\t".join(row) + "\n" for row in (columns, match)))
+    write_results(folder / "results", TASK, np.random.default_rng(1).integers(0, 2, 200))
     made = Made(folder, data.scores, effects, _write_variants(folder / "variants"))
     title = ["--title", HOSTILE, "--sequences", "20"]
     assert run(["report", *made.flags, *title, "--out", str(folder / "report.html")]) == 0
@@ -143,14 +141,14 @@ def opened(browser: "Browser", made: Made) -> Open:
     """Opens the report; as the block ends, no error was logged, no dialog opened, and only the file was asked for."""
 
     @contextmanager
-    def open_page(width: int = 1100, **settings: Any) -> "Iterator[Page]":
+    def open_page(width: int = 1100, report: Path | None = None, **settings: Any) -> "Iterator[Page]":
         context = browser.new_context(viewport={"width": width, "height": 900}, **settings)
         page, told, asked = context.new_page(), [], []
         page.on("console", lambda message: told.append(message.text))
         page.on("pageerror", lambda error: told.append(str(error)))
         page.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
         context.on("request", lambda request: asked.append(request.url))
-        address = (made.folder / "report.html").as_uri()
+        address = (report or made.folder / "report.html").as_uri()
         page.goto(address)
         yield page
         assert told == []

@@ -2,14 +2,18 @@
 
 import csv
 import re
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from dnabert_jax.config import TaskConfig
 from dnabert_jax.tasks.measures.curves import Curves
 from dnabert_jax.typed_json import read_json
-from tests.interpret.report.conftest import HOSTILE, Made, Open, numbers
+from launch.cli import run
+from tests.interpret.report.conftest import HOSTILE, Made, Open, numbers, write_results, write_scores
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -34,6 +38,16 @@ CONTRASTS = """() => {
   return found;
 }"""
 
+# What scrolls and can not be come to with the Tab key, nor anything in it. Browsers differ in whether they help.
+UNREACHABLE = """() => [...document.body.querySelectorAll("*")].filter((element) => {
+  const { overflowX, overflowY } = getComputedStyle(element);
+  const scrolls = (flow, size, room) => (flow === "auto" || flow === "scroll") && size > room + 1;
+  const sideways = scrolls(overflowX, element.scrollWidth, element.clientWidth);
+  return (sideways || scrolls(overflowY, element.scrollHeight, element.clientHeight)) &&
+    element.tabIndex < 0 &&
+    ![...element.querySelectorAll("*")].some((inner) => inner.tabIndex >= 0);
+}).map((element) => element.outerHTML.slice(0, 80))"""
+
 
 def shown(page: "Page") -> tuple[int, int]:
     """The first and the last base in view, once the picture is drawn."""
@@ -46,6 +60,15 @@ def place(page: "Page", share: float, y: float) -> tuple[float, float]:
     box = page.locator("#canvas").bounding_box()
     assert box is not None
     return box["x"] + share * box["width"], box["y"] + y
+
+
+def tab_to(page: "Page", selector: str) -> None:
+    """Presses Tab until an element has the focus."""
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"Tab does not come to {selector}")
 
 
 def column(page: "Page", number: int) -> list[str]:
@@ -115,6 +138,27 @@ def test_a_base_is_read_as_the_files_have_it(opened: Open, made: Made) -> None:
                     assert numbers(cell[3]) == pytest.approx([effects[row]], rel=1e-3)
 
 
+def test_each_heat_map_has_its_own_scale_and_says_which(opened: Open, tmp_path: Path) -> None:
+    effects = np.linspace(-1, 1, 80, dtype=np.float32).reshape(20, 4)
+    for name, most in (("weak", 0.1), ("strong", 10)):
+        arrays = {"scores": effects.mean(axis=1), "effects": np.float32(most) * effects}
+        write_scores(tmp_path / f"{name}.npz", ["one"], ["CNNNNNNNNNNNNNNNNNNA"], **arrays)
+    files = [str(tmp_path / f"{name}.npz") for name in ("weak", "strong")]
+    assert run(["report", "--scores", *files, "--out", str(tmp_path / "report.html")]) == 0
+    with opened(report=tmp_path / "report.html") as page:
+        shown(page)
+        labels = page.locator("#canvas .label").all_text_contents()
+        assert [label for label in labels if "ubstitutions" in label] == [
+            "Substitutions, ±0.1: weak", "Substitutions, ±10: strong",
+        ]  # fmt: skip
+        for number in range(2):
+            cells = page.locator("#canvas .heat").nth(number).locator("path[fill-opacity]")
+            shades = cells.evaluate_all("paths => paths.map((path) => path.getAttribute('fill-opacity'))")
+            assert max(map(float, shades)) == 1
+        # The legend is of all maps, so it can have no number of any.
+        assert numbers(page.locator(".scale").inner_text()) == []
+
+
 def test_bars_become_letters_of_their_height(opened: Open) -> None:
     with opened(width=420) as page:
         shown(page)
@@ -141,6 +185,111 @@ def test_an_instance_leads_to_the_sequence_and_to_its_motif(opened: Open, made: 
         assert first <= int(numbers(start)[0]) < last
         page.locator("#canvas .instance.chosen .core").first.click()
         assert page.evaluate("document.activeElement.id") == "motif-0"
+
+
+def test_the_keyboard_steps_through_instances_and_comes_to_the_motif(opened: Open, made: Made, tmp_path: Path) -> None:
+    shutil.copytree(made.folder / "motifs", tmp_path / "motifs")
+    with (tmp_path / "motifs/motifs.tsv").open() as table:
+        motifs = [row["motif"] for row in csv.DictReader(table, delimiter="\t")]
+    with (tmp_path / "motifs/motifs.tsv").open("r+") as table:
+        long = table.read().rstrip("\n") + 200 * f";{motifs[0]}" + "\n"
+        table.seek(0)
+        table.write(long)
+    # The second lies over the first.
+    instances = [
+        [
+            "p0",
+            str(start),
+            str(start + 12),
+            motifs[-(number % 2)],
+            "0",
+            "+-"[number % 2],
+            str(start + 2),
+            str(start + 9),
+        ]
+        for number, start in enumerate((3, 9, 30, 47))
+    ]
+    rows = ["\t".join(row) + "\n" for row in reversed(instances)]
+    (tmp_path / "motifs/instances.bed").write_text("".join(rows))
+    flags = ["--scores", str(made.folder / "attention.npz"), "--motifs", str(tmp_path / "motifs")]
+    assert run(["report", *flags, "--out", str(tmp_path / "report.html")]) == 0
+    with opened(report=tmp_path / "report.html") as page:
+        assert page.evaluate(UNREACHABLE) == []
+        tab_to(page, "#canvas")
+        for _ in range(6):
+            page.keyboard.press("+")
+        for step in (*range(len(instances)), 0):
+            page.keyboard.press("m")
+            first, last = shown(page)
+            told = page.locator("#readout").inner_text()
+            start, end, motif, strand = (instances[step][place] for place in (1, 2, 3, 5))
+            assert f"instance {step + 1} of {len(instances)}" in told
+            assert f"{motif} ({strand})" in told
+            assert f"{start} to {int(end) - 1}" in told
+            assert first <= (int(start) + int(end)) / 2 <= last
+            # It is outlined where it is drawn.
+            title = page.locator("title", has_text=f", {int(start) + 2} to {int(start) + 8}:")
+            drawn = page.locator("#canvas .instance", has=title).locator(".flank").bounding_box()
+            mark = page.locator("#canvas .cell").bounding_box()
+            assert mark["x"] == pytest.approx(drawn["x"], abs=2)
+            assert mark["width"] == pytest.approx(drawn["width"], abs=3)
+            assert mark["y"] < drawn["y"] < drawn["y"] + drawn["height"] < mark["y"] + mark["height"]
+        page.keyboard.press("Shift+M")
+        shown(page)
+        assert f"instance {len(instances)} of" in page.locator("#readout").inner_text()
+        page.keyboard.press("Enter")
+        card = page.locator(":focus")
+        assert card.get_attribute("aria-label") == f"Motif {instances[-1][3]}"
+        # And back to the sequence.
+        tab_to(page, ".card .chips button")
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "canvas"
+        assert "M steps through the motif instances" in page.locator(".tracks").inner_text()
+
+
+def test_the_keyboard_reads_curves(opened: Open, made: Made) -> None:
+    curves = read_json(Curves, made.folder / "results/curves/curves.json")
+    with opened() as page:
+        for number, (curve,) in enumerate((curves.roc, curves.precision_recall, curves.calibration)):
+            readout = page.locator(".curves figure").nth(number).locator("output")
+            assert "arrow keys" in readout.inner_text()
+            tab_to(page, ".curves svg")
+            assert page.locator(".curves svg").nth(number).evaluate("own => own === document.activeElement")
+            points = list(zip(curve.x, curve.y, strict=True))
+            for key, place in (("ArrowRight", 0), ("ArrowRight", 1), ("ArrowLeft", 0), ("ArrowLeft", 0), ("End", -1)):
+                page.keyboard.press(key)
+                assert numbers(readout.inner_text()) == pytest.approx(points[place], abs=1e-3)
+
+
+def test_the_keyboard_goes_to_the_next_curve_that_has_points(opened: Open, tmp_path: Path) -> None:
+    task = TaskConfig("single_label_classification", ("one", "none", "two", "three", *"abcdefgh"))
+    write_results(tmp_path / "runs", task, np.arange(60) % 3 + (np.arange(60) % 3 > 0))
+    curves = {curve.label: curve for curve in read_json(Curves, tmp_path / "runs/curves/curves.json").roc}
+    assert not curves["none"].x
+    assert run(["report", "--results", str(tmp_path / "runs"), "--out", str(tmp_path / "report.html")]) == 0
+    with opened(report=tmp_path / "report.html") as page:
+        assert page.evaluate(UNREACHABLE) == []
+        tab_to(page, ".curves svg")
+        readout = page.locator(".curves output").first
+        for _ in range(9):
+            page.keyboard.press("ArrowRight")
+        assert readout.locator("b").inner_text() == "one"
+        before = np.array(numbers(readout.inner_text()))
+        for key, label in (("Down", "two"), ("Down", "three"), ("Down", "one"), ("Up", "three")):
+            page.keyboard.press(f"Arrow{key}")
+            assert readout.locator("b").inner_text() == label
+            points = np.array([curves[label].x, curves[label].y]).T
+            now = np.array(numbers(readout.inner_text()))
+            nearest = np.linalg.norm(points - before, axis=1).min()
+            assert np.linalg.norm(now - before) == pytest.approx(nearest, abs=2e-3)
+            before = now
+
+
+@pytest.mark.parametrize("width", [400, 1100])
+def test_the_keyboard_comes_to_all_that_scrolls(opened: Open, width: int) -> None:
+    with opened(width=width) as page:
+        shown(page)
+        assert page.evaluate(UNREACHABLE) == []
 
 
 def test_the_table_sorts_and_filters_as_numbers_and_as_text(opened: Open, made: Made) -> None:

@@ -9,8 +9,9 @@ function curveFigure(title, curves, [across, up], { diagonal = false, steps = fa
   const x = (value) => PLOT.left + value * PLOT.size;
   const y = (value) => PLOT.top + (1 - value) * PLOT.size;
   const picture = svg("svg", {
-    viewBox: `0 0 ${PLOT.left + PLOT.size + PLOT.right} ${PLOT.top + PLOT.size + PLOT.bottom}`, role: "img",
-    "aria-label": `${title}: ${curves.slice(0, NAMED_CURVES).map(({ label, figure }) => `${label} ${figure}`).join("; ")}`,
+    viewBox: `0 0 ${PLOT.left + PLOT.size + PLOT.right} ${PLOT.top + PLOT.size + PLOT.bottom}`, tabindex: "0", role: "application",
+    "aria-label": `${title}: ${curves.slice(0, NAMED_CURVES).map(({ label, figure }) => `${label} ${figure}`).join("; ")}. ` +
+      "Left and right arrows read the points, up and down change the curve.",
   });
   for (const tick of [0, 0.25, 0.5, 0.75, 1])
     picture.append(
@@ -33,21 +34,44 @@ function curveFigure(title, curves, [across, up], { diagonal = false, steps = fa
   });
   const mark = svg("circle", { r: 4.5, class: "point", visibility: "hidden" });
   picture.append(mark);
-  const readout = html("output", { class: "readout" }, html("span", { class: "key" }, "Point at a curve to read it."));
-  picture.addEventListener("pointermove", (event) => {
-    const place = svgPoint(picture, event);
-    const found = nearest(curves, (place.x - PLOT.left) / PLOT.size, 1 - (place.y - PLOT.top) / PLOT.size);
-    if (!found) return;
-    lines.forEach((line, number) => line.classList.toggle("chosen", number === found.curve));
-    fill(mark, { cx: x(found.x), cy: y(found.y), visibility: "visible", class: `point color-${found.curve % COLORS}` }, []);
-    readout.replaceChildren(html("b", {}, curves[found.curve].label), html("span", {}, `${across} ${digits(found.x)}`), html("span", {}, `${up} ${digits(found.y)}`));
-  });
-  picture.addEventListener("pointerleave", () => {
+  const readout = html("output", { class: "readout" }, html("span", { class: "key" }, "Point at a curve to read it, or use the arrow keys."));
+  const drawn = [...curves.keys()].filter((number) => curves[number].x.length);
+  let read = null;
+  const choose = (curve, place) => {
+    if (curve === undefined) return;
+    read = { curve, place: clamp(place, 0, curves[curve].x.length - 1) };
+    const { label, x: xs, y: ys } = curves[curve];
+    const [own, height] = [xs[read.place], ys[read.place]];
+    lines.forEach((line, number) => line.classList.toggle("chosen", number === curve));
+    fill(mark, { cx: x(own), cy: y(height), visibility: "visible", class: `point color-${curve % COLORS}` }, []);
+    readout.replaceChildren(html("b", {}, label), html("span", {}, `${across} ${digits(own)}`), html("span", {}, `${up} ${digits(height)}`));
+  };
+  const leave = () => {
     mark.setAttribute("visibility", "hidden");
     lines.forEach((line) => line.classList.remove("chosen"));
+  };
+  picture.addEventListener("pointermove", (event) => {
+    const place = svgPoint(picture, event);
+    choose(...nearest(curves, (place.x - PLOT.left) / PLOT.size, 1 - (place.y - PLOT.top) / PLOT.size));
   });
+  picture.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const [along, over] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], Home: [-Infinity, 0], End: [Infinity, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [0, 0];
+    if ((!along && !over) || !drawn.length) return;
+    event.preventDefault();
+    if (!read) choose(drawn[0], along === Infinity ? along : 0);
+    else if (along) choose(read.curve, read.place + along);
+    else {
+      // On the next curve the point that is nearest.
+      const own = curves[read.curve];
+      const next = drawn[(drawn.indexOf(read.curve) + over + drawn.length) % drawn.length];
+      choose(next, nearest([curves[next]], own.x[read.place], own.y[read.place])[1]);
+    }
+  });
+  picture.addEventListener("pointerleave", leave);
+  picture.addEventListener("blur", leave);
   return html("figure", {}, html("figcaption", {}, title), picture, readout,
-    html("ul", { class: "legend" }, curves.map(({ label, figure }, number) =>
+    html("ul", { class: "legend", tabindex: "0", "aria-label": `Curves of ${title}` }, curves.map(({ label, figure }, number) =>
       html("li", {}, html("span", { class: `swatch color-${number % COLORS}` }), html("span", {}, `${label}: ${figure}`)))));
 }
 
@@ -55,13 +79,13 @@ function svgPoint(picture, event) {
   return new DOMPoint(event.clientX, event.clientY).matrixTransform(picture.getScreenCTM().inverse());
 }
 
-/** The point of any curve that is closest to a place, or null if no curve has a point. */
+/** Numbers of the curve, and of its point, that is closest to a place; none if no curve has a point. */
 function nearest(curves, x, y) {
-  let best = null;
+  let best = [];
   let least = Infinity;
   curves.forEach((curve, number) => curve.x.forEach((value, place) => {
     const distance = (value - x) ** 2 + (curve.y[place] - y) ** 2;
-    if (distance < least) [least, best] = [distance, { curve: number, x: value, y: curve.y[place] }];
+    if (distance < least) [least, best] = [distance, [number, place]];
   }));
   return best;
 }

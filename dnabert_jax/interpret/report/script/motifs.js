@@ -3,6 +3,7 @@
 const CARDS_AT_ONCE = 24;
 const CHIPS_AT_ONCE = 40;
 const MATCHES_SHOWN = 5;
+const LONG_FACT = 60; // letters, which may be more than a card shows without scrolling
 
 class Motifs {
   /** @param tracks of the sequences, or null; a place of a motif is shown there. */
@@ -28,7 +29,7 @@ class Motifs {
 
   card(number) {
     const { name, facts, matrix } = this.own.motifs[number];
-    const rows = this.own.columns.map((column, place) => [html("dt", {}, column.replaceAll("_", " ")), html("dd", {}, this.fact(facts[place]))]);
+    const rows = this.own.columns.map((column, place) => [html("dt", {}, column.replaceAll("_", " ")), html("dd", { tabindex: facts[place].length > LONG_FACT ? "0" : null }, this.fact(facts[place]))]);
     const places = this.tracks ? this.own.instances.filter((one) => one.motif === number) : [];
     const chips = html("div", { class: "chips" });
     const chip = (one) => html("button", {
@@ -51,7 +52,7 @@ class Motifs {
     const { columns, rows } = this.own.matches;
     const own = Object.hasOwn(rows, name) ? rows[name] : [];
     if (!own.length) return html("p", { class: "quiet" }, "Like no known motif.");
-    return html("div", { class: "scroll matches" }, html("table", {},
+    return html("div", { class: "scroll matches", tabindex: "0", role: "region", "aria-label": `Known motifs like ${name}` }, html("table", {},
       html("thead", {}, html("tr", {}, columns.map((column) => html("th", { scope: "col" }, column.replaceAll("_", " "))))),
       html("tbody", {}, own.slice(0, MATCHES_SHOWN).map((row) => html("tr", {}, row.map((cell) => html("td", { title: cell }, this.fact(cell))))))));
   }

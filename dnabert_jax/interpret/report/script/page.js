@@ -18,7 +18,7 @@ function variants({ columns, rows, total, rankedBy }) {
 }
 
 function sources(rows) {
-  section("sources", "What this was made of", html("div", { class: "scroll" }, html("table", { class: "plain" },
+  section("sources", "What this was made of", html("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Files" }, html("table", { class: "plain" },
     html("thead", {}, html("tr", {}, html("th", { scope: "col" }, "file"), html("th", { scope: "col" }, "read as"))),
     html("tbody", {}, rows.map(([file, what]) => html("tr", {}, html("td", { title: file }, file), html("td", {}, what)))))));
 }

@@ -113,7 +113,7 @@ function drawEffects(frame, { label, effects, most }, top) {
       } else if (shade) shades.set(shade, `${shades.get(shade) ?? ""}M${x.toFixed(2)},${y}h${frame.pixels.toFixed(2)}v${HEIGHT.cell}H${x.toFixed(2)}z`);
     }
   return [
-    svg("text", { class: "label", x: frame.left, y: top + 12 }, `${label}: substitutions`),
+    svg("text", { class: "label", x: frame.left, y: top + 12 }, `Substitutions, ±${digits(most)}: ${label}`),
     [...EFFECT_BASES].map((letter, row) => svg("text", { class: `base-${letter}`, x: frame.left - 6, y: y0 + row * HEIGHT.cell + 13, "text-anchor": "end" }, letter)),
     svg("g", { "clip-path": "url(#plot)", class: "heat" },
       [...shades].map(([shade, d]) => svg("path", { class: shade < 0 ? "negative" : "positive", "fill-opacity": Math.abs(shade) / LEVELS, d })),

@@ -13,7 +13,7 @@ class Tracks {
       scores: unpack(track.scores),
       effects: track.effects ? unpack(track.effects) : null,
     }));
-    this.cursor = null;
+    this.cursor = null; // the base that is read, or a motif instance, and a row of a heat map
     this.motif = null;
     this.view = new View(() => this.schedule());
     this.build(own);
@@ -48,10 +48,11 @@ class Tracks {
     const control = (text, label, onclick) => html("button", { type: "button", "aria-label": label, title: label, onclick }, text);
     this.zoomOut = control("−", "Zoom out (key −)", () => this.view.zoom(1 / 1.6));
     this.whole = control("Whole", "The whole sequence (key 0, or double click)", () => this.view.reset());
+    const steps = this.motifs ? " M steps through the motif instances, Shift with M back, and Enter goes to the motif." : "";
     this.picture = svg("svg", { "aria-hidden": "true" });
     this.canvas = html("div", {
       class: "canvas", id: "canvas", tabindex: "0", role: "application", onkeydown: (event) => this.key(event),
-      "aria-label": "Tracks of the sequence. Plus and minus zoom, arrows move, Shift with an arrow moves the read-out, 0 shows all.",
+      "aria-label": `Tracks of the sequence. Plus and minus zoom, arrows move, Shift with an arrow moves the read-out, 0 shows all.${steps}`,
     }, this.picture);
     this.readout = html("output", { class: "readout", id: "readout", "aria-live": "polite" });
     this.element = html("div", { class: "viewer" },
@@ -62,7 +63,8 @@ class Tracks {
           control("◀", "To the left (key ←)", step(-0.4)), control("▶", "To the right (key →)", step(0.4)), this.range),
         this.canvas, this.readout, this.tracks.some((track) => track.effects) ? this.scale() : null,
         html("p", { class: "quiet" }, "Drag to move; pinch, Ctrl with the wheel, or the wheel after a click zooms; a double click shows all. " +
-          "Click or drag in the grey profile on top to choose what is shown. Positions are from 0, in the direction of the sequence.")));
+          "Click or drag in the grey profile on top to choose what is shown. Positions are from 0, in the direction of the sequence."),
+        html("p", { class: "quiet" }, `Keys, after a click or Tab into the tracks: + and − zoom, arrows move, Shift with an arrow reads the base beside, 0 shows all.${steps}`)));
     listen(this.canvas, this.view, (event) => this.frame.base(this.point(event).x), () => this.frame.pixels, (event, gone) => this.hover(event, gone));
     this.overviewBrush();
   }
@@ -72,9 +74,8 @@ class Tracks {
       const value = (step - 10) / 10;
       return svg("rect", { x: step, width: 1.02, y: 0, height: 1, class: value < 0 ? "negative" : "positive", "fill-opacity": Math.abs(value) });
     });
-    this.scaleText = [html("span"), html("span")];
-    return html("div", { class: "scale" }, "Heat map: effect of a substitution,", this.scaleText[0],
-      svg("svg", { viewBox: "0 0 21 1", preserveAspectRatio: "none", "aria-hidden": "true" }, shades), this.scaleText[1],
+    return html("div", { class: "scale" }, "Heat map: effect of a substitution, negative",
+      svg("svg", { viewBox: "0 0 21 1", preserveAspectRatio: "none", "aria-hidden": "true" }, shades), "positive, to the range in its title",
       html("span", {}, "· a dot is the base that is there"));
   }
 
@@ -93,8 +94,6 @@ class Tracks {
       const changes = effects?.subarray(4 * start, 4 * (start + bases.length));
       return { label, scores: own, extent, effects: changes, most: changes?.reduce((most, one) => Math.max(most, Math.abs(one)), 0) };
     });
-    const most = this.values.reduce((found, { most: own = 0 }) => Math.max(found, own), 0);
-    if (this.scaleText) [-most, most].forEach((end, place) => { this.scaleText[place].textContent = digits(end); });
     this.view.reset(bases.length);
     if (from !== null) this.view.set(from, to);
   }
@@ -126,10 +125,11 @@ class Tracks {
     let y = 8;
     parts.push(drawOverview(frame, this.values[0], this.instances, y));
     y += HEIGHT.overview + HEIGHT.gap;
+    this.lanesTop = y + 14;
     const lanes = Math.max(0, ...this.instances.map((one) => one.lane + 1));
     if (lanes) {
       parts.push(svg("text", { class: "label", x: frame.left, y: y + 8 }, "motif instances"),
-        drawInstances(frame, this.instances, this.motifs.motifs, this.motif, this.chosen, y + 14));
+        drawInstances(frame, this.instances, this.motifs.motifs, this.motif, this.chosen, this.lanesTop));
       y += 14 + lanes * HEIGHT.lane + HEIGHT.gap;
     }
     for (const track of this.values) {
@@ -175,17 +175,25 @@ class Tracks {
 
   /** The numbers of the base under the cursor: of a heat map those of the cell alone. */
   read() {
-    const { base, map, row } = this.cursor ?? { base: 0 };
-    const x = this.frame.x(base);
-    const width = this.frame.pixels;
+    const { base, map, row, instance } = this.cursor ?? { base: 0 };
+    const [from, to] = instance?.places ?? [base, base + 1];
+    const x = this.frame.x(from);
+    const width = this.frame.x(to) - x;
+    const top = map ? map.top + row * HEIGHT.cell : instance ? this.lanesTop + instance.lane * HEIGHT.lane : 0;
     fill(this.cursorElement, { x, width: this.cursor ? width : 0 }, []);
-    fill(this.cellElement, { x, width: map ? width : 0, y: map ? map.top + row * HEIGHT.cell : 0 }, []);
+    fill(this.cellElement, { x, width: map || instance ? width : 0, y: top, height: map ? HEIGHT.cell : HEIGHT.lane - 1 }, []);
     if (!this.cursor) {
       this.readout.replaceChildren(html("span", { class: "key" }, "Point at a base to read its numbers."));
       return;
     }
     const { bases } = this.sequences[this.number];
     const pair = (key, value) => html("span", {}, html("span", { class: "key" }, `${key} `), html("b", {}, value));
+    const named = ({ motif, strand }) => `${this.motifs.motifs[motif].name} (${strand})`;
+    if (instance) {
+      this.readout.replaceChildren(pair("motif", named(instance)), pair("bases", `${digits(from)} to ${digits(to - 1)}`),
+        html("span", {}, `instance ${digits(this.instances.indexOf(instance) + 1)} of ${digits(this.instances.length)}; Enter goes to the motif`));
+      return;
+    }
     const pairs = [pair("position", `${base.toLocaleString("en-US")} ${bases[base]}`)];
     for (const track of this.values) {
       pairs.push(pair(track.label, digits(track.scores[base])));
@@ -195,7 +203,7 @@ class Tracks {
       });
     }
     const here = this.instances.filter(({ places }) => places[0] <= base && base < places[1]);
-    if (here.length) pairs.push(pair("motif", here.map(({ motif, strand }) => `${this.motifs.motifs[motif].name} (${strand})`).join(", ")));
+    if (here.length) pairs.push(pair("motif", here.map(named).join(", ")));
     this.readout.replaceChildren(...pairs);
   }
 
@@ -213,8 +221,21 @@ class Tracks {
       else if (base + 1 > this.view.to) this.view.pan(base + 1 - this.view.to);
       else this.read();
     } else if (side) this.view.pan(side * span * 0.15);
+    else if (event.key.toLowerCase() === "m" && this.instances.length) this.step(event.shiftKey ? -1 : 1);
+    else if (event.key === "Enter" && this.cursor?.instance) this.chosen(this.cursor.instance.motif);
     else return;
     event.preventDefault();
+  }
+
+  /** Reads the motif instance after or before the one that is read, around the ends, and brings it into view. */
+  step(by) {
+    const count = this.instances.length;
+    const now = this.instances.indexOf(this.cursor?.instance);
+    const instance = this.instances[now < 0 ? (by > 0 ? 0 : count - 1) : (now + by + count) % count];
+    const [from, to] = instance.places;
+    this.cursor = { base: from, instance };
+    if (from < this.view.from || to > this.view.to) this.view.pan((from + to - this.view.from - this.view.to) / 2);
+    else this.read();
   }
 
   /** In the profile on top a drag chooses what is shown, and a click what is in the middle. */

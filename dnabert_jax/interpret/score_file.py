@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.sequence.vocabulary import BASES, COLUMNS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class BaseScores:
+class ScoreFile:
     """A number for each base of each sequence: those of sequence i are `scores[offsets[i] : offsets[i + 1]]`.
 
     Attributes:
@@ -20,12 +21,16 @@ class BaseScores:
         names: of the sequences.
         scores: of all bases, one sequence after the other.
         offsets: of each sequence in scores, and their end.
+        bases: letters of all, if they were asked for.
+        effects: of substitutions by A, C, G and T, if the bases were asked for and the file has them.
     """
 
     source: str
     names: tuple[str, ...]
     scores: Float32[np.ndarray, " bases"]
     offsets: Int64[np.ndarray, " ends"]
+    bases: str = ""
+    effects: Float32[np.ndarray, "bases 4"] | None = None
 
     def of(self, names: Sequence[str], lengths: Int64[np.ndarray, " n"]) -> list[Float32[np.ndarray, " _"]]:
         """The scores of sequences of these names and lengths, which may be some of those in the file, in any order.
@@ -57,21 +62,24 @@ class BaseScores:
         return found
 
 
-def read_base_scores(path: Path) -> BaseScores:
-    """Reads an npz file of `ids`, `scores` and `offsets`.
+def read_score_file(path: Path, with_bases: bool = False) -> ScoreFile:
+    """Reads an npz file of `ids`, `scores` and `offsets`; with bases also of `bases` and perhaps `effects`.
 
     Raises:
-        InputError: it is no such file, or a score is not finite.
+        InputError: it is no such file, or a number is not finite.
     """
+    needed = {"ids", "scores", "offsets", *["bases"] * with_bases}
     if not path.is_file():
         raise InputError(f"{path} is not a file on disk.")
     try:
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise InputError(f"{path} is one array: give an npz file of ids, scores and offsets.")
-            if missing := {"ids", "scores", "offsets"} - set(file.files):
+            if missing := needed - set(file.files):
                 raise InputError(f"{path} has no array {' or '.join(sorted(missing))}, only {', '.join(file.files)}.")
             ids, scores, offsets = file["ids"], file["scores"], file["offsets"]
+            bases = "".join(file["bases"].astype("U1").ravel().tolist()) if with_bases else ""
+            effects = file["effects"] if with_bases and "effects" in file.files else None
     except (zipfile.BadZipFile, ValueError, EOFError) as error:
         raise InputError(f"{path} is no npz file of ids, scores and offsets, or is damaged: {error}.") from error
     numbers = np.issubdtype(scores.dtype, np.floating) and np.issubdtype(offsets.dtype, np.integer)
@@ -86,4 +94,15 @@ def read_base_scores(path: Path) -> BaseScores:
         place = int(np.argmin(np.isfinite(scores)))
         name = ids[np.searchsorted(offsets, place, "right") - 1]
         raise InputError(f"{path} has a score that is not finite, {scores[place]}, in the sequence {str(name)!r}.")
-    return BaseScores(str(path), tuple(map(str, ids)), scores.astype(np.float32), offsets.astype(np.int64))
+    if with_bases and (len(bases) != len(scores) or set(bases) - set(f"{BASES}N")):
+        raise InputError(f"The bases of {path} are not {len(scores):,} letters of {BASES}N, one for each score.")
+    if effects is not None and (effects.shape != (len(scores), len(COLUMNS)) or not np.isfinite(effects).all()):
+        raise InputError(f"The effects of {path}, {effects.shape}, are not four finite numbers for each base.")
+    return ScoreFile(
+        str(path),
+        tuple(map(str, ids)),
+        scores.astype(np.float32),
+        offsets.astype(np.int64),
+        bases,
+        None if effects is None else effects.astype(np.float32),
+    )
