@@ -81,7 +81,10 @@ def read_score_file(path: Path, with_bases: bool = False) -> ScoreFile:
             bases = "".join(file["bases"].astype("U1").ravel().tolist()) if with_bases else ""
             effects = file["effects"] if with_bases and "effects" in file.files else None
     except (zipfile.BadZipFile, ValueError, EOFError) as error:
-        raise InputError(f"{path} is no npz file of ids, scores and offsets, or is damaged: {error}.") from error
+        # What NumPy says is advice to programmers.
+        raise InputError(
+            f"{path} is no npz file of ids, scores and offsets, as of `dnabert-jax attention --out X.npz`, or is damaged."
+        ) from error
     numbers = np.issubdtype(scores.dtype, np.floating) and np.issubdtype(offsets.dtype, np.integer)
     if not numbers or scores.ndim != 1 or offsets.shape != (len(ids) + 1,):
         raise InputError(
