@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import operator
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,12 +39,13 @@ class _Completeness:
     """By how much the integrals of sequences miss output - baseline: the worst, with their names."""
 
     def __init__(self) -> None:
-        self._gap = self._share = (0.0, "none")
+        self._gap = self._share = (-1.0, "")
         self._beyond = 0
 
     def add(self, integral: "Integrated") -> None:
-        self._gap = max(self._gap, (integral.gap, integral.name))
-        self._share = max(self._share, (integral.relative_gap, integral.name))
+        # Of equal ones, the first.
+        self._gap = max(self._gap, (integral.gap, integral.name), key=operator.itemgetter(0))
+        self._share = max(self._share, (integral.relative_gap, integral.name), key=operator.itemgetter(0))
         self._beyond += integral.relative_gap > _LARGEST_GAP
 
     def notes(self, steps: int, compute_dtype: str) -> Iterator[str]:

@@ -83,7 +83,7 @@ def read_score_file(path: Path, with_bases: bool = False) -> ScoreFile:
     except (zipfile.BadZipFile, ValueError, EOFError) as error:
         # What NumPy says is advice to programmers.
         raise InputError(
-            f"{path} is no npz file of ids, scores and offsets, as of `dnabert-jax attention --out X.npz`, or is damaged."
+            f"{path} is no npz file of ids, scores and offsets, as `dnabert-jax attention` writes, or is damaged."
         ) from error
     numbers = np.issubdtype(scores.dtype, np.floating) and np.issubdtype(offsets.dtype, np.integer)
     if not numbers or scores.ndim != 1 or offsets.shape != (len(ids) + 1,):
