@@ -5,6 +5,7 @@ import itertools
 import operator
 import shlex
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -43,13 +44,14 @@ class _Completeness:
         self._beyond = 0
 
     def add(self, integral: "Integrated") -> None:
-        # Of equal ones, the first.
-        self._gap = max(self._gap, (integral.gap, integral.name), key=operator.itemgetter(0))
-        self._share = max(self._share, (integral.relative_gap, integral.name), key=operator.itemgetter(0))
+        self._gap = max(self._gap, (integral.gap, integral.name), key=itemgetter(0))
+        self._share = max(self._share, (integral.relative_gap, integral.name), key=itemgetter(0))
         self._beyond += integral.relative_gap > _LARGEST_GAP
 
     def notes(self, steps: int, compute_dtype: str) -> Iterator[str]:
         (gap, name), (share, other) = self._gap, self._share
+        if gap < 0:  # there is no sequence
+            return
         yield (
             f"A sequence's scores sum to output - baseline to within {gap:.2g} at worst ({name}), "
             f"and to within {share:.2%} of it ({other})."

@@ -87,7 +87,7 @@ def test_integrated_gradients_are_complete(
 
 @pytest.mark.parametrize(
     ("sum_of_scores", "output", "baseline", "share"),
-    [(1.1, 3.0, 2.0, 0.1), (-0.5, 2.0, 3.0, 0.5), (0.1, 2.0, 2.0, np.inf), (0.0, 2.0, 2.0, 0), (1e-6, 0.5, 0.5, 0)],
+    [(1.1, 3.0, 2.0, 0.1), (-1.0, 2.0, 4.0, 0.5), (0.1, 2.0, 2.0, np.inf), (0.0, 2.0, 2.0, 0), (4e-6, 0.5, 0.5, 0)],
 )
 def test_the_gap_is_a_share_of_the_difference(
     sum_of_scores: float, output: float, baseline: float, share: float
