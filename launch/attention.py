@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import operator
 import shlex
 from collections.abc import Callable, Iterator
 from operator import itemgetter
