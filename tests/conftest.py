@@ -18,9 +18,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 # Most of what the tests take is compilation. Machine code that is slower, without LLVM's passes and by XLA's former
 # emitter, is made in a third of the time, here and in processes that tests start. XLA's own passes are the same.
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+# JAX_DISABLE_MOST_OPTIMIZATIONS=0 XLA_FLAGS=--xla_cpu_use_fusion_emitters=true is the code that users run.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ["XLA_FLAGS"] = (
-    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 --xla_cpu_use_fusion_emitters=false"
+    f"--xla_force_host_platform_device_count=8 --xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}"
 )
 
 from jaxtyping import install_import_hook
@@ -52,9 +53,10 @@ SMALL_MODEL = ModelConfig(k=3, hidden_size=32, num_layers=2, num_heads=4, interm
 @pytest.fixture(scope="module")
 def optimized_compilation() -> Iterator[None]:
     """For what runs for longer than it is compiled."""
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
     yield
-    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="session")

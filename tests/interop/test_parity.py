@@ -29,6 +29,8 @@ from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP
 from dnabert_jax.training.objectives import masked_token_sums, sequence_losses
 from dnabert_jax.training.state import Parameters
 
+pytestmark = pytest.mark.usefixtures("optimized_compilation")
+
 TOLERANCE = 1e-4
 IGNORED_LABEL = -100
 ODD = ModelConfig(k=3, hidden_size=30, num_layers=3, num_heads=5, intermediate_size=70, max_positions=64)
