@@ -1,5 +1,6 @@
 """Known motifs: what a MEME file or JASPAR says is what is read, in one order; another file is one sentence."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,15 @@ def test_no_file(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"MOTIF \xff\xfe")
     with pytest.raises(InputError, match="is not motifs of DNA"):
         read_database(str(tmp_path / "binary"))
+
+
+def test_numba_finds_no_place_for_what_it_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memelite.py").write_text("raise RuntimeError('no locator available for tomtom.py')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "memelite"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(InputError, match="no locator available .* set NUMBA_CACHE_DIR to a writable directory"):
+        read_database("jaspar")
 
 
 def test_jaspar(monkeypatch: pytest.MonkeyPatch) -> None:
