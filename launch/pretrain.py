@@ -162,6 +162,8 @@ class TrainingBar:
         if not self._bar.total:
             self._bar = progress_bar("check data", "B", total, unit_scale=True)
         self._bar.update(done)
+        if self._bar.n >= total:
+            self._bar.close()  # at 100 %, not when the first step is compiled
 
     def started(self, step: int, steps: int, heldout: bool) -> None:
         self._bar.close()

@@ -30,6 +30,7 @@ from jaxtyping import install_import_hook
 install_import_hook(["dnabert_jax", "data_prep"], "beartype.beartype")
 
 import dataclasses  # noqa: E402
+import gc  # noqa: E402
 import importlib  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
@@ -48,6 +49,12 @@ from dnabert_jax.config import ModelConfig  # noqa: E402
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA  # noqa: E402
 
 SMALL_MODEL = ModelConfig(k=3, hidden_size=32, num_layers=2, num_heads=4, intermediate_size=64, max_positions=64)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: the collector of garbage need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def demo(optimized_compilation: None, tmp_path_factory: pytest.TempPathFactory) 
     """A demo of fewer steps, and what it printed."""
     out = tmp_path_factory.mktemp("short") / "demo"
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
-        shortened(patch, 150)
+        shortened(patch, 80)
         assert run(["demo", "--out", str(out)]) == 0
     return out, printed.getvalue()
 

@@ -90,8 +90,10 @@ def stopped(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("processes", "mesh"),
-    [(4, MeshConfig(data=2, fsdp=4)), (2, MeshConfig(data=1, tensor=4, fsdp=2))],
-    ids=["4 x 2", "tensor across"],
+    [
+        pytest.param(4, MeshConfig(data=2, fsdp=4), marks=pytest.mark.by_hand, id="4 x 2"),
+        pytest.param(2, MeshConfig(data=1, tensor=4, fsdp=2), id="tensor across"),
+    ],
 )
 def test_several_processes_train_as_one(
     commands: Any,

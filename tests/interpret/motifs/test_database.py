@@ -62,7 +62,7 @@ def test_numba_finds_no_place_for_what_it_compiles(tmp_path: Path, monkeypatch: 
     monkeypatch.syspath_prepend(tmp_path)
     for name in [name for name in sys.modules if name.partition(".")[0] == "memelite"]:
         monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(InputError, match="no locator available .* set NUMBA_CACHE_DIR to a writable directory"):
+    with pytest.raises(InputError, match=r"no locator available .* set NUMBA_CACHE_DIR to a writable directory"):
         read_database("jaspar")
 
 
