@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-com
 # The pins, also for what builds the package: older and newer versions of pip read one name or the other.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(PIP_CONSTRAINT)
-# Container images often forbid it; then each of the hundred processes that tests start would compile JAX's sources anew.
+# Container images often forbid it; then each process that tests start would compile JAX's sources anew.
 export PYTHONDONTWRITEBYTECODE :=
 MANIFESTS := pyproject.toml constraints.txt
 

@@ -29,8 +29,6 @@ _MOST_SEQLETS = 20_000
 _SHORT = 100
 _FOR_SHORT = ["-t", "20", "-g", "0", "-z", "12"]
 """tfmodisco's default seqlets, of 50 columns, seldom lie within sequences shorter than `_SHORT`."""
-
-
 _LARGEST_GAP = 0.05
 """Of integrated gradients, as a share of output - baseline: if it is larger, more steps are advised."""
 
