@@ -30,6 +30,16 @@ _CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chromium-headless
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
           "--disable-sync", "--no-first-run"]  # fmt: skip
 
+# What scrolls and can not be come to with the Tab key, nor anything in it. Browsers differ in whether they help.
+UNREACHABLE = """() => [...document.body.querySelectorAll("*")].filter((element) => {
+  const { overflowX, overflowY } = getComputedStyle(element);
+  const scrolls = (flow, size, room) => (flow === "auto" || flow === "scroll") && size > room + 1;
+  const sideways = scrolls(overflowX, element.scrollWidth, element.clientWidth);
+  return (sideways || scrolls(overflowY, element.scrollHeight, element.clientHeight)) &&
+    element.tabIndex < 0 &&
+    ![...element.querySelectorAll("*")].some((inner) => inner.tabIndex >= 0);
+}).map((element) => element.outerHTML.slice(0, 80))"""
+
 
 @dataclasses.dataclass(frozen=True)
 class Made:
@@ -163,3 +173,23 @@ def numbers(text: str) -> list[float]:
     return [
         float(found) for found in re.findall(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?", text.replace("−", "-").replace(",", ""))
     ]
+
+
+def shown(page: "Page") -> tuple[int, int]:
+    """The first and the last base in view, once the picture is drawn."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    first, last, _ = numbers(page.locator("#range").inner_text())
+    return int(first), int(last)
+
+
+def tab_to(page: "Page", selector: str) -> None:
+    """Presses Tab until an element has the focus."""
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"Tab does not come to {selector}")
+
+
+def column(page: "Page", number: int) -> list[str]:
+    return page.locator(f"#variants tbody tr td:nth-child({number})").all_inner_texts()
