@@ -70,7 +70,7 @@ def computed(
     longest: int,
     advance: Callable[[int], object] | None = None,
     most_tokens: int | None = None,
-    alike: bool = False,
+    lengths: dict[int, int] | None = None,
 ) -> Iterator[tuple[str, Int32[np.ndarray, " tokens"], np.ndarray]]:
     """Yields name, ids and result of each sequence, in order.
 
@@ -81,13 +81,13 @@ def computed(
         longest: ids that there may be of a sequence.
         advance: if given, told how many more sequences are done.
         most_tokens: as for `computed_in_order`.
-        alike: there are many sequences of few lengths. On a CPU, where their padding costs more than a compilation,
-            they have little or none; an accelerator, which is the other way round, keeps to the lengths of buckets.
+        lengths: as for `computed_in_order`, of many sequences of few lengths. On a CPU their padding costs more than a
+            compilation; an accelerator, where it is the other way round, keeps to the lengths of buckets.
     """
     kept, own = itertools.tee(sequences)
     ids = (prepare(one.codes, one.place) for one in own)
-    told, tight = advance or (lambda _: None), alike and _on_cpu()
-    results = computed_in_order(ids, longest, tokens_together(), compute, told, most_tokens, tight)
+    told, own_lengths = advance or (lambda _: None), lengths if _on_cpu() else None
+    results = computed_in_order(ids, longest, tokens_together(), compute, told, most_tokens, own_lengths)
     # The results first: they read ahead, and what they read is kept until its turn.
     return ((one.name, *result) for result, one in zip(results, kept, strict=True))
 

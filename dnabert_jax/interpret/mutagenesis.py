@@ -105,12 +105,13 @@ def changed_outputs(
         InputError: a sequence, or what a change makes of it, is too short or too long; an alternative is no DNA.
     """
     checked = (_checked(model, *one) for one in changed)
+    lengths: dict[int, int] = {}
     for together in stream.groups(checked, lambda one: len(one[1]), _VARIANTS_TOGETHER):
         # A dictionary keeps the order in which they came.
         every = dict.fromkeys(letters for one in together for letters in _variants(*one))
         places = {letters: number for number, letters in enumerate(every)}
         distinct = (Coded("", "a variant", np.frombuffer(letters, np.uint8)) for letters in places)
-        outputs = np.fromiter(label_outputs(model, target, distinct, advance, alike=True), np.float32)
+        outputs = np.fromiter(label_outputs(model, target, distinct, advance, lengths=lengths), np.float32)
         for own, changes in together:
             reference, *found = (outputs[places[letters]] for letters in _variants(own, changes))
             yield Changed(own, float(reference), changes, np.array(found, np.float32))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,29 +69,20 @@ def read_score_file(path: Path, with_bases: bool = False) -> ScoreFile:
     Raises:
         InputError: it is no such file, or a number is not finite.
     """
-    needed = {"ids", "scores", "offsets", *["bases"] * with_bases}
-    if not path.is_file():
-        raise InputError(f"{path} is not a file on disk.")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InputError(f"{path} is one array: give an npz file of ids, scores and offsets.")
-            if missing := needed - set(file.files):
-                raise InputError(f"{path} has no array {' or '.join(sorted(missing))}, only {', '.join(file.files)}.")
-            ids, scores, offsets = file["ids"], file["scores"], file["offsets"]
-            bases = "".join(file["bases"].astype("U1").ravel().tolist()) if with_bases else ""
-            effects = file["effects"] if with_bases and "effects" in file.files else None
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
-        # What NumPy says is advice to programmers.
-        raise InputError(
-            f"{path} is no npz file of ids, scores and offsets, as `dnabert-jax attention` writes, or is damaged."
-        ) from error
+    arrays = _arrays(path, {"ids", "scores", "offsets", *["bases"] * with_bases})
+    ids, scores, offsets = arrays["ids"], arrays["scores"], arrays["offsets"]
+    bases = "".join(arrays["bases"].ravel().tolist()) if with_bases else ""
+    effects = arrays.get("effects") if with_bases else None
     numbers = np.issubdtype(scores.dtype, np.floating) and np.issubdtype(offsets.dtype, np.integer)
-    if not numbers or scores.ndim != 1 or offsets.shape != (len(ids) + 1,):
+    if not numbers or (ids.ndim, scores.ndim) != (1, 1) or offsets.shape != (len(ids) + 1,):
         raise InputError(
             f"{path} has ids {ids.shape}, scores {scores.shape} and offsets {offsets.shape}: expected [N], "
             "floating-point [bases] and integer [N + 1]."
         )
+    # Before they are compared: unsigned ones have no negative differences, and large numbers are infinite.
+    offsets = offsets.astype(np.int64)
+    with np.errstate(over="ignore"):
+        scores = scores.astype(np.float32)
     if offsets[0] != 0 or offsets[-1] != len(scores) or (np.diff(offsets) < 0).any():
         raise InputError(f"The offsets of {path} do not divide its {len(scores):,} scores among its sequences.")
     if not np.isfinite(scores).all():
@@ -99,13 +91,29 @@ def read_score_file(path: Path, with_bases: bool = False) -> ScoreFile:
         raise InputError(f"{path} has a score that is not finite, {scores[place]}, in the sequence {str(name)!r}.")
     if with_bases and (len(bases) != len(scores) or set(bases) - set(f"{BASES}N")):
         raise InputError(f"The bases of {path} are not {len(scores):,} letters of {BASES}N, one for each score.")
-    if effects is not None and (effects.shape != (len(scores), len(COLUMNS)) or not np.isfinite(effects).all()):
-        raise InputError(f"The effects of {path}, {effects.shape}, are not four finite numbers for each base.")
-    return ScoreFile(
-        str(path),
-        tuple(map(str, ids)),
-        scores.astype(np.float32),
-        offsets.astype(np.int64),
-        bases,
-        None if effects is None else effects.astype(np.float32),
-    )
+    if effects is not None:
+        numbers = np.issubdtype(effects.dtype, np.floating) and effects.shape == (len(scores), len(COLUMNS))
+        with np.errstate(over="ignore"):
+            effects = effects.astype(np.float32) if numbers else effects
+        if not numbers or not np.isfinite(effects).all():
+            raise InputError(f"The effects of {path}, {effects.shape}, are not four finite numbers for each base.")
+    return ScoreFile(str(path), tuple(map(str, ids)), scores, offsets, bases, effects)
+
+
+def _arrays(path: Path, needed: set[str]) -> dict[str, np.ndarray]:
+    """These of a file, and `effects` if it has them."""
+    if not path.is_file():
+        raise InputError(f"{path} is not a file on disk.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise InputError(f"{path} is one array: give an npz file of ids, scores and offsets.")
+            if missing := needed - set(file.files):
+                raise InputError(f"{path} has no array {' or '.join(sorted(missing))}, only {', '.join(file.files)}.")
+            arrays = {name: file[name] for name in (*needed, "effects") if name in file.files}
+            return arrays | {name: arrays[name].astype("U1") for name in {"bases"} & needed}
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        # What NumPy says is advice to programmers; the last two are what zipfile says of damaged headers.
+        raise InputError(
+            f"{path} is no npz file of ids, scores and offsets, as `dnabert-jax attention` writes, or is damaged."
+        ) from error

@@ -75,7 +75,7 @@ def label_outputs(
     target: Target,
     sequences: Iterable[Coded],
     advance: Callable[[int], object] | None = None,
-    alike: bool = False,
+    lengths: dict[int, int] | None = None,
 ) -> Iterator[float]:
     """Yields what the model says of the label for each sequence, in their order and in constant memory.
 
@@ -84,7 +84,7 @@ def label_outputs(
         target: the output.
         sequences: any number, of any lengths that it takes.
         advance: if given, told how many more sequences are done.
-        alike: as of `stream.computed`.
+        lengths: as for `stream.computed`.
 
     Raises:
         InputError: a sequence is too short or too long.
@@ -95,6 +95,6 @@ def label_outputs(
         return label_output(model.config, target.task, model.on_encoder, hidden_of_cls, target.number, target.scale)
 
     found = stream.computed(
-        sequences, model.ids_within_limit, of_label, model.config.max_positions, advance, alike=alike
+        sequences, model.ids_within_limit, of_label, model.config.max_positions, advance, lengths=lengths
     )
     return (float(value) for _, _, value in found)

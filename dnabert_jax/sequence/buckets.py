@@ -42,7 +42,7 @@ def bucket(length: int, longest: int) -> int:
 
 
 def batches_by_length(
-    rows: Sequence[Int32[np.ndarray, " _"]], longest: int, tokens: int, tight: bool = False
+    rows: Sequence[Int32[np.ndarray, " _"]], longest: int, tokens: int, lengths: dict[int, int] | None = None
 ) -> Iterator[Batch]:
     """Batches of like length, the longest first.
 
@@ -53,17 +53,17 @@ def batches_by_length(
         rows: ids of each sequence.
         longest: that the network takes.
         tokens: of a batch, padding included; a row is never divided.
-        tight: pads what falls into a bucket to the longest of these rows, not to the bucket's length. There are no
-            more shapes of these rows, but other rows may have others.
+        lengths: for rows of few lengths: that to which rows of a bucket are padded instead of the bucket's, if they are
+            no longer. A bucket that is not in it is entered with the longest of these rows; so of all calls that are
+            given it, there are at most twice as many lengths as buckets.
     """
-    lengths: dict[int, int] = {}
     order = sorted(range(len(rows)), key=lambda number: -len(rows[number]))
     first = 0
     while first < len(order):
         own = len(rows[order[first]])
         length = bucket(own, longest)
-        if tight:
-            length = lengths.setdefault(length, own)
+        if lengths is not None and own <= (usual := lengths.setdefault(length, own)):
+            length = usual
         count = max(1, tokens // length)
         members = order[first : first + count]
         while count // 2 >= len(members):
@@ -82,7 +82,7 @@ def computed_in_order(
     compute: Callable[[Int32[np.ndarray, "B L"]], Any],
     advance: Callable[[int], object],
     most_tokens: int | None = None,
-    tight: bool = False,
+    lengths: dict[int, int] | None = None,
 ) -> Iterator[tuple[Int32[np.ndarray, " _"], np.ndarray]]:
     """Each sequence and its result, in their order; a few thousand are in memory at a time.
 
@@ -93,11 +93,11 @@ def computed_in_order(
         compute: padded ids to an array with a row of results each, which may still be under way.
         advance: is told how many sequences are done.
         most_tokens: of sequences in memory at a time, but for the last one, where results are large.
-        tight: as for `batches_by_length`.
+        lengths: as for `batches_by_length`.
     """
     for window in _windows(sequences, most_tokens):
         results: dict[int, np.ndarray] = {}
-        started = ((batch.members, compute(batch.ids)) for batch in batches_by_length(window, longest, tokens, tight))
+        started = ((batch.members, compute(batch.ids)) for batch in batches_by_length(window, longest, tokens, lengths))
         # Pairs, so that the device has the next batch to do while the results of one are fetched.
         for batch, _ in itertools.pairwise(itertools.chain(started, [([], None)])):
             members, rows = batch

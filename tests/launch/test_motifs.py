@@ -139,7 +139,10 @@ def test_scores_are_found_by_name(tmp_path: Path, planted: Planted) -> None:
             {"offsets": np.array([0, 59, *range(120, 4801, 60)])},
             "has 59 scores of the sequence 'p0', which has 60 bases",
         ),
+        ({"offsets": np.array([0, 120, 60, *range(180, 4801, 60)], np.uint64)}, "do not divide its 4,800 scores"),
+        ({"ids": np.array("p0")}, "ids ()"),
         ({"scores": np.full(4800, np.nan)}, "not finite, nan, in the sequence 'p0'"),
+        ({"scores": np.full(4800, 1e300)}, "not finite, inf, in the sequence 'p0'"),
         ({"scores": np.ones((4800, 1))}, r"scores (4800, 1)"),
     ],
 )

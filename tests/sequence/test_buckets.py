@@ -49,13 +49,23 @@ def test_a_single_sequence_is_not_padded_with_rows() -> None:
     assert ids.shape == (1, 512)
 
 
-def test_tight_batches_have_the_length_of_their_longest_row_and_no_more_shapes() -> None:
+def test_rows_of_few_lengths_are_not_padded_and_those_of_many_have_few_shapes() -> None:
+    lengths: dict[int, int] = {}
     sequences = rows([57] * 20 + [56] * 9 + [297] * 3 + [296] * 3)
-    batches = list(batches_by_length(sequences, 512, 512, tight=True))
+    batches = list(batches_by_length(sequences, 512, 512, lengths=lengths))
     assert [ids.shape for _, ids in batches] == [(1, 297)] * 6 + [(8, 57)] * 3 + [(9, 56)]
     for members, ids in batches:
         for row, member in zip(ids, members, strict=False):
             assert row[row != PAD].tolist() == sequences[member].tolist()
+    # Later ones are padded as these were, or, if longer, to the bucket's length.
+    later = [ids.shape for _, ids in batches_by_length(rows([298, 290, 64, 50]), 512, 512, lengths=lengths)]
+    assert later == [(1, 320), (1, 297), (2, 64)]
+    draw = np.random.default_rng(0)
+    for _ in range(100):
+        several = rows(draw.integers(3, 512, 20).tolist())
+        padded = {ids.shape[1] for _, ids in batches_by_length(several, 512, 512, lengths=lengths)}
+        assert padded <= {*lengths, *lengths.values()}
+    assert len(lengths) <= 32
 
 
 def test_results_come_in_order_and_little_is_read_ahead() -> None:

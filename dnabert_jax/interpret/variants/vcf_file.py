@@ -22,6 +22,8 @@ from dnabert_jax.output_file import output_file
 _GZIP_MAGIC, _BCF_MAGIC = b"\x1f\x8b", b"BCF"
 _COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 _MISSING = "."
+_MOST_DIGITS = 18
+"""Of a position, so that it is an int64."""
 _INFO = _COLUMNS.index("INFO")
 
 
@@ -108,8 +110,8 @@ def read_records(path: Path) -> Iterator[VcfRecord]:
         place = f"Line {number:,} of {path}"
         if len(columns) != count:
             raise InputError(f"{place} has {len(columns)} columns, and the line #CHROM has {count}: {text[:60]!r}.")
-        if not columns[1].isdecimal():
-            raise InputError(f"{place} has the position {columns[1]!r}: it must be a whole number.")
+        if not columns[1].isdecimal() or len(columns[1]) > _MOST_DIGITS:
+            raise InputError(f"{place} has the position {columns[1]!r:.40}: it must be a whole number.")
         if not (columns[0] and columns[3] and columns[4]):
             raise InputError(f"{place} has an empty CHROM, REF or ALT.")
         yield VcfRecord(number, columns, int(columns[1]), end)

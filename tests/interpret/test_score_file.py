@@ -1,0 +1,37 @@
+"""A file of scores is read whole or refused in a sentence."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.interpret.score_file import read_score_file
+
+
+def arrays(**changed: np.ndarray) -> dict[str, np.ndarray]:
+    whole = {"ids": np.array(["a", "b"]), "bases": np.array([*"ACGTN"], "S1"), "offsets": np.array([0, 2, 5])}
+    return whole | {"scores": np.arange(5.0), "effects": np.ones((5, 4), np.float32)} | changed
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_damaged_file_is_refused(tmp_path: Path, save: Callable[..., None]) -> None:
+    """Some bytes mean nothing to a reader; whichever is changed, nothing but InputError comes of it."""
+    save(tmp_path / "whole.npz", **arrays())
+    assert read_score_file(tmp_path / "whole.npz", with_bases=True).bases == "ACGTN"
+    whole, damaged, refused = (tmp_path / "whole.npz").read_bytes(), tmp_path / "damaged.npz", 0
+    for place in range(len(whole)):
+        damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            read_score_file(damaged, with_bases=True)
+        except InputError:
+            refused += 1
+    assert refused > len(whole) / 2
+
+
+@pytest.mark.parametrize("effects", [np.full((5, 4), "x"), np.ones((5, 3)), np.full((5, 4), 1e300)])
+def test_effects_are_four_finite_numbers_for_each_base(tmp_path: Path, effects: np.ndarray) -> None:
+    np.savez(tmp_path / "scores.npz", **arrays(effects=effects))
+    with pytest.raises(InputError, match="not four finite numbers for each base"):
+        read_score_file(tmp_path / "scores.npz", with_bases=True)
