@@ -30,6 +30,8 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.6, help="of the most log-odds, for a site (%(default)s)")
     arguments = parser.parse_args()
     known = read_database(arguments.database)
+    if arguments.motif not in known.ids:
+        raise SystemExit(f"{arguments.database} has no motif {arguments.motif}.")
     probabilities = known.matrices[known.ids.index(arguments.motif)] + _PSEUDO_PROBABILITY
     log_odds = np.log2(4 * probabilities / probabilities.sum(axis=1, keepdims=True))
     least = arguments.share * log_odds.max(axis=1).sum()
@@ -40,6 +42,8 @@ def main() -> None:
         if best >= least:
             sites[name] = start
     print(f"{arguments.motif}: {len(sites):,} of {len(texts):,} sequences have a site.\n")
+    if not sites:
+        return
     print("| scores | within, over beside: median (quartiles) | sequences above 1 |\n|---|---|---|")
     lengths = np.array([len(texts[name]) for name in sites], np.int64)
     for path in arguments.scores:

@@ -21,8 +21,8 @@ from data_prep.sources import BLOCK_LETTERS, read_blocks
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.contig_names import plain_name
 
-_ENTRY = re.compile(rb"(\S+)" + rb"\t(\d+)" * 4)
-_TITLE_BYTES = 1 << 16
+_ENTRY = re.compile(rb"(\S+)" + rb"\t(\d{1,12})" * 4)  # files cannot be entered at any number
+_TITLE_BYTES = 1 << 20
 
 _ReadAt = Callable[[int, int], bytes]
 """Where in the text, and how many bytes, of which there may be fewer at its end."""
@@ -110,7 +110,7 @@ def _check(entries: Sequence[_Entry], read_at: _ReadAt) -> None:
         between = max(entry.offset - end, 0)
         text = read_at(end, min(between, _TITLE_BYTES))
         *_, title = _titles(text) or [b""]
-        if len(text) < between or not text.endswith(b"\n") or title.split()[:1] != [b">" + entry.name]:
+        if len(text) < between or not text.endswith(b"\n") or title[1:].split()[:1] != [entry.name]:
             raise ValueError(f"the bases of {entry.name.decode('ascii', 'replace')} do not begin where it says")
         end = entry.end(entry.length)
     if _titles(read_at(end, _TITLE_BYTES)) is None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import shlex
 from collections.abc import Callable, Iterator
 from operator import itemgetter
@@ -51,7 +52,7 @@ class _Completeness:
             return
         yield (
             f"A sequence's scores sum to output - baseline to within {gap:.2g} at worst ({name}), "
-            f"and to within {share:.2%} of it ({other})."
+            + (f"and to within {share:.2%} of it ({other})." if share < math.inf else f"and of {other} it is 0.")
         )
         if self._beyond:
             exact = "" if compute_dtype == "float32" else " and --compute-dtype float32"

@@ -105,9 +105,10 @@ def _arrays(path: Path, needed: set[str]) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise InputError(f"{path} is not a file on disk.")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InputError(f"{path} is one array: give an npz file of ids, scores and offsets.")
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise InputError(f"{path} is one array: give an npz file of ids, scores and offsets.")
+        with loaded as file:
             if missing := needed - set(file.files):
                 raise InputError(f"{path} has no array {' or '.join(sorted(missing))}, only {', '.join(file.files)}.")
             arrays = {name: file[name] for name in (*needed, "effects") if name in file.files}

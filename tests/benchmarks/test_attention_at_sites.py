@@ -38,3 +38,9 @@ def test_the_ratio_is_of_the_means_within_and_beside_sites(
     assert "MA1: 2 of 3 sequences have a site." in printed
     # Of 4 and 0.5: quartiles lie a quarter of the way between.
     assert "| x.npz | 2.25 (1.38 - 3.12) | 50% |" in printed
+    monkeypatch.setattr("sys.argv", ["attention_at_sites", *words, "--share", "2"])
+    main()
+    assert capsys.readouterr().out == "MA1: 0 of 3 sequences have a site.\n\n"
+    monkeypatch.setattr("sys.argv", ["attention_at_sites", *words, "--motif", "MA2"])
+    with pytest.raises(SystemExit, match=r"known\.meme has no motif MA2"):
+        main()

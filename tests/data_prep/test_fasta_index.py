@@ -60,6 +60,11 @@ def test_other_records_are_not_read(tmp_path: Path) -> None:
         read(path, "one")
 
 
+def test_titles_may_begin_with_a_space_and_be_long(tmp_path: Path) -> None:
+    path = indexed(tmp_path / "g.fa", f"> one {'x' * 100_000}\nACG\n>\ttwo {'y' * 100_000}\nTT\n")
+    assert read(path, "one", "two") == [("one", 0, b"ACG"), ("two", 0, b"TT")]
+
+
 def test_without_an_index_all_is_read(tmp_path: Path) -> None:
     path = indexed(tmp_path / "g.fa.gz")
     Path(f"{path}.gzi").unlink()
@@ -87,7 +92,13 @@ def test_an_index_of_another_file_is_refused(tmp_path: Path, name: str, text: st
         read(path, "1", "last")
 
 
-@pytest.mark.parametrize("line", ["chr1", "chr1\t22\t14\t10\t-11", "chr1\t22\t14\t0\t0", "chr1\t22\t99999999\t10\t11"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "chr1", "chr1\t22\t14\t10\t-11", "chr1\t22\t14\t0\t0", "chr1\t22\t99999999\t10\t11",
+        f"chr1\t{10**15}\t14\t10\t11", f"chr1\t{10**12 - 1}\t14\t10\t11", f"chr1\t22\t{10**30}\t10\t11",
+    ],
+)  # fmt: skip
 def test_a_damaged_index_is_refused(tmp_path: Path, line: str) -> None:
     path = indexed(tmp_path / "g.fa")
     Path(f"{path}.fai").write_text(f"{line}\n")

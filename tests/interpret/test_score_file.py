@@ -30,6 +30,12 @@ def test_a_damaged_file_is_refused(tmp_path: Path, save: Callable[..., None]) ->
     assert refused > len(whole) / 2
 
 
+def test_one_array_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones(5))
+    with pytest.raises(InputError, match="is one array"):
+        read_score_file(tmp_path / "x.npy")
+
+
 @pytest.mark.parametrize("effects", [np.full((5, 4), "x"), np.ones((5, 3)), np.full((5, 4), 1e300)])
 def test_effects_are_four_finite_numbers_for_each_base(tmp_path: Path, effects: np.ndarray) -> None:
     np.savez(tmp_path / "scores.npz", **arrays(effects=effects))

@@ -17,12 +17,13 @@ from flax import nnx
 from dnabert_jax import DNABERT
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interpret.attention import attention_scores
-from dnabert_jax.interpret.attribution import gradient_times_input, integrated_gradients
+from dnabert_jax.interpret.attribution import Integrated, gradient_times_input, integrated_gradients
 from dnabert_jax.interpret.mutagenesis import mutation_effects
 from dnabert_jax.interpret.target import choose_target
 from dnabert_jax.model.classification import BertForSequenceClassification
 from dnabert_jax.sequence.kmers import base_codes
 from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
+from launch.attention import _Completeness
 from launch.cli import run
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=24)
@@ -118,6 +119,14 @@ def test_files_have_what_the_library_says(
             found = np.array([[float(value) for value in row[4:]] for row in rows])
             np.testing.assert_allclose(arrays["effects"], found, atol=1e-6)
             assert found[0, "ACGT".index(SEQUENCES[0][0])] == 0
+
+
+def test_a_sum_of_which_there_is_no_share_is_said_too() -> None:
+    completeness = _Completeness()
+    completeness.add(Integrated("one", np.ones(2, np.float32), 0.5, 0.5))
+    told, advice = completeness.notes(50, "float32")
+    assert told.endswith("to within 2 at worst (one), and of one it is 0.")
+    assert "by more than 5%: 1." in advice
 
 
 def test_sums_that_miss_are_said_with_the_steps_to_try(

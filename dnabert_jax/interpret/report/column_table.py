@@ -41,6 +41,8 @@ def column_table(path: Path, ranking: Ranking | None = None) -> dict[str, Any]:
         InputError: it is no such table, has no column to choose by, or a value there is no number.
     """
     table = open_table(path)
+    if ranking is not None and ranking.column and ranking.column not in table.names:
+        raise InputError(f"{table.path} has no column {ranking.column!r}, only {', '.join(table.names)}.")
     rows: list[tuple[str, ...]] = []
     total, place = 0, -1
     for row in _rows(table):
@@ -78,8 +80,6 @@ def _number(text: str) -> float | None:
 def _rank_by(table: Table, ranking: Ranking, rows: list[tuple[str, ...]]) -> int:
     """The place of the column by which rows are chosen."""
     if ranking.column:
-        if ranking.column not in table.names:
-            raise InputError(f"{table.path} has no column {ranking.column!r}, only {', '.join(table.names)}.")
         return table.names.index(ranking.column)
     for place, name in enumerate(table.names):
         if name not in _ALWAYS_TEXT | _NO_EFFECTS and all(_number(row[place]) is not None for row in rows):

@@ -153,8 +153,11 @@ def _parts(path: Path) -> Iterator[list[str]]:
 
 
 def _is_bcf(path: Path) -> bool:
-    with path.open("rb") as raw, gzip.GzipFile(fileobj=raw) as plain:
-        return plain.read(len(_BCF_MAGIC)) == _BCF_MAGIC
+    try:
+        with gzip.open(path) as plain:
+            return plain.read(len(_BCF_MAGIC)) == _BCF_MAGIC
+    except gzip.BadGzipFile:
+        return False
 
 
 def check_not_annotated(header: Sequence[str], fields: Sequence[InfoField], path: Path) -> None:

@@ -53,7 +53,7 @@ def test_of_too_many_rows_the_largest_are_shown_in_their_order(tmp_path: Path, r
 def test_what_cannot_be_chosen_by_is_said(tmp_path: Path) -> None:
     write(tmp_path / "x.tsv", 9)
     with pytest.raises(InputError, match="has no column 'none', only contig, position"):
-        column_table(tmp_path / "x.tsv", Ranking(5, "none"))
+        column_table(tmp_path / "x.tsv", Ranking(1 << 20, "none"))
     with pytest.raises(InputError, match="'x0' in the column 'note'"):
         column_table(tmp_path / "x.tsv", Ranking(5, "note"))
     (tmp_path / "y.tsv").write_text("contig\tnote\n" + "1\tx\n" * 9)
