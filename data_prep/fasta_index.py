@@ -21,7 +21,7 @@ from data_prep.sources import BLOCK_LETTERS, read_blocks
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.contig_names import plain_name
 
-_ENTRY = re.compile(rb"(\S+)" + rb"\t(\d{1,12})" * 4)  # files cannot be entered at any number
+_ENTRY = re.compile(rb"(\S+)" + rb"\t(\d{1,12})" * 4)  # no file is so large that more digits are a place in it
 _TITLE_BYTES = 1 << 20
 
 _ReadAt = Callable[[int, int], bytes]

@@ -1,6 +1,7 @@
 """Scores of the bases of sequences, such as `dnabert-jax attention` writes, found again by the sequences' names."""
 
 import dataclasses
+import errno
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -69,10 +70,11 @@ def read_score_file(path: Path, with_bases: bool = False) -> ScoreFile:
     Raises:
         InputError: it is no such file, or a number is not finite.
     """
-    arrays = _arrays(path, {"ids", "scores", "offsets", *["bases"] * with_bases})
+    more = ["bases", "effects"] if with_bases else []
+    arrays = _arrays(path, ["ids", "scores", "offsets", *more])
     ids, scores, offsets = arrays["ids"], arrays["scores"], arrays["offsets"]
     bases = "".join(arrays["bases"].ravel().tolist()) if with_bases else ""
-    effects = arrays.get("effects") if with_bases else None
+    effects = arrays.get("effects")
     numbers = np.issubdtype(scores.dtype, np.floating) and np.issubdtype(offsets.dtype, np.integer)
     if not numbers or (ids.ndim, scores.ndim) != (1, 1) or offsets.shape != (len(ids) + 1,):
         raise InputError(
@@ -92,7 +94,7 @@ def read_score_file(path: Path, with_bases: bool = False) -> ScoreFile:
     if with_bases and (len(bases) != len(scores) or set(bases) - set(f"{BASES}N")):
         raise InputError(f"The bases of {path} are not {len(scores):,} letters of {BASES}N, one for each score.")
     if effects is not None:
-        numbers = np.issubdtype(effects.dtype, np.floating) and effects.shape == (len(scores), len(COLUMNS))
+        numbers = effects.dtype.kind in "fiu" and effects.shape == (len(scores), len(COLUMNS))
         with np.errstate(over="ignore"):
             effects = effects.astype(np.float32) if numbers else effects
         if not numbers or not np.isfinite(effects).all():
@@ -100,8 +102,8 @@ def read_score_file(path: Path, with_bases: bool = False) -> ScoreFile:
     return ScoreFile(str(path), tuple(map(str, ids)), scores, offsets, bases, effects)
 
 
-def _arrays(path: Path, needed: set[str]) -> dict[str, np.ndarray]:
-    """These of a file, and `effects` if it has them."""
+def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """These of a file, which need have no `effects`."""
     if not path.is_file():
         raise InputError(f"{path} is not a file on disk.")
     try:
@@ -109,12 +111,15 @@ def _arrays(path: Path, needed: set[str]) -> dict[str, np.ndarray]:
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise InputError(f"{path} is one array: give an npz file of ids, scores and offsets.")
         with loaded as file:
-            if missing := needed - set(file.files):
+            if missing := set(names) - {"effects", *file.files}:
                 raise InputError(f"{path} has no array {' or '.join(sorted(missing))}, only {', '.join(file.files)}.")
-            arrays = {name: file[name] for name in (*needed, "effects") if name in file.files}
-            return arrays | {name: arrays[name].astype("U1") for name in {"bases"} & needed}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        # What NumPy says is advice to programmers; the last two are what zipfile says of damaged headers.
+            arrays = {name: file[name] for name in names if name in file.files}
+            return arrays | {name: array.astype("U1") for name, array in arrays.items() if name == "bases"}
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError) as error:
+        # Of a damaged header, zipfile makes a RuntimeError, or seeks a place before the file; the rest is the disk's.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
+        # What NumPy says is advice to programmers.
         raise InputError(
             f"{path} is no npz file of ids, scores and offsets, as `dnabert-jax attention` writes, or is damaged."
         ) from error

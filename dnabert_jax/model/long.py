@@ -15,6 +15,8 @@ where no piece has padding, and those of its code up to then agree everywhere.
 B batch, T pieces, L tokens of a piece, H hidden, I inputs, A width of attention, C labels.
 """
 
+import abc
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -86,10 +88,11 @@ class _PiecewiseBert(BertWithPooler):
         present = jnp.ones(vectors.shape[:2], bool) if present is None else present
         return self._of_vectors(vectors, present, keys)
 
+    @abc.abstractmethod
     def _of_vectors(
         self, vectors: Float[Array, "B T H"], present: Bool[Array, "B T"], keys: RowKeys | None
     ) -> Float[Array, "B C"]:
-        raise NotImplementedError
+        """Logits of each sequence."""
 
     def pooled_pieces(
         self, input_ids: Int[Array, "B T L"], keys: RowKeys | None = None, execution: Execution = PLAIN

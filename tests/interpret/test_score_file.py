@@ -1,5 +1,6 @@
 """A file of scores is read whole or refused in a sentence."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,16 @@ def test_a_damaged_file_is_refused(tmp_path: Path, save: Callable[..., None]) ->
         except InputError:
             refused += 1
     assert refused > len(whole) / 2
+
+
+def test_a_disk_that_fails_is_no_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    np.savez(tmp_path / "scores.npz", **arrays())
+    monkeypatch.setattr(np, "load", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        read_score_file(tmp_path / "scores.npz")
 
 
 def test_one_array_is_refused(tmp_path: Path) -> None:

@@ -111,7 +111,10 @@ def read_records(path: Path) -> Iterator[VcfRecord]:
         if len(columns) != count:
             raise InputError(f"{place} has {len(columns)} columns, and the line #CHROM has {count}: {text[:60]!r}.")
         if not columns[1].isdecimal() or len(columns[1]) > _MOST_DIGITS:
-            raise InputError(f"{place} has the position {columns[1]!r:.40}: it must be a whole number.")
+            raise InputError(
+                f"{place} has the position {columns[1]!r:.40}: it must be a whole number, of at most "
+                f"{_MOST_DIGITS} digits."
+            )
         if not (columns[0] and columns[3] and columns[4]):
             raise InputError(f"{place} has an empty CHROM, REF or ALT.")
         yield VcfRecord(number, columns, int(columns[1]), end)
