@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.alternation import compare
-from data_prep.sources import read_blocks
 from dnabert_jax.interop.tokenizer import DNAKmerTokenizer, write_tokenizer
+from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sequence.kmers import base_codes, kmer_ids, split_kmers
 from dnabert_jax.sequence.vocabulary import vocabulary_tokens
 

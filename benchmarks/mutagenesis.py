@@ -22,8 +22,8 @@ import numpy as np
 
 from benchmarks.alternation import machine, measure
 from benchmarks.side_process import Ready, SideProcess, spread
-from data_prep.sources import read_blocks
 from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.presets import PRESETS
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.kmers import base_codes, encode_codes

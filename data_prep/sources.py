@@ -5,15 +5,12 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from data_prep.fasta import Block, read_fasta
-from data_prep.twobit import is_twobit, read_twobit
 from dnabert_jax.data.manifest import file_digest
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.fasta import BLOCK_LETTERS
+from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
 from dnabert_jax.storage import Location, file_name, local_copy
-
-BLOCK_LETTERS = 1 << 20
-"""Letters that are worked on together, at most. Windows do not cross from one block to the next."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,21 +29,6 @@ class SequenceFile:
         """Raises InputError if the file is no longer what was surveyed."""
         if self.path.stat().st_size != surveyed.bytes or file_digest(self.path) != surveyed.sha256:
             raise InputError(f"{self.location} changed while it was read: run again when nothing writes to it.")
-
-
-def read_blocks(path: Path, location: str | None = None) -> Iterator[Block]:
-    """The blocks of a FASTA (plain, gzip, bgzip) or .2bit file, told apart by their first bytes.
-
-    Args:
-        path: of its bytes.
-        location: what errors call it; the path, if not given.
-
-    Raises:
-        InputError: the file is damaged, or of no such kind.
-    """
-    with path.open("rb") as file:
-        read = read_twobit if is_twobit(file) else read_fasta
-        yield from read(file, location or str(path), BLOCK_LETTERS)
 
 
 @contextlib.contextmanager

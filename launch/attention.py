@@ -137,7 +137,7 @@ class Attention:
         self.source.check()
         with importing():
             from dnabert_jax.interpret.score_track import import_pybigwig
-            from dnabert_jax.tasks.prediction.output_table import check_table_name
+            from dnabert_jax.io.output_table import check_table_name
 
         if self.out.suffix == _BIGWIG:
             if self.source.bed is None:

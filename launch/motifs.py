@@ -1,7 +1,6 @@
 """`dnabert-jax motifs`."""
 
 import dataclasses
-import gzip
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:  # loads Arrow
     from dnabert_jax.interpret.motifs.search import FoundMotifs
     from dnabert_jax.tasks.datasets.sequences import Sequences
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _FIRST = 10
 _UNITS = {"count words": " sequences", "merge words": " words", "draw logos": " logos"}
 
@@ -182,18 +180,13 @@ class Motifs:
 
 def _holds_records(path: Path) -> bool:
     """Whether a file is FASTA or .2bit, by its first letter, and no table."""
-    from data_prep.twobit import is_twobit
+    from dnabert_jax.io.text import open_bytes
+    from dnabert_jax.io.twobit import is_twobit
 
-    with path.open("rb") as file:
-        if is_twobit(file):
-            return True
-        file.seek(0)
-        compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-    try:
-        with (gzip.open if compressed else open)(path, "rb") as file:
-            return file.read(1) == b">"
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise InputError(f"{path} is damaged: {error}.") from error
+    if is_twobit(path):
+        return True
+    with open_bytes(path) as file:
+        return file.read(1) == b">"
 
 
 class _Bars:

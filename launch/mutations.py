@@ -95,7 +95,7 @@ class Mutations:
         """Raises InputError for flags that do not go together, before anything is loaded."""
         self.source.check()
         with importing():
-            from dnabert_jax.tasks.prediction.output_table import check_table_name
+            from dnabert_jax.io.output_table import check_table_name
 
         check_table_name(self.out)
         refuse_existing(self.out)

@@ -42,7 +42,7 @@ class Predict:
         """Predicts, writes, and says what came of it."""
         self.source.check()
         with importing():
-            from dnabert_jax.tasks.prediction.output_table import check_table_name
+            from dnabert_jax.io.output_table import check_table_name
 
         check_table_name(self.out)
         refuse_existing(self.out)

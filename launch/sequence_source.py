@@ -54,9 +54,9 @@ class SequenceSource:
     @contextlib.contextmanager
     def open(self, k: int) -> Iterator["OpenSource"]:
         """Gives the sequences for a model of this k."""
-        from data_prep.sources import read_blocks
+        from dnabert_jax.io.genome import read_blocks
+        from dnabert_jax.io.tables import open_table
         from dnabert_jax.tasks.datasets.intervals import interval_sequences
-        from dnabert_jax.tasks.datasets.tables import open_table
         from dnabert_jax.tasks.datasets.unlabelled import fasta_sequences, table_sequences
 
         if self.fasta is not None:

@@ -61,13 +61,13 @@ class Variants:
             if not path.is_file():
                 raise InputError(f"{path} is not a file on disk.")
         with importing():
-            from data_prep.fasta_index import read_named_blocks
             from dnabert_jax.interpret.variants.annotation import VcfSurvey, annotate
             from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
-            from dnabert_jax.interpret.variants.vcf_file import check_vcf_name
+            from dnabert_jax.io.fasta_index import read_named_blocks
+            from dnabert_jax.io.output_table import check_table_name
+            from dnabert_jax.io.vcf import check_vcf_name
             from dnabert_jax.pretrained import DNABERT
             from dnabert_jax.tasks.datasets.genome_records import genome_records
-            from dnabert_jax.tasks.prediction.output_table import check_table_name
 
         check_vcf_name(self.out)
         table = self.table or self.out.with_name(self.out.name.removesuffix(".gz").removesuffix(".vcf") + ".tsv")

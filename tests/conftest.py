@@ -33,7 +33,7 @@ import dataclasses  # noqa: E402
 import gc  # noqa: E402
 import importlib  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
+from collections.abc import Callable, Iterator, Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any, ClassVar  # noqa: E402
 
@@ -88,6 +88,20 @@ def uncompiled_memelite() -> None:
 
     # NumPy makes floats of sums of signed and unsigned numbers, which numba does not.
     tomtom.uint64, tomtom._DEBRUIJN = int, Modulo()
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Writes lines of a table, given as the values of each row."""
+
+    def make(name: str, *rows: Sequence[object]) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mark = "\t" if ".tsv" in name else ","
+        path.write_text("".join(mark.join(map(str, row)) + "\n" for row in rows))
+        return path
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from data_prep.sources import read_blocks
+from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
 

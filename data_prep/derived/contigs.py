@@ -6,9 +6,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
-from data_prep.sources import BLOCK_LETTERS, SequenceFile, read_blocks
+from data_prep.sources import SequenceFile
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.contig_names import plain_name
+from dnabert_jax.io.contigs import plain_name
+from dnabert_jax.io.fasta import BLOCK_LETTERS
+from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
 
 COMPLEMENT = np.array([1, 0, 3, 2, AMBIGUOUS], np.uint8)

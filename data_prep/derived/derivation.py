@@ -16,7 +16,7 @@ from data_prep.derived.regions import Regions, regions_of
 from data_prep.derived.splits import loci, split_contigs, split_loci
 from data_prep.derived.task import ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.contig_names import plain_name
+from dnabert_jax.io.contigs import plain_name
 from dnabert_jax.sequence.kmers import AMBIGUOUS
 
 _SLACK = 4

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from data_prep.derived.contigs import Contig
-from data_prep.derived.gtf import Transcript
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.gtf import Transcript
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
 
 _ENOUGH, _HALF = 20, 0.5

@@ -11,13 +11,13 @@ from jaxtyping import Int8, Int64, UInt8
 
 from data_prep.derived.contigs import Contig
 from data_prep.derived.examples import Examples
-from data_prep.derived.gtf import Transcript, of_gene_types, read_transcripts
 from data_prep.derived.introns import intron_ends
 from data_prep.derived.job import DerivedJob, protocol_of
 from data_prep.derived.negatives import motif_places, motif_windows
 from data_prep.derived.regions import Regions, regions_of
 from data_prep.derived.task import KIND_RULES, ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.gtf import Transcript, of_gene_types, read_transcripts
 from dnabert_jax.storage import Location
 
 Negative = Literal["tata-windows", "gc-windows", "substitution", "shuffle"]

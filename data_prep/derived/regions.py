@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from data_prep.derived.text_lines import fields_of_lines, interval_of
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.text_lines import fields_of_lines, interval_of
 
 _SUMMIT_COLUMN = 9
 

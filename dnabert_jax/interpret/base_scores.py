@@ -10,11 +10,11 @@ from jaxtyping import Float32, UInt8
 
 from dnabert_jax import stream
 from dnabert_jax.errors import JobError
+from dnabert_jax.io.npz_file import Values, write_npz
+from dnabert_jax.io.output_table import output_table
 from dnabert_jax.output_file import output_file
 from dnabert_jax.sequence.kmers import LETTERS
 from dnabert_jax.sequence.vocabulary import COLUMNS
-from dnabert_jax.tasks.prediction.npz_file import Values, write_npz
-from dnabert_jax.tasks.prediction.output_table import output_table
 
 _ROWS = 1 << 15
 """Of a row group, and a sequence more."""

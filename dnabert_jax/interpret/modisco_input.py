@@ -19,9 +19,9 @@ from jaxtyping import Bool, Float32
 
 from dnabert_jax.interpret.base_scores import BaseScores, finite
 from dnabert_jax.interpret.changes import COLUMN_CODES
+from dnabert_jax.io.npz_file import add_array
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.sequence.vocabulary import COLUMNS
-from dnabert_jax.tasks.prediction.npz_file import add_array
 
 ONE_HOT_FILE, CONTRIBUTIONS_FILE, SEQUENCES_FILE = "ohe.npz", "contributions.npz", "sequences.tsv"
 

@@ -13,9 +13,9 @@ from dnabert_jax.errors import JobError
 from dnabert_jax.interpret.changes import Change
 from dnabert_jax.interpret.effect_size import log_odds_ratio, probability, weighted_difference
 from dnabert_jax.interpret.mutagenesis import Changed
+from dnabert_jax.io.output_table import output_table
 from dnabert_jax.sequence.kmers import text_of
 from dnabert_jax.stream import Coded
-from dnabert_jax.tasks.prediction.output_table import output_table
 
 _ROWS = 1 << 15
 """Of a row group, and those of a sequence more."""

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from data_prep import sources
-from data_prep.fasta import Block
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
-from data_prep.sources import read_blocks
 from dnabert_jax.data.manifest import FILE_NAME, HELDOUT, TRAIN, Manifest, read_manifest
 from dnabert_jax.data.rows import open_rows
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.fasta import Block
+from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.sequence.kmers import decode
 from dnabert_jax.sequence.vocabulary import CLS, SEP

@@ -11,11 +11,11 @@ from flax import nnx
 from tokenizers import Tokenizer
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
 
-from data_prep.sources import read_blocks
 from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import export_model
 from dnabert_jax.interop.huggingface import check_shapes, from_huggingface, to_huggingface
+from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.sequence.kmers import encode, split_kmers
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP

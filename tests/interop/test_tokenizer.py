@@ -18,9 +18,9 @@ from transformers import (
     pipeline,
 )
 
-from data_prep.sources import read_blocks
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.tokenizer import DNAKmerTokenizer, tokenizer_section, write_tokenizer
+from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.sequence.kmers import encode, split_kmers
 from dnabert_jax.sequence.vocabulary import CLS, MASK, PAD, SEP, UNK, vocabulary_tokens

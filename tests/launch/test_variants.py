@@ -17,7 +17,7 @@ from flax import nnx
 from dnabert_jax import DNABERT
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interpret.variants import scoring
-from dnabert_jax.interpret.variants.vcf_file import InfoField
+from dnabert_jax.io.vcf import InfoField
 from dnabert_jax.model.classification import BertForSequenceClassification
 from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
 from launch.cli import run

@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from data_prep.sources import read_blocks
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes, decode, encode, join_kmers, kmer_ids, split_kmers
 from dnabert_jax.sequence.vocabulary import UNK, vocabulary_tokens

@@ -1,8 +1,7 @@
 """Small tables of random DNA, and small tasks with scores that know something of the labels."""
 
 import random
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -17,20 +16,6 @@ def dna() -> Callable[..., list[str]]:
     def make(count: int, shortest: int = 8, longest: int = 30, seed: int = 0) -> list[str]:
         draw = random.Random(seed)  # noqa: S311
         return ["".join(draw.choices("ACGT", k=draw.randint(shortest, longest))) for _ in range(count)]
-
-    return make
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[..., Path]:
-    """Writes lines of a table, given as the values of each row."""
-
-    def make(name: str, *rows: Sequence[object]) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        mark = "\t" if ".tsv" in name else ","
-        path.write_text("".join(mark.join(map(str, row)) + "\n" for row in rows))
-        return path
 
     return make
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.report.packing import packed
-from dnabert_jax.tasks.datasets.tables import Table, open_table
+from dnabert_jax.io.tables import Table, open_table
 
 _ALWAYS_TEXT = frozenset({"contig", "id", "ref", "alt", "left_out", "name", "seeds"})
 """Columns whose values are names even where all of them happen to be digits, as of contigs."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from dnabert_jax.interpret.variants.vcf_file import VcfRecord
+from dnabert_jax.io.vcf import VcfRecord
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
 from dnabert_jax.tasks.datasets.genome_records import GenomeRecords
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.interpret.variants.alleles import alleles_of
 from dnabert_jax.interpret.variants.scoring import COLUMNS, ScoredAllele, VariantScorer
-from dnabert_jax.interpret.variants.vcf_file import (
+from dnabert_jax.io.output_table import output_table
+from dnabert_jax.io.vcf import (
     InfoField,
     VcfRecord,
     annotated,
@@ -23,7 +24,6 @@ from dnabert_jax.interpret.variants.vcf_file import (
     vcf_output,
 )
 from dnabert_jax.tasks.datasets.genome_records import GenomeRecords
-from dnabert_jax.tasks.prediction.output_table import output_table
 
 LEFT_OUT = "left_out"
 """Column of the table that says why an allele has no scores."""

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.contig_names import plain_name
+from dnabert_jax.io.contigs import plain_name
 from dnabert_jax.sequence.kmers import base_codes
 from dnabert_jax.tasks.datasets.unlabelled import Blocks
 

@@ -19,11 +19,11 @@ from jaxtyping import Bool, Int64, Integer
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.tables import LABEL_NAMES, SPLIT_NAMES, find_column, open_table, sequence_column
 from dnabert_jax.sequence.vocabulary import check_k
 from dnabert_jax.tasks.datasets.labels import Labels, Problem, TextColumn, infer_scheme, listed
 from dnabert_jax.tasks.datasets.layout import ALIASES, NPY_SEQUENCES, NPY_TARGETS, SPLITS, Split, split_files
 from dnabert_jax.tasks.datasets.sequences import SequenceParser, Sequences
-from dnabert_jax.tasks.datasets.tables import LABEL_NAMES, SPLIT_NAMES, find_column, open_table, sequence_column
 
 _NPY_ROWS = 1 << 14
 

@@ -1,6 +1,6 @@
 """Sequences to predict, one after the other in constant memory, whatever they come from.
 
-FASTA comes as the blocks of `data_prep.sources.read_blocks`, which whoever calls passes in.
+FASTA comes as the blocks of `read_blocks`, which whoever calls passes in.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,9 +13,9 @@ import pyarrow.compute
 from jaxtyping import UInt8
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.tables import find_column, open_table, sequence_column
 from dnabert_jax.sequence.kmers import base_codes, check_has_kmer
 from dnabert_jax.tasks.datasets.sequences import SequenceParser
-from dnabert_jax.tasks.datasets.tables import find_column, open_table, sequence_column
 
 ID_NAMES = ("id", "name", "seq_id", "sequence_id")
 

@@ -13,8 +13,8 @@ import pyarrow.parquet
 from jaxtyping import Float, Float32
 
 from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.io.npz_file import Values, write_npz
 from dnabert_jax.output_file import output_file
-from dnabert_jax.tasks.prediction.npz_file import Values, write_npz
 
 Dtype = Literal["float32", "float16"]
 Embedding = tuple[str, Float32[np.ndarray, "..."]]

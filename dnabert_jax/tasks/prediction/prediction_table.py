@@ -9,8 +9,8 @@ from jaxtyping import Float32
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import JobError
+from dnabert_jax.io.output_table import output_table
 from dnabert_jax.tasks.measures.scores import decisions
-from dnabert_jax.tasks.prediction.output_table import output_table
 
 _VALUES = 1 << 20
 _ROWS = 1 << 15

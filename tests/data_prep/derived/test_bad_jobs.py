@@ -48,7 +48,7 @@ def test_contradictions(tmp_path: Path, settings: dict[str, object], message: st
         bad({"gene_types": ("x",)}, "no transcript of gene type x; it has protein_coding (42)"),
         bad({"test_contigs": ("chr3",), "validation_contigs": ("chr9",)}, "The sequence has no contig 'chr9'"),
         bad({"locus_distance": 100_000}, "The examples make 3 loci, too few or too large for the split"),
-        bad({"gtf": Path("none.gtf")}, "none.gtf is not a file on disk: name a GTF file"),
+        bad({"gtf": Path("none.gtf")}, "none.gtf does not exist"),
         bad({"fasta": (Path("none.fa"),)}, "none.fa is not a file on disk"),
     ],
 )

@@ -19,7 +19,7 @@ from dnabert_jax.interpret.effect_size import log_odds_ratio, weighted_differenc
 from dnabert_jax.interpret.motifs.regions import high_score_runs
 from dnabert_jax.interpret.variants.alleles import MISMATCH, Allele, alleles_of
 from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
-from dnabert_jax.interpret.variants.vcf_file import VcfRecord
+from dnabert_jax.io.vcf import VcfRecord
 from dnabert_jax.model.bert import BertForMaskedLM
 from dnabert_jax.sequence.kmers import base_codes
 from dnabert_jax.sequence.vocabulary import MASK

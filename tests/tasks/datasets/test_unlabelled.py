@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from data_prep.fasta import read_fasta
-from data_prep.sources import read_blocks
 from dnabert_jax.errors import InputError
+from dnabert_jax.io import tables
+from dnabert_jax.io.fasta import read_fasta
+from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sequence.kmers import base_codes, split_kmers
-from dnabert_jax.tasks.datasets import tables
 from dnabert_jax.tasks.datasets.intervals import interval_sequences, read_bed
 from dnabert_jax.tasks.datasets.unlabelled import fasta_sequences, table_sequences
 
@@ -44,8 +44,8 @@ def test_a_record_that_would_not_fit_memory_is_refused_before_any_part_of_it_is_
     path = tmp_path / "x.fa"
     path.write_text(">a\nACGT\n>long\nACGTACGT\n>c\nACGT\n")
     given = []
-    with path.open("rb") as file, pytest.raises(InputError, match=r"Record 'long' of x.fa is too long .* BED"):
-        given.extend(name for name, _ in fasta_sequences(read_fasta(file, "x.fa", 5), "x.fa", 3))
+    with pytest.raises(InputError, match=r"Record 'long' of x.fa is too long .* BED"):
+        given.extend(name for name, _ in fasta_sequences(read_fasta(path, "x.fa", 5), "x.fa", 3))
     assert given == ["a"]
 
 
@@ -100,7 +100,7 @@ def bed(folder: Path, *lines: str) -> Path:
 def test_intervals_in_their_order_and_on_their_strand(block: int, genome: Path, tmp_path: Path) -> None:
     lines = ["track name=x", "# a comment", "", "chr2\t7\t14\tlast\t0\t-", "chr1\t0\t6", "chr1 2 9 . 0 +"]
     path = bed(tmp_path, *lines)
-    with genome.open("rb") as file, interval_sequences(path, read_fasta(file, "x", block), "x", 3) as (count, found):
+    with interval_sequences(path, read_fasta(genome, "x", block), "x", 3) as (count, found):
         assert (count.kept, count.beyond) == (3, 0)
         assert plain(found) == expected(
             ("last", GENOME["chr2"][7:14].translate(COMPLEMENT)[::-1]),
@@ -188,9 +188,8 @@ def test_bad_genomes_and_files_are_refused(genome: Path, tmp_path: Path) -> None
         pass
     genome.write_text(">chr1\nACGTACGT-ACGT\n")
     with (
-        genome.open("rb") as file,
         pytest.raises(InputError, match=r"Record 'chr1' of genome.fa has '-' at position 9"),
-        interval_sequences(path, read_fasta(file, "genome.fa", 5), "genome.fa", 3),
+        interval_sequences(path, read_fasta(genome, "genome.fa", 5), "genome.fa", 3),
     ):
         pass
     path.write_bytes(gzip.compress(b"chr1\t0\t6\n" * 9999)[:-9])

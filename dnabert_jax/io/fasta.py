@@ -1,25 +1,24 @@
-"""FASTA in, plain, gzip or bgzip, as a stream of blocks of letters, so that memory does not grow with a chromosome.
+"""FASTA as a stream of blocks of letters, so that memory does not grow with a chromosome.
 
 Biopython's parser hands over whole records and takes about three bytes a base to join their lines; this reader never
 holds more than a few blocks.
 """
 
-import gzip
-import zlib
 from collections.abc import Iterator
-from io import BufferedIOBase
-from typing import NamedTuple
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.text import open_bytes
 
-GZIP_MAGIC = b"\x1f\x8b"
+BLOCK_LETTERS = 1 << 20
+"""Letters that are worked on together, at most. Windows do not cross from one block to the next."""
+
 _READ_BYTES = 1 << 20
 _SPACE = b" \t\r\n"
-_BEFORE_FIRST_TITLE = b"\xef\xbb\xbf" + _SPACE
-_OTHER_PACKERS = {b"BZh": "bzip2", b"PK\x03\x04": "zip", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstandard"}
 
 
 class Block(NamedTuple):
@@ -36,40 +35,36 @@ class Block(NamedTuple):
     letters: UInt8[np.ndarray, " n"]
 
 
-def read_fasta(file: BufferedIOBase, name: str, block_letters: int) -> Iterator[Block]:
+def read_fasta(path: Path, name: str | None = None, block_letters: int = BLOCK_LETTERS) -> Iterator[Block]:
     """Yields the blocks of each record in order; a record without letters gives one empty block.
 
-    Whether the file is compressed is seen from its first bytes, not from its name; bgzip is a kind of gzip.
-
     Args:
-        file: at its start, and seekable.
-        name: to call it by in errors.
+        path: of a FASTA file, plain, gzip or bgzip; CR, LF and CR LF each end a line.
+        name: what errors call the file; the path if not given.
         block_letters: letters of a block.
 
     Raises:
-        InputError: the file is empty, no FASTA text, a broken gzip file, or has a record without a name.
+        InputError: as for `open_bytes`; the file is empty, not FASTA text, or has a record without a name.
     """
-    compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    file.seek(0)
-    try:
-        yield from _blocks(_pieces(gzip.GzipFile(fileobj=file) if compressed else file, name), block_letters)
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise InputError(f"{name} is a broken or truncated gzip file ({error}).") from error
+    with open_bytes(path, name) as stream:
+        yield from _blocks(_pieces(stream, name or str(path)), block_letters)
 
 
-def _pieces(stream: BufferedIOBase, name: str) -> Iterator[tuple[str | None, bytes]]:
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    """Yields the file in pieces in which LF ends every line; where CR and LF are apart, an empty line more."""
+    while chunk := stream.read(_READ_BYTES):
+        yield chunk.replace(b"\r", b"\n") if b"\r" in chunk else chunk
+
+
+def _pieces(stream: BinaryIO, name: str) -> Iterator[tuple[str | None, bytes]]:
     """Yields (name, b"") at each title, and (None, letters without white space) for each piece of sequence."""
-    chunk = stream.read(_READ_BYTES)
-    while chunk and not (text := chunk.lstrip(_BEFORE_FIRST_TITLE)):
-        chunk = stream.read(_READ_BYTES)
-    chunk = text if chunk else b""
-    if chunk[:1] != b">":
-        what = "is empty" if not chunk else f"does not begin with '>' but with {chunk[:1].decode('latin-1')!r}"
-        kind = next((name for magic, name in _OTHER_PACKERS.items() if chunk.startswith(magic)), None)
-        advice = f"it is packed with {kind}: unpack it, or use gzip or bgzip" if kind else "it is no FASTA file"
-        raise InputError(f"{name} {what}: {advice}.")
+    chunks = _chunks(stream)
+    start = next((text for chunk in chunks if (text := chunk.lstrip())), b"")
+    if not start.startswith(b">"):
+        what = f"does not begin with '>' but with {start[:1].decode('latin-1')!r}" if start else "is empty"
+        raise InputError(f"{name} {what}: it is not a FASTA file.")
     # A line end before the first title, so that every title is found as "\n>".
-    pending = b"\n" + chunk
+    pending = b"\n" + start
     while pending:
         title = pending.find(b"\n>")
         # What stands before a title, or all but a last "\n" that a title may follow in the next chunk, is sequence.
@@ -77,16 +72,15 @@ def _pieces(stream: BufferedIOBase, name: str) -> Iterator[tuple[str | None, byt
         if letters:
             yield None, letters.translate(None, _SPACE)
         if title < 0:
-            pending = pending[len(letters) :]
-            chunk = stream.read(_READ_BYTES)
+            chunk = next(chunks, b"")
             if not chunk:
                 return
-            pending += chunk
+            pending = pending[len(letters) :] + chunk
             continue
-        while (end := pending.find(b"\n", title + 2)) < 0 and (chunk := stream.read(_READ_BYTES)):
+        while (end := pending.find(b"\n", title + 2)) < 0 and (chunk := next(chunks, b"")):
             pending += chunk
         line = pending[title + 2 : end if end >= 0 else None]
-        words = line.decode("ascii", "replace").split()
+        words = line.decode("utf-8", "surrogateescape").split()
         if not words:
             raise InputError(f"{name} has a record without a name (a line with '>' alone).")
         yield words[0], b""

@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.tasks.datasets.tables import find_column, open_table, sequence_column
+from dnabert_jax.io.tables import find_column, open_table, sequence_column
 
 
 def values(path: Path, *columns: str) -> list[dict[str, str | None]]:

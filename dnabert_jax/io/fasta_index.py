@@ -16,11 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from Bio import bgzf
 
-from data_prep.fasta import GZIP_MAGIC, Block
-from data_prep.sources import BLOCK_LETTERS, read_blocks
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.contig_names import plain_name
+from dnabert_jax.io.contigs import plain_name
+from dnabert_jax.io.fasta import BLOCK_LETTERS, Block
+from dnabert_jax.io.genome import read_blocks
 
+_GZIP_MAGIC = b"\x1f\x8b"
 _ENTRY = re.compile(rb"(\S+)" + rb"\t(\d{1,12})" * 4)  # no file is so large that more digits are a place in it
 _TITLE_BYTES = 1 << 20
 
@@ -55,7 +56,7 @@ def read_named_blocks(path: Path, names: Iterable[str]) -> Iterator[Block]:
     """
     index, packed = Path(f"{path}.fai"), Path(f"{path}.gzi")
     with path.open("rb") as file:
-        compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         if not index.is_file() or (compressed and not packed.is_file()):
             yield from read_blocks(path)
             return

@@ -9,16 +9,15 @@ import pytest
 from Bio import bgzf
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
-from data_prep.fasta import Block, read_fasta
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.fasta import Block, read_fasta
 
 TEXT = ">one first record\nACGT\nacgtN\n\n>two\r\nGG\r\nTT\r\n>empty\n>last\nA"
 RECORDS = [("one", b"ACGTacgtN"), ("two", b"GGTT"), ("empty", b""), ("last", b"A")]
 
 
 def read_file(path: Path, block_letters: int) -> Iterator[Block]:
-    with path.open("rb") as file:
-        yield from read_fasta(file, str(path), block_letters)
+    yield from read_fasta(path, block_letters=block_letters)
 
 
 def read(path: Path, block_letters: int = 1 << 20) -> list[tuple[str, bytes]]:
@@ -48,7 +47,7 @@ def test_plain_gzip_and_bgzip_read_alike_whatever_the_name(tmp_path: Path) -> No
 def test_records_do_not_depend_on_how_the_file_is_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_bytes: int, block_letters: int
 ) -> None:
-    monkeypatch.setattr("data_prep.fasta._READ_BYTES", read_bytes)
+    monkeypatch.setattr("dnabert_jax.io.fasta._READ_BYTES", read_bytes)
     path = tmp_path / "a.fa"
     path.write_text(TEXT)
     assert read(path, block_letters) == RECORDS
@@ -75,8 +74,8 @@ def test_records_are_those_that_biopython_reads(tmp_path: Path) -> None:
         (b"ACGT\n", "does not begin with '>'"),
         (b"\x89PNG\r\n\x1a\n\x00\xff", "does not begin with '>'"),
         (b">\nACGT\n", "without a name"),
-        (gzip.compress(TEXT.encode() * 1000, mtime=0)[:-30], "broken or truncated gzip"),
-        (b"\x1f\x8bjunk that is no gzip", "broken or truncated gzip"),
+        (gzip.compress(TEXT.encode() * 1000, mtime=0)[:-30], "damaged or truncated gzip"),
+        (b"\x1f\x8bjunk that is no gzip", "damaged or truncated gzip"),
     ],
 )
 def test_what_is_no_fasta_is_refused_with_the_file_named(tmp_path: Path, content: bytes, message: str) -> None:

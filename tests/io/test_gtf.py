@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.derived.gtf import of_gene_types, read_transcripts
 from data_prep.derived.introns import intron_ends
 from data_prep.derived.promoters import one_a_gene
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.gtf import of_gene_types, read_transcripts
 
 
 def line(feature: str, first: int, last: int, strand: str, text: str) -> str:

@@ -4,13 +4,11 @@ GTF, BED and narrowPeak are split at tabs, which is all that is needed of them h
 (gtfparse, pyranges, bioframe) bring pandas or polars along.
 """
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.fasta import GZIP_MAGIC
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.text import numbered_lines
 
 _NOT_DATA = ("#", "track", "browser")
 
@@ -27,26 +25,16 @@ def fields_of_lines(path: Path, name: str, columns: int, kind: str) -> Iterator[
     Raises:
         InputError: the file does not exist, is no text or broken gzip, or a line has fewer columns.
     """
-    if not path.is_file():
-        raise InputError(f"{name} is not a file on disk: name a {kind} file, plain or gzip, and no pipe.")
-    with path.open("rb") as file:
-        compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    try:
-        with gzip.open(path, "rt") if compressed else path.open() as lines:
-            for number, line in enumerate(lines, 1):
-                if line.startswith(_NOT_DATA) or not line.strip():
-                    continue
-                fields = line.rstrip("\r\n").split("\t")
-                if len(fields) < columns:
-                    raise InputError(
-                        f"Line {number:,} of {name} has {len(fields)} columns separated by tabs, where {kind} has "
-                        f"{columns}: is it {kind}?"
-                    )
-                yield number, fields
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise InputError(f"{name} is a broken or truncated gzip file ({error}).") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name} is no text: name a {kind} file, plain or gzip.") from error
+    for number, line in numbered_lines(path, name):
+        if line.startswith(_NOT_DATA) or not line.strip():
+            continue
+        fields = line.split("\t")
+        if len(fields) < columns:
+            raise InputError(
+                f"Line {number:,} of {name} has {len(fields)} columns separated by tabs, where {kind} has "
+                f"{columns}: is it {kind}?"
+            )
+        yield number, fields
 
 
 def interval_of(start: str, end: str, number: int, name: str) -> tuple[int, int]:

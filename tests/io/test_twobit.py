@@ -9,9 +9,9 @@ import pytest
 
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
-from data_prep.sources import read_blocks
-from data_prep.twobit import TWOBIT_MAGIC, read_twobit
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.genome import read_blocks
+from dnabert_jax.io.twobit import TWOBIT_MAGIC, read_twobit
 
 
 def stretches(flags: list[bool]) -> list[tuple[int, int]]:
@@ -63,10 +63,9 @@ def test_blocks_spell_the_records(tmp_path: Path, records: dict[str, str], order
     path = tmp_path / "genome.2bit"
     write_twobit(path, records, order)
     read = dict.fromkeys(records, "")
-    with path.open("rb") as file:
-        for block in read_twobit(file, str(path), block_letters):
-            assert len(read[block.record]) == block.number * block_letters
-            read[block.record] += block.letters.tobytes().decode()
+    for block in read_twobit(path, block_letters=block_letters):
+        assert len(read[block.record]) == block.number * block_letters
+        read[block.record] += block.letters.tobytes().decode()
     assert {name: text.replace("n", "N") for name, text in read.items()} == records
 
 

@@ -7,10 +7,10 @@ import pysam
 import pytest
 from Bio import bgzf
 
-from data_prep import fasta_index
-from data_prep.fasta_index import read_named_blocks
-from data_prep.sources import read_blocks
 from dnabert_jax.errors import InputError
+from dnabert_jax.io import fasta_index
+from dnabert_jax.io.fasta_index import read_named_blocks
+from dnabert_jax.io.genome import read_blocks
 
 TEXT = ">chr1 of many\nACGTACGTAC\nacgtnACGTA\nGG\n>empty\n>chr2\nTTTTT\nCCCCC\n\n>chrM\nGATTACA\n>last\nACG"
 
@@ -38,7 +38,7 @@ def read(path: Path, *names: str) -> list[tuple[str, int, bytes]]:
 def test_records_are_those_of_the_whole_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, line_end: str, block: int
 ) -> None:
-    monkeypatch.setattr("data_prep.sources.BLOCK_LETTERS", block)
+    monkeypatch.setattr("dnabert_jax.io.genome.BLOCK_LETTERS", block)
     monkeypatch.setattr(fasta_index, "BLOCK_LETTERS", block)
     path = indexed(tmp_path / name, TEXT.replace("\n", line_end))
     every = [(record, number, letters.tobytes()) for record, number, letters in read_blocks(path)]

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from data_prep.derived.text_lines import fields_of_lines, interval_of
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.text_lines import fields_of_lines, interval_of
 
 MIN_INTRON = 30
 """Bases below which a gap between exons is a correction of the reading frame, not an intron that is spliced."""

@@ -1,0 +1,53 @@
+"""What a command leaves out of its input: counted, listed, and an error if nothing remains."""
+
+import dataclasses
+from collections import Counter
+
+from dnabert_jax.errors import InputError
+
+_EXAMPLES = 3
+
+
+@dataclasses.dataclass
+class LeftOut:
+    """Records of the input that a command cannot use, counted by reason.
+
+    Attributes:
+        counts: number of records left out, by reason.
+        examples: the first few records of each reason, as "line 7 of x.bed (chrUn)".
+    """
+
+    counts: Counter[str] = dataclasses.field(default_factory=Counter)
+    examples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+
+    def add(self, reason: str, example: str = "") -> None:
+        """Counts one record; `reason` completes "Left out because ..."."""
+        self.counts[reason] += 1
+        listed = self.examples.setdefault(reason, [])
+        if example and len(listed) < _EXAMPLES and example not in listed:
+            listed.append(example)
+
+    @property
+    def total(self) -> int:
+        return self.counts.total()
+
+    def sentences(self) -> list[str]:
+        """Returns one sentence for each reason, the most frequent first, with examples."""
+        return [f"Left out because {reason}: {self._listed(reason)}." for reason, _ in self.counts.most_common()]
+
+    def _listed(self, reason: str) -> str:
+        examples = self.examples.get(reason, [])
+        more = ", ..." if examples and self.counts[reason] > len(examples) else ""
+        return f"{self.counts[reason]:,}" + (f" ({', '.join(examples)}{more})" if examples else "")
+
+    def check_some_left(self, used: int, what: str, advice: str = "") -> None:
+        """Raises InputError if no record was used.
+
+        Args:
+            used: number of records that were used.
+            what: the records in the plural, with their file: "alleles of x.vcf".
+            advice: a sentence on what to do.
+        """
+        if not used:
+            total = f"none of the {self.total:,} {what} can be used" if self.total else f"there are no {what}"
+            raise InputError(" ".join([f"{total[0].upper()}{total[1:]}.", *self.sentences(), advice]).strip())
