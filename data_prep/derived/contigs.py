@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int64, UInt8
 
 from data_prep.sources import SequenceFile
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.contigs import plain_name
+from dnabert_jax.io.contigs import contig_key
 from dnabert_jax.io.fasta import BLOCK_LETTERS
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
@@ -44,7 +44,7 @@ class ContigNames:
     """Which names of the sequence files stand for which names of the other files.
 
     Attributes:
-        by_plain: names in the sequence files by `plain_name`.
+        by_plain: names in the sequence files by `contig_key`.
     """
 
     by_plain: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -55,13 +55,13 @@ class ContigNames:
         Raises:
             InputError: there is one of this name already, but for the style.
         """
-        other = self.by_plain.setdefault(plain_name(name), name)
+        other = self.by_plain.setdefault(contig_key(name), name)
         if other != name:
             raise InputError(f"The sequence has the records {other!r} and {name!r}: which one is meant is not clear.")
 
     def find(self, name: str) -> str | None:
         """The record that `name` stands for, if there is one."""
-        return self.by_plain.get(plain_name(name))
+        return self.by_plain.get(contig_key(name))
 
 
 def read_contigs(
@@ -76,7 +76,7 @@ def read_contigs(
 
     Args:
         files: to read, once.
-        wanted: names as `plain_name` gives them.
+        wanted: names as `contig_key` gives them.
         names: takes up every record.
         progress: if given, called with the number of letters after each block.
 
@@ -88,7 +88,7 @@ def read_contigs(
         name, codes = "", bytearray()
         for block in read_blocks(file.path, file.location):
             if block.number == 0:
-                if plain_name(name) in wanted and codes:
+                if contig_key(name) in wanted and codes:
                     yield Contig(name, np.frombuffer(codes, np.uint8))
                 name, codes = block.record, bytearray()
                 if name in seen:
@@ -96,9 +96,9 @@ def read_contigs(
                 seen.add(name)
                 names.add(name)
             place = f"Record {block.record!r} of {file.location}"
-            if plain_name(name) in wanted:
+            if contig_key(name) in wanted:
                 codes += base_codes(block.letters, place, block.number * BLOCK_LETTERS).tobytes()
             if progress:
                 progress(len(block.letters))
-        if plain_name(name) in wanted and codes:
+        if contig_key(name) in wanted and codes:
             yield Contig(name, np.frombuffer(codes, np.uint8))

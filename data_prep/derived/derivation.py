@@ -16,7 +16,7 @@ from data_prep.derived.regions import Regions, regions_of
 from data_prep.derived.splits import loci, split_contigs, split_loci
 from data_prep.derived.task import ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.contigs import plain_name
+from dnabert_jax.io.contigs import contig_key
 from dnabert_jax.sequence.kmers import AMBIGUOUS
 
 _SLACK = 4
@@ -41,10 +41,10 @@ class Derivation:
     ):
         self._task, self._notes = task, notes
         self._sites = sites
-        self._by_plain = {plain_name(name): name for name in sites}
+        self._by_plain = {contig_key(name): name for name in sites}
         self._blacklist: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for name, intervals in blacklist.items():
-            self._blacklist[plain_name(name)] += intervals
+            self._blacklist[contig_key(name)] += intervals
         if len(self._by_plain) < len(sites):
             raise InputError(f"{task.annotation} names one contig in two ways, with and without chr: use one of them.")
         self.names = ContigNames()
@@ -54,14 +54,14 @@ class Derivation:
 
     @property
     def wanted(self) -> set[str]:
-        """Contigs with positives, as `plain_name` gives them."""
+        """Contigs with positives, as `contig_key` gives them."""
         return set(self._by_plain)
 
     def add(self, contig: Contig) -> None:
         """Cuts the positives of a contig and finds their negatives."""
-        sites = self._sites[self._by_plain[plain_name(contig.name)]]
+        sites = self._sites[self._by_plain[contig_key(contig.name)]]
         self.check.add(contig, sites.dinucleotides)
-        blacklist = regions_of(self._blacklist[plain_name(contig.name)])
+        blacklist = regions_of(self._blacklist[contig_key(contig.name)])
         # Of the contig's own name, so that other contigs do not change what is drawn.
         rng = np.random.default_rng([self._task.job.seed, zlib.crc32(contig.name.encode())])
         positives = self._positives(contig, sites, blacklist, rng)

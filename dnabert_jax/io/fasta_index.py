@@ -17,7 +17,7 @@ import numpy as np
 from Bio import bgzf
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.contigs import plain_name
+from dnabert_jax.io.contigs import contig_key
 from dnabert_jax.io.fasta import BLOCK_LETTERS, Block
 from dnabert_jax.io.genome import read_blocks
 
@@ -61,13 +61,13 @@ def read_named_blocks(path: Path, names: Iterable[str]) -> Iterator[Block]:
             yield from read_blocks(path)
             return
         file.seek(0)
-        wanted = {plain_name(name) for name in names}
+        wanted = {contig_key(name) for name in names}
         try:
             entries = [_entry(line) for line in index.read_bytes().splitlines()]
             read_at = _packed_text(file, packed) if compressed else _text(file)
             _check(entries, read_at)
             for entry in entries:
-                if plain_name(entry.name.decode("ascii", "replace")) in wanted:
+                if contig_key(entry.name.decode("ascii", "replace")) in wanted:
                     yield from _blocks(entry, read_at)
         except (ValueError, ZeroDivisionError, RuntimeError, struct.error, zlib.error) as error:
             raise InputError(

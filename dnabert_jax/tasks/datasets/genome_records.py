@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.contigs import plain_name
+from dnabert_jax.io.contigs import contig_key
 from dnabert_jax.sequence.kmers import base_codes
 from dnabert_jax.tasks.datasets.unlabelled import Blocks
 
@@ -61,7 +61,7 @@ def genome_records(
     asked = set(asked)
     with TemporaryDirectory(prefix="dnabert-jax-", dir=scratch) as directory:
         path = Path(directory, "genome")
-        places = _copy_records(blocks, genome, {plain_name(name) for name in asked}, path)
+        places = _copy_records(blocks, genome, {contig_key(name) for name in asked}, path)
         names = _resolve(asked, places, genome)
         codes = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
         yield GenomeRecords(names, codes, places)
@@ -72,7 +72,7 @@ def _copy_records(blocks: Blocks, genome: str, wanted: set[str], path: Path) -> 
     places: _Places = {}
     with path.open("wb") as file:
         for record, number, letters in blocks:
-            if plain_name(record) not in wanted:
+            if contig_key(record) not in wanted:
                 continue
             if number == 0:
                 if record in places:
@@ -88,10 +88,10 @@ def _resolve(asked: set[str], records: Iterable[str], genome: str) -> dict[str, 
     """The record of the genome for each name of which there is one: the same name, or else that of the other style."""
     alike: dict[str, list[str]] = {}
     for record in records:
-        alike.setdefault(plain_name(record), []).append(record)
+        alike.setdefault(contig_key(record), []).append(record)
     found = {}
     for name in sorted(asked):
-        candidates = alike.get(plain_name(name), [])
+        candidates = alike.get(contig_key(name), [])
         if name in candidates:
             found[name] = name
         elif len(candidates) > 1:
