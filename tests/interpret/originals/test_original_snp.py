@@ -18,7 +18,6 @@ from dnabert_jax.interpret.variants.alleles import Allele
 from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
 from dnabert_jax.sequence.kmers import base_codes
 from dnabert_jax.stream import Coded
-from dnabert_jax.tasks.datasets.genome_records import genome_records
 
 pytestmark = pytest.mark.by_hand
 K = 3
