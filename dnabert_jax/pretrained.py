@@ -37,7 +37,7 @@ from dnabert_jax.sequence.vocabulary import CLS, SEP
 from dnabert_jax.sequence.windows import SPECIAL
 from dnabert_jax.storage import Location
 from dnabert_jax.stream import Codes, Named, Result
-from dnabert_jax.training.saved_model import SavedModel
+from dnabert_jax.training.saved_model import SavedModel, training_lengths
 
 Pooling = Literal["mean", "cls", "pooled", "tokens", "bases"]
 Strands = Literal["forward", "both"]
@@ -59,6 +59,7 @@ class DNABERT:
         config: of the network.
         task: of its classifier; None if it has none.
         labels: of its classifier, in the order of the columns of `predict`.
+        training_lengths: of the sequences that it was fine-tuned on; None if they are not known.
     """
 
     def __init__(self, model: SavedModel, compute_dtype: Literal["float32", "bfloat16"] = "float32"):
@@ -66,6 +67,7 @@ class DNABERT:
         self.config: ModelConfig = model.config
         self.task: TaskConfig | None = model.description.task
         self.labels: tuple[str, ...] = self.task.labels if self.task else ()
+        self.training_lengths = training_lengths(model.description.provenance)
         self._compute_dtype = compute_dtype
 
     @classmethod

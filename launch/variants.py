@@ -63,11 +63,10 @@ class Variants:
         with importing():
             from dnabert_jax.interpret.variants.annotation import VcfSurvey, annotate
             from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
-            from dnabert_jax.io.fasta_index import read_named_blocks
+            from dnabert_jax.io.genome import open_genome
             from dnabert_jax.io.output_table import check_table_name
             from dnabert_jax.io.vcf import check_vcf_name
             from dnabert_jax.pretrained import DNABERT
-            from dnabert_jax.tasks.datasets.genome_records import genome_records
 
         check_vcf_name(self.out)
         table = self.table or self.out.with_name(self.out.name.removesuffix(".gz").removesuffix(".vcf") + ".tsv")
@@ -83,7 +82,7 @@ class Variants:
         print(f"Windows of {scorer.window:,} bases, {self.placements} for each variant, {strands}{of_label}.")
         with (
             sigterm_as_sigint(),
-            genome_records(read_named_blocks(self.fasta, survey.contigs), str(self.fasta), survey.contigs) as genome,
+            open_genome(self.fasta, survey.contigs) as genome,
             progress_bar("variants", " alleles", survey.alleles) as bar,
         ):
             survey.check_contigs(genome, self.fasta)

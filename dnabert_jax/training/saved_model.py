@@ -42,6 +42,25 @@ class Description:
 
 
 @dataclasses.dataclass(frozen=True)
+class TrainingLengths:
+    """Bases of the sequences that a model was fine-tuned on."""
+
+    minimum: int
+    median: int
+    maximum: int
+
+
+def training_lengths(provenance: dict[str, Any] | None) -> TrainingLengths | None:
+    """Returns the lengths in the provenance of a fine-tuned model, exported and imported or not; None if not known."""
+    while isinstance(provenance, dict):
+        if "finetuning" in provenance:
+            lengths = provenance["finetuning"].get("lengths")
+            return TrainingLengths(**lengths) if lengths else None
+        provenance = provenance.get("imported", {}).get("provenance")
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
 class SavedModel:
     """A model, read.
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from dnabert_jax.io.genome import Genome
 from dnabert_jax.io.vcf import VcfRecord
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
-from dnabert_jax.tasks.datasets.genome_records import GenomeRecords
 
 NO_ALTERNATIVE = "no alternative allele"
 SYMBOLIC = "symbolic allele, breakend or overlapping deletion"
@@ -45,9 +45,7 @@ class Allele(NamedTuple):
     left_out: str
 
 
-def alleles_of(
-    records: Iterable[VcfRecord], genome: GenomeRecords, window: int, k: int
-) -> Iterator[tuple[VcfRecord, Allele]]:
+def alleles_of(records: Iterable[VcfRecord], genome: Genome, window: int, k: int) -> Iterator[tuple[VcfRecord, Allele]]:
     """Yields the alternative alleles of records in order, one without reason to be left out if it can be scored.
 
     Args:
@@ -68,7 +66,7 @@ def alleles_of(
             yield record, Allele(contig, position, len(record.reference), codes, text, reason)
 
 
-def _why_not(record: VcfRecord, genome: GenomeRecords, contig: str, position: int) -> str:
+def _why_not(record: VcfRecord, genome: Genome, contig: str, position: int) -> str:
     """What keeps all alleles of a record from being scored."""
     if not record.alternatives:
         return NO_ALTERNATIVE

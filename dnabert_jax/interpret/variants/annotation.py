@@ -13,6 +13,7 @@ import pyarrow as pa
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.interpret.variants.alleles import alleles_of
 from dnabert_jax.interpret.variants.scoring import COLUMNS, ScoredAllele, VariantScorer
+from dnabert_jax.io.genome import Genome
 from dnabert_jax.io.output_table import output_table
 from dnabert_jax.io.vcf import (
     InfoField,
@@ -23,7 +24,6 @@ from dnabert_jax.io.vcf import (
     read_records,
     vcf_output,
 )
-from dnabert_jax.tasks.datasets.genome_records import GenomeRecords
 
 LEFT_OUT = "left_out"
 """Column of the table that says why an allele has no scores."""
@@ -75,7 +75,7 @@ class VcfSurvey:
         if not contigs:
             raise InputError(f"{path} has no variant.")
 
-    def check_contigs(self, genome: GenomeRecords, path: Path) -> None:
+    def check_contigs(self, genome: Genome, path: Path) -> None:
         """Raises InputError if the genome has none of the contigs."""
         if not genome.names:
             named = ", ".join(self.contigs[:3]) + (", ..." if len(self.contigs) > 3 else "")
@@ -84,7 +84,7 @@ class VcfSurvey:
 
 def annotate(
     survey: VcfSurvey,
-    genome: GenomeRecords,
+    genome: Genome,
     scorer: VariantScorer,
     k: int,
     vcf: Path,
@@ -140,7 +140,7 @@ def annotate(
 
 
 def _by_record(
-    path: Path, genome: GenomeRecords, scorer: VariantScorer, k: int, advance: Callable[[int], object] | None
+    path: Path, genome: Genome, scorer: VariantScorer, k: int, advance: Callable[[int], object] | None
 ) -> Iterator[tuple[VcfRecord, list[ScoredAllele]]]:
     """Yields each record with its scored alleles."""
     own, kept = itertools.tee(alleles_of(read_records(path), genome, scorer.window, k))

@@ -20,10 +20,10 @@ from dnabert_jax.interpret.target import Target, check_reads_whole, choose_targe
 from dnabert_jax.interpret.variants.alleles import Allele
 from dnabert_jax.interpret.variants.masked_likelihood import allele_likelihoods, check_has_head
 from dnabert_jax.interpret.variants.placement import Pair, Window, pairs
+from dnabert_jax.io.genome import Genome
 from dnabert_jax.pretrained import DNABERT, Strands
 from dnabert_jax.sequence.kmers import AMBIGUOUS
 from dnabert_jax.stream import Coded
-from dnabert_jax.tasks.datasets.genome_records import GenomeRecords
 
 ScoreKind = Literal["effect", "likelihood", "embedding", "attention"]
 """What is computed; see `COLUMNS`."""
@@ -140,7 +140,7 @@ class VariantScorer:
         return self._target.label if self._target else ""
 
     def score(
-        self, alleles: Iterable[Allele], genome: GenomeRecords, advance: Callable[[int], object] | None = None
+        self, alleles: Iterable[Allele], genome: Genome, advance: Callable[[int], object] | None = None
     ) -> Iterator[ScoredAllele]:
         """Yields alleles, in their order and in constant memory; those with a reason are left out.
 
@@ -157,7 +157,7 @@ class VariantScorer:
             if advance:
                 advance(len(together))
 
-    def _score(self, alleles: Sequence[Allele], genome: GenomeRecords) -> list[dict[str, float]]:
+    def _score(self, alleles: Sequence[Allele], genome: Genome) -> list[dict[str, float]]:
         if not alleles:
             return []
         both = self._scoring.strands == "both"

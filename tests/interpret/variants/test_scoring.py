@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,11 +20,11 @@ from dnabert_jax.interpret.effect_size import log_odds_ratio, weighted_differenc
 from dnabert_jax.interpret.motifs.regions import high_score_runs
 from dnabert_jax.interpret.variants.alleles import MISMATCH, Allele, alleles_of
 from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
+from dnabert_jax.io.genome import Genome, open_genome
 from dnabert_jax.io.vcf import VcfRecord
 from dnabert_jax.model.bert import BertForMaskedLM
 from dnabert_jax.sequence.kmers import base_codes
 from dnabert_jax.sequence.vocabulary import MASK
-from dnabert_jax.tasks.datasets.genome_records import GenomeRecords, genome_records
 from dnabert_jax.training.saved_model import Description, SavedModel
 
 CONTIG = "".join(random.Random(5).choices("ACGT", k=60))  # noqa: S311
@@ -33,10 +34,11 @@ VARIANTS = [(20, 1, "A"), (20, 1, "G"), (0, 1, "C"), (59, 1, "T"), (30, 3, "G"),
 
 
 @pytest.fixture(scope="module")
-def genome() -> Iterator[GenomeRecords]:
-    block = ("chr1", 0, np.frombuffer(CONTIG.encode(), np.uint8))
-    with genome_records(iter([block]), "g.fa", ["1", "chr1"]) as records:
-        yield records
+def genome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Genome]:
+    path = tmp_path_factory.mktemp("genome") / "g.fa"
+    path.write_text(f">chr1\n{CONTIG}\n")
+    with open_genome(path, ["1", "chr1"]) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +73,13 @@ def cut(position: int, reference: int, alternative: str) -> list[tuple[str, str,
     ]
 
 
-def scored(model: DNABERT, genome: GenomeRecords, **settings: Any) -> list[dict[str, float]]:
+def scored(model: DNABERT, genome: Genome, **settings: Any) -> list[dict[str, float]]:
     scorer = VariantScorer(model, VariantScoring(window=WINDOW, **settings))
     return [one.scores for one in scorer.score(alleles(), genome)]
 
 
 def test_effects_are_those_of_predictions_of_the_windows(
-    model: DNABERT, genome: GenomeRecords, monkeypatch: pytest.MonkeyPatch
+    model: DNABERT, genome: Genome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Several rounds, the last one not full.
     monkeypatch.setattr(scoring_module, "_ALLELES_TOGETHER", 3)
@@ -96,7 +98,7 @@ def test_effects_are_those_of_predictions_of_the_windows(
     assert max(abs(own["log_odds_ratio"]) for own in found) > 0.01
 
 
-def test_likelihood_is_of_masked_kmers_alone(pretrained: DNABERT, genome: GenomeRecords) -> None:
+def test_likelihood_is_of_masked_kmers_alone(pretrained: DNABERT, genome: Genome) -> None:
     found = scored(pretrained, genome, kinds=("likelihood",))
     k = pretrained.config.k
     network = nnx.eval_shape(lambda: BertForMaskedLM(pretrained.config, rngs=nnx.Rngs(0)))
@@ -123,9 +125,7 @@ def test_likelihood_is_of_masked_kmers_alone(pretrained: DNABERT, genome: Genome
     assert max(abs(own["log_likelihood_ratio"]) for own in found) > 0.01
 
 
-def test_distances_are_of_mean_vectors_and_attention_of_the_reference(
-    pretrained: DNABERT, genome: GenomeRecords
-) -> None:
+def test_distances_are_of_mean_vectors_and_attention_of_the_reference(pretrained: DNABERT, genome: Genome) -> None:
     found = scored(pretrained, genome, kinds=("embedding", "attention"))
     for own, variant in zip(found, VARIANTS, strict=True):
         windows = cut(*variant)
@@ -145,7 +145,7 @@ def test_distances_are_of_mean_vectors_and_attention_of_the_reference(
 
 
 def test_a_model_that_looks_at_no_base_looks_at_all_alike(
-    pretrained: DNABERT, genome: GenomeRecords, monkeypatch: pytest.MonkeyPatch
+    pretrained: DNABERT, genome: Genome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where [CLS] attends to itself alone."""
     monkeypatch.setattr(
@@ -155,9 +155,7 @@ def test_a_model_that_looks_at_no_base_looks_at_all_alike(
         assert own == {"attention": 1.0, "attention_region": 0.0}
 
 
-def test_identical_windows_are_computed_once(
-    model: DNABERT, genome: GenomeRecords, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_identical_windows_are_computed_once(model: DNABERT, genome: Genome, monkeypatch: pytest.MonkeyPatch) -> None:
     computed: list[bytes] = []
     whole = model.ids_within_limit
 
@@ -172,7 +170,7 @@ def test_identical_windows_are_computed_once(
     assert len(computed) <= 2 * (2 * len(VARIANTS) - 1)
 
 
-def test_alleles_are_taken_as_they_are_asked_for(model: DNABERT, genome: GenomeRecords) -> None:
+def test_alleles_are_taken_as_they_are_asked_for(model: DNABERT, genome: Genome) -> None:
     taken = 0
 
     def endless() -> Iterator[Allele]:
@@ -205,7 +203,7 @@ def test_alleles_are_taken_as_they_are_asked_for(model: DNABERT, genome: GenomeR
         ("1 21 {ref} Tr", "ALT has a letter such as N"),
     ],
 )
-def test_what_cannot_be_scored_has_its_reason(genome: GenomeRecords, columns: str, reason: str) -> None:
+def test_what_cannot_be_scored_has_its_reason(genome: Genome, columns: str, reason: str) -> None:
     base = CONTIG[20]
     contig, position, ref, alt = columns.format(ref=base, other="A" if base != "A" else "C").split()
     record = VcfRecord(1, [contig, position, ".", ref, alt, ".", ".", "."], int(position), "\n")
@@ -213,12 +211,13 @@ def test_what_cannot_be_scored_has_its_reason(genome: GenomeRecords, columns: st
     assert allele.left_out == reason
 
 
-def test_an_unknown_reference_is_left_out() -> None:
-    block = ("chr1", 0, np.frombuffer(b"ACGTNNNACGT", np.uint8))
+def test_an_unknown_reference_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "g.fa"
+    path.write_text(">chr1\nACGTNNNACGT\n")
     records = [
         VcfRecord(1, ["chr1", at, ".", ref, "A", ".", ".", "."], int(at), "\n") for at, ref in (("5", "N"), ("4", "T"))
     ]
-    with genome_records(iter([block]), "g.fa", ["chr1"]) as unknown:
+    with open_genome(path, ["chr1"]) as unknown:
         reasons = [allele.left_out for _, allele in alleles_of(records, unknown, 5, 3)]
     assert reasons == ["REF has a letter such as N", ""]
 
