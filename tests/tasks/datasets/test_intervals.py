@@ -8,6 +8,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import text_of
 from dnabert_jax.tasks.datasets.intervals import Recentring, open_intervals
 
+AS_THEY_ARE = Recentring()
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 GENOME = {"chr1": "ACGTTGCAAACCCGGGTTTACG", "chr2": "GATTACAGATTACA", "chr3": "AAAAAAA"}
 
@@ -25,7 +26,7 @@ def bed(folder: Path, *lines: str) -> Path:
     return path
 
 
-def read(path: Path, genome: Path, recentring: Recentring = Recentring()) -> list[tuple[str, str]]:
+def read(path: Path, genome: Path, recentring: Recentring = AS_THEY_ARE) -> list[tuple[str, str]]:
     """Returns names and bases."""
     with open_intervals(path, genome, 3, recentring) as intervals:
         sequences = list(intervals.sequences())
