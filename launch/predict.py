@@ -10,7 +10,7 @@ import tyro
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_file import refuse_existing
 from launch.progress import progress_bar
-from launch.sequence_source import SequenceSource, TrainingLengths
+from launch.sequence_source import SequenceSource
 from launch.signals import importing, sigterm_as_sigint
 
 _BED = ".bed"
@@ -65,8 +65,10 @@ class Predict:
             raise InputError(
                 f"{self.model} has no classifier. Make one with `finetune`, or use `embed`, which needs none."
             )
-        lengths = TrainingLengths.of(model.provenance)
-        with sigterm_as_sigint(), self.source.open(model.config.k, lengths, self.keep) as sequences:
+        with (
+            sigterm_as_sigint(),
+            self.source.open(model.config.k, model.training_lengths, self.keep) as sequences,
+        ):
             for note in sequences.notes:
                 print(note)
             with progress_bar("predict", " sequences", sequences.total) as bar:
@@ -74,8 +76,7 @@ class Predict:
                 read, waiting = itertools.tee(sequences)
                 results = model.predictions(read, self.strands, bar.update)
                 rows = (
-                    (sequences.values(sequence), scores)
-                    for (_, scores), sequence in zip(results, waiting, strict=True)
+                    (sequences.values(sequence), scores) for (_, scores), sequence in zip(results, waiting, strict=True)
                 )
                 if self.out.suffix == _BED:
                     counts = write_prediction_bed(self.out, model.task, rows)

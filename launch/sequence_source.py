@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dnabert_jax.errors import InputError
@@ -12,6 +11,7 @@ from launch.flags import InputPath
 if TYPE_CHECKING:  # loads Arrow
     from dnabert_jax.tasks.datasets.intervals import Intervals
     from dnabert_jax.tasks.datasets.unlabelled import NamedSequence
+    from dnabert_jax.training.saved_model import TrainingLengths
 
 _ALIKE = 1.25
 """How many times longer or shorter than the training sequences a sequence may be without a warning."""
@@ -64,7 +64,9 @@ class SequenceSource:
                 raise InputError(f"{path} {'is a directory' if path.is_dir() else 'does not exist'}.")
 
     @contextlib.contextmanager
-    def open(self, k: int, lengths: "TrainingLengths | None" = None, keep: Sequence[str] = ()) -> Iterator["OpenSource"]:
+    def open(
+        self, k: int, lengths: "TrainingLengths | None" = None, keep: Sequence[str] = ()
+    ) -> Iterator["OpenSource"]:
         """Gives the sequences to a model.
 
         Args:
@@ -73,20 +75,21 @@ class SequenceSource:
             keep: columns of --table to carry along; all if none is named.
         """
         from dnabert_jax.io.genome import read_blocks
-        from dnabert_jax.io.tables import open_table
+        from dnabert_jax.io.tables import find_column, open_table
         from dnabert_jax.tasks.datasets.intervals import BED_COLUMNS, Recentring, open_intervals
-        from dnabert_jax.tasks.datasets.unlabelled import fasta_sequences, kept_columns, table_sequences
+        from dnabert_jax.tasks.datasets.unlabelled import ID_NAMES, fasta_sequences, kept_columns, table_sequences
 
         if keep and self.table is None:
             raise InputError("--keep names columns of --table, which is not given.")
         if self.fasta is not None:
             records = fasta_sequences(read_blocks(self.fasta), str(self.fasta), k)
-            yield OpenSource(records, None, lengths=lengths)
+            yield OpenSource(records, None, by_id=True, lengths=lengths)
         elif self.table is not None:
             table = open_table(self.table)
             columns = kept_columns(table, keep or table.names, self.sequence, self.id)
             rows = table_sequences(self.table, k, self.sequence, self.id, columns)
-            yield OpenSource(rows, table.known_rows(), tuple(columns), lengths=lengths)
+            by_id = find_column(table, self.id, ID_NAMES, "names") is None
+            yield OpenSource(rows, table.known_rows(), tuple(columns), by_id, lengths=lengths)
         elif self.bed is not None and self.genome is not None:
             width = self.width
             if self.summit and not width:
@@ -97,24 +100,8 @@ class SequenceSource:
                 renamed = intervals.genome.renamed()
                 notes = [f"Contigs by another name in the genome: {', '.join(renamed)}."] if renamed else []
                 notes += intervals.left_out.sentences()
-                yield OpenSource(
-                    intervals.sequences(), intervals.count, BED_COLUMNS, tuple(notes), intervals, lengths
-                )
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingLengths:
-    """Bases of the sequences that a model was fine-tuned on, as its provenance has them."""
-
-    minimum: int
-    median: int
-    maximum: int
-
-    @staticmethod
-    def of(provenance: dict[str, object]) -> "TrainingLengths | None":
-        finetuning = provenance.get("finetuning")
-        lengths = finetuning.get("lengths") if isinstance(finetuning, dict) else None
-        return TrainingLengths(**lengths) if lengths else None
+                found = intervals.sequences()
+                yield OpenSource(found, intervals.count, BED_COLUMNS, False, tuple(notes), intervals, lengths)
 
 
 class OpenSource:
@@ -122,7 +109,8 @@ class OpenSource:
 
     Attributes:
         total: how many there will be, where that is known.
-        columns: names of the columns that the sequences carry along; id, if they have no others to be known by.
+        columns: names of the columns by which the sequences are known: those that they carry along, and id before
+            these where the names of the sequences are not among them.
         notes: sentences to print before the work.
         intervals: where the sequences lie in a genome, if they do.
         passed: how many there were so far.
@@ -135,13 +123,13 @@ class OpenSource:
         sequences: Iterator["NamedSequence"],
         total: int | None,
         columns: tuple[str, ...] = (),
+        by_id: bool = False,
         notes: tuple[str, ...] = (),
         intervals: "Intervals | None" = None,
-        lengths: TrainingLengths | None = None,
+        lengths: "TrainingLengths | None" = None,
     ):
         self._sequences, self.total, self.notes = sequences, total, notes
-        self._by_id = not columns or columns == ("",)
-        self.columns = columns
+        self._by_id, self.columns = by_id, ("id", *columns) if by_id else columns
         self.intervals, self._lengths = intervals, lengths
         self.passed = self.ambiguous = self.unlike = 0
 
@@ -156,6 +144,10 @@ class OpenSource:
                 bases = len(sequence.codes)
                 self.unlike += not lengths.minimum <= bases * _ALIKE or not bases <= lengths.maximum * _ALIKE
             yield sequence
+
+    def values(self, sequence: "NamedSequence") -> tuple[str, ...]:
+        """Returns the values of `columns` for a sequence."""
+        return (sequence.name, *sequence.fields) if self._by_id else sequence.fields
 
     def summary(self) -> str:
         """Returns a phrase that counts what passed."""

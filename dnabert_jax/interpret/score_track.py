@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Float32, UInt32
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.bed import Interval
 from dnabert_jax.output_file import output_file
-from dnabert_jax.tasks.datasets.intervals import Interval
 
 _BLOCK = 1 << 20
 """Bases that are in memory while the track is written."""
@@ -66,7 +66,7 @@ def write_score_track(
         counts = np.memmap(scratch / "counts", np.uint32, "w+", shape=(ends[-1],))
         places = {record: slice(end - lengths[record], end) for record, end in zip(lengths, ends, strict=True)}
         for interval, own in scores:
-            first = places[interval.record].start
+            first = places[interval.contig].start
             covered = slice(first + interval.start, first + interval.end)
             sums[covered] += own[::-1] if interval.strand == "-" else own
             counts[covered] += 1

@@ -45,6 +45,9 @@ class Recentring:
         return interval._replace(start=start, end=start + self.width)
 
 
+AS_THEY_ARE = Recentring()
+
+
 class Intervals:
     """The intervals of a BED file that lie within a genome.
 
@@ -113,7 +116,7 @@ class Intervals:
 
 @contextlib.contextmanager
 def open_intervals(
-    bed: Path, genome: Path, k: int, recentring: Recentring = Recentring(), scratch: Path | None = None
+    bed: Path, genome: Path, k: int, recentring: Recentring = AS_THEY_ARE, scratch: Path | None = None
 ) -> Iterator[Intervals]:
     """Opens the intervals of a BED file, all of which are checked before the first sequence is given.
 

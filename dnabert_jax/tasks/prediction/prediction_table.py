@@ -10,6 +10,7 @@ from jaxtyping import Float32
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.io.output_table import output_table, typed_array
+from dnabert_jax.output_file import output_file
 from dnabert_jax.tasks.measures.scores import decisions
 
 _VALUES = 1 << 20
@@ -69,6 +70,33 @@ def write_predictions(
             texts = [typed_array(values, pa.string()) for values in zip(*kept, strict=True)]
             given = [text.cast(kind) for text, kind in zip(texts, schema.types, strict=False)]
             write(pa.record_batch([*given, *results], schema=schema))
+    return counts
+
+
+def write_prediction_bed(path: Path, task: TaskConfig, predictions: Iterable[Prediction]) -> dict[str, int]:
+    """Writes intervals as BED6 for genome browsers: the score is 1,000 times the probability of the second class.
+
+    Args:
+        path: of the file.
+        task: of the classifier, which must have two classes that exclude each other.
+        predictions: of each interval, whose values are those of `intervals.BED_COLUMNS`.
+
+    Returns:
+        How often each label is predicted.
+
+    Raises:
+        InputError: there are not two classes; as for `output_file`.
+        JobError: a result is not finite.
+    """
+    if task.problem != "single_label_classification" or len(task.labels) != 2:
+        raise InputError(f"{path} has one score for each interval, so it needs a model of two classes. Write .tsv.")
+    counts = dict.fromkeys(task.labels, 0)
+    with output_file(path) as file:
+        for kept, scores in _row_groups(predictions, 2):
+            _decided(task, scores, counts)
+            for (chrom, start, end, name, strand), score in zip(kept, scores[:, 1], strict=True):
+                row = "\t".join((chrom, start, end, name, f"{1000 * score:.0f}", strand))
+                file.write(f"{row}\n".encode("utf-8", "surrogateescape"))
     return counts
 
 

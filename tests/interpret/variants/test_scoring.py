@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,7 +20,7 @@ from dnabert_jax.interpret.effect_size import log_odds_ratio, weighted_differenc
 from dnabert_jax.interpret.motifs.regions import high_score_runs
 from dnabert_jax.interpret.variants.alleles import MISMATCH, Allele, alleles_of
 from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
-from dnabert_jax.io.genome import Genome
+from dnabert_jax.io.genome import Genome, open_genome
 from dnabert_jax.io.vcf import VcfRecord
 from dnabert_jax.model.bert import BertForMaskedLM
 from dnabert_jax.sequence.kmers import base_codes
@@ -33,10 +34,11 @@ VARIANTS = [(20, 1, "A"), (20, 1, "G"), (0, 1, "C"), (59, 1, "T"), (30, 3, "G"),
 
 
 @pytest.fixture(scope="module")
-def genome() -> Iterator[Genome]:
-    block = ("chr1", 0, np.frombuffer(CONTIG.encode(), np.uint8))
-    with genome_records(iter([block]), "g.fa", ["1", "chr1"]) as records:
-        yield records
+def genome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Genome]:
+    path = tmp_path_factory.mktemp("genome") / "g.fa"
+    path.write_text(f">chr1\n{CONTIG}\n")
+    with open_genome(path, ["1", "chr1"]) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -209,12 +211,13 @@ def test_what_cannot_be_scored_has_its_reason(genome: Genome, columns: str, reas
     assert allele.left_out == reason
 
 
-def test_an_unknown_reference_is_left_out() -> None:
-    block = ("chr1", 0, np.frombuffer(b"ACGTNNNACGT", np.uint8))
+def test_an_unknown_reference_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "g.fa"
+    path.write_text(">chr1\nACGTNNNACGT\n")
     records = [
         VcfRecord(1, ["chr1", at, ".", ref, "A", ".", ".", "."], int(at), "\n") for at, ref in (("5", "N"), ("4", "T"))
     ]
-    with genome_records(iter([block]), "g.fa", ["chr1"]) as unknown:
+    with open_genome(path, ["chr1"]) as unknown:
         reasons = [allele.left_out for _, allele in alleles_of(records, unknown, 5, 3)]
     assert reasons == ["REF has a letter such as N", ""]
 
