@@ -4,11 +4,10 @@ import contextlib
 import csv
 import gzip
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -38,13 +37,13 @@ def _kind(path: Path, others: str = "") -> str:
     return kind
 
 
-def record_batch(columns: Sequence[Sequence[object] | np.ndarray], schema: pa.Schema) -> pa.RecordBatch:
+def record_batch(columns: Sequence[Iterable[object]], schema: pa.Schema) -> pa.RecordBatch:
     """Returns rows for a table, given the values of its columns as for `typed_array`."""
     arrays = [typed_array(values, kind) for values, kind in zip(columns, schema.types, strict=True)]
     return pa.record_batch(arrays, schema=schema)
 
 
-def typed_array(values: Sequence[object] | np.ndarray, kind: pa.DataType) -> pa.Array:
+def typed_array(values: Iterable[object], kind: pa.DataType) -> pa.Array:
     """Returns a column of a table; text that was not UTF-8 in its file becomes so (`valid_unicode`)."""
     try:
         return pa.array(values, kind)

@@ -98,6 +98,7 @@ def read_vcf(path: Path) -> Iterator[str | VcfRecord]:
     names: list[str] = []
     header: set[str] = set()
     with open_text(path, newline="") as lines:
+        number, text = 0, ""
         for number, line in enumerate(lines, 1):
             text = line.rstrip("\r\n")
             if not names and text.strip() and not line.startswith("#"):
@@ -119,7 +120,11 @@ def read_vcf(path: Path) -> Iterator[str | VcfRecord]:
             elif text.strip() and not line.startswith("##"):
                 yield _record(text, line[len(text) :], number, len(names), path)
     if not names:
-        raise InputError(f"{path} is not a VCF file: it has no line {' '.join(_COLUMNS)} before its records.")
+        raise InputError(
+            f"{path} is not a VCF file: line {number:,}, {text[:60]!r}, comes before a line {' '.join(_COLUMNS)}."
+            if text
+            else f"{path} is empty."
+        )
 
 
 def read_records(path: Path) -> Iterator[VcfRecord]:

@@ -58,8 +58,8 @@ class VariantCount:
         if differing <= _MOST_MISMATCHES * compared:
             return ""
         return (
-            f"REF is not what the genome has in {differing:,} of {compared:,} alleles: is the VCF file of another build "
-            "of the genome than the FASTA file?"
+            f"REF is not what the genome has for {differing:,} of {compared:,} alleles: is the VCF file of another "
+            "build of the genome than the FASTA file?"
         )
 
 
@@ -154,7 +154,8 @@ def annotate(
                 rows = []
         if rows:
             write_rows(record_batch([*zip(*rows, strict=True)], schema))
-        count.left_out.check_some_left(count.scored, f"alternative alleles of {survey.path}", count.question())
+        advice = count.question() if genome.names else "Give the genome that the VCF file was made with."
+        count.left_out.check_some_left(count.scored, f"alternative alleles of {survey.path}", advice)
     return count
 
 
