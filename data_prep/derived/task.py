@@ -15,7 +15,11 @@ from data_prep.derived.job import DerivedJob
 from data_prep.derived.negatives import gc_windows
 from data_prep.derived.regions import Regions
 from data_prep.derived.resampling import dinucleotide_shuffle, substitute_parts
+from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.storage import Location
+
+BEYOND = "they reach beyond the ends of their contig"
+"""Why windows and peaks are left out."""
 
 KIND_RULES = {
     "gc-windows": "windows of the genome of the same length and, within --gc-tolerance, GC content, on the strand and "
@@ -52,7 +56,7 @@ class Notes:
     """What a manifest tells of: `read` from the annotation, `left_out` of it, and negatives that are `missing`."""
 
     read: Counter[str] = dataclasses.field(default_factory=Counter)
-    left_out: Counter[str] = dataclasses.field(default_factory=Counter)
+    left_out: LeftOut = dataclasses.field(default_factory=LeftOut)
     missing: Counter[str] = dataclasses.field(default_factory=Counter)
 
 

@@ -66,7 +66,7 @@ def write_score_track(
         counts = np.memmap(scratch / "counts", np.uint32, "w+", shape=(ends[-1],))
         places = {record: slice(end - lengths[record], end) for record, end in zip(lengths, ends, strict=True)}
         for interval, own in scores:
-            first = places[interval.record].start
+            first = places[interval.contig].start
             covered = slice(first + interval.start, first + interval.end)
             sums[covered] += own[::-1] if interval.strand == "-" else own
             counts[covered] += 1

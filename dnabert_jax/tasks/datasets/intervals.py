@@ -2,43 +2,17 @@
 
 import contextlib
 import dataclasses
-import gzip
-import io
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.bed import Interval, read_bed
 from dnabert_jax.sequence.kmers import check_has_kmer, reverse_complement
 from dnabert_jax.tasks.datasets.genome_records import GenomeRecords, genome_records
 from dnabert_jax.tasks.datasets.unlabelled import Blocks, NamedSequence
-
-_GZIP_MAGIC = b"\x1f\x8b"
-_NO_INTERVAL = ("#", "track", "browser")
-_STRANDS = ("+", "-", ".")
-
-
-class Interval(NamedTuple):
-    """A line of a BED file.
-
-    Attributes:
-        record: of the genome.
-        start: first base, from 0.
-        end: behind the last base.
-        name: the fourth column, or record:start-end(strand).
-        strand: the sixth column; . is read as +.
-        line: its number, from 1.
-    """
-
-    record: str
-    start: int
-    end: int
-    name: str
-    strand: str
-    line: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,43 +34,15 @@ class IntervalCount:
     def intervals(self, bed: Path) -> Iterator[Interval]:
         """Yields those that are kept, in order, on records by their names in the genome."""
         for interval in read_bed(bed):
-            record = self.renamed.get(interval.record, interval.record)
+            record = self.renamed.get(interval.contig, interval.contig)
             if interval.end <= self.lengths[record]:
-                yield interval._replace(record=record)
+                yield interval._replace(contig=record)
 
 
-def read_bed(path: Path) -> Iterator[Interval]:
-    """Yields the intervals of a BED file (and so of narrowPeak), gzip or not, in order.
-
-    Raises:
-        InputError: it does not exist, is damaged, or a line is no interval.
-    """
-    try:
-        with path.open("rb") as raw:
-            compressed = raw.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-            raw.seek(0)
-            with io.TextIOWrapper(gzip.GzipFile(fileobj=raw) if compressed else raw, "utf-8") as text:
-                for number, line in enumerate(text, 1):
-                    if line.strip() and not line.startswith(_NO_INTERVAL):
-                        yield _interval(line, number, path)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a BED file: {error}.") from error
-
-
-def _interval(line: str, number: int, path: Path) -> Interval:
-    # BED allows spaces too, but then not in names.
-    values = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
-    place = f"Line {number:,} of {path}"
-    if len(values) < 3 or not (values[1].isdecimal() and values[2].isdecimal()):
-        raise InputError(f"{place} is no BED interval (record, start, end): {line.strip()[:60]!r}.")
-    start, end = int(values[1]), int(values[2])
-    strand = values[5] if len(values) > 5 else "."
-    if start >= end:
-        raise InputError(f"{place} has the start {start} and the end {end}: the end must be behind the start.")
-    if strand not in _STRANDS:
-        raise InputError(f"{place} has the strand {strand!r}: it must be +, - or a dot.")
-    name = values[3] if len(values) > 3 and values[3] not in ("", ".") else f"{values[0]}:{start}-{end}({strand})"
-    return Interval(values[0], start, end, name, strand, number)
+def _name(interval: Interval) -> str:
+    """Returns the name of an interval, or record:start-end(strand)."""
+    strand = interval.strand if interval.strand == "-" or interval.columns[5:6] == ["+"] else "."
+    return interval.name or f"{interval.contig}:{interval.start}-{interval.end}({strand})"
 
 
 @contextlib.contextmanager
@@ -127,7 +73,7 @@ def interval_sequences(
             reaches beyond its end, or has fewer than k bases; the genome has a letter that is no IUPAC DNA letter, or
             two records of one name; no interval is left.
     """
-    named = {interval.record for interval in read_bed(bed)}
+    named = {interval.contig for interval in read_bed(bed)}
     with genome_records(blocks, genome, named, scratch) as records:
         kept, outside = _check(bed, genome, records, k, beyond)
         renamed = {name: record for name, record in records.names.items() if name != record}
@@ -143,13 +89,13 @@ def _check(
     first = ""
     for interval in read_bed(bed):
         place = f"Line {interval.line:,} of {bed}"
-        if interval.record not in records.names:
-            raise InputError(f"{place} is on {interval.record!r}, of which {genome} has no record.")
+        if interval.contig not in records.names:
+            raise InputError(f"{place} is on {interval.contig!r}, of which {genome} has no record.")
         check_has_kmer(interval.end - interval.start, k, place)
         if _is_beyond(interval, records):
             outside += 1
-            length = records.length(records.names[interval.record])
-            first = first or f"{place} ends at {interval.end:,}, beyond the {length:,} bases of {interval.record!r}"
+            length = records.length(records.names[interval.contig])
+            first = first or f"{place} ends at {interval.end:,}, beyond the {length:,} bases of {interval.contig!r}"
         else:
             kept += 1
     if outside and beyond == "refuse":
@@ -160,11 +106,11 @@ def _check(
 
 
 def _is_beyond(interval: Interval, records: GenomeRecords) -> bool:
-    return interval.end > records.length(records.names[interval.record])
+    return interval.end > records.length(records.names[interval.contig])
 
 
 def _sequences(bed: Path, records: GenomeRecords) -> Iterator[NamedSequence]:
     for interval in read_bed(bed):
         if not _is_beyond(interval, records):
-            own = np.array(records[records.names[interval.record]][interval.start : interval.end])
-            yield NamedSequence(interval.name, reverse_complement(own) if interval.strand == "-" else own)
+            own = np.array(records[records.names[interval.contig]][interval.start : interval.end])
+            yield NamedSequence(_name(interval), reverse_complement(own) if interval.strand == "-" else own)
