@@ -10,14 +10,12 @@ import numpy as np
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.bed import Interval, read_bed
 from dnabert_jax.io.genome import Genome, open_genome
-from dnabert_jax.io.left_out import LeftOut
+from dnabert_jax.io.left_out import BEYOND, LeftOut
 from dnabert_jax.sequence.kmers import reverse_complement
 from dnabert_jax.tasks.datasets.unlabelled import NamedSequence
 
 BED_COLUMNS = ("chrom", "start", "end", "name", "strand")
 """Fields of the sequences of intervals."""
-
-BEYOND = "they reach beyond the ends of their contig"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +92,8 @@ class Intervals:
                 contig = self.genome[self.genome.names[interval.contig]]
                 forward = np.array(contig[interval.start : interval.end])
                 codes = reverse_complement(forward) if interval.strand == "-" else forward
-                strand = interval.strand if len(interval.columns) > 5 else "."
+                unstranded = interval.strand == "+" and "".join(interval.columns[5:6]) in ("", ".")
+                strand = "." if unstranded else interval.strand
                 place = (interval.contig, str(interval.start), str(interval.end))
                 name = interval.name or f"{place[0]}:{place[1]}-{place[2]}({strand})"
                 yield NamedSequence(name, codes, (*place, interval.name or ".", strand))
