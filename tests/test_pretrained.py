@@ -338,7 +338,7 @@ def test_what_is_pushed_is_what_is_saved(model: DNABERT, monkeypatch: pytest.Mon
 @pytest.fixture
 def readme() -> Iterator[str]:
     text = (Path(__file__).parents[1] / "README.md").read_text()
-    (section,) = re.findall(r"## Use it from Python\n(.*?)\n## ", text, re.DOTALL)
+    (section,) = re.findall(r"## Use a model in Python\n(.*?)\n## ", text, re.DOTALL)
     (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     return code
 
@@ -347,9 +347,9 @@ def test_the_code_in_the_readme_runs(
     readme: str, small_model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    DNABERT(random_model(small_model)).save_pretrained(tmp_path / "models" / "dnabert6-hg38")
-    DNABERT(random_model(small_model, CLASSES)).save_pretrained(tmp_path / "models" / "splice-sites")
+    DNABERT(random_model(small_model)).save_pretrained(tmp_path / "zhihan1996" / "DNA_bert_6")
+    DNABERT(random_model(small_model, CLASSES)).save_pretrained(tmp_path / "runs" / "promoters")
     names: dict[str, Any] = {}
     exec(readme, names)  # noqa: S102 - it is our own
     assert names["vectors"].shape == (2, 32)
-    assert names["probabilities"].shape == (2, 3)
+    assert names["probabilities"].shape == (1, 3)

@@ -17,6 +17,7 @@ from data_prep.derived.splits import loci, split_contigs, split_loci
 from data_prep.derived.task import ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.contigs import contig_key
+from dnabert_jax.io.left_out import BEYOND
 from dnabert_jax.sequence.kmers import AMBIGUOUS
 
 _SLACK = 4
@@ -87,9 +88,9 @@ class Derivation:
             self.examples = [smallest_keys(joined(self.examples), most)]
 
     def _positives(self, contig: Contig, sites: ContigSites, blacklist: Regions, rng: np.random.Generator) -> Examples:
-        length, left_out = self._task.length, self._notes.left_out
+        length, left_out = self._task.length, self._notes.left_out.counts
         inside = contig.inside(sites.start, length)
-        left_out["windows beyond an end of their contig"] += int((~inside).sum())
+        left_out[BEYOND] += int((~inside).sum())
         start, reverse, label = (column[inside] for column in (sites.start, sites.reverse, sites.label))
         codes = contig.cut(start, reverse, length)
         out = np.zeros(len(start), bool)
@@ -129,12 +130,12 @@ class Derivation:
         if self._task.maximum is not None:
             examples = smallest_keys(examples, self._task.maximum)
         first = first_of_each(examples)
-        self._notes.left_out["examples whose sequence, on either strand, another has"] += int((~first).sum())
+        self._notes.left_out.counts["examples whose sequence, on either strand, another has"] += int((~first).sum())
         examples = examples.take(first)
         examples = examples.take(np.lexsort((examples.origin, examples.reverse, examples.start, examples.contig)))
         for positive, what in ((True, "positives"), (False, "negatives")):
             if not ((examples.label > 0) == positive).any():
-                reasons = (self._notes.left_out if positive else self._notes.missing) + Counter()
+                reasons = (self._notes.left_out.counts if positive else self._notes.missing) + Counter()
                 listed = "; ".join(f"{reason}: {count:,}" for reason, count in reasons.items()) or "none was asked for"
                 raise InputError(f"{annotation} gives no {what} ({listed}).")
         return examples

@@ -17,12 +17,12 @@ from data_prep.derived.contigs import read_contigs
 from data_prep.derived.derivation import Derivation
 from data_prep.derived.examples import Examples
 from data_prep.derived.manifest import FILE_NAME, TABLE, DerivedManifest
-from data_prep.derived.regions import read_bed
 from data_prep.derived.splits import SPLITS
 from data_prep.derived.table import Names, write_array_record, write_table
 from data_prep.derived.task import Notes, Task
 from data_prep.sources import sequence_files
 from dnabert_jax.data.manifest import file_digest
+from dnabert_jax.io.bed import read_bed
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.storage import Location, file_name, local_copy
 from dnabert_jax.typed_json import to_json
@@ -65,8 +65,8 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
         blacklist: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for location in job.blacklist:
             path = stack.enter_context(local_copy(location, directory, downloaded))
-            for name, intervals in read_bed(path, str(location)).items():
-                blacklist[name] += intervals
+            for interval in read_bed(path, notes.left_out, str(location)):
+                blacklist[interval.contig].append((interval.start, interval.end))
             sources.append((location, path))
         derivation = Derivation(task, sites, blacklist, notes)
         files = stack.enter_context(sequence_files(job.fasta, directory, downloaded))
@@ -91,7 +91,7 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
             sources=[_source(location, path) for location, path in sources],
             labels=task.labels,
             read=dict(notes.read),
-            left_out=_above_zero(notes.left_out),
+            left_out=_above_zero(notes.left_out.counts),
             missing=_above_zero(notes.missing),
             contigs=derivation.contig_report(),
             assembly=assembly,

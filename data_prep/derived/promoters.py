@@ -93,7 +93,7 @@ class Promoters(Task):
         }
 
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
-        everything = read_transcripts(path, str(self.annotation), notes.left_out)
+        everything = read_transcripts(path, str(self.annotation), notes.left_out.counts)
         chosen = of_gene_types(everything, self._gene_types, str(self.annotation))
         notes.read.update({"transcripts": len(everything), "transcripts of the gene types": len(chosen)})
         if self._tss == "gene":

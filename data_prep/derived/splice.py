@@ -82,7 +82,7 @@ class Splice(Task):
         }
 
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
-        everything = read_transcripts(path, str(self.annotation), notes.left_out)
+        everything = read_transcripts(path, str(self.annotation), notes.left_out.counts)
         chosen = of_gene_types(everything, self._gene_types, str(self.annotation))
         by_contig: dict[str, tuple[list[Transcript], list[Transcript]]] = defaultdict(lambda: ([], []))
         for number, transcripts in enumerate((everything, chosen)):

@@ -15,6 +15,7 @@ from data_prep.derived.job import DerivedJob
 from data_prep.derived.negatives import gc_windows
 from data_prep.derived.regions import Regions
 from data_prep.derived.resampling import dinucleotide_shuffle, substitute_parts
+from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.storage import Location
 
 KIND_RULES = {
@@ -52,7 +53,7 @@ class Notes:
     """What a manifest tells of: `read` from the annotation, `left_out` of it, and negatives that are `missing`."""
 
     read: Counter[str] = dataclasses.field(default_factory=Counter)
-    left_out: Counter[str] = dataclasses.field(default_factory=Counter)
+    left_out: LeftOut = dataclasses.field(default_factory=LeftOut)
     missing: Counter[str] = dataclasses.field(default_factory=Counter)
 
 

@@ -1,15 +1,18 @@
 """`prepare tfbs`: windows at the summits of ChIP-seq peaks."""
 
 import dataclasses
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from data_prep.derived.job import DerivedJob, protocol_of
-from data_prep.derived.regions import Peak, read_peaks, regions_of
+from data_prep.derived.regions import regions_of
 from data_prep.derived.task import ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.bed import Interval, read_bed
+from dnabert_jax.io.left_out import BEYOND
 from dnabert_jax.storage import Location
 
 Negative = Literal["gc-windows", "shuffle", "substitution"]
@@ -58,14 +61,28 @@ class Tfbs(Task):
         }
 
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
-        peaks = read_peaks(path, str(self.annotation), notes.read)
-        notes.read["peaks"] = sum(map(len, peaks.values()))
+        name = str(self.annotation)
+        peaks: dict[str, list[Interval]] = defaultdict(list)
+        for peak in read_bed(path, notes.left_out, name, summits=True):
+            if 0 <= peak.start < peak.end:
+                peaks[peak.contig].append(peak)
+            else:
+                reason = BEYOND if peak.start < peak.end else "they have no bases"
+                notes.left_out.add(reason, f"line {peak.line:,} of {name}")
+        number = sum(map(len, peaks.values()))
+        notes.left_out.check_some_left(number, f"peaks in {name}")
+        everything = [peak for contig in peaks.values() for peak in contig]
+        without = sum(peak.summit is None for peak in everything)
+        at_end = sum(peak.summit == peak.end - peak.start for peak in everything)
+        notes.read["peaks without summit, of which the middle was taken"] = without
+        notes.read["peaks with the summit at their end, of which the last base was taken"] = at_end
+        notes.read["peaks"] = number
         sites = {contig: self._sites(own) for contig, own in peaks.items()}
         notes.read["distinct windows"] = sum(len(own.start) for own in sites.values())
         return sites
 
-    def _sites(self, peaks: list[Peak]) -> ContigSites:
-        windows = sorted({(peak.summit - self.length // 2, peak.reverse) for peak in peaks})
+    def _sites(self, peaks: list[Interval]) -> ContigSites:
+        windows = sorted({(peak.center - self.length // 2, peak.strand == "-") for peak in peaks})
         intervals = [(peak.start, peak.end) for peak in peaks] + [(start, start + self.length) for start, _ in windows]
         return ContigSites(
             start=np.array([start for start, _ in windows], np.int64),

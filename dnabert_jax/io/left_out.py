@@ -4,6 +4,10 @@ import dataclasses
 from collections import Counter
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.text import valid_unicode
+
+BEYOND = "they reach beyond the ends of their contig"
+"""Why intervals and windows are left out."""
 
 _EXAMPLES = 3
 
@@ -15,10 +19,12 @@ class LeftOut:
     Attributes:
         counts: number of records left out, by reason.
         examples: the first few records of each reason, as "line 7 of x.bed (chrUn)".
+        remarks: sentences on what is unusual about the input, each once.
     """
 
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
     examples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    remarks: list[str] = dataclasses.field(default_factory=list)
 
     def add(self, reason: str, example: str = "") -> None:
         """Counts one record; `reason` completes "Left out because ..."."""
@@ -27,16 +33,25 @@ class LeftOut:
         if example and len(listed) < _EXAMPLES and example not in listed:
             listed.append(example)
 
+    def remark(self, sentence: str) -> None:
+        """Takes up a sentence that is to be said once."""
+        if sentence not in self.remarks:
+            self.remarks.append(sentence)
+
     @property
     def total(self) -> int:
         return self.counts.total()
 
     def sentences(self) -> list[str]:
-        """Returns one sentence for each reason, the most frequent first, with examples."""
-        return [f"Left out because {reason}: {self._listed(reason)}." for reason, _ in self.counts.most_common()]
+        """Returns the remarks, and one sentence for each reason, the most frequent first, with examples."""
+        return self.remarks + [
+            f"Left out because {reason}: {self._listed(reason)}."
+            for reason, count in self.counts.most_common()
+            if count
+        ]
 
     def _listed(self, reason: str) -> str:
-        examples = self.examples.get(reason, [])
+        examples = [valid_unicode(example) for example in self.examples.get(reason, [])]
         more = ", ..." if examples and self.counts[reason] > len(examples) else ""
         return f"{self.counts[reason]:,}" + (f" ({', '.join(examples)}{more})" if examples else "")
 

@@ -28,7 +28,7 @@ def few_files(spare: int) -> Iterator[None]:
 
 
 def interval(record: str, start: int, strand: str) -> Interval:
-    return Interval(record, start, start + 2, "", strand, 0)
+    return Interval(record, start, start + 2, "", strand, None, 0, [])
 
 
 def test_records_may_be_more_than_the_files_that_may_be_open(tmp_path: Path) -> None:

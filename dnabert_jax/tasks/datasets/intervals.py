@@ -10,14 +10,12 @@ import numpy as np
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.bed import Interval, read_bed
 from dnabert_jax.io.genome import Genome, open_genome
-from dnabert_jax.io.left_out import LeftOut
+from dnabert_jax.io.left_out import BEYOND, LeftOut
 from dnabert_jax.sequence.kmers import reverse_complement
 from dnabert_jax.tasks.datasets.unlabelled import NamedSequence
 
 BED_COLUMNS = ("chrom", "start", "end", "name", "strand")
 """Fields of the sequences of intervals."""
-
-_BEYOND = "they reach beyond the ends of their contig"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +37,7 @@ class Recentring:
     def __call__(self, interval: Interval) -> Interval:
         if not self.width:
             return interval
-        in_peak = interval.summit if self.summit and interval.summit is not None else None
-        centre = (interval.start + interval.end) // 2 if in_peak is None else interval.start + in_peak
-        start = centre - self.width // 2
+        start = interval.center - self.width // 2
         return interval._replace(start=start, end=start + self.width)
 
 
@@ -65,7 +61,7 @@ class Intervals:
         self.genome, self._bed, self._k, self._recentring = genome, bed, k, recentring
         self.left_out, self.count = LeftOut(), 0
         self.shortest, self.longest = 0, 0
-        for interval in self._recentred():
+        for interval in self._recentred(self.left_out):
             if reason := self._why_not(interval):
                 place = f"{interval.contig}:{interval.start}-{interval.end}"
                 self.left_out.add(reason, f"{place} in line {interval.line:,} of {bed}")
@@ -74,7 +70,7 @@ class Intervals:
             self.shortest = min(self.shortest or length, length)
             self.longest = max(self.longest, length)
             self.count += 1
-        beyond = self.left_out.counts[_BEYOND]
+        beyond = self.left_out.counts[BEYOND]
         advice = f"Is {bed} of another build than {genome_path}?" if 2 * beyond >= self.left_out.total else ""
         self.left_out.check_some_left(self.count, f"intervals of {bed}", advice)
 
@@ -96,19 +92,20 @@ class Intervals:
                 contig = self.genome[self.genome.names[interval.contig]]
                 forward = np.array(contig[interval.start : interval.end])
                 codes = reverse_complement(forward) if interval.strand == "-" else forward
-                strand = interval.strand if len(interval.columns) > 5 else "."
+                unstranded = interval.strand == "+" and "".join(interval.columns[5:6]) in ("", ".")
+                strand = "." if unstranded else interval.strand
                 place = (interval.contig, str(interval.start), str(interval.end))
                 name = interval.name or f"{place[0]}:{place[1]}-{place[2]}({strand})"
                 yield NamedSequence(name, codes, (*place, interval.name or ".", strand))
 
-    def _recentred(self) -> Iterator[Interval]:
-        return map(self._recentring, read_bed(self._bed))
+    def _recentred(self, notes: LeftOut | None = None) -> Iterator[Interval]:
+        return map(self._recentring, read_bed(self._bed, notes, summits=self._recentring.summit))
 
     def _why_not(self, interval: Interval) -> str:
         if interval.contig in self.genome.missing:
             return self.genome.missing[interval.contig]
         if interval.start < 0 or interval.end > self.genome.length(self.genome.names[interval.contig]):
-            return _BEYOND
+            return BEYOND
         if interval.end - interval.start < self._k:
             return f"they have fewer than {self._k} bases, one k-mer"
         return ""

@@ -73,7 +73,7 @@ def test_contigs_that_do_not_fit(assembly: Assembly, peaks: Path, tmp_path: Path
         (">I\nACGT\n", "None of the contigs of .* (chr1, chr2, chr3) is in the sequence, whose records are I."),
         (">chr1\nACGT\n>1\nACGT\n", "has the records 'chr1' and '1': which one is meant is not clear"),
         (">chr1\nACGT\n>chr1\nACGT\n", "Two records are named 'chr1'"),
-        (">chr1\nACGT\n", "gives no positives (windows beyond an end of their contig: 40)"),
+        (">chr1\nACGT\n", "gives no positives (they reach beyond the ends of their contig: 40)"),
     ):
         fasta.write_text(content)
         with pytest.raises(InputError, match=re.escape(message).replace(r"\.\*", ".*")):

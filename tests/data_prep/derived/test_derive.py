@@ -222,7 +222,7 @@ def test_what_is_left_out_is_counted(assembly: Assembly, tmp_path: Path) -> None
     )
     manifest = derive(Tfbs(job))
     assert manifest.left_out == {
-        "windows beyond an end of their contig": 3,
+        "they reach beyond the ends of their contig": 3,
         "windows with N or another ambiguity letter": 1,
         "windows in the blacklist": 1,
         "examples whose sequence, on either strand, another has": 1,
