@@ -104,8 +104,6 @@ class Mutations:
         check_table_name(self.out)
         refuse_existing(self.out)
         if self.mutations is not None:
-            if not self.mutations.is_file():
-                raise InputError(f"{self.mutations} is not a file on disk.")
             if set(self.kinds) != {"substitutions", "deletions"}:
                 raise InputError("--kinds says nothing to --mutations, which names each change.")
         elif not self.kinds:

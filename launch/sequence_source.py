@@ -13,9 +13,6 @@ if TYPE_CHECKING:  # loads Arrow
     from dnabert_jax.tasks.datasets.unlabelled import NamedSequence
     from dnabert_jax.training.saved_model import TrainingLengths
 
-_ALIKE = 1.25
-"""How many times longer or shorter than the training sequences a sequence may be without a warning."""
-
 
 @dataclasses.dataclass(frozen=True)
 class SequenceSource:
@@ -141,8 +138,7 @@ class OpenSource:
             self.passed += 1
             self.ambiguous += bool((sequence.codes == AMBIGUOUS).any())
             if lengths is not None:
-                bases = len(sequence.codes)
-                self.unlike += not lengths.minimum <= bases * _ALIKE or not bases <= lengths.maximum * _ALIKE
+                self.unlike += lengths.unlike(len(sequence.codes))
             yield sequence
 
     def values(self, sequence: "NamedSequence") -> tuple[str, ...]:
@@ -158,9 +154,8 @@ class OpenSource:
         """Yields a sentence if sequences were much shorter or longer than those that the model was trained on."""
         lengths = self._lengths
         if lengths is not None and self.unlike:
-            trained = f"{lengths.minimum:,}" + (f" to {lengths.maximum:,}" if lengths.maximum > lengths.minimum else "")
             advice = f" Bring intervals to that length with --width {lengths.median}." if self.intervals else ""
             yield (
                 f"Warning: {self.unlike:,} of {self.passed:,} sequences are much shorter or longer than those that the "
-                f"model was trained on, of {trained} bases, so their predictions may mean little.{advice}"
+                f"model was trained on, of {lengths}, so their predictions may mean little.{advice}"
             )

@@ -4,6 +4,7 @@ import dataclasses
 from collections import Counter
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.text import valid_unicode
 
 BEYOND = "they reach beyond the ends of their contig"
 """Why intervals and windows are left out."""
@@ -50,7 +51,7 @@ class LeftOut:
         ]
 
     def _listed(self, reason: str) -> str:
-        examples = self.examples.get(reason, [])
+        examples = [valid_unicode(example) for example in self.examples.get(reason, [])]
         more = ", ..." if examples and self.counts[reason] > len(examples) else ""
         return f"{self.counts[reason]:,}" + (f" ({', '.join(examples)}{more})" if examples else "")
 

@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError
-from dnabert_jax.io.output_table import output_table
+from dnabert_jax.io.output_table import output_table, typed_array
 from dnabert_jax.output_file import output_file
 from dnabert_jax.tasks.measures.scores import decisions
 
@@ -67,7 +67,7 @@ def write_predictions(
             if task.problem != "regression":
                 results.append(pa.array(_decided(task, scores, counts), pa.string()))
             results += [pa.array(np.ascontiguousarray(column)) for column in scores.T]
-            texts = [pa.array(values, pa.string()) for values in zip(*kept, strict=True)]
+            texts = [typed_array(values, pa.string()) for values in zip(*kept, strict=True)]
             given = [text.cast(kind) for text, kind in zip(texts, schema.types, strict=False)]
             write(pa.record_batch([*given, *results], schema=schema))
     return counts
