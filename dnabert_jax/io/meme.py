@@ -1,7 +1,7 @@
 """Reads motifs of DNA in MEME's format, minimal or as MEME, STREME and DREME write it.
 
-Neither library reads files as people have them: memelite and Biopython refuse a matrix without `w=`, stop at a motif
-without a matrix, and take a matrix of any alphabet; Biopython also drops names and rounds probabilities to counts.
+Not by a library: memelite and Biopython give a motif without a matrix that of the next motif; memelite needs `w=` and
+does not read the alphabet; Biopython needs a header, drops names and rounds probabilities to counts.
 """
 
 import dataclasses
