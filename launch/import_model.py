@@ -49,6 +49,8 @@ class Import:
             f"Imported {self.directory} to {self.out}: k = {config.k}, {config.num_layers} layers of "
             f"{config.hidden_size}; {loaded.used} tensors, in the parts {parts}."
         )
+        for note in loaded.notes:
+            print(note)
         for name, reason in loaded.left_out.items():
             print(f"Left out {name}: {reason}.")
         if "head" in loaded.model.parameters:

@@ -142,7 +142,7 @@ def _torch() -> Any:
         import torch
     except ImportError as error:
         raise InputError(
-            "Writing pytorch_model.bin needs PyTorch, which is not installed: pip install 'dnabert-jax[huggingface]', "
-            "or export safetensors, which PyTorch reads."
+            "Writing pytorch_model.bin needs PyTorch, which is not installed: pip install torch, or export "
+            "safetensors, which PyTorch reads."
         ) from error
     return torch

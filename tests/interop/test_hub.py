@@ -71,9 +71,7 @@ def downloaded_before(directory: Path, *files: str) -> Path:
     return snapshot
 
 
-@pytest.mark.parametrize(
-    "name", ["dnabert6x", "./nothing", "../nothing", "runs/x/y", "a--b/c", "~/models", "a b/c"]
-)
+@pytest.mark.parametrize("name", ["dnabert6x", "./nothing", "../nothing", "runs/x/y", "a--b/c", "~/models", "a b/c"])
 def test_what_cannot_be_a_model_is_refused_before_anything_else(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError):
         check_model(name)
