@@ -1,9 +1,11 @@
 """Directories made by transformers, with the quirks of published and older files, become the same parameters here."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+import yaml
 from transformers import (
     AutoModelForMaskedLM,
     BertConfig,
@@ -28,7 +31,7 @@ from dnabert_jax.interop.load import load_directory
 from dnabert_jax.interop.tokenizer import DNAKmerTokenizer
 from dnabert_jax.pretrained import DNABERT
 from dnabert_jax.sequence.vocabulary import vocabulary_tokens
-from dnabert_jax.training.saved_model import read_saved_model, write_saved_model
+from dnabert_jax.training.saved_model import SavedModel, read_saved_model, write_saved_model
 from launch.cli import run
 from tests.interop.conftest import (
     SIZE,
@@ -277,6 +280,58 @@ def test_classifiers_survive_the_round_trip_to_the_bit(
     back = BertForSequenceClassification.from_pretrained(tmp_path / "back")
     assert back.config.id2label == dict(enumerate(labels))
     assert back.config.problem_type == problem
+
+
+ODD_LABELS = (
+    "a|b",
+    "line\nend",
+    "$\\x$",
+    "\"quoted\": 'yes' # no",
+    "`code` ``",
+    "- [x]: {y}",
+    "caf\udce9",
+    "<b>&amp;",
+    " ",
+)
+
+
+def finetuned(provenance: dict[str, object]) -> SavedModel:
+    torch.manual_seed(3)
+    with tempfile.TemporaryDirectory() as directory:
+        settings = {"id2label": dict(enumerate(ODD_LABELS))}
+        BertForSequenceClassification(BertConfig(**SIZE, **settings)).save_pretrained(directory)
+        model = load_directory(Path(directory)).model
+    return dataclasses.replace(model, description=dataclasses.replace(model.description, provenance=provenance))
+
+
+def test_labels_of_any_text_are_exported_and_stand_in_the_card(tmp_path: Path) -> None:
+    measured = {"config": {"epochs": 3}, "data": "a|b\n`c`", "sizes": {"train": 9}, "seed": 0, "epoch": 1}
+    model = finetuned({"finetuning": {**measured, "test": {"auc": 0.5, "f1 of a|b": 0.25, "mcc": None}}})
+    write_saved_model(tmp_path / "model", model)
+    assert run(["export", str(tmp_path / "model"), "--out", str(tmp_path / "out")]) == 0
+    assert load_directory(tmp_path / "out").model.description.task == model.description.task
+    assert tuple(BertConfig.from_pretrained(tmp_path / "out").id2label.values()) == ODD_LABELS
+    card = (tmp_path / "out/README.md").read_text("utf-8")
+    _, header, text = card.split("---\n", 2)
+    assert yaml.safe_load(header)["pipeline_tag"] == "text-classification"
+    (outputs,) = [line for line in text.splitlines() if line.startswith("Outputs")]
+    assert outputs.endswith(
+        r"`a|b`, `line\nend`, `$\x$`, `\"quoted\": 'yes' # no`, ``` `code` `` ```, `- [x]: {y}`, `caf\xe9`, "
+        r"`<b>&amp;`, `   `.".replace('\\"', '"')
+    )
+    assert r"| `f1 of a\|b` | 0.2500 |" in text.splitlines()
+
+
+@pytest.mark.parametrize("provenance", [{"finetuning": {}}, {"finetuning": None}, {"imported": {"sha256": 1}}])
+def test_a_card_that_fails_costs_no_export(
+    provenance: dict[str, object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = finetuned(provenance)
+    assert export_model(model, tmp_path / "out") == "classifier"
+    assert load_directory(tmp_path / "out").model.description.task == model.description.task
+    assert not (tmp_path / "out/README.md").exists()
+    (record,) = caplog.records
+    assert "README.md" in record.getMessage()
 
 
 def test_the_bias_that_the_original_adds_twice_can_be_doubled(made: Path, tmp_path: Path) -> None:
