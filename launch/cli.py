@@ -17,6 +17,7 @@ import tyro
 
 import dnabert_jax
 from dnabert_jax.errors import InputError, JobError, device_memory_errors
+from dnabert_jax.interop.hub import check_model
 from launch.attention import Attention
 from launch.demo import Demo
 from launch.embed import Embed
@@ -152,7 +153,10 @@ def run(arguments: Sequence[str]) -> int:
             return 0
         advice = "use a smaller batch, a larger mesh, or shorter sequences"
         with INPUT_COPIES, sigint_as_exception(), device_memory_errors(advice):
-            _parse(arguments).run()
+            job = _parse(arguments)
+            if isinstance(model := getattr(job, "model", None), str):
+                check_model(model)
+            job.run()
     except InputError as error:
         return _fail(str(error))
     except JobError as error:
