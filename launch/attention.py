@@ -178,19 +178,19 @@ class Attention:
         own, kept = itertools.tee(sequences)
         if target is None:
             found = attention_scores(model, own, self.layer, self.head, self.rollout, self.normalization, advance)
-            yield from (BaseScores(*one, scores) for (_, scores), one in zip(found, kept, strict=True))
+            yield from (BaseScores(one.name, one.codes, scores) for (_, scores), one in zip(found, kept, strict=True))
         elif self.method == "gradient-x-input":
             found = gradient_times_input(model, own, target, advance)
-            yield from (BaseScores(*one, scores) for (_, scores), one in zip(found, kept, strict=True))
+            yield from (BaseScores(one.name, one.codes, scores) for (_, scores), one in zip(found, kept, strict=True))
         elif self.method == "integrated-gradients":
             integrals = integrated_gradients(model, own, target, self.baseline, self.steps, advance)
             for integral, one in zip(integrals, kept, strict=True):
                 completeness.add(integral)
-                yield BaseScores(*one, integral.scores)
+                yield BaseScores(one.name, one.codes, integral.scores)
         else:
             mutations = mutation_effects(model, own, target, advance)
             for mutated, one in zip(mutations, kept, strict=True):
-                yield BaseScores(*one, mutated.scores(one.codes), mutated.effects)
+                yield BaseScores(one.name, one.codes, mutated.scores(one.codes), mutated.effects)
 
     def _write(self, sequences: OpenSource, scores: Iterator["BaseScores"]) -> list[str]:
         """Writes the file; what is to be said of it."""

@@ -13,15 +13,16 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.io import tables
 from dnabert_jax.io.fasta import read_fasta
 from dnabert_jax.io.genome import read_blocks
+from dnabert_jax.io.tables import open_table
 from dnabert_jax.sequence.kmers import base_codes, split_kmers
 from dnabert_jax.tasks.datasets.intervals import interval_sequences, read_bed
-from dnabert_jax.tasks.datasets.unlabelled import fasta_sequences, table_sequences
+from dnabert_jax.tasks.datasets.unlabelled import fasta_sequences, kept_columns, table_sequences
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
 
 def plain(found: object) -> list[tuple[str, list[int]]]:
-    return [(name, codes.tolist()) for name, codes in found]  # type: ignore[attr-defined]
+    return [(name, codes.tolist()) for name, codes, *_ in found]  # type: ignore[attr-defined]
 
 
 def expected(*named: tuple[str, str]) -> list[tuple[str, list[int]]]:
@@ -45,7 +46,7 @@ def test_a_record_that_would_not_fit_memory_is_refused_before_any_part_of_it_is_
     path.write_text(">a\nACGT\n>long\nACGTACGT\n>c\nACGT\n")
     given = []
     with pytest.raises(InputError, match=r"Record 'long' of x.fa is too long .* BED"):
-        given.extend(name for name, _ in fasta_sequences(read_fasta(path, "x.fa", 5), "x.fa", 3))
+        given.extend(named.name for named in fasta_sequences(read_fasta(path, "x.fa", 5), "x.fa", 3))
     assert given == ["a"]
 
 
@@ -53,13 +54,32 @@ def test_rows_of_tables(write: Callable[..., Path], dna: Callable[..., list[str]
     sequences = dna(9)
     path = write("x.csv", ["id", "sequence"], *((f"s{row}", sequence) for row, sequence in enumerate(sequences)))
     assert plain(table_sequences(path, 6)) == expected(*((f"s{row}", own) for row, own in enumerate(sequences)))
-    numbered = expected(*((str(row), own) for row, own in enumerate(sequences, 1)))
+    numbered = expected(*((str(row), own) for row, own in enumerate(sequences)))
     kmers = write("x.tsv", ["reads"], *([split_kmers(sequence, 6)] for sequence in sequences))
     assert plain(table_sequences(kmers, 6, sequence="reads")) == numbered
     pa.parquet.write_table(pa.table({"seq": sequences}), path.with_suffix(".parquet"))
     assert plain(table_sequences(path.with_suffix(".parquet"), 6)) == numbered
     by_itself = expected(*((own, own) for own in sequences))
     assert plain(table_sequences(path, 6, sequence="sequence", name="sequence")) == by_itself
+
+
+@pytest.mark.parametrize(
+    ("keep", "columns", "fields"),
+    [
+        (None, [], ()),
+        ((), ["", "b", "a"], ("0", "x, y", "")),
+        (("a", "id", "b"), ["b", "id", "a"], ("x, y", "s1", "")),
+        (("sequence",), ["sequence"], ("ACGTAC",)),
+    ],
+)
+def test_columns_come_along_in_the_order_of_the_table(
+    keep: tuple[str, ...] | None, columns: list[str], fields: tuple[str, ...], write: Callable[..., Path]
+) -> None:
+    path = write("x.csv", ["", "b", "sequence", "id", "a"], ["0", '"x, y"', "ACGTAC", "s1", ""])
+    assert kept_columns(open_table(path), keep) == columns
+    assert [own[0::2] for own in table_sequences(path, 6, keep=keep)] == [("s1", fields)]
+    with pytest.raises(InputError, match="'c'"):
+        kept_columns(open_table(path), ["a", "c"])
 
 
 def test_rows_are_numbered_through_and_memory_does_not_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,12 +90,12 @@ def test_rows_are_numbered_through_and_memory_does_not_grow(tmp_path: Path, monk
     tracemalloc.start()
     allocated = pa.total_allocated_bytes()
     most = 0
-    for number, (name, codes) in enumerate(table_sequences(path, 6), 1):
+    for number, (name, codes, _) in enumerate(table_sequences(path, 6)):
         assert (name, len(codes)) == (str(number), 400)
         most = max(most, pa.total_allocated_bytes() - allocated)
     python = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert number == rows
+    assert number == rows - 1
     # The whole table is 24 MB; Arrow reads some 32 blocks ahead.
     assert most + python < 8e6
 
@@ -153,7 +173,7 @@ def test_intervals_beyond_the_ends_are_reported_or_left_out(genome: Path, tmp_pa
         pass
     with interval_sequences(path, read_blocks(genome), "x", 3, beyond="leave out") as (count, found):
         assert (count.kept, count.beyond) == (2, 2)
-        assert [name for name, _ in found] == ["chr1:0-6(.)", "chr1:16-22(.)"]
+        assert [named.name for named in found] == ["chr1:0-6(.)", "chr1:16-22(.)"]
 
 
 @pytest.mark.parametrize(
