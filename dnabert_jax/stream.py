@@ -18,10 +18,10 @@ from dnabert_jax.sequence.kmers import reverse_complement, sequence_codes
 
 Codes = UInt8[np.ndarray, " _"]
 
-Named = tuple[str, str | Codes, *tuple[Any, ...]]
+Named = tuple[str, str | Codes] | tuple[str, str | Codes, tuple[str, ...]]
 """The name of a sequence, which may be empty, and its text or its codes, as of `sequence.kmers.base_codes`.
 
-What comes behind, such as columns of a table, is passed over.
+Fields that come along behind them, such as columns of a table, are passed over.
 """
 
 Result = tuple[str, Float32[np.ndarray, "..."]]
