@@ -23,7 +23,7 @@ class SequenceSource:
         genome: FASTA or .2bit file of the genome that --bed is of.
         table: CSV, TSV or Parquet file, gzip or not; a sequence for each row.
         sequence: Column of --table with raw DNA or k-mers; found by its name if not given.
-        id: Column of --table that names the rows; found by its name if not given; without one they are numbered.
+        id: Column of --table that names the rows; found by its name if not given; without one they are numbered from 0.
     """
 
     fasta: Path | None = None
@@ -62,8 +62,8 @@ class SequenceSource:
         if self.fasta is not None:
             yield OpenSource(fasta_sequences(read_blocks(self.fasta), str(self.fasta), k), None, ())
         elif self.table is not None:
-            rows = table_sequences(self.table, k, self.sequence, self.id)
-            yield OpenSource(rows, open_table(self.table).known_rows(), ())
+            table = open_table(self.table)
+            yield OpenSource(table_sequences(table, k, self.sequence, self.id), table.known_rows(), ())
         elif self.bed is not None and self.genome is not None:
             blocks = read_blocks(self.genome)
             with interval_sequences(self.bed, blocks, str(self.genome), k, beyond="leave out") as (count, found):
