@@ -18,10 +18,10 @@ from dnabert_jax.sequence.kmers import reverse_complement, sequence_codes
 
 Codes = UInt8[np.ndarray, " _"]
 
-Named = tuple[Any, ...]
-"""The name of a sequence, which may be empty, and its text or its codes, as in `sequence.kmers.base_codes`.
+Named = tuple[str, str | Codes] | tuple[str, str | Codes, tuple[str, ...]]
+"""The name of a sequence, which may be empty, and its text or its codes, as of `sequence.kmers.base_codes`.
 
-What follows, such as columns of a table, is passed over.
+Fields that come along behind them, such as columns of a table, are passed over.
 """
 
 Result = tuple[str, Float32[np.ndarray, "..."]]
