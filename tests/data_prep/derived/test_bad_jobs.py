@@ -45,7 +45,7 @@ def test_contradictions(tmp_path: Path, settings: dict[str, object], message: st
         bad({"protocol": "x"}, "There is no protocol 'x': choose one of dnabert-prom-300, dnabert-prom-core."),
         bad({"first_offset": -20}, "does not show whether there is a TATA box: it must hold -34 to -19"),
         bad({"other_negatives": ("tata-windows",)}, "tata-windows are for --tata-negatives"),
-        bad({"gene_types": ("x",)}, "no transcript of gene type x; it has protein_coding (42)"),
+        bad({"gene_types": ("x",)}, "type x. Its types are protein_coding (42)"),
         bad({"test_contigs": ("chr3",), "validation_contigs": ("chr9",)}, "The sequence has no contig 'chr9'"),
         bad({"locus_distance": 100_000}, "The examples make 3 loci, too few or too large for the split"),
         bad({"gtf": Path("none.gtf")}, "none.gtf does not exist"),
