@@ -89,6 +89,26 @@ def test_a_table_without_splits_is_for_training(rows: Rows, write: Callable[...,
     check(read_labelled(path, 6, Columns(sequence="reads", labels=("y",))), rows, "train")
 
 
+@pytest.mark.parametrize(
+    ("header", "form"),
+    [
+        (["#chrom", "chromStart", "chromEnd"], "{}|{}|{}"),
+        (["name"], "{}:{}-{}"),
+        (["id"], "peak 1::{}:{}-{}(+)"),
+    ],
+)
+def test_loci_are_read_from_columns_or_names(header: list[str], form: str, write: Callable[..., Path]) -> None:
+    places = [("chr2", "1000", "1009"), ("chr1", "5", "14")]
+    fields = [form.format(*place).split("|") for place in places]
+    lines = [[*own, *row] for own, row in zip(fields, GOOD, strict=True)]
+    loci = read_labelled(write("x.tsv", [*header, *HEADER], *lines), 6).splits["train"].loci
+    assert loci is not None
+    contigs = [loci.contigs.values[number] for number in loci.contigs.index]
+    assert list(zip(contigs, loci.starts, loci.ends, strict=True)) == [("chr2", 1000, 1009), ("chr1", 5, 14)]
+    lines[1][len(header) - 1] = "none"
+    assert read_labelled(write("x.tsv", [*header, *HEADER], *lines), 6).splits["train"].loci is None
+
+
 @pytest.mark.parametrize("column", [False, True])
 @pytest.mark.parametrize("kind", [np.int64, np.float32, np.bool_])
 def test_the_690_sets_of_the_original(column: bool, kind: type, rows: Rows, tmp_path: Path) -> None:
