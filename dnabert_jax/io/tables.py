@@ -32,6 +32,13 @@ _WORKBOOKS = (".xlsx", ".xls", ".ods")
 SEQUENCE_NAMES = ("sequence", "seq", "dna", "dna_sequence")
 LABEL_NAMES = ("label", "labels", "target", "targets", "class")
 SPLIT_NAMES = ("split", "set", "partition")
+ID_NAMES = ("id", "name", "seq_id", "sequence_id")
+LOCUS_NAMES = (
+    ("chrom", "chr", "#chrom", "#chr", "chromosome", "contig", "seqname", "seqnames"),
+    ("start", "chromstart", "chrom_start"),
+    ("end", "chromend", "chrom_end", "stop"),
+)
+"""Of contig, start and end."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float32, Int32, Shaped, UInt8
 
 from dnabert_jax.config import TaskConfig
@@ -51,6 +52,12 @@ class TextColumn:
         """Returns some of the rows, by numbers or by a mask, with the values that they hold."""
         used, index = np.unique(self.index[rows], return_inverse=True)
         return TextColumn(tuple(self.values[value] for value in used), index.astype(np.int32))
+
+    @staticmethod
+    def of(texts: pa.ChunkedArray) -> "TextColumn":
+        """Makes a column of the text of each row."""
+        encoded = texts.combine_chunks().dictionary_encode()
+        return TextColumn(tuple(encoded.dictionary.to_pylist()), encoded.indices.to_numpy().astype(np.int32))
 
 
 @dataclasses.dataclass(frozen=True)

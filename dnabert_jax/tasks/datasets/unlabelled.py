@@ -13,11 +13,9 @@ import pyarrow.compute
 from jaxtyping import UInt8
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.tables import Table, find_column, sequence_column
+from dnabert_jax.io.tables import ID_NAMES, Table, find_column, sequence_column
 from dnabert_jax.sequence.kmers import base_codes, check_has_kmer
 from dnabert_jax.tasks.datasets.sequences import SequenceParser
-
-ID_NAMES = ("id", "name", "seq_id", "sequence_id")
 
 Blocks = Iterable[tuple[str, int, UInt8[np.ndarray, " n"]]]
 """(record, number of the block in it, ASCII letters), in order."""

@@ -126,7 +126,7 @@ def test_labels_that_do_not_fit_are_named_with_their_row(
         ({"label": ["1", "1"]}, {}, "x.csv has one class only, '1'"),
         ({"label": ["", ""]}, {}, "no labels in column 'label' of x.csv"),
         ({"label": ["1,336", "2,001"]}, {"delimiter": ","}, "'1,336'"),
-        ({"label": ["1,336", "12", "1,000,000"]}, {"delimiter": "\t"}, "'1,336'"),
+        ({"label": ["1,336", "12", "1,000,000"]}, {"delimiter": "\t"}, "'1,000,000'"),
         ({"label": ["0,584", "1"]}, {}, "'0,584'"),
         ({"a": ["1", "0"], "b": ["1", "0"]}, {"problem": SINGLE}, "one column, not a, b"),
         ({"a": ["1", "0"], "b": ["1", "0"]}, {"labels": ("x",)}, "1 labels are named .* columns a, b"),
