@@ -8,7 +8,6 @@ not always there.
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from jaxtyping import UInt8
@@ -16,6 +15,7 @@ from jaxtyping import UInt8
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.contigs import contig_key
 from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.storage import scratch_directory
 from dnabert_jax.tasks.datasets.unlabelled import Blocks
 
 _Places = dict[str, tuple[int, int]]
@@ -59,8 +59,8 @@ def genome_records(
             mean.
     """
     asked = set(asked)
-    with TemporaryDirectory(prefix="dnabert-jax-", dir=scratch) as directory:
-        path = Path(directory, "genome")
+    with scratch_directory(scratch) as directory:
+        path = directory / "genome"
         places = _copy_records(blocks, genome, {contig_key(name) for name in asked}, path)
         names = _resolve(asked, places, genome)
         codes = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
