@@ -13,7 +13,6 @@ B batch, L tokens, H hidden, C labels.
 import dataclasses
 import functools
 import reprlib
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +35,7 @@ from dnabert_jax.sequence.kmers import check_has_kmer, encode_codes, sequence_co
 from dnabert_jax.sequence.pieces import cut_into_pieces
 from dnabert_jax.sequence.vocabulary import CLS, SEP
 from dnabert_jax.sequence.windows import SPECIAL
-from dnabert_jax.storage import Location
+from dnabert_jax.storage import Location, scratch_directory
 from dnabert_jax.stream import Codes, Named, Result
 from dnabert_jax.training.saved_model import SavedModel, training_lengths
 
@@ -264,8 +263,8 @@ class DNABERT:
             InputError: huggingface_hub is not installed, or the model cannot be written so.
             JobError: the hub cannot be reached, or does not let you.
         """
-        with tempfile.TemporaryDirectory() as scratch:
-            directory = Path(scratch) / "model"
+        with scratch_directory() as scratch:
+            directory = scratch / "model"
             self.save_pretrained(directory, dtype=dtype)
             return push_directory(directory, repository, private)
 

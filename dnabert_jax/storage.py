@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import fsspec
 import tenacity
 
-from dnabert_jax.errors import InputError, StoreError
+from dnabert_jax.errors import InputError, StoreError, named_if_full
 
 Location = str | Path
 """A local path, or a URL such as gs://bucket/hg38.fa.gz."""
@@ -30,7 +30,8 @@ BLOCK_BYTES = 16 << 20
 """Bytes of one request of a download."""
 
 _SLOWEST_BYTES_PER_SECOND = 1e6
-_PACKAGES = {"gs": "'dnabert-jax[gcs]'", "s3": "s3fs", "az": "adlfs", "abfs": "adlfs"}
+_PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs", "abfs": "adlfs"}
+_LEFT_BY_BROWSERS = ("Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r", "__MACOSX", "@eaDir", "lost+found")
 _LOG = logging.getLogger(__name__)
 _WILL_NOT_MEND = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
@@ -128,6 +129,14 @@ def remove(location: Location) -> None:
     _call(str(location), delete)
 
 
+def is_hidden(name: str) -> bool:
+    """Returns whether a file under a directory, of which this is the relative path, is not part of what was put there.
+
+    Such are the files that file browsers, file systems and editors leave: .DS_Store, ._x, Thumbs.db, .nfs01.
+    """
+    return any(part.startswith(".") or part in _LEFT_BY_BROWSERS for part in name.split("/"))
+
+
 def names(directory: Location) -> list[str]:
     """The files under a directory, as paths relative to it, sorted; none if nothing is there."""
     if not is_url(directory):
@@ -171,6 +180,17 @@ def _read_range(store: Any, path: str, start: int, stop: int) -> bytes:
 
 
 @contextlib.contextmanager
+def scratch_directory(parent: Path | None = None) -> Iterator[Path]:
+    """Yields a new directory for temporary files, which is removed at the end.
+
+    Args:
+        parent: existing directory to make it in; the system's for temporary files, if not given.
+    """
+    with TemporaryDirectory(prefix="dnabert-jax-", dir=parent) as directory, named_if_full(Path(directory).parent):
+        yield Path(directory)
+
+
+@contextlib.contextmanager
 def local_copy(
     location: Location, scratch: Path | None = None, progress: Callable[[int], object] | None = None
 ) -> Iterator[Path]:
@@ -184,8 +204,8 @@ def local_copy(
     if not is_url(location):
         yield Path(location)
         return
-    with TemporaryDirectory(prefix="dnabert-jax-", dir=scratch) as directory:
-        path = Path(directory, file_name(location))
+    with scratch_directory(scratch) as directory:
+        path = directory / file_name(location)
         download(str(location), path, progress)
         yield path
 

@@ -13,7 +13,7 @@ PACKAGES = ("dnabert_jax", "data_prep", "launch")
 
 # A stage may import those before it, never those after it (docs/architecture.md).
 STAGES = [
-    ("dnabert_jax.errors", "dnabert_jax.sample", "dnabert_jax.typed_json"),
+    ("dnabert_jax.errors", "dnabert_jax.numerics", "dnabert_jax.sample", "dnabert_jax.typed_json"),
     ("dnabert_jax.storage",),
     ("dnabert_jax.output_directory", "dnabert_jax.output_file"),
     ("dnabert_jax.sequence",),
