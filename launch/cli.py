@@ -167,10 +167,7 @@ def run(arguments: Sequence[str]) -> int:
             return 0
         advice = "use a smaller batch, a larger mesh, or shorter sequences"
         with INPUT_COPIES, sigint_as_exception(), device_memory_errors(advice):
-            job = _parse(arguments)
-            if isinstance(model := getattr(job, "model", None), str):
-                check_model(model)
-            job.run()
+            _parse_and_check(arguments).run()
     except InputError as error:
         return _fail(str(error))
     except JobError as error:
@@ -209,6 +206,14 @@ def _reader_is_gone() -> bool:
     poll = select.poll()
     poll.register(sys.stdout, 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _parse_and_check(arguments: Sequence[str]) -> _Runnable:
+    """Returns the job; raises InputError for a --model that cannot exist before anything else is read."""
+    job = _parse(arguments)
+    if isinstance(model := getattr(job, "model", None), str):
+        check_model(model)
+    return job
 
 
 def _parse(arguments: Sequence[str]) -> _Runnable:
