@@ -11,6 +11,8 @@ import logging
 import multiprocessing
 import posixpath
 import re
+import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from multiprocessing.pool import ThreadPool
@@ -31,7 +33,7 @@ BLOCK_BYTES = 16 << 20
 
 _SLOWEST_BYTES_PER_SECOND = 1e6
 _PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs", "abfs": "adlfs"}
-_LEFT_BY_BROWSERS = ("Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r", "__MACOSX", "@eaDir", "lost+found")
+_LEFT_BY_SYSTEMS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "lost+found"}
 _LOG = logging.getLogger(__name__)
 _WILL_NOT_MEND = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
@@ -134,7 +136,8 @@ def is_hidden(name: str) -> bool:
 
     Such are the files that file browsers, file systems and editors leave: .DS_Store, ._x, Thumbs.db, .nfs01.
     """
-    return any(part.startswith(".") or part in _LEFT_BY_BROWSERS for part in name.split("/"))
+    parts = name.split("/")
+    return any(part.startswith((".", "~$")) or part.endswith("~") or part.lower() in _LEFT_BY_SYSTEMS for part in parts)
 
 
 def names(directory: Location) -> list[str]:
@@ -194,19 +197,27 @@ def scratch_directory(parent: Path | None = None) -> Iterator[Path]:
 def local_copy(
     location: Location, scratch: Path | None = None, progress: Callable[[int], object] | None = None
 ) -> Iterator[Path]:
-    """Yields the path of a file: its own, or that of a copy which is removed at the end.
+    """Yields the path of a file on disk: its own, or that of a copy which is removed at the end.
+
+    What comes through a pipe is copied, so that it can be read as often as need be.
 
     Args:
-        location: of the file.
-        scratch: existing directory to copy into; that for temporary files, if not given.
+        location: of the file; - is standard input.
+        scratch: existing directory to copy into; the system's for temporary files, if not given.
         progress: as for `download`.
     """
-    if not is_url(location):
+    piped = str(location) == "-" or (not is_url(location) and Path(location).is_fifo())
+    if not piped and not is_url(location):
         yield Path(location)
         return
     with scratch_directory(scratch) as directory:
-        path = directory / file_name(location)
-        download(str(location), path, progress)
+        path = directory / ("standard-input" if str(location) == "-" else file_name(location))
+        if piped:
+            standard = contextlib.nullcontext(sys.stdin.buffer) if str(location) == "-" else None
+            with standard or Path(location).open("rb") as source, path.open("wb") as copy:
+                shutil.copyfileobj(source, copy, BLOCK_BYTES)
+        else:
+            download(str(location), path, progress)
         yield path
 
 

@@ -14,7 +14,7 @@ from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.datasets.layout import set_name
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
-from launch.flags import REGISTRY, SETTINGS
+from launch.flags import REGISTRY, SETTINGS, InputPath
 from launch.progress import progress_bar
 from launch.signals import importing, sigterm_as_flag
 
@@ -62,7 +62,7 @@ class Finetune:
     """
 
     model: str
-    data: Path
+    data: InputPath
     out: Path
     resume: bool = False
     seeds: int = 1
