@@ -12,6 +12,7 @@ from dnabert_jax.interop.huggingface import to_huggingface
 from dnabert_jax.interop.huggingface_config import huggingface_config
 from dnabert_jax.interop.model_card import model_card
 from dnabert_jax.interop.tokenizer import write_tokenizer
+from dnabert_jax.io.pictures import accompanying
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.storage import Location
 from dnabert_jax.training.saved_model import SavedModel
@@ -89,7 +90,8 @@ def export_model(
         settings = {**huggingface_config(description.config, description.task, architecture), "torch_dtype": dtype}
         (directory / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
         write_tokenizer(directory, description.config.k, description.config.max_positions)
-        (directory / "README.md").write_text(model_card(model, architecture))
+        with accompanying(directory / "README.md"):
+            (directory / "README.md").write_text(model_card(model, architecture))
         (directory / PROVENANCE_FILE).write_text(json.dumps(description.provenance, indent=2) + "\n")
     return architecture
 
