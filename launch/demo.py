@@ -72,8 +72,10 @@ class Demo:
         print("4. compare, on the same held-out rows under the same masks")
         figures = compare_heldout(config, data, run, device)
         print(_comparison_table(figures))
-        curve = draw_loss_curve(run, self.out / "loss.png")
-        print(f"Loss curve: {curve}")
+        curve = self.out / "loss.png"
+        draw_loss_curve(run, curve)
+        if curve.exists():
+            print(f"Loss curve: {curve}")
         print(_try_transformers(model, trained_model))
         print(f"All of it lies in {self.out}; how to use the model stands in {model}/README.md.")
         trained, *others = figures.values()

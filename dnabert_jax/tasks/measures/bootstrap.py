@@ -10,12 +10,15 @@ Letters: N examples, C scores of each, R resamples of a block, U thresholds of a
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse
 from jaxtyping import Bool, Float, Float64, Integer, Num
 
 from dnabert_jax.config import TaskConfig
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _Weights = Float64[np.ndarray, "N R"]
 _PerResample = Float64[np.ndarray, " R"]
@@ -82,9 +85,11 @@ def _weights(draws: list[np.ndarray], examples: int) -> _Weights:
 
 def _counting(
     groups: Integer[np.ndarray, " n"], examples: Integer[np.ndarray, " n"], shape: tuple[int, int]
-) -> scipy.sparse.csr_array:
+) -> "csr_array":
     """Returns the matrix that adds up the weights of the examples of each group."""
-    return scipy.sparse.coo_array((np.ones(len(groups)), (groups, examples)), shape=shape).tocsr()
+    from scipy.sparse import coo_array
+
+    return coo_array((np.ones(len(groups)), (groups, examples)), shape=shape).tocsr()
 
 
 class _Ranked:
