@@ -22,12 +22,20 @@ class LeftOut:
     examples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     remarks: list[str] = dataclasses.field(default_factory=list)
 
-    def add(self, reason: str, example: str = "") -> None:
-        """Counts one record; `reason` completes "Left out because ..."."""
-        self.counts[reason] += 1
+    def add(self, reason: str, *examples: str, count: int = 1) -> None:
+        """Counts records; `reason` completes "Left out because ..."."""
+        self.counts[reason] += count
         listed = self.examples.setdefault(reason, [])
-        if example and len(listed) < _EXAMPLES and example not in listed:
-            listed.append(example)
+        for example in examples:
+            if example and len(listed) < _EXAMPLES and example not in listed:
+                listed.append(example)
+
+    def update(self, other: "LeftOut") -> None:
+        """Takes up what another one holds."""
+        for reason, count in other.counts.items():
+            self.add(reason, *other.examples.get(reason, ()), count=count)
+        for sentence in other.remarks:
+            self.remark(sentence)
 
     def remark(self, sentence: str) -> None:
         """Takes up a sentence that is to be said once."""
