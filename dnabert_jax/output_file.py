@@ -26,10 +26,45 @@ def output_file(final: Path) -> Iterator[BinaryIO]:
     Raises:
         InputError: the final file exists, or another job writes it.
     """
+    with output_files(final) as (file,):
+        yield file
+
+
+@contextlib.contextmanager
+def output_files(*finals: Path) -> Iterator[list[BinaryIO]]:
+    """Yields files as `output_file` does; they get their final names together, or none of them does.
+
+    Raises:
+        InputError: as for `output_file`.
+    """
+    with contextlib.ExitStack() as opened, contextlib.ExitStack() as on_failure:
+        files = []
+        for final in finals:
+            files.append(opened.enter_context(_locked(final)))
+            on_failure.callback(_partial(final).unlink, missing_ok=True)
+            files[-1].truncate(0)
+        yield files
+        for file, final in zip(files, finals, strict=True):
+            with named_if_full(final):
+                file.flush()
+                os.fsync(file.fileno())
+        for final in finals:
+            _partial(final).rename(final)
+            on_failure.callback(final.unlink, missing_ok=True)
+        on_failure.pop_all()
+
+
+def _partial(final: Path) -> Path:
+    return final.with_name(final.name + ".partial")
+
+
+@contextlib.contextmanager
+def _locked(final: Path) -> Iterator[BinaryIO]:
+    """Yields the partial file, which only this job may write; it has not been emptied yet."""
     refuse_existing(final)
     final.parent.mkdir(parents=True, exist_ok=True)
-    partial = final.with_name(final.name + ".partial")
-    # Not emptied before it is ours. Where the disk is full, closing it fails once more.
+    partial = _partial(final)
+    # Where the disk is full, closing the file fails once more.
     with named_if_full(final), os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "w+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -39,11 +74,4 @@ def output_file(final: Path) -> Iterator[BinaryIO]:
             ours = False
         if not ours:
             raise InputError(f"Another job is writing {partial}: wait for it, or choose another output.")
-        with contextlib.ExitStack() as on_failure:
-            on_failure.callback(partial.unlink, missing_ok=True)
-            file.truncate(0)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            partial.rename(final)
-            on_failure.pop_all()
+        yield file

@@ -18,8 +18,11 @@ from dnabert_jax.sequence.kmers import reverse_complement, sequence_codes
 
 Codes = UInt8[np.ndarray, " _"]
 
-Named = tuple[str, str | Codes]
-"""What a sequence is called, which may be empty, and its text or its codes, as of `sequence.kmers.base_codes`."""
+Named = tuple[str, str | Codes] | tuple[str, str | Codes, tuple[str, ...]]
+"""The name of a sequence, which may be empty, and its text or its codes, as of `sequence.kmers.base_codes`.
+
+Fields that come along behind them, such as columns of a table, are passed over.
+"""
 
 Result = tuple[str, Float32[np.ndarray, "..."]]
 """Name and result of a sequence."""
@@ -47,13 +50,13 @@ class Coded(NamedTuple):
     codes: Codes
 
 
-def coded(sequences: Iterable[tuple[str, Any]], k: int) -> Iterator[Coded]:
+def coded(sequences: Iterable[tuple[Any, ...]], k: int) -> Iterator[Coded]:
     """Yields the codes of each sequence.
 
     Raises:
         InputError: a sequence is neither text nor codes, or its text is no DNA.
     """
-    for number, (name, sequence) in enumerate(sequences, 1):
+    for number, (name, sequence, *_) in enumerate(sequences, 1):
         place = f"sequence {number:,} ({name})" if name else f"sequence {number}"
         if isinstance(sequence, np.ndarray):
             yield Coded(name, place, sequence)

@@ -117,7 +117,7 @@ class Attention:
             target = choose_target(model, f"--method {self.method}", self.label, self.scale)
             print(f"Of the label {target.label}: its {target.scale}.")
         completeness = _Completeness()
-        with sigterm_as_sigint(), self.source.open(model.config.k) as sequences:
+        with sigterm_as_sigint(), self.source.open(model.config.k, model.training_lengths) as sequences:
             for note in sequences.notes:
                 print(note)
             # Of variants, it is not known how many there are before the last sequence is read.
@@ -178,19 +178,19 @@ class Attention:
         own, kept = itertools.tee(sequences)
         if target is None:
             found = attention_scores(model, own, self.layer, self.head, self.rollout, self.normalization, advance)
-            yield from (BaseScores(*one, scores) for (_, scores), one in zip(found, kept, strict=True))
+            yield from (BaseScores(one.name, one.codes, scores) for (_, scores), one in zip(found, kept, strict=True))
         elif self.method == "gradient-x-input":
             found = gradient_times_input(model, own, target, advance)
-            yield from (BaseScores(*one, scores) for (_, scores), one in zip(found, kept, strict=True))
+            yield from (BaseScores(one.name, one.codes, scores) for (_, scores), one in zip(found, kept, strict=True))
         elif self.method == "integrated-gradients":
             integrals = integrated_gradients(model, own, target, self.baseline, self.steps, advance)
             for integral, one in zip(integrals, kept, strict=True):
                 completeness.add(integral)
-                yield BaseScores(*one, integral.scores)
+                yield BaseScores(one.name, one.codes, integral.scores)
         else:
             mutations = mutation_effects(model, own, target, advance)
             for mutated, one in zip(mutations, kept, strict=True):
-                yield BaseScores(*one, mutated.scores(one.codes), mutated.effects)
+                yield BaseScores(one.name, one.codes, mutated.scores(one.codes), mutated.effects)
 
     def _write(self, sequences: OpenSource, scores: Iterator["BaseScores"]) -> list[str]:
         """Writes the file; what is to be said of it."""
@@ -204,7 +204,7 @@ class Attention:
             return [f"Written to {self.out} ({content}). To read it in Python:", f'  numpy.load("{self.out}")']
         if self.out.suffix == _MODISCO:
             return self._write_modisco(scores)
-        if self.out.suffix != _BIGWIG or sequences.intervals is None or self.source.bed is None:
+        if self.out.suffix != _BIGWIG or sequences.intervals is None:
             count = write_score_table(self.out, scores, with_effects)
             return [
                 f"Written to {self.out}, a row for each of {count:,} bases. To read it in Python:",
@@ -212,10 +212,8 @@ class Attention:
             ]
         own = (row.scores for row in finite(scores))
         # The scores first: the intervals are read anew, in the same order.
-        pairs = (
-            (interval, one) for one, interval in zip(own, sequences.intervals.intervals(self.source.bed), strict=True)
-        )
-        track = write_score_track(self.out, sequences.intervals.lengths, pairs)
+        pairs = ((interval, row) for row, interval in zip(own, sequences.intervals, strict=True))
+        track = write_score_track(self.out, sequences.intervals.contig_lengths, pairs)
         shared = f"; {track.shared:,} of them lie in several intervals and have the mean" if track.shared else ""
         return [
             f"Written to {self.out}: {track.bases:,} bases of the genome{shared}. Genome browsers such as IGV open it."

@@ -17,6 +17,7 @@ import tyro
 
 import dnabert_jax
 from dnabert_jax.errors import InputError, JobError, device_memory_errors
+from dnabert_jax.interop.hub import check_model
 from launch.attention import Attention
 from launch.demo import Demo
 from launch.embed import Embed
@@ -24,7 +25,7 @@ from launch.ending import EXIT_FAILED, leaving_others, print_error
 from launch.evaluate import parse_evaluate
 from launch.export import Export
 from launch.finetune import parse_finetune
-from launch.flags import REGISTRY, SETTINGS
+from launch.flags import INPUT_COPIES, REGISTRY, SETTINGS
 from launch.import_model import Import
 from launch.motifs import Motifs
 from launch.mutations import Mutations
@@ -151,8 +152,11 @@ def run(arguments: Sequence[str]) -> int:
             print(dnabert_jax.__version__)
             return 0
         advice = "use a smaller batch, a larger mesh, or shorter sequences"
-        with sigint_as_exception(), device_memory_errors(advice):
-            _parse(arguments).run()
+        with INPUT_COPIES, sigint_as_exception(), device_memory_errors(advice):
+            job = _parse(arguments)
+            if isinstance(model := getattr(job, "model", None), str):
+                check_model(model)
+            job.run()
     except InputError as error:
         return _fail(str(error))
     except JobError as error:

@@ -74,7 +74,11 @@ class Mutations:
         regression = model.task is not None and model.task.problem == "regression"
         target = choose_target(model, "A map of mutations", self.label, "logit" if regression else "log-odds")
         print(f"Of the label {target.label}: " + ("its number." if regression else "its probability."))
-        with sigterm_as_sigint(), self.source.open(model.config.k) as sequences, contextlib.ExitStack() as outputs:
+        with (
+            sigterm_as_sigint(),
+            self.source.open(model.config.k, model.training_lengths) as sequences,
+            contextlib.ExitStack() as outputs,
+        ):
             for note in sequences.notes:
                 print(note)
             pairs = self._changes(model, self._within_reach(sequences), listed)
@@ -100,8 +104,6 @@ class Mutations:
         check_table_name(self.out)
         refuse_existing(self.out)
         if self.mutations is not None:
-            if not self.mutations.is_file():
-                raise InputError(f"{self.mutations} is not a file on disk.")
             if set(self.kinds) != {"substitutions", "deletions"}:
                 raise InputError("--kinds says nothing to --mutations, which names each change.")
         elif not self.kinds:

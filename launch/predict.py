@@ -1,6 +1,7 @@
 """`dnabert-jax predict`."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,64 +13,87 @@ from launch.progress import progress_bar
 from launch.sequence_source import SequenceSource
 from launch.signals import importing, sigterm_as_sigint
 
+_BED = ".bed"
+
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """Write what a classifier or a regression says of sequences, one row each, in their order.
+    """Apply a fine-tuned model to FASTA records, BED intervals or a table, and write one row for each, in their order.
 
     Example: dnabert-jax predict --model runs/promoters --bed peaks.bed --genome hg38.fa.gz --out predictions.tsv
 
-    The columns are id, prediction, and the probability of each label as p_LABEL (docs/prediction.md).
+    The table has the columns of the input (id for FASTA; chrom, start, end, name and strand for BED), then prediction,
+    and the probability of each label as p_LABEL (docs/prediction.md).
 
     Attributes:
         model: Run directory of `dnabert-jax finetune`, model directory, Hugging Face directory, or OWNER/NAME on its
             hub.
-        out: Table to write; its name says what it is: .tsv, .csv, .tsv.gz, .csv.gz or .parquet.
-        strands: forward, the sequence as it is; both, the mean over it and its reverse complement.
+        out: File to write, named for what it is: a table (.tsv, .csv, .tsv.gz, .csv.gz or .parquet) or, with --bed and
+            a model with two classes, .bed for genome browsers (score: 1,000 times the probability of the second).
+        keep: Columns of --table to keep; all if not given.
+        strands: forward predicts the sequence as it is; both averages over it and its reverse complement.
         step: Checkpoint of a run; the latest if not given.
-        compute_dtype: Of activations; bfloat16 is for accelerators.
+        compute_dtype: Precision of activations; bfloat16 is for accelerators.
         source: Where the sequences come from.
     """
 
     model: str
     out: Path
+    keep: tuple[str, ...] = ()
     strands: Literal["forward", "both"] = "forward"
     step: int | None = None
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     source: Annotated[SequenceSource, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SequenceSource)
 
     def run(self) -> None:
-        """Predicts, writes, and says what came of it."""
+        """Predicts, writes, and says what was written."""
         self.source.check()
         with importing():
             from dnabert_jax.io.output_table import check_table_name
 
-        check_table_name(self.out)
+        if self.out.suffix != _BED:
+            check_table_name(self.out, f", or {_BED}")
+        elif self.source.bed is None:
+            raise InputError(f"{self.out} holds intervals, so it needs --bed and --genome. Give --out another name.")
         refuse_existing(self.out)
         with importing():
             from dnabert_jax.pretrained import DNABERT
-            from dnabert_jax.tasks.prediction.prediction_table import write_predictions
+            from dnabert_jax.tasks.prediction.prediction_table import write_prediction_bed, write_predictions
 
         model = DNABERT.from_pretrained(self.model, self.step, self.compute_dtype)
         if model.task is None:
             raise InputError(
-                f"{self.model} has no classifier: `dnabert-jax finetune` makes one; `dnabert-jax embed` needs none."
+                f"{self.model} has no classifier. Make one with `finetune`, or use `embed`, which needs none."
             )
-        with sigterm_as_sigint(), self.source.open(model.config.k) as sequences:
+        with (
+            sigterm_as_sigint(),
+            self.source.open(model.config.k, model.training_lengths, self.keep) as sequences,
+        ):
             for note in sequences.notes:
                 print(note)
             with progress_bar("predict", " sequences", sequences.total) as bar:
-                predictions = model.predictions(sequences, self.strands, bar.update)
-                counts = write_predictions(self.out, model.task, predictions)
+                # A few thousand sequences are read ahead of their results.
+                read, waiting = itertools.tee(sequences)
+                results = model.predictions(read, self.strands, bar.update)
+                rows = (
+                    (sequences.values(sequence), scores) for (_, scores), sequence in zip(results, waiting, strict=True)
+                )
+                if self.out.suffix == _BED:
+                    counts = write_prediction_bed(self.out, model.task, rows)
+                else:
+                    counts = write_predictions(self.out, model.task, sequences.columns, rows)
         print(f"Predicted {sequences.summary()}.")
+        for warning in sequences.warnings():
+            print(warning)
         if counts:
             print("Labels: " + ", ".join(f"{label} {count:,}" for label, count in counts.items()) + ".")
-        print(f"Written to {self.out}, a row for each sequence in its order. To read it in Python:")
-        print(f"  {reading(self.out)}")
+        print(f"Written to {self.out}, one row per sequence, in input order.")
+        if self.out.suffix != _BED:
+            print(f"To read it in Python:\n  {reading(self.out)}")
 
 
 def reading(table: Path) -> str:
-    """The line of Python that reads a table."""
+    """Returns the line of Python that reads a table."""
     if table.suffix == ".parquet":
         return f'pandas.read_parquet("{table}")'
     separator = r', sep="\t"' if ".tsv" in table.suffixes else ""

@@ -16,30 +16,30 @@ if TYPE_CHECKING:  # loads JAX
 
 @dataclasses.dataclass(frozen=True)
 class Variants:
-    """Score the variants of a VCF file: what each does to what a model says, expects or sees.
+    """Score what each variant of a VCF file does to what a model predicts, expects or attends to.
 
-    Example: dnabert-jax variants --vcf x.vcf.gz --fasta hg38.fa.gz --model runs/promoters --window 300 --out y.vcf.gz
+    Example: dnabert-jax variants --vcf x.vcf.gz --fasta hg38.fa.gz --model runs/promoters --out scored.vcf.gz
 
     docs/variants.md says what each score means.
 
     Attributes:
         vcf: VCF file, plain, gzip or bgzip.
-        fasta: FASTA (plain, gzip, bgzip) or .2bit file of the genome that --vcf is of; its index of samtools faidx
-            is used if there is one.
+        fasta: FASTA (plain, gzip, bgzip) or .2bit file of the genome of --vcf; the index of samtools faidx is used if
+            there is one.
         model: Run directory, model directory, Hugging Face directory, or OWNER/NAME on its hub.
         out: VCF file to write, .vcf or .vcf.gz (bgzip), with the scores in INFO.
         table: Table to write, .tsv, .csv (.gz or not) or .parquet, with a row for each allele; OUT.tsv if not given.
         scores: effect, on the label of a fine-tuned model; likelihood, of the masked allele, and embedding, the
-            distance of vectors, of any model that was pre-trained; attention, to the place. If not given, effect for a
-            model with a classifier, and likelihood and embedding for one without.
-        window: Bases around a variant: for a fine-tuned model the length of its sequences; if not given, as many as a
-            pre-trained model takes.
-        placements: Of a variant in its window, over which scores are averaged: 1, in the middle; 3, at a quarter, a
-            half and three quarters.
-        strands: Both, which are averaged, or forward.
-        label: Of effect: whose probability; if not given, the only one or the second of two.
+            distance of vectors, of any pre-trained model; attention, to the variant. If not given, effect for a model
+            with a classifier, and likelihood and embedding for one without.
+        window: Number of bases to read around a variant. If not given, a fine-tuned model reads the median length of
+            the sequences that it was fine-tuned on, and a pre-trained model as many bases as it takes.
+        placements: Number of positions of the variant in its window, over which scores are averaged: 1, in the middle;
+            3, at a quarter, a half and three quarters.
+        strands: both averages over the two strands; forward reads one.
+        label: For effect, the label whose probability changes; if not given, the only one or the second of two.
         step: Checkpoint of a run; the latest if not given.
-        compute_dtype: Of activations; bfloat16 is for accelerators.
+        compute_dtype: Precision of activations; bfloat16 is for accelerators.
     """
 
     vcf: Path
@@ -56,18 +56,17 @@ class Variants:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
 
     def run(self) -> None:
-        """Scores, writes, and says what came of it."""
+        """Scores, writes, and says what was written."""
         for path in (self.vcf, self.fasta):
             if not path.is_file():
                 raise InputError(f"{path} is not a file on disk.")
         with importing():
             from dnabert_jax.interpret.variants.annotation import VcfSurvey, annotate
             from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
-            from dnabert_jax.io.fasta_index import read_named_blocks
+            from dnabert_jax.io.genome import open_genome
             from dnabert_jax.io.output_table import check_table_name
             from dnabert_jax.io.vcf import check_vcf_name
             from dnabert_jax.pretrained import DNABERT
-            from dnabert_jax.tasks.datasets.genome_records import genome_records
 
         check_vcf_name(self.out)
         table = self.table or self.out.with_name(self.out.name.removesuffix(".gz").removesuffix(".vcf") + ".tsv")
@@ -76,29 +75,37 @@ class Variants:
             refuse_existing(path)
         survey = VcfSurvey(self.vcf)
         model = DNABERT.from_pretrained(self.model, self.step, self.compute_dtype)
-        own = VariantScoring(tuple(dict.fromkeys(self.scores)), self.window, self.placements, self.strands, self.label)
-        scorer = VariantScorer(model, own)
+        kinds = tuple(dict.fromkeys(self.scores))
+        scorer = VariantScorer(model, VariantScoring(kinds, self.window, self.placements, self.strands, self.label))
         strands = "on both strands" if self.strands == "both" else "on the forward strand"
-        of_label = f"; of the label {scorer.label}" if scorer.label else ""
+        of_label = f"; label {scorer.label}" if scorer.label else ""
         print(f"Windows of {scorer.window:,} bases, {self.placements} for each variant, {strands}{of_label}.")
+        trained = model.training_lengths
+        if trained is not None and not self.window:
+            print(f"The window is the median length of the sequences that the model was fine-tuned on ({trained}).")
+        elif trained is not None and trained.unlike(self.window):
+            print(
+                f"Warning: --window {self.window} is much shorter or longer than the sequences that the model was "
+                f"fine-tuned on ({trained}), so the scores may mean little."
+            )
         with (
             sigterm_as_sigint(),
-            genome_records(read_named_blocks(self.fasta, survey.contigs), str(self.fasta), survey.contigs) as genome,
+            open_genome(self.fasta, survey.contigs) as genome,
             progress_bar("variants", " alleles", survey.alleles) as bar,
         ):
-            survey.check_contigs(genome, self.fasta)
-            renamed = [f"{name} is {record}" for name, record in genome.names.items() if name != record]
-            if renamed:
+            if renamed := genome.renamed():
                 bar.write(f"Contigs by another name in the genome: {', '.join(renamed)}.")
             count = annotate(survey, genome, scorer, model.config.k, self.out, table, bar.update)
-        self._say(count, scorer.ambiguous, table)
+        self._print_summary(count, scorer.ambiguous, table)
 
-    def _say(self, count: "VariantCount", ambiguous: int, table: Path) -> None:
-        left_out = count.left_out.total()
-        print(f"{count.records:,} records, {count.alleles:,} alternative alleles: {count.alleles - left_out:,} scored.")
+    def _print_summary(self, count: "VariantCount", ambiguous: int, table: Path) -> None:
+        alleles = count.scored + count.left_out.total
+        print(f"{count.records:,} records, {alleles:,} alternative alleles: {count.scored:,} scored.")
         if ambiguous:
-            print(f"Letters such as N stand in the windows of {ambiguous:,} of them; their k-mers are [UNK].")
-        for reason, number in count.left_out.most_common():
-            print(f"Left out, {reason}: {number:,}.")
-        print(f"Written to {self.out} (INFO) and {table}, a row for each allele. To read it in Python:")
+            print(f"The windows of {ambiguous:,} of them have letters such as N, whose k-mers are [UNK].")
+        for sentence in count.left_out.sentences():
+            print(sentence)
+        if question := count.question():
+            print(f"Warning: {question}")
+        print(f"Written to {self.out} (INFO) and {table}, one row per allele. To read it in Python:")
         print(f"  {reading(table)}")

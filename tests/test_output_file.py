@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.output_file import output_file
+from dnabert_jax.output_file import output_file, output_files
 
 
 def test_it_is_renamed_at_the_end(tmp_path: Path) -> None:
@@ -55,3 +55,18 @@ def test_what_another_job_finishes_at_this_moment_is_left_alone(
     with pytest.raises(InputError, match="Another job is writing"), output_file(final):
         pass
     assert final.read_bytes() == b"theirs"
+
+
+@pytest.mark.parametrize("blocked", ["a.vcf", "a.tsv"])
+def test_several_files_get_their_names_together_or_not_at_all(tmp_path: Path, blocked: str) -> None:
+    finals = [tmp_path / "a.vcf", tmp_path / "a.tsv"]
+    with output_files(*finals) as files:
+        for file in files:
+            file.write(b"row")
+    assert [final.read_bytes() for final in finals] == [b"row", b"row"]
+    for final in finals:
+        final.unlink()
+    # A directory that comes there meanwhile keeps a file from its name.
+    with pytest.raises(OSError, match=blocked), output_files(*finals):
+        (tmp_path / blocked).mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == [blocked]

@@ -74,6 +74,18 @@ def theirs(model: DNABERT, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return AutoModel.from_pretrained(directory, attn_implementation="eager").eval()
 
 
+def test_a_model_says_what_it_is(small_model: ModelConfig, model: DNABERT, tmp_path: Path) -> None:
+    assert repr(model) == "DNABERT(k=3, layers=2, hidden_size=32, parts=['bert', 'head', 'pooler'])"
+    for task, facts in (
+        (CLASSES, "labels=['donor', 'acceptor', 'neither']"),
+        (SIGNAL, "labels=['signal', 'fold'], problem='regression'"),
+    ):
+        directory = tmp_path / task.problem
+        DNABERT(random_model(small_model, task)).save_pretrained(directory)
+        loaded = DNABERT.from_pretrained(directory)
+        assert repr(loaded) == f"DNABERT(k=3, layers=2, hidden_size=32, {facts}, from {str(directory)!r})"
+
+
 def test_embeddings_are_those_that_transformers_computes(model: DNABERT, theirs: Any, sequences: list[str]) -> None:
     def assert_same(found: np.ndarray, expected: torch.Tensor) -> None:
         np.testing.assert_allclose(found, expected.numpy(), atol=1e-4, rtol=0)
@@ -338,7 +350,7 @@ def test_what_is_pushed_is_what_is_saved(model: DNABERT, monkeypatch: pytest.Mon
 @pytest.fixture
 def readme() -> Iterator[str]:
     text = (Path(__file__).parents[1] / "README.md").read_text()
-    (section,) = re.findall(r"## Use it from Python\n(.*?)\n## ", text, re.DOTALL)
+    (section,) = re.findall(r"## Use a model in Python\n(.*?)\n## ", text, re.DOTALL)
     (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     return code
 
@@ -347,9 +359,9 @@ def test_the_code_in_the_readme_runs(
     readme: str, small_model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    DNABERT(random_model(small_model)).save_pretrained(tmp_path / "models" / "dnabert6-hg38")
-    DNABERT(random_model(small_model, CLASSES)).save_pretrained(tmp_path / "models" / "splice-sites")
+    DNABERT(random_model(small_model)).save_pretrained(tmp_path / "zhihan1996" / "DNA_bert_6")
+    DNABERT(random_model(small_model, CLASSES)).save_pretrained(tmp_path / "runs" / "promoters")
     names: dict[str, Any] = {}
     exec(readme, names)  # noqa: S102 - it is our own
     assert names["vectors"].shape == (2, 32)
-    assert names["probabilities"].shape == (2, 3)
+    assert names["probabilities"].shape == (1, 3)

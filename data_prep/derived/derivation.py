@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import zlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
@@ -14,10 +14,10 @@ from data_prep.derived.examples import Examples, first_of_each, joined, smallest
 from data_prep.derived.introns import AssemblyCheck
 from data_prep.derived.regions import Regions, regions_of
 from data_prep.derived.splits import loci, split_contigs, split_loci
-from data_prep.derived.task import BEYOND, ContigSites, Notes, Task
+from data_prep.derived.task import ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.contigs import ContigNames, contig_key
-from dnabert_jax.io.left_out import LeftOut
+from dnabert_jax.io.left_out import BEYOND, LeftOut
 from dnabert_jax.sequence.kmers import AMBIGUOUS
 
 _SLACK = 4
@@ -92,8 +92,8 @@ class Derivation:
         meant_by = [name for name in self._sites if contig_key(name) == key and names.find(name) == contig.name]
         if len(meant_by) > 1:
             raise InputError(
-                f"{self._task.annotation} names the contig {contig.name} in several ways, {' and '.join(meant_by)}. Use "
-                "one of them."
+                f"{self._task.annotation} names the contig {contig.name} in several ways: {', '.join(meant_by)}. "
+                "Use one of them."
             )
         for name in meant_by:
             part = self._parts[name] = _Part(contig.name, len(self.contigs))
@@ -169,17 +169,16 @@ class Derivation:
         for name, sites in self._sites.items():
             if name not in self._parts:
                 left_out.add(names.why_not(name), name, count=len(sites.start))
-        sites = sum(len(sites.start) for sites in self._sites.values())
+        windows = sum(len(sites.start) for sites in self._sites.values())
         advice = ""
         if not self._parts:
             advice = f"The records of the sequence are {_some(self.records)}."
-        elif 2 * left_out.counts[BEYOND] >= sites:
+        elif 2 * left_out.counts[BEYOND] >= windows:
             advice = f"Is {self._task.annotation} of another build than the genome?"
-            left_out.remark(f"{left_out.counts[BEYOND]:,} of {sites:,} windows reach beyond their contigs. {advice}")
-        examples = joined(self.examples) if self.examples else None
-        positives = 0 if examples is None else int((examples.label > 0).sum())
+            left_out.remark(f"{left_out.counts[BEYOND]:,} of {windows:,} windows reach beyond their contigs. {advice}")
+        positives = sum(int((examples.label > 0).sum()) for examples in self.examples)
         left_out.check_some_left(positives, f"windows of {self._task.annotation}", advice)
-        assert examples is not None
+        examples = joined(self.examples)
         if self._task.maximum is not None:
             examples = smallest_keys(examples, self._task.maximum)
         first = first_of_each(examples)

@@ -18,9 +18,6 @@ from data_prep.derived.resampling import dinucleotide_shuffle, substitute_parts
 from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.storage import Location
 
-BEYOND = "they reach beyond the ends of their contig"
-"""Why windows and peaks are left out."""
-
 KIND_RULES = {
     "gc-windows": "windows of the genome of the same length and, within --gc-tolerance, GC content, on the strand and "
     "the contig of their positive; they do not overlap one another",

@@ -9,9 +9,10 @@ import numpy as np
 
 from data_prep.derived.job import DerivedJob, protocol_of
 from data_prep.derived.regions import regions_of
-from data_prep.derived.task import BEYOND, ContigSites, Notes, Task
+from data_prep.derived.task import ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.bed import Interval, read_bed
+from dnabert_jax.io.left_out import BEYOND
 from dnabert_jax.storage import Location
 
 Negative = Literal["gc-windows", "shuffle", "substitution"]

@@ -1,6 +1,7 @@
-"""A model to a directory that `transformers` loads with no code of its own."""
+"""Writes a model as a directory that `transformers` loads with no code of its own."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,8 @@ Format = Literal["safetensors", "pytorch", "both"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 PROVENANCE_FILE = "provenance.json"
+
+_LOG = logging.getLogger(__name__)
 
 _PARTS: dict[Architecture, tuple[str, ...]] = {
     "masked-lm": ("bert", "head"),
@@ -87,11 +90,27 @@ def export_model(
             reason = str(error).partition("\n")[0][:200]
             raise JobError(f"The weights could not be written to {out} ({reason}): is the disk full?") from error
         settings = {**huggingface_config(description.config, description.task, architecture), "torch_dtype": dtype}
-        (directory / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+        (directory / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         write_tokenizer(directory, description.config.k, description.config.max_positions)
-        (directory / "README.md").write_text(model_card(model, architecture))
-        (directory / PROVENANCE_FILE).write_text(json.dumps(description.provenance, indent=2) + "\n")
+        provenance = json.dumps(description.provenance, indent=2) + "\n"
+        (directory / PROVENANCE_FILE).write_text(provenance, encoding="utf-8")
+        if card := _card(model, architecture):
+            (directory / "README.md").write_text(card, encoding="utf-8")
     return architecture
+
+
+def _card(model: SavedModel, architecture: Architecture) -> str:
+    """Returns the model card; empty if it cannot be written, which is logged, as no card is worth an export."""
+    try:
+        return model_card(model, architecture)
+    except Exception as error:  # noqa: BLE001, whatever the provenance of another version lacks
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+        _LOG.warning(
+            "README.md is missing: the model card could not be made of the model's provenance (%s). The weights and "
+            "all other files are complete.",
+            reason,
+        )
+        return ""
 
 
 def _rounded(name: str, tensor: np.ndarray, dtype: Dtype) -> np.ndarray:
@@ -142,7 +161,7 @@ def _torch() -> Any:
         import torch
     except ImportError as error:
         raise InputError(
-            "Writing pytorch_model.bin needs PyTorch, which is not installed: pip install 'dnabert-jax[huggingface]', "
-            "or export safetensors, which PyTorch reads."
+            "Writing pytorch_model.bin needs PyTorch, which is not installed: pip install torch, or export "
+            "safetensors, which PyTorch reads."
         ) from error
     return torch

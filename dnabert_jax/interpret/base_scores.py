@@ -11,7 +11,7 @@ from jaxtyping import Float32, UInt8
 from dnabert_jax import stream
 from dnabert_jax.errors import JobError
 from dnabert_jax.io.npz_file import Values, write_npz
-from dnabert_jax.io.output_table import output_table
+from dnabert_jax.io.output_table import output_table, record_batch
 from dnabert_jax.output_file import output_file
 from dnabert_jax.sequence.kmers import LETTERS
 from dnabert_jax.sequence.vocabulary import COLUMNS
@@ -69,8 +69,7 @@ def write_score_table(path: Path, rows: Iterable[BaseScores], with_effects: bool
             if with_effects:
                 found = np.concatenate([row.effects for row in group if row.effects is not None])
                 arrays += [np.ascontiguousarray(column) for column in found.T]
-            typed = [pa.array(own, kind) for own, kind in zip(arrays, schema.types, strict=True)]
-            write(pa.record_batch(typed, schema=schema))
+            write(record_batch(arrays, schema))
             total += sum(lengths)
     return total
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.changes import Change
+from dnabert_jax.io.text import numbered_lines
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
 from dnabert_jax.stream import Coded
 
@@ -36,18 +37,13 @@ class Mutation:
 
 
 def read_mutations(path: Path) -> list[Mutation]:
-    """Reads the file; a row of three fields has no allele, if another row has one.
+    """Returns the rows of the file; a row of three fields is a deletion, if another row has an allele.
 
     Raises:
-        InputError: the file is empty or no text, no row has the field of alleles, or a row has other than whole
-            numbers, an end before its start, or an allele that is no DNA or
-            has a letter such as N.
+        InputError: the file is empty or not text, no row has the field of alleles, or a row has numbers that are not
+            whole, an end before its start, or an allele that is not DNA or has a letter such as N.
     """
-    try:
-        lines = path.read_text("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no tab-separated text: byte {error.start + 1} is not UTF-8.") from error
-    rows = [(number, line.rstrip("\r").split("\t")) for number, line in enumerate(lines, 1) if line.strip()]
+    rows = [(number, line.split("\t")) for number, line in numbered_lines(path) if line.strip()]
     if not rows:
         raise InputError(f"{path} has no mutation.")
     if all(len(fields) == len(_FIELDS) for _, fields in rows):
@@ -59,8 +55,11 @@ def _mutation(fields: list[str], row: int, place: str) -> Mutation:
     if len(fields) not in (len(_FIELDS), len(_FIELDS) + 1):
         raise InputError(f"{place} has {len(fields)} fields: index, start, end and allele are four, with tabs between.")
     for what, text in zip(_FIELDS, fields, strict=False):
-        if not re.fullmatch(r"[0-9]+", text):
-            raise InputError(f"{place}: {what} is {text!r}, which is no whole number from 0 on; there is no header.")
+        if not re.fullmatch("[0-9]{1,18}", text):
+            raise InputError(
+                f"{place}: {what} is {text!r:.40}, which is not a whole number of at most 18 digits. The file has no "
+                "header."
+            )
     index, start, end = map(int, fields[: len(_FIELDS)])
     if end < start:
         raise InputError(f"{place}: the end, {end}, is before the start, {start}.")

@@ -13,7 +13,7 @@ from dnabert_jax.errors import JobError
 from dnabert_jax.interpret.changes import Change
 from dnabert_jax.interpret.effect_size import log_odds_ratio, probability, weighted_difference
 from dnabert_jax.interpret.mutagenesis import Changed
-from dnabert_jax.io.output_table import output_table
+from dnabert_jax.io.output_table import output_table, record_batch
 from dnabert_jax.sequence.kmers import text_of
 from dnabert_jax.stream import Coded
 
@@ -83,8 +83,7 @@ def write_mutation_table(path: Path, rows: Iterable[ChangeEffects], regression: 
                 own = [getattr(row, name) for row in group]
                 wide = [np.broadcast_to(value, len(row.changes)) for value, row in zip(own, group, strict=True)]
                 columns.append(np.concatenate(wide))
-            typed = [pa.array(own, kind) for own, kind in zip(columns, schema.types, strict=True)]
-            write(pa.record_batch(typed, schema=schema))
+            write(record_batch(columns, schema))
             total += len(told)
     return total
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.sequence.vocabulary import BASES, COLUMNS
 
 
@@ -41,7 +42,8 @@ class ScoreFile:
             InputError: a name is not there, or is there twice so that it tells nothing; a sequence has another length.
         """
         rows: Sequence[int] = range(len(names))
-        if tuple(names) != self.names:
+        names = tuple(map(valid_unicode, names))
+        if names != self.names:
             places = {name: row for row, name in enumerate(self.names)}
             if len(places) < len(self.names):
                 twice = next(name for row, name in enumerate(self.names) if places[name] != row)

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Float32, UInt32
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.bed import Interval
 from dnabert_jax.output_file import output_file
-from dnabert_jax.tasks.datasets.intervals import Interval
 
 _BLOCK = 1 << 20
 """Bases that are in memory while the track is written."""

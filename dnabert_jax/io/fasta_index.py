@@ -1,14 +1,13 @@
-"""Records of a FASTA file entered by its index, as samtools faidx writes it: PATH.fai, and of bgzip PATH.gzi.
+"""Records of a FASTA file by its samtools index: PATH.fai, and PATH.gzi for bgzip.
 
-An index that lies beside another file than its own would give other bases without a word, so each title is looked up
-first.
+pyfaidx and pysam trust an index that belongs to another file, and then return wrong bases; here each title is checked.
 Source: the manual pages faidx(5) of samtools and bgzip(1) of htslib.
 """
 
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from io import BufferedIOBase
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,6 @@ from Bio import bgzf
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.contigs import contig_key
 from dnabert_jax.io.fasta import BLOCK_LETTERS, Block
-from dnabert_jax.io.genome import read_blocks
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ENTRY = re.compile(rb"(\S+)" + rb"\t(\d{1,12})" * 4)  # no file is so large that more digits are a place in it
@@ -44,35 +42,41 @@ class _Entry(NamedTuple):
         return self.place(bases - 1) + 1 if bases else self.offset
 
 
-def read_named_blocks(path: Path, names: Iterable[str]) -> Iterator[Block]:
-    """Yields the blocks of a FASTA or .2bit file; if it has an index, those of the records of these names alone.
+def indexed_blocks(path: Path, keys: Collection[str]) -> Iterator[Block] | None:
+    """Returns the blocks of some records of a FASTA file that has an index, and None if it has none.
 
     Args:
         path: of the file.
-        names: of records, in the style of UCSC or Ensembl.
+        keys: of the records, as `contig_key` gives them.
 
     Raises:
-        InputError: as `read_blocks`; the index is damaged, or that of another file.
+        InputError: while the blocks are read: the index is damaged, or that of another file.
     """
-    index, packed = Path(f"{path}.fai"), Path(f"{path}.gzi")
+    if not path.is_file() or not Path(f"{path}.fai").is_file():
+        return None
     with path.open("rb") as file:
         compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-        if not index.is_file() or (compressed and not packed.is_file()):
-            yield from read_blocks(path)
-            return
-        file.seek(0)
-        wanted = {contig_key(name) for name in names}
+    return None if compressed and not Path(f"{path}.gzi").is_file() else _by_index(path, keys, compressed)
+
+
+def _by_index(path: Path, keys: Collection[str], compressed: bool) -> Iterator[Block]:
+    index = Path(f"{path}.fai")
+    with path.open("rb") as file:
         try:
             entries = [_entry(line) for line in index.read_bytes().splitlines()]
-            read_at = _packed_text(file, packed) if compressed else _text(file)
+            read_at = _packed_text(file, Path(f"{path}.gzi")) if compressed else _text(file)
             _check(entries, read_at)
             for entry in entries:
-                if contig_key(entry.name.decode("ascii", "replace")) in wanted:
+                if contig_key(_name(entry)) in keys:
                     yield from _blocks(entry, read_at)
         except (ValueError, ZeroDivisionError, RuntimeError, struct.error, zlib.error) as error:
             raise InputError(
                 f"{path} cannot be read by its index {index} ({error}): make the index anew, or remove it."
             ) from error
+
+
+def _name(entry: _Entry) -> str:
+    return entry.name.decode("utf-8", "surrogateescape")
 
 
 def _entry(line: bytes) -> _Entry:
@@ -125,7 +129,7 @@ def _titles(text: bytes) -> list[bytes] | None:
 
 
 def _blocks(entry: _Entry, read_at: _ReadAt) -> Iterator[Block]:
-    name = entry.name.decode("ascii", "replace")
+    name = _name(entry)
     for number, first in enumerate(range(0, max(entry.length, 1), BLOCK_LETTERS)):
         last = min(first + BLOCK_LETTERS, entry.length)
         place = entry.place(first) if last else entry.offset

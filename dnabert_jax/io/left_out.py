@@ -4,6 +4,10 @@ import dataclasses
 from collections import Counter
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.text import valid_unicode
+
+BEYOND = "they reach beyond the ends of their contig"
+"""Why intervals and windows are left out."""
 
 _EXAMPLES = 3
 
@@ -48,14 +52,14 @@ class LeftOut:
 
     def sentences(self) -> list[str]:
         """Returns the remarks, and one sentence for each reason, the most frequent first, with examples."""
-        return self.remarks + [
-            f"Left out because {reason}: {self._listed(reason)}."
-            for reason, count in self.counts.most_common()
-            if count
-        ]
+        return self.remarks + self._reasons()
+
+    def _reasons(self) -> list[str]:
+        counts = self.counts.most_common()
+        return [f"Left out because {reason}: {self._listed(reason)}." for reason, count in counts if count]
 
     def _listed(self, reason: str) -> str:
-        examples = self.examples.get(reason, [])
+        examples = [valid_unicode(example) for example in self.examples.get(reason, [])]
         more = ", ..." if examples and self.counts[reason] > len(examples) else ""
         return f"{self.counts[reason]:,}" + (f" ({', '.join(examples)}{more})" if examples else "")
 
@@ -69,4 +73,4 @@ class LeftOut:
         """
         if not used:
             total = f"none of the {self.total:,} {what} can be used" if self.total else f"there are no {what}"
-            raise InputError(" ".join([f"{total[0].upper()}{total[1:]}.", *self.sentences(), advice]).strip())
+            raise InputError(" ".join([f"{total[0].upper()}{total[1:]}.", *self._reasons(), advice]).strip())

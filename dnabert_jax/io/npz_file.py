@@ -14,6 +14,8 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from dnabert_jax.io.text import valid_unicode
+
 _COPY_BYTES = 1 << 20
 
 
@@ -55,7 +57,7 @@ def write_npz(
         count = total = longest = 0
         ends.write(np.int64(0).tobytes())
         for name, own in sequences:
-            letters = name.encode("utf-32-le")
+            letters = valid_unicode(name).encode("utf-32-le")
             names.write(np.int64(len(letters)).tobytes() + letters)
             for target, rows, kind in zip(values, own, arrays.values(), strict=True):
                 target.write(np.ascontiguousarray(rows, kind.dtype).tobytes())

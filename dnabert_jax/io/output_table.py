@@ -4,13 +4,15 @@ import contextlib
 import csv
 import gzip
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.output_file import output_file
 
 _DELIMITERS = {".tsv": "\t", ".csv": ","}
@@ -21,7 +23,7 @@ Write = Callable[[pa.RecordBatch], None]
 
 
 def check_table_name(path: Path, others: str = "") -> None:
-    """Raises InputError unless the name of a table says what it is; `others` are endings of what is no table."""
+    """Raises InputError unless the name of a table says what it is; `others` are endings of files of other kinds."""
     _kind(path, others)
 
 
@@ -29,39 +31,66 @@ def _kind(path: Path, others: str = "") -> str:
     kind = Path(path.name.removesuffix(".gz")).suffix
     if kind not in (*_DELIMITERS, _PARQUET) or path.name.endswith(f"{_PARQUET}.gz"):
         raise InputError(
-            f"{path} is to be a file of which kind? Its name must end in "
+            f"The name of {path} does not say what kind of file to write: it must end in "
             f".tsv, .csv, .tsv.gz, .csv.gz or .parquet{others}."
         )
     return kind
 
 
+def record_batch(columns: Sequence[Iterable[object]], schema: pa.Schema) -> pa.RecordBatch:
+    """Returns rows for a table, given the values of its columns as for `typed_array`."""
+    arrays = [typed_array(values, kind) for values, kind in zip(columns, schema.types, strict=True)]
+    return pa.record_batch(arrays, schema=schema)
+
+
+def typed_array(values: Iterable[object], kind: pa.DataType) -> pa.Array:
+    """Returns a column of a table; text that was not UTF-8 in its file becomes so (`valid_unicode`)."""
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:
+        return pa.array([valid_unicode(value) if isinstance(value, str) else value for value in values], kind)
+
+
 @contextlib.contextmanager
 def output_table(path: Path, schema: pa.Schema) -> Iterator[Write]:
-    """Yields what writes rows; the file has its name when the block ends well, and is removed if not.
-
-    Numbers are written as text with the fewest digits that read back to the same number; a text that holds the
-    delimiter, a quote or a line end is in quotes.
+    """Yields a function that writes rows; the file gets its name when the block ends well, and is removed if not.
 
     Raises:
         InputError: the name does not say what it is, or the file exists.
     """
-    kind = _kind(path)
-    with output_file(path) as file:
-        if kind == _PARQUET:
-            with pa.parquet.ParquetWriter(file, schema) as parquet:
-                yield parquet.write_batch
-            return
-        # The time of writing is left out: the same rows give the same bytes.
-        compressed = gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) if path.name.endswith(".gz") else None
-        text = io.TextIOWrapper(compressed or file, "utf-8", newline="")
-        rows = csv.writer(text, delimiter=_DELIMITERS[kind], lineterminator="\n")
-        rows.writerow(schema.names)
-
-        def write(batch: pa.RecordBatch) -> None:
-            rows.writerows(zip(*(column.cast(pa.string()).to_pylist() for column in batch.columns), strict=True))
-
+    check_table_name(path)
+    with output_file(path) as file, table_writer(file, path, schema) as write:
         yield write
-        text.flush()
-        text.detach()
-        if compressed:
-            compressed.close()
+
+
+@contextlib.contextmanager
+def table_writer(file: BinaryIO, path: Path, schema: pa.Schema) -> Iterator[Write]:
+    """Yields a function that writes rows to a file that is open; the table is complete when the block has ended.
+
+    Numbers are written as text with the fewest digits that read back to the same number; a text that holds the
+    delimiter, a quote or a line end is in quotes.
+
+    Args:
+        file: to write to.
+        path: its final name, which says what kind of table it is.
+        schema: of the rows.
+    """
+    kind = _kind(path)
+    if kind == _PARQUET:
+        with pa.parquet.ParquetWriter(file, schema) as parquet:
+            yield parquet.write_batch
+        return
+    # The time of writing is left out: the same rows give the same bytes.
+    compressed = gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) if path.name.endswith(".gz") else None
+    text = io.TextIOWrapper(compressed or file, "utf-8", newline="")
+    rows = csv.writer(text, delimiter=_DELIMITERS[kind], lineterminator="\n")
+    rows.writerow(schema.names)
+
+    def write(batch: pa.RecordBatch) -> None:
+        rows.writerows(zip(*(column.cast(pa.string()).to_pylist() for column in batch.columns), strict=True))
+
+    yield write
+    text.flush()
+    text.detach()
+    if compressed:
+        compressed.close()

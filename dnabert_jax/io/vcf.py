@@ -1,29 +1,27 @@
-"""VCF files, read and annotated line by line; what is not ours is kept to the byte, line ends too, but for blank lines.
+"""VCF files, read and annotated line by line; what is not ours comes back byte for byte.
 
-htslib, on which pysam and cyvcf2 stand, ends the process or refuses to write where a header does not declare a contig
-or a field that a record has, as in many files by hand. The columns needed here are plain text.
+htslib, which pysam and cyvcf2 use, ends the process or refuses a record whose contig, filter or field the header does
+not declare, as in many hand-made files. The columns needed here are plain text.
 Source: The Variant Call Format Specification, VCFv4.3.
 """
 
 import contextlib
-import gzip
-import io
 import os
-import zlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from Bio import bgzf
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.output_file import output_file
+from dnabert_jax.io.text import open_bytes, open_text
 
-_GZIP_MAGIC, _BCF_MAGIC = b"\x1f\x8b", b"BCF"
-_COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
+_BCF_MAGIC = b"BCF"
+_COLUMNS = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO"]
 _MISSING = "."
-_MOST_DIGITS = 18
-"""Of a position, so that it is an int64."""
+_POSITION = re.compile("[0-9]{1,18}")
+"""Fits into an int64."""
 _INFO = _COLUMNS.index("INFO")
 
 
@@ -34,7 +32,7 @@ class VcfRecord(NamedTuple):
         line: its number in the file, from 1.
         columns: as they stand in the file.
         position: of the first base of the reference allele, from 1; 0 is before the first base of the contig.
-        end: of the line, LF or CR LF; empty if the file ends without.
+        end: of the line: LF, CR or CR LF; empty if the file ends without.
     """
 
     line: int
@@ -44,7 +42,7 @@ class VcfRecord(NamedTuple):
 
     @property
     def contig(self) -> str:
-        return self.columns[0]
+        return self.columns[0].strip()
 
     @property
     def name(self) -> str:
@@ -52,12 +50,13 @@ class VcfRecord(NamedTuple):
 
     @property
     def reference(self) -> str:
-        return self.columns[3]
+        return self.columns[3].strip()
 
     @property
     def alternatives(self) -> list[str]:
         """None where there is a dot."""
-        return [] if self.columns[4] == _MISSING else self.columns[4].split(",")
+        alternatives = [text.strip() for text in self.columns[4].split(",")]
+        return [] if alternatives == [_MISSING] else alternatives
 
 
 class InfoField(NamedTuple):
@@ -79,135 +78,133 @@ class InfoField(NamedTuple):
 
 
 def check_vcf_name(path: Path) -> None:
-    """Raises InputError unless the name of a VCF file to write says what it is."""
+    """Raises InputError unless the name of a VCF file to write ends in .vcf or .vcf.gz."""
     if not path.name.endswith((".vcf", ".vcf.gz")):
-        raise InputError(f"{path} is to be a VCF file: its name must end in .vcf or .vcf.gz.")
+        raise InputError(f"The name of {path} must end in .vcf or .vcf.gz, as a VCF file is written.")
 
 
-def read_header(path: Path) -> list[str]:
-    """The lines that begin with ##, and that of the columns, each with its end.
+def read_vcf(path: Path) -> Iterator[str | VcfRecord]:
+    """Yields the lines of the header, each with its end, and the records, in the order of the file.
+
+    Where files were joined by `cat`, the header of each comes where it stands, without the lines that came before.
+    Blank lines between records are left out, since htslib cannot read them.
 
     Raises:
-        InputError: it cannot be read, or has no line of columns, as of VCF.
+        InputError: the file cannot be read, has no line of columns, or has a line that is not a record.
     """
-    return next(_parts(path))
+    with open_bytes(path) as stream:
+        if stream.read(len(_BCF_MAGIC)) == _BCF_MAGIC:
+            raise InputError(f"{path} is a BCF file: write it as VCF with `bcftools view`.")
+    names: list[str] = []
+    header: set[str] = set()
+    with open_text(path, newline="") as lines:
+        number, text = 0, ""
+        for number, line in enumerate(lines, 1):
+            text = line.rstrip("\r\n")
+            if not names and text.strip() and not line.startswith("#"):
+                break
+            columns = _column_names(text) if line.startswith("#") else []
+            if columns and names:
+                if columns != names:
+                    raise InputError(
+                        f"Line {number:,} of {path} begins a part with other columns than the first part "
+                        f"({len(columns)} and {len(names)}, the last one {columns[-1]!r} and {names[-1]!r}). "
+                        "Score the parts one by one."
+                    )
+            elif columns:
+                names = columns
+                yield line
+            elif not names or (line.startswith("##") and text not in header):
+                header.add(text)
+                yield line
+            elif text.strip() and not line.startswith("##"):
+                yield _record(text, line[len(text) :], number, len(names), path)
+    if not names:
+        raise InputError(
+            f"{path} is not a VCF file: line {number:,}, {text[:60]!r}, comes before a line {' '.join(_COLUMNS)}."
+            if text
+            else f"{path} is empty."
+        )
 
 
 def read_records(path: Path) -> Iterator[VcfRecord]:
     """Yields the records in order.
 
     Raises:
-        InputError: it cannot be read, or a line is no record.
+        InputError: as for `read_vcf`.
     """
-    parts = _parts(path)
-    header = next(parts)
-    count = len(header[-1].split("\t"))
-    for number, (line,) in enumerate(parts, len(header) + 1):
-        text, end = _text_and_end(line)
-        if not text:
-            continue
-        columns = text.split("\t")
-        place = f"Line {number:,} of {path}"
-        if len(columns) != count:
-            raise InputError(f"{place} has {len(columns)} columns, and the line #CHROM has {count}: {text[:60]!r}.")
-        if not columns[1].isdecimal() or len(columns[1]) > _MOST_DIGITS:
-            raise InputError(
-                f"{place} has the position {columns[1]!r:.40}: it must be a whole number, of at most "
-                f"{_MOST_DIGITS} digits."
-            )
-        if not (columns[0] and columns[3] and columns[4]):
-            raise InputError(f"{place} has an empty CHROM, REF or ALT.")
-        yield VcfRecord(number, columns, int(columns[1]), end)
+    return (part for part in read_vcf(path) if isinstance(part, VcfRecord))
 
 
-def _text_and_end(line: str) -> tuple[str, str]:
-    text = line.rstrip("\r\n")
-    return text, line[len(text) :]
+def _column_names(text: str) -> list[str]:
+    """Returns the columns that a line of the header names; none if it is another line."""
+    names = text.rstrip("\t ").split("\t" if "\t" in text else None)
+    return names if [name.strip().upper() for name in names[: len(_COLUMNS)]] == _COLUMNS else []
 
 
-def _parts(path: Path) -> Iterator[list[str]]:
-    """Yields the header, and then each line behind it, with their ends."""
-    try:
-        with path.open("rb") as raw:
-            compressed = raw.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-            raw.seek(0)
-            with gzip.GzipFile(fileobj=raw) if compressed else contextlib.nullcontext(raw) as plain:
-                # A lone CR ends no line.
-                text = io.TextIOWrapper(plain, "utf-8", newline="\n")
-                header = []
-                for line in text:
-                    if not line.startswith("#"):
-                        break
-                    header.append(line)
-                else:
-                    line = ""
-                if not header or tuple(_text_and_end(header[-1])[0].split("\t")[: len(_COLUMNS)]) != _COLUMNS:
-                    raise InputError(f"{path} is no VCF file: its header must end with a line {' '.join(_COLUMNS)}.")
-                yield header
-                if line:
-                    yield [line]
-                for line in text:
-                    yield [line]
-    except UnicodeDecodeError as error:
-        kind = "a BCF file: write it as VCF, by `bcftools view`" if _is_bcf(path) else f"no text: {error}"
-        raise InputError(f"{path} is {kind}.") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read as a VCF file: {error}.") from error
-
-
-def _is_bcf(path: Path) -> bool:
-    try:
-        with gzip.open(path) as plain:
-            return plain.read(len(_BCF_MAGIC)) == _BCF_MAGIC
-    except gzip.BadGzipFile:
-        return False
+def _record(text: str, end: str, number: int, count: int, path: Path) -> VcfRecord:
+    """Returns the record of a line, of which the header says how many columns it has."""
+    columns, line = text.split("\t"), f"Line {number:,} of {path}"
+    # Some programs end each line with a tab.
+    if len(columns) < count or "".join(columns[count:]).strip():
+        raise InputError(
+            f"{line} has {len(columns)} columns, and the line #CHROM has {count}: {text[:60]!r}."
+            + " The columns of a VCF file have tabs between them." * ("\t" not in text)
+        )
+    if not _POSITION.fullmatch(columns[1]):
+        raise InputError(
+            f"{line} has the position {columns[1]!r:.40}: it must be a whole number of at most 18 digits, without "
+            "separators."
+        )
+    if not all(columns[column].strip() for column in (0, 3, 4)):
+        raise InputError(f"{line} has an empty CHROM, REF or ALT.")
+    return VcfRecord(number, columns, int(columns[1]), end)
 
 
 def check_not_annotated(header: Sequence[str], fields: Sequence[InfoField], path: Path) -> None:
     """Raises InputError if a header declares one of our fields already."""
     for field in fields:
         if any(line.startswith(f"##INFO=<ID={field.name},") for line in header):
-            raise InputError(f"{path} has the field {field.name} already: annotate the file from which it was made.")
+            raise InputError(f"{path} has the field {field.name} already: give the file that it was made from.")
 
 
 def annotated(record: VcfRecord, values: Mapping[str, Sequence[str]]) -> str:
-    """The line of a record with these fields in INFO, one value for each alternative allele; without, as it is."""
+    """Returns the line of a record with these fields in INFO, one value for each alternative allele."""
     columns = list(record.columns)
     if values:
-        own = ";".join(f"{name}={','.join(several)}" for name, several in values.items())
-        there = columns[_INFO].rstrip(";")
-        columns[_INFO] = own if there in ("", _MISSING) else f"{there};{own}"
+        added = ";".join(f"{name}={','.join(several)}" for name, several in values.items())
+        info = columns[_INFO].rstrip(";")
+        columns[_INFO] = added if info in ("", _MISSING) else f"{info};{added}"
     return "\t".join(columns) + record.end
 
 
 @contextlib.contextmanager
-def vcf_output(path: Path, header: Sequence[str], fields: Sequence[InfoField]) -> Iterator[Callable[[str], None]]:
-    """Gives what writes the line of a record; the file has its name when the block ends well.
+def vcf_writer(
+    file: BinaryIO, path: Path, header: Sequence[str], fields: Sequence[InfoField]
+) -> Iterator[Callable[[str], None]]:
+    """Yields a function that writes the line of a record to a file that is open; it is complete after the block.
 
     Args:
-        path: of the file, .vcf or, in blocks as of bgzip, .vcf.gz.
-        header: of the file that is annotated; what is added ends as its last line.
-        fields: to declare besides.
-
-    Raises:
-        InputError: the file exists, or its name is none of a VCF file.
+        file: to write to.
+        path: its final name: .vcf, or .vcf.gz for the blocks of bgzip.
+        header: of the file that is annotated; the line of columns is the last one.
+        fields: to declare in addition, in lines that end as the last one does.
     """
-    check_vcf_name(path)
-    with output_file(path) as file, contextlib.ExitStack() as ends:
+    with contextlib.ExitStack() as opened:
         if path.name.endswith(".gz"):
-            # The writer closes what it writes to, and `output_file` needs its file open.
-            own = ends.enter_context(os.fdopen(os.dup(file.fileno()), "wb"))
-            blocks = bgzf.BgzfWriter(fileobj=own)
+            # The writer closes what it writes to, and the file must stay open.
+            copy = opened.enter_context(os.fdopen(os.dup(file.fileno()), "wb"))
+            blocks = bgzf.BgzfWriter(fileobj=copy)
             # Not if the block fails: then the file is removed, and what is open is closed by the stack.
             write, finish = blocks.write, blocks.close
         else:
             write, finish = file.write, file.flush
 
         def write_line(line: str) -> None:
-            write(line.encode())
+            write(line.encode("utf-8", "surrogateescape"))
 
-        _, end = _text_and_end(header[-1])
-        for line in (*header[:-1], *(f"{field}{end}" for field in fields), header[-1]):
-            write_line(line)
+        end = header[-1][len(header[-1].rstrip("\r\n")) :]
+        for line in (*header[:-1], *map(str, fields), header[-1]):
+            write_line(line if line.endswith(("\r", "\n")) else line + end)
         yield write_line
         finish()

@@ -41,6 +41,36 @@ class Description:
     provenance: dict[str, Any]
 
 
+_ALIKE = 1.25
+"""How many times longer or shorter than the training sequences a sequence may be without a warning."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingLengths:
+    """Bases of the sequences that a model was fine-tuned on."""
+
+    minimum: int
+    median: int
+    maximum: int
+
+    def unlike(self, bases: int) -> bool:
+        """Returns whether a sequence is so much shorter or longer that what the model says of it may mean little."""
+        return not self.minimum <= bases * _ALIKE or not bases <= self.maximum * _ALIKE
+
+    def __str__(self) -> str:
+        return f"{self.minimum:,}" + (f" to {self.maximum:,}" if self.maximum > self.minimum else "") + " bases"
+
+
+def training_lengths(provenance: dict[str, Any] | None) -> TrainingLengths | None:
+    """Returns the lengths in the provenance of a fine-tuned model, exported and imported or not; None if not known."""
+    while isinstance(provenance, dict):
+        if "finetuning" in provenance:
+            lengths = provenance["finetuning"].get("lengths")
+            return TrainingLengths(**lengths) if lengths else None
+        provenance = provenance.get("imported", {}).get("provenance")
+    return None
+
+
 @dataclasses.dataclass(frozen=True)
 class SavedModel:
     """A model, read.

@@ -1,5 +1,6 @@
 """Changes against edits of strings, their outputs against predictions, and the original's file of mutations."""
 
+import gzip
 import itertools
 from pathlib import Path
 
@@ -104,9 +105,22 @@ def test_numbers_of_a_regression_are_subtracted_and_must_be_finite() -> None:
         next(change_effects([Changed(coded("ACG"), 2.0, changes, np.array([5, np.inf], np.float32))], regression=True))
 
 
-def test_a_file_of_mutations_is_read_in_its_order(tmp_path: Path) -> None:
+_MUTATIONS = b"1\t0\t1\tC\r\n0\t2\t2\tgg\n\n0\t1\t3\t\n0\t1\t2\n1\t0\t3\tAC\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _MUTATIONS,
+        b"\xef\xbb\xbf" + _MUTATIONS,
+        _MUTATIONS.replace(b"\r\n", b"\n").replace(b"\n", b"\r"),
+        gzip.compress(_MUTATIONS),
+    ],
+    ids=["mixed ends", "byte-order mark", "cr", "gzip"],
+)
+def test_a_file_of_mutations_is_read_in_its_order(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.txt"
-    path.write_text("1\t0\t1\tC\r\n0\t2\t2\tgg\n\n0\t1\t3\t\n0\t1\t2\n1\t0\t3\tAC\n")
+    path.write_bytes(content)
     pairs = list(with_sequences(read_mutations(path), [coded("ACGT", "a"), coded("AAA", "b"), coded("TTT", "c")], path))
     assert [own.name for own, _ in pairs] == ["b", "a", "b"]
     changes = list(itertools.chain.from_iterable(own for _, own in pairs))
@@ -117,29 +131,31 @@ def test_a_file_of_mutations_is_read_in_its_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
+    ("content", "value"),
     [
-        (b"", "has no mutation"),
-        (b"\n \n", "has no mutation"),
-        (b"0\t1\t2\n0\t2\t3\n", "has no column of alleles"),
-        (b"index\tstart\tend\tallele\n0\t1\t2\tA\n", r"Row 1 of .*: index is 'index'.*no header"),
-        (b"0\t1\t2\tA\n-1\t1\t2\tA\n", r"Row 2 of .*: index is '-1'"),
-        (b"0\t1.5\t2\tA\n", "start is '1.5'"),
-        (b"0\t3\t2\tA\n", "the end, 2, is before the start, 3"),
-        (b"0 1 2 A\n", "has 1 fields"),
-        (b"0\t1\t2\tA\tB\n", "has 5 fields"),
-        (b"0\t1\t2\tNA\n", "may be bases or nothing"),
-        (b"0\t1\t2\tARC\n", "the allele ARC has a letter such as N"),
-        (b"0\t1\t2\tAXC\n", "the allele has 'X' at position 2"),
-        (b"0\t1\t2\t\xff\n", "byte 7 is not UTF-8"),
-        (b"0\t1\t2\tA\n2\t1\t2\tA\n", "Row 2 of .*: the index is 2, and there are 2 sequences"),
-        (b"0\t1\t5\tA\n", r"\[1, 5\) reaches beyond sequence 1 \(a\), of 4 bases"),
+        (b"", "m.txt"),
+        (b"\n \n", "m.txt"),
+        (b"0\t1\t2\n0\t2\t3\n", "m.txt"),
+        (b"index\tstart\tend\tallele\n0\t1\t2\tA\n", "Row 1 of .*'index'"),
+        (b"0\t1\t2\tA\n-1\t1\t2\tA\n", "Row 2 of .*'-1'"),
+        (b"0\t1.5\t2\tA\n", "'1.5'"),
+        (b"0\t%s\t2\tA\n" % (b"9" * 5000), "'99"),
+        (b"0\t3\t2\tA\n", "2.*3"),
+        (b"0 1 2 A\n", "Row 1 of"),
+        (b"0\t1\t2\tA\tB\n", "Row 1 of"),
+        (b"0\t1\t2\tNA\n", "NA"),
+        (b"0\t1\t2\tARC\n", "ARC"),
+        (b"0\t1\t2\tAXC\n", "'X'"),
+        (b"0\t1\t2\tA\n0\t1\t2\t\xff\n", "Row 2 of"),
+        ("0\t1\t2\tA\n".encode("utf-16"), "UTF-16"),
+        (b"0\t1\t2\tA\n2\t1\t2\tA\n", "Row 2 of .*2"),
+        (b"0\t1\t5\tA\n", r"\[1, 5\).*4"),
     ],
 )
-def test_a_bad_file_of_mutations_is_one_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
+def test_a_bad_file_of_mutations_is_one_sentence(tmp_path: Path, content: bytes, value: str) -> None:
     path = tmp_path / "m.txt"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(InputError, match=value):
         list(with_sequences(read_mutations(path), [coded("ACGT"), coded("AAA")], path))
 
 

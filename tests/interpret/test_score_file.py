@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.interpret.base_scores import BaseScores, write_score_npz, write_score_table
 from dnabert_jax.interpret.score_file import read_score_file
+from dnabert_jax.io.tables import open_table
 
 
 def arrays(**changed: np.ndarray) -> dict[str, np.ndarray]:
@@ -52,3 +54,20 @@ def test_effects_are_four_finite_numbers_for_each_base(tmp_path: Path, effects: 
     np.savez(tmp_path / "scores.npz", **arrays(effects=effects))
     with pytest.raises(InputError, match="not four finite numbers for each base"):
         read_score_file(tmp_path / "scores.npz", with_bases=True)
+
+
+def test_names_that_are_not_utf8_are_written_so_that_they_can_be_read_and_looked_up(tmp_path: Path) -> None:
+    """As in a FASTA file in Latin-1: such a byte is a surrogate in the program, and no file may hold one."""
+    names = ["Epichloë", "Epichlo\udceb", "plain"]
+    rows = [
+        BaseScores(name, np.zeros(2, np.uint8), np.full(2, number, np.float32)) for number, name in enumerate(names)
+    ]
+    write_score_npz(tmp_path / "x.npz", rows, with_effects=False)
+    found = read_score_file(tmp_path / "x.npz")
+    assert [name.encode() for name in found.names] == ["Epichloë".encode(), rb"Epichlo\xeb", b"plain"]
+    assert [scores[0] for scores in found.of(names[::-1], np.full(3, 2))] == [2, 1, 0]
+    for kind in "tsv", "parquet":
+        write_score_table(tmp_path / f"x.{kind}", rows, with_effects=False)
+        table = open_table(tmp_path / f"x.{kind}")
+        ids = [value for (column,) in table.batches(["id"]) for value in column.to_pylist()]
+        assert ids[::2] == list(found.names)

@@ -7,6 +7,7 @@ import itertools
 import os
 import random
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from launch.cli import run
 from launch.sequence_source import OpenSource
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=40)
+BOUND = TaskConfig("single_label_classification", ("unbound", "bound"))
 TASK = TaskConfig("single_label_classification", ("donor", "acceptor", "neither"))
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
@@ -89,11 +91,11 @@ def test_every_format_has_the_rows_of_the_model_in_order(folder: Path, model: DN
             run(command("predict", folder, "--table", folder / "x.csv", "--id", "name", "--out", tmp_path / name)) == 0
         )
         header, rows = read_text(tmp_path / name, delimiter)
-        assert header == list(table)
-        assert [row[0] for row in rows] == [f'a\t"{number}' for number in range(len(SEQUENCES))]
-        assert [row[1] for row in rows] == table["prediction"]
+        assert header == ["name", "seq", *list(table)[1:]]
+        assert [row[:2] for row in rows] == [[f'a\t"{number}', own] for number, own in enumerate(SEQUENCES)]
+        assert [row[2] for row in rows] == table["prediction"]
         # Not one bit of them is lost as text.
-        assert np.array_equal(np.array([row[2:] for row in rows], np.float32), found)
+        assert np.array_equal(np.array([row[3:] for row in rows], np.float32), found)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.csv.gz", "x.parquet", "x.tsv"]
 
 
@@ -106,22 +108,72 @@ def test_both_strands_are_averaged(folder: Path, model: DNABERT, tmp_path: Path)
     assert np.abs(forward - reverse).max() > 0.01
 
 
-def test_intervals_by_either_name_on_their_strand(
-    folder: Path, model: DNABERT, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    one, two = dna(90, 1), dna(60, 2)
-    (tmp_path / "g.fa").write_text(f">chr1\n{one}\n>2\n{two}\n")
-    lines = ["1\t10\t33\tpeak\t0\t-", "chr2\t0\t8", "chr1\t80\t91", "chr1\t52\t90\t.\t0\t+"]
+def test_columns_of_the_input_come_first_and_rows_without_a_name_are_numbered(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.tsv").write_text("gene\tsequence\ttissue\n" + f"BRCA1\t{SEQUENCES[0]}\tbreast\n" * 2)
+    for flags, columns, row in (
+        ([], ["id", "gene", "sequence", "tissue"], ["1", "BRCA1", SEQUENCES[0], "breast"]),
+        (["--keep", "tissue"], ["id", "tissue"], ["1", "breast"]),
+        (["--keep", "tissue", "gene", "--id", "gene"], ["gene", "tissue"], ["BRCA1", "breast"]),
+    ):
+        out = tmp_path / f"{len(flags)}.tsv"
+        assert run(command("predict", folder, "--table", tmp_path / "x.tsv", *flags, "--out", out)) == 0
+        header, rows = read_text(out, "\t")
+        assert header[: len(columns) + 1] == [*columns, "prediction"]
+        assert rows[1][: len(columns)] == row
+    out = tmp_path / "again.tsv"
+    source = ["--table", tmp_path / "0.tsv"]
+    assert run(command("predict", folder, *source, "--out", out)) == 2, "it has a column named prediction"
+    assert run(command("predict", folder, *source, "--keep", "gene", "--out", out)) == 0
+
+
+def test_intervals_keep_their_columns_on_their_strand(folder: Path, model: DNABERT, tmp_path: Path) -> None:
+    chr1, chr2 = dna(90, 1), dna(60, 2)
+    (tmp_path / "g.fa").write_text(f">chr1\n{chr1}\n>2\n{chr2}\n")
+    lines = ["1\t10\t33\tpeak\t0\t-", "chr2\t0\t8", "chr1\t80\t91", "chrUn\t0\t9", "chr1\t52\t90\t.\t0\t+"]
     (tmp_path / "x.bed").write_text("".join(line + "\n" for line in lines))
     files = ["--bed", tmp_path / "x.bed", "--genome", tmp_path / "g.fa"]
     assert run(command("predict", folder, *files, "--out", tmp_path / "x.tsv")) == 0
-    printed = capsys.readouterr().out
-    assert "another name in the genome: 1 is chr1, chr2 is 2." in printed
-    assert "Intervals left out, as they reach beyond the end of their record: 1." in printed
-    _, rows = read_text(tmp_path / "x.tsv", "\t")
-    assert [row[0] for row in rows] == ["peak", "chr2:0-8(.)", "chr1:52-90(+)"]
-    expected = model.predict([reverse_complement(one[10:33]), two[:8], one[52:90]])
-    np.testing.assert_allclose(np.array([row[2:] for row in rows], np.float32), expected, atol=1e-6)
+    header, rows = read_text(tmp_path / "x.tsv", "\t")
+    assert header[:6] == ["chrom", "start", "end", "name", "strand", "prediction"]
+    assert [row[:5] for row in rows] == [
+        ["1", "10", "33", "peak", "-"], ["chr2", "0", "8", ".", "."], ["chr1", "52", "90", ".", "+"],
+    ]  # fmt: skip
+    expected = model.predict([reverse_complement(chr1[10:33]), chr2[:8], chr1[52:90]])
+    np.testing.assert_allclose(np.array([row[6:] for row in rows], np.float32), expected, atol=1e-6)
+    assert run(command("predict", folder, *files, "--out", tmp_path / "x.bed6.bed")) == 2, "the model has three classes"
+    (tmp_path / "x.bed").write_text("chrUn\t0\t9\n")
+    assert run(command("predict", folder, *files, "--out", tmp_path / "y.tsv")) == 2
+    assert not (tmp_path / "y.tsv").exists()
+
+
+def test_a_genome_browser_opens_the_predictions_of_two_classes(folder: Path, tmp_path: Path) -> None:
+    network = BertForSequenceClassification(CONFIG, BOUND, rngs=nnx.Rngs(0))
+    parameters = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(network, nnx.Param)))
+    lengths = {"finetuning": {"lengths": {"minimum": 20, "median": 21, "maximum": 22}}}
+    write_saved_model(tmp_path / "model", SavedModel(Description(CONFIG, BOUND, lengths), 0, parameters))
+    genome = dna(90, 1)
+    (tmp_path / "g.fa").write_text(f">chr1\n{genome}\n")
+    (tmp_path / "x.narrowPeak").write_text("chr1\t10\t60\tpeak\t0\t-\t1\t1\t1\t30\n")
+    files = ["--bed", tmp_path / "x.narrowPeak", "--genome", tmp_path / "g.fa", "--summit"]
+    assert run(command("predict", tmp_path, *files, "--out", tmp_path / "x.bed")) == 0
+    probability = DNABERT.from_pretrained(tmp_path / "model").predict(reverse_complement(genome[30:51]))[1]
+    expected = ["chr1", "30", "51", "peak", f"{1000 * probability:.0f}", "-"]
+    assert (tmp_path / "x.bed").read_text() == "\t".join(expected) + "\n", "as long as the training sequences"
+
+
+def test_inputs_may_come_through_a_pipe(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(command("predict", folder, "--fasta", folder / "x.fa", "--out", tmp_path / "x.tsv")) == 0
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(
+        target=lambda: (tmp_path / "pipe").write_bytes(gzip.compress((folder / "x.fa").read_bytes()))
+    )
+    writer.start()
+    assert run(command("predict", folder, "--fasta", tmp_path / "pipe", "--out", tmp_path / "y.tsv")) == 0
+    writer.join()
+    with (folder / "x.fa").open() as standard_input:
+        monkeypatch.setattr("sys.stdin", standard_input)
+        assert run(command("predict", folder, "--fasta", "-", "--out", tmp_path / "z.tsv")) == 0
+    assert len({(tmp_path / name).read_text() for name in ("x.tsv", "y.tsv", "z.tsv")}) == 1
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -151,22 +203,27 @@ def test_vectors_are_read_without_this_project(
 
 
 @pytest.mark.parametrize(
-    ("flags", "sentence"),
+    ("flags", "value"),
     [
-        (["--out", "x.tsv"], "Give one source of sequences"),
-        (["--fasta", "x.fa", "--table", "x.csv", "--out", "x.tsv"], "--fasta and --table are 2"),
-        (["--bed", "x.fa", "--out", "x.tsv"], "needs --genome"),
-        (["--table", "x.csv", "--genome", "x.fa", "--out", "x.tsv"], "goes with --bed"),
-        (["--fasta", "x.fa", "--id", "name", "--out", "x.tsv"], "columns of --table"),
-        (["--fasta", "none.fa", "--out", "x.tsv"], "none.fa is not a file"),
-        (["--fasta", "x.fa", "--out", "x.txt"], "must end in .tsv"),
-        (["--fasta", "x.fa", "--out", "x.parquet.gz"], "must end in .tsv"),
-        (["--fasta", "x.fa", "--out", "x.fa"], "x.fa is to be a file of which kind"),
-        (["--table", "x.csv", "--sequence", "dna", "--out", "x.tsv"], "has no column 'dna'"),
-        (["--fasta", "long.fa", "--out", "x.tsv"], "sequence 2 (big) has 39 k-mers: the model takes at most 38"),
-        (["--fasta", "short.fa", "--out", "x.npz"], "Record 'tiny' of short.fa has 2 bases: at least k = 3"),
+        (["--out", "x.tsv"], "--fasta"),
+        (["--fasta", "x.fa", "--table", "x.csv", "--out", "x.tsv"], "--fasta and --table"),
+        (["--bed", "x.fa", "--out", "x.tsv"], "--genome"),
+        (["--table", "x.csv", "--genome", "x.fa", "--out", "x.tsv"], "--bed"),
+        (["--table", "x.csv", "--width", "9", "--out", "x.tsv"], "--width"),
+        (["--bed", "x.bed", "--genome", "x.fa", "--summit", "--out", "x.tsv"], "--width"),
+        (["--bed", "x.bed", "--genome", "x.fa", "--width", "-9", "--out", "x.tsv"], "-9"),
+        (["--fasta", "x.fa", "--keep", "name", "--out", "x.tsv"], "--keep"),
+        (["--fasta", "x.fa", "--out", "x.bed"], "x.bed"),
+        (["--fasta", "x.fa", "--id", "name", "--out", "x.tsv"], "--table"),
+        (["--fasta", "none.fa", "--out", "x.tsv"], "none.fa"),
+        (["--fasta", "x.fa", "--out", "x.txt"], ".tsv"),
+        (["--fasta", "x.fa", "--out", "x.parquet.gz"], ".parquet"),
+        (["--fasta", "x.fa", "--out", "x.fa"], "x.fa"),
+        (["--table", "x.csv", "--sequence", "dna", "--out", "x.tsv"], "'dna'"),
+        (["--fasta", "long.fa", "--out", "x.tsv"], "(big) has 39"),
+        (["--fasta", "short.fa", "--out", "x.npz"], "'tiny'"),
         (["--fasta", "x.fa", "--layer", "2", "--out", "x.npz"], "layer is 2"),
-        (["--fasta", "x.fa", "--out", "x.npy"], "must end in .npz"),
+        (["--fasta", "x.fa", "--out", "x.npy"], ".npz"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence_and_leaves_no_file(
@@ -175,19 +232,20 @@ def test_bad_input_is_one_sentence_and_leaves_no_file(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     flags: list[str],
-    sentence: str,
+    value: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("x.fa", "x.csv"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     (tmp_path / "long.fa").write_text(f">ok\nACGTACGT\n>big\n{dna(41, 0)}\n")
+    (tmp_path / "x.bed").write_text("s1\t0\t8\n")
     (tmp_path / "short.fa").write_text(">ok\nACGTACGT\n>tiny\nAC\n")
     before = sorted(tmp_path.iterdir())
     name = "embed" if flags[-1].startswith("x.np") else "predict"
     assert run(command(name, folder, *flags)) == 2
     error = capsys.readouterr().err
     assert "dnabert-jax: error: " in error
-    assert sentence in error
+    assert value in error
     assert "Traceback" not in error
     assert sorted(tmp_path.iterdir()) == before
 

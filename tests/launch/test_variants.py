@@ -1,9 +1,10 @@
 """`dnabert-jax variants`: the VCF file and the table have all records, scores or a reason; other readers read them."""
 
 import csv
+import errno
 import gzip
+import math
 import random
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ from flax import nnx
 from dnabert_jax import DNABERT
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interpret.variants import scoring
+from dnabert_jax.interpret.variants.alleles import MISMATCH, SYMBOLIC
 from dnabert_jax.io.vcf import InfoField
 from dnabert_jax.model.classification import BertForSequenceClassification
 from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
 from launch.cli import run
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=24)
-TASK = TaskConfig("single_label_classification", ("no", "yes"))
 CONTIG = "".join(random.Random(2).choices("ACGT", k=50))  # noqa: S311
 OTHER = str.maketrans("ACGT", "CGTA")
 HEADER = '##fileformat=VCFv4.2\n##INFO=<ID=AF,Number=A,Type=Float,Description="x">\n'
@@ -48,25 +49,57 @@ RECORDS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("variants")
+def write_model(directory: Path, problem: str = "single_label_classification", provenance: Any = None) -> None:
+    labels = ("x",) if problem == "regression" else ("no", "yes")
+    task = TaskConfig(problem, labels)  # type: ignore[arg-type]
 
     @jax.jit
     def initial() -> Any:
-        return nnx.to_pure_dict(nnx.state(BertForSequenceClassification(CONFIG, TASK, rngs=nnx.Rngs(0)), nnx.Param))
+        return nnx.to_pure_dict(nnx.state(BertForSequenceClassification(CONFIG, task, rngs=nnx.Rngs(0)), nnx.Param))
 
     rng = np.random.default_rng(0)
     parameters = jax.tree.map(lambda x: np.asarray(x + 0.5 * rng.normal(size=x.shape), np.float32), initial())
-    write_saved_model(folder / "model", SavedModel(Description(CONFIG, TASK, {}), 0, parameters))
+    write_saved_model(directory, SavedModel(Description(CONFIG, task, provenance or {}), 0, parameters))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("variants")
+    write_model(folder / "model")
     (folder / "g.fa").write_text(f">chr1 hg\n{CONTIG.lower()}\n>chr2\nACGT\n")
     (folder / "x.vcf").write_text(HEADER + "".join(RECORDS))
     return folder
 
 
-def variants(folder: Path, *flags: str | Path, vcf: str | Path = "x.vcf", fasta: str | Path = "g.fa") -> int:
-    files = ["--vcf", folder / vcf, "--fasta", folder / fasta, "--model", folder / "model", "--window", "15"]
-    return run(["variants", *map(str, (*files, *flags))])
+def variants(
+    folder: Path,
+    *flags: str | Path,
+    vcf: str | Path = "x.vcf",
+    fasta: str | Path = "g.fa",
+    model: str | Path = "model",
+    window: str = "15",
+) -> int:
+    files = ["--vcf", folder / vcf, "--fasta", folder / fasta, "--model", folder / model]
+    return run(["variants", *map(str, (*files, *(["--window", window] if window else []), *flags))])
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def without_ours(annotated: bytes) -> bytes:
+    """What remains of an annotated VCF file without the fields that were added."""
+    kept = []
+    for own in annotated.splitlines(keepends=True):
+        columns = own.split(b"\t")
+        if len(columns) > 7 and not own.startswith(b"#"):
+            end = columns[7][len(columns[7].rstrip(b"\r\n")) :]
+            fields = columns[7].removesuffix(end).split(b";")
+            columns[7] = (b";".join(field for field in fields if not field.startswith(b"DNABERT")) or b".") + end
+        if not own.startswith(b"##INFO=<ID=DNABERT"):
+            kept.append(b"\t".join(columns))
+    return b"".join(kept)
 
 
 @pytest.mark.parametrize("name", ["y.vcf", "y.vcf.gz"])
@@ -76,15 +109,10 @@ def test_every_record_comes_back_with_scores_or_a_reason(
     assert variants(folder, "--out", tmp_path / name, "--strands", "forward") == 0
     printed = capsys.readouterr().out
     assert "5 records, 7 alternative alleles: 3 scored." in printed
-    for sentence in (
-        "contig is not in the genome: 1",
-        "REF is not what the genome has: 1",
-        "symbolic allele, breakend or overlapping deletion: 2",
-    ):
-        assert f"Left out, {sentence}." in printed
-    with (tmp_path / "y.tsv").open() as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    scores = ["reference", "alternative", "difference", "log_odds_ratio"]
+    for reason, count in (("the genome has no such contig", 1), (MISMATCH, 1), (SYMBOLIC, 2)):
+        assert f"{reason}: {count} (" in printed
+    rows = table(tmp_path / "y.tsv")
+    scores = ["reference", "alternative", "effect", "effect_log_odds", "difference", "log_odds_ratio"]
     assert list(rows[0]) == ["contig", "position", "id", "ref", "alt", *scores, "left_out"]
     assert [row["position"] for row in rows] == ["20", "21", "21", "22", "5", "30", "30"]
     window = CONTIG[12:27]
@@ -92,21 +120,40 @@ def test_every_record_comes_back_with_scores_or_a_reason(
     before, after = model.predict([window, window[:7] + other(20) + window[8:]])[:, 1]
     assert float(rows[0]["reference"]) == pytest.approx(before, abs=1e-5)
     assert float(rows[0]["alternative"]) == pytest.approx(after, abs=1e-5)
-    # What was there stays to the byte: without our fields, the file is the one that was given.
     opened = gzip.open if name.endswith(".gz") else open
-    with opened(tmp_path / name, "rt") as file:
-        lines = file.readlines()
-    kept = [own for own in lines if "ID=DNABERT" not in own]
-    columns = [own.split("\t") for own in kept]
-    for own in columns[3:]:
-        own[7] = ";".join(field for field in own[7].split(";") if not field.startswith("DNABERT")) or "."
-    assert "".join("\t".join(own) for own in columns) == HEADER + "".join(RECORDS)
+    with opened(tmp_path / name, "rb") as file:
+        assert without_ours(file.read()) == (HEADER + "".join(RECORDS)).encode()
+
+
+def test_effects_have_the_sign_of_the_change_and_the_scores_of_the_original_their_own(
+    folder: Path, tmp_path: Path
+) -> None:
+    assert variants(folder, "--out", tmp_path / "y.vcf") == 0
+    rows = [
+        {name: float(value) for name, value in row.items() if name not in ("contig", "id", "ref", "alt", "left_out")}
+        for row in table(tmp_path / "y.tsv")
+        if not row["left_out"]
+    ]
+    assert len(rows) == 3
+    for row in rows:
+        before, after = row["reference"], row["alternative"]
+        odds = math.log(after / (1 - after)) - math.log(before / (1 - before))
+        assert row["effect"] == pytest.approx(after - before, abs=1e-12)
+        assert row["effect_log_odds"] == pytest.approx(odds, abs=1e-9)
+        assert row["difference"] == pytest.approx((after - before) * max(before, after), abs=1e-12)
+        assert row["log_odds_ratio"] == pytest.approx(-odds / math.log(2), abs=1e-9)
+    write_model(tmp_path / "regression", "regression")
+    assert variants(folder, "--out", tmp_path / "z.vcf", model=tmp_path / "regression") == 0
+    numbers = [row for row in table(tmp_path / "z.tsv") if not row["left_out"]]
+    assert "effect_log_odds" not in numbers[0]
+    for own in numbers:
+        change = float(own["alternative"]) - float(own["reference"])
+        assert float(own["effect"]) == float(own["difference"]) == pytest.approx(change, abs=1e-12)
 
 
 def test_other_readers_find_the_declared_fields(folder: Path, tmp_path: Path) -> None:
     assert variants(folder, "--out", tmp_path / "y.vcf.gz") == 0
-    with (tmp_path / "y.tsv").open() as file:
-        rows = iter(list(csv.DictReader(file, delimiter="\t")))
+    rows = iter(table(tmp_path / "y.tsv"))
     with pysam.VariantFile(str(tmp_path / "y.vcf.gz")) as file:
         declared = {name: field for name, field in file.header.info.items() if name.startswith("DNABERT")}
         assert {field.number for field in declared.values()} == {"A"}
@@ -114,7 +161,7 @@ def test_other_readers_find_the_declared_fields(folder: Path, tmp_path: Path) ->
         for record in file:
             for number in range(len(record.alts or ())):
                 row = next(rows)
-                for name in ("reference", "alternative", "difference", "log_odds_ratio"):
+                for name in ("reference", "alternative", "effect", "effect_log_odds", "difference", "log_odds_ratio"):
                     values = record.info.get(f"DNABERT_{name.upper()}")
                     found = None if values is None else values[number]
                     assert found == (pytest.approx(float(row[name]), rel=1e-4) if row[name] else None)
@@ -125,43 +172,156 @@ def test_other_readers_find_the_declared_fields(folder: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
+    ("content", "value"),
     [
-        ("chr1\t5\t.\tA\tC\n", "is no VCF file"),
-        ("", "is no VCF file"),
-        (HEADER, "has no variant"),
-        (HEADER + "1\tx\t.\tA\tC\t.\t.\t.\tGT\t0\n", "Line 4 of"),
+        ("chr1\t5\t.\tA\tC\n", "line 1"),
+        ("", ""),
+        (HEADER, ""),
+        (HEADER + "1\tx\t.\tA\tC\t.\t.\t.\tGT\t0\n", "'x'"),
+        (HEADER + "1\t٥\t.\tA\tC\t.\t.\t.\tGT\t0\n", "'٥'"),
+        (HEADER + f"1\t{2**63}\t.\tA\tC\t.\t.\t.\tGT\t0\n", str(2**63)),
         (HEADER + "\n1\t5\t.\tA\tC\n", "Line 5 of"),
-        (HEADER + line(5, "A", contig="chr9"), "has none of the contigs of"),
-        (HEADER.replace("ID=AF", "ID=DNABERT_REFERENCE") + RECORDS[0], "has the field DNABERT_REFERENCE already"),
-        (HEADER + f"1\t{2**63}\t.\tA\tC\t.\t.\t.\tGT\t0\n", "Line 4 of"),
-        (f"##é\n{HEADER}".encode("latin-1"), "bad.vcf is no text"),
-        (HEADER.encode("utf-16"), "bad.vcf is no text"),
-        (gzip.compress(b"BCF\x02\x02\xff\xfe", mtime=0), "a BCF file"),
-        (gzip.compress((HEADER + RECORDS[0]).encode(), mtime=0)[:-9], "cannot be read as a VCF file"),
+        (HEADER + RECORDS[0].replace("\t", " "), "Line 4 of"),
+        (HEADER + RECORDS[0] + HEADER.replace("\tS", "\tT") + RECORDS[1], "Line 7 of"),
+        (HEADER + line(5, "A", contig="chr9") + line(5, "A", contig="chr8"), "chr8:5"),
+        (HEADER + line(22, "A", ref=other(22)) + line(20, "<DEL>"), MISMATCH),
+        (HEADER.replace("ID=AF", "ID=DNABERT_EFFECT") + RECORDS[0], "DNABERT_EFFECT"),
+        (HEADER.encode("utf-16"), "UTF-16"),
+        (gzip.compress(b"BCF\x02\x02\xff\xfe", mtime=0), "BCF"),
+        (gzip.compress((HEADER + RECORDS[0]).encode(), mtime=0)[:-9], "gzip"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_no_file(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | bytes, sentence: str
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | bytes, value: str
 ) -> None:
     (tmp_path / "bad.vcf").write_bytes(content if isinstance(content, bytes) else content.encode())
     assert variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "bad.vcf") == 2
     error = capsys.readouterr().err
     assert "dnabert-jax: error: " in error
-    assert sentence in error
+    assert "bad.vcf" in error
+    assert value in error
     assert [path.name for path in tmp_path.iterdir()] == ["bad.vcf"]
 
 
-def test_each_line_keeps_its_end(folder: Path, tmp_path: Path) -> None:
-    given = (HEADER + "".join(RECORDS)).replace("\n", "\r\n").encode()
-    # One of another kind, a lone CR that ends no line, a blank line, and none at the end.
-    given = given.replace(b"AF=0.5\tGT\t0/1\r\n", b"AF=0.5\tGT\t0/1 a\rb\n\r\n").removesuffix(b"\r\n")
-    (tmp_path / "x.vcf").write_bytes(given)
+def test_many_mismatches_ask_for_the_build_of_the_genome(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right, wrong = [line(at, other(at)) for at in (20, 21)], [line(at, "A", ref=other(at)) for at in (22, 23, 24)]
+    for name, records, asked in ("a", right + wrong[:2], False), ("b", right + wrong, True):
+        (tmp_path / f"{name}.vcf").write_text(HEADER + "".join(records))
+        assert variants(folder, "--out", tmp_path / f"{name}-out.vcf", vcf=tmp_path / f"{name}.vcf") == 0
+        assert ("3 of 5" in capsys.readouterr().out) == asked
+
+
+_LATIN = line(20, other(20), info="NOTE=Sj\udcf6gren")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        HEADER + _LATIN + RECORDS[1],
+        f"##Universit\udce4t\n{HEADER}{RECORDS[0]}{RECORDS[1]}",
+        (HEADER + "".join(RECORDS)).replace("\n", "\r\n").removesuffix("\r\n"),
+        (HEADER + "".join(RECORDS)).replace("\n", "\r"),
+        HEADER + RECORDS[0].replace("\n", "\r") + RECORDS[1].replace("\n", "\r\n") + RECORDS[2],
+        HEADER + RECORDS[0].replace("\n", "\t\n") + RECORDS[1].replace("\n", "\t\n"),
+        HEADER.replace("\tS\n", "\tS\t\n") + RECORDS[0] + RECORDS[1],
+        HEADER.replace("#CHROM", "\n#CHROM") + RECORDS[0] + RECORDS[1],
+        HEADER.replace("#CHROM", "#chrom").replace("INFO\t", "Info\t") + RECORDS[0] + RECORDS[1],
+        HEADER.replace("\t", " ") + RECORDS[0] + RECORDS[1],
+        HEADER + RECORDS[0].replace("1\t20", "1 \t20") + line(21, f"{other(21)} , <DEL>", ref=f"{CONTIG[20]} "),
+    ],
+    ids=[
+        "latin-1", "latin-1 header", "crlf", "cr", "mixed ends", "tabs at ends", "tab at header's end", "blank header",
+        "lower case", "header with spaces", "spaces around values",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_as_people_have_them_are_scored_and_come_back_unchanged(
+    folder: Path, tmp_path: Path, given: str, packed: bool
+) -> None:
+    content = given.encode("utf-8", "surrogateescape")
+    (tmp_path / "x.vcf").write_bytes(gzip.compress(content) if packed else content)
     assert variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "x.vcf") == 0
-    found = (tmp_path / "y.vcf").read_bytes()
-    kept = re.sub(rb"##INFO=<ID=DNABERT.*\r\n", b"", found)
-    kept = re.sub(rb"DNABERT[^\t]*", b".", kept).replace(b";.", b"")
-    assert kept == given.replace(b"\n\r\n", b"\n")
+    assert without_ours((tmp_path / "y.vcf").read_bytes()) == content
+    plain = HEADER + line(20, other(20)) + line(21, f"{other(21)},<DEL>")
+    (tmp_path / "plain.vcf").write_text(plain)
+    assert variants(folder, "--out", tmp_path / "z.vcf", vcf=tmp_path / "plain.vcf") == 0
+    for found, expected in zip(table(tmp_path / "y.tsv"), table(tmp_path / "z.tsv"), strict=False):
+        assert (found["contig"], found["ref"], found["alt"]) == (expected["contig"], expected["ref"], expected["alt"])
+        for name in ("reference", "alternative"):
+            assert bool(found[name]) == bool(expected[name])
+            assert float(found[name] or 0) == pytest.approx(float(expected[name] or 0), abs=1e-6)
+
+
+def test_a_byte_order_mark_and_blank_lines_between_records_are_left_out(folder: Path, tmp_path: Path) -> None:
+    given = (HEADER + "".join(RECORDS)).encode()
+    (tmp_path / "x.vcf").write_bytes(
+        b"\xef\xbb\xbf" + given.replace(RECORDS[1].encode(), b"\n" + RECORDS[1].encode() + b"\t\n")
+    )
+    assert variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "x.vcf") == 0
+    assert without_ours((tmp_path / "y.vcf").read_bytes()) == given
+
+
+def test_joined_files_have_one_header(folder: Path, tmp_path: Path) -> None:
+    declared = '##INFO=<ID=BF,Number=1,Type=Float,Description="y">\n'
+    second = HEADER.replace("#CHROM", f"{declared}#CHROM")
+    (tmp_path / "x.vcf").write_text(HEADER + RECORDS[0] + second + RECORDS[1])
+    assert variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "x.vcf") == 0
+    # What the second header declares stands before the line of columns.
+    expected = HEADER.replace("#CHROM", f"{declared}#CHROM") + RECORDS[0] + RECORDS[1]
+    assert without_ours((tmp_path / "y.vcf").read_bytes()) == expected.encode()
+    with pysam.VariantFile(str(tmp_path / "y.vcf")) as file:
+        assert [record.pos for record in file] == [20, 21]
+
+
+def test_of_an_ambiguous_contig_only_its_records_are_left_out(folder: Path, tmp_path: Path) -> None:
+    """hg19 of UCSC has chrM and chrMT: MT is the second, and of m nobody knows."""
+    (tmp_path / "g.fa").write_text(f">chr1\n{CONTIG}\n>chrM\n{CONTIG[::-1]}\n>chrMT\n{CONTIG}\n")
+    records = [line(20, other(20), contig=contig) for contig in ("1", "MT", "m")]
+    (tmp_path / "x.vcf").write_text(HEADER + "".join(records))
+    assert variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "x.vcf", fasta=tmp_path / "g.fa") == 0
+    first, second, third = table(tmp_path / "y.tsv")
+    assert float(first["effect"]) == float(second["effect"])
+    assert (first["left_out"], third["effect"]) == ("", "")
+    assert "chrM " in third["left_out"]
+    assert "chrMT" in third["left_out"]
+
+
+def test_the_window_is_the_length_of_the_training_sequences(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lengths = {"minimum": 13, "median": 15, "maximum": 19}
+    write_model(tmp_path / "model", provenance={"finetuning": {"lengths": lengths}})
+    tables = []
+    for name, model, window in ("a", tmp_path / "model", ""), ("b", "model", "15"):
+        assert variants(folder, "--out", tmp_path / f"{name}.vcf", model=model, window=window) == 0
+        tables.append(table(tmp_path / f"{name}.tsv"))
+    assert tables[0] == tables[1]
+    assert "13 to 19 bases" in capsys.readouterr().out
+    for window, warned in ("13", False), ("9", True):
+        out = tmp_path / f"{window}.vcf"
+        assert variants(folder, "--out", out, model=tmp_path / "model", window=window) == 0
+        assert ("Warning" in capsys.readouterr().out) == warned
+    assert variants(folder, "--out", tmp_path / "c.vcf", window="") == 2
+    assert "--window" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("failing", ["table", "vcf"])
+def test_of_two_outputs_none_remains_if_one_cannot_be_completed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """As on a disk that is full when the last bytes are written."""
+    rename = Path.rename
+
+    def full(path: Path, target: Path) -> Path:
+        if target.suffix == {"table": ".tsv", "vcf": ".vcf"}[failing]:
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    assert variants(folder, "--out", tmp_path / "y.vcf") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_label_with_quotes_is_escaped(folder: Path, tmp_path: Path) -> None:
@@ -177,10 +337,10 @@ def test_the_index_of_the_genome_is_used(folder: Path, tmp_path: Path, capsys: p
     shutil.copy(folder / "g.fa", tmp_path / "g.fa")
     pysam.faidx(str(tmp_path / "g.fa"))
     assert variants(folder, "--out", tmp_path / "y.vcf", fasta=tmp_path / "g.fa") == 0
-    assert "3 scored." in capsys.readouterr().out
+    assert len([row for row in table(tmp_path / "y.tsv") if row["effect"]]) == 3
     (tmp_path / "g.fa").write_text(f">chr1 hg\nA{CONTIG.lower()}\n>chr2\nACGT\n")
     assert variants(folder, "--out", tmp_path / "z.vcf", fasta=tmp_path / "g.fa") == 2
-    assert "cannot be read by its index" in capsys.readouterr().err
+    assert "g.fa.fai" in capsys.readouterr().err
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("z.")]
 
 
@@ -195,20 +355,20 @@ def test_scores_that_are_not_finite_are_not_written(
 
 
 @pytest.mark.parametrize(
-    ("flags", "sentence"),
+    ("flags", "value"),
     [
-        (["--out", "y.bcf"], "must end in .vcf or .vcf.gz"),
-        (["--out", "y.vcf", "--table", "y.txt"], "must end in .tsv"),
-        (["--out", "x.vcf"], "exists already"),
-        (["--out", "y.vcf", "--scores", "likelihood"], "this has none"),
-        (["--out", "y.vcf", "--vcf", "none.vcf"], "is not a file on disk"),
+        (["--out", "y.bcf"], "y.bcf"),
+        (["--out", "y.vcf", "--table", "y.txt"], "y.txt"),
+        (["--out", "x.vcf"], "x.vcf"),
+        (["--out", "y.vcf", "--scores", "likelihood"], "masked"),
+        (["--out", "y.vcf", "--vcf", "none.vcf"], "none.vcf"),
     ],
 )
 def test_bad_flags_are_one_sentence(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags: list[str], sentence: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags: list[str], value: str
 ) -> None:
     monkeypatch.chdir(folder)
     before = sorted(folder.iterdir())
     assert variants(folder, *flags) == 2
-    assert sentence in capsys.readouterr().err
+    assert value in capsys.readouterr().err
     assert sorted(folder.iterdir()) == before

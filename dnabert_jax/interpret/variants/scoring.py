@@ -20,10 +20,10 @@ from dnabert_jax.interpret.target import Target, check_reads_whole, choose_targe
 from dnabert_jax.interpret.variants.alleles import Allele
 from dnabert_jax.interpret.variants.masked_likelihood import allele_likelihoods, check_has_head
 from dnabert_jax.interpret.variants.placement import Pair, Window, pairs
+from dnabert_jax.io.genome import Genome
 from dnabert_jax.pretrained import DNABERT, Strands
 from dnabert_jax.sequence.kmers import AMBIGUOUS
 from dnabert_jax.stream import Coded
-from dnabert_jax.tasks.datasets.genome_records import GenomeRecords
 
 ScoreKind = Literal["effect", "likelihood", "embedding", "attention"]
 """What is computed; see `COLUMNS`."""
@@ -32,6 +32,8 @@ COLUMNS: dict[ScoreKind, dict[str, str]] = {
     "effect": {
         "reference": "what the model says of the label with the reference allele",
         "alternative": "the same with the alternative allele",
+        "effect": "alternative - reference, of the label",
+        "effect_log_odds": "natural log-odds of the label with the alternative allele less those with the reference",
         "difference": "(alternative - reference) times the larger of the two; of a regression, alternative - reference",
         "log_odds_ratio": "log2 of the odds with the reference over those with the alternative allele",
     },
@@ -60,9 +62,11 @@ class VariantScoring:
 
     Attributes:
         kinds: of scores; if empty, effect for a model with a classifier, and likelihood and embedding for one without.
-        window: bases around a variant; as many as the model takes if 0, which a classifier has to be told.
-        placements: of the variant within the window, which are averaged: in the middle; at a third and two thirds; ...
-        strands: forward, or both, which are averaged.
+        window: number of bases around a variant. If 0, a fine-tuned model reads the median length of the sequences that
+            it was fine-tuned on, and a pre-trained model as many bases as it takes.
+        placements: number of positions of the variant within the window, over which scores are averaged: in the middle;
+            at a third and two thirds; and so on.
+        strands: forward, or both, over which scores are averaged.
         label: whose output the effect is of; if not given, the only one or the second of two.
     """
 
@@ -118,21 +122,23 @@ class VariantScorer:
         self.ambiguous = 0
 
     def _undefined(self, column: str) -> bool:
-        return self._regression and column == "log_odds_ratio"
+        return self._regression and column in ("effect_log_odds", "log_odds_ratio")
 
     def _window(self) -> int:
         config, asked = self._model.config, self._scoring.window
         longest = config.max_positions - 2 + config.k - 1
-        if not asked and self._model.task is not None:
+        trained = self._model.training_lengths
+        if not asked and self._model.task is not None and trained is None:
             raise InputError(
-                "How long is a window? For a model with a classifier, give the length of the sequences on which it was "
-                "fine-tuned."
+                "The model does not say on which lengths it was fine-tuned. Give that length as the window, in bases "
+                "(--window)."
             )
         if asked and not config.k <= asked <= longest:
             raise InputError(f"The window has {asked:,} bases: the model takes {config.k} to {longest:,}.")
         if self._scoring.placements < 1:
             raise InputError(f"placements is {self._scoring.placements}: it must be at least 1.")
-        return asked or longest
+        usual = longest if trained is None else max(config.k, min(trained.median, longest))
+        return asked or usual
 
     @property
     def label(self) -> str:
@@ -140,7 +146,7 @@ class VariantScorer:
         return self._target.label if self._target else ""
 
     def score(
-        self, alleles: Iterable[Allele], genome: GenomeRecords, advance: Callable[[int], object] | None = None
+        self, alleles: Iterable[Allele], genome: Genome, advance: Callable[[int], object] | None = None
     ) -> Iterator[ScoredAllele]:
         """Yields alleles, in their order and in constant memory; those with a reason are left out.
 
@@ -157,7 +163,7 @@ class VariantScorer:
             if advance:
                 advance(len(together))
 
-    def _score(self, alleles: Sequence[Allele], genome: GenomeRecords) -> list[dict[str, float]]:
+    def _score(self, alleles: Sequence[Allele], genome: Genome) -> list[dict[str, float]]:
         if not alleles:
             return []
         both = self._scoring.strands == "both"
@@ -186,10 +192,13 @@ class VariantScorer:
 
         before, after = (_mean(values, owners) for values in _of_pairs(windows, outputs))
         if self._regression:
-            return {"reference": before, "alternative": after, "difference": after - before}
+            return {"reference": before, "alternative": after, "effect": after - before, "difference": after - before}
+        reference, alternative = probability(before), probability(after)
         return {
-            "reference": probability(before),
-            "alternative": probability(after),
+            "reference": reference,
+            "alternative": alternative,
+            "effect": alternative - reference,
+            "effect_log_odds": after - before,
             "difference": weighted_difference(before, after),
             "log_odds_ratio": log_odds_ratio(before, after),
         }
@@ -228,7 +237,7 @@ class VariantScorer:
 def _of_pairs(
     windows: list[Pair], compute: Callable[[list[Window]], Float[np.ndarray, "n ..."]]
 ) -> tuple[Float[np.ndarray, "P ..."], Float[np.ndarray, "P ..."]]:
-    """What is computed of the windows with the reference and with the alternative alleles: of identical ones once."""
+    """Returns what is computed of the windows with either allele, computed once for identical windows."""
     places: dict[tuple[bytes, int, int], int] = {}
     distinct: list[Window] = []
     rows = np.empty((2, len(windows)), np.int64)

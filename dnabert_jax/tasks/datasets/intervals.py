@@ -1,116 +1,132 @@
-"""Intervals of a genome to predict, from a BED file, in its order and in constant memory."""
+"""Intervals of a BED file as sequences of their genome, in the order of the file and in constant memory."""
 
 import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.bed import Interval, read_bed
-from dnabert_jax.sequence.kmers import check_has_kmer, reverse_complement
-from dnabert_jax.tasks.datasets.genome_records import GenomeRecords, genome_records
-from dnabert_jax.tasks.datasets.unlabelled import Blocks, NamedSequence
+from dnabert_jax.io.genome import Genome, open_genome
+from dnabert_jax.io.left_out import BEYOND, LeftOut
+from dnabert_jax.sequence.kmers import reverse_complement
+from dnabert_jax.tasks.datasets.unlabelled import NamedSequence
+
+BED_COLUMNS = ("chrom", "start", "end", "name", "strand")
+"""Fields of the sequences of intervals."""
 
 
 @dataclasses.dataclass(frozen=True)
-class IntervalCount:
-    """What a first reading of the intervals found.
+class Recentring:
+    """How intervals are brought to one length.
 
     Attributes:
-        kept: intervals that are yielded.
-        beyond: intervals that reach beyond the ends of their record, and are left out.
-        renamed: records by another name in the genome, chr22 and 22: name in the BED file -> name in the genome.
-        lengths: bases of each record of the genome that is named, by its name there, in order of these.
+        width: bases of each interval; of an even width one more is left of the centre. 0 keeps intervals as they are.
+        summit: whether the centre is the summit, where a peak has one, and not the middle.
     """
 
-    kept: int
-    beyond: int
-    renamed: dict[str, str]
-    lengths: dict[str, int]
+    width: int = 0
+    summit: bool = False
 
-    def intervals(self, bed: Path) -> Iterator[Interval]:
-        """Yields those that are kept, in order, on records by their names in the genome."""
-        for interval in read_bed(bed):
-            record = self.renamed.get(interval.contig, interval.contig)
-            if interval.end <= self.lengths[record]:
-                yield interval._replace(contig=record)
+    def __post_init__(self) -> None:
+        if self.width < 0:
+            raise InputError(f"The width of intervals is {self.width}. Give at least 1.")
+
+    def __call__(self, interval: Interval) -> Interval:
+        if not self.width:
+            return interval
+        start = interval.center - self.width // 2
+        return interval._replace(start=start, end=start + self.width)
 
 
-def _name(interval: Interval) -> str:
-    """Returns the name of an interval, or record:start-end(strand)."""
-    strand = interval.strand if interval.strand == "-" or interval.columns[5:6] == ["+"] else "."
-    return interval.name or f"{interval.contig}:{interval.start}-{interval.end}({strand})"
+AS_THEY_ARE = Recentring()
+
+
+class Intervals:
+    """The intervals of a BED file that lie within a genome.
+
+    Attributes:
+        genome: the contigs that the file names.
+        count: intervals that are used.
+        left_out: those that are not, with the reason.
+        shortest, longest: bases of the intervals that are used.
+
+    Raises:
+        InputError: a line is not an interval, or no interval can be used.
+    """
+
+    def __init__(self, bed: Path, genome: Genome, genome_path: Path, k: int, recentring: Recentring):
+        self.genome, self._bed, self._k, self._recentring = genome, bed, k, recentring
+        self.left_out, self.count = LeftOut(), 0
+        self.shortest, self.longest = 0, 0
+        for interval in self._recentred(self.left_out):
+            if reason := self._why_not(interval):
+                place = f"{interval.contig}:{interval.start}-{interval.end}"
+                self.left_out.add(reason, f"{place} in line {interval.line:,} of {bed}")
+                continue
+            length = interval.end - interval.start
+            self.shortest = min(self.shortest or length, length)
+            self.longest = max(self.longest, length)
+            self.count += 1
+        beyond = self.left_out.counts[BEYOND]
+        advice = f"Is {bed} of another build than {genome_path}?" if 2 * beyond >= self.left_out.total else ""
+        self.left_out.check_some_left(self.count, f"intervals of {bed}", advice)
+
+    @property
+    def contig_lengths(self) -> dict[str, int]:
+        """Returns the bases of each contig that the file names, by its name in the genome, in alphabetical order."""
+        return {contig: self.genome.length(contig) for contig in sorted(set(self.genome.names.values()))}
+
+    def __iter__(self) -> Iterator[Interval]:
+        """Yields the intervals that are used, in the order of the file, on contigs by their names in the genome."""
+        for interval in self._recentred():
+            if not self._why_not(interval):
+                yield interval._replace(contig=self.genome.names[interval.contig])
+
+    def sequences(self) -> Iterator[NamedSequence]:
+        """Yields the sequence of each interval that is used; those on the - strand as reverse complements."""
+        for interval in self._recentred():
+            if not self._why_not(interval):
+                contig = self.genome[self.genome.names[interval.contig]]
+                forward = np.array(contig[interval.start : interval.end])
+                codes = reverse_complement(forward) if interval.strand == "-" else forward
+                unstranded = interval.strand == "+" and "".join(interval.columns[5:6]) in ("", ".")
+                strand = "." if unstranded else interval.strand
+                place = (interval.contig, str(interval.start), str(interval.end))
+                name = interval.name or f"{place[0]}:{place[1]}-{place[2]}({strand})"
+                yield NamedSequence(name, codes, (*place, interval.name or ".", strand))
+
+    def _recentred(self, notes: LeftOut | None = None) -> Iterator[Interval]:
+        return map(self._recentring, read_bed(self._bed, notes, summits=self._recentring.summit))
+
+    def _why_not(self, interval: Interval) -> str:
+        if interval.contig in self.genome.missing:
+            return self.genome.missing[interval.contig]
+        if interval.start < 0 or interval.end > self.genome.length(self.genome.names[interval.contig]):
+            return BEYOND
+        if interval.end - interval.start < self._k:
+            return f"they have fewer than {self._k} bases, one k-mer"
+        return ""
 
 
 @contextlib.contextmanager
-def interval_sequences(
-    bed: Path,
-    blocks: Blocks,
-    genome: str,
-    k: int,
-    *,
-    beyond: Literal["refuse", "leave out"] = "refuse",
-    scratch: Path | None = None,
-) -> Iterator[tuple[IntervalCount, Iterator[NamedSequence]]]:
-    """Gives how many intervals there are, and their sequences; those on the - strand as reverse complements.
-
-    All intervals are checked before the first sequence is given.
+def open_intervals(
+    bed: Path, genome: Path, k: int, recentring: Recentring = AS_THEY_ARE, scratch: Path | None = None
+) -> Iterator[Intervals]:
+    """Opens the intervals of a BED file, all of which are checked before the first sequence is given.
 
     Args:
-        bed: the file of intervals, which is read three times.
-        blocks: of the genome, FASTA or .2bit.
-        genome: its file, to call it by.
+        bed: file of the BED family on disk; it is read several times.
+        genome: FASTA or .2bit file.
         k: of the model.
-        beyond: what is done with intervals that reach beyond the end of their record.
-        scratch: existing directory with room for a byte for each base of the records that are named; that for
-            temporary files, if not given.
+        recentring: how intervals are brought to one length.
+        scratch: as for `open_genome`.
 
     Raises:
-        InputError: an interval is on a record that the genome has not, under this name or the one of the other style,
-            reaches beyond its end, or has fewer than k bases; the genome has a letter that is no IUPAC DNA letter, or
-            two records of one name; no interval is left.
+        InputError: as for `read_bed`, `open_genome` and `Intervals`.
     """
-    named = {interval.contig for interval in read_bed(bed)}
-    with genome_records(blocks, genome, named, scratch) as records:
-        kept, outside = _check(bed, genome, records, k, beyond)
-        renamed = {name: record for name, record in records.names.items() if name != record}
-        lengths = {record: records.length(record) for record in sorted(set(records.names.values()))}
-        yield IntervalCount(kept, outside, renamed, lengths), _sequences(bed, records)
-
-
-def _check(
-    bed: Path, genome: str, records: GenomeRecords, k: int, beyond: Literal["refuse", "leave out"]
-) -> tuple[int, int]:
-    """How many intervals are kept, and how many are beyond the ends."""
-    kept = outside = 0
-    first = ""
-    for interval in read_bed(bed):
-        place = f"Line {interval.line:,} of {bed}"
-        if interval.contig not in records.names:
-            raise InputError(f"{place} is on {interval.contig!r}, of which {genome} has no record.")
-        check_has_kmer(interval.end - interval.start, k, place)
-        if _is_beyond(interval, records):
-            outside += 1
-            length = records.length(records.names[interval.contig])
-            first = first or f"{place} ends at {interval.end:,}, beyond the {length:,} bases of {interval.contig!r}"
-        else:
-            kept += 1
-    if outside and beyond == "refuse":
-        raise InputError(f"{first} (intervals of this kind: {outside:,}): cut them, or have them left out.")
-    if not kept:
-        raise InputError(f"{bed} has no interval" + (f" within the records of {genome}." if outside else "."))
-    return kept, outside
-
-
-def _is_beyond(interval: Interval, records: GenomeRecords) -> bool:
-    return interval.end > records.length(records.names[interval.contig])
-
-
-def _sequences(bed: Path, records: GenomeRecords) -> Iterator[NamedSequence]:
-    for interval in read_bed(bed):
-        if not _is_beyond(interval, records):
-            own = np.array(records[records.names[interval.contig]][interval.start : interval.end])
-            yield NamedSequence(_name(interval), reverse_complement(own) if interval.strand == "-" else own)
+    contigs = dict.fromkeys(interval.contig for interval in read_bed(bed))
+    with open_genome(genome, contigs, scratch) as opened:
+        yield Intervals(bed, opened, genome, k, recentring)

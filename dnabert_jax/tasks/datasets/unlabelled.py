@@ -3,8 +3,8 @@
 FASTA comes as the blocks of `read_blocks`, which whoever calls passes in.
 """
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,26 +13,26 @@ import pyarrow.compute
 from jaxtyping import UInt8
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.tables import find_column, open_table, sequence_column
+from dnabert_jax.io.tables import ID_NAMES, Table, find_column, sequence_column
 from dnabert_jax.sequence.kmers import base_codes, check_has_kmer
 from dnabert_jax.tasks.datasets.sequences import SequenceParser
-
-ID_NAMES = ("id", "name", "seq_id", "sequence_id")
 
 Blocks = Iterable[tuple[str, int, UInt8[np.ndarray, " n"]]]
 """(record, number of the block in it, ASCII letters), in order."""
 
 
 class NamedSequence(NamedTuple):
-    """A sequence and what the user calls it.
+    """A sequence, what the user calls it, and what is carried along with it.
 
     Attributes:
-        name: of the record, interval or row.
-        codes: as of `base_codes`.
+        name: name of the record, interval or row.
+        codes: its bases, as of `base_codes`.
+        fields: values of the columns that are kept beside it, in their order.
     """
 
     name: str
     codes: UInt8[np.ndarray, " length"]
+    fields: tuple[str, ...] = ()
 
 
 def fasta_sequences(blocks: Blocks, source: str, k: int) -> Iterator[NamedSequence]:
@@ -67,25 +67,54 @@ def _record(record: str, letters: UInt8[np.ndarray, " n"], source: str, k: int) 
     return NamedSequence(record, codes)
 
 
-def table_sequences(path: Path, k: int, sequence: str = "", name: str = "") -> Iterator[NamedSequence]:
-    """Yields each row of a CSV, TSV or Parquet file.
+def kept_columns(table: Table, keep: Sequence[str] | None, sequence: str = "", name: str = "") -> list[str]:
+    """Returns the columns of a table that are kept beside its sequences, in the order of the table.
 
     Args:
-        path: of the table.
-        k: of the model.
-        sequence: the column of raw DNA or k-mers, if it has no usual name.
-        name: the column that names rows, if it has no usual name; without one they are numbered from 1.
+        table: the table.
+        keep: their names; with (), all columns except those of the sequences and of the names; with None, none.
+        sequence, name: as for `table_sequences`.
 
     Raises:
-        InputError: as `SequenceParser.parse` and `open_table`; a column is missing.
+        InputError: the table has no column of such a name, or two of one.
     """
-    table = open_table(path)
+    if keep is None:
+        return []
+    used = (sequence_column(table, sequence), find_column(table, name, ID_NAMES, "names"))
+    wanted = keep or [column for column in table.names if column not in used]
+    for column in filter(None, wanted):  # the index that pandas writes has an empty name
+        find_column(table, column, (), "values to keep")
+    return [column for column in table.names if column in wanted]
+
+
+def table_sequences(
+    table: Table, k: int, sequence: str = "", name: str = "", keep: Sequence[str] | None = None
+) -> Iterator[NamedSequence]:
+    """Yields each row of a table.
+
+    Args:
+        table: the table.
+        k: k of the model.
+        sequence: the column of raw DNA or k-mers, if it has no usual name.
+        name: the column that names rows, if it has no usual name; without one they are numbered from 0.
+        keep: columns whose values come along, as for `kept_columns`; what is missing is empty.
+
+    Raises:
+        InputError: as `SequenceParser.parse`, `Table.batches` and `kept_columns`; a column is missing.
+    """
     column = sequence_column(table, sequence)
     naming = find_column(table, name, ID_NAMES, "names")
-    parser = SequenceParser(str(path), k)
-    for batch in table.batches([column] if naming in (None, column) else [column, naming]):
-        first = parser.rows + 1
+    kept = kept_columns(table, keep, sequence, name)
+    parser = SequenceParser(str(table.path), k)
+    for batch in table.batches(list(dict.fromkeys([column, *([naming] if naming else []), *kept]))):
+        numbers = range(parser.rows, parser.rows + len(batch))
         codes, lengths = parser.parse(batch[column])
-        texts = pa.compute.fill_null(batch[naming], "").to_pylist() if naming else range(first, first + len(lengths))
-        for text, end, length in zip(texts, np.cumsum(lengths), lengths, strict=True):
-            yield NamedSequence(str(text), codes[end - length : end])
+        names = _texts(batch[naming]) if naming else [str(number) for number in numbers]
+        fields = zip(*(_texts(batch[name]) for name in kept), strict=True) if kept else itertools.repeat(())
+        for text, end, length, values in zip(names, np.cumsum(lengths), lengths, fields, strict=False):
+            yield NamedSequence(text, codes[end - length : end], values)
+
+
+def _texts(column: pa.Array) -> list[str]:
+    texts: list[str] = pa.compute.fill_null(column, "").to_pylist()
+    return texts

@@ -14,6 +14,7 @@ from jaxtyping import Float, Float32
 
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.io.npz_file import Values, write_npz
+from dnabert_jax.io.output_table import typed_array
 from dnabert_jax.output_file import output_file
 
 Dtype = Literal["float32", "float16"]
@@ -87,7 +88,7 @@ def _write_parquet(
                 ends = np.cumsum([0, *(len(own) for own in vectors)]).astype(np.int32)
                 values = pa.ListArray.from_arrays(ends, values)
             parquet.write_batch(
-                pa.record_batch([pa.array(names, pa.string()), values.cast(schema.field(1).type)], schema=schema)
+                pa.record_batch([typed_array(names, pa.string()), values.cast(schema.field(1).type)], schema=schema)
             )
             count += len(names)
     return count

@@ -1,6 +1,6 @@
-"""Predictions as the columns of a table."""
+"""Predictions as the columns of a table, behind the columns of the input."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,73 +8,114 @@ import pyarrow as pa
 from jaxtyping import Float32
 
 from dnabert_jax.config import TaskConfig
-from dnabert_jax.errors import JobError
-from dnabert_jax.io.output_table import output_table
+from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.io.output_table import output_table, typed_array
+from dnabert_jax.output_file import output_file
 from dnabert_jax.tasks.measures.scores import decisions
 
 _VALUES = 1 << 20
 _ROWS = 1 << 15
 """Of a row group, at most; as many as that hold _VALUES, where there are many labels."""
 
-Prediction = tuple[str, Float32[np.ndarray, " C"]]
+Prediction = tuple[Sequence[str], Float32[np.ndarray, " C"]]
+"""Values of the columns of the input, and the probabilities or numbers of a sequence."""
 
 
-def prediction_schema(task: TaskConfig) -> pa.Schema:
-    """Columns: id, prediction, and the probability of each label as p_LABEL.
+def prediction_schema(task: TaskConfig, columns: Sequence[str]) -> pa.Schema:
+    """Returns the columns of the input, then prediction, and the probability of each label as p_LABEL.
 
     A regression has its numbers in place of these: prediction, or prediction_LABEL if there are several.
+
+    Raises:
+        InputError: the input has a column of such a name.
     """
     if task.problem == "regression":
         several = len(task.labels) > 1
-        values = [f"prediction_{label}" if several else "prediction" for label in task.labels]
-        return pa.schema([("id", pa.string()), *((name, pa.float32()) for name in values)])
-    probabilities = ((f"p_{label}", pa.float32()) for label in task.labels)
-    return pa.schema([("id", pa.string()), ("prediction", pa.string()), *probabilities])
+        results = [(f"prediction_{label}" if several else "prediction", pa.float32()) for label in task.labels]
+    else:
+        results = [("prediction", pa.string()), *((f"p_{label}", pa.float32()) for label in task.labels)]
+    for name, _ in results:
+        if name in columns:
+            raise InputError(f"The input has a column {name!r} already. Name the columns to keep, without it: --keep.")
+    kept = [(name, pa.int64() if name in ("start", "end") else pa.string()) for name in columns]
+    return pa.schema([*kept, *results])
 
 
-def write_predictions(path: Path, task: TaskConfig, predictions: Iterable[Prediction]) -> dict[str, int]:
+def write_predictions(
+    path: Path, task: TaskConfig, columns: Sequence[str], predictions: Iterable[Prediction]
+) -> dict[str, int]:
     """Writes a row for each prediction, in order and in constant memory.
 
     Args:
         path: of the table; its name says what kind it is.
         task: of the classifier.
-        predictions: (name, probabilities or numbers) of each sequence.
+        columns: names of those of the input.
+        predictions: of each sequence.
 
     Returns:
         How often each label is predicted; nothing for a regression.
 
     Raises:
-        InputError: as `output_table`.
+        InputError: as for `output_table` and `prediction_schema`.
         JobError: a result is not finite.
     """
-    schema = prediction_schema(task)
+    schema = prediction_schema(task, columns)
     counts = dict.fromkeys(task.labels if task.problem != "regression" else (), 0)
     with output_table(path, schema) as write:
-        for names, scores in _row_groups(predictions, len(task.labels)):
-            columns: list[pa.Array] = [pa.array(names, pa.string())]
+        for kept, scores in _row_groups(predictions, len(task.labels)):
+            results: list[pa.Array] = []
             if task.problem != "regression":
-                columns.append(pa.array(_decided(task, scores, counts), pa.string()))
-            columns += [pa.array(np.ascontiguousarray(column)) for column in scores.T]
-            write(pa.record_batch(columns, schema=schema))
+                results.append(pa.array(_decided(task, scores, counts), pa.string()))
+            results += [pa.array(np.ascontiguousarray(column)) for column in scores.T]
+            texts = [typed_array(values, pa.string()) for values in zip(*kept, strict=True)]
+            given = [text.cast(kind) for text, kind in zip(texts, schema.types, strict=False)]
+            write(pa.record_batch([*given, *results], schema=schema))
+    return counts
+
+
+def write_prediction_bed(path: Path, task: TaskConfig, predictions: Iterable[Prediction]) -> dict[str, int]:
+    """Writes intervals as BED6 for genome browsers: the score is 1,000 times the probability of the second class.
+
+    Args:
+        path: of the file.
+        task: of the classifier, which must have two classes that exclude each other.
+        predictions: of each interval, whose values are those of `intervals.BED_COLUMNS`.
+
+    Returns:
+        How often each label is predicted.
+
+    Raises:
+        InputError: there are not two classes; as for `output_file`.
+        JobError: a result is not finite.
+    """
+    if task.problem != "single_label_classification" or len(task.labels) != 2:
+        raise InputError(f"{path} has one score for each interval, so it needs a model of two classes. Write .tsv.")
+    counts = dict.fromkeys(task.labels, 0)
+    with output_file(path) as file:
+        for kept, scores in _row_groups(predictions, 2):
+            _decided(task, scores, counts)
+            for (chrom, start, end, name, strand), score in zip(kept, scores[:, 1], strict=True):
+                row = "\t".join((chrom, start, end, name, f"{1000 * score:.0f}", strand))
+                file.write(f"{row}\n".encode("utf-8", "surrogateescape"))
     return counts
 
 
 def _row_groups(
     predictions: Iterable[Prediction], width: int
-) -> Iterator[tuple[list[str], Float32[np.ndarray, "N C"]]]:
-    most = max(1, min(_ROWS, _VALUES // width))
-    names: list[str] = []
-    scores = np.empty((most, width), np.float32)
-    for name, row in predictions:
+) -> Iterator[tuple[list[Sequence[str]], Float32[np.ndarray, "N C"]]]:
+    capacity = max(1, min(_ROWS, _VALUES // width))
+    kept: list[Sequence[str]] = []
+    scores = np.empty((capacity, width), np.float32)
+    for fields, row in predictions:
         if not np.isfinite(row).all():
-            raise JobError(f"What the model predicts of {name} is not finite ({row[~np.isfinite(row)][0]}).")
-        scores[len(names)] = row
-        names.append(name)
-        if len(names) == most:
-            yield names, scores
-            names = []
-    if names:
-        yield names, scores[: len(names)]
+            raise JobError(f"The prediction for {' '.join(fields[:3])} is not finite ({row[~np.isfinite(row)][0]}).")
+        scores[len(kept)] = row
+        kept.append(fields)
+        if len(kept) == capacity:
+            yield kept, scores
+            kept = []
+    if kept:
+        yield kept, scores[: len(kept)]
 
 
 def _decided(task: TaskConfig, scores: Float32[np.ndarray, "N C"], counts: dict[str, int]) -> list[str]:

@@ -16,9 +16,9 @@ from dnabert_jax.interpret.mutation_table import change_effects
 from dnabert_jax.interpret.target import choose_target
 from dnabert_jax.interpret.variants.alleles import Allele
 from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
+from dnabert_jax.io.genome import open_genome
 from dnabert_jax.sequence.kmers import base_codes
 from dnabert_jax.stream import Coded
-from dnabert_jax.tasks.datasets.genome_records import genome_records
 
 pytestmark = pytest.mark.by_hand
 K = 3
@@ -60,8 +60,9 @@ def test_differences_and_log_odds_ratios(
         for one, changes in pairs
         for change in changes
     ]
-    contigs = [(str(row), 0, np.frombuffer(text.encode(), np.uint8)) for row, text in enumerate(texts)]
-    with genome_records(iter(contigs), "g.fa", [name for name, *_ in contigs]) as genome:
+    contigs = tmp_path / "contigs.fa"
+    contigs.write_text("".join(f">{row}\n{text}\n" for row, text in enumerate(texts)))
+    with open_genome(contigs, map(str, range(len(texts)))) as genome:
         scored = [one.scores for one in scorer.score(alleles, genome)]
 
     changed_texts = [

@@ -1,0 +1,21 @@
+"""What is in a folder that people keep, without the files that their systems put there."""
+
+from pathlib import Path
+
+_OF_SYSTEMS = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
+
+
+def is_system_file(name: str) -> bool:
+    """Returns whether a file or folder is hidden, such as .DS_Store and ._x, or is kept by a desktop or a backup."""
+    return name.startswith((".", "~$")) or name.endswith("~") or name.lower() in _OF_SYSTEMS
+
+
+def visible(directory: Path) -> list[Path]:
+    """Returns the files and folders in a folder that are not those of a system, sorted."""
+    return sorted(path for path in directory.iterdir() if not is_system_file(path.name))
+
+
+def visible_files(directory: Path) -> list[Path]:
+    """Returns the files in a folder, at any depth, that are not those of a system, sorted."""
+    found = [own for path in visible(directory) for own in (visible_files(path) if path.is_dir() else [path])]
+    return sorted(path for path in found if path.is_file())
