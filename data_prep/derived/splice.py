@@ -122,7 +122,7 @@ class Splice(Task):
         if self._all_sites:
             return {}
         return {
-            f"{self.labels[1 + side]}s that are not {bases}": (label == 1 + side)
+            f"they are {self.labels[1 + side]}s and not {bases}": (label == 1 + side)
             & (codes[:, self._place(side) :][:, :2] != base_codes(bases.encode())).any(axis=1)
             for side, bases in _BASES.items()
         }
