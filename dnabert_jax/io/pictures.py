@@ -40,7 +40,8 @@ def accompanying(path: Path) -> Iterator[None]:
 def drawing(picture: Path, width: float, height: float) -> Iterator[Any]:
     """Yields a matplotlib figure, then saves it as a PNG file.
 
-    Text is drawn as it is: a dollar sign does not start a formula. A failure is a warning, after which the file does not exist.
+    Text is drawn as it is: a dollar sign does not start a formula. A failure is a warning, after which the file
+    does not exist.
 
     Args:
         picture: the file.
