@@ -31,7 +31,7 @@ def missing_device() -> InputError | None:
         reason = str(cause).partition("\n")[0].partition(" (set JAX_PLATFORMS")[0].rstrip(".")[:300]
         wanted = os.environ.get("JAX_PLATFORMS", "")
         # For "gpu" it says that there is no ROCm, the last of what it tried.
-        reason = f" ({reason})" if f"'{wanted}'" in reason or reason and not wanted else ""
+        reason = f" ({reason})" if f"'{wanted}'" in reason or (reason and not wanted) else ""
         if wanted:
             return InputError(
                 f"JAX_PLATFORMS is {wanted}, which JAX cannot use here{reason}: install its plugin, for example with "

@@ -87,10 +87,16 @@ def export_model(
             reason = str(error).partition("\n")[0][:200]
             raise JobError(f"The weights could not be written to {out} ({reason}): is the disk full?") from error
         settings = {**huggingface_config(description.config, description.task, architecture), "torch_dtype": dtype}
-        (directory / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+        (directory / "config.json").write_text(
+            json.dumps(settings, indent=2) + "\n", encoding="utf-8", errors="surrogateescape"
+        )
         write_tokenizer(directory, description.config.k, description.config.max_positions)
-        (directory / "README.md").write_text(model_card(model, architecture))
-        (directory / PROVENANCE_FILE).write_text(json.dumps(description.provenance, indent=2) + "\n")
+        (directory / "README.md").write_text(
+            model_card(model, architecture), encoding="utf-8", errors="surrogateescape"
+        )
+        (directory / PROVENANCE_FILE).write_text(
+            json.dumps(description.provenance, indent=2) + "\n", encoding="utf-8", errors="surrogateescape"
+        )
     return architecture
 
 
@@ -142,7 +148,7 @@ def _torch() -> Any:
         import torch
     except ImportError as error:
         raise InputError(
-            "Writing pytorch_model.bin needs PyTorch, which is not installed: pip install 'dnabert-jax[huggingface]', "
+            "Writing pytorch_model.bin needs PyTorch, which is not installed: pip install torch, "
             "or export safetensors, which PyTorch reads."
         ) from error
     return torch

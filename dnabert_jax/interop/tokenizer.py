@@ -25,7 +25,7 @@ _ROLES = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_tok
 
 def write_tokenizer(directory: Path, k: int, max_positions: int) -> None:
     """Writes vocab.txt, tokenizer.json, tokenizer_config.json and special_tokens_map.json."""
-    (directory / "vocab.txt").write_text("\n".join(vocabulary_tokens(k)) + "\n")
+    (directory / "vocab.txt").write_text("\n".join(vocabulary_tokens(k)) + "\n", encoding="utf-8")
     settings = {
         **_ROLES,
         # With "BertTokenizer", transformers 5 would keep the vocabulary only and make raw DNA one [UNK].
@@ -43,7 +43,7 @@ def write_tokenizer(directory: Path, k: int, max_positions: int) -> None:
         ("special_tokens_map.json", _ROLES),
         ("tokenizer.json", _tokenizer_json(k)),
     ):
-        (directory / name).write_text(json.dumps(content, indent=2) + "\n")
+        (directory / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _tokenizer_json(k: int) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def read_k(directory: Path) -> int | None:
 def _read_vocabulary(directory: Path) -> tuple[Path, list[str] | None]:
     path = directory / "vocab.txt"
     if path.is_file():
-        return path, path.read_text(errors="replace").split()
+        return path, path.read_text(errors="replace", encoding="utf-8").split()
     path = directory / "tokenizer.json"
     if not path.is_file():
         return path, None

@@ -142,7 +142,7 @@ def _torch(path: Path) -> Any:
         import torch
     except ImportError as error:
         raise InputError(
-            f"Reading {path} needs PyTorch, which is not installed: pip install 'dnabert-jax[huggingface]', or get the "
+            f"Reading {path} needs PyTorch, which is not installed: pip install torch, or get the "
             "weights as model.safetensors."
         ) from error
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < _SAFE_TORCH:

@@ -51,7 +51,7 @@ def read_database(database: str) -> KnownMotifs:
 
 def _check_memelite() -> None:
     if importlib.util.find_spec("memelite") is None:
-        raise InputError("Known motifs need memelite: pip install 'dnabert-jax[jaspar]', or give no database.")
+        raise InputError("Known motifs need memelite: pip install memelite, or give no database.")
     try:
         import memelite  # noqa: F401
     except RuntimeError as error:  # numba's, as it finds no place for what it compiles
@@ -62,7 +62,7 @@ def _check_memelite() -> None:
 
 def _read_jaspar() -> KnownMotifs:
     if importlib.util.find_spec("pyjaspar") is None:
-        raise InputError("JASPAR needs pyjaspar: pip install 'dnabert-jax[jaspar]', or give a file in MEME's format.")
+        raise InputError("JASPAR needs pyjaspar: pip install pyjaspar, or give a file in MEME's format.")
     from pyjaspar import jaspardb
 
     database = jaspardb(release=_RELEASE)
@@ -80,7 +80,9 @@ def _read_meme(path: Path) -> KnownMotifs:
     from memelite.io import read_meme
 
     try:
-        listed = sum(line.startswith("MOTIF") for line in path.read_text().splitlines())
+        listed = sum(
+            line.startswith("MOTIF") for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        )
         matrices = {}
         for heading, matrix in read_meme(str(path)).items():
             own, *name = heading.split()

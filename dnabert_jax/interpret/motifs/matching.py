@@ -88,4 +88,6 @@ def write_matches(path: Path, matches: Sequence[Match]) -> None:
     """Writes a row for each match, in columns that are the attributes."""
     header = [field.name for field in dataclasses.fields(Match)]
     rows = [header, *(dataclasses.astuple(match) for match in matches)]
-    path.write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
+    path.write_text(
+        "".join("\t".join(map(str, row)) + "\n" for row in rows), encoding="utf-8", errors="surrogateescape"
+    )

@@ -25,7 +25,7 @@ def information(motif: Motif) -> np.ndarray:
 
 def write_table(path: Path, motifs: Sequence[Motif]) -> None:
     """Writes a row for each motif; docs/motifs.md has the columns."""
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = csv.writer(file, delimiter="\t", lineterminator="\n")
         rows.writerow(_TABLE)
         for motif in motifs:
@@ -60,7 +60,7 @@ def write_meme(path: Path, found: FoundMotifs, both_strands: bool) -> None:
             *(" " + " ".join(f"{share:.6f}" for share in row) for row in matrix),
             "",
         ]
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
 
 
 def write_instances(path: Path, motifs: Sequence[Motif], names: Sequence[str]) -> None:
@@ -74,7 +74,7 @@ def write_instances(path: Path, motifs: Sequence[Motif], names: Sequence[str]) -
     Raises:
         InputError: the name of a sequence cannot stand in a BED file.
     """
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8", errors="surrogateescape") as file:
         for motif in motifs:
             windows = motif.windows
             width = windows.codes.shape[1]

@@ -54,7 +54,9 @@ def _section(directory: Path, sequences: Sequence[str]) -> dict[str, Any]:
 
 
 def _read_tsv(path: Path) -> tuple[list[str], list[list[str]]]:
-    columns, *rows = [line.split("\t") for line in path.read_text().splitlines()] or [[""]]
+    columns, *rows = [
+        line.split("\t") for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    ] or [[""]]
     if columns[0] != "motif":
         raise InputError(f"{path} is no table whose first column is 'motif'.")
     for number, row in enumerate(rows, start=2):
@@ -74,7 +76,9 @@ def _read_meme(path: Path) -> dict[str, list[list[float]]]:
     """Rows of the probabilities of A, C, G and T, by the motif's name."""
     found: dict[str, list[list[float]]] = {}
     try:
-        for part in re.split(r"^MOTIF[ \t]+(?=\S)", path.read_text(), flags=re.MULTILINE)[1:]:
+        for part in re.split(
+            r"^MOTIF[ \t]+(?=\S)", path.read_text(encoding="utf-8", errors="surrogateescape"), flags=re.MULTILINE
+        )[1:]:
             heading, _, matrix = re.split(r"^(letter-probability matrix:.*)\n", part, maxsplit=1, flags=re.MULTILINE)
             rows = [list(map(float, line.split())) for line in matrix.splitlines() if line.strip()]
             if not rows or any(len(row) != len("ACGT") or not 0 <= min(row) <= max(row) <= 1 for row in rows):
@@ -92,7 +96,7 @@ def _read_instances(
     # Several sequences may have one name: the instances are then on the first of them.
     rows = {name: row for row, name in reversed(list(enumerate(sequences)))}
     found, total = [], 0
-    with path.open() as file:
+    with path.open(encoding="utf-8", errors="surrogateescape") as file:
         for number, line in enumerate(file, start=1):
             fields = line.rstrip("\n").split("\t")
             try:

@@ -73,7 +73,7 @@ def draw_curves(
     directory.mkdir(parents=True, exist_ok=True)
     roc, precision, calibration = (_curves(classes, points) for points in (_roc, _precision, _calibration))
     thinned = Curves(*(tuple(map(_thinned, own)) for own in (roc, precision, calibration)))
-    (directory / CURVES_FILE).write_text(to_json(thinned))
+    (directory / CURVES_FILE).write_text(to_json(thinned), encoding="utf-8")
     return (
         _draw(roc, ("false positive rate", "true positive rate"), title, directory / "roc.png", diagonal=True),
         # Precision is not linear between thresholds, and average precision is the area below steps.
