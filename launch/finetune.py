@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +14,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.datasets.layout import set_name
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from launch.flags import REGISTRY, SETTINGS, InputPath
+from launch.program import command
 from launch.progress import progress_bar
 from launch.signals import importing, sigterm_as_flag
 
@@ -118,7 +118,7 @@ class Finetune:
             except StoppedError:
                 resume = () if self.resume else ("--resume",)
                 print(f"Stopped by SIGTERM after step {checkpoint.saved_steps:,}, which is saved.")
-                print(f"Go on with: {PROGRAM} {shlex.join((*self.arguments, *resume))}")
+                print(f"Go on with: {command('finetune', *self.arguments, *resume)}")
                 return
             write_finetuned(self.out, done, model, data, self.settings, checkpoint)
         self._report(done)
@@ -151,9 +151,9 @@ class Finetune:
         for one in collapsed:
             print(f"{one.name} collapsed to one class in every attempt ({one.collapsed}): its figures mean little.")
         print(f"Written to {self.out}: the model, result.md, result.json, log.jsonl, curves.")
-        print(f"Next: dnabert-jax predict --model {self.out} --fasta FILE --out predictions.tsv")
+        print(f"Next: {command('predict', '--model', self.out, '--fasta', 'FILE', '--out', 'predictions.tsv')}")
         if done.result.task.windows is None:  # transformers has no class that others could be exported to
-            print(f"Next: dnabert-jax export {self.out} --to DIRECTORY")
+            print(f"Next: {command('export', self.out, '--to', 'DIRECTORY')}")
 
 
 def _what_is_learned(task: TaskConfig) -> str:

@@ -118,7 +118,7 @@ check_accelerator_type() {
     v5p-*) sizes="8 16 32 64" multiples=12288 ;;
     *) fail 2 "There is no --accelerator-type '$type': give v5litepod-N, v6e-N, v5p-N or v4-N." ;;
   esac
-  local number=${type##*-}
+  local number=${type#*-}
   [[ " $sizes " == *" $number "* ]] && return
   [[ $number =~ ^[1-9][0-9]{2,4}$ ]] && ((number % 128 == 0 && number <= multiples)) && return
   ((multiples == 0)) || sizes+=" and multiples of 128 up to $multiples"
@@ -126,32 +126,11 @@ check_accelerator_type() {
 }
 
 start() {
-  queued_resources scp "$directory/startup.sh" "$name:dnabert-jax-startup.sh" --node=all --worker=all
-  on_workers all "sudo bash dnabert-jax-startup.sh"
-}
-
-delete() { queued_resources delete "$name" --force; }
-
-# Checks --accelerator-type against those that Cloud TPU has; the number counts chips, of v4 and v5p cores, two a chip.
-check_accelerator_type() {
-  local version=${flags[accelerator-type]%-*} number=${flags[accelerator-type]##*-} sizes
-  case $version in
-    v5litepod | v6e) sizes="1, 4, 8, 16, 32, 64, 128 or 256" largest=256 ;;
-    v4) sizes="8, 16, 32, 64 or a multiple of 128 up to 8192" largest=8192 ;;
-    v5p) sizes="8, 16, 32, 64 or a multiple of 128 up to 12288" largest=12288 ;;
-    *) fail 2 "There is no --accelerator-type '${flags[accelerator-type]}': give one of v5litepod-N, v6e-N, v5p-N and v4-N." ;;
-  esac
-  [[ $number =~ ^[1-9][0-9]{0,4}$ ]] && ((number <= largest)) &&
-    { [[ ", $sizes " == *", $number"[,\ ]* || ", $sizes " == *"or $number "* ]] || ((largest > 256 && number % 128 == 0)); } ||
-    fail 2 "There is no --accelerator-type '${flags[accelerator-type]}': $version has $sizes."
-}
-
-start() {
   local found
   check_run_flags
   require accelerator-type
   check_accelerator_type
-  : "${flags[runtime-version]:=${runtimes[${flags[accelerator-type]%%-*}]-}}"
+  : "${flags[runtime-version]:=${runtimes[${flags[accelerator-type]%%-*}]}}"
   [[ -z ${flags[spot]-} || -z ${flags[reserved]-} ]] || fail 2 "Give --spot or --reserved, not both."
   make_directory
   check_bucket

@@ -230,8 +230,8 @@ def write_finetuned(
         description = Description(model.config, done.result.task, provenance)
         fill_saved_model(directory, SavedModel(description, best.epoch, best.parameters))
         write_result(done.result, directory / RESULT_FILE)
-        (directory / TABLE_FILE).write_text(result_markdown(done.result))
-        (directory / CONFIG_FILE).write_text(to_json(config))
+        (directory / TABLE_FILE).write_text(result_markdown(done.result), encoding="utf-8", errors="surrogateescape")
+        (directory / CONFIG_FILE).write_text(to_json(config), encoding="utf-8", errors="surrogateescape")
         if done.result.task.problem != "regression":
             draw_curves(
                 done.result.task, done.scores, data.splits["test"].labels, directory / "curves", done.result.name

@@ -62,7 +62,7 @@ def write_report(
     with storage.scratch_directory() as folder:
         for contender, own in results.items():
             write_suite(own, folder / f"{contender}.tsv")
-        (folder / SUMMARY_FILE).write_text(text)
+        (folder / SUMMARY_FILE).write_text(text, encoding="utf-8", errors="surrogateescape")
         if any(summarise(table, metrics) for table in tables.values()):
             draw_boxes(tables, folder / BOXES_FILE, metrics)
         for path in folder.iterdir():

@@ -124,7 +124,7 @@ def read_table(path: Path) -> dict[str, dict[str, float]]:
     """
     if not path.is_file():
         raise InputError(f"{path} is not a file.")
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         reader = csv.DictReader(file, delimiter=_delimiter(path))
         keys = [column for column in reader.fieldnames or [] if _is_metric(column)]
         if "name" not in (reader.fieldnames or []) or not keys:
