@@ -12,7 +12,7 @@ B batch, L tokens, H hidden, C labels.
 
 import dataclasses
 import functools
-import tempfile
+import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -35,7 +35,7 @@ from dnabert_jax.sequence.kmers import check_has_kmer, encode_codes, sequence_co
 from dnabert_jax.sequence.pieces import cut_into_pieces
 from dnabert_jax.sequence.vocabulary import CLS, SEP
 from dnabert_jax.sequence.windows import SPECIAL
-from dnabert_jax.storage import Location
+from dnabert_jax.storage import Location, scratch_directory
 from dnabert_jax.stream import Codes, Named, Result
 from dnabert_jax.training.saved_model import SavedModel, training_lengths
 
@@ -62,8 +62,9 @@ class DNABERT:
         training_lengths: of the sequences that it was fine-tuned on; None if they are not known.
     """
 
-    def __init__(self, model: SavedModel, compute_dtype: Literal["float32", "bfloat16"] = "float32"):
+    def __init__(self, model: SavedModel, compute_dtype: Literal["float32", "bfloat16"] = "float32", source: str = ""):
         self._model = model
+        self._source = source
         self.config: ModelConfig = model.config
         self.task: TaskConfig | None = model.description.task
         self.labels: tuple[str, ...] = self.task.labels if self.task else ()
@@ -89,7 +90,18 @@ class DNABERT:
             InputError: it is none of these, has no such step, or is damaged.
             JobError: the hub cannot be reached.
         """
-        return cls(read_model(source, step), compute_dtype)
+        return cls(read_model(source, step), compute_dtype, str(source))
+
+    def __repr__(self) -> str:
+        facts = [f"k={self.config.k}", f"layers={self.config.num_layers}", f"hidden_size={self.config.hidden_size}"]
+        if self.task is None:
+            facts.append(f"parts={list(self._model.parameters)}")
+        else:
+            facts.append(f"labels={reprlib.repr(list(self.labels))}")
+            if self.task.problem != "single_label_classification":
+                facts.append(f"problem={self.task.problem!r}")
+        facts += [f"from {self._source!r}"] * bool(self._source)
+        return f"DNABERT({', '.join(facts)})"
 
     def encode(self, sequences: str | Iterable[str]) -> Int32[np.ndarray, " tokens"] | list[np.ndarray]:
         """Ids with [CLS] and [SEP], of each sequence, or of one that is given alone.
@@ -251,8 +263,8 @@ class DNABERT:
             InputError: huggingface_hub is not installed, or the model cannot be written so.
             JobError: the hub cannot be reached, or does not let you.
         """
-        with tempfile.TemporaryDirectory() as scratch:
-            directory = Path(scratch) / "model"
+        with scratch_directory() as scratch:
+            directory = scratch / "model"
             self.save_pretrained(directory, dtype=dtype)
             return push_directory(directory, repository, private)
 

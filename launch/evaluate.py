@@ -51,9 +51,11 @@ class Evaluate:
         keep_models: Keep the model of each set's best seed, in models/ of --out.
         dev: What a dev split is where there is no test split: the validation split, or the test split as in the
             original's data.
-        validation_share: Of the training split, to choose the best epoch by, where there is no validation split.
+        test_share: Share of the training split to measure on, where a set has no test split.
+        validation_share: Share of the training split to choose the best epoch by, where there is no validation split.
         keep_duplicates: Keep sequences of the training split that are in validation or test too.
         problem: What the labels are; inferred for each set if not given.
+        literal_labels: Take labels such as NA, None and - for names of classes, not for missing labels.
         step: Checkpoint of the run to begin with; the latest if not given.
         settings: Whatever of the preset is to be otherwise.
     """
@@ -73,9 +75,11 @@ class Evaluate:
     process: int = 0
     keep_models: bool = False
     dev: Literal["validation", "test"] = "validation"
+    test_share: float = 0.2
     validation_share: float = 0.1
     keep_duplicates: bool = False
     problem: Literal["single_label_classification", "multi_label_classification", "regression"] | None = None
+    literal_labels: bool = False
     step: int | None = None
     settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS["dnabert"]
 
@@ -104,9 +108,11 @@ class Evaluate:
             same_settings=self.same_settings,
             limit=self.limit,
             dev=self.dev,
+            test_share=self.test_share,
             validation_share=self.validation_share,
             keep_duplicates=self.keep_duplicates,
             problem=self.problem,
+            literal_labels=self.literal_labels,
         )
         results = SuiteResults(self.out, evaluation)
         devices = jax.local_devices()

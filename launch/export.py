@@ -47,4 +47,5 @@ class Export:
         print(f"Exported step {model.step:,} of {self.checkpoint} to {self.out}.")
         load = "Copy it to a local disk to load it" if is_url(self.out) else "Load it"
         print(f'{load}: {_LOADERS[architecture]}.from_pretrained("{self.out}").')
-        print(f"How to use it stands in {self.out}/README.md")
+        if is_url(self.out) or (Path(self.out) / "README.md").is_file():
+            print(f"{self.out}/README.md shows how to use it.")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,9 +11,10 @@ from tqdm import tqdm
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.tasks.datasets.layout import table_name
+from dnabert_jax.tasks.datasets.layout import set_name
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
-from launch.flags import REGISTRY, SETTINGS
+from launch.flags import REGISTRY, SETTINGS, InputPath
+from launch.program import command
 from launch.progress import progress_bar
 from launch.signals import importing, sigterm_as_flag
 
@@ -38,8 +38,8 @@ class Finetune:
 
     Attributes:
         model: Run directory, model directory of `dnabert-jax import`, or Hugging Face directory.
-        data: A table (CSV, TSV, Parquet; plain or gzip) with a split column, or a directory with train, dev and test
-            files.
+        data: A table (CSV, TSV, Parquet; plain or gzip), a directory with train, dev and test files, or what
+            `dnabert-jax prepare promoters`, `splice` or `tfbs` made.
         out: Directory to make: the model of the best seed, result.json, result.md, log.jsonl and curves. Until it is
             complete, OUT.unfinished has what --resume needs.
         resume: Go on with what an earlier run of the same command has saved in OUT.unfinished; begin if there is
@@ -50,9 +50,11 @@ class Finetune:
         labels: Columns of the labels; found by their names if not given.
         split: Column of the split; found by its name if not given.
         problem: What the labels are; inferred if not given.
+        literal_labels: Take labels such as NA, None and - for names of classes, not for missing labels.
         dev: What a dev split is where there is no test split: the validation split, or the test split as in the
             original's data.
-        validation_share: Of the training split, to choose the best epoch by, where there is no validation split.
+        test_share: Share of the training split to measure on, where there is no test split.
+        validation_share: Share of the training split to choose the best epoch by, where there is no validation split.
         keep_duplicates: Keep sequences of the training split that are in validation or test too.
         step: Checkpoint of the run to begin with; the latest if not given.
         random_weights: Begin with random weights instead, to see what pre-training gives.
@@ -60,7 +62,7 @@ class Finetune:
     """
 
     model: str
-    data: Path
+    data: InputPath
     out: Path
     resume: bool = False
     seeds: int = 1
@@ -69,7 +71,9 @@ class Finetune:
     labels: tuple[str, ...] = ()
     split: str = ""
     problem: Literal["single_label_classification", "multi_label_classification", "regression"] | None = None
+    literal_labels: bool = False
     dev: Literal["validation", "test"] = "validation"
+    test_share: float = 0.2
     validation_share: float = 0.1
     keep_duplicates: bool = False
     step: int | None = None
@@ -103,8 +107,7 @@ class Finetune:
         data = self._read_data(model.config.k)
         metric = validation_metric(data.task, self.settings.select_by)
         start = starting_point(self.model, model, data, self.settings, self.seeds)
-        source = self.data.resolve()
-        name = table_name(source) if source.is_file() else source.name
+        name = set_name(self.data)
         with FittingCheckpoint(self.out, start, metric, terminated) as checkpoint:
             if self.resume:
                 steps = checkpoint.saved_steps
@@ -115,19 +118,19 @@ class Finetune:
             except StoppedError:
                 resume = () if self.resume else ("--resume",)
                 print(f"Stopped by SIGTERM after step {checkpoint.saved_steps:,}, which is saved.")
-                print(f"Go on with: {PROGRAM} {shlex.join((*self.arguments, *resume))}")
+                print(f"Go on with: {command('finetune', *self.arguments, *resume)}")
                 return
             write_finetuned(self.out, done, model, data, self.settings, checkpoint)
         self._report(done)
 
     def _read_data(self, k: int) -> "LabelledData":
         from dnabert_jax.tasks.datasets.labelled import Columns, read_labelled
-        from dnabert_jax.tasks.datasets.splits import carve_validation, count_duplicates, drop_duplicates
+        from dnabert_jax.tasks.datasets.splits import carve, count_duplicates, drop_duplicates
 
         columns = Columns(self.sequence, self.labels, self.split)
-        data = read_labelled(self.data, k, columns, problem=self.problem, dev=self.dev, required=("train", "test"))
-        if "validation" not in data.splits:
-            data = carve_validation(data, self.validation_share, self.settings.seed)
+        data = read_labelled(self.data, k, columns, problem=self.problem, dev=self.dev, literal=self.literal_labels)
+        data = carve(data, "test", self.test_share, self.settings.seed)
+        data = carve(data, "validation", self.validation_share, self.settings.seed)
         print(_what_is_learned(data.task))
         for note in (*data.notes, *count_duplicates(data).sentences()):
             print(note)
@@ -148,9 +151,9 @@ class Finetune:
         for one in collapsed:
             print(f"{one.name} collapsed to one class in every attempt ({one.collapsed}): its figures mean little.")
         print(f"Written to {self.out}: the model, result.md, result.json, log.jsonl, curves.")
-        print(f"Next: dnabert-jax predict --model {self.out} --fasta FILE --out predictions.tsv")
+        print(f"Next: {command('predict', '--model', self.out, '--fasta', 'FILE', '--out', 'predictions.tsv')}")
         if done.result.task.windows is None:  # transformers has no class that others could be exported to
-            print(f"Next: dnabert-jax export {self.out} --to DIRECTORY")
+            print(f"Next: {command('export', self.out, '--to', 'DIRECTORY')}")
 
 
 def _what_is_learned(task: TaskConfig) -> str:

@@ -7,22 +7,27 @@ from typing import Annotated
 import tyro
 
 from dnabert_jax.config import ModelConfig
+from dnabert_jax.interop.hub import check_model
 from dnabert_jax.presets import PRESETS
+from launch.program import command
 from launch.signals import importing
 
 
 @dataclasses.dataclass(frozen=True)
 class Import:
-    """Read a Hugging Face directory of a DNABERT into a checkpoint to go on from. No code in it is run.
+    """Read the weights of a DNABERT, from the Hugging Face hub or a directory, into a model directory.
 
-    Example: dnabert-jax import DNA_bert_6 --out models/dna_bert_6
+    Example: dnabert-jax import zhihan1996/DNA_bert_6 --out models/dna_bert_6
+
+    The published weights are zhihan1996/DNA_bert_3, DNA_bert_4, DNA_bert_5 and DNA_bert_6, for k = 3 to 6. They are
+    PyTorch files: reading them needs torch. No code in a repository or directory is run.
 
     Attributes:
-        directory: With config.json, vocab.txt, and model.safetensors or pytorch_model.bin (which needs PyTorch); or
-            OWNER/NAME of a repository on the Hugging Face hub (which needs huggingface_hub).
+        directory: OWNER/NAME of a repository on the Hugging Face hub, which needs huggingface_hub; or a directory with
+            config.json, vocab.txt, and model.safetensors or pytorch_model.bin, which needs torch.
         out: Model directory to make; must not exist.
-        double_bias: Of the masked-LM head: for weights trained by the original's code, which adds that bias twice. With
-            it, masked k-mers are predicted as there; nothing else changes.
+        double_bias: Double the bias of the masked-LM head: the original's code, which trained the published weights,
+            adds it twice. Masked k-mers are then predicted as there; nothing else changes.
     """
 
     directory: Annotated[str, tyro.conf.Positional]
@@ -31,6 +36,7 @@ class Import:
 
     def run(self) -> None:
         """Imports, and lists what was left out and why."""
+        check_model(self.directory)
         with importing():
             from dnabert_jax.interop.hub import local_directory
             from dnabert_jax.interop.load import load_directory
@@ -44,20 +50,22 @@ class Import:
             f"Imported {self.directory} to {self.out}: k = {config.k}, {config.num_layers} layers of "
             f"{config.hidden_size}; {loaded.used} tensors, in the parts {parts}."
         )
+        for note in loaded.notes:
+            print(note)
         for name, reason in loaded.left_out.items():
             print(f"Left out {name}: {reason}.")
         if "head" in loaded.model.parameters:
-            flags = f"{_model_flags(config)} --initial-checkpoint {self.out}"
-            print(f"Next: dnabert-jax pretrain --data ROWS --out RUN {flags}")
-        print(f"Next: dnabert-jax export {self.out} --to DIRECTORY")
+            flags = (*_model_flags(config), "--initial-checkpoint", self.out)
+            print(f"Next: {command('pretrain', '--data', 'ROWS', '--out', 'RUN', *flags)}")
+        print(f"Next: {command('export', self.out, '--to', 'DIRECTORY')}")
 
 
-def _model_flags(config: ModelConfig) -> str:
+def _model_flags(config: ModelConfig) -> list[str]:
     """The preset of k, if there is one, and what differs from it in size."""
     preset = f"dnabert{config.k}" if f"dnabert{config.k}" in PRESETS else "dnabert6"
-    flags = [f"--preset {preset}"]
+    flags = ["--preset", preset]
     for field in dataclasses.fields(ModelConfig):
         value = getattr(config, field.name)
         if isinstance(value, int) and value != getattr(PRESETS[preset].model, field.name):
-            flags.append(f"--model.{field.name.replace('_', '-')} {value}")
-    return " ".join(flags)
+            flags += [f"--model.{field.name.replace('_', '-')}", str(value)]
+    return flags

@@ -9,6 +9,8 @@ from tqdm import tqdm
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.config import MotifSearch
+from dnabert_jax.io.left_out import LeftOut
+from launch.flags import InputPath
 from launch.progress import progress_bar
 from launch.sequence_source import SequenceSource
 from launch.signals import importing, sigterm_as_sigint
@@ -20,6 +22,7 @@ if TYPE_CHECKING:  # loads Arrow
     from dnabert_jax.tasks.datasets.sequences import Sequences
 
 _FIRST = 10
+_HEAD = 4096
 _UNITS = {"count words": " sequences", "merge words": " words", "draw logos": " logos"}
 
 
@@ -42,15 +45,15 @@ class Motifs:
         id: Column of tables that names the rows; found by its name if not given; without one they are numbered.
         k: Of the k-mers, where tables hold k-mers and not raw DNA.
         no_logos: Draw no logos.
-        database: Known motifs that those found are matched to: jaspar, which is JASPAR2026 CORE of vertebrates, or a
-            file in MEME's format; none if not given.
+        database: Known motifs to match the motifs with: jaspar, which is JASPAR2026 CORE of vertebrates, or a file in
+            MEME's format; none if not given.
         match_q: Matches to known motifs are kept up to this q-value.
         search: What is taken for a motif.
     """
 
     scores: Path
-    positives: Path
-    negatives: Path
+    positives: InputPath
+    negatives: InputPath
     out: Path
     sequence: str = ""
     id: str = ""
@@ -61,7 +64,7 @@ class Motifs:
     search: Annotated[MotifSearch, tyro.conf.arg(name="")] = dataclasses.field(default_factory=MotifSearch)
 
     def run(self) -> None:
-        """Searches, writes, and says what was found."""
+        """Searches, writes and reports the motifs."""
         if self.out.exists():
             raise InputError(f"{self.out} exists already: choose another --out, or remove it first.")
         with importing():
@@ -103,20 +106,23 @@ class Motifs:
             return None
         with importing():
             from dnabert_jax.interpret.motifs.database import read_database
-            from dnabert_jax.interpret.motifs.matching import FEW
+            from dnabert_jax.interpret.motifs.matching import FEW, check_memelite
 
+            check_memelite()
             known = read_database(self.database)
         print(f"Known motifs: {len(known.ids):,}, of {known.source}.")
+        for note in known.notes:
+            print(note)
         if len(known.ids) < FEW:
             print(f"Warning: with fewer than {FEW}, p-values of matches depend on which ones they are.")
         return known
 
     def _match(self, found: "FoundMotifs", known: "KnownMotifs", directory: Path) -> "dict[str, Match]":
-        """Writes the matches; gives the best of each motif that has one."""
+        """Writes the matches and returns the best of each motif that has one."""
         from dnabert_jax.interpret.motifs.matching import match_motifs, write_matches
 
         if found.motifs:
-            print("Matching with known motifs: compiled the first time, for a minute or two.", flush=True)
+            print("Matching with known motifs. The first time, this is compiled for a minute or two.", flush=True)
         matches = match_motifs(found.motifs, known, self.match_q)
         write_matches(directory / "matches.tsv", matches)
         return {match.motif: match for match in reversed(matches)}
@@ -132,7 +138,7 @@ class Motifs:
             raise InputError(f"{path} is empty: it has no {what} sequence.")
         records = _holds_records(path)
         if records and (self.sequence or self.id) and _holds_records(self.positives) and _holds_records(self.negatives):
-            raise InputError("--sequence and --id are columns of a table, and no table is given.")
+            raise InputError("--sequence and --id are columns of a table, but both files are FASTA or .2bit.")
         source = (
             SequenceSource(fasta=path) if records else SequenceSource(table=path, sequence=self.sequence, id=self.id)
         )
@@ -141,18 +147,13 @@ class Motifs:
         if not listed:
             raise InputError(f"{path} has no {what} sequence.")
         print(f"{what.capitalize()}: {opened.summary()}.")
-        return [own.name for own in listed], Sequences.of((own.codes, np.array([len(own.codes)])) for own in listed)
+        pieces = ((sequence.codes, np.array([len(sequence.codes)])) for sequence in listed)
+        return [sequence.name for sequence in listed], Sequences.of(pieces)
 
     def _say(self, found: "FoundMotifs", matches: "dict[str, Match] | None") -> None:
         print(f"Regions of high score: {found.regions:,}, with {found.words:,} different words.")
-        for what, count in (
-            ("Regions left out, as they hold letters such as N", found.ambiguous_regions),
-            ("Instances left out, as their window reaches beyond an end of the sequence", found.beyond),
-            ("Instances left out, as their window holds letters such as N", found.ambiguous),
-            (f"Groups left out, of fewer than {self.search.min_n_motif} instances", found.rare),
-        ):
-            if count:
-                print(f"{what}: {count:,}.")
+        for sentence in _left_out(found, self.search).sentences():
+            print(sentence)
         if found.motifs:
             print(f"Enriched words: {found.enriched:,}, in {len(found.motifs):,} motifs. The first ones:")
             for motif in found.motifs[:_FIRST]:
@@ -178,15 +179,28 @@ class Motifs:
         return f", like {best.target_name} ({best.target_id}), q {best.q_value:.2g}"
 
 
+def _left_out(found: "FoundMotifs", search: MotifSearch) -> LeftOut:
+    left_out = LeftOut()
+    for reason, count in (
+        ("the region has letters such as N", found.ambiguous_regions),
+        ("the window of the instance reaches beyond an end of the sequence", found.beyond),
+        ("the window of the instance has letters such as N", found.ambiguous),
+        (f"the group of words has fewer than {search.min_n_motif} instances", found.rare),
+    ):
+        if count:
+            left_out.counts[reason] = count
+    return left_out
+
+
 def _holds_records(path: Path) -> bool:
-    """Whether a file is FASTA or .2bit, by its first letter, and no table."""
+    """Returns whether a file is FASTA or .2bit, by its content, rather than a table."""
     from dnabert_jax.io.text import open_bytes
     from dnabert_jax.io.twobit import is_twobit
 
     if is_twobit(path):
         return True
     with open_bytes(path) as file:
-        return file.read(1) == b">"
+        return file.read(_HEAD).lstrip()[:1] == b">"
 
 
 class _Bars:

@@ -1,6 +1,7 @@
 """`dnabert-jax prepare promoters`, `prepare splice` and `prepare tfbs`."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -12,8 +13,10 @@ from data_prep.derived.promoters import Promoters, PromotersJob
 from data_prep.derived.splice import Splice, SpliceJob
 from data_prep.derived.task import Task
 from data_prep.derived.tfbs import Tfbs, TfbsJob
+from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.storage import join
 from launch.prepare import PreparationBar
+from launch.program import command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,22 +76,18 @@ def _run(task: Task) -> None:
         f"Written to {task.job.out}: the table {join(task.job.out, TABLE)}; the same for "
         f"tfds.builder_from_directory({str(task.job.out)!r}); and every choice and count, in {FILE_NAME}."
     )
-    print(f"Next: dnabert-jax finetune --model MODEL --data {join(task.job.out, TABLE)} --out RUN")
+    print(f"Next: {command('finetune', '--model', 'MODEL', '--data', join(task.job.out, TABLE), '--out', 'RUN')}")
 
 
 def _described(manifest: DerivedManifest) -> Iterator[str]:
     """What a data set holds, what was left out, and what is odd about its sources, a line each."""
     yield "annotation: " + _listed(manifest.read)
-    renamed, absent = manifest.contigs["renamed"], manifest.contigs["absent"]
-    if renamed:
+    if renamed := manifest.contigs["renamed"]:
         yield "contigs by another name in the sequence: " + ", ".join(f"{a} is {b}" for a, b in renamed.items())
-    if absent:
-        yield f"not in the sequence: {len(absent):,} contigs with {sum(absent.values()):,} positives"
     if manifest.assembly:
         figures = manifest.assembly
         yield f"of the introns in it, {figures['GT share']:.1%} begin with GT and {figures['AG share']:.1%} end with AG"
-    if manifest.left_out:
-        yield "left out: " + _listed(manifest.left_out)
+    yield from LeftOut(Counter(manifest.left_out), manifest.left_out_examples, list(manifest.remarks)).sentences()
     if manifest.missing:
         yield "negatives that were not found: " + _listed(manifest.missing)
     for name, counts in manifest.splits.items():

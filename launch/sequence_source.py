@@ -84,7 +84,7 @@ class SequenceSource:
         elif self.table is not None:
             table = open_table(self.table)
             columns = kept_columns(table, keep or table.names, self.sequence, self.id)
-            rows = table_sequences(self.table, k, self.sequence, self.id, columns)
+            rows = table_sequences(table, k, self.sequence, self.id, columns)
             by_id = find_column(table, self.id, ID_NAMES, "names") is None
             yield OpenSource(rows, table.known_rows(), tuple(columns), by_id, lengths=lengths)
         elif self.bed is not None and self.genome is not None:

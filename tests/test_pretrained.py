@@ -74,6 +74,18 @@ def theirs(model: DNABERT, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return AutoModel.from_pretrained(directory, attn_implementation="eager").eval()
 
 
+def test_a_model_says_what_it_is(small_model: ModelConfig, model: DNABERT, tmp_path: Path) -> None:
+    assert repr(model) == "DNABERT(k=3, layers=2, hidden_size=32, parts=['bert', 'head', 'pooler'])"
+    for task, facts in (
+        (CLASSES, "labels=['donor', 'acceptor', 'neither']"),
+        (SIGNAL, "labels=['signal', 'fold'], problem='regression'"),
+    ):
+        directory = tmp_path / task.problem
+        DNABERT(random_model(small_model, task)).save_pretrained(directory)
+        loaded = DNABERT.from_pretrained(directory)
+        assert repr(loaded) == f"DNABERT(k=3, layers=2, hidden_size=32, {facts}, from {str(directory)!r})"
+
+
 def test_embeddings_are_those_that_transformers_computes(model: DNABERT, theirs: Any, sequences: list[str]) -> None:
     def assert_same(found: np.ndarray, expected: torch.Tensor) -> None:
         np.testing.assert_allclose(found, expected.numpy(), atol=1e-4, rtol=0)

@@ -39,49 +39,24 @@ class Contig:
         return windows
 
 
-@dataclasses.dataclass
-class ContigNames:
-    """Which names of the sequence files stand for which names of the other files.
-
-    Attributes:
-        by_plain: names in the sequence files by `contig_key`.
-    """
-
-    by_plain: dict[str, str] = dataclasses.field(default_factory=dict)
-
-    def add(self, name: str) -> None:
-        """Takes up a record of a sequence file.
-
-        Raises:
-            InputError: there is one of this name already, but for the style.
-        """
-        other = self.by_plain.setdefault(contig_key(name), name)
-        if other != name:
-            raise InputError(f"The sequence has the records {other!r} and {name!r}: which one is meant is not clear.")
-
-    def find(self, name: str) -> str | None:
-        """The record that `name` stands for, if there is one."""
-        return self.by_plain.get(contig_key(name))
-
-
 def read_contigs(
     files: Sequence[SequenceFile],
     wanted: Collection[str],
-    names: ContigNames,
+    names: list[str],
     progress: Callable[[int], object] | None = None,
 ) -> Iterator[Contig]:
-    """Yields each record whose name is wanted, whole; the others are read over.
+    """Yields each record whose name is wanted, whole; the others are passed over.
 
     Memory: the longest wanted record, a byte a base.
 
     Args:
         files: to read, once.
         wanted: names as `contig_key` gives them.
-        names: takes up every record.
+        names: takes up the name of every record before it is yielded.
         progress: if given, called with the number of letters after each block.
 
     Raises:
-        InputError: as `read_blocks`; a letter that is no IUPAC DNA letter; two records of one name.
+        InputError: as `read_blocks`; a letter that is not IUPAC DNA; two records of one name.
     """
     seen: set[str] = set()
     for file in files:
@@ -94,7 +69,7 @@ def read_contigs(
                 if name in seen:
                     raise InputError(f"Two records are named {name!r}, the second in {file.location}.")
                 seen.add(name)
-                names.add(name)
+                names.append(name)
             place = f"Record {block.record!r} of {file.location}"
             if contig_key(name) in wanted:
                 codes += base_codes(block.letters, place, block.number * BLOCK_LETTERS).tobytes()

@@ -3,21 +3,21 @@
 import dataclasses
 import itertools
 import zlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Int8, Int64
 
-from data_prep.derived.contigs import Contig, ContigNames
+from data_prep.derived.contigs import Contig
 from data_prep.derived.examples import Examples, first_of_each, joined, smallest_keys
 from data_prep.derived.introns import AssemblyCheck
 from data_prep.derived.regions import Regions, regions_of
 from data_prep.derived.splits import loci, split_contigs, split_loci
 from data_prep.derived.task import ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.contigs import contig_key
-from dnabert_jax.io.left_out import BEYOND
+from dnabert_jax.io.contigs import ContigNames, contig_key
+from dnabert_jax.io.left_out import BEYOND, LeftOut
 from dnabert_jax.sequence.kmers import AMBIGUOUS
 
 _SLACK = 4
@@ -27,14 +27,36 @@ _NAMED = 5
 """Contigs that an error names at most."""
 
 
+@dataclasses.dataclass
+class _Part:
+    """What the examples of one contig leave behind.
+
+    Attributes:
+        contig: name in the sequence.
+        number: of the contig in its examples.
+    """
+
+    contig: str
+    number: int
+    notes: Notes = dataclasses.field(default_factory=Notes)
+    check: AssemblyCheck = dataclasses.field(default_factory=AssemblyCheck)
+
+
 class Derivation:
     """The work on one task.
+
+    Contigs come one after the other, so that a later one may show that an earlier one was not meant (chrMT after chrM,
+    by annotation of MT). What was made of that one is dropped then.
 
     Args:
         task: what to derive.
         blacklist: intervals that no example may touch, by contig.
         sites: positives, by contig as the annotation names it.
         notes: of what is read and left out.
+
+    Attributes:
+        records: names of all records of the sequence so far.
+        contigs: names of those of which examples were made.
     """
 
     def __init__(
@@ -42,37 +64,55 @@ class Derivation:
     ):
         self._task, self._notes = task, notes
         self._sites = sites
-        self._by_plain = {contig_key(name): name for name in sites}
         self._blacklist: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for name, intervals in blacklist.items():
             self._blacklist[contig_key(name)] += intervals
-        if len(self._by_plain) < len(sites):
-            raise InputError(f"{task.annotation} names one contig in two ways, with and without chr: use one of them.")
-        self.names = ContigNames()
-        self.check = AssemblyCheck()
+        self._parts: dict[str, _Part] = {}
+        self.records: list[str] = []
         self.contigs: list[str] = []
         self.examples: list[Examples] = []
 
     @property
     def wanted(self) -> set[str]:
-        """Contigs with positives, as `contig_key` gives them."""
-        return set(self._by_plain)
+        """Returns the contigs with positives, as `contig_key` gives them."""
+        return {contig_key(name) for name in self._sites}
 
     def add(self, contig: Contig) -> None:
-        """Cuts the positives of a contig and finds their negatives."""
-        sites = self._sites[self._by_plain[contig_key(contig.name)]]
-        self.check.add(contig, sites.dinucleotides)
+        """Cuts the positives of a contig and finds their negatives, if the annotation may mean it.
+
+        Raises:
+            InputError: the annotation means the contig by several names.
+        """
+        names = ContigNames(self.records)
+        key = contig_key(contig.name)
+        for name, part in list(self._parts.items()):
+            if contig_key(name) == key and names.find(name) != part.contig:
+                del self._parts[name]
+                self.examples = [examples.take(examples.contig != part.number) for examples in self.examples]
+        meant_by = [name for name in self._sites if contig_key(name) == key and names.find(name) == contig.name]
+        if len(meant_by) > 1:
+            raise InputError(
+                f"{self._task.annotation} names the contig {contig.name} in several ways: {', '.join(meant_by)}. "
+                "Use one of them."
+            )
+        for name in meant_by:
+            part = self._parts[name] = _Part(contig.name, len(self.contigs))
+            self.contigs.append(contig.name)
+            self._add(contig, self._sites[name], part)
+
+    def _add(self, contig: Contig, sites: ContigSites, part: _Part) -> None:
+        part.check.add(contig, sites.dinucleotides)
         blacklist = regions_of(self._blacklist[contig_key(contig.name)])
         # Of the contig's own name, so that other contigs do not change what is drawn.
-        rng = np.random.default_rng([self._task.job.seed, zlib.crc32(contig.name.encode())])
-        positives = self._positives(contig, sites, blacklist, rng)
+        rng = np.random.default_rng([self._task.job.seed, zlib.crc32(contig.name.encode("utf-8", "surrogateescape"))])
+        positives = self._positives(contig, sites, blacklist, part, rng)
         parts = [positives]
         for group, kinds in enumerate(self._task.kinds):
             own = positives.take(positives.group == group)
             for kind in kinds if len(own) else ():
                 templates = own.take(_repeated(len(own), self._task.ratio, rng))
                 found = self._task.negatives(kind, contig, sites, templates, [sites.avoided, blacklist], rng)
-                self._notes.missing[kind] += len(templates) - len(found)
+                part.notes.missing[kind] += len(templates) - len(found)
                 parts.append(
                     dataclasses.replace(
                         found,
@@ -81,30 +121,31 @@ class Derivation:
                         key=rng.random(len(found)),
                     )
                 )
-        self.contigs.append(contig.name)
         self.examples += parts
         most = self._task.maximum
         if most is not None and sum(map(len, self.examples)) > _SLACK * most * len(self._task.labels):
             self.examples = [smallest_keys(joined(self.examples), most)]
 
-    def _positives(self, contig: Contig, sites: ContigSites, blacklist: Regions, rng: np.random.Generator) -> Examples:
-        length, left_out = self._task.length, self._notes.left_out.counts
+    def _positives(
+        self, contig: Contig, sites: ContigSites, blacklist: Regions, part: _Part, rng: np.random.Generator
+    ) -> Examples:
+        length, left_out = self._task.length, part.notes.left_out
         inside = contig.inside(sites.start, length)
-        left_out[BEYOND] += int((~inside).sum())
+        _count(left_out, BEYOND, contig.name, sites.start[~inside], length)
         start, reverse, label = (column[inside] for column in (sites.start, sites.reverse, sites.label))
         codes = contig.cut(start, reverse, length)
         out = np.zeros(len(start), bool)
         reasons = {
-            "windows with N or another ambiguity letter": (codes >= AMBIGUOUS).any(axis=1),
-            "windows in the blacklist": blacklist.overlap(start, length),
+            "they have N or another ambiguity letter": (codes >= AMBIGUOUS).any(axis=1),
+            "they touch the blacklist": blacklist.overlap(start, length),
             **self._task.unfit(codes, label),
         }
         for reason, rows in reasons.items():
-            left_out[reason] += int((rows & ~out).sum())
+            _count(left_out, reason, contig.name, start[rows & ~out], length)
             out |= rows
         count = int((~out).sum())
         return Examples(
-            contig=np.full(count, len(self.contigs), np.int32),
+            contig=np.full(count, part.number, np.int32),
             start=start[~out],
             reverse=reverse[~out],
             label=label[~out],
@@ -115,30 +156,49 @@ class Derivation:
         )
 
     def finished(self) -> Examples:
-        """All examples, each sequence once, by contig and place.
+        """Returns all examples, each sequence once, by contig and place.
 
         Raises:
             InputError: there are no positives, or no negatives.
         """
-        annotation = self._task.annotation
-        if not self.contigs:
-            raise InputError(
-                f"None of the contigs of {annotation} ({_some(self._sites)}) is in the sequence, whose records are "
-                f"{_some(self.names.by_plain.values())}."
-            )
+        notes, left_out = self._notes, self._notes.left_out
+        for part in self._parts.values():
+            left_out.update(part.notes.left_out)
+            notes.missing += part.notes.missing
+        names = ContigNames(self.records)
+        for name, sites in self._sites.items():
+            if name not in self._parts:
+                left_out.add(names.why_not(name), name, count=len(sites.start))
+        windows = sum(len(sites.start) for sites in self._sites.values())
+        advice = ""
+        if not self._parts:
+            advice = f"The records of the sequence are {_some(self.records)}."
+        elif 2 * left_out.counts[BEYOND] >= windows:
+            advice = f"Is {self._task.annotation} of another build than the genome?"
+            left_out.remark(f"{left_out.counts[BEYOND]:,} of {windows:,} windows reach beyond their contigs. {advice}")
+        positives = sum(int((examples.label > 0).sum()) for examples in self.examples)
+        left_out.check_some_left(positives, f"windows of {self._task.annotation}", advice)
         examples = joined(self.examples)
         if self._task.maximum is not None:
             examples = smallest_keys(examples, self._task.maximum)
         first = first_of_each(examples)
-        self._notes.left_out.counts["examples whose sequence, on either strand, another has"] += int((~first).sum())
+        left_out.add("another example has their sequence, on either strand", count=int((~first).sum()))
         examples = examples.take(first)
         examples = examples.take(np.lexsort((examples.origin, examples.reverse, examples.start, examples.contig)))
-        for positive, what in ((True, "positives"), (False, "negatives")):
-            if not ((examples.label > 0) == positive).any():
-                reasons = (self._notes.left_out.counts if positive else self._notes.missing) + Counter()
-                listed = "; ".join(f"{reason}: {count:,}" for reason, count in reasons.items()) or "none was asked for"
-                raise InputError(f"{annotation} gives no {what} ({listed}).")
+        if not (examples.label == 0).any():
+            listed = "; ".join(f"{kind}: {count:,} not found" for kind, count in notes.missing.items())
+            raise InputError(
+                f"No negatives were found for {self._task.annotation} ({listed or 'none were asked for'})."
+            )
         return examples
+
+    @property
+    def check(self) -> AssemblyCheck:
+        """Returns the counts of introns on all contigs."""
+        check = AssemblyCheck()
+        for part in self._parts.values():
+            check.update(part.check)
+        return check
 
     def split(self, examples: Examples) -> tuple[Int8[np.ndarray, " n"], dict[str, int | float]]:
         """Number in SPLITS of each example; and how many loci there are, and the share of the largest.
@@ -158,18 +218,26 @@ class Derivation:
         return split_loci(locus, kind, job.validation_fraction, job.test_fraction, rng), figures
 
     def _contig(self, name: str) -> str:
-        found = self.names.find(name)
+        names = ContigNames(self.records)
+        found = names.find(name)
         if found is None:
-            raise InputError(f"The sequence has no contig {name!r}; it has {_some(self.names.by_plain.values())}.")
+            raise InputError(f"The contig {name!r} is unknown: {names.why_not(name)}. It has {_some(self.records)}.")
         return found
 
     def contig_report(self) -> dict[str, dict[str, object]]:
-        """Positives on contigs that the sequence does not have, and contigs that are named otherwise there."""
-        found = {name: self.names.find(name) for name in self._sites}
+        """Returns the number of positives on contigs that are not used, and which contigs have other names there."""
+        used = {name: part.contig for name, part in self._parts.items()}
         return {
-            "absent": {name: len(self._sites[name].start) for name, other in found.items() if other is None},
-            "renamed": {name: other for name, other in found.items() if other not in (None, name)},
+            "absent": {name: len(sites.start) for name, sites in self._sites.items() if name not in used},
+            "renamed": {name: used[name] for name in self._sites if used.get(name, name) != name},
         }
+
+
+def _count(left_out: LeftOut, reason: str, contig: str, starts: Int64[np.ndarray, " n"], length: int) -> None:
+    """Counts windows that are left out, and lists the first."""
+    if len(starts):
+        examples = (f"{contig}:{start}-{start + length}" for start in starts[:3].tolist())
+        left_out.add(reason, *examples, count=len(starts))
 
 
 def _repeated(count: int, ratio: float, rng: np.random.Generator) -> Int64[np.ndarray, " n"]:

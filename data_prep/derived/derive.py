@@ -71,10 +71,11 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
         derivation = Derivation(task, sites, blacklist, notes)
         files = stack.enter_context(sequence_files(job.fasta, directory, downloaded))
         sources += [(file.location, file.path) for file in files]
-        for contig in read_contigs(files, derivation.wanted, derivation.names, lambda letters: tell("read", letters)):
+        for contig in read_contigs(files, derivation.wanted, derivation.records, lambda letters: tell("read", letters)):
             derivation.add(contig)
         examples = derivation.finished()
-        assembly = derivation.check.figures(str(task.annotation)) if sum(derivation.check.seen) else {}
+        check = derivation.check
+        assembly = check.figures(str(task.annotation)) if sum(check.seen) else {}
         split, figures = derivation.split(examples)
         names = Names(task.name, derivation.contigs, task.labels, task.groups, task.origins)
         examples, of_split = _in_order(examples, split)
@@ -92,6 +93,8 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
             labels=task.labels,
             read=dict(notes.read),
             left_out=_above_zero(notes.left_out.counts),
+            left_out_examples=notes.left_out.examples,
+            remarks=tuple(notes.left_out.remarks),
             missing=_above_zero(notes.missing),
             contigs=derivation.contig_report(),
             assembly=assembly,
@@ -104,7 +107,7 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
             loci=figures,
             files={path.name: file_digest(path) for path in _made(directory)},
         )
-        (directory / FILE_NAME).write_text(to_json(manifest))
+        (directory / FILE_NAME).write_text(to_json(manifest), encoding="utf-8")
     return manifest
 
 

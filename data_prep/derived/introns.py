@@ -43,6 +43,11 @@ class AssemblyCheck:
             self.seen[number] += len(certain)
             self.canonical[number] += int((certain == base_codes(bases.encode())).all(axis=1).sum())
 
+    def update(self, other: "AssemblyCheck") -> None:
+        """Takes up the counts of another one."""
+        for mine, others in ((self.seen, other.seen), (self.canonical, other.canonical)):
+            mine[:] = [a + b for a, b in zip(mine, others, strict=True)]
+
     def figures(self, name: str) -> dict[str, int | float]:
         """The shares of GT and AG.
 

@@ -22,6 +22,8 @@ class DerivedManifest:
         labels: names in the order of their numbers, the negatives' first.
         read: what the annotation has.
         left_out: positives that are no example, and duplicates, by reason.
+        left_out_examples: the first few of each reason.
+        remarks: what is unusual about the annotation.
         missing: negatives that were not found, by kind.
         contigs: number of positives on each contig that the sequence does not have (`absent`), and the names that
             were taken for one another (`renamed`).
@@ -47,4 +49,6 @@ class DerivedManifest:
     gc_content: dict[str, float]
     loci: dict[str, int | float]
     files: dict[str, str]
+    left_out_examples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
     format: str = FORMAT

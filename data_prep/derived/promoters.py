@@ -93,9 +93,11 @@ class Promoters(Task):
         }
 
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
-        everything = read_transcripts(path, str(self.annotation), notes.left_out.counts)
-        chosen = of_gene_types(everything, self._gene_types, str(self.annotation))
+        everything = read_transcripts(path, str(self.annotation), notes.left_out)
+        chosen = of_gene_types(everything, self._gene_types, str(self.annotation), notes.left_out)
         notes.read.update({"transcripts": len(everything), "transcripts of the gene types": len(chosen)})
+        if without := sum(transcript.is_gene for transcript in chosen):
+            notes.read["genes without transcripts, whose own ends were taken"] = without
         if self._tss == "gene":
             chosen = one_a_gene(chosen)
         sites: dict[str, set[tuple[int, bool]]] = defaultdict(set)

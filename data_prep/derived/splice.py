@@ -82,12 +82,15 @@ class Splice(Task):
         }
 
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
-        everything = read_transcripts(path, str(self.annotation), notes.left_out.counts)
-        chosen = of_gene_types(everything, self._gene_types, str(self.annotation))
+        everything = read_transcripts(path, str(self.annotation), notes.left_out)
+        chosen = of_gene_types(everything, self._gene_types, str(self.annotation), notes.left_out)
+        if without := sum(transcript.is_gene for transcript in chosen):
+            notes.read["genes without transcripts, which have no splice sites"] = without
         by_contig: dict[str, tuple[list[Transcript], list[Transcript]]] = defaultdict(lambda: ([], []))
         for number, transcripts in enumerate((everything, chosen)):
             for transcript in transcripts:
-                by_contig[transcript.contig][number].append(transcript)
+                if not transcript.is_gene:
+                    by_contig[transcript.contig][number].append(transcript)
         sites = {contig: self._sites(*both) for contig, both in by_contig.items()}
         notes.read.update({"transcripts": len(everything), "transcripts of the gene types": len(chosen)})
         for label in (1, 2):
@@ -119,7 +122,7 @@ class Splice(Task):
         if self._all_sites:
             return {}
         return {
-            f"{self.labels[1 + side]}s that are not {bases}": (label == 1 + side)
+            f"they are {self.labels[1 + side]}s and not {bases}": (label == 1 + side)
             & (codes[:, self._place(side) :][:, :2] != base_codes(bases.encode())).any(axis=1)
             for side, bases in _BASES.items()
         }

@@ -1,4 +1,4 @@
-"""A model to a directory that `transformers` loads with no code of its own."""
+"""Writes a model as a directory that `transformers` loads with no code of its own."""
 
 import json
 from pathlib import Path
@@ -12,6 +12,7 @@ from dnabert_jax.interop.huggingface import to_huggingface
 from dnabert_jax.interop.huggingface_config import huggingface_config
 from dnabert_jax.interop.model_card import model_card
 from dnabert_jax.interop.tokenizer import write_tokenizer
+from dnabert_jax.io.pictures import accompanying
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.storage import Location
 from dnabert_jax.training.saved_model import SavedModel
@@ -87,10 +88,12 @@ def export_model(
             reason = str(error).partition("\n")[0][:200]
             raise JobError(f"The weights could not be written to {out} ({reason}): is the disk full?") from error
         settings = {**huggingface_config(description.config, description.task, architecture), "torch_dtype": dtype}
-        (directory / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+        (directory / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         write_tokenizer(directory, description.config.k, description.config.max_positions)
-        (directory / "README.md").write_text(model_card(model, architecture))
-        (directory / PROVENANCE_FILE).write_text(json.dumps(description.provenance, indent=2) + "\n")
+        provenance = json.dumps(description.provenance, indent=2) + "\n"
+        (directory / PROVENANCE_FILE).write_text(provenance, encoding="utf-8")
+        with accompanying(directory / "README.md"):
+            (directory / "README.md").write_text(model_card(model, architecture), encoding="utf-8")
     return architecture
 
 
@@ -142,7 +145,7 @@ def _torch() -> Any:
         import torch
     except ImportError as error:
         raise InputError(
-            "Writing pytorch_model.bin needs PyTorch, which is not installed: pip install 'dnabert-jax[huggingface]', "
-            "or export safetensors, which PyTorch reads."
+            "Writing pytorch_model.bin needs PyTorch, which is not installed: pip install torch, or export "
+            "safetensors, which PyTorch reads."
         ) from error
     return torch

@@ -123,6 +123,13 @@ def tensor_names(abstract: Parameters, config: ModelConfig) -> set[str]:
     return {name for name, _, _ in _slots(config, abstract)}
 
 
+VOCABULARY_TENSORS = (
+    *(entry.name for entry in _TABLE if entry.vocabulary), "cls.predictions.decoder.weight",
+    "cls.predictions.decoder.bias",
+)  # fmt: skip
+"""Tensors of a file whose first axis is the vocabulary."""
+
+
 def _view(parameters: Parameters, entry: _Entry, layer: int | None, config: ModelConfig) -> np.ndarray:
     """The part of a parameter that an entry names, as it is laid out in the file: no copy, so it can be assigned to."""
     view: Any = parameters

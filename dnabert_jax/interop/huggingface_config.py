@@ -113,7 +113,7 @@ def model_config(settings: dict[str, Any], k: int, name: str) -> ModelConfig:
         name: of the file, for errors.
 
     Raises:
-        InputError: a setting of another type or out of range, or a vocabulary of another size.
+        InputError: a setting of another type or out of range, or a vocabulary that is too small.
     """
     found = {key: settings.get(key, default) for key, default in _DEFAULTS.items()}
     for key, default in _DEFAULTS.items():
@@ -122,10 +122,9 @@ def model_config(settings: dict[str, Any], k: int, name: str) -> ModelConfig:
             raise InputError(f"{name} says {key} = {value!r}: that must be a number like {default}.")
         if value > _LARGEST:
             raise InputError(f"{name} says {key} = {value}: that must be at most {_LARGEST}.")
-    if settings.get("vocab_size") != vocabulary_size(k):
+    if not isinstance(size := settings.get("vocab_size"), int) or size < vocabulary_size(k):
         raise InputError(
-            f"{name} says vocab_size = {settings.get('vocab_size')!r}: a vocabulary of {k}-mers has "
-            f"{vocabulary_size(k)} tokens."
+            f"{name} says vocab_size = {size!r}: a vocabulary of {k}-mers has at least {vocabulary_size(k)} tokens."
         )
     return ModelConfig(
         k=k,

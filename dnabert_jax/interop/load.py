@@ -1,7 +1,8 @@
-"""A Hugging Face directory of a DNABERT, read into this project's parameters: every tensor used or accounted for."""
+"""Reads a Hugging Face directory of a DNABERT into this project's parameters; every tensor is used or accounted for."""
 
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.hub import local_directory
 from dnabert_jax.interop.huggingface import (
+    VOCABULARY_TENSORS,
     abstract_parameters,
     check_shapes,
     from_huggingface,
@@ -19,7 +21,7 @@ from dnabert_jax.interop.huggingface import (
     tensor_names,
 )
 from dnabert_jax.interop.huggingface_config import model_config, read_config_file, read_task
-from dnabert_jax.interop.tokenizer import read_k
+from dnabert_jax.interop.tokenizer import added_tokens, read_k
 from dnabert_jax.interop.weights import WeightFiles, open_weights
 from dnabert_jax.sequence.vocabulary import MAX_K, vocabulary_size
 from dnabert_jax.training.saved_model import Description, SavedModel, is_saved_model, read_saved_model
@@ -34,25 +36,32 @@ _NOT_NEEDED = {
     "cls.seq_relationship.bias": "the head of next-sentence prediction, which DNABERT was not trained for",
 }
 _OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+_WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "model")
+"""Parts of names that DistributedDataParallel, torch.compile, FSDP, checkpointing and Lightning add to a model's."""
+
+_PADDING_MULTIPLE = 64
+_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """What was read.
+    """A model and what became of the tensors of its file.
 
     Attributes:
         model: ready to be saved.
-        used: tensors of the file that became parameters.
+        used: number of tensors of the file that became parameters.
         left_out: name in the file -> why it is not needed.
+        notes: sentences about names that were changed and rows that were dropped.
     """
 
     model: SavedModel
     used: int
     left_out: dict[str, str]
+    notes: tuple[str, ...]
 
 
 def read_model(source: str | Path, step: int | None = None) -> SavedModel:
-    """A model from wherever it is.
+    """Reads a model from wherever it is; names that are changed and rows that are dropped are logged.
 
     Args:
         source: a run directory, a model directory, a Hugging Face directory, or OWNER/NAME of a repository on the
@@ -68,7 +77,10 @@ def read_model(source: str | Path, step: int | None = None) -> SavedModel:
         return read_saved_model(directory, step)
     if step is not None:
         raise InputError(f"{source} has no steps: leave out step = {step}.")
-    return load_directory(directory).model
+    loaded = load_directory(directory)
+    for note in loaded.notes:
+        _LOG.warning("%s: %s", source, note)
+    return loaded.model
 
 
 def load_directory(directory: Path, double_bias: bool = False) -> Loaded:
@@ -83,11 +95,11 @@ def load_directory(directory: Path, double_bias: bool = False) -> Loaded:
         InputError: something is missing, damaged, contradicts something else, or is of another architecture.
     """
     if not directory.is_dir():
-        raise InputError(f"{directory} is no directory.")
+        raise InputError(f"{directory} is not a directory.")
     settings = read_config_file(directory)
     k = _read_k(directory, settings)
     config = model_config(settings, k, str(directory / "config.json"))
-    formats = [_Renamed(files) for files in open_weights(directory)]
+    formats = [_Renamed(files, settings["vocab_size"], config.vocabulary_size) for files in open_weights(directory)]
     tensors, *others = formats
     for other in others:
         _check_same(tensors, other)
@@ -110,37 +122,47 @@ def load_directory(directory: Path, double_bias: bool = False) -> Loaded:
         if "head" not in parameters:
             raise InputError(f"{directory} has no masked-LM head whose bias could be doubled.")
         parameters["head"]["bias"] *= 2
+    notes = (*tensors.notes(), *_dropped_rows(directory, settings["vocab_size"], k))
     provenance = {
         "imported": {
             "directory": directory.resolve().name,
             "sha256": {path.name: _digest(path) for path in tensors.files},
             "left_out": left_out,
+            "notes": list(notes),
             "double_bias": double_bias,
             "provenance": _own_provenance(directory),
         }
     }
     model = SavedModel(Description(config, task, provenance), 0, parameters)
-    return Loaded(model, len(tensors) - len(left_out), left_out)
+    return Loaded(model, len(tensors) - len(left_out), left_out, notes)
 
 
 class _Renamed(Mapping[str, np.ndarray]):
-    """Tensors under the names that transformers gives them today, whatever the file calls them."""
+    """Tensors under the names that transformers gives them today, without the rows beyond the vocabulary."""
 
-    def __init__(self, files: WeightFiles):
+    def __init__(self, files: WeightFiles, saved_size: int, vocabulary_size: int):
         self.files = files.files
         self._files = files
+        self._rows = vocabulary_size
         self.in_file: dict[str, str] = {}
+        self.prefixes: set[str] = set()
         for name in files:
-            now = _current_name(name)
+            now = self._current_name(name)
             if now == f"{_DECODER}.bias" and _BIAS not in files:
                 now = _BIAS
             if now in self.in_file:
                 raise InputError(f"{files.files[0]} has {now} twice, as {self.in_file[now]} and as {name}.")
             self.in_file[now] = name
         self.shapes = {name: files.shapes[old] for name, old in self.in_file.items()}
+        for name in self.shapes.keys() & VOCABULARY_TENSORS if saved_size != vocabulary_size else ():
+            rows, *width = self.shapes[name] or (0,)
+            if rows != saved_size:
+                raise InputError(f"{files.files[0]}: {name} has {rows} rows, but config.json vocab_size {saved_size}.")
+            self.shapes[name] = (vocabulary_size, *width)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self._files[self.in_file[name]]
+        tensor = self._files[self.in_file[name]]
+        return tensor[: self._rows] if name in VOCABULARY_TENSORS else tensor
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.in_file)
@@ -148,12 +170,19 @@ class _Renamed(Mapping[str, np.ndarray]):
     def __len__(self) -> int:
         return len(self.in_file)
 
+    def notes(self) -> list[str]:
+        """Returns a sentence on the parts that names lost."""
+        parts = ", ".join(sorted(self.prefixes))
+        return [f"Names of tensors were read without {parts}, which a wrapper of the model added."] if parts else []
 
-def _current_name(name: str) -> str:
-    """Old files say gamma and beta; those of a bare encoder leave out `bert.`"""
-    for old, new in _OLD_NAMES.items():
-        name = name.replace(old, new)
-    return f"bert.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
+    def _current_name(self, name: str) -> str:
+        """Returns a name without wrappers; old files say gamma and beta, those of a bare encoder leave out `bert.`."""
+        parts = name.split(".")
+        self.prefixes.update(f"{part}." for part in parts if part in _WRAPPERS)
+        name = ".".join(part for part in parts if part not in _WRAPPERS)
+        for old, new in _OLD_NAMES.items():
+            name = name.replace(old, new)
+        return f"bert.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
 
 
 def _check_same(tensors: _Renamed, other: _Renamed) -> None:
@@ -194,17 +223,30 @@ def _tied(tensors: _Renamed, name: str, directory: Path) -> str:
 
 
 def _read_k(directory: Path, settings: dict[str, Any]) -> int:
-    """k of the vocabulary; without a vocabulary file, of its size."""
+    """Returns k of the vocabulary; without a vocabulary file, of its size, which may be padded."""
     k = read_k(directory)
     if k is not None:
         return k
     size = settings.get("vocab_size")
-    k = next((k for k in range(1, MAX_K + 1) if vocabulary_size(k) == size), None)
-    if k is None:
-        raise InputError(
-            f"{directory / 'config.json'} says vocab_size = {size!r}: a vocabulary of k-mers has 4**k + 5 tokens."
-        )
-    return k
+    for k in reversed(range(1, MAX_K + 1)):
+        if isinstance(size, int) and 0 <= size - vocabulary_size(k) < _PADDING_MULTIPLE:
+            return k
+    raise InputError(
+        f"{directory / 'config.json'} says vocab_size = {size!r}: a vocabulary of k-mers has 4**k + 5 tokens, or is "
+        f"padded to a multiple of at most {_PADDING_MULTIPLE}."
+    )
+
+
+def _dropped_rows(directory: Path, saved_size: int, k: int) -> list[str]:
+    """Returns a sentence on the rows of the vocabulary beyond DNABERT's."""
+    if saved_size == vocabulary_size(k):
+        return []
+    added = [f"{token!r} ({number})" for number, token in added_tokens(directory, k).items() if number < saved_size]
+    what = f"They hold the added tokens {listed(added)}." if added else "They are padding."
+    return [
+        f"Rows {vocabulary_size(k)} to {saved_size - 1} of the vocabulary were dropped: DNABERT has fewer for k = {k}. "
+        f"{what}"
+    ]
 
 
 def _own_provenance(directory: Path) -> dict[str, Any] | None:

@@ -1,7 +1,8 @@
-"""The README.md of an exported model: what it was trained on, how, how well it predicts, and how to use it."""
+"""Writes the README.md of an exported model: its data, its training, its figures, and how to use it."""
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import dnabert_jax
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT
 from dnabert_jax.interop.tokenizer import EXAMPLE, tokenizer_section
+from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.training.saved_model import SavedModel
 from dnabert_jax.typed_json import parse_json
 
@@ -46,7 +48,7 @@ _WHAT = {
 
 
 def model_card(model: SavedModel, architecture: str) -> str:
-    """Markdown with the metadata block that the Hugging Face hub reads.
+    """Returns Markdown with the metadata block that the Hugging Face hub reads.
 
     Args:
         model: that is exported.
@@ -64,10 +66,23 @@ def model_card(model: SavedModel, architecture: str) -> str:
     pooler = "" if "pooler" in model.parameters or architecture == "masked-lm" else _NO_POOLER
     sections.append(f"""## Intended use and limits
 
-For research on DNA: {_WHAT[architecture].use}. No diagnostic, and no basis for decisions on patients. What it
-learned is that of the data above; what it says of other genomes is unknown.{pooler}
+For research on DNA: {_WHAT[architecture].use}. It is not a diagnostic, nor a basis for decisions on patients. It
+learned from the data above; how well it does on other genomes is unknown.{pooler}
 """)
     return "\n\n".join(sections)
+
+
+def _literal(text: str) -> str:
+    """Returns a name from the data as code, in which no character has a meaning; line ends are written as escapes."""
+    text = valid_unicode(text.replace("\r", r"\r").replace("\n", r"\n"))
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if text.startswith("`") or text.endswith("`") or not text.strip() else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def _cell(text: str) -> str:
+    """Returns `_literal` for a cell of a table, where a bar has a meaning even in code."""
+    return _literal(text).replace("|", r"\|")
 
 
 def _header(model: SavedModel, architecture: str) -> str:
@@ -92,7 +107,7 @@ def _use(model: SavedModel, architecture: str) -> str:
     outputs = ""
     if architecture == "classifier" and model.description.task:
         task = model.description.task
-        outputs = f"\n\nOutputs, {task.problem.replace('_', ' ')}: {', '.join(task.labels)}."
+        outputs = f"\n\nOutputs, {task.problem.replace('_', ' ')}: {', '.join(map(_literal, task.labels))}."
     return f"""## Use
 
 ```python
@@ -116,10 +131,11 @@ def _imported(provenance: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _origin(imported: dict[str, Any]) -> str:
-    files = "\n".join(f"| {name} | `{digest}` |" for name, digest in imported["sha256"].items())
+    files = "\n".join(f"| {_cell(name)} | `{digest}` |" for name, digest in imported["sha256"].items())
+    notes = "".join(f" {note}" for note in imported.get("notes", []))
     return f"""## Origin
 
-Imported from the directory `{imported["directory"]}`. What it was trained on is what its makers say.
+Imported from the directory {_literal(imported["directory"])}. Its makers say what it was trained on.{notes}
 
 | file | SHA-256 |
 |---|---|
@@ -129,10 +145,12 @@ Imported from the directory `{imported["directory"]}`. What it was trained on is
 def _finetuning(finetuning: dict[str, Any]) -> str:
     sizes = ", ".join(f"{split} {count:,}" for split, count in finetuning["sizes"].items())
     recipe = ", ".join(f"{name} {value}" for name, value in finetuning["config"].items() if value not in (None, ""))
-    figures = "\n".join(f"| {key} | {value:.4f} |" for key, value in finetuning["test"].items() if value is not None)
+    figures = "\n".join(
+        f"| {_cell(key)} | {value:.4f} |" for key, value in finetuning["test"].items() if value is not None
+    )
     return f"""## Fine-tuning
 
-On {finetuning["data"]} ({sizes} sequences), seed {finetuning["seed"]}. The weights are those of epoch
+On {_literal(finetuning["data"])} ({sizes} sequences), seed {finetuning["seed"]}. The weights are those of epoch
 {finetuning["epoch"]}, the best by the validation split. Recipe: {recipe}.
 
 | test split | |
@@ -160,7 +178,7 @@ def _data_table(manifest: dict[str, Any]) -> str:
     policies = manifest["policies"]
     if not policies:
         # A TFDS data set, of which no more is known (Manifest).
-        sources = [f"{source['name']}, {source['bytes']:,} bytes" for source in manifest["sources"]]
+        sources = [f"{_literal(source['name'])}, {source['bytes']:,} bytes" for source in manifest["sources"]]
         rows = [f"{name}: {split['rows']:,}" for name, split in manifest["splits"].items()]
         return (
             f"The TFDS data set {'; '.join(sources)}. Rows: {'; '.join(rows)}. Which sequences they are from, how they "
@@ -171,7 +189,8 @@ def _data_table(manifest: dict[str, Any]) -> str:
             "| source | records | bases | SHA-256 |",
             "|---|---|---|---|",
             *(
-                f"| {source['name']} | {source['records']:,} | {source['bases']:,} | `{source['sha256'][:16]}…` |"
+                f"| {_cell(source['name'])} | {source['records']:,} | {source['bases']:,} "
+                f"| `{source['sha256'][:16]}…` |"
                 for source in manifest["sources"]
             ),
             "",
@@ -194,7 +213,8 @@ def _recipe(config: PretrainConfig, step: int, manifest: dict[str, Any]) -> str:
     if step > masking.late_from_step:
         rate += f", {masking.late_rate:.0%} from step {masking.late_from_step:,}"
     model = config.model
-    begun = f"begun with the weights of `{Path(config.initial_checkpoint).name}`" if config.initial_checkpoint else ""
+    initial = config.initial_checkpoint
+    begun = f"begun with the weights of {_literal(Path(initial).name)}" if initial else ""
     start = begun or f"{model.initializer} initialisation"
     packing = {True: ", several sequences packed into each", False: ", one sequence in each", None: ""}
     return "\n".join(
@@ -225,7 +245,7 @@ def _figures(config: PretrainConfig, step: int, manifest: dict[str, Any], evalua
     return f"""Measured {when}, on {figures["masked_kmers"]:,} masked k-mers of the held-out part, at the masking rate
 {config.masking.rate:.0%}.
 
-| loss, nats a masked k-mer | accuracy, a masked k-mer | accuracy, a hidden base |
+| loss (nats per masked k-mer) | accuracy per masked k-mer | accuracy per hidden base |
 |---|---|---|
 | {figures["loss"]:.4f} | {figures["accuracy"]:.4f} | {figures["hidden_base_accuracy"]:.4f} |
 

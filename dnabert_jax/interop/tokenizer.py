@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Int32, Integer
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.text import numbered_lines
 from dnabert_jax.sequence.kmers import decode, encode, split_kmers
-from dnabert_jax.sequence.vocabulary import CLS, MAX_K, PAD, SEP, SPECIAL_TOKENS, vocabulary_tokens
+from dnabert_jax.sequence.vocabulary import CLS, MAX_K, PAD, SEP, SPECIAL_TOKENS, vocabulary_size, vocabulary_tokens
 from dnabert_jax.typed_json import read_object
 
 EXAMPLE = "ACGTTGCAAGCT"
@@ -25,7 +26,7 @@ _ROLES = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_tok
 
 def write_tokenizer(directory: Path, k: int, max_positions: int) -> None:
     """Writes vocab.txt, tokenizer.json, tokenizer_config.json and special_tokens_map.json."""
-    (directory / "vocab.txt").write_text("\n".join(vocabulary_tokens(k)) + "\n")
+    (directory / "vocab.txt").write_text("\n".join(vocabulary_tokens(k)) + "\n", encoding="utf-8")
     settings = {
         **_ROLES,
         # With "BertTokenizer", transformers 5 would keep the vocabulary only and make raw DNA one [UNK].
@@ -43,7 +44,7 @@ def write_tokenizer(directory: Path, k: int, max_positions: int) -> None:
         ("special_tokens_map.json", _ROLES),
         ("tokenizer.json", _tokenizer_json(k)),
     ):
-        (directory / name).write_text(json.dumps(content, indent=2) + "\n")
+        (directory / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _tokenizer_json(k: int) -> dict[str, Any]:
@@ -163,29 +164,45 @@ published DNABERT. Longest input: {max_positions} tokens with [CLS] and [SEP]; `
 
 
 def read_k(directory: Path) -> int | None:
-    """k of the vocabulary of a published or exported directory; None if it has neither vocab.txt nor tokenizer.json.
+    """Returns k of the vocabulary of a directory; None if it has neither vocab.txt nor tokenizer.json.
 
     Raises:
-        InputError: the vocabulary is not DNABERT's, token by token.
+        InputError: the vocabulary does not begin with DNABERT's, token by token.
     """
     path, tokens = _read_vocabulary(directory)
     if tokens is None:
         return None
-    k = len(tokens[-1]) if tokens else 0
-    expected = vocabulary_tokens(k) if 1 <= k <= MAX_K else []
-    if not expected or tokens != expected:
-        place = next((n for n, pair in enumerate(zip(tokens, expected, strict=False)) if pair[0] != pair[1]), None)
-        where = f"it has {len(tokens)} tokens, not {len(expected)}" if expected else "it ends with no k-mer"
-        if place is not None:
-            where = f"token {place} is {tokens[place]!r}, not {expected[place]!r}"
-        raise InputError(f"{path} is not the vocabulary of a DNABERT: {where}.")
+    first_kmer = tokens[len(SPECIAL_TOKENS)] if len(tokens) > len(SPECIAL_TOKENS) else ""
+    k = len(first_kmer)
+    if not 1 <= k <= MAX_K:
+        raise InputError(
+            f"{path} is not the vocabulary of a DNABERT: token {len(SPECIAL_TOKENS)} is {first_kmer!r}, not a k-mer."
+        )
+    for number, expected in enumerate(vocabulary_tokens(k)):
+        if number == len(tokens) or tokens[number] != expected:
+            token = repr(tokens[number]) if number < len(tokens) else "missing"
+            raise InputError(f"{path} is not the vocabulary of a DNABERT: token {number} is {token}, not {expected!r}.")
     return k
+
+
+def added_tokens(directory: Path, k: int) -> dict[int, str]:
+    """Returns the tokens of a directory beyond the special tokens and k-mers, by number."""
+    _, tokens = _read_vocabulary(directory)
+    added = dict(enumerate(tokens or []))
+    if (path := directory / "added_tokens.json").is_file():
+        added |= {number: token for token, number in read_object(path).items() if isinstance(number, int)}
+    if (path := directory / "tokenizer.json").is_file():
+        entries = read_object(path).get("added_tokens")
+        for entry in entries if isinstance(entries, list) else []:
+            if isinstance(entry, dict) and isinstance(entry.get("id"), int):
+                added[entry["id"]] = str(entry.get("content"))
+    return {number: token for number, token in sorted(added.items()) if number >= vocabulary_size(k)}
 
 
 def _read_vocabulary(directory: Path) -> tuple[Path, list[str] | None]:
     path = directory / "vocab.txt"
     if path.is_file():
-        return path, path.read_text(errors="replace").split()
+        return path, [token for _, line in numbered_lines(path) for token in line.split()]
     path = directory / "tokenizer.json"
     if not path.is_file():
         return path, None
@@ -194,7 +211,7 @@ def _read_vocabulary(directory: Path) -> tuple[Path, list[str] | None]:
         numbers = contents["model"]["vocab"]
         return path, sorted(numbers, key=numbers.get)
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is no tokenizer with a vocabulary.") from error
+        raise InputError(f"{path} is not a tokenizer with a vocabulary.") from error
 
 
 class DNAKmerTokenizer:

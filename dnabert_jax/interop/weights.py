@@ -21,6 +21,7 @@ from dnabert_jax.typed_json import read_object
 
 _SAFETENSORS, _PICKLE = "model.safetensors", "pytorch_model.bin"
 _INDEX = ".index.json"
+_ADAPTER = "adapter_config.json"
 _SAFE_TORCH = (2, 6)
 """Before it, the weights-only loader could be made to run code (CVE-2025-32434)."""
 
@@ -142,8 +143,8 @@ def _torch(path: Path) -> Any:
         import torch
     except ImportError as error:
         raise InputError(
-            f"Reading {path} needs PyTorch, which is not installed: pip install 'dnabert-jax[huggingface]', or get the "
-            "weights as model.safetensors."
+            f"Reading {path} needs PyTorch, which is not installed: pip install torch, or get the weights as "
+            "model.safetensors."
         ) from error
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < _SAFE_TORCH:
         raise InputError(f"PyTorch {torch.__version__} can run code that {path} may hold: install 2.6 or newer.")
@@ -151,22 +152,27 @@ def _torch(path: Path) -> Any:
 
 
 def open_weights(directory: Path) -> list[WeightFiles]:
-    """The weights in a directory, once for each way they are there: safetensors first, whole before in parts.
+    """Returns the weights in a directory, once for each format: safetensors first, whole before in parts.
 
     Raises:
         InputError: no weight file, a damaged one, a missing part, or one that holds more than tensors.
     """
-    found = []
+    formats = []
     for name in (_SAFETENSORS, _PICKLE):
         if (directory / name).is_file():
-            found.append(WeightFiles([directory / name]))
+            formats.append(WeightFiles([directory / name]))
         if (directory / (name + _INDEX)).is_file():
-            found.append(WeightFiles(_parts(directory / (name + _INDEX))))
-    if not found:
+            formats.append(WeightFiles(_parts(directory / (name + _INDEX))))
+    if not formats and (directory / _ADAPTER).is_file():
+        raise InputError(
+            f"{directory} has the adapter of a model ({_ADAPTER}), not a model: merge the two with peft's "
+            "merge_and_unload() and save the result."
+        )
+    if not formats:
         raise InputError(
             f"{directory} has no weights: {_SAFETENSORS} or {_PICKLE} is needed, whole or in parts with an index."
         )
-    return found
+    return formats
 
 
 def _parts(index: Path) -> list[Path]:

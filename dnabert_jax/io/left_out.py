@@ -26,12 +26,20 @@ class LeftOut:
     examples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     remarks: list[str] = dataclasses.field(default_factory=list)
 
-    def add(self, reason: str, example: str = "") -> None:
-        """Counts one record; `reason` completes "Left out because ..."."""
-        self.counts[reason] += 1
+    def add(self, reason: str, *examples: str, count: int = 1) -> None:
+        """Counts records; `reason` completes "Left out because ..."."""
+        self.counts[reason] += count
         listed = self.examples.setdefault(reason, [])
-        if example and len(listed) < _EXAMPLES and example not in listed:
-            listed.append(example)
+        for example in examples:
+            if example and len(listed) < _EXAMPLES and example not in listed:
+                listed.append(example)
+
+    def update(self, other: "LeftOut") -> None:
+        """Takes up what another one holds."""
+        for reason, count in other.counts.items():
+            self.add(reason, *other.examples.get(reason, ()), count=count)
+        for sentence in other.remarks:
+            self.remark(sentence)
 
     def remark(self, sentence: str) -> None:
         """Takes up a sentence that is to be said once."""
@@ -44,11 +52,11 @@ class LeftOut:
 
     def sentences(self) -> list[str]:
         """Returns the remarks, and one sentence for each reason, the most frequent first, with examples."""
-        return self.remarks + [
-            f"Left out because {reason}: {self._listed(reason)}."
-            for reason, count in self.counts.most_common()
-            if count
-        ]
+        return self.remarks + self._reasons()
+
+    def _reasons(self) -> list[str]:
+        counts = self.counts.most_common()
+        return [f"Left out because {reason}: {self._listed(reason)}." for reason, count in counts if count]
 
     def _listed(self, reason: str) -> str:
         examples = [valid_unicode(example) for example in self.examples.get(reason, [])]
@@ -65,4 +73,4 @@ class LeftOut:
         """
         if not used:
             total = f"none of the {self.total:,} {what} can be used" if self.total else f"there are no {what}"
-            raise InputError(" ".join([f"{total[0].upper()}{total[1:]}.", *self.sentences(), advice]).strip())
+            raise InputError(" ".join([f"{total[0].upper()}{total[1:]}.", *self._reasons(), advice]).strip())

@@ -1,16 +1,16 @@
-"""CSV, TSV and Parquet tables, gzip or not, as a stream of text columns, so that memory does not grow with a table.
+"""CSV, TSV and Parquet tables as a stream of text columns, so that memory does not grow with a table.
 
 All values come as text, whatever a file's own types are: what they mean is decided in one place, `labels.py`.
 """
 
 import csv
 import dataclasses
-import gzip
 import io
-import zlib
+import itertools
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute
@@ -18,40 +18,52 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.text import open_bytes, valid_unicode
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
 _BLOCK_BYTES = 1 << 20
-"""Of text read at once, of which Arrow holds some 32. A row must be shorter."""
+"""Bytes of text that are read at once, of which Arrow holds some 32. A row must be shorter."""
 _PARQUET_ROWS = 1 << 14
+csv.field_size_limit(_BLOCK_BYTES)
+_WORKBOOKS = (".xlsx", ".xls", ".ods")
 
 SEQUENCE_NAMES = ("sequence", "seq", "dna", "dna_sequence")
 LABEL_NAMES = ("label", "labels", "target", "targets", "class")
 SPLIT_NAMES = ("split", "set", "partition")
+ID_NAMES = ("id", "name", "seq_id", "sequence_id")
+LOCUS_NAMES = (
+    ("chrom", "chr", "#chrom", "#chr", "chromosome", "contig", "seqname", "seqnames"),
+    ("start", "chromstart", "chrom_start"),
+    ("end", "chromend", "chrom_end", "stop"),
+)
+"""Of contig, start and end."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table on local disk, of which only the header was read.
+    """A table of which only the header was read.
 
     Attributes:
-        path: of the file.
-        names: of its columns.
-        delimiter: between values; empty if it is Parquet.
+        path: the file.
+        names: names of its columns; of two with one name, the second has ".1" behind it, as in pandas.
+        delimiter: what separates values; empty for Parquet.
+        written: the names as they are in the file.
     """
 
     path: Path
     names: tuple[str, ...]
     delimiter: str
+    written: tuple[str, ...]
 
     def known_rows(self) -> int | None:
-        """How many rows there are, where that stands in the file: in Parquet alone."""
+        """Returns the number of rows if the file states it, as Parquet does."""
         return None if self.delimiter else int(pa.parquet.read_metadata(self.path).num_rows)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yields rows in order, with these columns as strings; what is missing is null or empty.
+        r"""Yields rows in order, with these columns as strings; what is missing is null or empty.
 
-        A list (of Parquet) becomes its elements with commas between. Empty lines do not count as rows.
+        A list (of Parquet) becomes its elements with semicolons between. A byte that is not UTF-8 becomes \xNN. Empty
+        lines do not count as rows, and neither do lines of separators alone at the end of the file.
 
         Raises:
             InputError: the file is damaged, or a row has more or fewer values than the header.
@@ -61,8 +73,6 @@ class Table:
         except (pa.ArrowInvalid, OSError) as error:
             if "straddling object" in str(error):
                 raise InputError(f"{self.path} has a row of more than {_BLOCK_BYTES >> 20} MiB.") from error
-            if "UTF8" in str(error):
-                raise InputError(f"{self.path} has a letter that is not UTF-8: save it in that encoding.") from error
             raise InputError(f"{self.path} cannot be read: {str(error).rstrip('.')}.") from error
 
     def _parquet(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -77,56 +87,84 @@ class Table:
             ragged.append(row)
             return "skip"
 
-        with _uncompressed(self.path) as stream:
-            reader = pa.csv.open_csv(
-                stream,
+        with open_bytes(self.path) as stream:
+            lines = _lines(stream, self.delimiter)
+            lines.readline(_BLOCK_BYTES)  # the header
+            if not lines.peek(1):
+                return
+            with pa.csv.open_csv(
+                pa.PythonFile(lines, "r"),
                 # In one thread, rows that do not fit have their numbers.
-                pa.csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
+                pa.csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False, column_names=self.names),
                 pa.csv.ParseOptions(delimiter=self.delimiter, invalid_row_handler=note),
-                pa.csv.ConvertOptions(include_columns=list(columns), column_types=dict.fromkeys(columns, pa.string())),
-            )
-            for batch in reader:
-                _refuse(ragged, self.path)
-                yield batch
+                # As bytes, since Arrow's strings are UTF-8.
+                pa.csv.ConvertOptions(include_columns=list(columns), column_types=dict.fromkeys(columns, pa.binary())),
+            ) as reader:
+                for batch in reader:
+                    _refuse(ragged, self.path)
+                    yield pa.record_batch([_decoded(batch[name]) for name in columns], list(columns))
             _refuse(ragged, self.path)
 
 
 def open_table(path: Path) -> Table:
-    """Reads the header of a CSV, TSV or Parquet file; what it is, is seen from its content.
+    """Reads the header of a CSV, TSV or Parquet file; which of them it is, is read from its content.
 
     Raises:
-        InputError: there is no such file, it is empty, damaged, or no table of such a kind.
+        InputError: there is no such file, it is empty, damaged, or not such a table.
     """
-    if not path.is_file():
-        raise InputError(f"{path} is no file.")
-    try:
-        with path.open("rb") as file:
-            if file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC:
-                return Table(path, tuple(pa.parquet.read_schema(path).names), "")
-            file.seek(0)
-            compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-        with (gzip.open if compressed else open)(path, "rb") as file:
-            line = file.readline(_BLOCK_BYTES).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is no CSV, TSV or Parquet table: byte {error.start + 1} of its first line is not UTF-8."
-        ) from error
-    except (EOFError, zlib.error, pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} is no CSV, TSV or Parquet table, or is damaged: {error}.") from error
-    if not line.strip():
+    if path.suffix.lower() in _WORKBOOKS:
+        raise InputError(f"{path} is a spreadsheet. Save the sheet as CSV (UTF-8) or as tab-separated text.")
+    with open_bytes(path) as stream:
+        if stream.peek(len(_PARQUET_MAGIC)).startswith(_PARQUET_MAGIC):  # type: ignore[attr-defined]
+            try:
+                names = tuple(pa.parquet.read_schema(path).names)
+            except (pa.ArrowInvalid, OSError) as error:
+                raise InputError(f"{path} is a damaged Parquet file: {str(error).rstrip('.')}.") from error
+            return Table(path, names, "", names)
+        lines = _lines(stream, "")
+        header, row = lines.readline(_BLOCK_BYTES), lines.readline(_BLOCK_BYTES)
+        while row == b"\n":
+            row = lines.readline(_BLOCK_BYTES)
+    if b"\0" in header:
+        raise InputError(f"{path} is not a CSV, TSV or Parquet table.")
+    if not header.strip():
         raise InputError(f"{path} is empty or begins with an empty line: its first line must name the columns.")
     # Spreadsheets write semicolons where the comma is in numbers.
-    delimiter = next((one for one in "\t,;" if one in line), ",")
-    return Table(path, tuple(next(csv.reader(io.StringIO(line), delimiter=delimiter))), delimiter)
+    unquoted = re.sub(rb'"[^"]*"', b"", header).decode("ascii", "replace")
+    delimiter = next((mark for mark in "\t,;" if mark in unquoted), ",")
+    written, values = (
+        next(csv.reader([line.decode("utf-8", "backslashreplace")], delimiter=delimiter, skipinitialspace=True), [])
+        for line in (header, row)
+    )
+    written = [name.strip() for name in written]
+    # Separators at the end of the header alone, or of the rows alone.
+    if values and not any(written[len(values) :]):
+        written = written[: len(values)]
+    if not any(values[len(written) :]):
+        written += values[len(written) :]
+    return Table(path, _unique(written), delimiter, tuple(written))
+
+
+def _unique(names: Sequence[str]) -> tuple[str, ...]:
+    unique: dict[str, None] = {}
+    for name in names:
+        others = (f"{name}.{number}" for number in itertools.count(1))
+        unique[name if name not in unique else next(other for other in others if other not in {*names, *unique})] = None
+    return tuple(unique)
 
 
 def find_column(table: Table, wanted: str, usual: Sequence[str], what: str) -> str | None:
-    """The column of a name, or, if none is given, the only one with a usual name in any case; None if there is none.
+    """Returns the column of a name, or else the only one with a usual name in any case; None if there is none.
 
     Raises:
         InputError: there is no column of the wanted name, or several could be meant.
     """
-    found = [name for name in table.names if (name == wanted if wanted else name.lower() in usual)]
+    wanted = valid_unicode(wanted)
+    found = [
+        name
+        for name, written in zip(table.names, table.written, strict=True)
+        if (name == wanted if wanted else written.lower() in usual)
+    ]
     if wanted and not found:
         raise InputError(f"{table.path} has no column {wanted!r}: its columns are {', '.join(table.names)}.")
     if len(found) > 1:
@@ -135,7 +173,7 @@ def find_column(table: Table, wanted: str, usual: Sequence[str], what: str) -> s
 
 
 def sequence_column(table: Table, wanted: str = "") -> str:
-    """The column of the sequences, by its name or by a usual one; raises InputError if there is none."""
+    """Returns the column of the sequences, by its name or by a usual one; raises InputError if there is none."""
     found = find_column(table, wanted, SEQUENCE_NAMES, "sequence")
     if found is None:
         shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}..." for name in table.names)
@@ -148,25 +186,64 @@ def sequence_column(table: Table, wanted: str = "") -> str:
 
 def _refuse(ragged: list[Any], path: Path) -> None:
     if ragged:
-        # The header is row 1 to Arrow.
         row = ragged[0]
         raise InputError(
-            f"Row {row.number - 1:,} of {path} has {row.actual_columns} values where the header has "
+            f"Row {row.number:,} of {path} has {row.actual_columns} values where the header has "
             f"{row.expected_columns}: {row.text[:60]!r}."
         )
 
 
-def _uncompressed(path: Path) -> pa.NativeFile:
-    with path.open("rb") as file:
-        compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-    return pa.input_stream(str(path), compression="gzip" if compressed else None)
+class _Chunks(io.RawIOBase):
+    """A file of the bytes that an iterator yields."""
+
+    def __init__(self, chunks: Iterator[bytes]):
+        self._chunks, self._rest = chunks, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = memoryview(next(self._chunks, b""))
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+
+def _lines(stream: BinaryIO, delimiter: str) -> io.BufferedReader:
+    """Returns the file with a line feed behind each line, and without lines of separators alone at its end."""
+
+    def chunks() -> Iterator[bytes]:
+        held = b""
+        while block := stream.read(_BLOCK_BYTES):
+            if b"\r" in block:  # CR LF on the edge of two blocks gives an empty line, which does not count
+                block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            block = held + block
+            filled = len(block.rstrip(b"\n " + delimiter.encode()))
+            end = block.find(b"\n", filled) + 1 or len(block)
+            yield block[:end]
+            held = block[end:]
+
+    return io.BufferedReader(_Chunks(chunks()), _BLOCK_BYTES)
+
+
+def _decoded(column: pa.Array) -> pa.Array:
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:  # text is rarely anything but UTF-8
+        return pa.array(
+            [value if value is None else value.decode("utf-8", "backslashreplace") for value in column.to_pylist()],
+            pa.string(),
+        )
 
 
 def _as_text(column: pa.Array, name: str, path: Path) -> pa.Array:
     kind = column.type
     try:
         if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            return pa.compute.binary_join(column.cast(pa.list_(pa.string())), ",")
+            return pa.compute.binary_join(column.cast(pa.list_(pa.string())), ";")
+        if pa.types.is_binary(kind):
+            return _decoded(column)
         if pa.types.is_boolean(kind):
             column = column.cast(pa.int8())
         return column.cast(pa.string())

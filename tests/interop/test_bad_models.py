@@ -92,6 +92,11 @@ def labels_no_names(directory: Path) -> None:
     change_config(directory, id2label={"0": 1, "1": ["a"]})
 
 
+def adapter(directory: Path) -> None:
+    (directory / "model.safetensors").rename(directory / "adapter_model.safetensors")
+    (directory / "adapter_config.json").write_text("{}")
+
+
 def missing_part(directory: Path) -> None:
     tensors = tensors_of(directory)
     (directory / "model.safetensors").unlink()
@@ -139,7 +144,7 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], object], str]] = {
     "layers without end": (settings(num_hidden_layers=10**6), "tensors, too few for num_hidden_layers 1000000"),
     "sizes without end": (settings(hidden_size=10**30), "that must be at most 1048576"),
     "sizes far too large": (settings(intermediate_size=10**6), r"is \(70, 30\), not \(1000000, 30\)"),
-    "vocabulary no number": (no_vocabulary, r"vocab_size = \[1\]: a vocabulary of k-mers has"),
+    "vocabulary no number": (no_vocabulary, r"vocab_size = \[1\]"),
     "labels too few": (labels(**{"0": "no", "1": "yes"}), "names 2 labels in id2label: the classifier has 3, 0 to 2"),
     "labels no names": (labels_no_names, r"config.json cannot be used as TaskConfig"),
     "not finite": (put("cls.predictions.bias", torch.full((69,), torch.nan)), "cls.predictions.bias has values that"),
@@ -148,11 +153,13 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], object], str]] = {
     "DNABERT-2": (settings(alibi_starting_size=512), "says ALiBi, as DNABERT-2 does"),
     "relative positions": (settings(position_embedding_type="relative_key"), "embedding_type = 'relative_key'"),
     "other activation": (settings(hidden_act="relu"), "hidden_act = 'relu'"),
-    "vocabulary of another size": (settings(vocab_size=70), "vocab_size = 70: a vocabulary of 3-mers has 69 tokens"),
+    "vocabulary too small": (settings(vocab_size=68), "vocab_size = 68.*69"),
+    "vocabulary of another size": (settings(vocab_size=72), "69 rows.*72"),
+    "an adapter alone": (adapter, "merge_and_unload"),
     "vocabulary in another order": (
-        text("vocab.txt", "\n".join(sorted(vocabulary_tokens(3)))), "is not the vocabulary of a DNABERT: token 0"
+        text("vocab.txt", "\n".join(sorted(vocabulary_tokens(3)))), "vocab.txt.* token 0 is "
     ),
-    "vocabulary of words": (text("vocab.txt", "[PAD]\n[UNK]\nsomething"), "ends with no k-mer"),
+    "vocabulary of words": (text("vocab.txt", "[PAD]\n[UNK]\nsomething"), "vocab.txt.* token 5 is "),
     "a number that is text": (settings(hidden_size="30"), "hidden_size = '30': that must be a number"),
     "heads do not divide": (settings(num_attention_heads=4), "does not divide over num_heads 4"),
     "other depth": (settings(num_hidden_layers=3), r"Tensors are missing: bert.encoder.layer.2.*and 8 more\."),

@@ -1,9 +1,11 @@
 """Directories made by transformers, with the quirks of published and older files, become the same parameters here."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +14,11 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+import yaml
 from transformers import (
     AutoModelForMaskedLM,
     BertConfig,
+    BertForMaskedLM,
     BertForPreTraining,
     BertForSequenceClassification,
     BertModel,
@@ -24,8 +28,10 @@ from dnabert_jax.config import ModelConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import export_model
 from dnabert_jax.interop.load import load_directory
+from dnabert_jax.interop.tokenizer import DNAKmerTokenizer
+from dnabert_jax.pretrained import DNABERT
 from dnabert_jax.sequence.vocabulary import vocabulary_tokens
-from dnabert_jax.training.saved_model import read_saved_model, write_saved_model
+from dnabert_jax.training.saved_model import SavedModel, read_saved_model, write_saved_model
 from launch.cli import run
 from tests.interop.conftest import (
     SIZE,
@@ -119,6 +125,98 @@ def test_k_is_found_without_vocab_txt(made: Path, copy: Path, vocabulary: str | 
     assert_same_parameters(copy, made)
 
 
+def padded(copy: Path, rows: int) -> BertForMaskedLM:
+    """Resizes the vocabulary as transformers does, and makes the new rows count."""
+    model = BertForMaskedLM.from_pretrained(copy)
+    model.resize_token_embeddings(rows)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[69:] = 7.0
+        model.cls.predictions.bias[69:] = -torch.inf
+    model.save_pretrained(copy)
+    return model.eval()
+
+
+@pytest.mark.parametrize("vocabulary", ["vocab.txt", None])
+@pytest.mark.parametrize("rows", [72, 128])
+def test_padding_of_the_vocabulary_is_dropped(made: Path, copy: Path, rows: int, vocabulary: str | None) -> None:
+    padded(copy, rows)
+    if vocabulary is None:
+        (copy / "vocab.txt").unlink()
+    assert_same_parameters(copy, made)
+    (note,) = load_directory(copy).notes
+    assert f"69 to {rows - 1}" in note
+    assert load_directory(made).notes == ()
+
+
+def test_a_decoder_of_a_padded_vocabulary_need_not_be_tied_beyond_it(made: Path, copy: Path) -> None:
+    padded(copy, 72)
+    tensors = tensors_of(copy)
+    decoder = tensors["bert.embeddings.word_embeddings.weight"].clone()
+    decoder[69:] = 0
+    (copy / "model.safetensors").unlink()
+    as_pickle(copy, {**tensors, "cls.predictions.decoder.weight": decoder})
+    assert_same_parameters(copy, made)
+
+
+@pytest.mark.parametrize("where", ["vocab.txt", "added_tokens.json", "tokenizer.json"])
+def test_an_added_token_is_dropped_and_named(made: Path, copy: Path, where: str) -> None:
+    padded(copy, 70)
+    if where == "vocab.txt":
+        (copy / where).write_text((copy / where).read_text() + "[SPECIES]\n")
+    elif where == "added_tokens.json":
+        (copy / where).write_text(json.dumps({"[SPECIES]": 69}))
+    else:
+        numbers = {token: number for number, token in enumerate(vocabulary_tokens(3))}
+        added = [{"id": 4, "content": "[MASK]"}, {"id": 69, "content": "[SPECIES]"}]
+        (copy / where).write_text(json.dumps({"model": {"vocab": numbers}, "added_tokens": added}))
+    assert_same_parameters(copy, made)
+    (note,) = load_directory(copy).notes
+    assert "'[SPECIES]' (69)" in note
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.", "bert._orig_mod."]
+)
+@pytest.mark.parametrize("bare", [False, True])
+def test_prefixes_of_wrappers_are_stripped(made: Path, copy: Path, prefix: str, bare: bool) -> None:
+    def wrapped(name: str) -> str:
+        if prefix.startswith("bert."):
+            return name.replace("bert.", prefix)
+        return prefix + (name.removeprefix("bert.") if bare else name)
+
+    safetensors.torch.save_file(
+        {wrapped(name): tensor for name, tensor in tensors_of(made).items()}, copy / "model.safetensors"
+    )
+    assert_same_parameters(copy, made)
+    (note,) = load_directory(copy).notes
+    assert all(f"{part}." in note for part in prefix.split(".") if part not in ("bert", ""))
+
+
+def test_a_wrapped_and_padded_model_computes_what_transformers_computes(
+    copy: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    theirs = padded(copy, 128)
+    tensors = {f"module.{name}": tensor for name, tensor in tensors_of(copy).items()}
+    (copy / "model.safetensors").unlink()
+    as_pickle(copy, tensors)
+    ids = DNAKmerTokenizer.from_pretrained(copy)(["ACGTTGCAAGCT", "TTGACNGTA"])
+    with torch.no_grad():
+        output = theirs(**{name: torch.tensor(array) for name, array in ids.items()}, output_hidden_states=True)
+    ours = DNABERT.from_pretrained(copy).embed(["ACGTTGCAAGCT"], pooling="tokens")[0]
+    np.testing.assert_allclose(ours, output.hidden_states[-1][0, 1:-1], atol=1e-5)
+    assert len(caplog.records) == 2
+
+    assert run(["import", str(copy), "--out", str(copy / "model")]) == 0
+    said = capsys.readouterr().out
+    assert "69 to 127" in said
+    assert "module." in said
+    assert run(["export", str(copy / "model"), "--out", str(copy / "back")]) == 0
+    back = AutoModelForMaskedLM.from_pretrained(copy / "back").eval()
+    with torch.no_grad():
+        logits = back(**{name: torch.tensor(array) for name, array in ids.items()}).logits
+    np.testing.assert_allclose(logits, output.logits[..., :69], atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_sixteen_bit_weights_are_read_as_they_are(made: Path, copy: Path, tmp_path: Path, dtype: torch.dtype) -> None:
     narrow = {name: tensor.to(dtype) for name, tensor in tensors_of(made).items()}
@@ -182,6 +280,58 @@ def test_classifiers_survive_the_round_trip_to_the_bit(
     back = BertForSequenceClassification.from_pretrained(tmp_path / "back")
     assert back.config.id2label == dict(enumerate(labels))
     assert back.config.problem_type == problem
+
+
+ODD_LABELS = (
+    "a|b",
+    "line\nend",
+    "$\\x$",
+    "\"quoted\": 'yes' # no",
+    "`code` ``",
+    "- [x]: {y}",
+    "caf\udce9",
+    "<b>&amp;",
+    " ",
+)
+
+
+def finetuned(provenance: dict[str, object]) -> SavedModel:
+    torch.manual_seed(3)
+    with tempfile.TemporaryDirectory() as directory:
+        settings = {"id2label": dict(enumerate(ODD_LABELS))}
+        BertForSequenceClassification(BertConfig(**SIZE, **settings)).save_pretrained(directory)
+        model = load_directory(Path(directory)).model
+    return dataclasses.replace(model, description=dataclasses.replace(model.description, provenance=provenance))
+
+
+def test_labels_of_any_text_are_exported_and_stand_in_the_card(tmp_path: Path) -> None:
+    measured = {"config": {"epochs": 3}, "data": "a|b\n`c`", "sizes": {"train": 9}, "seed": 0, "epoch": 1}
+    model = finetuned({"finetuning": {**measured, "test": {"auc": 0.5, "f1 of a|b": 0.25, "mcc": None}}})
+    write_saved_model(tmp_path / "model", model)
+    assert run(["export", str(tmp_path / "model"), "--out", str(tmp_path / "out")]) == 0
+    assert load_directory(tmp_path / "out").model.description.task == model.description.task
+    assert tuple(BertConfig.from_pretrained(tmp_path / "out").id2label.values()) == ODD_LABELS
+    card = (tmp_path / "out/README.md").read_text("utf-8")
+    _, header, text = card.split("---\n", 2)
+    assert yaml.safe_load(header)["pipeline_tag"] == "text-classification"
+    (outputs,) = [line for line in text.splitlines() if line.startswith("Outputs")]
+    assert outputs.endswith(
+        r"`a|b`, `line\nend`, `$\x$`, `\"quoted\": 'yes' # no`, ``` `code` `` ```, `- [x]: {y}`, `caf\xe9`, "
+        r"`<b>&amp;`, `   `.".replace('\\"', '"')
+    )
+    assert r"| `f1 of a\|b` | 0.2500 |" in text.splitlines()
+
+
+@pytest.mark.parametrize("provenance", [{"finetuning": {}}, {"finetuning": None}, {"imported": {"sha256": 1}}])
+def test_a_card_that_fails_costs_no_export(
+    provenance: dict[str, object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = finetuned(provenance)
+    assert export_model(model, tmp_path / "out") == "classifier"
+    assert load_directory(tmp_path / "out").model.description.task == model.description.task
+    assert not (tmp_path / "out/README.md").exists()
+    (record,) = caplog.records
+    assert "README.md" in record.getMessage()
 
 
 def test_the_bias_that_the_original_adds_twice_can_be_doubled(made: Path, tmp_path: Path) -> None:

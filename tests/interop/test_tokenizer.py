@@ -194,13 +194,13 @@ def test_k_is_that_of_the_vocabulary(tmp_path: Path, directories: dict[int, Path
     (tmp_path / "tokenizer.json").write_bytes((directories[4] / "tokenizer.json").read_bytes())
     assert DNAKmerTokenizer.from_pretrained(tmp_path).k == 4
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {}}))
-    with pytest.raises(InputError, match="no tokenizer with a vocabulary"):
+    with pytest.raises(InputError, match=r"tokenizer\.json"):
         DNAKmerTokenizer.from_pretrained(tmp_path)
     tokens = vocabulary_tokens(3)
     for wrong, error in (
         (sorted(tokens), "token 0 is 'AAA'"),
-        (tokens[:-1], "has 68 tokens, not 69"),
-        ([], "ends with no k-mer"),
+        (tokens[:-1], "token 68 is "),
+        ([], "token 5 is "),
     ):
         (tmp_path / "vocab.txt").write_text("\n".join(wrong))
         with pytest.raises(InputError, match=error):

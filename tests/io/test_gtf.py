@@ -1,6 +1,5 @@
-"""Transcripts of GTF files in the styles of GENCODE, Ensembl and UCSC."""
+"""Transcripts of annotation in the styles of GENCODE, Ensembl, NCBI, UCSC, BRAKER and GFF3."""
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,8 @@ import pytest
 from data_prep.derived.introns import intron_ends
 from data_prep.derived.promoters import one_a_gene
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.gtf import of_gene_types, read_transcripts
+from dnabert_jax.io.gtf import Transcript, of_gene_types, read_transcripts
+from dnabert_jax.io.left_out import LeftOut
 
 
 def line(feature: str, first: int, last: int, strand: str, text: str) -> str:
@@ -32,22 +32,25 @@ def test_coordinates_introns_and_attributes(tmp_path: Path) -> None:
             ]
         )
     )
-    left_out: Counter[str] = Counter()
-    first, second = read_transcripts(path, "a", left_out)
+    notes = LeftOut()
+    first, second = read_transcripts(path, "a", notes)
     assert (first.start, first.end, first.tss, first.gene, first.gene_type) == (100, 400, 399, "G", "lincRNA")
     assert (first.canonical, second.canonical) == (True, False)
     assert (second.start, second.tss, second.gene, second.gene_type) == (50, 50, "V", "")
     # The gap of 20 bases is no intron.
     assert first.introns() == [(270, 300)]
-    assert sum(left_out.values()) == 1
+    assert notes.total == 1
     # On the reverse strand the donor is at the right.
     assert intron_ends([first]).tolist() == [[270, 1, 1], [298, 1, 0]]
     first.reverse = False
     assert intron_ends([first, first]).tolist() == [[270, 0, 0], [298, 0, 1]]
-    assert of_gene_types([first, second], ("lincRNA",), "a") == [first]
-    assert of_gene_types([first, second], (), "a") == [first, second]
-    with pytest.raises(InputError, match=r"no transcript of gene type rRNA; it has lincRNA \(1\), none \(1\)"):
-        of_gene_types([first, second], ("rRNA",), "a")
+    assert of_gene_types([first, second], ("lincRNA",), "a", notes) == [first]
+    assert of_gene_types([first, second], (), "a", notes) == [first, second]
+    assert any("lincRNA (1)" in remark for remark in notes.remarks)
+    with pytest.raises(InputError, match=r"rRNA.*lincRNA \(1\), unknown \(1\)"):
+        of_gene_types([first, second], ("rRNA",), "a", notes)
+    with pytest.raises(InputError, match="--gene-types without a value"):
+        of_gene_types([second], ("rRNA",), "a", notes)
 
 
 def test_one_transcript_a_gene(tmp_path: Path) -> None:
@@ -59,23 +62,136 @@ def test_one_transcript_a_gene(tmp_path: Path) -> None:
     rows += [line("transcript", 5, 95, s, text(g, 2)) for g, s in (("P", "+"), ("M", "-"))]
     rows += [line("transcript", 20, 80, "+", text("C", 2, 'tag "MANE_Select";'))]
     path.write_text("\n".join(rows))
-    assert [found.tss for found in one_a_gene(read_transcripts(path, "a", Counter()))] == [4, 94, 19]
+    assert [found.tss for found in one_a_gene(read_transcripts(path, "a", LeftOut()))] == [4, 94, 19]
+
+
+def rows(*lines: tuple[str, int, int, str, str]) -> str:
+    return "".join(line(*values) + "\n" for values in lines)
+
+
+TWO_GENES = [("P", 0, 900, False, "protein_coding"), ("M", 1999, 2900, True, "protein_coding")]
+"""Gene, start, end, strand and type of what each file says in another way."""
+
+GTF = rows(
+    ("gene", 1, 900, "+", 'gene_id "P"; gene_type "protein_coding";'),
+    ("transcript", 1, 900, "+", 'gene_id "P"; transcript_id "P.1"; note "like; transcript_id M.1; and gene_id M";'),
+    ("exon", 1, 900, "+", 'gene_id "P"; transcript_id "P.1";'),
+    ("exon", 2000, 2400, "-", 'gene_id "M"; transcript_id "M.1"; gene_biotype "protein_coding";  # comment'),
+    ("exon", 2500, 2900, "-", 'gene_id "M"; transcript_id "M.1"; product "a; b";'),
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(GTF, id="gtf"),
+        pytest.param("\ufeff#!genome-build x\r\n" + GTF.replace("\n", "\r\n"), id="mark"),
+        pytest.param(GTF.replace(' "', '="'), id="equals"),
+        pytest.param(GTF.replace("\t", " ").replace("x exon", "x exon", 1), id="spaces"),
+        pytest.param(GTF + "##FASTA\n>1\nACGT\n", id="fasta"),
+        pytest.param(
+            rows(
+                ("gene", 1, 900, "+", 'gene_id "P"; transcript_id ""; gene_biotype "protein_coding"; '),
+                ("CDS", 1, 897, "+", 'gene_id "P"; transcript_id "unassigned_transcript_1"; product "x"; '),
+                ("start_codon", 1, 3, "+", 'gene_id "P"; transcript_id "unassigned_transcript_1"; '),
+                ("gene", 2000, 2900, "-", 'gene_id "M"; transcript_id ""; gene_biotype "protein_coding"; '),
+                ("CDS", 2003, 2900, "-", 'gene_id "M"; transcript_id "unassigned_transcript_2"; '),
+            ),
+            id="ncbi-bacterium",
+        ),
+        pytest.param(
+            rows(
+                ("gene", 1, 900, "+", 'gene_id "P"; transcript_id ""; gene_biotype "protein_coding"; '),
+                ("exon", 1, 900, "+", 'gene_id "P"; transcript_id "unknown_transcript_1"; '),
+                ("gene", 2000, 2900, "-", 'gene_id "M"; transcript_id ""; gene_biotype "protein_coding"; '),
+                ("exon", 2000, 2900, "-", 'gene_id "M"; transcript_id "unknown_transcript_1"; '),
+            ),
+            id="ncbi-unknown",
+        ),
+        pytest.param(
+            rows(
+                ("gene", 1, 900, "+", "P"),
+                ("transcript", 1, 900, "+", "P.1"),
+                ("exon", 1, 900, "+", 'transcript_id "P.1"; gene_id "P";'),
+                ("CDS", 1, 900, "+", 'transcript_id "P.1"; gene_id "P";'),
+                ("transcript", 2000, 2900, "-", "M.1"),
+                ("CDS", 2000, 2900, "-", 'transcript_id "M.1"; gene_id "M";'),
+            ),
+            id="braker",
+        ),
+        pytest.param(
+            rows(
+                ("mRNA", 1, 900, "+", "ID=P.1;Parent=P"),
+                ("exon", 1, 900, "+", 'Parent=P.1;Note=5" end'),
+                ("gene", 2000, 2900, "-", "ID=M;biotype=protein_coding"),
+                ("primary_transcript", 2000, 2900, "-", "ID=M.0;Parent=M"),
+                ("miRNA", 2000, 2900, "-", "ID=M.1;Parent=M.0"),
+                ("exon", 2000, 2400, "-", "ID=e1;Parent=M.1,M.0"),
+                ("five_prime_UTR", 2000, 2400, "-", "Parent=M.1"),
+            ),
+            id="gff3",
+        ),
+        pytest.param(
+            rows(("CDS", 1, 900, "+", "ID=P;locus_tag=x"), ("CDS", 2000, 2900, "-", "ID=M;locus_tag=y")),
+            id="gff3-of-prokka",
+        ),
+    ],
+)
+def test_every_style_gives_the_same_genes(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text(text)
+    found = {
+        (transcript.gene, transcript.start, transcript.end, transcript.reverse, transcript.gene_type)
+        for transcript in read_transcripts(path, "a", LeftOut())
+    }
+    assert sorted(found) == sorted(TWO_GENES)
+
+
+def test_the_types_of_a_bacterium_stay_apart(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text(
+        rows(
+            ("gene", 1, 900, "+", 'gene_id "P"; gene_biotype "protein_coding"; '),
+            ("CDS", 1, 897, "+", 'gene_id "P"; '),
+            ("gene", 2000, 2076, "-", 'gene_id "R"; gene_biotype "tRNA"; '),
+            ("exon", 2000, 2076, "-", 'gene_id "R"; transcript_id "u"; transcript_biotype "tRNA"; '),
+        )
+    )
+    notes = LeftOut()
+    transcripts = read_transcripts(path, "a", notes)
+    by_type = {
+        kind: [transcript.tss for transcript in of_gene_types(transcripts, (kind,), "a", notes)]
+        for kind in ("protein_coding", "tRNA")
+    }
+    assert by_type == {"protein_coding": [0], "tRNA": [2075]}
+    assert [transcript.is_gene for transcript in transcripts] == [False, True]
+    assert notes.remarks == []
+
+
+def test_genes_without_type_but_with_coding_parts_are_protein_coding_and_this_is_said(tmp_path: Path) -> None:
+    path, notes = tmp_path / "a", LeftOut()
+    path.write_text(rows(("exon", 1, 9, "+", 'transcript_id "T"'), ("CDS", 1, 9, "+", 'transcript_id "T"')))
+    (transcript,) = read_transcripts(path, "a", notes)
+    assert isinstance(transcript, Transcript)
+    assert (transcript.gene, transcript.gene_type, len(notes.remarks)) == ("T", "protein_coding", 1)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("#\n", "a has no transcripts"),
-        (line("gene", 1, 9, "+", "gene_id 1"), "a has no transcripts"),
-        (line("exon", 1, 9, "+", "ID=exon:1;Parent=T"), "no transcript_id.*it looks like GFF3"),
-        (line("exon", 1, 9, "+", 'gene_id "1"'), "Line 1 of a has no transcript_id"),
-        (line("exon", 9, 1, "+", 'transcript_id "1"'), "no interval"),
-        (line("exon", 0, 1, "+", 'transcript_id "1"'), "no interval"),
-        ("1\tx\texon\t1\t9\t.\t+\t.", "Line 1 of a has 8 columns separated by tabs, where GTF has 9"),
+        ("#\n", "a"),
+        (line("UTR", 1, 9, "+", "gene_id 1"), "a"),
+        (line("exon", 1, 9, ".", 'transcript_id "1"'), "line 1 of a"),
+        (line("exon", 1, 9, "+", 'gene_id "1"'), "Line 1 of a has neither transcript_id.*'gene_id"),
+        (line("exon", 9, 1, "+", 'transcript_id "1"'), "Line 1 of a .* 9 .* 1"),
+        (line("exon", 0, 1, "+", 'transcript_id "1"'), "Line 1 of a has '0'"),
+        (line("exon", 1, int("9" * 4000), "+", 'transcript_id "1"'), "Line 1 of a has '999"),
+        (line("exon", 1, 9, "+", 'transcript_id "1"').replace("\t9", "\t1e3"), "Line 1 of a has '1e3'"),
+        ("1\tx\texon\t1\t9\t.\t+\t.", "Line 1 of a has 8 columns"),
     ],
 )
 def test_bad_annotation(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "a.gtf"
+    path = tmp_path / "a"
     path.write_text(content)
     with pytest.raises(InputError, match=message):
-        read_transcripts(path, "a", Counter())
+        read_transcripts(path, "a", LeftOut())

@@ -1,6 +1,7 @@
 """Tables of any kind give the same text; damaged ones are refused."""
 
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def test_parquet_of_any_type_is_text(tmp_path: Path) -> None:
     }
     pa.parquet.write_table(pa.table(columns), path)
     assert values(path, *columns) == [
-        {"word": "donor", "whole": "3", "real": "0.5", "truth": "1", "several": "1,0"},
+        {"word": "donor", "whole": "3", "real": "0.5", "truth": "1", "several": "1;0"},
         {"word": None, "whole": "4", "real": "nan", "truth": "0", "several": "1"},
     ]
 
@@ -66,6 +67,9 @@ def test_columns_are_found_by_usual_names_or_as_told(write: Callable[..., Path])
         sequence_column(table, "read")
     with pytest.raises(InputError, match=r"several columns for the sequence \(seq, sequence\)"):
         sequence_column(open_table(write("y.csv", ["seq", "sequence"])))
+    write("long.csv", ["ACGT" * 50_000])
+    with pytest.raises(InputError, match="ACGTACGT"):
+        sequence_column(open_table(table.path.with_name("long.csv")))
     with pytest.raises(InputError, match=r"no column named sequence .* only ACGTACGT, 1: .* header"):
         sequence_column(open_table(write("z.csv", ["ACGTACGT", 1])))
 
@@ -73,16 +77,17 @@ def test_columns_are_found_by_usual_names_or_as_told(write: Callable[..., Path])
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty"),
-        (b"\nsequence\nACGT\n", "begins with an empty line"),
-        (b"sequence,label\nACGT,1\nAC\n", r"Row 2 of .* has 1 values where the header has 2: 'AC'"),
-        (b"sequence,label\nACGT,1,2\n", r"Row 1 of .* has 3 values"),
-        (b"sequence,label\nA\xff,1\n", r"has a letter that is not UTF-8"),
-        ("sequence,label\n".encode("utf-16"), r"byte 1 of its first line is not UTF-8"),
-        (gzip.compress(b"sequence,label\n" + b"ACGT,1\n" * 9999, mtime=0)[:-9], "cannot be read: .*[Tt]runcated"),
-        (b"sequence,label\n" + b"A" * (3 << 20) + b",1\n", "has a row of more than 1 MiB"),
-        (b"PAR1 and no more", "no CSV, TSV or Parquet table, or is damaged"),
-        (b"\x1f\x8bnothing", "no CSV, TSV or Parquet table, or is damaged"),
+        (b"", "empty"),
+        (b"\nsequence\nACGT\n", "empty line"),
+        (b"sequence,label\nACGT,1\nAC\n", r"Row 2 of .*'AC'"),
+        (b"sequence,label\r\r\rACGT,1\rAC\r", r"Row 2 of .*'AC'"),
+        (b"sequence,label\nACGT,1,2\n", r"Row 1 of .*x.csv has 3 values"),
+        ("sequence,label\n".encode("utf-16"), "UTF-16"),
+        (b"sequence\0,label\n", "x.csv is not a CSV"),
+        (gzip.compress(b"sequence,label\n" + b"ACGT,1\n" * 9999, mtime=0)[:-9], "x.csv is a damaged or truncated gzip"),
+        (b"sequence,label\n" + b"A" * (3 << 20) + b",1\n", "x.csv .* 1 MiB"),
+        (b"PAR1 and no more", "x.csv is a damaged Parquet"),
+        (b"\x1f\x8bnothing", "x.csv is a damaged or truncated gzip"),
     ],
 )
 def test_damaged_tables_are_refused(content: bytes, message: str, tmp_path: Path) -> None:
@@ -90,6 +95,40 @@ def test_damaged_tables_are_refused(content: bytes, message: str, tmp_path: Path
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
         values(path, "sequence", "label")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_each_line_end_and_a_byte_order_mark(end: str, compressed: bool, tmp_path: Path) -> None:
+    rows = [{"sequence": "ACGT" * 50, "label": str(number)} for number in range(9999)]  # more than one block
+    text = end.join(["sequence,label", *(",".join(row.values()) for row in rows), *[",", " , "] * (len(end))])
+    content = b"\xef\xbb\xbf" + text.encode()
+    (tmp_path / "x").write_bytes(gzip.compress(content) if compressed else content)
+    assert values(tmp_path / "x", "sequence", "label") == rows
+
+
+@pytest.mark.parametrize("rows", ["ACGT,1", "ACGT,1,", "ACGT,1,,\nCC,,,", ""])
+@pytest.mark.parametrize("header", ["sequence,label", "sequence , label,", '"sequence", "label",,'])
+def test_separators_behind_the_last_value_are_columns_without_a_name(header: str, rows: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text(f"{header}\n{rows}\n,,,\n")
+    expected = [row.split(",")[:2] for row in rows.splitlines()]
+    assert [list(row.values()) for row in values(tmp_path / "x", "sequence", "label")] == expected
+
+
+def test_bytes_that_are_not_utf8_stay_apart(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes("a,é,sequence\nEpichloë,1,ACGT\n".encode() + b"Epichlo\xeb,2,AA\nEpichlo\xe9,3,CC\n")
+    assert [row["a"] for row in values(tmp_path / "x", "a")] == ["Epichloë", "Epichlo\\xeb", "Epichlo\\xe9"]
+    assert [row["é"] for row in values(tmp_path / "x", "é")] == ["1", "2", "3"]
+    (tmp_path / "x").write_bytes(b"sequence,caf\xe9\nACGT,1\n")
+    table = open_table(tmp_path / "x")
+    assert find_column(table, os.fsdecode(b"caf\xe9"), (), "labels") == table.names[1] == "caf\\xe9"
+
+
+def test_columns_of_one_name_are_told_apart_as_in_pandas(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("label,label,label.1,sequence\n1,2,3,ACGT\n")
+    assert values(tmp_path / "x", "label", "label.1", "label.2") == [{"label": "1", "label.1": "3", "label.2": "2"}]
+    with pytest.raises(InputError, match=r"label, label\.2"):
+        find_column(open_table(tmp_path / "x"), "", ("label",), "labels")
 
 
 def test_semicolons_separate_where_a_header_has_nothing_else(tmp_path: Path) -> None:
@@ -106,7 +145,7 @@ def test_no_row_is_given_whose_number_would_be_wrong(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match=r"x\.csv does not exist"):
         open_table(tmp_path / "x.csv")
 
 

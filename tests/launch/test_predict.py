@@ -115,13 +115,13 @@ def test_columns_of_the_input_come_first_and_rows_without_a_name_are_numbered(fo
         (["--keep", "tissue"], ["id", "tissue"], ["1", "breast"]),
         (["--keep", "tissue", "gene", "--id", "gene"], ["gene", "tissue"], ["BRCA1", "breast"]),
     ):
-        out = tmp_path / f"{len(columns)}.tsv"
+        out = tmp_path / f"{len(flags)}.tsv"
         assert run(command("predict", folder, "--table", tmp_path / "x.tsv", *flags, "--out", out)) == 0
         header, rows = read_text(out, "\t")
         assert header[: len(columns) + 1] == [*columns, "prediction"]
         assert rows[1][: len(columns)] == row
     out = tmp_path / "again.tsv"
-    source = ["--table", tmp_path / "4.tsv"]
+    source = ["--table", tmp_path / "0.tsv"]
     assert run(command("predict", folder, *source, "--out", out)) == 2, "it has a column named prediction"
     assert run(command("predict", folder, *source, "--keep", "gene", "--out", out)) == 0
 

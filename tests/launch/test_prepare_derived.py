@@ -67,8 +67,8 @@ def test_everything_on_a_store(store: type, files: Path, capsys: pytest.CaptureF
     command += ["--blacklist", "store://bucket/black.bed", "--out", "store://bucket/out"]
     assert run(command) == 0
     printed = capsys.readouterr().out
-    assert "not in the sequence: 1 contigs with 1 positives" in printed
-    assert "left out: 1 windows in the blacklist" in printed
+    assert "1 (chrZ)" in printed
+    assert "1 (22:2000-2101)" in printed
     assert "mean GC content: annotation 0." in printed
     names = storage.names("store://bucket/out")
     assert {"examples.tsv.gz", "manifest.json", "dataset_info.json"} <= set(names)
@@ -84,7 +84,7 @@ def test_bad_input(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     splice = ("prepare", "splice", *genome, "--gtf")
     assert "begin with GT in this sequence" in fails(capsys, *splice, str(files / "g.gtf"), "--all-sites")
     assert "has no introns" in fails(capsys, *splice, str(files / "one-exon.gtf"))
-    assert "no.gtf is not a file" in fails(capsys, *splice, str(files / "no.gtf"))
+    assert "no.gtf" in fails(capsys, *splice, str(files / "no.gtf"))
     assert "There is no protocol 'x'" in fails(capsys, *splice, str(files / "g.gtf"), "--protocol", "x")
-    assert "has no transcripts" in fails(capsys, "prepare", "promoters", *genome, "--gtf", str(files / "empty"))
+    assert str(files / "empty") in fails(capsys, "prepare", "promoters", *genome, "--gtf", str(files / "empty"))
     assert not (files / "out").exists()

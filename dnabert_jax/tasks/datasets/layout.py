@@ -1,7 +1,8 @@
 """Which file is which split: the layouts in which labelled DNA is passed around.
 
-A directory with train, dev and test as CSV, TSV or Parquet (DNABERT, GUE), or with train/ and test/ folders of two
-.npy files each (the 690 ENCODE sets of the original), or one table.
+A directory with train, dev and test as CSV, TSV or Parquet (DNABERT, GUE), whole or in shards, and perhaps in a folder
+`data` (Hugging Face datasets); with train/ and test/ folders of two .npy files each (the 690 ENCODE sets of the
+original); with one table (`dnabert-jax prepare`); or a table.
 """
 
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.folder import visible
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -24,22 +26,42 @@ ALIASES: dict[str, Split] = {
     "testing": "test",
 }
 NPY_SEQUENCES, NPY_TARGETS = "sequences_alph.npy", "targets.npy"
-_TABLE = re.compile(r"(\w+)\.(csv|tsv|txt|parquet)(\.gz)?", re.IGNORECASE)
+_TABLE = re.compile(r"(\w+?)(-(\d{5})-of-(\d{5})(?:-[0-9a-f]{16})?)?\.(csv|tsv|txt|parquet)(\.gz)?", re.IGNORECASE)
+_OF_PREPARE = "examples"
+"""The table in the directory of each set that `dnabert-jax prepare` makes, without its endings."""
+_DATA_FOLDER = "data"
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file is called like a table that may be a data set by itself."""
+    """Returns whether a file is called like a table that may be a data set by itself."""
     return path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet"))
 
 
 def table_name(path: Path) -> str:
-    """The name of a table without its endings, as `CTCF.v2` of CTCF.v2.tsv.gz."""
+    """Returns the name of a table without its endings, as `CTCF.v2` of CTCF.v2.tsv.gz."""
     return path.name[: -len(".gz")].rpartition(".")[0] if path.name.lower().endswith(".gz") else path.stem
 
 
-def holds_splits(directory: Path) -> bool:
-    """Whether a directory is a data set: something in it is called like a split."""
-    return any(_split_name(path) in ALIASES for path in directory.iterdir())
+def set_name(path: Path) -> str:
+    """Returns the name of a data set: that of its directory, or of its table if that has a name of its own."""
+    path = path.resolve()
+    if path.is_dir():
+        return path.name
+    return path.parent.name if table_name(path) == _OF_PREPARE else table_name(path)
+
+
+def is_data_set(directory: Path) -> bool:
+    """Returns whether a directory is a data set: something in it is called like a split, or as `prepare` calls it."""
+    return any(
+        _split_name(path) in ALIASES or (is_table(path) and table_name(path) == _OF_PREPARE)
+        for path in _entries(directory)
+    )
+
+
+def _entries(directory: Path) -> list[Path]:
+    entries = visible(directory)
+    data = directory / _DATA_FOLDER
+    return [*entries, *visible(data)] if data in entries and data.is_dir() else entries
 
 
 def _split_name(path: Path) -> str:
@@ -49,26 +71,50 @@ def _split_name(path: Path) -> str:
     return match[1].lower() if match else ""
 
 
-def split_files(directory: Path) -> dict[Split, Path]:
-    """The table, or the folder of .npy files, of each split that a directory has.
+def labelled_files(source: Path) -> Path | dict[Split, list[Path]]:
+    """Returns the files of a data set: one table with all splits, or the tables or folder of .npy files of each split.
+
+    Args:
+        source: a table, or a directory.
 
     Raises:
-        InputError: there is no split in it, or a split more than once.
+        InputError: there is no data set in the directory, a split is there more than once, or a shard is missing.
     """
-    if not directory.is_dir():
-        raise InputError(f"{directory} is neither a file nor a directory.")
-    found: dict[Split, Path] = {}
-    for path in sorted(directory.iterdir()):
-        split = ALIASES.get(_split_name(path))
-        if split and split in found:
-            raise InputError(
-                f"Both {found[split].name} and {path.name} of {directory} could be the {split} split: move one away."
-            )
-        if split:
-            found[split] = path
-    if not found:
+    if source.exists() and not source.is_dir():
+        return source
+    if not source.is_dir():
+        raise InputError(f"{source} is neither a file nor a directory.")
+    files: dict[Split, list[Path]] = {}
+    for path in _entries(source):
+        if split := ALIASES.get(_split_name(path)):
+            files.setdefault(split, []).append(path)
+    for split, paths in files.items():
+        _check_shards(split, paths)
+    if files:
+        return files
+    tables = [path for path in visible(source) if is_table(path)]
+    tables = [path for path in tables if table_name(path) == _OF_PREPARE] or tables
+    if len(tables) == 1:
+        return tables[0]
+    several = f" It has the tables {', '.join(path.name for path in tables)}: name one of them." if tables else ""
+    raise InputError(
+        f"{source} holds no labelled data: train, dev and test are looked for as .csv, .tsv or .parquet, gzip or not, "
+        f"or as folders with {NPY_SEQUENCES} and {NPY_TARGETS}; or one table.{several}"
+    )
+
+
+def _check_shards(split: Split, paths: list[Path]) -> None:
+    """Raises InputError unless the paths are one file, or all shards of one table in their order."""
+    shards = [match for path in paths if (match := _TABLE.fullmatch(path.name)) and match[2]]
+    tables = {(path.parent, path.name.replace(match[2], "")) for path, match in zip(paths, shards, strict=False)}
+    counts = {int(match[4]) for match in shards}
+    if len(paths) > 1 and (len(shards) < len(paths) or len(tables) > 1 or len(counts) > 1):
         raise InputError(
-            f"{directory} holds no labelled data: train, dev and test are looked for as .csv, .tsv or .parquet, gzip "
-            f"or not, or as folders with {NPY_SEQUENCES} and {NPY_TARGETS}."
+            f"Both {paths[0].name} and {paths[1].name} of {paths[0].parent} could be the {split} split: move one away."
         )
-    return found
+    missing = set(range(max(counts, default=0))) - {int(match[3]) for match in shards}
+    if missing:
+        raise InputError(
+            f"{paths[0].parent} has {len(shards)} of the {max(counts)} shards of the {split} split: "
+            f"number {min(missing):05} is missing."
+        )

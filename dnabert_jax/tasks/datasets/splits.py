@@ -1,4 +1,4 @@
-"""What makes figures on held-out rows true: no row of one split in another, and a validation split beside the test.
+"""What makes figures on held-out rows true: no row of one split in another, and splits of rows that have none.
 
 Two rows are the same if their bases are, in upper or lower case; all letters that are no certain base are one.
 """
@@ -7,17 +7,27 @@ import dataclasses
 import hashlib
 import itertools
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Int64, Shaped, UInt8
+from jaxtyping import Bool, Int32, Int64, Shaped, UInt8
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import reverse_complement
-from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
-from dnabert_jax.tasks.datasets.layout import Split
+from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit, Loci
+from dnabert_jax.tasks.datasets.labels import listed
+from dnabert_jax.tasks.datasets.layout import SPLITS, Split
 from dnabert_jax.tasks.datasets.sequences import Sequences
 
 _DIGEST_BYTES = 16
+_NEAR = 1000
+"""Bases between intervals that are of one locus."""
+_FEWEST_CONTIGS = 5
+_DRAWS_OF_CONTIGS = 200
+_TOLERANCE = 0.25
+"""By which rows held out by place may differ from the share that was asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,52 +115,136 @@ def drop_duplicates(data: LabelledData, reverse_complements: bool = False) -> La
     return dataclasses.replace(data, splits=splits, notes=tuple(notes))
 
 
-def carve_validation(data: LabelledData, fraction: float = 0.1, seed: int = 0) -> LabelledData:
-    """Makes a validation split of training rows, if there is none, and says so. The test split is never used for it.
+def carve(
+    data: LabelledData, split: Literal["validation", "test"], fraction: float = 0.1, seed: int = 0
+) -> LabelledData:
+    """Makes a validation or test split of training rows, if there is none, and says so.
 
-    Each class keeps its share to within a row; targets of regression, of which the first counts, are spread evenly;
-    rows of several labels go by the rarest label that they have. Rows of one sequence, or its reverse complement, stay
-    together.
+    Where the rows have loci, those of whole chromosomes are held out, or, if there are fewer than five or none fit the
+    share, of whole loci: intervals that overlap or lie within 1 kb of each other. Rows of one sequence, or its reverse
+    complement, stay together; with whole chromosomes, those of the training split are dropped. Each class keeps its
+    share, to within a row unless rows must stay together; targets of regression, of which the first counts, are spread
+    evenly; rows of several labels go by the rarest label that they have.
 
     Args:
         data: with a training split.
-        fraction: of the training rows.
-        seed: of the choice.
+        split: which split to make.
+        fraction: share of the training rows.
+        seed: seed of the choice.
 
     Raises:
         InputError: too few rows for the fraction.
     """
-    if "validation" in data.splits:
+    if split in data.splits:
         return data
     if not 0 < fraction < 1:
-        raise InputError(f"The fraction of rows for validation is {fraction}: it must lie between 0 and 1.")
+        raise InputError(f"The share of rows for {split} is {fraction}: it must lie between 0 and 1.")
     train = data.splits["train"]
     keys = _keys(dataclasses.replace(data, splits={"train": train}), reverse_complements=True)["train"]
-    groups, first = np.unique(keys, return_index=True)
-    stratum = _strata(train.select(first))
-    shuffled = np.random.default_rng(seed).permutation(len(groups))
-    order = shuffled[np.argsort(stratum[shuffled], kind="stable")]
-    # Of the rows in the order of their strata, every 1/fraction-th: so each stratum gives its share.
-    chosen = np.diff(np.floor(np.arange(len(order) + 1) * fraction + 0.5)) > 0
-    if data.task.problem == "single_label_classification":
-        # No class leaves the training rows.
-        chosen[np.unique(stratum[order], return_index=True)[1]] = False
-    held_out = np.isin(keys, groups[order[chosen]])
-    others: dict[Split, LabelledSplit] = {split: part for split, part in data.splits.items() if split != "train"}
-    parts: dict[Split, LabelledSplit] = {"train": train.select(~held_out), "validation": train.select(held_out)}
-    if not len(parts["validation"]) or (
-        data.task.problem == "single_label_classification" and len(np.unique(parts["validation"].labels)) < 2
-    ):
+    classes = data.task.problem == "single_label_classification"
+    held_out, how = _held_out(train, keys, fraction, seed, classes)
+    # With whole chromosomes, a sequence may be on both sides.
+    twins = np.isin(keys, keys[held_out]) & ~held_out
+    if not _fits(train, held_out, classes):
         raise InputError(
-            f"{len(train):,} training rows are too few to put {fraction:g} of them aside for validation, with two "
-            "classes or more: give more rows, a larger fraction or a validation split."
+            f"{len(train):,} training rows are too few to put {fraction:g} of them aside for {split}, with two classes "
+            "or more: give more rows, a larger share or a file of that split."
         )
-    note = (
-        f"There is no validation split: {int(held_out.sum()):,} of {len(train):,} training rows are put aside for it, "
-        f"by the seed {seed}."
+    note = f"There is no {split} split: {int(held_out.sum()):,} of {len(train):,} training rows are put aside, {how}."
+    dropped = f" {int(twins.sum()):,} others of the same sequences are dropped." if twins.any() else ""
+    parts = {**data.splits, "train": train.select(~(held_out | twins)), split: train.select(held_out)}
+    _check_classes(data, parts["train"])
+    in_order = {own: parts[own] for own in SPLITS if own in parts}
+    return dataclasses.replace(data, splits=in_order, notes=(*data.notes, note + dropped))
+
+
+def _held_out(
+    train: LabelledSplit, keys: Int64[np.ndarray, " n"], fraction: float, seed: int, classes: bool
+) -> tuple[Bool[np.ndarray, " n"], str]:
+    """Returns which rows are held out, and how they were chosen."""
+    if train.loci is None:
+        return _drawn(train, keys, fraction, seed, classes), f"drawn by the seed {seed}"
+    contigs = train.loci.contigs
+    for chosen in _contigs_of_share(contigs.index, fraction, seed):
+        held_out = np.isin(contigs.index, chosen)
+        if _fits(train, held_out, classes):
+            return held_out, f"those on {listed([contigs.values[number] for number in chosen])}, by the seed {seed}"
+    loci = _joined(_loci(train.loci), keys)
+    held_out = _drawn(train, loci, fraction, seed, classes)
+    if _near(int(held_out.sum()), fraction * len(train)) and _fits(train, held_out, classes):
+        return held_out, f"whole loci, drawn by the seed {seed}"
+    how = f"drawn by the seed {seed}; as they lie close together, some overlap rows that stay"
+    return _drawn(train, keys, fraction, seed, classes), how
+
+
+def _near(count: int, target: float) -> bool:
+    return abs(count - target) <= max(1, _TOLERANCE * target)
+
+
+def _fits(train: LabelledSplit, held_out: Bool[np.ndarray, " n"], classes: bool) -> bool:
+    """Returns whether there is something to learn and to measure."""
+    if not classes:
+        return bool(held_out.any()) and not held_out.all()
+    return len(np.unique(train.labels[held_out])) > 1 and len(np.unique(train.labels[~held_out])) == len(
+        np.unique(train.labels)
     )
-    # Still in order: nothing but the test split can be there besides.
-    return dataclasses.replace(data, splits={**parts, **others}, notes=(*data.notes, note))
+
+
+def _drawn(
+    train: LabelledSplit, groups: Int64[np.ndarray, " n"], fraction: float, seed: int, classes: bool
+) -> Bool[np.ndarray, " n"]:
+    """Returns a share of the rows, those of a group together."""
+    _, first, group, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+    stratum = _strata(train.select(first))
+    shuffled = np.random.default_rng(seed).permutation(len(first))
+    order = shuffled[np.argsort(stratum[shuffled], kind="stable")]
+    stays = np.zeros(len(first), bool)
+    if classes:  # no class leaves the training rows
+        stays[group.reshape(-1)[np.unique(train.labels, return_index=True)[1]]] = True
+    chosen = np.zeros(len(first), bool)
+    due = 0.0
+    # In the order of their strata, so that each stratum gives its share.
+    for number, size in zip(order.tolist(), sizes[order].tolist(), strict=True):
+        due += size * fraction
+        if due >= size / 2 and not stays[number]:
+            chosen[number] = True
+            due -= size
+    return chosen[group.reshape(-1)]
+
+
+def _contigs_of_share(contigs: Int32[np.ndarray, " n"], fraction: float, seed: int) -> list[Int64[np.ndarray, " _"]]:
+    """Returns sets of contigs that have about a share of the rows, the nearest first; none of few contigs."""
+    counts = np.bincount(contigs)
+    if (counts > 0).sum() < _FEWEST_CONTIGS:
+        return []
+    target = fraction * len(contigs)
+    generator = np.random.default_rng(seed)
+    found = []
+    for _ in range(_DRAWS_OF_CONTIGS):
+        order = generator.permutation(np.flatnonzero(counts))
+        rows = np.cumsum(counts[order])
+        last = int(np.argmin(abs(rows - target)))
+        if _near(int(rows[last]), target):
+            found.append((abs(rows[last] - target), np.sort(order[: last + 1])))
+    return [chosen for _, chosen in sorted(found, key=lambda pair: pair[0])]
+
+
+def _loci(loci: Loci) -> Int64[np.ndarray, " n"]:
+    """Returns the number of each row's locus: of intervals that overlap or lie near each other."""
+    apart = loci.contigs.index.astype(np.int64) * (int(loci.ends.max()) + 2 * _NEAR)
+    starts, ends = loci.starts + apart, loci.ends + apart
+    order = np.argsort(starts, kind="stable")
+    reached = np.maximum.accumulate(ends[order])
+    numbers = np.zeros(len(order), np.int64)
+    numbers[order[1:]] = np.cumsum(starts[order[1:]] > reached[:-1] + _NEAR)
+    return numbers
+
+
+def _joined(a: Int64[np.ndarray, " n"], b: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+    """Returns groups of rows that are connected by a group of either kind."""
+    size = int(a.max()) + int(b.max()) + 2
+    edges = coo_array((np.ones(len(a), bool), (a, b + int(a.max()) + 1)), (size, size))
+    return connected_components(edges, directed=False)[1][a].astype(np.int64)
 
 
 def limit_training(data: LabelledData, most: int, seed: int = 0) -> LabelledData:
@@ -158,8 +252,8 @@ def limit_training(data: LabelledData, most: int, seed: int = 0) -> LabelledData
 
     Args:
         data: with a training split.
-        most: rows to keep.
-        seed: of the choice.
+        most: number of rows to keep.
+        seed: seed of the choice.
     """
     train = data.splits["train"]
     if len(train) <= most:

@@ -5,7 +5,6 @@ FASTA comes as the blocks of `read_blocks`, which whoever calls passes in.
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +13,9 @@ import pyarrow.compute
 from jaxtyping import UInt8
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.tables import Table, find_column, open_table, sequence_column
+from dnabert_jax.io.tables import ID_NAMES, Table, find_column, sequence_column
 from dnabert_jax.sequence.kmers import base_codes, check_has_kmer
 from dnabert_jax.tasks.datasets.sequences import SequenceParser
-
-ID_NAMES = ("id", "name", "seq_id", "sequence_id")
 
 Blocks = Iterable[tuple[str, int, UInt8[np.ndarray, " n"]]]
 """(record, number of the block in it, ASCII letters), in order."""
@@ -91,25 +88,24 @@ def kept_columns(table: Table, keep: Sequence[str] | None, sequence: str = "", n
 
 
 def table_sequences(
-    path: Path, k: int, sequence: str = "", name: str = "", keep: Sequence[str] | None = None
+    table: Table, k: int, sequence: str = "", name: str = "", keep: Sequence[str] | None = None
 ) -> Iterator[NamedSequence]:
-    """Yields each row of a CSV, TSV or Parquet file.
+    """Yields each row of a table.
 
     Args:
-        path: file of the table.
+        table: the table.
         k: k of the model.
         sequence: the column of raw DNA or k-mers, if it has no usual name.
         name: the column that names rows, if it has no usual name; without one they are numbered from 0.
         keep: columns whose values come along, as for `kept_columns`; what is missing is empty.
 
     Raises:
-        InputError: as `SequenceParser.parse`, `open_table` and `kept_columns`; a column is missing.
+        InputError: as `SequenceParser.parse`, `Table.batches` and `kept_columns`; a column is missing.
     """
-    table = open_table(path)
     column = sequence_column(table, sequence)
     naming = find_column(table, name, ID_NAMES, "names")
     kept = kept_columns(table, keep, sequence, name)
-    parser = SequenceParser(str(path), k)
+    parser = SequenceParser(str(table.path), k)
     for batch in table.batches(list(dict.fromkeys([column, *([naming] if naming else []), *kept]))):
         numbers = range(parser.rows, parser.rows + len(batch))
         codes, lengths = parser.parse(batch[column])

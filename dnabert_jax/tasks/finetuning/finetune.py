@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.numerics import with_fixed_settings
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.storage import Location
 from dnabert_jax.tasks.datasets.labelled import LabelledData
@@ -80,6 +81,7 @@ def from_scratch(model: SavedModel, config: FinetuneConfig) -> SavedModel:
     return SavedModel(description, 0, parameters)
 
 
+@with_fixed_settings
 def finetune_sets(
     model: SavedModel,
     sets: Mapping[str, LabelledData],
@@ -228,8 +230,8 @@ def write_finetuned(
         description = Description(model.config, done.result.task, provenance)
         fill_saved_model(directory, SavedModel(description, best.epoch, best.parameters))
         write_result(done.result, directory / RESULT_FILE)
-        (directory / TABLE_FILE).write_text(result_markdown(done.result))
-        (directory / CONFIG_FILE).write_text(to_json(config))
+        (directory / TABLE_FILE).write_text(result_markdown(done.result), encoding="utf-8", errors="surrogateescape")
+        (directory / CONFIG_FILE).write_text(to_json(config), encoding="utf-8", errors="surrogateescape")
         if done.result.task.problem != "regression":
             draw_curves(
                 done.result.task, done.scores, data.splits["test"].labels, directory / "curves", done.result.name

@@ -45,9 +45,11 @@ class Evaluation:
         same_settings: whether all sets are trained by these, whatever the suite's protocol says.
         limit: most training rows of a set; 0 for all.
         dev: what a dev split is, where there is no test split.
-        validation_share: of the training rows, where there is no validation split.
+        test_share: share of the training rows that is the test split, where there is none.
+        validation_share: share of the training rows that is the validation split, where there is none.
         keep_duplicates: whether training rows may be in another split too.
         problem: of the labels; inferred for each set if none.
+        literal_labels: whether labels such as NA are names of classes.
     """
 
     suite: SuiteName
@@ -60,6 +62,8 @@ class Evaluation:
     validation_share: float = 0.1
     keep_duplicates: bool = False
     problem: Problem | None = None
+    test_share: float = 0.2
+    literal_labels: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

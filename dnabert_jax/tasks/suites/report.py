@@ -1,8 +1,6 @@
 """What a suite's results come to: a table a contender, averages, tests against the baselines, box plots."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from dnabert_jax import storage
 from dnabert_jax.storage import Location, join
@@ -61,11 +59,10 @@ def write_report(
     if failures:
         parts += ["## No result", "", *(f"- {line}" for line in failures_by_set(failures)), ""]
     text = "\n".join(parts)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+    with storage.scratch_directory() as folder:
         for contender, own in results.items():
             write_suite(own, folder / f"{contender}.tsv")
-        (folder / SUMMARY_FILE).write_text(text)
+        (folder / SUMMARY_FILE).write_text(text, encoding="utf-8", errors="surrogateescape")
         if any(summarise(table, metrics) for table in tables.values()):
             draw_boxes(tables, folder / BOXES_FILE, metrics)
         for path in folder.iterdir():

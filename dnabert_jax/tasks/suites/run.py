@@ -12,7 +12,7 @@ from dnabert_jax.errors import InputError, JobError, device_memory_errors
 from dnabert_jax.storage import Location, join
 from dnabert_jax.tasks.baselines.baselines import run_baseline
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
-from dnabert_jax.tasks.datasets.splits import carve_validation, drop_duplicates, limit_training
+from dnabert_jax.tasks.datasets.splits import carve, drop_duplicates, limit_training
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.finetune import Finetuned, finetune_sets, from_scratch, write_finetuned
 from dnabert_jax.tasks.finetuning.fitting import FittingObserver
@@ -102,12 +102,11 @@ class SuiteRun:
         return found
 
     def _prepared(self, path: Path) -> LabelledData:
-        """As `dnabert-jax finetune` reads it."""
+        """Reads a set as `dnabert-jax finetune` does."""
         evaluation, seed = self._evaluation, self._evaluation.settings.seed
-        data = read_labelled(
-            path, self._model.config.k, problem=evaluation.problem, dev=evaluation.dev, required=("train", "test")
-        )
-        data = carve_validation(data, evaluation.validation_share, seed)
+        k, literal = self._model.config.k, evaluation.literal_labels
+        data = read_labelled(path, k, problem=evaluation.problem, dev=evaluation.dev, literal=literal)
+        data = carve(carve(data, "test", evaluation.test_share, seed), "validation", evaluation.validation_share, seed)
         if not evaluation.keep_duplicates:
             data = drop_duplicates(data)
         return limit_training(data, evaluation.limit, seed) if evaluation.limit else data

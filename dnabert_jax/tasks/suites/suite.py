@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.tasks.datasets.layout import holds_splits, is_table, table_name
+from dnabert_jax.io.folder import visible, visible_files
+from dnabert_jax.tasks.datasets.layout import is_data_set, is_table, table_name
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.suites.summary import PAPER_METRICS
 
@@ -65,8 +66,8 @@ class LabelledSet:
     size: int
 
     def digest(self) -> str:
-        """SHA-256 of its files."""
-        files = [self.path] if self.path.is_file() else sorted(path for path in self.path.rglob("*") if path.is_file())
+        """Returns the SHA-256 of its files."""
+        files = [self.path] if self.path.is_file() else visible_files(self.path)
         digest = hashlib.sha256()
         for path in files:
             with path.open("rb") as file:
@@ -75,14 +76,14 @@ class LabelledSet:
 
 
 def find_sets(directory: Path) -> list[LabelledSet]:
-    """The data sets under a directory, by name: tables, and directories of splits at any depth.
+    """Returns the data sets under a directory, by name: tables, and directories of splits at any depth.
 
     Raises:
         InputError: there is none, it is one itself, or two have one name.
     """
     if not directory.is_dir():
         raise InputError(f"{directory} is not a directory.")
-    if holds_splits(directory):
+    if is_data_set(directory):
         raise InputError(f"{directory} is one data set, not a suite of them: use dnabert-jax finetune.")
     found: dict[str, LabelledSet] = {}
     for path in _sets_under(directory):
@@ -90,7 +91,7 @@ def find_sets(directory: Path) -> list[LabelledSet]:
         name = (folder / (path.name if path.is_dir() else table_name(path))).as_posix()
         if name in found:
             raise InputError(f"Both {found[name].path} and {path} are data sets called {name}: rename one.")
-        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        files = [path] if path.is_file() else visible_files(path)
         found[name] = LabelledSet(name, path, sum(file.stat().st_size for file in files))
     if not found:
         raise InputError(
@@ -102,11 +103,9 @@ def find_sets(directory: Path) -> list[LabelledSet]:
 
 def _sets_under(directory: Path) -> list[Path]:
     found = []
-    for path in sorted(directory.iterdir()):
-        if path.name.startswith("."):
-            continue
+    for path in visible(directory):
         if path.is_dir():
-            found += [path] if holds_splits(path) else _sets_under(path)
+            found += [path] if is_data_set(path) else _sets_under(path)
         elif is_table(path):
             found.append(path)
     return found

@@ -45,8 +45,8 @@ def test_contradictions(tmp_path: Path, settings: dict[str, object], message: st
         bad({"protocol": "x"}, "There is no protocol 'x': choose one of dnabert-prom-300, dnabert-prom-core."),
         bad({"first_offset": -20}, "does not show whether there is a TATA box: it must hold -34 to -19"),
         bad({"other_negatives": ("tata-windows",)}, "tata-windows are for --tata-negatives"),
-        bad({"gene_types": ("x",)}, "no transcript of gene type x; it has protein_coding (42)"),
-        bad({"test_contigs": ("chr3",), "validation_contigs": ("chr9",)}, "The sequence has no contig 'chr9'"),
+        bad({"gene_types": ("x",)}, "type x. Its types are protein_coding (42)"),
+        bad({"test_contigs": ("chr3",), "validation_contigs": ("chr9",)}, "The contig 'chr9' is unknown"),
         bad({"locus_distance": 100_000}, "The examples make 3 loci, too few or too large for the split"),
         bad({"gtf": Path("none.gtf")}, "none.gtf does not exist"),
         bad({"fasta": (Path("none.fa"),)}, "none.fa is not a file on disk"),
@@ -70,14 +70,19 @@ def test_contigs_that_do_not_fit(assembly: Assembly, peaks: Path, tmp_path: Path
     fasta = tmp_path / "a.fa"
     job = TfbsJob(fasta=(fasta,), peaks=peaks, out=tmp_path / "out")
     for content, message in (
-        (">I\nACGT\n", "None of the contigs of .* (chr1, chr2, chr3) is in the sequence, whose records are I."),
-        (">chr1\nACGT\n>1\nACGT\n", "has the records 'chr1' and '1': which one is meant is not clear"),
+        (">I\nACGT\n", "120 windows of .*(chr1, chr2, chr3, ...).*records of the sequence are I"),
+        (">CHR1\nACGT\n>1\nACGT\n>x\n", "CHR1 and 1.*: 40 (chr1)"),
         (">chr1\nACGT\n>chr1\nACGT\n", "Two records are named 'chr1'"),
-        (">chr1\nACGT\n", "gives no positives (they reach beyond the ends of their contig: 40)"),
+        (">chr1\nACGT\n", "40 (chr1:280-381, chr1:.*another build"),
     ):
         fasta.write_text(content)
         with pytest.raises(InputError, match=re.escape(message).replace(r"\.\*", ".*")):
             derive(Tfbs(job))
+    text = peaks.read_text()
+    peaks.write_text(text + text.replace("chr1", "1"))
+    fasta.write_text(">chr1\nACGT\n")
+    with pytest.raises(InputError, match=r"contig chr1 .*: chr1, 1"):
+        derive(Tfbs(job))
 
 
 def test_splice_jobs_without_introns(assembly: Assembly, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from data_prep.derived.promoters import Promoters, PromotersJob
 from data_prep.derived.splice import Splice, SpliceJob
 from data_prep.derived.splits import SPLITS
 from data_prep.derived.tfbs import Tfbs, TfbsJob
+from dnabert_jax.io.left_out import BEYOND
 from dnabert_jax.typed_json import read_json, to_json
 from tests.data_prep.derived.conftest import Assembly, Row, gtf_text, place, reverse_complement, table
 
@@ -149,7 +150,7 @@ def test_splice_sites_that_are_not_canonical(assembly: Assembly, tmp_path: Path)
         SpliceJob(fasta=(assembly.fasta,), gtf=gtf, out=tmp_path / str(every), all_sites=every, locus_distance=0)
         for every in (False, True)
     ]
-    assert derive(Splice(jobs[0])).left_out == {"donors that are not GT": 1}
+    assert list(derive(Splice(jobs[0])).left_out.values()) == [1]
     assert derive(Splice(jobs[1])).left_out == {}
     numbers = [Counter(row["label"] for row in table(job.out))["donor"] for job in jobs]
     assert numbers == [84, 85]
@@ -221,18 +222,36 @@ def test_what_is_left_out_is_counted(assembly: Assembly, tmp_path: Path) -> None
         negative_ratio=0.5,
     )
     manifest = derive(Tfbs(job))
-    assert manifest.left_out == {
-        "they reach beyond the ends of their contig": 3,
-        "windows with N or another ambiguity letter": 1,
-        "windows in the blacklist": 1,
-        "examples whose sequence, on either strand, another has": 1,
-    }
+    # The contig, the ends, N, the blacklist, the same sequence.
+    assert sorted(manifest.left_out.values()) == [1, 1, 1, 1, 3]
+    assert set(manifest.left_out_examples["the genome has no such contig"]) == {"chrUn"}
+    assert manifest.left_out_examples[BEYOND] == ["1:-40-61", "1:25040-25141", "1:29960-30061"]
     rows = table(job.out)
     for start, end in ((700, 860), (15_500, 15_501)):
         assert not any(int(row["start"]) < end and int(row["end"]) > start for row in rows)
     assert Counter(row["label"] for row in rows) == {"bound": 34, "background": 18}
     assert manifest.contigs == {"absent": {"chrUn": 1}, "renamed": {"chr1": "1"}}
     assert manifest.read["peaks without summit, of which the middle was taken"] == len(starts) + 2
+
+
+@pytest.mark.parametrize("order", [("chrM", "chrMT"), ("chrMT", "chrM")])
+def test_mt_is_chrmt_where_there_is_chrm_too(order: tuple[str, str], assembly: Assembly, tmp_path: Path) -> None:
+    contigs = {"chrM": assembly.sequences["chr1"], "chrMT": assembly.sequences["chr2"]}
+    contigs |= {"chrx": assembly.sequences["chr1"][::-1], "chr3": assembly.sequences["chr3"]}
+    fasta, peaks = tmp_path / "a.fa", tmp_path / "a.bed"
+    fasta.write_text("".join(f">{name}\n{contigs[name]}\n" for name in ("chr3", *order, "chrx")))
+    peaks.write_text("".join(f"{name}\t{s}\t{s + 20}\n" for name in ("MT", "3", "X") for s in range(300, 59_000, 1500)))
+    job = TfbsJob(fasta=(fasta,), peaks=peaks, out=tmp_path / "out", negative_distance=0)
+    manifest = derive(Tfbs(job))
+    found = Counter((row["chrom"], row["label"]) for row in table(job.out))
+    assert found == {(name, label): 40 for name in ("chr3", "chrMT", "chrx") for label in ("bound", "background")}
+    assert manifest.contigs == {"absent": {}, "renamed": {"MT": "chrMT", "3": "chr3", "X": "chrx"}}
+    # Of an ambiguous contig its own records alone are left out.
+    fasta.write_text(fasta.read_text() + f">CHRx\n{contigs['chrx']}\n")
+    ambiguous = derive(Tfbs(dataclasses.replace(job, out=tmp_path / "ambiguous")))
+    assert {row["chrom"] for row in table(tmp_path / "ambiguous")} == {"chr3", "chrMT"}
+    assert list(ambiguous.left_out.values()) == [40]
+    assert ambiguous.contigs["absent"] == {"X": 40}
 
 
 def test_too_few_windows_of_like_gc_are_counted(tmp_path: Path) -> None:

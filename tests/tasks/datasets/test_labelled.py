@@ -13,6 +13,7 @@ import pytest
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import base_codes, split_kmers
 from dnabert_jax.tasks.datasets.labelled import Columns, LabelledData, read_labelled
+from dnabert_jax.tasks.datasets.layout import set_name
 
 SIZES = {"train": 20, "validation": 6, "test": 8}
 Rows = dict[str, list[tuple[str, int]]]
@@ -88,6 +89,26 @@ def test_a_table_without_splits_is_for_training(rows: Rows, write: Callable[...,
     check(read_labelled(path, 6, Columns(sequence="reads", labels=("y",))), rows, "train")
 
 
+@pytest.mark.parametrize(
+    ("header", "form"),
+    [
+        (["#chrom", "chromStart", "chromEnd"], "{}|{}|{}"),
+        (["name"], "{}:{}-{}"),
+        (["id"], "peak 1::{}:{}-{}(+)"),
+    ],
+)
+def test_loci_are_read_from_columns_or_names(header: list[str], form: str, write: Callable[..., Path]) -> None:
+    places = [("chr2", "1000", "1009"), ("chr1", "5", "14")]
+    fields = [form.format(*place).split("|") for place in places]
+    lines = [[*own, *row] for own, row in zip(fields, GOOD, strict=True)]
+    loci = read_labelled(write("x.tsv", [*header, *HEADER], *lines), 6).splits["train"].loci
+    assert loci is not None
+    contigs = [loci.contigs.values[number] for number in loci.contigs.index]
+    assert list(zip(contigs, loci.starts, loci.ends, strict=True)) == [("chr2", 1000, 1009), ("chr1", 5, 14)]
+    lines[1][len(header) - 1] = "none"
+    assert read_labelled(write("x.tsv", [*header, *HEADER], *lines), 6).splits["train"].loci is None
+
+
 @pytest.mark.parametrize("column", [False, True])
 @pytest.mark.parametrize("kind", [np.int64, np.float32, np.bool_])
 def test_the_690_sets_of_the_original(column: bool, kind: type, rows: Rows, tmp_path: Path) -> None:
@@ -115,7 +136,7 @@ def test_arrays_that_could_run_code_or_do_not_fit_are_refused(tmp_path: Path) ->
     with pytest.raises(InputError, match=r"targets.npy holds int64 of the shape \(2,\).* 3 sequences"):
         read_labelled(tmp_path, 6)
     np.save(targets, np.array([0.0, 1.0, np.nan]))
-    with pytest.raises(InputError, match=r"Row 3 of .*train has no label \('nan'\)"):
+    with pytest.raises(InputError, match=r"Row 3 of .*train .*'nan'"):
         read_labelled(tmp_path, 6)
     np.save(sequences, np.zeros((3, 101, 4)))
     with pytest.raises(InputError, match=r"no array of one text a row: float64, \(3, 101, 4\)"):
@@ -174,7 +195,10 @@ HEADER = ["sequence", "label"]
         ),
         ({"train.csv": [HEADER, *GOOD], "train.tsv": [HEADER, *GOOD]}, "Both train.csv and train.tsv"),
         ({"train.csv": [HEADER, *GOOD], "dev.csv": [HEADER], "val.csv": [HEADER]}, "Both dev.csv and val.csv"),
-        ({"data.csv": [HEADER, *GOOD]}, "holds no labelled data"),
+        ({"a.csv": [HEADER, *GOOD], "b.tsv": [HEADER, *GOOD]}, r"a\.csv, b\.tsv"),
+        ({"train-00000-of-00003.csv": [HEADER, *GOOD], "train-00002-of-00003.csv": [HEADER, *GOOD]}, "00001"),
+        ({"train-00000-of-00001.csv": [HEADER, *GOOD], "train.csv": [HEADER, *GOOD]}, r"train-.*and train\.csv"),
+        ({"train.csv": [HEADER, *GOOD, ["ACGTACGT", "None"]]}, r"Row 3 of .*train.csv .*'None'.*--literal-labels"),
         ({"train.csv": [["sequence", "y"], *GOOD]}, r"no column named label .*only sequence, y"),
         ({"train.csv": [["reads", "label"], *GOOD]}, r"no column named sequence .*only reads, label"),
         ({"train.csv": [HEADER, ["ACGTA", 0]]}, r"Row 1 of .*train.csv has 5 bases: at least k = 6"),
@@ -191,6 +215,30 @@ def test_bad_data_are_one_sentence(files: dict[str, Any], message: str, write: C
 def test_a_table_of_a_header_alone_is_refused(write: Callable[..., Path]) -> None:
     with pytest.raises(InputError, match=r"x\.csv has no rows"):
         read_labelled(write("x.csv", ["split", "sequence", "label"]), 3, required=("train", "test"))
+
+
+def test_shards_of_a_table_are_one(rows: Rows, write: Callable[..., Path]) -> None:
+    for number in range(2):
+        path = write(f"x/data/train-{number:05}-of-00002.csv", ["sequence", "label"], *rows["train"][number::2])
+    write("x/data/validation-00000-of-00001-0123456789abcdef.csv", ["sequence", "label"], *rows["validation"])
+    source = path.parent.parent
+    for name in (".DS_Store", "._train-00000-of-00002.csv", "Thumbs.db"):
+        (path.parent / name).write_bytes(b"\0\1")
+    data = read_labelled(source, 6)
+    check(data, rows | {"train": rows["train"][::2] + rows["train"][1::2]}, "train", "validation")
+    assert data.splits["train"].where(len(rows["train"]) - 1) == f"Row {len(rows['train']) // 2} of {path}"
+    write("x/data/train-00001-of-00002.csv", ["sequence", "label"], *rows["train"][1::2], ["ACGTACGT", "?"])
+    with pytest.raises(InputError, match=rf"Row {len(rows['train']) // 2 + 1} of .*train-00001-of-00002.csv .*'\?'"):
+        read_labelled(source, 6)
+
+
+def test_the_table_in_the_directory_of_a_set(rows: Rows, write: Callable[..., Path]) -> None:
+    lines = [(split, *row) for split, own in rows.items() for row in own]
+    path = write("promoters/examples.tsv", ["split", "sequence", "label"], *lines)
+    (path.parent / "label.labels.txt").write_text("0\n1\n")
+    (path.parent / "promoters-train.array_record-00000-of-00001").write_bytes(b"")
+    check(read_labelled(path.parent, 6), rows, "train", "validation", "test")
+    assert (set_name(path.parent), set_name(path)) == ("promoters", "promoters")
 
 
 def test_an_unknown_split_is_named_with_its_row(write: Callable[..., Path]) -> None:

@@ -1,12 +1,13 @@
 """What labels mean is found from the training rows, unless it is told; what does not fit is named with its row."""
 
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.tasks.datasets.labels import LabelScheme, TextColumn, infer_scheme
+from dnabert_jax.tasks.datasets.labels import LabelScheme, TextColumn, infer_scheme, refuse_missing
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 
@@ -49,12 +50,29 @@ def scheme(*rows: str, **settings: Any) -> LabelScheme:
         (["CTCF MYC", "MYC"], {"separator": " "}, MULTI, ("CTCF", "MYC"), [[1, 1], [0, 1]]),
         (["CTCF", "MYC"], {"problem": MULTI}, MULTI, ("CTCF", "MYC"), [[1, 0], [0, 1]]),
         (["1", "0"], {"problem": MULTI}, MULTI, ("label",), [[1], [0]]),
+        (["1_1", "11", "1_2", "2"], {}, SINGLE, ("2", "11", "1_1", "1_2"), [2, 1, 3, 0]),
+        (["0_1", "0_2", "1_0"], {}, SINGLE, ("0_1", "0_2", "1_0"), [0, 1, 2]),
+        (["1e2", "100", "2e1"], {}, SINGLE, ("100", "1e2", "2e1"), [1, 0, 2]),
+        (["1E10", "10000000000", "3E5"], {}, SINGLE, ("10000000000", "1E10", "3E5"), [1, 0, 2]),
+        (["\uff11", "1", "2"], {}, SINGLE, ("1", "2", "\uff11"), [2, 0, 1]),
+        (["inf", "infinity", "nan2"], {}, SINGLE, ("inf", "infinity", "nan2"), [0, 1, 2]),
+        (["1.0", "1", "2.0"], {}, SINGLE, ("1", "2"), [0, 0, 1]),
+        (["1.0.1", "1.1.0"], {}, SINGLE, ("1.0.1", "1.1.0"), [0, 1]),
+        (["123456789012345678901", "123456789012345678902"], {}, SINGLE, None, [0, 1]),
+        (["1e-05", "3e-07"], {}, REGRESSION, ("label",), [[np.float32(1e-5)], [np.float32(3e-7)]]),
+        (["1e2", "100", "0.5"], {}, REGRESSION, ("label",), [[100.0], [100.0], [0.5]]),
+        (["1e+16", "1.0"], {}, REGRESSION, ("label",), [[np.float32(1e16)], [1.0]]),
+        (["0,584", "-1,5", "2"], {"delimiter": ";"}, REGRESSION, ("label",), [[np.float32(0.584)], [-1.5], [2.0]]),
+        (["1,2E-05", "0,5"], {"delimiter": "\t"}, REGRESSION, ("label",), [[np.float32(1.2e-5)], [0.5]]),
+        (["0,1", "1,0"], {"delimiter": "\t"}, MULTI, ("0", "1"), [[0, 1], [1, 0]]),
+        (["0,5", "1,5"], {"separator": ",", "delimiter": ";"}, REGRESSION, ("0", "1"), [[0, 5], [1, 5]]),
+        (["CTCF,NA", "CTCF"], {"literal": True}, MULTI, ("CTCF", "NA"), [[1, 1], [1, 0]]),
     ],
 )
 def test_one_column(rows: list[str], settings: dict[str, Any], problem: str, labels: Any, expected: Any) -> None:
     found = scheme(*rows, **settings)
     assert found.task.problem == problem
-    assert found.task.labels == (labels or settings["labels"])
+    assert found.task.labels == (labels or settings.get("labels") or tuple(rows))
     encoded = found.encode(columns(*rows), where)
     assert encoded.tolist() == expected
     assert encoded.dtype == {SINGLE: np.int32, MULTI: np.uint8, REGRESSION: np.float32}[problem]
@@ -77,17 +95,20 @@ def test_several_columns_are_labels_or_targets() -> None:
     [
         (["0", "1"], {}, "2", "Row 2 of x.csv has the label '2', which is none of 0, 1"),
         (["0", "1"], {}, "", "Row 2 of x.csv has no label"),
-        (["0", "1"], {}, "NaN", r"Row 2 of x.csv has no label \('NaN'\)"),
+        (["0", "1"], {}, "NaN", r"Row 2 of x.csv .*'NaN'"),
         (["0", "2"], {"labels": ("a", "b", "c")}, "3", "Row 2 of x.csv has the label '3', outside the range 0 to 2"),
         (["a", "b"], {}, "c", "Row 2 of x.csv has the label 'c', which is none of a, b"),
-        (["0.5", "1"], {}, "nan", r"Row 2 of x.csv has no label \('nan'\)"),
-        (["0.5", "1"], {}, "-inf", "Row 2 of x.csv has the label '-inf', which is no finite number"),
-        (["0.5", "1"], {}, "1e39", "Row 2 of x.csv has the label '1e39', which is no finite number"),
-        (["0.5", "1"], {}, "high", "Row 2 of x.csv has the label 'high', which is no finite number"),
+        (["0.5", "1"], {}, "nan", r"Row 2 of x.csv .*'nan'"),
+        (["0.5", "1"], {}, "-inf", "Row 2 of x.csv has the label '-inf'"),
+        (["0.5", "1"], {}, "1e39", "Row 2 of x.csv has the label '1e39'"),
+        (["0.5", "1"], {}, "high", "Row 2 of x.csv has the label 'high'"),
         (["0,1", "1,0"], {}, "0,1,1", r"Row 2 of x.csv has 3 labels \('0,1,1'\) where 2 are expected"),
         (["0,1", "1,0"], {}, "", r"Row 2 of x.csv has 0 labels"),
         (["0,1", "1,0"], {}, "0,", r"Row 2 of x.csv has no label"),
         (["0,1", "1,0"], {}, "0,2", "Row 2 of x.csv has the label '2': of several labels, each is 0 or 1"),
+        (["0.5", "1"], {}, "1_1", "Row 2 of x.csv has the label '1_1'"),
+        (["0,5", "1,5"], {"delimiter": ";"}, "1,336,000", "Row 2 of x.csv has the label '1,336,000'"),
+        (["a;b", "b"], {}, "b;NA", "Row 2 of x.csv has the label 'NA'"),
         (["a;b", "b"], {}, "b;d", "Row 2 of x.csv has the label 'd', which is none of a, b"),
     ],
 )
@@ -103,7 +124,10 @@ def test_labels_that_do_not_fit_are_named_with_their_row(
     ("labels", "settings", "message"),
     [
         ({"label": ["1", "1"]}, {}, "x.csv has one class only, '1'"),
-        ({"label": ["", "NA"]}, {}, "no labels in column 'label' of x.csv"),
+        ({"label": ["", ""]}, {}, "no labels in column 'label' of x.csv"),
+        ({"label": ["1,336", "2,001"]}, {"delimiter": ","}, "'1,336'"),
+        ({"label": ["1,336", "12", "1,000,000"]}, {"delimiter": "\t"}, "'1,000,000'"),
+        ({"label": ["0,584", "1"]}, {}, "'0,584'"),
         ({"a": ["1", "0"], "b": ["1", "0"]}, {"problem": SINGLE}, "one column, not a, b"),
         ({"a": ["1", "0"], "b": ["1", "0"]}, {"labels": ("x",)}, "1 labels are named .* columns a, b"),
     ],
@@ -111,3 +135,25 @@ def test_labels_that_do_not_fit_are_named_with_their_row(
 def test_labels_that_are_no_task_are_refused(labels: Any, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         infer_scheme(columns(**labels), "x.csv", **settings)
+
+
+@pytest.mark.parametrize("missing", ["None", "#N/A", "<NA>", "-", "?", ".", "NA", "n/a", "NaN", "null"])
+def test_a_missing_label_is_named_with_its_row(missing: str) -> None:
+    with pytest.raises(InputError, match=rf"Row 3 of x.csv .*{re.escape(repr(missing))}"):
+        refuse_missing(columns("0.5", "1", missing, missing), where)
+    refuse_missing(columns("0.5", "", "nano", "+", "+"), where)
+    refuse_missing(columns("+", "-"), where)
+
+
+def test_a_few_that_are_not_numbers_are_no_classes() -> None:
+    rows = [f"{number / 8}" for number in range(20)] + ["inf"]
+    with pytest.raises(InputError, match=r"Row 21 of x\.csv has the label 'inf'"):
+        scheme(*rows).encode(columns(*rows), where)
+
+
+def test_spellings_that_are_one_class_are_said() -> None:
+    assert scheme("1", "0").notes == ()
+    (note,) = scheme("1", "1.0", "2.0").notes
+    assert "1, 1.0" in note
+    (note,) = scheme("0,584", "1,5", delimiter=";").notes
+    assert "0.584" in note

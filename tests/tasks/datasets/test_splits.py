@@ -1,5 +1,6 @@
 """No sequence stays in two splits; a carved validation split has each class's share and leaves the test rows alone."""
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import base_codes, reverse_complement
-from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
+from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit, Loci
+from dnabert_jax.tasks.datasets.labels import TextColumn
 from dnabert_jax.tasks.datasets.sequences import Sequences
-from dnabert_jax.tasks.datasets.splits import carve_validation, count_duplicates, drop_duplicates
+from dnabert_jax.tasks.datasets.splits import carve, count_duplicates, drop_duplicates
 
 CLASSES = TaskConfig("single_label_classification", ("0", "1", "2"))
 
@@ -85,7 +87,7 @@ def random_rows(count: int, seed: int = 0) -> list[str]:
 def test_a_carved_split_keeps_the_shares_of_classes() -> None:
     labels = np.random.default_rng(0).choice(3, 500, p=[0.7, 0.25, 0.05]).astype(np.int32)
     data = LabelledData(CLASSES, {"train": split(random_rows(500), labels), "test": OVERLAPPING.splits["test"]})
-    found = carve_validation(data, 0.1, seed=3)
+    found = carve(data, "validation", 0.1, seed=3)
     assert list(found.splits) == ["train", "validation", "test"]
     assert found.splits["test"] is data.splits["test"]
     held_out, rest = found.splits["validation"], found.splits["train"]
@@ -94,9 +96,9 @@ def test_a_carved_split_keeps_the_shares_of_classes() -> None:
         assert abs((held_out.labels == label).sum() - count / 10) <= 1
     assert "no validation split" in found.notes[0]
     assert f"{len(held_out)} of 500" in found.notes[0]
-    assert carve_validation(data, 0.1, seed=3).splits["validation"].rows.tolist() == held_out.rows.tolist()
-    assert carve_validation(data, 0.1, seed=4).splits["validation"].rows.tolist() != held_out.rows.tolist()
-    assert carve_validation(found) is found
+    assert carve(data, "validation", 0.1, seed=3).splits["validation"].rows.tolist() == held_out.rows.tolist()
+    assert carve(data, "validation", 0.1, seed=4).splits["validation"].rows.tolist() != held_out.rows.tolist()
+    assert carve(found, "validation") is found
 
 
 def test_a_class_never_leaves_training() -> None:
@@ -104,14 +106,14 @@ def test_a_class_never_leaves_training() -> None:
     for seed in range(5):
         for fraction in (0.1, 0.5, 0.9):
             data = LabelledData(CLASSES, {"train": split(random_rows(101), labels)})
-            assert set(carve_validation(data, fraction, seed).splits["train"].labels) == {0, 1, 2}
+            assert set(carve(data, "validation", fraction, seed).splits["train"].labels) == {0, 1, 2}
 
 
 def test_one_sequence_stays_on_one_side() -> None:
     rows = random_rows(60)
     other = ["".join("ATCG"[code] for code in reverse_complement(base_codes(row.encode()))) for row in rows]
     data = LabelledData(CLASSES, {"train": split([*rows, *rows, *other], np.tile([0, 1], 90).astype(np.int32))})
-    found = carve_validation(data, 0.3)
+    found = carve(data, "validation", 0.3)
     assert 30 < len(found.splits["validation"]) < 80
     assert not count_duplicates(found, reverse_complements=True).between["train", "validation"]
 
@@ -119,15 +121,56 @@ def test_one_sequence_stays_on_one_side() -> None:
 def test_targets_and_rare_labels_are_spread() -> None:
     targets = np.random.default_rng(1).normal(size=(400, 1)).astype(np.float32)
     task = TaskConfig("regression", ("y",))
-    found = carve_validation(LabelledData(task, {"train": split(random_rows(400), targets)}), 0.25)
+    found = carve(LabelledData(task, {"train": split(random_rows(400), targets)}), "validation", 0.25)
     assert np.allclose(
         np.quantile(found.splits["validation"].labels, [0.1, 0.5, 0.9]), np.quantile(targets, [0.1, 0.5, 0.9]), atol=0.1
     )
     several = (np.random.default_rng(1).random((400, 2)) < [0.9, 0.04]).astype(np.uint8)
     task = TaskConfig("multi_label_classification", ("a", "b"))
     for seed in range(5):
-        found = carve_validation(LabelledData(task, {"train": split(random_rows(400), several)}), 0.25, seed)
+        found = carve(LabelledData(task, {"train": split(random_rows(400), several)}), "validation", 0.25, seed)
         assert abs(found.splits["validation"].labels[:, 1].sum() - several[:, 1].sum() / 4) <= 1
+
+
+def located(places: list[tuple[str, int]], rows: list[str] | None = None) -> LabelledData:
+    """Rows of 20 bases at these places, of three classes."""
+    names, index = np.unique([contig for contig, _ in places], return_inverse=True)
+    starts = np.array([start for _, start in places])
+    loci = Loci(TextColumn(tuple(names.tolist()), index.astype(np.int32)), starts, starts + 20)
+    part = split(rows or random_rows(len(places)), np.arange(len(places), dtype=np.int32) % 3)
+    return LabelledData(CLASSES, {"train": dataclasses.replace(part, loci=loci)})
+
+
+def test_whole_chromosomes_are_held_out_where_there_are_enough() -> None:
+    draw = np.random.default_rng(5)
+    places = [(f"chr{draw.integers(1, 9)}", int(start)) for start in draw.integers(0, 10**6, 600)]
+    rows = random_rows(600)
+    rows[:100] = rows[100:200]  # mostly on other chromosomes
+    found = carve(carve(located(places, rows), "test", 0.25), "validation", 0.15)
+    assert list(found.splits) == ["train", "validation", "test"]
+    contigs = [{places[row - 1][0] for row in part.rows} for part in found.splits.values()]
+    assert sum(map(len, contigs)) == len(set.union(*contigs)) == 8
+    assert all(contig in found.notes[0] for contig in contigs[2])
+    assert abs(len(found.splits["test"]) - 150) <= 150 / 4
+    duplicates = count_duplicates(found, reverse_complements=True).between
+    assert not duplicates["train", "test"]
+    assert not duplicates["train", "validation"]
+    assert not duplicates["validation", "test"]
+
+
+def test_whole_loci_are_held_out_on_few_chromosomes() -> None:
+    draw = np.random.default_rng(5)
+    places = [(f"chr{draw.integers(1, 3)}", int(start)) for start in draw.integers(0, 10**6, 300)]
+    rows = random_rows(300)
+    rows[7] = rows[290]
+    found = carve(located(places, rows), "test", 0.2)
+    assert abs(len(found.splits["test"]) - 60) <= 15
+    train, test = ([places[row - 1] for row in found.splits[name].rows] for name in ("train", "test"))
+    assert all(a != b or abs(start - end) > 1020 for a, start in train for b, end in test)
+    assert not count_duplicates(found).between["train", "test"]
+    touching = located([("chr1", 20 * number) for number in range(100)])
+    assert 18 <= len(carve(touching, "test", 0.2).splits["test"]) <= 22
+    assert "overlap" in carve(touching, "test", 0.2).notes[0]
 
 
 @pytest.mark.parametrize(
@@ -136,4 +179,4 @@ def test_targets_and_rare_labels_are_spread() -> None:
 def test_too_few_rows_are_refused(fraction: float, message: str) -> None:
     data = LabelledData(CLASSES, {"train": split(random_rows(4), np.array([0, 0, 1, 1], np.int32))})
     with pytest.raises(InputError, match=message):
-        carve_validation(data, fraction)
+        carve(data, "validation", fraction)

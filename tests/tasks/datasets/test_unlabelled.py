@@ -50,14 +50,16 @@ def test_a_record_that_would_not_fit_memory_is_refused_before_any_part_of_it_is_
 def test_rows_of_tables(write: Callable[..., Path], dna: Callable[..., list[str]]) -> None:
     sequences = dna(9)
     path = write("x.csv", ["id", "sequence"], *((f"s{row}", sequence) for row, sequence in enumerate(sequences)))
-    assert plain(table_sequences(path, 6)) == expected(*((f"s{row}", own) for row, own in enumerate(sequences)))
+    assert plain(table_sequences(open_table(path), 6)) == expected(
+        *((f"s{row}", own) for row, own in enumerate(sequences))
+    )
     numbered = expected(*((str(row), own) for row, own in enumerate(sequences)))
     kmers = write("x.tsv", ["reads"], *([split_kmers(sequence, 6)] for sequence in sequences))
-    assert plain(table_sequences(kmers, 6, sequence="reads")) == numbered
+    assert plain(table_sequences(open_table(kmers), 6, sequence="reads")) == numbered
     pa.parquet.write_table(pa.table({"seq": sequences}), path.with_suffix(".parquet"))
-    assert plain(table_sequences(path.with_suffix(".parquet"), 6)) == numbered
+    assert plain(table_sequences(open_table(path.with_suffix(".parquet")), 6)) == numbered
     by_itself = expected(*((own, own) for own in sequences))
-    assert plain(table_sequences(path, 6, sequence="sequence", name="sequence")) == by_itself
+    assert plain(table_sequences(open_table(path), 6, sequence="sequence", name="sequence")) == by_itself
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def test_columns_come_along_in_the_order_of_the_table(
 ) -> None:
     path = write("x.csv", ["", "b", "sequence", "id", "a"], ["0", '"x, y"', "ACGTAC", "s1", ""])
     assert kept_columns(open_table(path), keep) == columns
-    assert [own[0::2] for own in table_sequences(path, 6, keep=keep)] == [("s1", fields)]
+    assert [own[0::2] for own in table_sequences(open_table(path), 6, keep=keep)] == [("s1", fields)]
     with pytest.raises(InputError, match="'c'"):
         kept_columns(open_table(path), ["a", "c"])
 
@@ -87,7 +89,7 @@ def test_rows_are_numbered_through_and_memory_does_not_grow(tmp_path: Path, monk
     tracemalloc.start()
     allocated = pa.total_allocated_bytes()
     most = 0
-    for number, (name, codes, _) in enumerate(table_sequences(path, 6)):
+    for number, (name, codes, _) in enumerate(table_sequences(open_table(path), 6)):
         assert (name, len(codes)) == (str(number), 400)
         most = max(most, pa.total_allocated_bytes() - allocated)
     python = tracemalloc.get_traced_memory()[1]

@@ -56,16 +56,38 @@ def test_sets_in_every_layout(tmp_path: Path) -> None:
     touch(tmp_path / "only" / "dev.csv")
     touch(tmp_path / "MAX_A549.v2.tsv.gz")
     touch(tmp_path / "more" / "MYC.parquet")
-    for other in ("README.txt", "README.md", ".hidden.tsv", ".git/x.tsv"):
+    touch(tmp_path / "promoters" / "examples.tsv.gz")
+    touch(tmp_path / "promoters" / "label.labels.txt")
+    for split in ("train", "validation"):
+        touch(tmp_path / "hub" / "data" / f"{split}-00000-of-00001.parquet", 3)
+    for other in (
+        "README.txt",
+        "README.md",
+        ".hidden.tsv",
+        ".git/x.tsv",
+        "._a.tsv",
+        "only/.DS_Store",
+        "only/Thumbs.db",
+    ):
         touch(tmp_path / other)
     found = {one.name: (one.path.relative_to(tmp_path).as_posix(), one.size) for one in find_sets(tmp_path)}
     assert found == {
         "CTCF": ("CTCF", 4),
+        "hub": ("hub", 6),
+        "promoters": ("promoters", 2),
         "MAX_A549.v2": ("MAX_A549.v2.tsv.gz", 1),
         "more/MYC": ("more/MYC.parquet", 1),
         "only": ("only", 1),
         "prom/prom_300_all": ("prom/prom_300_all", 15),
     }
+
+
+def test_files_of_the_system_are_not_of_the_set(tmp_path: Path) -> None:
+    touch(tmp_path / "only" / "dev.csv")
+    (found,) = find_sets(tmp_path)
+    digest = found.digest()
+    touch(tmp_path / "only" / ".DS_Store")
+    assert found.digest() == digest
 
 
 def test_what_is_no_suite(tmp_path: Path) -> None:

@@ -1,0 +1,142 @@
+"""Reads motifs of DNA in MEME's format, minimal or as MEME, STREME and DREME write it.
+
+Not by a library: memelite and Biopython give a motif without a matrix that of the next motif; memelite needs `w=` and
+does not read the alphabet; Biopython needs a header, drops names and rounds probabilities to counts.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from dnabert_jax.errors import InputError
+from dnabert_jax.io.left_out import LeftOut
+from dnabert_jax.io.text import numbered_lines, valid_unicode
+
+_ALPHABETS = ("ACGT", "ACGU")
+_ROUNDING = 0.05
+_NUMBER = re.compile(r"\s*[-+]?(\.?\d|(nan|inf)\b)", re.IGNORECASE)
+_OTHER_FORMATS = (
+    (re.compile(r">.*\n\s*[ACGTU]?\s*\["), "matrices in JASPAR's format"),
+    (re.compile(r">.*\n\s*[\d.]"), "matrices in HOMER's or JASPAR's format"),
+    (re.compile(r"(?:AC|ID|VV|DE|XX)\b"), "matrices in TRANSFAC's format"),
+    (re.compile(r"\s*<"), "XML or HTML"),
+)
+"""What a file without a motif may be, by its first lines."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MemeFile:
+    """The motifs of a file.
+
+    Attributes:
+        motifs: probabilities by (id, name), in the order of the file, each row summing to 1; the name may be empty.
+        left_out: motifs that cannot be used.
+        rna: whether the alphabet is that of RNA, so that the last column is of U.
+    """
+
+    motifs: dict[tuple[str, str], Float64[np.ndarray, "width 4"]]
+    left_out: LeftOut
+    rna: bool
+
+
+@dataclasses.dataclass
+class _Motif:
+    """The lines of one motif: its heading, the settings of its matrix, and the rows."""
+
+    line: int
+    id: str
+    name: str
+    settings: dict[str, str] | None = None
+    rows: list[str] = dataclasses.field(default_factory=list)
+
+    def matrix(self) -> np.ndarray:
+        """Returns the probabilities; raises ValueError with the reason if the motif cannot be used."""
+        if self.settings is None or not self.rows:
+            raise ValueError("the motif has no letter-probability matrix")
+        try:
+            matrix = np.array([row.split() for row in self.rows], np.float64)
+        except ValueError as error:
+            raise ValueError("a row of the matrix is not made of four numbers") from error
+        if matrix.shape[1] != 4 or self.settings.get("alength", "4") != "4":
+            raise ValueError("the matrix does not have the four columns of DNA")
+        if self.settings.get("w", str(len(matrix))) != str(len(matrix)):
+            raise ValueError("the matrix has more or fewer rows than w= says")
+        if not ((matrix >= 0).all() and (abs(matrix.sum(axis=1) - 1) <= _ROUNDING).all()):
+            raise ValueError("a row of the matrix is not made of probabilities that sum to 1")
+        return matrix / matrix.sum(axis=1, keepdims=True)
+
+
+def read_meme(path: Path) -> MemeFile:
+    """Reads the letter-probability matrices of a file; the width of each is the number of its rows.
+
+    Raises:
+        InputError: the file does not exist, is in another format, is of another alphabet, has two motifs of one id and
+            name, or has motifs none of which can be used.
+    """
+    lines = list(numbered_lines(path))
+    alphabet = _alphabet(path, lines)
+    motifs: dict[tuple[str, str], np.ndarray] = {}
+    lines_of: dict[tuple[str, str], int] = {}
+    left_out = LeftOut()
+    for motif in _motifs(path, lines):
+        key = motif.id, motif.name
+        try:
+            matrix = motif.matrix()
+        except ValueError as error:
+            left_out.add(str(error), f"line {motif.line} of {path.name} ({motif.id})")
+            continue
+        if key in motifs:
+            raise InputError(
+                f"{path}, lines {lines_of[key]} and {motif.line}, are both the motif {' '.join(key).strip()!r}. "
+                "Rename or remove one of them."
+            )
+        motifs[key], lines_of[key] = matrix, motif.line
+    if not motifs and not left_out.total:
+        head = "\n".join(line for _, line in lines[:20]).lstrip()
+        other = next((f", but {other}" for pattern, other in _OTHER_FORMATS if pattern.match(head)), "")
+        raise InputError(f"{path} has no MOTIF line of MEME's format{other}. Give motifs in MEME's format.")
+    left_out.check_some_left(len(motifs), f"motifs of {path}")
+    return MemeFile(motifs, left_out, alphabet == "ACGU")
+
+
+def _motifs(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[_Motif]:
+    motif, in_matrix = None, False
+    for number, line in lines:
+        if re.match(r"MOTIF(\s|$)", line):
+            if motif:
+                yield motif
+            # MEME's own output goes on: "width = 15 sites = 20 llr = 171 E-value = 1.7e-003".
+            heading = re.sub(r"\s+width\s*=.*", "", valid_unicode(line)).split()[1:]
+            if not heading:
+                raise InputError(f"{path}, line {number}, is a MOTIF line without an id.")
+            motif, in_matrix = _Motif(number, heading[0], " ".join(heading[1:])), False
+        elif motif and motif.settings is None and line.lstrip().startswith("letter-probability matrix"):
+            motif.settings, in_matrix = dict(re.findall(r"(\w+)=\s*(\S+)", line)), True
+        elif motif and in_matrix and line.strip() and not line.startswith("#"):
+            # What does not begin with a number ends the matrix.
+            in_matrix = _NUMBER.match(line) is not None
+            motif.rows += [line] * in_matrix
+    if motif:
+        yield motif
+
+
+def _alphabet(path: Path, lines: Iterable[tuple[int, str]]) -> str:
+    """Returns the letters of the columns, A, C, G and T if the file does not say."""
+    letters, in_definition = "", False
+    for _, line in lines:
+        fields = line.split()
+        if line.startswith("MOTIF") or fields[:2] == ["END", "ALPHABET"]:
+            break
+        if line.startswith("ALPHABET"):
+            letters, in_definition = line.removeprefix("ALPHABET").partition("=")[2].strip().upper(), "=" not in line
+        elif in_definition and "=" not in fields and not line.startswith("#"):
+            # A pair of complements such as: A "Adenine" CC0000 ~ T "Thymine" 008000
+            letters += "".join(half.split()[0].upper() for half in re.split(r"\s~\s", line) if half.split())
+    core = "".join(sorted(letters)) if in_definition else letters or _ALPHABETS[0]
+    if core not in _ALPHABETS:
+        raise InputError(f"{path} has motifs over the alphabet {core}: only motifs of DNA or RNA, ACGT, can be used.")
+    return core
