@@ -124,7 +124,8 @@ class Finetune:
         self._report(done)
 
     def _read_data(self, k: int) -> "LabelledData":
-        from dnabert_jax.tasks.datasets.labelled import Columns, read_labelled
+        from dnabert_jax.tasks.datasets.labelled import read_labelled
+        from dnabert_jax.tasks.datasets.rows import Columns
         from dnabert_jax.tasks.datasets.splits import carve, count_duplicates, drop_duplicates
 
         columns = Columns(self.sequence, self.labels, self.split)

@@ -36,7 +36,7 @@ LOCUS_NAMES = (
     ("start", "chromstart", "chrom_start"),
     ("end", "chromend", "chrom_end", "stop"),
 )
-"""Of contig, start and end."""
+"""Usual names of the columns of contig, start and end."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -95,8 +95,7 @@ class LabelScheme:
         if self.form == "columns":
             return self._numbers([self._encoded(column, where, self._number)[:, 0] for column in texts])
         if self.form == "vector":
-            rows = self._encoded(texts[0], where, self._vector)
-            return self._numbers(list(rows.T))
+            return self._numbers(list(self._encoded(texts[0], where, self._vector).T))
         if self.form == "sets":
             return self._encoded(texts[0], where, self._members).astype(np.uint8)
         return self._encoded(texts[0], where, self._class)[:, 0].astype(np.int32)
@@ -120,7 +119,7 @@ class LabelScheme:
 
     def _number(self, text: str) -> tuple[float]:
         if not text:
-            raise ValueError("has no label")
+            raise ValueError("has no label: fill it in or remove the row")
         plain = text.replace(self.decimal, ".") if "." not in text else text
         if not (_is_number(plain) and abs(float(plain)) <= _LARGEST):
             raise ValueError(f"has the label {text!r}, which is not a finite number: correct it or remove the row")
@@ -145,7 +144,7 @@ class LabelScheme:
 
     def _class(self, text: str) -> tuple[int]:
         if not text:
-            raise ValueError("has no label")
+            raise ValueError("has no label: fill it in or remove the row")
         name = _class_name(text)
         if name in self.task.labels:
             return (self.task.labels.index(name),)

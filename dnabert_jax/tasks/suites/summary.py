@@ -122,18 +122,19 @@ def read_table(path: Path) -> dict[str, dict[str, float]]:
     Raises:
         InputError: no such file, no column `name` or none of a metric, a set that stands there twice, or no number.
     """
-    if not path.is_file():
-        raise InputError(f"{path} is not a file.")
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        reader = csv.DictReader(file, delimiter=_delimiter(path))
-        keys = [column for column in reader.fieldnames or [] if _is_metric(column)]
-        if "name" not in (reader.fieldnames or []) or not keys:
-            raise InputError(f"{path} needs a column 'name' and columns called like metrics, as mcc or roc_auc.")
-        table: dict[str, dict[str, float]] = {}
-        for row in reader:
-            if row["name"] in table:
-                raise InputError(f"{path} has the set {row['name']!r} twice.")
-            table[row["name"]] = {key: _number(row[key], f"{path}, {row['name']}, {key}") for key in keys if row[key]}
+    from dnabert_jax.io.tables import open_table  # which loads Arrow
+
+    file = open_table(path)
+    keys = [column for column in file.names if _is_metric(column)]
+    if "name" not in file.names or not keys:
+        raise InputError(f"{path} needs a column 'name' and columns called like metrics, as mcc or roc_auc.")
+    table: dict[str, dict[str, float]] = {}
+    for batch in file.batches(["name", *keys]):
+        for row in batch.to_pylist():
+            name = row.pop("name")
+            if name in table:
+                raise InputError(f"{path} has the set {name!r} twice.")
+            table[name] = {key: _number(text, f"{path}, {name}, {key}") for key, text in row.items() if text}
     return table
 
 
