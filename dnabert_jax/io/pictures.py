@@ -38,9 +38,10 @@ def accompanying(path: Path) -> Iterator[None]:
 
 @contextmanager
 def drawing(picture: Path, width: float, height: float) -> Iterator[Any]:
-    """Yields a matplotlib figure and then saves it as a PNG file. Text is drawn as it is: a dollar sign starts no formula.
+    """Yields a matplotlib figure and then saves it as a PNG file.
 
-    A failure is a warning, after which the file does not exist.
+    Text is drawn as it is: a dollar sign starts no formula. After a failure, which is a
+    warning, the file does not exist.
 
     Args:
         picture: the file.

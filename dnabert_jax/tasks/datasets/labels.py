@@ -20,6 +20,8 @@ Labels = Int32[np.ndarray, " n"] | UInt8[np.ndarray, "n C"] | Float32[np.ndarray
 
 SEPARATORS = (";", "|", ",")
 _LARGEST = float(np.finfo(np.float32).max)
+_ABSENT = {"0", "-1", "no", "false", "negative", "neg", "none", "background", "control"}
+_NOT = ("un", "in", "non", "not", "no")
 _MISSING = {"", "na", "n/a", "nan", "null"}
 
 
@@ -146,8 +148,8 @@ def infer_scheme(
         columns: of the training split, by name.
         source: its file, to call it by.
         problem: what it is, if not what is found.
-        labels: names of all outputs in their order, if not those found: sorted, numbers by value. Where rows number
-            their classes, from 0, names may be given to the numbers.
+        labels: names of all outputs in their order, if not those found: sorted, numbers by value, but the positive one
+            of two classes last. Where rows number their classes, from 0, names may be given to the numbers.
         separator: between several labels in one column.
 
     Raises:
@@ -172,6 +174,8 @@ def infer_scheme(
         names = sorted({_class_name(part) for part in parts}, key=_by_value)
         if len(names) < 2 and not labels:
             raise InputError(f"{source} has one class only, {names[0]!r}: two are needed.")
+        positive = positive_of(names)
+        names.sort(key=lambda name: name == positive)
         form: Form = "class"
     elif len(columns) > 1 or (numeric and not separator):
         form, names = "columns", list(columns)
@@ -180,6 +184,20 @@ def infer_scheme(
     else:
         form, names = "sets", sorted(set(parts) - {""}, key=_by_value)
     return LabelScheme(TaskConfig(problem, tuple(labels or names)), form, separator)
+
+
+def positive_of(names: Sequence[str]) -> str:
+    """Returns which of two classes is the positive one by their names in any case, or nothing if these do not say.
+
+    It is X of X and "unX", "inX", "nonX", "notX" or "noX", also with a space, hyphen or underscore between; and the one
+    beside 0, -1, no, false, negative, neg, none, background or control.
+    """
+    if len(names) != 2:
+        return ""
+    lower = [name.lower() for name in names]
+    negations = [f"{no}{mark}{name}" for name in lower for no in _NOT for mark in ("", " ", "-", "_")]
+    negative = [name in _ABSENT or name in negations for name in lower]
+    return names[negative.index(False)] if sum(negative) == 1 else ""
 
 
 def _present(column: TextColumn, name: str) -> list[str]:

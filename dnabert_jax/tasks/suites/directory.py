@@ -48,6 +48,7 @@ class Evaluation:
         validation_share: of the training rows, where there is no validation split.
         keep_duplicates: whether training rows may be in another split too.
         problem: of the labels; inferred for each set if none.
+        positive: one of the two classes of a set; found by its name if empty.
     """
 
     suite: SuiteName
@@ -60,6 +61,7 @@ class Evaluation:
     validation_share: float = 0.1
     keep_duplicates: bool = False
     problem: Problem | None = None
+    positive: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
