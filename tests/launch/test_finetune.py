@@ -62,6 +62,8 @@ def test_it_learns_and_writes_what_came_of_it(finetuned: Path) -> None:
     ]  # fmt: skip
     provenance = json.loads((finetuned / "model.json").read_text())["provenance"]
     assert provenance["finetuning"]["config"]["epochs"] == 8
+    assert provenance["finetuning"]["lengths"] == {"minimum": 30, "median": 30, "maximum": 30}
+    assert provenance["finetuning"]["positive"] == "yes"
 
 
 def test_the_model_predicts_here_and_in_transformers(finetuned: Path, tmp_path: Path) -> None:

@@ -190,7 +190,8 @@ def test_collapsed_models_and_failures_are_named_once(tmp_path: Path, example: E
     seeds = (SeedResult(0, 1.0, metrics, collapsed=True), SeedResult(1, 1.0, metrics))
     result = Result("tf/0", "full fine-tuning", BINARY, {"train": 3}, seeds)
     failures = {"finetuned/bad": "no rows.", "kmer/bad": "no rows.", "kmer/worse": "one class."}
-    text = write_report({"finetuned": [result]}, failures, ("mcc",), tmp_path, {})
+    text, names = write_report({"finetuned": [result]}, failures, ("mcc",), tmp_path, {})
+    assert set(names) == {path.name for path in tmp_path.iterdir()}
     assert "- finetuned: 1 of 2 models collapsed to one class, so that their figures mean little: tf/0" in text
     assert "- bad (finetuned, kmer): no rows." in text
     assert "- worse (kmer): one class." in text
