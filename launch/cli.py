@@ -144,6 +144,9 @@ def _silence_libraries() -> None:
     """Of an error that is raised, `run` says one sentence; libraries say more of it, in threads and when they log."""
     for name in ("absl", "asyncio", "concurrent.futures", "gcsfs"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Warnings of this package are whole sentences, whatever handler a library has installed.
+    logging.getLogger("dnabert_jax").addHandler(logging.StreamHandler())
+    logging.getLogger("dnabert_jax").propagate = False
     # orbax leaves a read that failed while other parts of it are under way.
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
 

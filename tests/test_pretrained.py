@@ -282,7 +282,7 @@ def test_what_the_model_has_not_is_refused(model: DNABERT, small_model: ModelCon
     model.save_pretrained(tmp_path / "model")
     with pytest.raises(InputError, match="has no steps"):
         DNABERT.from_pretrained(tmp_path / "model", step=3)
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="nothing"):
         DNABERT.from_pretrained(tmp_path / "nothing")
 
 
