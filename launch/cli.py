@@ -11,6 +11,7 @@ import select
 import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
@@ -156,7 +157,13 @@ def _silence_libraries() -> None:
         if str(unraisable.exc_value) != "Event loop is closed" and not inspect.iscoroutine(unraisable.object):
             sys.__unraisablehook__(unraisable)
 
+    def report_in_thread(raised: threading.ExceptHookArgs) -> None:
+        # TensorBoard's writer meets a full disk in a thread; the checkpoint or the log meets it too, and says so.
+        if not (isinstance(raised.exc_value, Exception) and is_out_of_room(raised.exc_value)):
+            threading.__excepthook__(raised)
+
     sys.unraisablehook = report
+    threading.excepthook = report_in_thread
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -238,7 +245,7 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
 
 
 def _no_such_command(arguments: Sequence[str]) -> str:
-    called, names = arguments[0], [*_PLAIN, *_CONFIGURED, *(f"prepare {name}" for name in _PREPARE)]
+    called, names = arguments[0], [*_PLAIN, *_CONFIGURED, *(f"prepare {name}" for name in (*_PREPARE, "genome-beam"))]
     if called == "prepare":
         called = " ".join(arguments[:2])
     # "verify" is meant for "prepare verify".
