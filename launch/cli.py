@@ -245,11 +245,11 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
 
 
 def _no_such_command(arguments: Sequence[str]) -> str:
-    called, names = arguments[0], [*_PLAIN, *_CONFIGURED, *(f"prepare {name}" for name in (*_PREPARE, "genome-beam"))]
-    if called == "prepare":
-        called = " ".join(arguments[:2])
+    called = " ".join(arguments[: 2 if arguments[0] == "prepare" else 1])
+    prepare = [f"prepare {name}" for name in (*_PREPARE, "genome-beam")]
     # "verify" is meant for "prepare verify".
-    close = difflib.get_close_matches(called, names) or [name for name in names if name.split()[-1] == called]
+    names = {name.split()[-1]: name for name in prepare} | {name: name for name in (*prepare, *_PLAIN, *_CONFIGURED)}
+    close = dict.fromkeys(names[match] for match in difflib.get_close_matches(called, names))
     meant = f" Did you mean {' or '.join(close)}?" if close else ""
     return f"There is no command {called!r}.{meant} {command('--help')} lists them."
 
