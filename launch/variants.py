@@ -37,7 +37,7 @@ class Variants:
         placements: Of a variant in its window, over which scores are averaged: 1, in the middle; 3, at a quarter, a
             half and three quarters.
         strands: Both, which are averaged, or forward.
-        label: Of effect: whose probability; if not given, the only one or the second of two.
+        label: Of effect: whose probability; if not given, the only one or the positive one of two.
         step: Checkpoint of a run; the latest if not given.
         compute_dtype: Of activations; bfloat16 is for accelerators.
     """

@@ -63,7 +63,7 @@ class VariantScoring:
         window: bases around a variant; as many as the model takes if 0, which a classifier has to be told.
         placements: of the variant within the window, which are averaged: in the middle; at a third and two thirds; ...
         strands: forward, or both, which are averaged.
-        label: whose output the effect is of; if not given, the only one or the second of two.
+        label: whose output the effect is of; if not given, the only one or the positive one of two.
     """
 
     kinds: tuple[ScoreKind, ...] = ()
