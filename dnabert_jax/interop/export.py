@@ -91,7 +91,8 @@ def export_model(
         (directory / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
         write_tokenizer(directory, description.config.k, description.config.max_positions)
         with accompanying(directory / "README.md"):
-            (directory / "README.md").write_text(model_card(model, architecture))
+            card = model_card(model, architecture)
+            (directory / "README.md").write_text(card, encoding="utf-8", errors="surrogateescape")
         (directory / PROVENANCE_FILE).write_text(json.dumps(description.provenance, indent=2) + "\n")
     return architecture
 
