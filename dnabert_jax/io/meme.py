@@ -61,7 +61,7 @@ class _Motif:
             matrix = np.array([row.split() for row in self.rows], np.float64)
         except ValueError as error:
             raise ValueError("a row of the matrix is not made of four numbers") from error
-        if matrix.shape[1] != 4 or self.settings.get("alength", "4") != "4":
+        if matrix.shape[1] != 4:
             raise ValueError("the matrix does not have the four columns of DNA")
         if self.settings.get("w", str(len(matrix))) != str(len(matrix)):
             raise ValueError("the matrix has more or fewer rows than w= says")
@@ -100,6 +100,8 @@ def read_meme(path: Path) -> MemeFile:
         other = next((f", but {other}" for pattern, other in _OTHER_FORMATS if pattern.match(head)), "")
         raise InputError(f"{path} has no MOTIF line of MEME's format{other}. Give motifs in MEME's format.")
     left_out.check_some_left(len(motifs), f"motifs of {path}")
+    if alphabet not in _ALPHABETS:
+        left_out.remark(f"{path} says {alphabet}, but has four columns: they are read as A, C, G and T.")
     return MemeFile(motifs, left_out, alphabet == "ACGU")
 
 
@@ -137,6 +139,6 @@ def _alphabet(path: Path, lines: Iterable[tuple[int, str]]) -> str:
             # A pair of complements such as: A "Adenine" CC0000 ~ T "Thymine" 008000
             letters += "".join(half.split()[0].upper() for half in re.split(r"\s~\s", line) if half.split())
     core = "".join(sorted(letters)) if in_definition else letters or _ALPHABETS[0]
-    if core not in _ALPHABETS:
+    if len(core) == len(_ALPHABETS[0]) and core not in _ALPHABETS:
         raise InputError(f"{path} has motifs over the alphabet {core}: only motifs of DNA or RNA, ACGT, can be used.")
     return core
