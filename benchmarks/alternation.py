@@ -48,6 +48,6 @@ def measure(
 
 def machine() -> str:
     """Processor and cores."""
-    with open("/proc/cpuinfo") as file:
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
         model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "")
     return f"{model or platform.processor()}, {len(os.sched_getaffinity(0))} cores"

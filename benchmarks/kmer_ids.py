@@ -89,7 +89,7 @@ def _tokenizers(k: int) -> dict[str, Callable[[list[str]], Iterable]]:
     except ImportError:
         print("transformers with its Python BertTokenizer is not installed")
     else:
-        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt") as file:
             file.write("\n".join(vocabulary))
             file.flush()
             slow = BertTokenizerLegacy(file.name, do_lower_case=False)

@@ -60,7 +60,7 @@ def main() -> None:
 def read_elements(path: Path) -> dict[str, tuple[int, str]]:
     """The first place in the genome, from 1, and the bases of each element."""
     elements = {}
-    for record in path.read_text().split("\n>"):
+    for record in path.read_text(encoding="utf-8", errors="surrogateescape").split("\n>"):
         heading, *lines = f">{record.removeprefix('>')}".splitlines()
         found = _HEADING.match(heading)
         if not found:
@@ -73,7 +73,7 @@ def read_measured(
     path: Path, elements: dict[str, tuple[int, str]], release: str, barcodes: int
 ) -> Iterator[tuple[Substitution, float]]:
     """Substitutions and their coefficients."""
-    with gzip.open(path, "rt") as file:
+    with gzip.open(path, "rt", encoding="utf-8", errors="surrogateescape") as file:
         for row in csv.DictReader(file, delimiter="\t"):
             if row["Release"] == release and int(row["Barcodes"]) >= barcodes and row["Alt"] in set("ACGT"):
                 place = int(row["Pos"]) - elements[row["Element"]][0] + 1
@@ -82,19 +82,25 @@ def read_measured(
 
 def write_vcf(out: Path, elements: dict[str, tuple[int, str]], substitutions: list[Substitution]) -> None:
     """Writes elements.fa, in which each element is a contig, and variants.vcf."""
-    (out / "elements.fa").write_text("".join(f">{name}\n{bases}\n" for name, (_, bases) in elements.items()))
+    (out / "elements.fa").write_text(
+        "".join(f">{name}\n{bases}\n" for name, (_, bases) in elements.items()),
+        encoding="utf-8",
+        errors="surrogateescape",
+    )
     header = [
         "##fileformat=VCFv4.2",
         *(f"##contig=<ID={name},length={len(own)}>" for name, (_, own) in elements.items()),
     ]
     columns = "#CHROM POS ID REF ALT QUAL FILTER INFO".replace(" ", "\t")
     rows = (f"{own.element}\t{own.place}\t.\t{own.reference}\t{own.alternative}\t.\t.\t." for own in substitutions)
-    (out / "variants.vcf").write_text("\n".join([*header, columns, *rows]) + "\n")
+    (out / "variants.vcf").write_text(
+        "\n".join([*header, columns, *rows]) + "\n", encoding="utf-8", errors="surrogateescape"
+    )
 
 
 def correlations(path: Path, measured: dict[Substitution, float]) -> str:
     """A Markdown table, a row for each element and one for their mean, of each score of a file."""
-    with path.open() as file:
+    with path.open(encoding="utf-8", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     scores = [name for name in rows[0] if name not in _FIELDS]
     by_element: dict[str, list[tuple[float, ...]]] = {}

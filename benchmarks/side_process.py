@@ -95,11 +95,11 @@ def _serve(make: Side, task: Any, connection: Connection) -> None:
         steps += 1
         if steps == 1:
             # The first step compiled: forget its peak (proc(5), clear_refs).
-            Path("/proc/self/clear_refs").write_text("5")
+            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def _peak_memory() -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM"))
 
 

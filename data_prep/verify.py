@@ -16,8 +16,9 @@ from dnabert_jax.data.manifest import FILE_NAME, Manifest, Split, file_digest
 from dnabert_jax.data.rows import OpenShard, RowShard, read_source
 from dnabert_jax.data.tfds_rows import ArrayRecordShard
 from dnabert_jax.errors import InputError, StoreError
+from dnabert_jax.output_directory import MARK
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP, vocabulary_size
-from dnabert_jax.storage import Location, join, local_copy
+from dnabert_jax.storage import Location, is_hidden, join, local_copy
 
 _ROWS_AT_ONCE = 4096
 _MOST_RECORDS = 100
@@ -57,6 +58,8 @@ def verify_directory(directory: Location, progress: Callable[[int], object] | No
     else:
         known |= _TFDS_FILES
     for name in sorted(set(present) - known):
+        if is_hidden(name) and name != MARK:
+            continue
         yield f"{join(directory, name)} is not in the manifest: it is from another run, or half-written."
 
 

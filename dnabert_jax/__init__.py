@@ -21,3 +21,7 @@ def __getattr__(name: str) -> Any:
     from dnabert_jax.pretrained import DNABERT
 
     return DNABERT
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

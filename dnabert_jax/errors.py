@@ -1,8 +1,11 @@
 """The errors that the command line prints as a sentence, without a traceback."""
 
 import contextlib
+import errno
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 
 class InputError(Exception):
@@ -15,6 +18,21 @@ class StoreError(InputError):
 
 class JobError(RuntimeError):
     """A job cannot go on though its input was sound; exit status 1."""
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of the operating system that say that a disk is full, or as full as the user may fill it."""
+
+
+@contextlib.contextmanager
+def named_if_full(path: Path) -> Iterator[None]:
+    """Has the error of a full disk, which names no file, name what was being written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextlib.contextmanager
@@ -32,5 +50,12 @@ def device_memory_errors(advice: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error of JAX says that a device's memory is full."""
-    return "RESOURCE_EXHAUSTED" in str(error)
+    """Returns whether an error of JAX says that a device's memory is full."""
+    return "RESOURCE_EXHAUSTED" in str(error) and not is_out_of_room(error)
+
+
+def is_out_of_room(error: Exception) -> bool:
+    """Returns whether an error says that a disk is full; those of TensorStore carry no number, only the text of it."""
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return True
+    return any(os.strerror(number) in str(error) for number in NO_ROOM)

@@ -13,19 +13,21 @@ import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from dnabert_jax import storage
-from dnabert_jax.errors import InputError, StoreError
-from dnabert_jax.storage import Location, is_url, join
+from dnabert_jax.errors import InputError, StoreError, named_if_full
+from dnabert_jax.storage import Location, is_hidden, is_url, join
 
 _REMOVALS, _SECONDS_TO_COME_BACK = 20, 0.1
 """How often a directory that failed is removed at most, and how long it is watched after each time."""
 
-_MARK = ".being-written-by-dnabert-jax"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MARK = ".being-written-by-dnabert-jax"
+"""Name of the file that a directory has while it is written."""
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
+"""Errors of file systems on which nothing can be locked, such as some over a network."""
 
 
 @contextlib.contextmanager
@@ -69,14 +71,14 @@ def _local_directory(final: Path) -> Iterator[Path]:
     if final.exists():
         raise InputError(f"{final} exists already: choose another output, or remove it first.")
     partial = final.with_name(final.name + ".partial")
-    mark = partial / _MARK
+    mark = partial / MARK
     if partial.exists():
         _clear_away(partial, mark)
     partial.mkdir(parents=True)
     with contextlib.ExitStack() as on_failure:
         on_failure.callback(_remove, partial)
-        with mark.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with mark.open("w", encoding="utf-8") as lock:
+            _lock(lock, partial)
             with named_if_full(final):
                 yield partial
             mark.unlink()
@@ -93,30 +95,41 @@ def _remove(directory: Path) -> None:
             return
 
 
-@contextlib.contextmanager
-def named_if_full(directory: Path) -> Iterator[None]:
-    """Has the error of a full disk, which names no file, name what was being written."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL and error.filename is None:
-            error.filename = str(directory)
-        raise
-
-
 def _clear_away(partial: Path, mark: Path) -> None:
     if not mark.is_file():
         raise InputError(f"{partial} exists and is not an unfinished output: move it away, or choose another output.")
-    with mark.open() as lock:
+    with mark.open("r+", encoding="utf-8") as lock:
         _lock(lock, partial)
         shutil.rmtree(partial)
 
 
-def _lock(mark: IO[str], directory: Path) -> None:
+def _lock(mark: IO[str], directory: Path, kind: int = fcntl.LOCK_EX) -> None:
+    if not locked(mark, kind | fcntl.LOCK_NB):
+        raise InputError(f"Another job is writing {directory}: wait for it, or choose another output.")
+
+
+def locked(file: IO[Any], operation: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> bool:
+    """Locks an open file for this process until it is closed; returns False if another process holds the lock.
+
+    Where a file system cannot lock, nothing is locked and the answer is True: the user sees to it there.
+
+    Args:
+        file: open for writing.
+        operation: of `fcntl.flock`.
+    """
     try:
-        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InputError(f"Another job is writing {directory}: wait for it, or choose another output.") from error
+        fcntl.flock(file, operation)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
+
+
+def is_same_file(path: Path, file: IO[Any]) -> bool:
+    """Returns whether an open file is still the one at its path, which another process may have removed or replaced."""
+    return path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))
 
 
 @contextlib.contextmanager
@@ -127,17 +140,38 @@ def kept_directory(directory: Path) -> Iterator[None]:
         InputError: another job does.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / _MARK).open("w") as lock:
+    mark = directory / MARK
+    with mark.open("w", encoding="utf-8") as lock:
         _lock(lock, directory)
-        with named_if_full(directory):
-            yield
+        # The job that was here before may have removed the file after it was opened.
+        if not is_same_file(mark, lock):
+            raise InputError(f"Another job is writing {directory}: wait for it, or choose another output.")
+        try:
+            with named_if_full(directory):
+                yield
+        finally:
+            mark.unlink(missing_ok=True)
 
 
-def is_unused(directory: Path) -> bool:
-    """Whether a job that makes a `kept_directory` here finds nothing: none, or one that was killed at once."""
+def refuse_if_written(directory: Path) -> None:
+    """Raises InputError if another job is inside `kept_directory` here."""
+    mark = directory / MARK
+    if mark.is_file():
+        # Several processes of one job may look at the same time.
+        with mark.open("r+", encoding="utf-8") as lock:
+            _lock(lock, directory, fcntl.LOCK_SH)
+
+
+def is_unused(directory: Path, but: Container[str] = ()) -> bool:
+    """Returns whether a `kept_directory` has nothing yet: there is none, or its job was killed at once.
+
+    Args:
+        directory: to look into.
+        but: names of files that it may have all the same.
+    """
     if not directory.exists():
         return True
-    return all(path.name == _MARK or path.suffix == ".partial" for path in directory.iterdir())
+    return all(is_hidden(path.name) or path.suffix == ".partial" or path.name in but for path in directory.iterdir())
 
 
 @contextlib.contextmanager
@@ -169,13 +203,13 @@ def _claimed_url(url: str, last: str) -> Iterator[tuple[Path, Callable[[], None]
     Raises:
         InputError: something is there already, or another process, as far as can be known, still writes it.
     """
-    mark, own = str(join(url, _MARK)), f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
+    mark, own = str(join(url, MARK)), f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
     present = storage.names(url)
-    if present and (last in present or _MARK not in present):
+    if present and (last in present or MARK not in present):
         raise InputError(f"{url} exists already: choose another output, or remove it first.")
     if present and _is_gone(left := storage.read(mark).decode()):
         shutil.rmtree(_scratch(left), ignore_errors=True)
-        _remove_all(url, sorted(present, key=lambda name: name == _MARK))
+        _remove_all(url, sorted(present, key=lambda name: name == MARK))
 
     def check_claim() -> None:
         if (owner := storage.read(mark)) != own.encode():
@@ -191,7 +225,7 @@ def _claimed_url(url: str, last: str) -> Iterator[tuple[Path, Callable[[], None]
         # If the store fails here too, what is left stays under its mark, and without its last file.
         with contextlib.suppress(InputError):
             check_claim()
-            _remove_all(url, sorted(storage.names(url), key=lambda name: (name == _MARK, name != last)))
+            _remove_all(url, sorted(storage.names(url), key=lambda name: (name == MARK, name != last)))
 
     with contextlib.ExitStack() as always, contextlib.ExitStack() as on_failure:
         always.callback(shutil.rmtree, _scratch(own), ignore_errors=True)

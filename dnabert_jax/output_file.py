@@ -1,14 +1,13 @@
 """A file that has its final name only when it is complete."""
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from dnabert_jax.errors import InputError
-from dnabert_jax.output_directory import named_if_full
+from dnabert_jax.errors import InputError, named_if_full
+from dnabert_jax.output_directory import is_same_file, locked
 
 
 def refuse_existing(final: Path) -> None:
@@ -66,12 +65,7 @@ def _locked(final: Path) -> Iterator[BinaryIO]:
     partial = _partial(final)
     # Where the disk is full, closing the file fails once more.
     with named_if_full(final), os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "w+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # It may have been renamed, by a job that was writing it, after it was opened: then it is that job's output.
-            ours = partial.exists() and os.path.samestat(partial.stat(), os.fstat(file.fileno()))
-        except BlockingIOError:
-            ours = False
-        if not ours:
+        # It may have been renamed, by a job that was writing it, after it was opened: then it is that job's output.
+        if not (locked(file) and is_same_file(partial, file)):
             raise InputError(f"Another job is writing {partial}: wait for it, or choose another output.")
         yield file

@@ -12,8 +12,6 @@ B batch, L tokens, H hidden, C labels.
 
 import dataclasses
 import functools
-import reprlib
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -36,12 +34,13 @@ from dnabert_jax.sequence.kmers import check_has_kmer, encode_codes, sequence_co
 from dnabert_jax.sequence.pieces import cut_into_pieces
 from dnabert_jax.sequence.vocabulary import CLS, SEP
 from dnabert_jax.sequence.windows import SPECIAL
-from dnabert_jax.storage import Location
+from dnabert_jax.storage import Location, scratch_directory
 from dnabert_jax.stream import Codes, Named, Result
 from dnabert_jax.training.saved_model import SavedModel, training_lengths
 
 Pooling = Literal["mean", "cls", "pooled", "tokens", "bases"]
 Strands = Literal["forward", "both"]
+ComputeDtype = Literal["float32", "bfloat16"]
 
 BY_POSITION: tuple[Pooling, ...] = ("tokens", "bases")
 """Poolings that give a sequence as many vectors as it has k-mers, or bases."""
@@ -74,10 +73,7 @@ class DNABERT:
 
     @classmethod
     def from_pretrained(
-        cls,
-        source: str | Path,
-        step: int | None = None,
-        compute_dtype: Literal["float32", "bfloat16"] = "float32",
+        cls, source: str | Path, step: int | None = None, compute_dtype: ComputeDtype = "float32"
     ) -> "DNABERT":
         """Reads a model.
 
@@ -94,15 +90,7 @@ class DNABERT:
         return cls(read_model(source, step), compute_dtype, str(source))
 
     def __repr__(self) -> str:
-        facts = [f"k={self.config.k}", f"layers={self.config.num_layers}", f"hidden_size={self.config.hidden_size}"]
-        if self.task is None:
-            facts.append(f"parts={list(self._model.parameters)}")
-        else:
-            facts.append(f"labels={reprlib.repr(list(self.labels))}")
-            if self.task.problem != "single_label_classification":
-                facts.append(f"problem={self.task.problem!r}")
-        facts += [f"from {self._source!r}"] * bool(self._source)
-        return f"DNABERT({', '.join(facts)})"
+        return f"DNABERT({self._model.description_line()}{self._source and f', from {self._source!r}'})"
 
     def encode(self, sequences: str | Iterable[str]) -> Int32[np.ndarray, " tokens"] | list[np.ndarray]:
         """Ids with [CLS] and [SEP], of each sequence, or of one that is given alone.
@@ -115,9 +103,8 @@ class DNABERT:
         """
         if isinstance(sequences, str):
             return self._ids(sequence_codes(sequences, self.config.k), "the sequence")
-        return [
-            self._ids(one.codes, one.place) for one in stream.coded((("", one) for one in sequences), self.config.k)
-        ]
+        coded = stream.coded((("", sequence) for sequence in sequences), self.config.k)
+        return [self._ids(sequence.codes, sequence.place) for sequence in coded]
 
     def embed(
         self, sequences: str | Iterable[str], pooling: Pooling = "mean", layer: int = -1, progress: bool = True
@@ -264,8 +251,8 @@ class DNABERT:
             InputError: huggingface_hub is not installed, or the model cannot be written so.
             JobError: the hub cannot be reached, or does not let you.
         """
-        with tempfile.TemporaryDirectory() as scratch:
-            directory = Path(scratch) / "model"
+        with scratch_directory() as scratch:
+            directory = scratch / "model"
             self.save_pretrained(directory, dtype=dtype)
             return push_directory(directory, repository, private)
 
@@ -326,10 +313,8 @@ class DNABERT:
 
     def _check_length(self, kmers: int, limit: int, name: str) -> None:
         if kmers > limit:
-            raise InputError(
-                f"{name} has {kmers:,} k-mers: the model takes at most {limit:,}, of {limit + self.config.k - 1:,} "
-                "bases. Cut it into shorter ones."
-            )
+            bases = limit + self.config.k - 1
+            raise InputError(f"{name} has {kmers:,} k-mers: the model takes at most {limit:,}, of {bases:,} bases.")
 
     def _parts(self) -> str:
         return " and ".join(_PARTS.get(part, f"a {part}") for part in self._model.parameters)

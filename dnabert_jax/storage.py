@@ -11,6 +11,8 @@ import logging
 import multiprocessing
 import posixpath
 import re
+import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from multiprocessing.pool import ThreadPool
@@ -21,7 +23,7 @@ from typing import Any, TypeVar
 import fsspec
 import tenacity
 
-from dnabert_jax.errors import InputError, StoreError
+from dnabert_jax.errors import InputError, StoreError, named_if_full
 
 Location = str | Path
 """A local path, or a URL such as gs://bucket/hg38.fa.gz."""
@@ -30,7 +32,8 @@ BLOCK_BYTES = 16 << 20
 """Bytes of one request of a download."""
 
 _SLOWEST_BYTES_PER_SECOND = 1e6
-_PACKAGES = {"gs": "'dnabert-jax[gcs]'", "s3": "s3fs", "az": "adlfs", "abfs": "adlfs"}
+_PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs", "abfs": "adlfs"}
+_LEFT_BY_SYSTEMS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "lost+found"}
 _LOG = logging.getLogger(__name__)
 _WILL_NOT_MEND = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
@@ -128,6 +131,15 @@ def remove(location: Location) -> None:
     _call(str(location), delete)
 
 
+def is_hidden(name: str) -> bool:
+    """Returns whether a file under a directory, of which this is the relative path, is not part of what was put there.
+
+    Such are the files that file browsers, file systems and editors leave: .DS_Store, ._x, Thumbs.db, .nfs01.
+    """
+    parts = name.split("/")
+    return any(part.startswith((".", "~$")) or part.endswith("~") or part.lower() in _LEFT_BY_SYSTEMS for part in parts)
+
+
 def names(directory: Location) -> list[str]:
     """The files under a directory, as paths relative to it, sorted; none if nothing is there."""
     if not is_url(directory):
@@ -171,22 +183,41 @@ def _read_range(store: Any, path: str, start: int, stop: int) -> bytes:
 
 
 @contextlib.contextmanager
+def scratch_directory(parent: Path | None = None) -> Iterator[Path]:
+    """Yields a new directory for temporary files, which is removed at the end.
+
+    Args:
+        parent: existing directory to make it in; the system's for temporary files, if not given.
+    """
+    with TemporaryDirectory(prefix="dnabert-jax-", dir=parent) as directory, named_if_full(Path(directory).parent):
+        yield Path(directory)
+
+
+@contextlib.contextmanager
 def local_copy(
     location: Location, scratch: Path | None = None, progress: Callable[[int], object] | None = None
 ) -> Iterator[Path]:
-    """Yields the path of a file: its own, or that of a copy which is removed at the end.
+    """Yields the path of a file on disk: its own, or that of a copy which is removed at the end.
+
+    What comes through a pipe is copied, so that it can be read as often as need be.
 
     Args:
-        location: of the file.
-        scratch: existing directory to copy into; that for temporary files, if not given.
+        location: of the file; - is standard input.
+        scratch: existing directory to copy into; the system's for temporary files, if not given.
         progress: as for `download`.
     """
-    if not is_url(location):
+    piped = str(location) == "-" or (not is_url(location) and Path(location).is_fifo())
+    if not piped and not is_url(location):
         yield Path(location)
         return
-    with TemporaryDirectory(prefix="dnabert-jax-", dir=scratch) as directory:
-        path = Path(directory, file_name(location))
-        download(str(location), path, progress)
+    with scratch_directory(scratch) as directory:
+        path = directory / ("standard-input" if str(location) == "-" else file_name(location))
+        if piped:
+            standard = contextlib.nullcontext(sys.stdin.buffer) if str(location) == "-" else None
+            with standard or Path(location).open("rb") as source, path.open("wb") as copy:
+                shutil.copyfileobj(source, copy, BLOCK_BYTES)
+        else:
+            download(str(location), path, progress)
         yield path
 
 

@@ -2,6 +2,7 @@
 
 import atexit
 import dataclasses
+import difflib
 import errno
 import inspect
 import logging
@@ -9,19 +10,22 @@ import os
 import select
 import signal
 import sys
+import tempfile
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import tyro
 
 import dnabert_jax
-from dnabert_jax.errors import InputError, JobError, device_memory_errors
+from dnabert_jax.errors import InputError, JobError, device_memory_errors, is_out_of_room
 from dnabert_jax.interop.hub import check_model
 from launch.attention import Attention
 from launch.demo import Demo
 from launch.embed import Embed
 from launch.ending import EXIT_FAILED, leaving_others, print_error
+from launch.environment import missing_device, set_environment
 from launch.evaluate import parse_evaluate
 from launch.export import Export
 from launch.finetune import parse_finetune
@@ -34,6 +38,7 @@ from launch.predict import Predict
 from launch.prepare import PrepareGenome, PrepareGenomeBeam
 from launch.prepare_derived import PreparePromoters, PrepareSplice, PrepareTfbs
 from launch.pretrain import parse_pretrain
+from launch.program import command
 from launch.report import Report
 from launch.signals import EXIT_INTERRUPTED, end_interrupted, end_on_sigint, ignore_sigusr1, sigint_as_exception
 from launch.variants import Variants
@@ -101,6 +106,14 @@ _PLAIN: dict[str, type["_Runnable"]] = {
 }
 """Commands of which a dataclass is all."""
 
+_CONFIGURED: dict[str, Callable[[Sequence[str]], "_Runnable"]] = {
+    "pretrain": parse_pretrain,
+    "plan": parse_plan,
+    "finetune": parse_finetune,
+    "evaluate": parse_evaluate,
+}
+"""Commands that start from a configuration or a suite, with what parses their flags."""
+
 _Job = TypeVar("_Job")
 
 
@@ -114,8 +127,10 @@ def main() -> None:
     # What Python does last of all is not interrupted: the signal would kill it there, with nothing said.
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     ignore_sigusr1()
-    # So that what is printed and the progress bar keep their order in a log file too.
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    # UTF-8 whatever the locale. By lines, so that what is printed and the progress bar keep their order in a log file.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+    set_environment()
     _silence_libraries()
     with leaving_others():
         status = run(sys.argv[1:])
@@ -130,6 +145,9 @@ def _silence_libraries() -> None:
     """Of an error that is raised, `run` says one sentence; libraries say more of it, in threads and when they log."""
     for name in ("absl", "asyncio", "concurrent.futures", "gcsfs"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Warnings of this package are whole sentences, whatever handler a library has installed.
+    logging.getLogger("dnabert_jax").addHandler(logging.StreamHandler())
+    logging.getLogger("dnabert_jax").propagate = False
     # orbax leaves a read that failed while other parts of it are under way.
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
 
@@ -139,7 +157,13 @@ def _silence_libraries() -> None:
         if str(unraisable.exc_value) != "Event loop is closed" and not inspect.iscoroutine(unraisable.object):
             sys.__unraisablehook__(unraisable)
 
+    def report_in_thread(raised: threading.ExceptHookArgs) -> None:
+        # TensorBoard's writer meets a full disk in a thread; the checkpoint or the log meets it too, and says so.
+        if not (isinstance(raised.exc_value, Exception) and is_out_of_room(raised.exc_value)):
+            threading.__excepthook__(raised)
+
     sys.unraisablehook = report
+    threading.excepthook = report_in_thread
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -153,22 +177,20 @@ def run(arguments: Sequence[str]) -> int:
             return 0
         advice = "use a smaller batch, a larger mesh, or shorter sequences"
         with INPUT_COPIES, sigint_as_exception(), device_memory_errors(advice):
-            job = _parse(arguments)
-            if isinstance(model := getattr(job, "model", None), str):
-                check_model(model)
-            job.run()
+            _parse_and_check(arguments).run()
     except InputError as error:
         return _fail(str(error))
     except JobError as error:
         return _fail(str(error), EXIT_FAILED)
     except OSError as error:
-        if error.errno == errno.EPIPE and _reader_is_gone():
-            # It has read what it wanted, as head does; nothing more can be said there, not at the end either.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return _EXIT_BROKEN_PIPE
-        # A full disk names no file.
-        sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
-        return _fail(sentence, _EXIT_BAD_INPUT if error.errno in _BAD_PATH else EXIT_FAILED)
+        return _end_by_system(error)
+    # Of JAX and of libraries below it.
+    except (RuntimeError, ValueError, AssertionError) as error:
+        if is_out_of_room(error):
+            return _fail(_full_disk(None, error), EXIT_FAILED)
+        if isinstance(error, ValueError) or not (problem := missing_device()):
+            raise
+        return _fail(str(problem))
     except KeyboardInterrupt:
         resumable = arguments[0] in ("pretrain", "finetune")
         hint = " The same command with --resume goes on from the last checkpoint, if there is one." if resumable else ""
@@ -177,11 +199,31 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _end_by_system(error: OSError) -> int:
+    """Says what the operating system refused, and returns the exit status."""
+    if error.errno == errno.EPIPE and _reader_is_gone():
+        # It has read what it wanted, as head does; nothing more can be said there, not at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _EXIT_BROKEN_PIPE
+    if is_out_of_room(error):
+        return _fail(_full_disk(error.filename, error), EXIT_FAILED)
+    sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
+    return _fail(sentence, _EXIT_BAD_INPUT if error.errno in _BAD_PATH else EXIT_FAILED)
+
+
 def _reader_is_gone() -> bool:
     """Whether nobody reads standard output any more."""
     poll = select.poll()
     poll.register(sys.stdout, 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _parse_and_check(arguments: Sequence[str]) -> _Runnable:
+    """Returns the job; raises InputError for a --model that cannot exist before anything else is read."""
+    job = _parse(arguments)
+    if isinstance(model := getattr(job, "model", None), str):
+        check_model(model)
+    return job
 
 
 def _parse(arguments: Sequence[str]) -> _Runnable:
@@ -195,21 +237,36 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
                 flags, options = rest[:border], rest[border + 1 :]
             job = _command(PrepareGenomeBeam, "prepare genome-beam", flags)
             return dataclasses.replace(job, beam_options=tuple(options))
-        case ["pretrain", *rest]:
-            return parse_pretrain(rest)
-        case ["plan", *rest]:
-            return parse_plan(rest)
-        case ["finetune", *rest]:
-            return parse_finetune(rest)
-        case ["evaluate", *rest]:
-            return parse_evaluate(rest)
+        case [name, *rest] if name in _CONFIGURED:
+            return _CONFIGURED[name](rest)
         case [name, *rest] if name in _PLAIN:
             return _command(_PLAIN[name], name, rest)
-    raise InputError(f"There is no command {' '.join(arguments[:2])!r}: dnabert-jax --help lists them.")
+    raise InputError(_no_such_command(arguments))
+
+
+def _no_such_command(arguments: Sequence[str]) -> str:
+    called, names = arguments[0], [*_PLAIN, *_CONFIGURED, *(f"prepare {name}" for name in (*_PREPARE, "genome-beam"))]
+    if called == "prepare":
+        called = " ".join(arguments[:2])
+    # "verify" is meant for "prepare verify".
+    close = difflib.get_close_matches(called, names) or [name for name in names if name.split()[-1] == called]
+    meant = f" Did you mean {' or '.join(close)}?" if close else ""
+    return f"There is no command {called!r}.{meant} {command('--help')} lists them."
 
 
 def _command(job: type[_Job], name: str, arguments: Sequence[str]) -> _Job:
     return tyro.cli(job, args=list(arguments), prog=f"dnabert-jax {name}", config=SETTINGS, registry=REGISTRY)
+
+
+def _full_disk(path: str | None, error: Exception) -> str:
+    """Returns what to say of a full disk: where it is if that is known, else what the library that met it says."""
+    if path:
+        return f"{path}: {getattr(error, 'strerror', None) or error}. Make room there, or choose another place."
+    reason = str(getattr(error, "strerror", None) or error).partition("\n")[0][:300].rstrip(".")
+    return (
+        f"{reason}: make room on the disk of the output, or on that of temporary files, {tempfile.gettempdir()} "
+        "(TMPDIR chooses another one)."
+    )
 
 
 def _fail(sentence: str, status: int = _EXIT_BAD_INPUT) -> int:

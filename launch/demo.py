@@ -72,8 +72,10 @@ class Demo:
         print("4. compare, on the same held-out rows under the same masks")
         figures = compare_heldout(config, data, run, device)
         print(_comparison_table(figures))
-        curve = draw_loss_curve(run, self.out / "loss.png")
-        print(f"Loss curve: {curve}")
+        curve = self.out / "loss.png"
+        draw_loss_curve(run, curve)
+        if curve.exists():
+            print(f"Loss curve: {curve}")
         print(_try_transformers(model, trained_model))
         print(f"All of it lies in {self.out}; how to use the model stands in {model}/README.md.")
         trained, *others = figures.values()
@@ -101,7 +103,7 @@ def _try_transformers(model: Path, ours: "SavedModel") -> str:
     if not all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
         return (
             "transformers: not installed here, so the exported directory was not loaded with it; "
-            "pip install torch transformers, or make test, and run the demo again to see it load."
+            "pip install torch transformers, and run the demo again to see it load."
         )
     with importing():
         import jax

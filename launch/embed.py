@@ -62,4 +62,8 @@ class Embed:
         each = {"tokens": "k-mer", "bases": "base"}.get(self.pooling, "sequence")
         print(f"Embedded {sequences.summary()}: {width} {self.dtype} numbers for each {each}.")
         print(f"Written to {self.out}, in the order of the sequences. To read it in Python:")
-        print(f'  numpy.load("{self.out}")' if self.out.suffix == ".npz" else f'  pandas.read_parquet("{self.out}")')
+        print(
+            f"  numpy.load({str(self.out)!r})"
+            if self.out.suffix == ".npz"
+            else f"  pandas.read_parquet({str(self.out)!r})"
+        )

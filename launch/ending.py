@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from launch.signals import EXIT_INTERRUPTED
+
 EXIT_FAILED = 1
 """Exit status of a job that failed, though what was asked for made sense."""
 
@@ -17,6 +19,11 @@ _SECONDS_TO_LEAVE = 10.0
 def print_error(sentence: str) -> None:
     """Says what went wrong, on standard error."""
     print(f"dnabert-jax: error: {sentence}", file=sys.stderr, flush=True)
+
+
+def print_note(sentence: str) -> None:
+    """Says what the user should know and need not mend, on standard error."""
+    print(f"dnabert-jax: note: {sentence}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -45,7 +52,8 @@ def _leave(status: int) -> NoReturn:
     import jax
     from jax.experimental import multihost_utils
 
-    if status:
+    # Ctrl-C stops all of them in order, as SIGTERM does.
+    if status not in (0, EXIT_INTERRUPTED):
         timer = threading.Timer(_SECONDS_TO_LEAVE, os._exit, [status])
         timer.daemon = True
         timer.start()

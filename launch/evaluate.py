@@ -16,7 +16,7 @@ from dnabert_jax.tasks.suites.suite import SUITES, SuiteName, find_sets, groups_
 from launch.finetune import chosen_preset
 from launch.flags import REGISTRY, SETTINGS
 from launch.progress import progress_bar
-from launch.signals import importing
+from launch.signals import importing, sigterm_as_sigint
 
 if TYPE_CHECKING:
     from dnabert_jax.tasks.measures.results import Result
@@ -56,6 +56,7 @@ class Evaluate:
         keep_duplicates: Keep sequences of the training split that are in validation or test too.
         problem: What the labels are; inferred for each set if not given.
         literal_labels: Take labels such as NA, None and - for names of classes, not for missing labels.
+        positive: Of sets of two classes, the positive one; found by its name if not given.
         step: Checkpoint of the run to begin with; the latest if not given.
         settings: Whatever of the preset is to be otherwise.
     """
@@ -80,6 +81,7 @@ class Evaluate:
     keep_duplicates: bool = False
     problem: Literal["single_label_classification", "multi_label_classification", "regression"] | None = None
     literal_labels: bool = False
+    positive: str = ""
     step: int | None = None
     settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS["dnabert"]
 
@@ -113,13 +115,14 @@ class Evaluate:
             keep_duplicates=self.keep_duplicates,
             problem=self.problem,
             literal_labels=self.literal_labels,
+            positive=self.positive,
         )
         results = SuiteResults(self.out, evaluation)
         devices = jax.local_devices()
         own = part_of(sets, self.process, self.processes)
         groups = groups_of_like_size(own, self.together or max(1, -(-len(devices) // self.seeds)))
         contenders: list[Contender] = ["finetuned", *self.baselines]
-        with _SuiteBar(len(own) * len(contenders)) as bar:
+        with sigterm_as_sigint(), _SuiteBar(len(own) * len(contenders)) as bar:
             SuiteRun(model, evaluation, results, devices, bar, self.keep_models).run(groups, contenders)
         found, failures = results.read(), results.failures()
         done = {f"{contender}/{result.name}" for contender, own in found.items() for result in own}
@@ -127,10 +130,11 @@ class Evaluate:
         if failures and not done and not missing:
             raise InputError(f"No set of {self.data} could be evaluated: {next(iter(failures.values()))}")
         if found:
-            print(write_report(found, failures, SUITES[self.suite].metrics, self.out, others))
+            text, names = write_report(found, failures, SUITES[self.suite].metrics, self.out, others)
+            print(text)
         print(f"{len(done)} results, {len(failures)} failures{f', {missing} still to come' if missing else ''}.")
         if found:
-            print(f"Written to {self.out}: a table for each model, summary.md, boxes.png, and a file for each result.")
+            print(f"Written to {self.out}: {', '.join(names)}, and a file for each result.")
         if missing:
             print("Next: the same command again, of each process, which adds what is missing.")
         elif failures:
@@ -170,7 +174,7 @@ class _SuiteBar:
 
     def __init__(self, total: int) -> None:
         self._bar = progress_bar("evaluate", "result", total)
-        self._steps, self._shown = 0, 0.0
+        self._what, self._done, self._shown = "", 0, 0.0
 
     def __enter__(self) -> "_SuiteBar":
         return self
@@ -180,8 +184,13 @@ class _SuiteBar:
 
     def stepped(self, done: int, total: int) -> None:
         """Some more steps of lockstep."""
-        self._steps = self._steps % total + done
-        self._bar.set_postfix_str(f"step {self._steps:,} of {total:,}", refresh=False)
+        self.advanced("step", done, total)
+
+    def advanced(self, what: str, done: int, total: int) -> None:
+        """Shows a part of what a result needs."""
+        self._done = done + (self._done % total if what == self._what else 0)
+        self._what = what
+        self._bar.set_postfix_str(f"{what} {self._done:,} of {total:,}", refresh=False)
         # A result takes long: the bar is shown anew as often as others are.
         if time.monotonic() - self._shown > self._bar.mininterval:
             self._shown = time.monotonic()
@@ -192,7 +201,7 @@ class _SuiteBar:
 
     def restarted(self, job: str, seed: int) -> None:
         """Said in a line of its own."""
-        self._steps = 0
+        self._what = ""
         self._bar.write(f"{job} collapsed to one class: it begins anew with the seed {seed}.")
 
     def finished(self, contender: str, result: "Result") -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,7 +13,8 @@ from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.datasets.layout import set_name
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
-from launch.flags import REGISTRY, SETTINGS
+from launch.flags import REGISTRY, SETTINGS, InputPath
+from launch.program import command
 from launch.progress import progress_bar
 from launch.signals import importing, sigterm_as_flag
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # they load JAX, which --help need not wait for
 
 PROGRAM = "dnabert-jax finetune"
 
-_LABELS_SHOWN = 8
+_LABELS_SHOWN, _FIGURES_SHOWN, _CLASSES_SHOWN = 8, 8, 6
 _DEFAULT = "dnabert"
 
 
@@ -40,7 +40,7 @@ class Finetune:
         model: Run directory, model directory of `dnabert-jax import`, or Hugging Face directory.
         data: A table (CSV, TSV, Parquet; plain or gzip), a directory with train, dev and test files, or what
             `dnabert-jax prepare promoters`, `splice` or `tfbs` made.
-        out: Directory to make: the model of the best seed, result.json, result.md, log.jsonl and curves. Until it is
+        out: Directory to make: the model of the best seed, result.json, result.md, log.jsonl and pictures. Until it is
             complete, OUT.unfinished has what --resume needs.
         resume: Go on with what an earlier run of the same command has saved in OUT.unfinished; begin if there is
             nothing.
@@ -51,6 +51,8 @@ class Finetune:
         split: Column of the split; found by its name if not given.
         problem: What the labels are; inferred if not given.
         literal_labels: Take labels such as NA, None and - for names of classes, not for missing labels.
+        positive: Of two classes, the one that precision, recall, F1, curves and later explanations are of; found by its
+            name if not given, as 1 of 0 and 1 or bound of bound and unbound.
         dev: What a dev split is where there is no test split: the validation split, or the test split as in the
             original's data.
         test_share: Share of the training split to measure on, where there is no test split.
@@ -62,7 +64,7 @@ class Finetune:
     """
 
     model: str
-    data: Path
+    data: InputPath
     out: Path
     resume: bool = False
     seeds: int = 1
@@ -72,6 +74,7 @@ class Finetune:
     split: str = ""
     problem: Literal["single_label_classification", "multi_label_classification", "regression"] | None = None
     literal_labels: bool = False
+    positive: str = ""
     dev: Literal["validation", "test"] = "validation"
     test_share: float = 0.2
     validation_share: float = 0.1
@@ -118,17 +121,22 @@ class Finetune:
             except StoppedError:
                 resume = () if self.resume else ("--resume",)
                 print(f"Stopped by SIGTERM after step {checkpoint.saved_steps:,}, which is saved.")
-                print(f"Go on with: {PROGRAM} {shlex.join((*self.arguments, *resume))}")
+                print(f"Go on with: {command('finetune', *self.arguments, *resume)}")
                 return
+            result = dataclasses.replace(done.result, base_model=self.model, data=str(self.data))
+            done = dataclasses.replace(done, result=result)
             write_finetuned(self.out, done, model, data, self.settings, checkpoint)
         self._report(done)
 
     def _read_data(self, k: int) -> "LabelledData":
-        from dnabert_jax.tasks.datasets.labelled import Columns, read_labelled
+        from dnabert_jax.tasks.datasets.labelled import read_labelled
+        from dnabert_jax.tasks.datasets.positive import with_positive
+        from dnabert_jax.tasks.datasets.rows import Columns
         from dnabert_jax.tasks.datasets.splits import carve, count_duplicates, drop_duplicates
 
         columns = Columns(self.sequence, self.labels, self.split)
         data = read_labelled(self.data, k, columns, problem=self.problem, dev=self.dev, literal=self.literal_labels)
+        data = with_positive(data, self.positive)
         data = carve(data, "test", self.test_share, self.settings.seed)
         data = carve(data, "validation", self.validation_share, self.settings.seed)
         print(_what_is_learned(data.task))
@@ -143,17 +151,28 @@ class Finetune:
     def _report(self, done: "Finetuned") -> None:
         from dnabert_jax.tasks.measures.results import over_seeds
 
-        for key, figure in list(over_seeds(done.result).items())[:6]:
+        result = done.result
+        if result.positive:
+            print(f"Test split; precision, recall and F1 are those of the positive class {result.positive!r}:")
+        for key, figure in list(over_seeds(result).items())[:_FIGURES_SHOWN]:
             if figure.mean is not None:
                 spread = "" if figure.deviation is None else f" +- {figure.deviation:.4f}"
                 print(f"{key}: {figure.mean:.4f}{spread}")
-        collapsed = [one for one in done.fitted if one.collapsed > self.settings.restarts]
-        for one in collapsed:
-            print(f"{one.name} collapsed to one class in every attempt ({one.collapsed}): its figures mean little.")
-        print(f"Written to {self.out}: the model, result.md, result.json, log.jsonl, curves.")
-        print(f"Next: dnabert-jax predict --model {self.out} --fasta FILE --out predictions.tsv")
-        if done.result.task.windows is None:  # transformers has no class that others could be exported to
-            print(f"Next: dnabert-jax export {self.out} --to DIRECTORY")
+        confusion = result.seeds[result.best].metrics.confusion
+        if len(confusion) == 1 and len(confusion[0].classes) <= _CLASSES_SHOWN:
+            for name, row in zip(confusion[0].classes, confusion[0].counts, strict=True):
+                counts = ", ".join(
+                    f"{count:,} as {chosen!r}" for chosen, count in zip(confusion[0].classes, row, strict=True)
+                )
+                print(f"Of {sum(row):,} {name!r}, predicted: {counts}.")
+        for job in done.fitted:
+            if job.collapsed > self.settings.restarts:
+                print(f"{job.name} collapsed to one class in every attempt ({job.collapsed}): its figures mean little.")
+        names = sorted(path.name + "/" * path.is_dir() for path in self.out.iterdir())
+        print(f"Written to {self.out}: {', '.join(names)}.")
+        print(f"Next: {command('predict', '--model', self.out, '--fasta', 'FILE', '--out', 'predictions.tsv')}")
+        if result.task.windows is None:  # transformers has no class that others could be exported to
+            print(f"Next: {command('export', self.out, '--to', 'DIRECTORY')}")
 
 
 def _what_is_learned(task: TaskConfig) -> str:
@@ -178,7 +197,7 @@ class FittingBar:
         from dnabert_jax.tasks.measures.metrics import better  # which loads scikit-learn
 
         self._metric, self._sign = metric, 1 if better(metric) == "higher" else -1
-        self._bar = progress_bar("finetune", "step")
+        self._bar, self._what = progress_bar("finetune", "step"), ""
 
     def __enter__(self) -> "FittingBar":
         return self
@@ -192,12 +211,19 @@ class FittingBar:
         self._bar.update(done)
 
     def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
-        """Said in a line."""
+        """Writes a line."""
         value = f"{self._sign * figure:.4f}" if math.isfinite(figure) else "undefined"
         tqdm.write(f"epoch {epoch}: {job} loss {loss:.4f}, validation {self._metric} {value}")
 
+    def advanced(self, what: str, done: int, total: int) -> None:
+        """Shows a bar of its own for each part of what follows the training."""
+        if what != self._what:
+            self._bar.close()
+            self._bar, self._what = progress_bar(what, "", total), what
+        self._bar.update(done)
+
     def restarted(self, job: str, seed: int) -> None:
-        """Said in a line of its own."""
+        """Writes a line."""
         self._bar.reset()
         self._bar.write(f"{job} collapsed to one class: it begins anew with the seed {seed}.")
 

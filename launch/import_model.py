@@ -9,6 +9,7 @@ import tyro
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.interop.hub import check_model
 from dnabert_jax.presets import PRESETS
+from launch.program import command
 from launch.signals import importing
 
 
@@ -54,17 +55,17 @@ class Import:
         for name, reason in loaded.left_out.items():
             print(f"Left out {name}: {reason}.")
         if "head" in loaded.model.parameters:
-            flags = f"{_model_flags(config)} --initial-checkpoint {self.out}"
-            print(f"Next: dnabert-jax pretrain --data ROWS --out RUN {flags}")
-        print(f"Next: dnabert-jax export {self.out} --to DIRECTORY")
+            flags = (*_model_flags(config), "--initial-checkpoint", self.out)
+            print(f"Next: {command('pretrain', '--data', 'ROWS', '--out', 'RUN', *flags)}")
+        print(f"Next: {command('export', self.out, '--to', 'DIRECTORY')}")
 
 
-def _model_flags(config: ModelConfig) -> str:
+def _model_flags(config: ModelConfig) -> list[str]:
     """The preset of k, if there is one, and what differs from it in size."""
     preset = f"dnabert{config.k}" if f"dnabert{config.k}" in PRESETS else "dnabert6"
-    flags = [f"--preset {preset}"]
+    flags = ["--preset", preset]
     for field in dataclasses.fields(ModelConfig):
         value = getattr(config, field.name)
         if isinstance(value, int) and value != getattr(PRESETS[preset].model, field.name):
-            flags.append(f"--model.{field.name.replace('_', '-')} {value}")
-    return " ".join(flags)
+            flags += [f"--model.{field.name.replace('_', '-')}", str(value)]
+    return flags

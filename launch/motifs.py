@@ -10,6 +10,7 @@ from tqdm import tqdm
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.config import MotifSearch
 from dnabert_jax.io.left_out import LeftOut
+from launch.flags import InputPath
 from launch.progress import progress_bar
 from launch.sequence_source import SequenceSource
 from launch.signals import importing, sigterm_as_sigint
@@ -51,8 +52,8 @@ class Motifs:
     """
 
     scores: Path
-    positives: Path
-    negatives: Path
+    positives: InputPath
+    negatives: InputPath
     out: Path
     sequence: str = ""
     id: str = ""

@@ -11,6 +11,7 @@ import tyro
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_file import refuse_existing
+from launch.flags import InputPath
 from launch.predict import reading
 from launch.progress import progress_bar
 from launch.sequence_source import OpenSource, SequenceSource
@@ -51,7 +52,7 @@ class Mutations:
     model: str
     out: Path
     kinds: tuple[Literal["substitutions", "deletions", "insertions"], ...] = ("substitutions", "deletions")
-    mutations: Path | None = None
+    mutations: InputPath | None = None
     heat_maps: Path | None = None
     label: str = ""
     step: int | None = None

@@ -77,7 +77,7 @@ require() { # FLAG...
 # Checks what describes the run, and sets bucket and run_path from --run gs://BUCKET/PATH.
 check_run_flags() {
   require run data image
-  [[ ${flags[run]} =~ ^gs://([a-z0-9._-]+)/([A-Za-z0-9._/-]+[A-Za-z0-9._-])/?$ ]] ||
+  [[ ${flags[run]} =~ ^gs://([a-z0-9._-]+)/([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)/?$ ]] ||
     fail 2 "--run is '${flags[run]}': give gs://BUCKET/PATH, of letters, digits, '.', '_' and '-'."
   bucket=${BASH_REMATCH[1]} run_path=${BASH_REMATCH[2]}
   [[ ${flags[slices]} =~ ^[1-9][0-9]*$ ]] || fail 2 "--slices is '${flags[slices]}': give a number of at least 1."

@@ -95,6 +95,6 @@ class Predict:
 def reading(table: Path) -> str:
     """Returns the line of Python that reads a table."""
     if table.suffix == ".parquet":
-        return f'pandas.read_parquet("{table}")'
+        return f"pandas.read_parquet({str(table)!r})"
     separator = r', sep="\t"' if ".tsv" in table.suffixes else ""
-    return f'pandas.read_csv("{table}"{separator})'
+    return f"pandas.read_csv({str(table)!r}{separator})"

@@ -15,6 +15,7 @@ from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
 from dnabert_jax.errors import InputError
 from dnabert_jax.presets import PRESETS
+from launch.program import command
 from launch.progress import progress_bar
 
 _OTHER_K = "dnabert6"
@@ -49,7 +50,7 @@ def _tell(job: GenomeJob, manifest: Manifest) -> None:
     flags = f"--preset {preset}" if preset in PRESETS else f"--preset {_OTHER_K} --model.k {manifest.k}"
     if manifest.row_length > positions:
         flags += f" --model.max-positions {manifest.row_length}"
-    print(f"Written to {job.out}. Next: dnabert-jax pretrain --data {job.out} {flags} --out RUN")
+    print(f"Written to {job.out}. Next: {command('pretrain', '--data', job.out)} {flags} --out RUN")
 
 
 class PreparationBar:
@@ -102,7 +103,7 @@ class PrepareGenomeBeam:
         except ModuleNotFoundError as error:
             if (error.name or "").split(".")[0] != "apache_beam":
                 raise
-            raise InputError("Apache Beam is not installed: pip install 'dnabert-jax[beam]'.") from error
+            raise InputError("Apache Beam is not installed: pip install apache-beam.") from error
         manifest = prepare_genome_on_beam(
             self.job, self.beam_options, lambda phase: print(f"Beam: {phase} ...", file=sys.stderr)
         )

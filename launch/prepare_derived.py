@@ -16,6 +16,7 @@ from data_prep.derived.tfbs import Tfbs, TfbsJob
 from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.storage import join
 from launch.prepare import PreparationBar
+from launch.program import command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,7 @@ def _run(task: Task) -> None:
         f"Written to {task.job.out}: the table {join(task.job.out, TABLE)}; the same for "
         f"tfds.builder_from_directory({str(task.job.out)!r}); and every choice and count, in {FILE_NAME}."
     )
-    print(f"Next: dnabert-jax finetune --model MODEL --data {join(task.job.out, TABLE)} --out RUN")
+    print(f"Next: {command('finetune', '--model', 'MODEL', '--data', join(task.job.out, TABLE), '--out', 'RUN')}")
 
 
 def _described(manifest: DerivedManifest) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import shlex
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,9 +16,10 @@ from dnabert_jax.data.staging import stage
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location, is_url
 from launch.distributed import check_flags, join
+from launch.program import command
 from launch.progress import progress_bar
 from launch.settings import parse_with_settings
-from launch.signals import importing, profile_on_sigusr1, sigterm_as_flag
+from launch.signals import EXIT_INTERRUPTED, importing, profile_on_sigusr1, sigint_as_sigterm, sigterm_as_flag
 
 if TYPE_CHECKING:  # training loads JAX, which --help need not wait for
     from dnabert_jax.training.evaluation import Evaluation
@@ -87,12 +89,6 @@ class Pretrain:
                 join(self.coordinator, self.processes, self.process, self.join_timeout)
             import jax
 
-            try:
-                jax.devices()
-            except RuntimeError as error:
-                raise InputError(
-                    f"JAX finds no device ({error}): install its plugin, or set JAX_PLATFORMS=cpu."
-                ) from error
             from dnabert_jax.telemetry.profiler import Profiler
             from dnabert_jax.training.loop import pretrain
 
@@ -101,17 +97,22 @@ class Pretrain:
         with profile_on_sigusr1(profiler.request):
             with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as bar:
                 data = stage(self.data, self.data_cache.expanduser(), bar.update)
-            with TrainingBar(self.profile_from) as bar:
+            bar = TrainingBar(self.profile_from)
+            # Connected processes stop together, so that none ends alone.
+            with sigint_as_sigterm(lambda: bar.has_stepped or self.distributed) as interrupted, bar:
                 result = pretrain(
                     self.settings, data, self.out, [bar], self.resume, profiler=profiler, stop_requested=terminated
                 )
-        if not first:
-            return
-        if result.step < self.settings.steps:
-            print(f"Stopped by SIGTERM after step {result.step:,} of {self.settings.steps:,}, which is saved.")
+        stopped = result.step < self.settings.steps
+        if first and stopped:
+            signal_name = "Ctrl-C" if interrupted() else "SIGTERM"
+            print(f"Stopped by {signal_name} after step {result.step:,} of {self.settings.steps:,}, which is saved.")
             others = " (on each process with its own --process)" if self.coordinator is not None else ""
             resume = () if self.resume else ("--resume",)
-            print(f"Go on with{others}: {PROGRAM} {shlex.join((*self.arguments, *resume))}")
+            print(f"Go on with{others}: {command('pretrain', *self.arguments, *resume)}")
+        if stopped and interrupted():
+            sys.exit(EXIT_INTERRUPTED)
+        if stopped or not first:
             return
         print(f"Step {result.step:,} of {self.settings.steps:,}.", end=" ")
         if result.evaluation:
@@ -122,15 +123,20 @@ class Pretrain:
             )
         else:
             print("No held-out evaluation: the data have no held-out part.")
-        print(f"Run in {self.out}: checkpoints, log.jsonl, tensorboard (tensorboard --logdir {self.out}/tensorboard).")
-        print(f"Next: dnabert-jax export {self.out} --out MODEL")
+        print(f"Run in {self.out}: checkpoints, log.jsonl, tensorboard (tensorboard --logdir {self._tensorboard}).")
+        print(f"Next: {command('export', self.out, '--out', 'MODEL')}")
+
+    @property
+    def _tensorboard(self) -> str:
+        """The directory of TensorBoard's events, quoted for a shell."""
+        return shlex.quote(str(self.out / "tensorboard"))
 
     def _report_profile(self, place: Path, error: RuntimeError | None) -> None:
         if error:
             tqdm.write(f"No profile in {place}: {error}. Training goes on, without further profiles.")
         else:
             tqdm.write(
-                f"Profile in {place}. Look at it: pip install xprof; xprof --logdir {self.out}/tensorboard; "
+                f"Profile in {place}. Look at it: pip install xprof; xprof --logdir {self._tensorboard}; "
                 "or open its *.trace.json.gz at https://ui.perfetto.dev"
             )
 
@@ -151,6 +157,7 @@ class TrainingBar:
     def __init__(self, profile_from: int | None = None) -> None:
         self._profile_from = profile_from
         self._bar = tqdm(disable=True)
+        self.has_stepped = False
 
     def __enter__(self) -> "TrainingBar":
         return self
@@ -178,6 +185,7 @@ class TrainingBar:
         self._bar = progress_bar("pretrain", "step", total=steps, initial=step)
 
     def stepped(self, step: int) -> None:
+        self.has_stepped = True
         self._bar.update(step - self._bar.n)
 
     def trained(self, step: int, figures: dict[str, float]) -> None:

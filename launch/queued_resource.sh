@@ -18,7 +18,7 @@ delete   Gives the machines back. The run stays in its bucket.
 
   --project PROJECT, --zone ZONE
   --accelerator-type TYPE   v5litepod-256, v6e-256, v5p-512, v4-512, ...
-  --runtime-version VERSION of the TPU VMs; for v5litepod, v6e, v5p and v4 it is known
+  --runtime-version VERSION of the TPU VMs; by default that for the type
   --slices N                as one job (1)
   --spot | --reserved       instead of on demand
   --image IMAGE             container with dnabert-jax in it
@@ -109,13 +109,28 @@ restart() {
 
 delete() { queued_resources delete "$name" --force; }
 
+# Checks --accelerator-type against those of Cloud TPU. Its number counts chips; of v4 and v5p cores, two for each chip.
+check_accelerator_type() {
+  local type=${flags[accelerator-type]} sizes multiples=0
+  case $type in
+    v5litepod-* | v6e-*) sizes="1 4 8 16 32 64 128 256" ;;
+    v4-*) sizes="8 16 32 64" multiples=8192 ;;
+    v5p-*) sizes="8 16 32 64" multiples=12288 ;;
+    *) fail 2 "There is no --accelerator-type '$type': give v5litepod-N, v6e-N, v5p-N or v4-N." ;;
+  esac
+  local number=${type#*-}
+  [[ " $sizes " == *" $number "* ]] && return
+  [[ $number =~ ^[1-9][0-9]{2,4}$ ]] && ((number % 128 == 0 && number <= multiples)) && return
+  ((multiples == 0)) || sizes+=" and multiples of 128 up to $multiples"
+  fail 2 "There is no --accelerator-type '$type': ${type%-*} has the sizes $sizes."
+}
+
 start() {
   local found
   check_run_flags
   require accelerator-type
-  : "${flags[runtime-version]:=${runtimes[${flags[accelerator-type]%%-*}]-}}"
-  [[ -n ${flags[runtime-version]} ]] ||
-    fail 2 "The runtime of TPU VMs for '${flags[accelerator-type]}' is not known: give --runtime-version."
+  check_accelerator_type
+  : "${flags[runtime-version]:=${runtimes[${flags[accelerator-type]%%-*}]}}"
   [[ -z ${flags[spot]-} || -z ${flags[reserved]-} ]] || fail 2 "Give --spot or --reserved, not both."
   make_directory
   check_bucket

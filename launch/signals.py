@@ -64,6 +64,30 @@ def sigterm_as_sigint() -> Iterator[None]:
 
 
 @contextmanager
+def sigint_as_sigterm(ready: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+    """Yields what tells whether Ctrl-C asked for an orderly stop, which it does as SIGTERM would.
+
+    A second Ctrl-C ends the process at once. While there is nothing to save yet, the first raises KeyboardInterrupt.
+
+    Args:
+        ready: whether there is something to save.
+    """
+    came = threading.Event()
+
+    def stop(*_: object) -> None:
+        end_on_sigint()
+        if not ready():
+            raise KeyboardInterrupt
+        came.set()
+        # Not through sys.stderr, which may be what was interrupted.
+        os.write(2, b"\nInterrupted: saving the step under way. Ctrl-C again ends at once.\n")
+        signal.raise_signal(signal.SIGTERM)
+
+    with _handling(signal.SIGINT, stop):
+        yield came.is_set
+
+
+@contextmanager
 def profile_on_sigusr1(request: Callable[[], None]) -> Iterator[None]:
     """Inside, SIGUSR1 requests a profile of the next steps."""
     with _handling(signal.SIGUSR1, lambda *_: request()):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_file import refuse_existing
+from launch.flags import InputPath
 from launch.predict import reading
 from launch.progress import progress_bar
 from launch.signals import importing, sigterm_as_sigint
@@ -42,8 +43,8 @@ class Variants:
         compute_dtype: Precision of activations; bfloat16 is for accelerators.
     """
 
-    vcf: Path
-    fasta: Path
+    vcf: InputPath
+    fasta: InputPath
     model: str
     out: Path
     table: Path | None = None

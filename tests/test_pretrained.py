@@ -209,6 +209,21 @@ def test_results_do_not_depend_on_what_is_in_the_batch(model: DNABERT, sequences
     assert distances.min() > 1e-3
 
 
+def test_results_do_not_depend_on_settings_of_the_program_and_it_keeps_them(
+    model: DNABERT, small_model: ModelConfig, sequences: list[str]
+) -> None:
+    expected, fresh = model.embed(sequences), DNABERT(random_model(small_model))
+    with (
+        jax.enable_x64(True),
+        jax.numpy_dtype_promotion("strict"),
+        jax.numpy_rank_promotion("raise"),
+        jax.transfer_guard("disallow"),
+    ):
+        assert np.array_equal(fresh.embed(sequences), expected)
+        next(fresh.embeddings(("", sequence) for sequence in sequences))
+        assert jnp.arange(2).dtype == jnp.int64
+
+
 def test_any_iterable_will_do(model: DNABERT, sequences: list[str]) -> None:
     expected = model.embed(sequences)
     assert np.array_equal(model.embed(sequence for sequence in sequences), expected)
@@ -282,7 +297,7 @@ def test_what_the_model_has_not_is_refused(model: DNABERT, small_model: ModelCon
     model.save_pretrained(tmp_path / "model")
     with pytest.raises(InputError, match="has no steps"):
         DNABERT.from_pretrained(tmp_path / "model", step=3)
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="nothing"):
         DNABERT.from_pretrained(tmp_path / "nothing")
 
 

@@ -94,9 +94,15 @@ def write_array_record(
         "fileFormat": "array_record",
         "splits": infos,
     }
-    (directory / "dataset_info.json").write_text(json.dumps(info, indent=2) + "\n")
-    (directory / "features.json").write_text(json.dumps(_features(names.labels), indent=2) + "\n")
-    (directory / "label.labels.txt").write_text("".join(f"{label}\n" for label in names.labels))
+    (directory / "dataset_info.json").write_text(
+        json.dumps(info, indent=2) + "\n", encoding="utf-8", errors="surrogateescape"
+    )
+    (directory / "features.json").write_text(
+        json.dumps(_features(names.labels), indent=2) + "\n", encoding="utf-8", errors="surrogateescape"
+    )
+    (directory / "label.labels.txt").write_text(
+        "".join(f"{label}\n" for label in names.labels), encoding="utf-8", errors="surrogateescape"
+    )
 
 
 def _features(labels: Sequence[str]) -> dict[str, Any]:

@@ -99,6 +99,8 @@ def read_source(directory: Location) -> tuple[Manifest, OpenShard]:
         if own.is_file():
             refuse_examples(own.read_bytes(), directory)
         # `tfds convert_format` copies every .json of a prepared directory, the manifest of the TFRecord shards too.
-        if info.is_file() and (not own.is_file() or re.search(r'"fileFormat":\s*"array_record"', info.read_text())):
+        if info.is_file() and (
+            not own.is_file() or re.search(r'"fileFormat":\s*"array_record"', info.read_text(encoding="utf-8"))
+        ):
             return tfds_manifest(local), ArrayRecordShard
     return read_manifest(directory), Shard

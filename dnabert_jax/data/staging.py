@@ -6,7 +6,8 @@ from pathlib import Path
 
 from dnabert_jax import storage
 from dnabert_jax.data.manifest import FILE_NAME, file_digest, read_manifest
-from dnabert_jax.errors import InputError
+from dnabert_jax.errors import InputError, named_if_full
+from dnabert_jax.output_directory import locked
 from dnabert_jax.storage import Location, is_url, join
 from dnabert_jax.typed_json import to_json
 
@@ -30,8 +31,8 @@ def stage(location: Location, cache: Path, progress: Callable[[int], object] | N
     manifest = read_manifest(location)
     directory = cache / manifest.digest()
     directory.mkdir(parents=True, exist_ok=True)
-    with directory.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with directory.with_suffix(".lock").open("w", encoding="utf-8") as lock, named_if_full(directory):
+        locked(lock, fcntl.LOCK_EX)
         for shard in manifest.shards:
             source, target = str(join(location, shard.name)), directory / shard.name
             if target.exists():

@@ -143,7 +143,8 @@ def _dataset_info(directory: Path) -> tuple[Any, Any]:
         from google.protobuf.json_format import ParseError
     except ImportError as error:
         raise InputError(
-            f"{directory} is a data set of TensorFlow Datasets: to read it, `pip install 'dnabert-jax[tfds]'`."
+            f"{directory} is a data set of TensorFlow Datasets: to read it, pip install tensorflow-datasets "
+            "importlib_resources."
         ) from error
     try:
         info = tfds.builder_from_directory(str(directory)).info

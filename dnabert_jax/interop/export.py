@@ -1,7 +1,6 @@
 """Writes a model as a directory that `transformers` loads with no code of its own."""
 
 import json
-import logging
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from dnabert_jax.interop.huggingface import to_huggingface
 from dnabert_jax.interop.huggingface_config import huggingface_config
 from dnabert_jax.interop.model_card import model_card
 from dnabert_jax.interop.tokenizer import write_tokenizer
+from dnabert_jax.io.pictures import accompanying
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.storage import Location
 from dnabert_jax.training.saved_model import SavedModel
@@ -22,8 +22,6 @@ Format = Literal["safetensors", "pytorch", "both"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 PROVENANCE_FILE = "provenance.json"
-
-_LOG = logging.getLogger(__name__)
 
 _PARTS: dict[Architecture, tuple[str, ...]] = {
     "masked-lm": ("bert", "head"),
@@ -94,23 +92,9 @@ def export_model(
         write_tokenizer(directory, description.config.k, description.config.max_positions)
         provenance = json.dumps(description.provenance, indent=2) + "\n"
         (directory / PROVENANCE_FILE).write_text(provenance, encoding="utf-8")
-        if card := _card(model, architecture):
-            (directory / "README.md").write_text(card, encoding="utf-8")
+        with accompanying(directory / "README.md"):
+            (directory / "README.md").write_text(model_card(model, architecture), encoding="utf-8")
     return architecture
-
-
-def _card(model: SavedModel, architecture: Architecture) -> str:
-    """Returns the model card; empty if it cannot be written, which is logged, as no card is worth an export."""
-    try:
-        return model_card(model, architecture)
-    except Exception as error:  # noqa: BLE001, whatever the provenance of another version lacks
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
-        _LOG.warning(
-            "README.md is missing: the model card could not be made of the model's provenance (%s). The weights and "
-            "all other files are complete.",
-            reason,
-        )
-        return ""
 
 
 def _rounded(name: str, tensor: np.ndarray, dtype: Dtype) -> np.ndarray:

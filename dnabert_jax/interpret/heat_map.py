@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from dnabert_jax.interpret.mutation_table import ChangeEffects
+from dnabert_jax.io.pictures import drawing
 from dnabert_jax.sequence.kmers import LETTERS
 from dnabert_jax.sequence.vocabulary import COLUMNS
 
@@ -48,8 +49,6 @@ def draw_heat_map(path: Path, row: ChangeEffects, what: str) -> None:
         row: the effects, substitutions among them.
         what: is drawn, for its label.
     """
-    from matplotlib.figure import Figure
-
     matrix = effect_matrix(row)
     mean = np.nanmean(matrix[: len(COLUMNS)], axis=0)
     letters = LETTERS[row.sequence.codes].astype(str)
@@ -58,30 +57,29 @@ def draw_heat_map(path: Path, row: ChangeEffects, what: str) -> None:
     width = -(-bases // lines)
     # One scale for all lines; the least number keeps it one where nothing has an effect.
     largest = max(float(np.nanmax(np.abs(matrix))), float(np.finfo(np.float32).tiny))
-    figure = Figure(figsize=(max(0.13 * width, 3.6) + 1.8, 2.5 * lines + 0.5), layout="constrained")
-    axes = figure.subplots(2 * lines, 1, squeeze=False, height_ratios=[1, 2] * lines)[:, 0]
-    for line in range(lines):
-        own = slice(line * width, min((line + 1) * width, bases))
-        track, map_axes = axes[2 * line : 2 * line + 2]
-        _draw_track(track, mean[own], own.start, width, np.abs(mean).max())
-        image = map_axes.imshow(
-            np.ma.masked_invalid(matrix[:, own]),
-            cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest",
-            extent=(own.start - 0.5, own.stop - 0.5, len(matrix) - 0.5, -0.5),
-        )  # fmt: skip
-        map_axes.set(facecolor=_NO_CHANGE, xlim=(own.start - 0.5, own.start + width - 0.5))
-        map_axes.set_yticks(range(len(matrix)), [*COLUMNS, _DELETION][: len(matrix)], fontsize=8)
-        map_axes.set_xticks(range(own.start, own.stop), letters[own], fontsize=7, fontfamily="monospace")
-        map_axes.tick_params(axis="x", length=0, pad=2)
-        for label in map_axes.get_xticklabels():
-            label.set_color(_COLOURS[label.get_text()])
-    bar = figure.colorbar(image, ax=list(axes), shrink=0.8 if lines == 1 else 0.5, pad=0.01, aspect=20)
-    bar.set_label(what, fontsize=8)
-    bar.ax.tick_params(labelsize=7)
-    name = row.sequence.name
-    title = name if len(name) <= _NAME_LETTERS else f"{name[:_NAME_LETTERS]}..."
-    figure.suptitle(f"{title}: {row.reference:.4g} unchanged".removeprefix(": "), fontsize=9)
-    figure.savefig(path, dpi=150)
+    with drawing(path, max(0.13 * width, 3.6) + 1.8, 2.5 * lines + 0.5) as figure:
+        axes = figure.subplots(2 * lines, 1, squeeze=False, height_ratios=[1, 2] * lines)[:, 0]
+        for line in range(lines):
+            own = slice(line * width, min((line + 1) * width, bases))
+            track, map_axes = axes[2 * line : 2 * line + 2]
+            _draw_track(track, mean[own], own.start, width, np.abs(mean).max())
+            image = map_axes.imshow(
+                np.ma.masked_invalid(matrix[:, own]),
+                cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest",
+                extent=(own.start - 0.5, own.stop - 0.5, len(matrix) - 0.5, -0.5),
+            )  # fmt: skip
+            map_axes.set(facecolor=_NO_CHANGE, xlim=(own.start - 0.5, own.start + width - 0.5))
+            map_axes.set_yticks(range(len(matrix)), [*COLUMNS, _DELETION][: len(matrix)], fontsize=8)
+            map_axes.set_xticks(range(own.start, own.stop), letters[own], fontsize=7, fontfamily="monospace")
+            map_axes.tick_params(axis="x", length=0, pad=2)
+            for label in map_axes.get_xticklabels():
+                label.set_color(_COLOURS[label.get_text()])
+        bar = figure.colorbar(image, ax=list(axes), shrink=0.8 if lines == 1 else 0.5, pad=0.01, aspect=20)
+        bar.set_label(what, fontsize=8)
+        bar.ax.tick_params(labelsize=7)
+        name = row.sequence.name
+        title = name if len(name) <= _NAME_LETTERS else f"{name[:_NAME_LETTERS]}..."
+        figure.suptitle(f"{title}: {row.reference:.4g} unchanged".removeprefix(": "), fontsize=9)
 
 
 def _draw_track(axes: "Axes", mean: Float64[np.ndarray, " bases"], start: int, width: int, largest: float) -> None:

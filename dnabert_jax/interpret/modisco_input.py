@@ -55,7 +55,9 @@ def write_modisco_input(directory: Path, rows: Iterable[BaseScores]) -> ModiscoI
     with output_directory(directory, CONTRIBUTIONS_FILE) as partial, contextlib.ExitStack() as files:
         # They have no names, so that nothing is left of them however the process ends.
         kept = [files.enter_context(tempfile.TemporaryFile(dir=partial)) for _ in _DTYPES]
-        table = files.enter_context((partial / SEQUENCES_FILE).open("w", newline=""))
+        table = files.enter_context(
+            (partial / SEQUENCES_FILE).open("w", newline="", encoding="utf-8", errors="surrogateescape")
+        )
         write_name = csv.writer(table, delimiter="\t", lineterminator="\n").writerow
         write_name(("id", "bases"))
         lengths: dict[int, int] = {}

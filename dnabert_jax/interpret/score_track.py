@@ -1,8 +1,8 @@
 """Scores of bases as a bigWig track on the coordinates of a genome.
 
 A bigWig is written in the order of the genome, and intervals come in any: so sums and counts of each base are in sparse
-files on disk, mapped into memory, until the last is known. There are two for all records, as a mapped file stays open,
-and a genome may have more records than a process may open files.
+files on disk until the last is known. They are not mapped into memory, since to write there kills the process where the
+disk is full. There are two for all records, as a genome may have more records than a process may open files.
 """
 
 import contextlib
@@ -10,8 +10,7 @@ import itertools
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt32
@@ -19,6 +18,7 @@ from jaxtyping import Float32, UInt32
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.bed import Interval
 from dnabert_jax.output_file import output_file
+from dnabert_jax.storage import scratch_directory
 
 _BLOCK = 1 << 20
 """Bases that are in memory while the track is written."""
@@ -41,7 +41,7 @@ def import_pybigwig() -> Any:
     try:
         import pyBigWig
     except ImportError as error:
-        raise InputError("A .bw file needs pyBigWig: pip install 'dnabert-jax[bigwig]'.") from error
+        raise InputError("A .bw file needs pyBigWig: pip install pyBigWig.") from error
     return pyBigWig
 
 
@@ -59,34 +59,55 @@ def write_score_track(
         InputError: pyBigWig is not installed, or the file exists.
     """
     library = import_pybigwig()
-    with output_file(path) as file, TemporaryDirectory(prefix="dnabert-jax-") as directory:
-        scratch = Path(directory)
-        ends = list(itertools.accumulate(lengths.values()))
-        sums = np.memmap(scratch / "sums", np.float64, "w+", shape=(ends[-1],))
-        counts = np.memmap(scratch / "counts", np.uint32, "w+", shape=(ends[-1],))
-        places = {record: slice(end - lengths[record], end) for record, end in zip(lengths, ends, strict=True)}
-        for interval, own in scores:
-            first = places[interval.contig].start
-            covered = slice(first + interval.start, first + interval.end)
-            sums[covered] += own[::-1] if interval.strand == "-" else own
-            counts[covered] += 1
+    with output_file(path) as file, scratch_directory() as scratch, contextlib.ExitStack() as files:
+        firsts = dict(zip(lengths, itertools.accumulate(lengths.values(), initial=0), strict=False))
+        total = sum(lengths.values())
+        sums = _SparseNumbers(files.enter_context((scratch / "sums").open("w+b")), np.float64, total)
+        counts = _SparseNumbers(files.enter_context((scratch / "counts").open("w+b")), np.uint32, total)
+        for interval, values in scores:
+            start = firsts[interval.contig] + interval.start
+            sums.add(start, values[::-1] if interval.strand == "-" else values)
+            counts.add(start, np.ones(len(values), np.uint32))
         bases = shared = 0
         with contextlib.closing(library.open(str(scratch / "track"), "w")) as track:
             track.addHeader(list(lengths.items()))
-            for record, place in places.items():
-                for start, several in _runs(counts[place]):
-                    values = sums[place][start : start + len(several)] / several
-                    track.addEntries(record, start, values=values.astype(np.float32).tolist(), span=1, step=1)
+            for record, first in firsts.items():
+                for start, several in _runs(counts, first, first + lengths[record]):
+                    values = sums.read(start, len(several)) / several
+                    track.addEntries(record, start - first, values=values.astype(np.float32).tolist(), span=1, step=1)
                     bases, shared = bases + len(several), shared + int((several > 1).sum())
         with (scratch / "track").open("rb") as source:
             shutil.copyfileobj(source, file, _BLOCK)
     return TrackCount(bases, shared)
 
 
-def _runs(counts: UInt32[np.ndarray, " bases"]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields the start and the counts of each run of bases that are covered, cut where a block ends."""
-    for first in range(0, len(counts), _BLOCK):
-        block = np.array(counts[first : first + _BLOCK])
+class _SparseNumbers:
+    """Numbers in a file, of which only those that were added to take room on disk; the others are zero.
+
+    Args:
+        file: empty, open for reading and writing.
+        dtype: of each number.
+        count: how many there are.
+    """
+
+    def __init__(self, file: IO[bytes], dtype: type[np.number], count: int):
+        self._file, self._dtype = file, np.dtype(dtype)
+        file.truncate(count * self._dtype.itemsize)
+
+    def read(self, start: int, count: int) -> np.ndarray:
+        self._file.seek(start * self._dtype.itemsize)
+        return np.frombuffer(self._file.read(count * self._dtype.itemsize), self._dtype)
+
+    def add(self, start: int, values: np.ndarray) -> None:
+        summed = self.read(start, len(values)) + values
+        self._file.seek(start * self._dtype.itemsize)
+        self._file.write(summed.astype(self._dtype).tobytes())
+
+
+def _runs(counts: _SparseNumbers, begin: int, stop: int) -> Iterator[tuple[int, UInt32[np.ndarray, " bases"]]]:
+    """Yields the start and the counts of each run of covered bases from begin to stop, cut where a block ends."""
+    for first in range(begin, stop, _BLOCK):
+        block = counts.read(first, min(_BLOCK, stop - first))
         edges = np.flatnonzero(np.diff(np.concatenate([[0], block > 0, [0]])))
         for start, end in edges.reshape(-1, 2):
             yield first + int(start), block[start:end]

@@ -2,17 +2,12 @@
 
 from pathlib import Path
 
-_OF_SYSTEMS = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
-
-
-def is_system_file(name: str) -> bool:
-    """Returns whether a file or folder is hidden, such as .DS_Store and ._x, or is kept by a desktop or a backup."""
-    return name.startswith((".", "~$")) or name.endswith("~") or name.lower() in _OF_SYSTEMS
+from dnabert_jax.storage import is_hidden
 
 
 def visible(directory: Path) -> list[Path]:
     """Returns the files and folders in a folder that are not those of a system, sorted."""
-    return sorted(path for path in directory.iterdir() if not is_system_file(path.name))
+    return sorted(path for path in directory.iterdir() if not is_hidden(path.name))
 
 
 def visible_files(directory: Path) -> list[Path]:

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,8 +12,8 @@ from dnabert_jax.io.contigs import ContigNames, contig_key
 from dnabert_jax.io.fasta import BLOCK_LETTERS, Block, read_fasta
 from dnabert_jax.io.fasta_index import indexed_blocks
 from dnabert_jax.io.twobit import is_twobit, read_twobit
-from dnabert_jax.output_directory import named_if_full
 from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.storage import scratch_directory
 
 
 def read_blocks(path: Path, name: str | None = None) -> Iterator[Block]:
@@ -76,10 +75,9 @@ def open_genome(path: Path, asked: Iterable[str], scratch: Path | None = None) -
         InputError: the genome is damaged, or one of these contigs has a letter that is not IUPAC DNA or occurs twice.
     """
     asked = list(asked)
-    with TemporaryDirectory(prefix="dnabert-jax-", dir=scratch) as directory:
-        codes = Path(directory, "genome")
-        with named_if_full(Path(directory)):
-            places = _copy(path, {contig_key(name) for name in asked}, codes)
+    with scratch_directory(scratch) as directory:
+        codes = directory / "genome"
+        places = _copy(path, {contig_key(name) for name in asked}, codes)
         yield Genome(asked, np.memmap(codes, np.uint8, "r") if codes.stat().st_size else np.zeros(0, np.uint8), places)
 
 

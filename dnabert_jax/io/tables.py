@@ -8,8 +8,6 @@ import dataclasses
 import io
 import itertools
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,7 +36,7 @@ LOCUS_NAMES = (
     ("start", "chromstart", "chrom_start"),
     ("end", "chromend", "chrom_end", "stop"),
 )
-"""Of contig, start and end."""
+"""Usual names of the columns of contig, start and end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,18 +48,16 @@ class Table:
         names: names of its columns; of two with one name, the second has ".1" behind it, as in pandas.
         delimiter: what separates values; empty for Parquet.
         written: the names as they are in the file.
-        copy: temporary file with what came through a pipe.
     """
 
     path: Path
     names: tuple[str, ...]
     delimiter: str
     written: tuple[str, ...]
-    copy: Any = None
 
     def known_rows(self) -> int | None:
         """Returns the number of rows if the file states it, as Parquet does."""
-        return None if self.delimiter else int(pa.parquet.read_metadata(self._file).num_rows)
+        return None if self.delimiter else int(pa.parquet.read_metadata(self.path).num_rows)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         r"""Yields rows in order, with these columns as strings; what is missing is null or empty.
@@ -79,12 +75,8 @@ class Table:
                 raise InputError(f"{self.path} has a row of more than {_BLOCK_BYTES >> 20} MiB.") from error
             raise InputError(f"{self.path} cannot be read: {str(error).rstrip('.')}.") from error
 
-    @property
-    def _file(self) -> Path:
-        return Path(self.copy.name) if self.copy else self.path
-
     def _parquet(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        with pa.parquet.ParquetFile(self._file) as file:
+        with pa.parquet.ParquetFile(self.path) as file:
             for batch in file.iter_batches(_PARQUET_ROWS, columns=list(columns)):
                 yield pa.record_batch([_as_text(batch[name], name, self.path) for name in columns], list(columns))
 
@@ -95,7 +87,7 @@ class Table:
             ragged.append(row)
             return "skip"
 
-        with open_bytes(self._file, str(self.path)) as stream:
+        with open_bytes(self.path) as stream:
             lines = _lines(stream, self.delimiter)
             lines.readline(_BLOCK_BYTES)  # the header
             if not lines.peek(1):
@@ -117,27 +109,18 @@ class Table:
 def open_table(path: Path) -> Table:
     """Reads the header of a CSV, TSV or Parquet file; which of them it is, is read from its content.
 
-    The file may be a pipe, which is copied to a temporary file.
-
     Raises:
         InputError: there is no such file, it is empty, damaged, or not such a table.
     """
     if path.suffix.lower() in _WORKBOOKS:
         raise InputError(f"{path} is a spreadsheet. Save the sheet as CSV (UTF-8) or as tab-separated text.")
-    copy = None
-    if path.is_fifo() or path.is_char_device() or path.is_socket():
-        copy = tempfile.NamedTemporaryFile(prefix="dnabert-jax-")  # noqa: SIM115  # open as long as the table
-        with path.open("rb") as pipe:
-            shutil.copyfileobj(pipe, copy)
-        copy.flush()
-    file = Path(copy.name) if copy else path
-    with open_bytes(file, str(path)) as stream:
+    with open_bytes(path) as stream:
         if stream.peek(len(_PARQUET_MAGIC)).startswith(_PARQUET_MAGIC):  # type: ignore[attr-defined]
             try:
-                names = tuple(pa.parquet.read_schema(file).names)
+                names = tuple(pa.parquet.read_schema(path).names)
             except (pa.ArrowInvalid, OSError) as error:
                 raise InputError(f"{path} is a damaged Parquet file: {str(error).rstrip('.')}.") from error
-            return Table(path, names, "", names, copy)
+            return Table(path, names, "", names)
         lines = _lines(stream, "")
         header, row = lines.readline(_BLOCK_BYTES), lines.readline(_BLOCK_BYTES)
         while row == b"\n":
@@ -159,7 +142,7 @@ def open_table(path: Path) -> Table:
         written = written[: len(values)]
     if not any(values[len(written) :]):
         written += values[len(written) :]
-    return Table(path, _unique(written), delimiter, tuple(written), copy)
+    return Table(path, _unique(written), delimiter, tuple(written))
 
 
 def _unique(names: Sequence[str]) -> tuple[str, ...]:

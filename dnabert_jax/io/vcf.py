@@ -122,7 +122,7 @@ def read_vcf(path: Path) -> Iterator[str | VcfRecord]:
     if not names:
         raise InputError(
             f"{path} is not a VCF file: line {number:,}, {text[:60]!r}, comes before a line {' '.join(_COLUMNS)}."
-            if text
+            if number
             else f"{path} is empty."
         )
 
@@ -144,20 +144,20 @@ def _column_names(text: str) -> list[str]:
 
 def _record(text: str, end: str, number: int, count: int, path: Path) -> VcfRecord:
     """Returns the record of a line, of which the header says how many columns it has."""
-    columns, line = text.split("\t"), f"Line {number:,} of {path}"
+    columns = text.split("\t")
     # Some programs end each line with a tab.
-    if len(columns) < count or "".join(columns[count:]).strip():
+    if len(columns) != count and (len(columns) < count or "".join(columns[count:]).strip()):
         raise InputError(
-            f"{line} has {len(columns)} columns, and the line #CHROM has {count}: {text[:60]!r}."
+            f"Line {number:,} of {path} has {len(columns)} columns, and the line #CHROM has {count}: {text[:60]!r}."
             + " The columns of a VCF file have tabs between them." * ("\t" not in text)
         )
     if not _POSITION.fullmatch(columns[1]):
         raise InputError(
-            f"{line} has the position {columns[1]!r:.40}: it must be a whole number of at most 18 digits, without "
-            "separators."
+            f"Line {number:,} of {path} has the position {columns[1]!r:.40}: it must be a whole number of at most 18 "
+            "digits, without separators."
         )
-    if not all(columns[column].strip() for column in (0, 3, 4)):
-        raise InputError(f"{line} has an empty CHROM, REF or ALT.")
+    if not (columns[0].strip() and columns[3].strip() and columns[4].strip()):
+        raise InputError(f"Line {number:,} of {path} has an empty CHROM, REF or ALT.")
     return VcfRecord(number, columns, int(columns[1]), end)
 
 

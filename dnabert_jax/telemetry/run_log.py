@@ -26,9 +26,9 @@ class RunLog:
         kept = [line for line in read_log(directory) if line["step"] <= resumed_from]
         path = directory / LOG_FILE
         partial = path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         partial.replace(path)
-        self._file = path.open("a", buffering=1)
+        self._file = path.open("a", buffering=1, encoding="utf-8")
         # A killed process leaves events unwritten: they are made anew from the lines, of which none is lost.
         # Profiles, in the same directory, cannot be.
         for events in (directory / TENSORBOARD_DIRECTORY).glob(_EVENT_FILES):
@@ -69,7 +69,7 @@ def read_log(directory: Path) -> list[dict[str, Any]]:
     path = directory / LOG_FILE
     if not path.exists():
         return []
-    complete = path.read_text(errors="replace").rpartition("\n")[0]
+    complete = path.read_text(errors="replace", encoding="utf-8").rpartition("\n")[0]
     try:
         return [json.loads(line) for line in complete.splitlines()]
     except json.JSONDecodeError as error:

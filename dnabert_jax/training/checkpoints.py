@@ -8,9 +8,7 @@ configuration, the digest of its data and the last held-out evaluation. One of f
 
 import contextlib
 import dataclasses
-import errno
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +17,7 @@ from typing import Any, TypeVar
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.errors import InputError, JobError, is_out_of_room
 from dnabert_jax.training.evaluation import Evaluation
 from dnabert_jax.training.preemption import OtherProcessEndedError
 from dnabert_jax.training.run_directory import CHECKPOINTS_DIRECTORY
@@ -29,9 +27,6 @@ from dnabert_jax.typed_json import parse_json
 _PARAMETERS, _TRAINING = "parameters", "training"
 
 _Record = TypeVar("_Record")
-
-_NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-"""What is said of a full disk: the errors of tensorstore carry no errno, only its text."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +184,7 @@ class Checkpoints:
             yield
         # What orbax and tensorstore raise when a file cannot be written, in this call or in the background before it.
         except (ValueError, OSError, RuntimeError) as error:
-            first = "make room, then " if any(words in str(error) for words in _NO_ROOM) else ""
+            first = "make room, then " if is_out_of_room(error) else ""
             raise JobError(
                 f"A checkpoint could not be written to {self._directory} ({_in_short(error)}): {first}{self._remedy}."
             ) from error

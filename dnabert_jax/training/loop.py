@@ -16,6 +16,8 @@ from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest, checked_manifest
 from dnabert_jax.data.pipeline import training_batches
 from dnabert_jax.data.rows import Rows, open_rows
 from dnabert_jax.errors import InputError
+from dnabert_jax.numerics import with_fixed_settings
+from dnabert_jax.output_directory import kept_directory, refuse_if_written
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.telemetry.flops import step_flops
@@ -85,6 +87,7 @@ def check_data(config: PretrainConfig, manifest: Manifest) -> None:
         )
 
 
+@with_fixed_settings
 def pretrain(
     config: PretrainConfig,
     data: Path,
@@ -113,10 +116,11 @@ def pretrain(
             processes JAX listens for SIGTERM instead.
 
     Raises:
-        InputError: data, mesh, batch and model do not fit together, or `run` cannot be used.
+        InputError: data, mesh, batch and model do not fit together, or `run` cannot be used or another job writes it.
         JobError: a number is not finite, or a checkpoint cannot be written.
         OtherProcessEndedError: it did, so that a computation with it failed.
     """
+    refuse_if_written(run)
     phases = Phases()
     first = jax.process_index() == 0
     observers = observers if first else ()
@@ -136,18 +140,21 @@ def pretrain(
     # All that can be wrong is found out above and here by every process alike, before one of them writes.
     check_run(run, config, manifest, resume)
     multihost_utils.sync_global_devices("run checked")
-    if first:
-        write_run(run, config, manifest, initial)
-    multihost_utils.sync_global_devices("run written")
-    with Checkpoints(run, config.keep_checkpoints) as checkpoints, while_all_run():
-        start = checkpoints.steps[-1] if checkpoints.steps else 0
-        finite = FiniteCheck(files, config.global_batch, config.seed, run if first else None)
-        with RunLog(run, start) if first else contextlib.nullcontext() as log, profiler or Profiler(run) as profiler:
-            loop = _Loop(
-                config, step, files, manifest.digest(), evaluate, network, mesh, placement, checkpoints, finite, phases,
-                log, observers,
-            )  # fmt: skip
-            return loop.run(start, profiler, stop_requested)
+    with contextlib.ExitStack() as held:
+        if first:
+            held.enter_context(kept_directory(run))
+            write_run(run, config, manifest, initial)
+        multihost_utils.sync_global_devices("run written")
+        with Checkpoints(run, config.keep_checkpoints) as checkpoints, while_all_run():
+            start = checkpoints.steps[-1] if checkpoints.steps else 0
+            finite = FiniteCheck(files, config.global_batch, config.seed, run if first else None)
+            log = held.enter_context(RunLog(run, start)) if first else None
+            with profiler or Profiler(run) as profiler:
+                loop = _Loop(
+                    config, step, files, manifest.digest(), evaluate, network, mesh, placement, checkpoints, finite,
+                    phases, log, observers,
+                )  # fmt: skip
+                return loop.run(start, profiler, stop_requested)
 
 
 def _open_data(data: Path, config: PretrainConfig, observers: Sequence[Observer]) -> tuple[Rows, Manifest]:

@@ -9,6 +9,7 @@ from dnabert_jax import storage
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.errors import InputError
+from dnabert_jax.output_directory import is_unused
 from dnabert_jax.typed_json import read_json, read_object, to_json
 
 CONFIG_FILE = "config.json"
@@ -40,13 +41,13 @@ def check_run(directory: Path, config: PretrainConfig, manifest: Manifest, resum
 
     A directory without a configuration, but for what `write_run` writes first, is a run killed before it began.
     """
-    if not directory.exists() or not any(directory.iterdir()):
+    if is_unused(directory):
         return
     if not resume:
         raise InputError(
             f"{directory} exists already: give --resume to go on with the run there, or choose another --out."
         )
-    if all(path.name in (DATA_FILE, INITIAL_FILE) or path.suffix == ".partial" for path in directory.iterdir()):
+    if is_unused(directory, but=(DATA_FILE, INITIAL_FILE)):
         return
     saved = read_run_config(directory)
     latest = max(

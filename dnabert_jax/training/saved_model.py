@@ -5,6 +5,7 @@ under checkpoints/.
 """
 
 import dataclasses
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,16 @@ class SavedModel:
 
     @property
     def config(self) -> ModelConfig:
-        """Of the network."""
+        """Configuration of the network."""
         return self.description.config
+
+    def description_line(self) -> str:
+        """Returns size, labels and problem, or the parts of a model without a classifier, for a `repr`."""
+        config, task = self.config, self.description.task
+        facts = [f"k={config.k}", f"layers={config.num_layers}", f"hidden_size={config.hidden_size}"]
+        facts.append(f"labels={reprlib.repr(list(task.labels))}" if task else f"parts={list(self.parameters)}")
+        facts += [f"problem={task.problem!r}"] if task and task.problem != "single_label_classification" else []
+        return ", ".join(facts)
 
 
 def is_saved_model(directory: Path) -> bool:
@@ -183,5 +192,5 @@ def fill_saved_model(directory: Path, model: SavedModel) -> None:
     Raises:
         JobError: the disk is full.
     """
-    (directory / DESCRIPTION_FILE).write_text(to_json(model.description))
+    (directory / DESCRIPTION_FILE).write_text(to_json(model.description), encoding="utf-8")
     write_parameters(directory, model.parameters, model.step)

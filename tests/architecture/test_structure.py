@@ -13,7 +13,7 @@ PACKAGES = ("dnabert_jax", "data_prep", "launch")
 
 # A stage may import those before it, never those after it (docs/architecture.md).
 STAGES = [
-    ("dnabert_jax.errors", "dnabert_jax.sample", "dnabert_jax.typed_json"),
+    ("dnabert_jax.errors", "dnabert_jax.numerics", "dnabert_jax.sample", "dnabert_jax.typed_json"),
     ("dnabert_jax.storage",),
     ("dnabert_jax.output_directory", "dnabert_jax.output_file"),
     ("dnabert_jax.sequence",),
@@ -119,6 +119,28 @@ def test_the_library_does_not_print_nor_read_the_environment() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             assert not (isinstance(node, ast.Name) and node.id == "print"), f"{name} prints"
             assert not (isinstance(node, ast.Attribute) and node.attr == "environ"), f"{name} reads the environment"
+
+
+def opens_text_by_the_locale(call: ast.Call) -> bool:
+    """Whether a call opens a file as text without saying in which encoding."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if name not in ("open", "read_text", "write_text") or any(word.arg == "encoding" for word in call.keywords):
+        return False
+    if name != "open":
+        return len(call.args) < (1 if name == "read_text" else 2)
+    is_method = isinstance(call.func, ast.Attribute)
+    module = call.func.value.id if is_method and isinstance(call.func.value, ast.Name) else ""
+    if module in ("gzip", "os", "zipfile"):
+        return any(isinstance(word, ast.Constant) and "t" in str(word.value) for word in call.args[1:])
+    modes = call.args[:1] if is_method else call.args[1:2]
+    # What opens with anything but a mode is something else than a path.
+    return all(isinstance(mode, ast.Constant) and "b" not in str(mode.value) for mode in modes)
+
+
+def test_text_is_utf8_in_any_locale() -> None:
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            assert not (isinstance(node, ast.Call) and opens_text_by_the_locale(node)), f"{name}:{node.lineno}"
 
 
 def test_files_that_are_no_python_are_installed_with_the_library() -> None:

@@ -160,6 +160,13 @@ def test_a_file_that_does_not_belong_there_is_reported(directory: Path, name: st
     assert f"{directory / name} is not in the manifest" in problem
 
 
+def test_files_that_browsers_and_file_systems_leave_are_not_looked_at(directory: Path) -> None:
+    for name in (".DS_Store", "._train-00000-of-00001.tfrecord", "Thumbs.db", "desktop.ini", ".nfs0001", "__MACOSX/x"):
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text("x")
+    assert list(verify_directory(directory)) == []
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

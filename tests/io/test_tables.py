@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,18 +129,6 @@ def test_columns_of_one_name_are_told_apart_as_in_pandas(tmp_path: Path) -> None
     assert values(tmp_path / "x", "label", "label.1", "label.2") == [{"label": "1", "label.1": "3", "label.2": "2"}]
     with pytest.raises(InputError, match=r"label, label\.2"):
         find_column(open_table(tmp_path / "x"), "", ("label",), "labels")
-
-
-@pytest.mark.parametrize("parquet", [False, True])
-def test_a_pipe_is_read(parquet: bool, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "x")
-    pa.parquet.write_table(pa.table({"sequence": ["ACGT"]}), tmp_path / "y")
-    content = (tmp_path / "y").read_bytes() if parquet else b"sequence\nACGT\n"
-    writer = threading.Thread(target=lambda: (tmp_path / "x").write_bytes(content))
-    writer.start()
-    table = open_table(tmp_path / "x")
-    writer.join()
-    assert [row for batch in table.batches(["sequence"]) for row in batch.to_pylist()] == [{"sequence": "ACGT"}]
 
 
 def test_semicolons_separate_where_a_header_has_nothing_else(tmp_path: Path) -> None:

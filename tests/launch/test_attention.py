@@ -274,4 +274,4 @@ def test_what_is_missing_is_said(
     assert attention(folder, *flags, model="bare") == 0
     monkeypatch.setitem(sys.modules, "pyBigWig", None)
     assert attention(folder, "--bed", folder / "x.bed", "--genome", folder / "g.fa", "--out", tmp_path / "x.bw") == 2
-    assert "pip install 'dnabert-jax[bigwig]'" in capsys.readouterr().err
+    assert "pip install pyBigWig" in capsys.readouterr().err

@@ -62,6 +62,8 @@ def test_it_learns_and_writes_what_came_of_it(finetuned: Path) -> None:
     ]  # fmt: skip
     provenance = json.loads((finetuned / "model.json").read_text())["provenance"]
     assert provenance["finetuning"]["config"]["epochs"] == 8
+    assert provenance["finetuning"]["lengths"] == {"minimum": 30, "median": 30, "maximum": 30}
+    assert provenance["finetuning"]["positive"] == "yes"
 
 
 def test_the_model_predicts_here_and_in_transformers(finetuned: Path, tmp_path: Path) -> None:
@@ -103,10 +105,30 @@ def test_labels_drawn_at_random_are_at_chance(model: Path, tmp_path: Path) -> No
     assert figure == pytest.approx(0.5, abs=4 * 0.5 / 400**0.5)
 
 
+def test_two_columns_in_the_directory_of_a_set_are_enough(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = random.Random(1)  # noqa: S311
+    rows = ["".join(draw.choices("ACGT", k=20)) + f"\t{label}" for label in ("NA", "other") * 50]
+    (tmp_path / "at").mkdir()
+    (tmp_path / "at" / "examples.tsv").write_text("\n".join(["sequence\tlabel", *rows]) + "\n")
+    (tmp_path / "at" / ".DS_Store").write_bytes(b"\0")
+    command = ["finetune", "--model", str(model), "--data", str(tmp_path / "at"), "--out", str(tmp_path / "run")]
+    assert run([*command, "--epochs", "1"]) == 2
+    assert "--literal-labels" in capsys.readouterr().err
+    assert run([*command, "--epochs", "1", "--literal-labels", "--test-share", "0.3", "--restarts", "0"]) == 0
+    result = read_json(Result, tmp_path / "run" / "result.json")
+    assert (result.name, result.sizes) == ("at", {"train": 63, "validation": 7, "test": 30})
+    printed = capsys.readouterr().out
+    notes = json.loads((tmp_path / "run" / "model.json").read_text())["provenance"]["finetuning"]["notes"]
+    assert "30 of 100" in notes[0]
+    assert all(note in printed for note in notes)
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--data", "TRAIN_ONLY"], "has no test split"),
+        (["--test-share", "1"], "1.0"),
         (["--seeds", "0"], "seeds is 0"),
         (["--preset", "best"], "There is no preset 'best'"),
         (["--select-by", "beauty"], "'beauty' is no metric"),
@@ -120,8 +142,8 @@ def test_bad_input_is_one_sentence(
 ) -> None:
     train_only = tmp_path / "train.csv"
     train_only.write_text("\n".join(line for line in table.read_text().splitlines() if "test" not in line) + "\n")
+    table = train_only if flags[0] == "--test-share" else table
     given = {"--model": str(model), "--data": str(table), "--out": str(tmp_path / "out")} | dict([tuple(flags)])
-    given = {flag: str(train_only) if value == "TRAIN_ONLY" else value for flag, value in given.items()}
     assert run(["finetune", *(part for pair in given.items() for part in pair)]) == 2
     error = capsys.readouterr().err
     assert sentence in error

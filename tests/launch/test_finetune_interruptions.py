@@ -75,6 +75,7 @@ def assert_same_end(out: Path, other: Path) -> None:
     assert jax.tree.all(jax.tree.map(np.array_equal, ours.parameters, theirs.parameters))
     results = [json.loads((directory / "result.json").read_text()) for directory in (out, other)]
     for result in results:
+        assert result.pop("date")
         for seed in result["seeds"]:
             assert seed.pop("seconds") > 0
     assert results[0] == results[1]

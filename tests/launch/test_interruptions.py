@@ -99,6 +99,30 @@ def test_sigterm_saves_one_step_and_says_how_to_go_on(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ctrl_c_saves_one_step_and_a_second_job_on_the_run_is_refused_before(
+    commands: Any, rows: Path, tmp_path: Path, processes: int
+) -> None:
+    out = tmp_path / "run"
+    first, *others = commands.start_several(pretrain(rows, out, 1600, 1000), processes)
+    wait_for(lambda: log_steps(out))
+    status, printed = commands.start([*pretrain(rows, out, 1600, 1000), "--resume"], devices=1).wait()
+    assert status == 2
+    assert str(out) in printed
+    assert "Traceback" not in printed
+    os.kill(first.process.pid, signal.SIGINT)
+    status, printed = first.wait()
+    assert status == 130
+    assert "Traceback" not in printed
+    assert [process.wait()[0] for process in others] == [0] * len(others)
+    step = int(re.search(r"after step ([\d,]+) of 1,600", printed)[1].replace(",", ""))
+    assert "dnabert-jax pretrain --data" in printed
+    assert saved_steps(out) == [step]
+    assert log_steps(out) == list(range(1, step + 1))
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.slow
 def test_a_run_killed_many_times_ends_as_an_undisturbed_one(commands: Any, rows: Path, tmp_path: Path) -> None:
     """SIGKILL at a random moment since the start, and at one while a checkpoint is written, in turn.
 

@@ -176,4 +176,4 @@ def test_other_bad_input(
     assert "--sequence" in fails(capsys, [*arguments, "--sequence", "seq"])
     assert "window_size is 0" in fails(capsys, [*arguments, "--window-size", "0"])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "pip install 'dnabert-jax[motifs]', or draw none of them (--no-logos)" in fails(capsys, arguments)
+    assert "pip install logomaker pandas" in fails(capsys, arguments)

@@ -230,5 +230,5 @@ def test_without_a_compiler_the_remedy_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "pip install 'dnabert-jax[tpu]'" in refused(capsys, "--topology", "v5e:2x2")
-    assert "pip install 'dnabert-jax[cuda]'" in refused(capsys, "--topology", "h100:8")
+    assert "pip install 'jax[tpu]'" in refused(capsys, "--topology", "v5e:2x2")
+    assert "pip install 'jax[cuda13]'" in refused(capsys, "--topology", "h100:8")

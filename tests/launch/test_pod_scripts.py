@@ -81,8 +81,10 @@ def test_a_bad_job_is_one_sentence(cloud: Any, script: str, flags: tuple[str, ..
         ("gke.sh", ("--topology", "16"), "--topology is '16'"),
         ("gke.sh", ("--topology", "2x3"), "tpu-v5-lite-podslice has no --topology 2x3"),
         ("gke.sh", ("--topology", "4x4x4"), "tpu-v5-lite-podslice has no --topology 4x4x4"),
-        ("gke.sh", ("--accelerator", "tpu-v5p-slice"), "tpu-v5p-slice has no --topology 16x16: give three sides"),
-        ("gke.sh", ("--accelerator", "v5litepod-256"), "--accelerator is 'v5litepod-256'"),
+        ("gke.sh", ("--accelerator", "tpu-v5p-slice"), "tpu-v5p-slice has no --topology 16x16"),
+        ("gke.sh", ("--accelerator", "tpu-v5p-slice", "--topology", "3x3x3"), "3x3x3"),
+        ("gke.sh", ("--accelerator", "v5litepod-256"), "v5litepod-256"),
+        ("gke.sh", ("--accelerator", "tpu-v9-slice"), "tpu-v9-slice"),
         ("gke.sh", ("--topology", "2x2", "--chips-per-node", "8"), "do not divide"),
         ("gke.sh", ("--chips-per-node", "3"), "--chips-per-node is '3'"),
     ],
@@ -90,6 +92,27 @@ def test_a_bad_job_is_one_sentence(cloud: Any, script: str, flags: tuple[str, ..
 def test_contradictions_are_one_sentence(cloud: Any, script: str, flags: tuple[str, ...], sentence: str) -> None:
     assert sentence in cloud.fails(2, script, "start", "dnabert6", *FLAGS[script], *flags)
     assert cloud.calls == []
+
+
+@pytest.mark.parametrize(
+    "accelerator_type", ["v5e-3", "v5litepod-7", "v5litepod-512", "v9-8", "v4-12", "v5p-200", "v6e"]
+)
+def test_accelerator_types_that_do_not_exist_are_refused(cloud: Any, accelerator_type: str) -> None:
+    job = (*FLAGS["queued_resource.sh"], "--accelerator-type", accelerator_type, "--dry-run")
+    assert accelerator_type in cloud.fails(2, "queued_resource.sh", "start", "dnabert6", *job)
+
+
+@pytest.mark.parametrize("accelerator_type", ["v5litepod-1", "v6e-256", "v5p-8", "v5p-12288", "v4-384"])
+def test_accelerator_types_that_exist_are_taken(cloud: Any, accelerator_type: str) -> None:
+    job = (*FLAGS["queued_resource.sh"], "--accelerator-type", accelerator_type, "--dry-run")
+    assert f"--accelerator-type={accelerator_type} " in cloud.succeeds("queued_resource.sh", "start", "dnabert6", *job)
+
+
+@pytest.mark.parametrize("script", FLAGS)
+def test_a_run_may_have_a_path_of_one_letter(cloud: Any, script: str) -> None:
+    for url in ("gs://my-bucket/a", "gs://my-bucket/a/", "gs://my-bucket/a/b"):
+        printed = cloud.succeeds(script, "start", "dnabert6", *FLAGS[script], "--run", url, "--dry-run")
+        assert f"--out {url.rstrip('/').replace('gs://my-bucket', '/bucket')} " in printed
 
 
 @pytest.mark.parametrize("script", FLAGS)

@@ -33,7 +33,7 @@ def make_example(task: TaskConfig, count: int = 60, seed: int = 0) -> tuple[np.n
         labels = generator.normal(size=(count, size)).round(1)
         return (labels + generator.normal(size=labels.shape)).round(1), labels
     if task.problem == "multi_label_classification":
-        labels = (generator.random((count, size)) < [0.5, 0.3, 0.2]).astype(int)
+        labels = (generator.random((count, size)) < np.resize([0.5, 0.3, 0.2], size)).astype(int)
         # Never just 0.5, which two classes and one of several labels decide otherwise.
         return (0.3 * labels + 0.6 * generator.random(labels.shape)).round(2) + 0.001, labels
     labels = generator.integers(size, size=count)

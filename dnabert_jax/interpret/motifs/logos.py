@@ -6,6 +6,7 @@ from pathlib import Path
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.motif_files import information
 from dnabert_jax.interpret.motifs.search import Motif
+from dnabert_jax.io.pictures import drawing
 from dnabert_jax.sequence.vocabulary import COLUMNS
 
 _TITLE_LETTERS = 40
@@ -14,26 +15,23 @@ _TITLE_LETTERS = 40
 def check_logomaker() -> None:
     """Raises InputError unless logos can be drawn."""
     if importlib.util.find_spec("logomaker") is None:
-        raise InputError("Logos need logomaker: pip install 'dnabert-jax[motifs]', or draw none of them (--no-logos).")
+        raise InputError("Logos need logomaker: pip install logomaker pandas, or draw none of them (--no-logos).")
 
 
 def draw_logo(motif: Motif, picture: Path) -> None:
-    """Draws the bits of each base at each place of a motif as a PNG."""
+    """Draws the bits of each base at each position of a motif as a PNG."""
     import logomaker
     import pandas as pd
-    from matplotlib.figure import Figure
 
     bits = pd.DataFrame(information(motif), columns=list(COLUMNS))
     bits.index += 1
-    figure = Figure(figsize=(max(0.3 * len(bits), 3.0), 2.2), layout="constrained")
-    axes = figure.subplots()
-    logomaker.Logo(bits, ax=axes, color_scheme="classic", show_spines=False)
-    axes.spines["left"].set_visible(True)
-    title = motif.seed if len(motif.seed) <= _TITLE_LETTERS else f"{motif.seed[:_TITLE_LETTERS]}..."
-    axes.set(
-        ylim=(0, 2), yticks=(0, 1, 2), ylabel="bits", xlabel="base", title=f"{title} ({len(motif.windows):,} instances)"
-    )
-    figure.savefig(picture, dpi=150)
+    seed = motif.seed if len(motif.seed) <= _TITLE_LETTERS else f"{motif.seed[:_TITLE_LETTERS]}..."
+    title = f"{seed} ({len(motif.windows):,} instances)"
+    with drawing(picture, max(0.3 * len(bits), 3.0), 2.2) as figure:
+        axes = figure.subplots()
+        logomaker.Logo(bits, ax=axes, color_scheme="classic", show_spines=False)
+        axes.spines["left"].set_visible(True)
+        axes.set(ylim=(0, 2), yticks=(0, 1, 2), ylabel="bits", xlabel="base", title=title)
 
 
 def logo_name(rank: int, motif: Motif) -> str:

@@ -44,7 +44,7 @@ def report_page(title: str, sections: Mapping[str, Any]) -> bytes:
 
 
 def _part(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text()
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:

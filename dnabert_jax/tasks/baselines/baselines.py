@@ -1,7 +1,7 @@
 """The baselines by name, on the very splits that a model is fine-tuned and measured on."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from dnabert_jax.tasks.baselines.motif_cnn import CnnBaselineConfig
 from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.finetuning.encoding import encode_split
 from dnabert_jax.tasks.measures.metrics import measure
-from dnabert_jax.tasks.measures.results import Result, SeedResult
+from dnabert_jax.tasks.measures.results import Result, SeedResult, new_result
 
 BASELINES: dict[str, KmerBaselineConfig | CnnBaselineConfig] = {
     "kmer": KmerBaselineConfig(longest=6),
@@ -25,7 +25,14 @@ BASELINES: dict[str, KmerBaselineConfig | CnnBaselineConfig] = {
 
 
 def run_baseline(
-    name: str, data: LabelledData, set_name: str, k: int, seeds: Sequence[int], *, resamples: int = 1000
+    name: str,
+    data: LabelledData,
+    set_name: str,
+    k: int,
+    seeds: Sequence[int],
+    *,
+    resamples: int = 1000,
+    advance: Callable[[int], object] | None = None,
 ) -> Result:
     """Fits a baseline to the training split, chooses by the validation split, and measures on the test split.
 
@@ -36,6 +43,7 @@ def run_baseline(
         k: letters of the k-mers of the model that it is compared with: a base is known by them alone.
         seeds: one fit each; where nothing is random, in logistic and ridge regression, the first alone.
         resamples: for bootstrap intervals.
+        advance: if given, is called with the number of resamples computed since the last call.
 
     Raises:
         InputError: no such baseline, no seed, a split that is not there, or data that it cannot learn from.
@@ -60,11 +68,11 @@ def run_baseline(
         ids, labels = encoded["test"]
         scores = fitted.scores(ids)
         seconds = time.monotonic() - begin
-        results.append(SeedResult(seed, seconds, measure(data.task, scores, labels, resamples=resamples, seed=seed)))
+        metrics = measure(data.task, scores, labels, resamples=resamples, seed=seed, advance=advance)
+        results.append(SeedResult(seed, seconds, metrics))
         if isinstance(config, KmerBaselineConfig):
             break
-    sizes = {str(split): len(rows) for split, rows in data.splits.items()}
-    return Result(set_name, fitted.description, data.task, sizes, tuple(results))
+    return new_result(set_name, fitted.description, data, tuple(results))
 
 
 def _encoded(data: LabelledData, k: int) -> dict[str, tuple[UInt16[np.ndarray, "n L"], Num[np.ndarray, "n ..."]]]:

@@ -34,6 +34,8 @@ _WHOLE = re.compile(r"([+-]?)([0-9]+)(\.0*)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+(,[0-9]+([eE][+-]?[0-9]+)?)?")
 _MOSTLY = 0.9
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})*")
+_ABSENT = {"0", "-1", "no", "false", "negative", "neg", "none", "background", "control"}
+_NOT = ("un", "in", "non", "not", "no")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,8 +97,7 @@ class LabelScheme:
         if self.form == "columns":
             return self._numbers([self._encoded(column, where, self._number)[:, 0] for column in texts])
         if self.form == "vector":
-            rows = self._encoded(texts[0], where, self._vector)
-            return self._numbers(list(rows.T))
+            return self._numbers(list(self._encoded(texts[0], where, self._vector).T))
         if self.form == "sets":
             return self._encoded(texts[0], where, self._members).astype(np.uint8)
         return self._encoded(texts[0], where, self._class)[:, 0].astype(np.int32)
@@ -120,7 +121,7 @@ class LabelScheme:
 
     def _number(self, text: str) -> tuple[float]:
         if not text:
-            raise ValueError("has no label")
+            raise ValueError("has no label: fill it in or remove the row")
         plain = text.replace(self.decimal, ".") if "." not in text else text
         if not (_is_number(plain) and abs(float(plain)) <= _LARGEST):
             raise ValueError(f"has the label {text!r}, which is not a finite number: correct it or remove the row")
@@ -145,7 +146,7 @@ class LabelScheme:
 
     def _class(self, text: str) -> tuple[int]:
         if not text:
-            raise ValueError("has no label")
+            raise ValueError("has no label: fill it in or remove the row")
         name = _class_name(text)
         if name in self.task.labels:
             return (self.task.labels.index(name),)
@@ -196,8 +197,8 @@ def infer_scheme(
         columns: those of the training split, by name.
         source: its file, for errors.
         problem: what it is, if not what is inferred.
-        labels: names of all outputs in their order, if not those of the file: sorted, numbers by value. Where rows
-            number their classes, from 0, names may be given to the numbers.
+        labels: names of all outputs in their order, if not those of the file: sorted, numbers by value, with the
+            positive one of two classes last. Rows may number their classes, from 0; names given here are then theirs.
         separator: between several labels in one column.
         delimiter: between values of the file.
         literal: whether names such as NA are those of classes.
@@ -230,6 +231,8 @@ def infer_scheme(
         notes += _merged(values)
         if len(names) < 2 and not labels:
             raise InputError(f"{source} has one class only, {names[0]!r}: two are needed.")
+        positive = positive_of(names)
+        names.sort(key=lambda name: name == positive)
     elif len(columns) > 1 or (numeric and not separator):
         form, names = "columns", list(columns)
     elif numeric:
@@ -246,6 +249,20 @@ def _check_fits(columns: Mapping[str, TextColumn], source: str, problem: Problem
         raise InputError(f"A single label of several needs one column, not {', '.join(columns)}.")
     if labels and len(columns) > 1 and len(labels) != len(columns):
         raise InputError(f"{len(labels)} labels are named where {source} has the columns {', '.join(columns)}.")
+
+
+def positive_of(names: Sequence[str]) -> str:
+    """Returns which of two classes is the positive one by their names in any case, or nothing if these do not say.
+
+    It is X of X and "unX", "inX", "nonX", "notX" or "noX", also with a space, hyphen or underscore between; and the one
+    beside 0, -1, no, false, negative, neg, none, background or control.
+    """
+    if len(names) != 2:
+        return ""
+    lower = [name.lower() for name in names]
+    negations = [f"{no}{mark}{name}" for name in lower for no in _NOT for mark in ("", " ", "-", "_")]
+    negative = [name in _ABSENT or name in negations for name in lower]
+    return names[negative.index(False)] if sum(negative) == 1 else ""
 
 
 def _present(column: TextColumn, name: str) -> list[str]:

@@ -16,9 +16,10 @@ from scipy.sparse.csgraph import connected_components
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import reverse_complement
-from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit, Loci
+from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
 from dnabert_jax.tasks.datasets.labels import listed
 from dnabert_jax.tasks.datasets.layout import SPLITS, Split
+from dnabert_jax.tasks.datasets.rows import Loci
 from dnabert_jax.tasks.datasets.sequences import Sequences
 
 _DIGEST_BYTES = 16

@@ -151,6 +151,11 @@ class FittingCheckpoint:
             yield group
         self._before += group.steps
 
+    def check_stop(self) -> None:
+        """Raises StoppedError if a stop is asked for; after the training, when all steps are saved."""
+        if self.stop_requested():
+            raise StoppedError(f"Stopped after step {self.saved_steps:,}, which is saved: --resume goes on from it.")
+
     def copy_log(self, directory: Path) -> None:
         """Ends the log and copies it to where the result is written."""
         self._open.close()

@@ -4,7 +4,7 @@ C labels.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -12,6 +12,8 @@ from jaxtyping import Float
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.pictures import accompanying
+from dnabert_jax.numerics import with_fixed_settings
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.storage import Location
 from dnabert_jax.tasks.datasets.labelled import LabelledData
@@ -23,7 +25,14 @@ from dnabert_jax.tasks.finetuning.jobs import Job
 from dnabert_jax.tasks.measures.collapse import collapse
 from dnabert_jax.tasks.measures.curves import draw_curves
 from dnabert_jax.tasks.measures.metrics import better, measure, validation_metric
-from dnabert_jax.tasks.measures.results import RESULT_FILE, Result, SeedResult, result_markdown, write_result
+from dnabert_jax.tasks.measures.results import (
+    RESULT_FILE,
+    Result,
+    SeedResult,
+    new_result,
+    result_markdown,
+    write_result,
+)
 from dnabert_jax.training.saved_model import (
     DESCRIPTION_FILE,
     Description,
@@ -37,6 +46,9 @@ _RANDOM = "random_weights"
 """In the provenance of a model that no training was done to."""
 
 TABLE_FILE, CONFIG_FILE = "result.md", "finetune.json"
+
+RESAMPLES = 1000
+"""Bootstrap resamples behind the intervals of a test split's metrics."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +92,7 @@ def from_scratch(model: SavedModel, config: FinetuneConfig) -> SavedModel:
     return SavedModel(description, 0, parameters)
 
 
+@with_fixed_settings
 def finetune_sets(
     model: SavedModel,
     sets: Mapping[str, LabelledData],
@@ -146,15 +159,31 @@ def finetune_sets(
     kept = {part: tree for part, tree in model.parameters.items() if part in ("bert", "pooler")}
     fitting = Fitting(model.config, kept, task, config, score, collapsed, devices)
     fitted = fitting.run(jobs, observer, checkpoint)
-    logits = fitting.predict([one.parameters for one in fitted], tests)
+    predicted = _advance(observer, checkpoint, "predict the test split", sum(map(len, tests)))
+    measured = _advance(observer, checkpoint, "compute intervals", RESAMPLES * len(fitted))
+    logits = fitting.predict([job.parameters for job in fitted], tests, predicted)
     model_in_words = (
         f"{config.train} fine-tuning{' from random weights' if _RANDOM in model.description.provenance else ''}"
     )
     done = {}
     for number, (name, data) in enumerate(sets.items()):
         its = slice(number * seeds, (number + 1) * seeds)
-        done[name] = _measured(name, data, tasks[name], model_in_words, config.restarts, fitted[its], logits[its])
+        restarts = config.restarts
+        done[name] = _measured(name, data, tasks[name], model_in_words, restarts, fitted[its], logits[its], measured)
     return done
+
+
+def _advance(
+    observer: FittingObserver, checkpoint: FittingCheckpoint | None, what: str, total: int
+) -> Callable[[int], None]:
+    """Returns what tells the observer of a part that is done, and stops where that is asked for."""
+
+    def advance(done: int) -> None:
+        observer.advanced(what, done, total)
+        if checkpoint is not None:
+            checkpoint.check_stop()
+
+    return advance
 
 
 def _measured(
@@ -165,21 +194,21 @@ def _measured(
     restarts: int,
     fitted: list[Fitted],
     logits: list[Float[np.ndarray, "n C"]],
+    advance: Callable[[int], object],
 ) -> Finetuned:
     scores = [probabilities(task, own) for own in logits]
     results = [
         SeedResult(
             one.seed,
             one.seconds,
-            measure(task, own, data.splits["test"].labels, seed=one.seed),
+            measure(task, own, data.splits["test"].labels, resamples=RESAMPLES, seed=one.seed, advance=advance),
             one.collapsed > restarts,
         )
         for one, own in zip(fitted, scores, strict=True)
     ]
-    sizes = {str(split): len(rows) for split, rows in data.splits.items()}
     best = max(range(len(fitted)), key=lambda number: max(fitted[number].figures))
     method = model if task.long == "none" else f"{model}, {task.long} over windows"
-    result = Result(name, method, task, sizes, tuple(results))
+    result = dataclasses.replace(new_result(name, method, data, tuple(results)), task=task, best=best)
     return Finetuned(result, fitted, best, scores[best])
 
 
@@ -218,23 +247,24 @@ def write_finetuned(
             "config": dataclasses.asdict(config),
             "data": done.result.name,
             "sizes": done.result.sizes,
+            "lengths": done.result.lengths,
+            "positive": done.result.positive,
             "notes": list(data.notes),
             "seed": best.seed,
             "epoch": best.epoch,
-            "test": {key: one.value for key, one in done.result.seeds[done.best].metrics.values.items()},
+            "test": {key: figure.value for key, figure in done.result.seeds[done.best].metrics.values.items()},
         },
     }
     with output_directory(out, DESCRIPTION_FILE) as directory:
         description = Description(model.config, done.result.task, provenance)
         fill_saved_model(directory, SavedModel(description, best.epoch, best.parameters))
         write_result(done.result, directory / RESULT_FILE)
-        (directory / TABLE_FILE).write_text(result_markdown(done.result))
-        (directory / CONFIG_FILE).write_text(to_json(config))
-        if done.result.task.problem != "regression":
-            draw_curves(
-                done.result.task, done.scores, data.splits["test"].labels, directory / "curves", done.result.name
-            )
+        (directory / CONFIG_FILE).write_text(to_json(config), encoding="utf-8", errors="surrogateescape")
         if checkpoint is not None:
             checkpoint.copy_log(directory)
+        with accompanying(directory / TABLE_FILE):
+            text = result_markdown(done.result)
+            (directory / TABLE_FILE).write_text(text, encoding="utf-8", errors="surrogateescape")
+        draw_curves(done.result.task, done.scores, data.splits["test"].labels, directory / "curves", done.result.name)
     if checkpoint is not None:
         checkpoint.remove()

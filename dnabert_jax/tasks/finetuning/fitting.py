@@ -72,6 +72,9 @@ class FittingObserver(Protocol):
     def restarted(self, job: str, seed: int) -> None:
         """A job collapsed and begins anew with another seed."""
 
+    def advanced(self, what: str, done: int, total: int) -> None:
+        """Part of what follows the training was done, of `total`: sequences predicted, or resamples measured."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Fitting:
@@ -129,9 +132,20 @@ class Fitting:
                 break
         return [fitted[number] for number in range(len(jobs))]
 
-    def predict(self, models: Sequence[Parameters], splits: Sequence[EncodedSplit]) -> list[Float[np.ndarray, "n C"]]:
-        """Logits, or values, that whole models give, each for the sequences of its split; in lockstep."""
-        return _Group(self, [Job("", split, split, 0) for split in splits]).predict(models, splits)
+    def predict(
+        self,
+        models: Sequence[Parameters],
+        splits: Sequence[EncodedSplit],
+        advance: Callable[[int], object] | None = None,
+    ) -> list[Float[np.ndarray, "n C"]]:
+        """Returns the logits, or values, that whole models give, each for the sequences of its split; in lockstep.
+
+        Args:
+            models: their parameters.
+            splits: as many.
+            advance: if given, is called with the number of sequences predicted since the last call.
+        """
+        return _Group(self, [Job("", split, split, 0) for split in splits]).predict(models, splits, advance)
 
 
 class _Group:
@@ -190,9 +204,11 @@ class _Group:
         made, patience = len(so_far.figures), self._config.patience
         return self._steps(job, made + 1) > 0 and not (patience and made - so_far.best >= patience)
 
-    def predict(self, models: Sequence[Parameters], splits: Sequence[EncodedSplit]) -> list[np.ndarray]:
+    def predict(
+        self, models: Sequence[Parameters], splits: Sequence[EncodedSplit], advance: Callable[[int], object] | None
+    ) -> list[np.ndarray]:
         together = self._lockstep.place(stacked([models[place] for place in self._places]))
-        return self._logits({}, together, list(splits))
+        return self._logits({}, together, list(splits), advance)
 
     def _start(self) -> tuple[Parameters, JobsState]:
         frozen: Parameters = {}
@@ -291,8 +307,14 @@ class _Group:
         frequency = split.targets.mean(axis=0)
         return (split.targets / np.maximum(frequency, 1e-12)).sum(axis=1).astype(np.float32)
 
-    def _logits(self, frozen: Parameters, trainable: Parameters, splits: list[EncodedSplit]) -> list[np.ndarray]:
-        """Of all sequences of each job's split."""
+    def _logits(
+        self,
+        frozen: Parameters,
+        trainable: Parameters,
+        splits: list[EncodedSplit],
+        advance: Callable[[int], object] | None = None,
+    ) -> list[np.ndarray]:
+        """Returns those of all sequences of each job's split."""
         size = self._config.batch_size * max(1, EVALUATED_TOGETHER // self._fitting.task.split)
         found: list[list[np.ndarray]] = [[] for _ in splits]
         by_length = [np.argsort(-split.lengths, kind="stable") for split in splits]
@@ -306,6 +328,8 @@ class _Group:
             logits = np.asarray(self._predict(frozen, trainable, self._lockstep.place(ids, rows=True)))
             for place, rows in enumerate(chosen):
                 found[place].append(logits[place, : len(rows)])
+            if advance is not None:
+                advance(sum(map(len, chosen)))
         in_order = []
         for parts, order in zip(found, by_length, strict=True):
             together = np.concatenate(parts)

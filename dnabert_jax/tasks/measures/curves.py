@@ -1,6 +1,6 @@
-"""A classifier's scores as curves: ROC, precision and recall, calibration; each class of several against the rest.
+"""Pictures of scores: of a classifier the ROC, precision-recall and calibration curves; of a regression a scatter plot.
 
-They are drawn, and their points written for others to draw.
+Of several classes, each has a curve against the rest. The points of curves are written too, for others to draw.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Num
 
 from dnabert_jax.config import TaskConfig
-from dnabert_jax.errors import InputError
+from dnabert_jax.io.pictures import accompanying, drawing
 from dnabert_jax.tasks.measures.scores import checked_labels, checked_scores
 from dnabert_jax.typed_json import to_json
 
@@ -56,37 +56,35 @@ _Points = Callable[[Bool[np.ndarray, " N"], Float[np.ndarray, " N"]], tuple[np.n
 
 def draw_curves(
     task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Num[np.ndarray, "N ..."], directory: Path, title: str
-) -> tuple[Path, ...]:
-    """Draws roc.png, precision_recall.png and calibration.png into a directory and returns their paths.
+) -> None:
+    """Draws roc.png, precision_recall.png and calibration.png, or the scatter.png of a regression, into a directory.
 
-    Beside them is curves.json, which `typed_json.read_json(Curves, path)` reads: their points, but for those that no
-    picture would show. A class that has no examples, or nothing else, has no curve; the legend says so.
+    Beside curves is curves.json, which `typed_json.read_json(Curves, path)` reads: their points, except those that no
+    picture would show. A class that has no examples, or nothing else, has no curve; the legend says so. A file that
+    cannot be drawn or written is a warning.
 
     Raises:
-        InputError: regression, which has no such curves; scores or labels that cannot be measured.
+        InputError: scores or labels that cannot be measured.
         JobError: scores that are not finite.
     """
-    if task.problem == "regression":
-        raise InputError("Regression has no ROC, precision-recall or calibration curve.")
     scores = checked_scores(task, scores)
-    classes = list(_classes(task, scores, checked_labels(task, labels, len(scores))))
+    labels = checked_labels(task, labels, len(scores))
     directory.mkdir(parents=True, exist_ok=True)
-    roc, precision, calibration = (_curves(classes, points) for points in (_roc, _precision, _calibration))
-    thinned = Curves(*(tuple(map(_thinned, own)) for own in (roc, precision, calibration)))
-    (directory / CURVES_FILE).write_text(to_json(thinned))
-    return (
-        _draw(roc, ("false positive rate", "true positive rate"), title, directory / "roc.png", diagonal=True),
-        # Precision is not linear between thresholds, and average precision is the area below steps.
-        _draw(precision, ("recall", "precision"), title, directory / "precision_recall.png", steps="steps-post"),
-        _draw(
-            calibration,
-            ("mean probability", "share that holds"),
-            title,
-            directory / "calibration.png",
-            diagonal=True,
-            marker="o",
-        ),
-    )
+    if task.problem == "regression":
+        _draw_scatter(task, scores, labels, directory / "scatter.png", title)
+        return
+    classes = list(_classes(task, scores, labels))
+    with accompanying(directory / CURVES_FILE):
+        roc, precision, calibration = (_curves(classes, points) for points in (_roc, _precision, _calibration))
+        thinned = Curves(*(tuple(map(_thinned, curves)) for curves in (roc, precision, calibration)))
+        (directory / CURVES_FILE).write_text(to_json(thinned))
+    if not (directory / CURVES_FILE).exists():
+        return
+    rates, chances = ("false positive rate", "true positive rate"), ("mean probability", "share that holds")
+    _draw(roc, rates, title, directory / "roc.png", diagonal=True)
+    # Precision is not linear between thresholds, and average precision is the area below steps.
+    _draw(precision, ("recall", "precision"), title, directory / "precision_recall.png", steps="steps-post")
+    _draw(calibration, chances, title, directory / "calibration.png", diagonal=True, marker="o")
 
 
 def _classes(task: TaskConfig, scores: np.ndarray, labels: np.ndarray) -> Iterator[_Class]:
@@ -127,32 +125,49 @@ def _draw(
     diagonal: bool = False,
     marker: str = "",
     steps: str = "default",
-) -> Path:
-    from matplotlib.figure import Figure
+) -> None:
+    with drawing(picture, 5.2, 5.0) as figure:
+        axes = figure.subplots()
+        if diagonal:
+            axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=1)
+        few = len(curves) <= _LEGEND_ENTRIES
+        for curve in curves:
+            axes.plot(
+                curve.x,
+                curve.y,
+                linewidth=1.8 if few else 0.6,
+                linestyle="-" if curve.x else " ",
+                # A legend leaves out what begins with an underscore.
+                label=f"{' ' * curve.label.startswith('_')}{curve.label}: {curve.figure}",
+                marker=marker if few else "",
+                markersize=4,
+                drawstyle=steps,
+            )
+        axes.set(xlabel=axis_labels[0], ylabel=axis_labels[1], xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title=title)
+        axes.set_aspect("equal")
+        axes.grid(alpha=0.3)
+        if few:
+            axes.legend(fontsize="small")
 
-    figure = Figure(figsize=(5.2, 5), layout="constrained")
-    axes = figure.subplots()
-    if diagonal:
-        axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=1)
-    few = len(curves) <= _LEGEND_ENTRIES
-    for curve in curves:
-        axes.plot(
-            curve.x,
-            curve.y,
-            linewidth=1.8 if few else 0.6,
-            linestyle="-" if curve.x else " ",
-            label=f"{curve.label}: {curve.figure}",
-            marker=marker if few else "",
-            markersize=4,
-            drawstyle=steps,
-        )
-    axes.set(xlabel=axis_labels[0], ylabel=axis_labels[1], xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title=title)
-    axes.set_aspect("equal")
-    axes.grid(alpha=0.3)
-    if few:
-        axes.legend(fontsize="small")
-    figure.savefig(picture, dpi=150)
-    return picture
+
+def _draw_scatter(task: TaskConfig, scores: np.ndarray, labels: np.ndarray, picture: Path, title: str) -> None:
+    """Draws predicted against true values, a panel for each of the first targets."""
+    shown = task.labels[:_LEGEND_ENTRIES]
+    columns = min(len(shown), 4)
+    rows = -(-len(shown) // columns)
+    with drawing(picture, 3.8 * columns, 3.8 * rows + 0.4) as figure:
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes in panels[len(shown) :]:
+            axes.set_axis_off()
+        for number, target in enumerate(shown):
+            axes, x, y = panels[number], labels[:, number], scores[:, number]
+            ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+            axes.plot(ends, ends, "--", color="grey", linewidth=1)
+            axes.plot(x, y, "o", markersize=3, alpha=0.4, markeredgewidth=0)
+            r = f", r = {np.corrcoef(x, y)[0, 1]:.3f}" if np.ptp(x) > 0 and np.ptp(y) > 0 else ""
+            axes.set(xlabel="true value", ylabel="predicted value", title=f"{target}{r}")
+            axes.grid(alpha=0.3)
+        figure.suptitle(title)
 
 
 def _roc(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:

@@ -1,4 +1,4 @@
-"""Metrics of scores against labels, by scikit-learn and scipy, with bootstrap intervals.
+"""Metrics of scores against labels, with bootstrap intervals.
 
 A metric is known by its key:
 
@@ -7,6 +7,8 @@ A metric is known by its key:
     multi_label_classification    loss subset_accuracy, and of accuracy f1 precision recall mcc roc_auc auprc:
                                   NAME_macro, the mean over labels; NAME_micro, all labels pooled; NAME/LABEL
     regression                    loss, and of r2 pearson spearman rmse: NAME, the mean over targets; NAME/TARGET
+
+A single label or target has no subset_accuracy, NAME_micro, NAME/LABEL or NAME/TARGET: they would repeat a number.
 
 loss is what training minimises without its weights: cross-entropy in nats, its mean over labels, or the mean squared
 error. roc_auc of more than two labels is the macro average one-vs-one, as in the original
@@ -19,22 +21,20 @@ convention is kept: MCC is 0, its limit, where labels are of several classes and
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer, Num
+from jaxtyping import Float, Integer, Num
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.tasks.measures.bootstrap import resampled_metrics
+from dnabert_jax.tasks.measures.bootstrap import metrics_of_draws, resampled_metrics
 from dnabert_jax.tasks.measures.scores import checked_labels, checked_scores, decisions
 
 _LOWER_IS_BETTER = ("loss", "rmse")
 _BINARY = ("accuracy", "f1", "precision", "recall", "mcc", "roc_auc", "auprc")
 _REGRESSION = ("r2", "pearson", "spearman", "rmse")
-
-# A value, or why there is none.
-_Values = dict[str, float | str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,17 +82,23 @@ class Metrics:
 
 
 def metric_keys(task: TaskConfig) -> tuple[str, ...]:
-    """Keys of all metrics of a task, in the order in which they are reported."""
+    """Returns the keys of all metrics of a task, in the order in which they are reported."""
     if task.problem == "single_label_classification":
         binary = ("f1", "precision", "recall") if len(task.labels) == 2 else ()
         macro = ("f1_macro", "precision_macro", "recall_macro")
         return ("loss", "accuracy", "mcc", "roc_auc", "auprc", *binary, *macro)
+    several = len(task.labels) > 1
+    names = _REGRESSION if task.problem == "regression" else _BINARY
+    each = [f"{name}/{label}" for name in names for label in task.labels] if several else []
     if task.problem == "regression":
-        each = [f"{name}/{target}" for name in _REGRESSION for target in task.labels]
-        return ("loss", *_REGRESSION, *each)
-    averages = [f"{name}_{average}" for average in ("macro", "micro") for name in _BINARY]
-    each = [f"{name}/{label}" for name in _BINARY for label in task.labels]
-    return ("loss", "subset_accuracy", *averages, *each)
+        return ("loss", *names, *each)
+    averages = [f"{name}_{average}" for average in ("macro", "micro")[: 1 + several] for name in names]
+    return ("loss", *(("subset_accuracy",) if several else ()), *averages, *each)
+
+
+def reported_keys(task: TaskConfig) -> tuple[str, ...]:
+    """Returns the keys of the metrics that tables show: the loss of a regression is its squared rmse."""
+    return metric_keys(task)[1 if task.problem == "regression" else 0 :]
 
 
 def validation_metric(task: TaskConfig, name: str = "") -> str:
@@ -133,8 +139,9 @@ def measure(
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
+    advance: Callable[[int], object] | None = None,
 ) -> Metrics:
-    """All metrics of scores against labels.
+    """Returns all metrics of scores against labels.
 
     Args:
         task: problem and names of its labels.
@@ -144,6 +151,7 @@ def measure(
             metric is undefined do not count for its interval.
         level: share of the resamples inside of an interval.
         seed: of the resamples.
+        advance: if given, is called with the number of resamples computed since the last call.
 
     Raises:
         InputError: no examples, labels of another shape, outside of the task's labels or not finite, a level outside
@@ -154,132 +162,71 @@ def measure(
         raise InputError(f"The level of the intervals is {level}: it must lie in (0, 1).")
     scores = checked_scores(task, scores)
     labels = checked_labels(task, labels, len(scores))
-    if task.problem == "single_label_classification":
-        values, confusion = _single_label(task, scores, labels)
-    elif task.problem == "multi_label_classification":
-        values, confusion = _multi_label(task, scores, labels == 1)
-    else:
-        values, confusion = _regression(task, scores, labels), ()
-    notes = {key: note for key, note in values.items() if isinstance(note, str)}
-    if task.problem == "multi_label_classification":
-        notes |= _left_out(task, values)
-    drawn = resampled_metrics(task, scores, labels, decisions(task, scores), resamples, seed) if resamples else {}
+    predicted = decisions(task, scores)
+    # All examples once.
+    draw = metrics_of_draws(task, scores, labels, predicted, [np.arange(len(scores))])
+    values = {key: float(draw[key][0]) for key in metric_keys(task)}
+    drawn = resampled_metrics(task, scores, labels, predicted, resamples, seed, advance) if resamples else {}
     metrics = {}
-    for key in metric_keys(task):
-        value = values[key]
-        if isinstance(value, str):
-            metrics[key] = Metric(None, note=value)
+    for key, value in values.items():
+        if np.isnan(value):
+            metrics[key] = Metric(None, note=_why_undefined(task, key, scores, labels, predicted))
             continue
         low = high = None
         if key in drawn and not np.isnan(drawn[key]).all():
             low, high = np.nanquantile(drawn[key], [(1 - level) / 2, (1 + level) / 2]).tolist()
-        metrics[key] = Metric(float(value), low, high, notes.get(key, ""))
-    return Metrics(metrics, confusion, len(scores), resamples, level)
+        metrics[key] = Metric(value, low, high, _left_out(task, key, values))
+    return Metrics(metrics, _confusion(task, labels, predicted), len(scores), resamples, level)
 
 
-def _single_label(
-    task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Integer[np.ndarray, " N"]
-) -> tuple[_Values, tuple[ConfusionMatrix, ...]]:
-    from sklearn import metrics as sk
-
-    classes = range(len(task.labels))
-    predicted = decisions(task, scores)
-    values: _Values = {"loss": sk.log_loss(labels, scores, labels=classes)}
-    if len(classes) == 2:
-        values |= _binary(labels == 1, predicted == 1, scores[:, 1], task.labels[1])
-    values["accuracy"] = sk.accuracy_score(labels, predicted)
-    present, chosen = np.unique(labels), np.unique(predicted)
-    one_class = f"every example is {task.labels[present[0]]!r}"
-    values["mcc"] = sk.matthews_corrcoef(labels, predicted) if len(present) > 1 else one_class
-    missing = [task.labels[c] for c in classes if c not in present]
-    never = [task.labels[c] for c in classes if c not in chosen]
-    for key, metric in (("f1", sk.f1_score), ("precision", sk.precision_score), ("recall", sk.recall_score)):
-        if missing:
-            values[f"{key}_macro"] = f"no example is {missing[0]!r}"
-        elif never and key == "precision":
-            values[f"{key}_macro"] = f"nothing is predicted as {never[0]!r}"
-        else:
-            values[f"{key}_macro"] = metric(labels, predicted, labels=classes, average="macro")
-    if len(classes) > 2:
-        reason = f"no example is {missing[0]!r}" if missing else ""
-        values["roc_auc"] = reason or sk.roc_auc_score(labels, scores, multi_class="ovo", average="macro")
-        one_hot = labels[:, None] == np.array(classes)
-        values["auprc"] = reason or sk.average_precision_score(one_hot, scores, average="macro")
-    counts = sk.confusion_matrix(labels, predicted, labels=classes)
-    return values, (_confusion(task.labels, counts),)
+def _left_out(task: TaskConfig, key: str, values: dict[str, float]) -> str:
+    """Returns what a mean over labels leaves out."""
+    name, _, average = key.rpartition("_")
+    gaps = sum(np.isnan(values.get(f"{name}/{label}", 0)) for label in task.labels) if average == "macro" else 0
+    return f"without {gaps} of {len(task.labels)} labels, for which it is undefined" if gaps else ""
 
 
-def _multi_label(
-    task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Bool[np.ndarray, "N C"]
-) -> tuple[_Values, tuple[ConfusionMatrix, ...]]:
-    from sklearn import metrics as sk
-
-    predicted = decisions(task, scores) == 1
-    losses = [sk.log_loss(labels[:, c], scores[:, c], labels=[False, True]) for c in range(len(task.labels))]
-    values: _Values = {"loss": float(np.mean(losses)), "subset_accuracy": (labels == predicted).all(axis=1).mean()}
-    each = [_binary(labels[:, c], predicted[:, c], scores[:, c], label) for c, label in enumerate(task.labels)]
-    pooled = _binary(labels.ravel(), predicted.ravel(), scores.ravel(), "any label")
-    for name in _BINARY:
-        values |= {f"{name}/{label}": of_label[name] for label, of_label in zip(task.labels, each, strict=True)}
-        defined = [value for of_label in each if not isinstance(value := of_label[name], str)]
-        values[f"{name}_macro"] = float(np.mean(defined)) if defined else f"{name} is undefined for every label"
-        values[f"{name}_micro"] = pooled[name]
-    # multilabel_confusion_matrix takes a single column for a binary problem.
-    matrices = [sk.confusion_matrix(labels[:, c], predicted[:, c], labels=[False, True]) for c in range(len(each))]
-    pairs = [(f"not {label}", label) for label in task.labels]
-    return values, tuple(_confusion(pair, matrix) for pair, matrix in zip(pairs, matrices, strict=True))
-
-
-def _left_out(task: TaskConfig, values: _Values) -> dict[str, str]:
-    """What the means over labels leave out."""
-    notes = {}
-    for name in _BINARY:
-        gaps = [label for label in task.labels if isinstance(values[f"{name}/{label}"], str)]
-        if gaps:
-            notes[f"{name}_macro"] = f"without {len(gaps)} of {len(task.labels)} labels, for which it is undefined"
-    return notes
+def _why_undefined(task: TaskConfig, key: str, scores: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> str:
+    name, _, label = key.partition("/")
+    if task.problem == "regression":
+        targets = [task.labels.index(label)] if label else range(len(task.labels))
+        for target in targets:
+            for values, what in ((labels, "value"), (scores, "prediction")):
+                if np.ptp(values[:, target]) == 0:
+                    return f"every {what} of {task.labels[target]!r} is the same"
+    if task.problem == "single_label_classification":
+        missing, never = (np.setdiff1d(np.arange(len(task.labels)), part) for part in (labels, predicted))
+        if name == "mcc":
+            return f"every example is {task.labels[labels[0]]!r}"
+        return f"no example is {task.labels[missing[0]]!r}" if len(missing) else _never(task.labels[never[0]])
+    if name.endswith("_macro") and len(task.labels) > 1:
+        return f"{name.removesuffix('_macro')} is undefined for every label"
+    # Without a name it is of all labels pooled, or of the only one.
+    label = label or (task.labels[0] if len(task.labels) == 1 else "any label")
+    truth = labels[:, task.labels.index(label)] if label in task.labels else labels
+    if truth.all() or not truth.any():
+        return f"{'every' if truth.all() else 'no'} example is {label!r}"
+    return _never(label)
 
 
-def _binary(
-    labels: Bool[np.ndarray, " N"], predicted: Bool[np.ndarray, " N"], scores: Float[np.ndarray, " N"], positive: str
-) -> _Values:
-    from sklearn import metrics as sk
-
-    accuracy = sk.accuracy_score(labels, predicted)
-    if labels.all() or not labels.any():
-        reason = f"{'every' if labels.all() else 'no'} example is {positive!r}"
-        return {**dict.fromkeys(_BINARY, reason), "accuracy": accuracy}
-    return {
-        "accuracy": accuracy,
-        "f1": sk.f1_score(labels, predicted),
-        "precision": sk.precision_score(labels, predicted)
-        if predicted.any()
-        else f"nothing is predicted as {positive!r}",
-        "recall": sk.recall_score(labels, predicted),
-        "mcc": sk.matthews_corrcoef(labels, predicted),
-        "roc_auc": sk.roc_auc_score(labels, scores),
-        "auprc": sk.average_precision_score(labels, scores),
-    }
+def _never(label: str) -> str:
+    return f"nothing is predicted as {label!r}"
 
 
-def _regression(task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Float[np.ndarray, "N C"]) -> _Values:
-    from scipy import stats
-    from sklearn import metrics as sk
-
-    values: _Values = {"loss": sk.mean_squared_error(labels, scores)}
-    for target, x, y in zip(task.labels, scores.T, labels.T, strict=True):
-        flat = f"every {'value' if np.ptp(y) == 0 else 'prediction'} of {target!r} is the same"
-        constant = np.ptp(y) == 0 or np.ptp(x) == 0
-        values[f"r2/{target}"] = sk.r2_score(y, x) if np.ptp(y) > 0 else flat
-        values[f"pearson/{target}"] = flat if constant else stats.pearsonr(y, x).statistic
-        values[f"spearman/{target}"] = flat if constant else stats.spearmanr(y, x).statistic
-        values[f"rmse/{target}"] = sk.root_mean_squared_error(y, x)
-    for name in _REGRESSION:
-        each = [values[f"{name}/{target}"] for target in task.labels]
-        reasons = [value for value in each if isinstance(value, str)]
-        values[name] = reasons[0] if reasons else float(np.mean(each))  # type: ignore[arg-type]
-    return values
+def _confusion(task: TaskConfig, labels: np.ndarray, predicted: np.ndarray) -> tuple[ConfusionMatrix, ...]:
+    if task.problem == "regression":
+        return ()
+    if task.problem == "single_label_classification":
+        return (_matrix(task.labels, labels, predicted),)
+    return tuple(
+        _matrix((f"not {label}", label), labels[:, number], predicted[:, number])
+        for number, label in enumerate(task.labels)
+    )
 
 
-def _confusion(classes: tuple[str, ...], counts: Integer[np.ndarray, "K K"]) -> ConfusionMatrix:
+def _matrix(
+    classes: tuple[str, ...], labels: Integer[np.ndarray, " N"], predicted: Integer[np.ndarray, " N"]
+) -> ConfusionMatrix:
+    size = len(classes)
+    counts = np.bincount(labels * size + predicted, minlength=size**2).reshape(size, size)
     return ConfusionMatrix(classes, tuple(tuple(row) for row in counts.tolist()))

@@ -1,6 +1,8 @@
 """What became of one data set: JSON for programs, Markdown for readers."""
 
 import dataclasses
+import datetime as dt
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,15 @@ import numpy as np
 from dnabert_jax import storage
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.tasks.measures.metrics import Metric, Metrics, metric_keys
+from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
+from dnabert_jax.tasks.measures.metrics import ConfusionMatrix, Metric, Metrics, metric_keys, reported_keys
 from dnabert_jax.typed_json import to_json
 
 RESULT_FILE = "result.json"
 """Of a fine-tuning, in its directory."""
+
+_MOST_CLASSES = 20
+"""Of more classes, the largest confusions are shown instead of all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +42,20 @@ class SeedResult:
 class Result:
     """One data set and one model, with one or several seeds.
 
+    What has a default is not in the results of earlier versions.
+
     Attributes:
         name: of the data set.
         model: what was trained, in words: a checkpoint, or a baseline.
-        task: problem and names of the labels.
+        task: problem and names of the labels; of two classes, the second is the positive one.
         sizes: examples by split.
         seeds: one result each.
+        counts: examples of each label by split, in the order of the labels; none of a regression.
+        lengths: minimum, median and maximum of the bases of the training sequences.
+        base_model: what was fine-tuned, as it was given.
+        data: the file or directory that was read, as it was given.
+        date: when it was measured, in UTC and ISO 8601.
+        best: which of the seeds did best on the validation split.
     """
 
     name: str
@@ -49,13 +63,28 @@ class Result:
     task: TaskConfig
     sizes: dict[str, int]
     seeds: tuple[SeedResult, ...]
+    counts: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    lengths: dict[str, int] = dataclasses.field(default_factory=dict)
+    base_model: str = ""
+    data: str = ""
+    date: str = ""
+    best: int = 0
 
     def __post_init__(self) -> None:
         if not self.seeds:
             raise InputError(f"The result of {self.name} has no seed.")
         for seed in self.seeds:
-            if set(seed.metrics.values) != set(metric_keys(self.task)):
+            # Those of earlier versions have figures of single labels twice.
+            if not set(seed.metrics.values) >= set(metric_keys(self.task)):
                 raise InputError(f"The result of {self.name} with seed {seed.seed} has not the metrics of its task.")
+        if not 0 <= self.best < len(self.seeds):
+            raise InputError(f"The result of {self.name} has no seed number {self.best}.")
+
+    @property
+    def positive(self) -> str:
+        """The positive one of two classes; nothing for other problems."""
+        two_classes = self.task.problem == "single_label_classification" and len(self.task.labels) == 2
+        return self.task.labels[1] if two_classes else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,10 +102,36 @@ class OverSeeds:
     defined: int
 
 
+def new_result(name: str, model: str, data: LabelledData, seeds: tuple[SeedResult, ...]) -> Result:
+    """Returns a result of today with what the data say of themselves."""
+    lengths = data.splits["train"].sequences.lengths
+    counts = {} if data.task.problem == "regression" else data.splits
+    return Result(
+        name,
+        model,
+        data.task,
+        {str(split): len(rows) for split, rows in data.splits.items()},
+        seeds,
+        counts={str(split): _label_counts(data.task, rows) for split, rows in counts.items()},
+        lengths={
+            "minimum": int(lengths.min()),
+            "median": int(np.median(lengths)),
+            "maximum": int(lengths.max()),
+        },
+        date=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _label_counts(task: TaskConfig, rows: LabelledSplit) -> tuple[int, ...]:
+    if task.problem == "single_label_classification":
+        return tuple(np.bincount(rows.labels, minlength=len(task.labels)).tolist())
+    return tuple(rows.labels.sum(axis=0, dtype=np.int64).tolist())
+
+
 def over_seeds(result: Result) -> dict[str, OverSeeds]:
-    """Mean and spread of each metric, by key."""
+    """Returns mean and spread of each metric that is reported, by key."""
     found = {}
-    for key in metric_keys(result.task):
+    for key in reported_keys(result.task):
         values = [v for seed in result.seeds if (v := seed.metrics.values[key].value) is not None]
         mean = float(np.mean(values)) if values else None
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -90,21 +145,18 @@ def write_result(result: Result, path: Path) -> None:
 
 
 def result_markdown(result: Result) -> str:
-    """A heading, a table of metrics with intervals, mean and spread over seeds, and what is undefined and why."""
+    """Returns a heading, where the result comes from, metrics with intervals, confusions, and counts of labels."""
     several = len(result.seeds) > 1
-    seconds = sum(seed.seconds for seed in result.seeds)
-    sizes = ", ".join(f"{split} {count:,}" for split, count in result.sizes.items())
-    lines = [f"## {result.name}", "", f"{result.model}. Examples: {sizes}. {seconds:,.0f} seconds.", ""]
+    lines = [f"## {_escaped(result.name)}", "", *_origin(result), ""]
     head = ["metric", *(["mean", "sd"] if several else []), *(f"seed {seed.seed}" for seed in result.seeds)]
-    lines += [_row(head), _row(["---"] + ["---:"] * (len(head) - 1))]
-    for key, spread in over_seeds(result).items():
+    keys = over_seeds(result)
+    rows = []
+    for key, spread in keys.items():
         summary = [_number(spread.mean), _number(spread.deviation)] if several else []
-        lines.append(_row([key, *summary, *(_cell(seed.metrics.values[key]) for seed in result.seeds)]))
-    if result.task.problem == "single_label_classification" and len(result.task.labels) == 2:
-        lines += [
-            "",
-            f"Precision, recall, F1 and the curves are those of the class {_escaped(result.task.labels[1])!r}.",
-        ]
+        rows.append([key, *summary, *(_cell(seed.metrics.values[key]) for seed in result.seeds)])
+    lines += _table(head, rows)
+    if result.positive:
+        lines += ["", f"Precision, recall, F1 and the curves are those of the class {_escaped(result.positive)!r}."]
     if collapsed := [str(seed.seed) for seed in result.seeds if seed.collapsed]:
         lines += ["", f"Collapsed to one class, so that figures mean little: seed {', '.join(collapsed)}."]
     first = result.seeds[0].metrics
@@ -112,12 +164,83 @@ def result_markdown(result: Result) -> str:
         lines += ["", f"In brackets: {first.level:.0%} bootstrap intervals of {first.resamples:,} resamples."]
     notes = {
         f"{key}: {seed.metrics.values[key].note}."
-        for key in first.values
+        for key in keys
         for seed in result.seeds
         if seed.metrics.values[key].note
     }
     lines += ["", *(f"- {_escaped(note)}" for note in sorted(notes))] if notes else []
+    lines += [*_confusions(result), *_counts(result)]
     return "\n".join(lines) + "\n"
+
+
+def _origin(result: Result) -> Iterator[str]:
+    """Yields an item for each thing that is known of a result."""
+    sizes = ", ".join(f"{split} {count:,}" for split, count in result.sizes.items())
+    seconds = sum(seed.seconds for seed in result.seeds)
+    lengths = ", ".join(f"{name} {bases:,}" for name, bases in result.lengths.items())
+    for what, value in (
+        ("Method", f"{result.model}, {seconds:,.0f} seconds"),
+        ("Model", result.base_model),
+        ("Data", result.data),
+        ("Date", result.date),
+        ("Examples", sizes),
+        ("Bases of a training sequence", lengths),
+        ("Positive class", result.positive),
+    ):
+        if value:
+            yield f"- {what}: {_escaped(value)}"
+
+
+def _confusions(result: Result) -> Iterator[str]:
+    """Yields the confusion matrix of the best seed; of many classes, its largest confusions; of labels, four counts."""
+    best = result.seeds[result.best]
+    if not best.metrics.confusion:
+        return
+    yield from ("", f"### Confusion on the test split, seed {best.seed}", "")
+    if result.task.problem == "multi_label_classification":
+        rows = [[each.classes[1], *map(_count, reversed(sum(each.counts, ())))] for each in best.metrics.confusion]
+        yield from _table(["label", "has it, predicted", "has it, missed", "not, but predicted", "neither"], rows)
+        return
+    (matrix,) = best.metrics.confusion
+    if len(matrix.classes) <= _MOST_CLASSES:
+        rows = [[name, *map(_count, row)] for name, row in zip(matrix.classes, matrix.counts, strict=True)]
+        yield from _table(["true class", *(f"predicted {name}" for name in matrix.classes)], rows)
+        return
+    rows = [[matrix.classes[i], matrix.classes[j], _count(count)] for i, j, count in _largest_confusions(matrix)]
+    yield from _table(["true class", "predicted class", "examples"], rows)
+
+
+def _largest_confusions(matrix: ConfusionMatrix) -> Iterator[tuple[int, int, int]]:
+    counts = np.array(matrix.counts)
+    np.fill_diagonal(counts, 0)
+    for cell in np.argsort(-counts, axis=None, kind="stable")[:_MOST_CLASSES].tolist():
+        truth, predicted = divmod(cell, len(counts))
+        if counts[truth, predicted]:
+            yield truth, predicted, int(counts[truth, predicted])
+
+
+def _counts(result: Result) -> Iterator[str]:
+    """Yields how many examples of each label a split has; of many labels, the fewest and the most."""
+    if not result.counts:
+        return
+    yield from ("", "### Examples of each label", "")
+    if len(result.task.labels) > _MOST_CLASSES:
+        for split, counts in result.counts.items():
+            yield f"- {split}: {min(counts):,} to {max(counts):,} of each of {len(counts):,} labels"
+        return
+    columns = zip(*result.counts.values(), strict=True)
+    rows = [[label, *map(_count, counts)] for label, counts in zip(result.task.labels, columns, strict=True)]
+    yield from _table(["label", *result.counts], rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield _row(head)
+    yield _row(["---", *["---:"] * (len(head) - 1)])
+    yield from map(_row, rows)
+
+
+def _count(count: int) -> str:
+    return f"{count:,}"
 
 
 def _cell(metric: Metric) -> str:
@@ -129,9 +252,9 @@ def _number(value: float | None) -> str:
     return "—" if value is None else f"{value:.4f}"
 
 
-def _row(cells: list[str]) -> str:
+def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
+    return " ".join(text.replace("|", "\\|").split())

@@ -50,6 +50,7 @@ class Evaluation:
         keep_duplicates: whether training rows may be in another split too.
         problem: of the labels; inferred for each set if none.
         literal_labels: whether labels such as NA are names of classes.
+        positive: one of the two classes of a set; found by its name if empty.
     """
 
     suite: SuiteName
@@ -64,6 +65,7 @@ class Evaluation:
     problem: Problem | None = None
     test_share: float = 0.2
     literal_labels: bool = False
+    positive: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """What a suite's results come to: a table a contender, averages, tests against the baselines, box plots."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from dnabert_jax import storage
 from dnabert_jax.storage import Location, join
@@ -29,8 +27,10 @@ def write_report(
     metrics: Sequence[str],
     out: Location,
     others: Mapping[str, Table],
-) -> str:
-    """Writes CONTENDER.tsv, summary.md and boxes.png into `out`, and returns the summary.
+) -> tuple[str, tuple[str, ...]]:
+    """Writes CONTENDER.tsv, summary.md and boxes.png into `out`; returns the summary and the names of the files.
+
+    A picture that cannot be drawn is a warning.
 
     Args:
         results: of each contender; at least one.
@@ -61,16 +61,16 @@ def write_report(
     if failures:
         parts += ["## No result", "", *(f"- {line}" for line in failures_by_set(failures)), ""]
     text = "\n".join(parts)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+    with storage.scratch_directory() as folder:
         for contender, own in results.items():
             write_suite(own, folder / f"{contender}.tsv")
-        (folder / SUMMARY_FILE).write_text(text)
+        (folder / SUMMARY_FILE).write_text(text, encoding="utf-8", errors="surrogateescape")
         if any(summarise(table, metrics) for table in tables.values()):
             draw_boxes(tables, folder / BOXES_FILE, metrics)
-        for path in folder.iterdir():
-            storage.write(join(out, path.name), path.read_bytes())
-    return text
+        names = tuple(sorted(path.name for path in folder.iterdir()))
+        for name in names:
+            storage.write(join(out, name), (folder / name).read_bytes())
+    return text, names
 
 
 def failures_by_set(failures: Mapping[str, str]) -> list[str]:

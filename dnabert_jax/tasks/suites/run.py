@@ -1,5 +1,6 @@
 """Runs a suite: sets are read as their turn comes, trained in lockstep with others, and written one by one."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -12,9 +13,10 @@ from dnabert_jax.errors import InputError, JobError, device_memory_errors
 from dnabert_jax.storage import Location, join
 from dnabert_jax.tasks.baselines.baselines import run_baseline
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
+from dnabert_jax.tasks.datasets.positive import with_positive
 from dnabert_jax.tasks.datasets.splits import carve, drop_duplicates, limit_training
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
-from dnabert_jax.tasks.finetuning.finetune import Finetuned, finetune_sets, from_scratch, write_finetuned
+from dnabert_jax.tasks.finetuning.finetune import RESAMPLES, Finetuned, finetune_sets, from_scratch, write_finetuned
 from dnabert_jax.tasks.finetuning.fitting import FittingObserver
 from dnabert_jax.tasks.measures.results import Result
 from dnabert_jax.tasks.suites.directory import MODELS, Contender, Evaluation, SuiteResults
@@ -106,7 +108,8 @@ class SuiteRun:
         evaluation, seed = self._evaluation, self._evaluation.settings.seed
         k, literal = self._model.config.k, evaluation.literal_labels
         data = read_labelled(path, k, problem=evaluation.problem, dev=evaluation.dev, literal=literal)
-        data = carve(carve(data, "test", evaluation.test_share, seed), "validation", evaluation.validation_share, seed)
+        data = carve(with_positive(data, evaluation.positive), "test", evaluation.test_share, seed)
+        data = carve(data, "validation", evaluation.validation_share, seed)
         if not evaluation.keep_duplicates:
             data = drop_duplicates(data)
         return limit_training(data, evaluation.limit, seed) if evaluation.limit else data
@@ -136,9 +139,10 @@ class SuiteRun:
                 self._train(contender, settings, {name: data})
             return
         for name, own in done.items():
+            finetuned = dataclasses.replace(own, result=self._with_source(own.result))
             if contender == "finetuned" and self._keep_models:
-                self._keep(join(join(self._results.directory, MODELS), name), own, sets[name], settings)
-            self._write(contender, own.result)
+                self._keep(join(join(self._results.directory, MODELS), name), finetuned, sets[name], settings)
+            self._write(contender, finetuned.result)
 
     def _keep(self, directory: Location, done: Finetuned, data: LabelledData, settings: FinetuneConfig) -> None:
         # A process that was killed may have kept the model and not its result, which comes after.
@@ -148,11 +152,18 @@ class SuiteRun:
     def _fit_baseline(self, contender: Contender, name: str, data: LabelledData) -> None:
         seeds = range(self._evaluation.settings.seed, self._evaluation.settings.seed + self._evaluation.seeds)
         try:
-            result = run_baseline(contender, data, name, self._model.config.k, seeds)
+            total = RESAMPLES * len(seeds)
+            result = run_baseline(
+                contender, data, name, self._model.config.k, seeds, resamples=RESAMPLES,
+                advance=lambda done: self._observer.advanced("compute intervals", done, total),
+            )  # fmt: skip
         except (InputError, JobError) as error:
             self._fail(contender, name, error)
             return
-        self._write(contender, result)
+        self._write(contender, self._with_source(result))
+
+    def _with_source(self, result: Result) -> Result:
+        return dataclasses.replace(result, data=str(self._sets[result.name].path))
 
     def _write(self, contender: Contender, result: Result) -> None:
         self._results.write(contender, result, self._sets[result.name])

@@ -11,6 +11,7 @@ import numpy as np
 
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.pictures import drawing
 from dnabert_jax.tasks.measures.metrics import better
 from dnabert_jax.tasks.measures.results import Result, over_seeds
 
@@ -121,18 +122,19 @@ def read_table(path: Path) -> dict[str, dict[str, float]]:
     Raises:
         InputError: no such file, no column `name` or none of a metric, a set that stands there twice, or no number.
     """
-    if not path.is_file():
-        raise InputError(f"{path} is not a file.")
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file, delimiter=_delimiter(path))
-        keys = [column for column in reader.fieldnames or [] if _is_metric(column)]
-        if "name" not in (reader.fieldnames or []) or not keys:
-            raise InputError(f"{path} needs a column 'name' and columns called like metrics, as mcc or roc_auc.")
-        table: dict[str, dict[str, float]] = {}
-        for row in reader:
-            if row["name"] in table:
-                raise InputError(f"{path} has the set {row['name']!r} twice.")
-            table[row["name"]] = {key: _number(row[key], f"{path}, {row['name']}, {key}") for key in keys if row[key]}
+    from dnabert_jax.io.tables import open_table  # which loads Arrow
+
+    file = open_table(path)
+    keys = [column for column in file.names if _is_metric(column)]
+    if "name" not in file.names or not keys:
+        raise InputError(f"{path} needs a column 'name' and columns called like metrics, as mcc or roc_auc.")
+    table: dict[str, dict[str, float]] = {}
+    for batch in file.batches(["name", *keys]):
+        for row in batch.to_pylist():
+            name = row.pop("name")
+            if name in table:
+                raise InputError(f"{path} has the set {name!r} twice.")
+            table[name] = {key: _number(text, f"{path}, {name}, {key}") for key, text in row.items() if text}
     return table
 
 
@@ -218,7 +220,7 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw_boxes(tables: Mapping[str, Table], picture: Path, metrics: Sequence[str] = PAPER_METRICS) -> Path:
+def draw_boxes(tables: Mapping[str, Table], picture: Path, metrics: Sequence[str] = PAPER_METRICS) -> None:
     """Draws, for each metric that any table has, a box of its sets for each table, by name of the model, as PNG.
 
     Boxes are quartiles with whiskers of 1.5 interquartile ranges; each set is a dot.
@@ -226,23 +228,19 @@ def draw_boxes(tables: Mapping[str, Table], picture: Path, metrics: Sequence[str
     Raises:
         InputError: no table has any of the metrics.
     """
-    from matplotlib.figure import Figure
-
     keys = [key for key in metrics if any(key in row for table in tables.values() for row in table.values())]
     if not keys:
         raise InputError(f"There is nothing to draw: no set has {', '.join(metrics)}.")
-    figure = Figure(figsize=(1.2 + len(keys) * (0.8 + 0.7 * len(tables)), 4.2), layout="constrained")
-    for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
-        values = [[row[key] for row in table.values() if key in row] for table in tables.values()]
-        axes.boxplot(values, tick_labels=list(tables), widths=0.6, showfliers=False, medianprops={"color": "black"})
-        for place, column in enumerate(values, start=1):
-            spread = np.random.default_rng(0).uniform(-0.15, 0.15, len(column))
-            axes.plot(place + spread, column, "o", markersize=2.5, alpha=0.4, color=f"C{place - 1}")
-        axes.set_title(key)
-        axes.tick_params(axis="x", rotation=30)
-        axes.grid(axis="y", alpha=0.3)
-    figure.savefig(picture, dpi=150)
-    return picture
+    with drawing(picture, 1.2 + len(keys) * (0.8 + 0.7 * len(tables)), 4.2) as figure:
+        for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
+            values = [[row[key] for row in table.values() if key in row] for table in tables.values()]
+            axes.boxplot(values, tick_labels=list(tables), widths=0.6, showfliers=False, medianprops={"color": "black"})
+            for position, column in enumerate(values, start=1):
+                spread = np.random.default_rng(0).uniform(-0.15, 0.15, len(column))
+                axes.plot(position + spread, column, "o", markersize=2.5, alpha=0.4, color=f"C{position - 1}")
+            axes.set_title(key)
+            axes.tick_params(axis="x", rotation=30)
+            axes.grid(axis="y", alpha=0.3)
 
 
 def _delimiter(path: Path) -> str:

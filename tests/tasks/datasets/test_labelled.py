@@ -12,8 +12,9 @@ import pytest
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import base_codes, split_kmers
-from dnabert_jax.tasks.datasets.labelled import Columns, LabelledData, read_labelled
+from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
 from dnabert_jax.tasks.datasets.layout import set_name
+from dnabert_jax.tasks.datasets.rows import Columns
 
 SIZES = {"train": 20, "validation": 6, "test": 8}
 Rows = dict[str, list[tuple[str, int]]]
@@ -93,18 +94,19 @@ def test_a_table_without_splits_is_for_training(rows: Rows, write: Callable[...,
     ("header", "form"),
     [
         (["#chrom", "chromStart", "chromEnd"], "{}|{}|{}"),
+        (["chr", "start"], "{}|{}"),
         (["name"], "{}:{}-{}"),
         (["id"], "peak 1::{}:{}-{}(+)"),
     ],
 )
 def test_loci_are_read_from_columns_or_names(header: list[str], form: str, write: Callable[..., Path]) -> None:
-    places = [("chr2", "1000", "1009"), ("chr1", "5", "14")]
+    places = [("chr2", "1000", "1008"), ("chr1", "5", "13")]
     fields = [form.format(*place).split("|") for place in places]
     lines = [[*own, *row] for own, row in zip(fields, GOOD, strict=True)]
     loci = read_labelled(write("x.tsv", [*header, *HEADER], *lines), 6).splits["train"].loci
     assert loci is not None
     contigs = [loci.contigs.values[number] for number in loci.contigs.index]
-    assert list(zip(contigs, loci.starts, loci.ends, strict=True)) == [("chr2", 1000, 1009), ("chr1", 5, 14)]
+    assert list(zip(contigs, loci.starts, loci.ends, strict=True)) == [("chr2", 1000, 1008), ("chr1", 5, 13)]
     lines[1][len(header) - 1] = "none"
     assert read_labelled(write("x.tsv", [*header, *HEADER], *lines), 6).splits["train"].loci is None
 

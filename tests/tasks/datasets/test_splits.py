@@ -9,8 +9,9 @@ import pytest
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import base_codes, reverse_complement
-from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit, Loci
+from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
 from dnabert_jax.tasks.datasets.labels import TextColumn
+from dnabert_jax.tasks.datasets.rows import Loci
 from dnabert_jax.tasks.datasets.sequences import Sequences
 from dnabert_jax.tasks.datasets.splits import carve, count_duplicates, drop_duplicates
 

@@ -24,6 +24,9 @@ class Silent:
     def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
         pass
 
+    def advanced(self, what: str, done: int, total: int) -> None:
+        pass
+
     def restarted(self, job: str, seed: int) -> None:
         pass
 

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from dnabert_jax.config import TaskConfig
-from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.measures.curves import draw_curves
 
 BINARY = TaskConfig("single_label_classification", ("no", "yes"))
@@ -39,9 +38,10 @@ def line(figure: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 @pytest.mark.parametrize("task", [BINARY, CLASSES, SEVERAL])
 def test_three_pictures_are_drawn(task: TaskConfig, tmp_path: Path, example: Example, drawn: Drawn) -> None:
-    paths = draw_curves(task, *example(task), tmp_path / "curves", "CTCF_A549")
-    assert [path.name for path in paths] == ["roc.png", "precision_recall.png", "calibration.png"]
-    for path in paths:
+    draw_curves(task, *example(task), tmp_path / "curves", "CTCF_A549")
+    paths = sorted((tmp_path / "curves").iterdir())
+    assert [path.name for path in paths] == ["calibration.png", "curves.json", "precision_recall.png", "roc.png"]
+    for path in (path for path in paths if path.suffix == ".png"):
         picture = imread(path)
         assert min(picture.shape[:2]) > 700
         assert len({tuple(pixel) for row in picture[::7, ::7, :3] for pixel in row.tolist()}) > 10
@@ -90,7 +90,45 @@ def test_very_many_labels_are_drawn_without_names(tmp_path: Path, monkeypatch: p
     assert [legend is None for legend in legends] == [False] * 3 + [True] * 3
 
 
-def test_regression_has_no_curves(tmp_path: Path, example: Example) -> None:
+def test_a_regression_has_a_scatter_plot_of_each_target(tmp_path: Path, example: Example, drawn: Drawn) -> None:
     task = TaskConfig("regression", ("liver", "skin"))
-    with pytest.raises(InputError, match="no ROC"):
-        draw_curves(task, *example(task), tmp_path, "")
+    scores, labels = example(task)
+    draw_curves(task, scores, labels, tmp_path, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["scatter.png"]
+    (figure,) = drawn
+    assert list(figure.values())[1] == pytest.approx(np.stack([labels[:, 0], scores[:, 0]], axis=1))
+
+
+NAMES = ("$$", r"$\x$", "$0-$10", "_x", "100 %", "a\nb", "\udce9", "Häm")
+
+
+@pytest.mark.parametrize("problem", ["single_label_classification", "multi_label_classification", "regression"])
+def test_names_are_drawn_as_they_are(problem: str, tmp_path: Path, example: Example, drawn: Drawn) -> None:
+    task = TaskConfig(problem, NAMES)
+    draw_curves(task, *example(task, count=200), tmp_path, r"$\set$$")
+    assert len(list(tmp_path.glob("*.png"))) == (1 if problem == "regression" else 3)
+    for figure in drawn:
+        if problem != "regression":
+            assert {label.strip().partition(":")[0] for label in figure if ":" in label} == set(NAMES)
+
+
+def test_a_picture_that_fails_is_said_and_costs_no_other(
+    tmp_path: Path, example: Example, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    save = Figure.savefig
+
+    def fail(figure: Figure, path: Path, **settings: object) -> None:
+        save(figure, path, **settings)
+        if path.name == "roc.png":
+            raise ValueError("the picture is too large")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    draw_curves(BINARY, *example(BINARY), tmp_path, "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "calibration.png",
+        "curves.json",
+        "precision_recall.png",
+    ]
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "roc.png" in message
+    assert "the picture is too large" in message
