@@ -11,7 +11,7 @@ from data_prep.derived.job import DerivedJob, protocol_of
 from data_prep.derived.regions import regions_of
 from data_prep.derived.task import ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.bed import Interval, read_bed
+from dnabert_jax.io.bed import read_bed
 from dnabert_jax.io.left_out import BEYOND
 from dnabert_jax.storage import Location
 
@@ -62,28 +62,29 @@ class Tfbs(Task):
 
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
         name = str(self.annotation)
-        peaks: dict[str, list[Interval]] = defaultdict(list)
+        # Only what is needed of each: lists of all columns would be many objects.
+        peaks: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        windows: dict[str, set[tuple[int, bool]]] = defaultdict(set)
+        without = at_end = 0
         for peak in read_bed(path, notes.left_out, name, summits=True):
-            if 0 <= peak.start < peak.end:
-                peaks[peak.contig].append(peak)
-            else:
+            if not 0 <= peak.start < peak.end:
                 reason = BEYOND if peak.start < peak.end else "they have no bases"
                 notes.left_out.add(reason, f"line {peak.line:,} of {name}")
+                continue
+            peaks[peak.contig].append((peak.start, peak.end))
+            windows[peak.contig].add((peak.center - self.length // 2, peak.strand == "-"))
+            without += peak.summit is None
+            at_end += peak.summit == peak.end - peak.start
         number = sum(map(len, peaks.values()))
         notes.left_out.check_some_left(number, f"peaks in {name}")
-        everything = [peak for contig in peaks.values() for peak in contig]
-        without = sum(peak.summit is None for peak in everything)
-        at_end = sum(peak.summit == peak.end - peak.start for peak in everything)
         notes.read["peaks without summit, of which the middle was taken"] = without
         notes.read["peaks with the summit at their end, of which the last base was taken"] = at_end
         notes.read["peaks"] = number
-        sites = {contig: self._sites(own) for contig, own in peaks.items()}
-        notes.read["distinct windows"] = sum(len(own.start) for own in sites.values())
-        return sites
+        notes.read["distinct windows"] = sum(map(len, windows.values()))
+        return {contig: self._sites(own, sorted(windows[contig])) for contig, own in peaks.items()}
 
-    def _sites(self, peaks: list[Interval]) -> ContigSites:
-        windows = sorted({(peak.center - self.length // 2, peak.strand == "-") for peak in peaks})
-        intervals = [(peak.start, peak.end) for peak in peaks] + [(start, start + self.length) for start, _ in windows]
+    def _sites(self, peaks: list[tuple[int, int]], windows: list[tuple[int, bool]]) -> ContigSites:
+        intervals = peaks + [(start, start + self.length) for start, _ in windows]
         return ContigSites(
             start=np.array([start for start, _ in windows], np.int64),
             reverse=np.array([reverse for _, reverse in windows], bool),

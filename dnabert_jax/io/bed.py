@@ -17,6 +17,9 @@ _SUMMIT = 9
 """Column of narrowPeak with the offset of the summit."""
 
 _STRANDS = ("+", "-", ".")
+_NONE = 1 << 30
+"""Number of a column that there is not."""
+
 _NO_SUMMIT = ("-1", ".", "")
 _NOT_DATA = ("track", "browser")
 _DIGITS = 18  # any more do not fit into an int64
@@ -59,12 +62,12 @@ class Interval(NamedTuple):
 
 
 class _Layout(NamedTuple):
-    """Which column holds what; None if no column does."""
+    """Which column holds what; _NONE if no column does."""
 
     one_based: bool = False
     name: int = 3
-    strand: int | None = 5
-    summit: int | None = None
+    strand: int = 5
+    summit: int = _NONE
     absolute_summit: bool = False
 
 
@@ -92,23 +95,27 @@ def read_bed(
     layout: _Layout | None = None
     usual = True
     for number, columns, header in _rows(path, notes, name):
-        start, end = _numbers(columns, number, name)
+        start, end = int(columns[1]), int(columns[2])
+        if start > end:
+            raise InputError(
+                f"Line {number:,} of {name} has the start {start} and the end {end}: the end must come after the start."
+            )
         if layout is None:
             layout = _layout(header, columns, end - start)
-            if summits and layout.summit is None and end - start != 1:
+            if summits and layout.summit == _NONE and end - start != 1:
                 notes.remark(f"{name} has no column of summits: the middle of each interval is taken.")
         start -= layout.one_based
-        contig = columns[0].strip()
-        title = columns[layout.name] if len(columns) > layout.name else ""
-        strand = columns[layout.strand] if layout.strand is not None and len(columns) > layout.strand else "."
+        width = len(columns)
+        title = columns[layout.name] if layout.name < width else ""
+        strand = columns[layout.strand] if layout.strand < width else "."
         if strand not in _STRANDS:
             title, strand, what = _unusual(columns, title, strand)
             if usual:
                 notes.remark(f"Line {number:,} of {name} has {what}: any strand but '-' and '-1' is read as forward.")
             usual = False
         summit = _summit(columns, layout, start, end, number, name) if summits else None
-        title = "" if title == "." else title
-        yield Interval(contig, start, end, title, "-" if strand == "-" else "+", summit, number, columns)
+        strand = "-" if strand == "-" else "+"
+        yield Interval(columns[0].strip(), start, end, "" if title == "." else title, strand, summit, number, columns)
 
 
 def _rows(path: Path, notes: LeftOut, name: str) -> Iterator[tuple[int, list[str], list[str]]]:
@@ -119,7 +126,7 @@ def _rows(path: Path, notes: LeftOut, name: str) -> Iterator[tuple[int, list[str
         if line.startswith("#") or not line or line.isspace():
             continue
         columns = line.split("\t")
-        if len(columns) < 3 or not (columns[1].isdecimal() and columns[2].isdecimal()):
+        if len(columns) < 3 or not (_is_whole(columns[1]) and _is_whole(columns[2])):
             columns = [column.strip(" ") for column in columns] if len(columns) > 2 else line.split()
             if line.split(maxsplit=1)[0] in _NOT_DATA or columns == header:
                 continue
@@ -129,6 +136,8 @@ def _rows(path: Path, notes: LeftOut, name: str) -> Iterator[tuple[int, list[str
             if columns[:3] == _NULL:
                 notes.add("bedtools found no interval for them", f"line {number:,} of {name}")
                 continue
+            if why := _why_not(columns):
+                raise InputError(f"Line {number:,} of {name} {why}")
         first = False
         yield number, columns, header
 
@@ -144,8 +153,9 @@ def _layout(header: list[str], first: list[str], difference: int) -> _Layout:
         places = {column: place for place, column in enumerate(names)}
         # They count from 1, so that the last base counts too.
         one_based = "".join(first[3:4]) == str(difference + 1)
-        return _Layout(one_based, places.get("name", len(first)), places.get("strand"), places.get("abs_summit"), True)
-    return _Layout(summit=_SUMMIT if _is_narrow_peak(first) else None)
+        name, strand, summit = (places.get(column, _NONE) for column in ("name", "strand", "abs_summit"))
+        return _Layout(one_based, name, strand, summit, absolute_summit=True)
+    return _Layout(summit=_SUMMIT if _is_narrow_peak(first) else _NONE)
 
 
 def _is_narrow_peak(columns: list[str]) -> bool:
@@ -162,20 +172,16 @@ def _is_narrow_peak(columns: list[str]) -> bool:
     return not (second_interval or [signal, p] == columns[1:3])
 
 
-def _numbers(columns: list[str], number: int, name: str) -> tuple[int, int]:
-    """Returns start and end, of which the start may be negative."""
-    where = f"Line {number:,} of {name}"
+def _why_not(columns: list[str]) -> str:
+    """Returns why the columns do not begin with an interval, "" if they do; its start may be negative."""
     if len(columns) < 3:
-        raise InputError(f"{where} has {len(columns)} columns, where BED has contig, start and end: {columns[0]!r}.")
+        return f"has {len(columns)} columns, where BED has contig, start and end: {columns[0]!r}."
     for text in columns[1:3]:
         if not _is_whole(text.removeprefix("-")):
             homer = len(columns) > 3 and all(column.isdecimal() for column in columns[2:4])
             hint = " The columns look like those of HOMER: convert the file with pos2bed.pl." if homer else ""
-            raise InputError(f"{where} has {text!r} where BED has a position, a whole number in digits.{hint}")
-    start, end = int(columns[1]), int(columns[2])
-    if start > end:
-        raise InputError(f"{where} has the start {start} and the end {end}: the end must come after the start.")
-    return start, end
+            return f"has {text!r} where BED has a position, a whole number in digits.{hint}"
+    return ""
 
 
 def _is_whole(text: str) -> bool:
@@ -192,7 +198,7 @@ def _unusual(columns: list[str], title: str, strand: str) -> tuple[str, str, str
 
 
 def _summit(columns: list[str], layout: _Layout, start: int, end: int, number: int, name: str) -> int | None:
-    if layout.summit is None or len(columns) <= layout.summit or columns[layout.summit] in _NO_SUMMIT:
+    if layout.summit >= len(columns) or columns[layout.summit] in _NO_SUMMIT:
         return 0 if end - start == 1 else None
     text = columns[layout.summit]
     if _is_whole(text):
