@@ -53,15 +53,19 @@ class _Motif:
     settings: dict[str, str] | None = None
     rows: list[str] = dataclasses.field(default_factory=list)
 
-    def matrix(self) -> np.ndarray:
-        """Returns the probabilities; raises ValueError with the reason if the motif cannot be used."""
+    def matrix(self, letters: int) -> np.ndarray:
+        """Returns the probabilities; raises ValueError with the reason if the motif cannot be used.
+
+        Args:
+            letters: number of letters that the file says its alphabet has.
+        """
         if self.settings is None or not self.rows:
             raise ValueError("the motif has no letter-probability matrix")
         try:
             matrix = np.array([row.split() for row in self.rows], np.float64)
         except ValueError as error:
             raise ValueError("a row of the matrix is not made of four numbers") from error
-        if matrix.shape[1] != 4:
+        if matrix.shape[1] != 4 or self.settings.get("alength", "4") not in ("4", str(letters)):
             raise ValueError("the matrix does not have the four columns of DNA")
         if self.settings.get("w", str(len(matrix))) != str(len(matrix)):
             raise ValueError("the matrix has more or fewer rows than w= says")
@@ -85,7 +89,7 @@ def read_meme(path: Path) -> MemeFile:
     for motif in _motifs(path, lines):
         key = motif.id, motif.name
         try:
-            matrix = motif.matrix()
+            matrix = motif.matrix(len(alphabet))
         except ValueError as error:
             left_out.add(str(error), f"line {motif.line} of {path.name} ({motif.id})")
             continue
