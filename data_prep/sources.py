@@ -50,9 +50,7 @@ def sequence_files(
         for location in locations:
             path = copies.enter_context(local_copy(location, scratch, progress))
             if not path.is_file():
-                raise InputError(
-                    f"{path} is not a file on disk: name a FASTA, plain, gzip or bgzip, or .2bit file, and no pipe."
-                )
+                raise InputError(f"{path} is not a file on disk: name a FASTA, plain, gzip or bgzip, or .2bit file.")
             files.append(SequenceFile(path, str(location)))
         yield files
 

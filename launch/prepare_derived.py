@@ -14,6 +14,7 @@ from data_prep.derived.splice import Splice, SpliceJob
 from data_prep.derived.task import Task
 from data_prep.derived.tfbs import Tfbs, TfbsJob
 from dnabert_jax.io.left_out import LeftOut
+from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.storage import join
 from launch.prepare import PreparationBar
 from launch.program import command
@@ -76,14 +77,15 @@ def _run(task: Task) -> None:
         f"Written to {task.job.out}: the table {join(task.job.out, TABLE)}; the same for "
         f"tfds.builder_from_directory({str(task.job.out)!r}); and every choice and count, in {FILE_NAME}."
     )
-    print(f"Next: {command('finetune', '--model', 'MODEL', '--data', join(task.job.out, TABLE), '--out', 'RUN')}")
+    print(f"Next: {command('finetune', '--model', 'MODEL', '--data', task.job.out, '--out', 'RUN')}")
 
 
 def _described(manifest: DerivedManifest) -> Iterator[str]:
     """What a data set holds, what was left out, and what is odd about its sources, a line each."""
     yield "annotation: " + _listed(manifest.read)
     if renamed := manifest.contigs["renamed"]:
-        yield "contigs by another name in the sequence: " + ", ".join(f"{a} is {b}" for a, b in renamed.items())
+        listed = ", ".join(f"{name} is {contig}" for name, contig in renamed.items())
+        yield f"contigs by another name in the sequence: {valid_unicode(listed)}"
     if manifest.assembly:
         figures = manifest.assembly
         yield f"of the introns in it, {figures['GT share']:.1%} begin with GT and {figures['AG share']:.1%} end with AG"
@@ -97,4 +99,4 @@ def _described(manifest: DerivedManifest) -> Iterator[str]:
 
 
 def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {what}" for what, count in counts.items())
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)

@@ -169,13 +169,15 @@ class Derivation:
         for name, sites in self._sites.items():
             if name not in self._parts:
                 left_out.add(names.why_not(name), name, count=len(sites.start))
-        windows = sum(len(sites.start) for sites in self._sites.values())
+        windows = sum(len(self._sites[name].start) for name in self._parts)
         advice = ""
         if not self._parts:
             advice = f"The records of the sequence are {_some(self.records)}."
         elif 2 * left_out.counts[BEYOND] >= windows:
             advice = f"Is {self._task.annotation} of another build than the genome?"
-            left_out.remark(f"{left_out.counts[BEYOND]:,} of {windows:,} windows reach beyond their contigs. {advice}")
+            left_out.remark(
+                f"{left_out.counts[BEYOND]:,} of {windows:,} windows reach beyond the ends of their contigs. {advice}"
+            )
         positives = sum(int((examples.label > 0).sum()) for examples in self.examples)
         left_out.check_some_left(positives, f"windows of {self._task.annotation}", advice)
         examples = joined(self.examples)

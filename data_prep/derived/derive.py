@@ -23,6 +23,7 @@ from data_prep.derived.task import Notes, Task
 from data_prep.sources import sequence_files
 from dnabert_jax.data.manifest import file_digest
 from dnabert_jax.io.bed import read_bed
+from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.storage import Location, file_name, local_copy
 from dnabert_jax.typed_json import to_json
@@ -77,7 +78,8 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
         check = derivation.check
         assembly = check.figures(str(task.annotation)) if sum(check.seen) else {}
         split, figures = derivation.split(examples)
-        names = Names(task.name, derivation.contigs, task.labels, task.groups, task.origins)
+        contigs = [valid_unicode(contig) for contig in derivation.contigs]
+        names = Names(task.name, contigs, task.labels, task.groups, task.origins)
         examples, of_split = _in_order(examples, split)
         write_table(directory / TABLE, examples, of_split, names)
         write_array_record(
@@ -93,7 +95,7 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
             labels=task.labels,
             read=dict(notes.read),
             left_out=_above_zero(notes.left_out.counts),
-            left_out_examples=notes.left_out.examples,
+            left_out_examples={reason: listed for reason, listed in notes.left_out.examples.items() if listed},
             remarks=tuple(notes.left_out.remarks),
             missing=_above_zero(notes.missing),
             contigs=derivation.contig_report(),

@@ -20,7 +20,7 @@ class DerivedJob:
         validation_contigs: Contigs for validation, instead of loci; needs --test-contigs.
         test_contigs: Contigs for the test, instead of loci; needs --validation-contigs.
         locus_distance: Examples with fewer bases than this between them are of one locus, which is never split.
-        blacklist: BED files of regions that no example may touch.
+        blacklist: BED files, plain or gzip, of regions that no example may touch.
         negative_ratio: Negatives of each kind for each positive; the protocol's, if not given.
         negative_distance: Bases that a negative window of the genome keeps from every site of the annotation or peak.
         gc_tolerance: Largest difference of GC content between a gc-windows negative and its positive.

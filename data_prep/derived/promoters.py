@@ -36,13 +36,13 @@ class PromotersJob(DerivedJob):
     """Promoters and what is none.
 
     Attributes:
-        gtf: Annotation of the same assembly, plain or gzip.
+        gtf: Annotation of the same assembly, GTF or GFF3, plain or gzip, - for standard input.
         protocol: dnabert-prom-300 (offsets -249 to +50 from the TSS, which is 0) or dnabert-prom-core (-34 to +35).
         first_offset: First base of a window, from the TSS; the protocol's, if not given.
         last_offset: Last base of a window, from the TSS; the protocol's, if not given.
         tss: One start site a gene (of the transcript tagged Ensembl_canonical or MANE_Select, else the outermost), or
             each distinct one of all transcripts.
-        gene_types: Values of gene_type or gene_biotype to take; all, if none is given.
+        gene_types: Types of genes to take (gene_type or gene_biotype of the annotation); all if none is given.
         tata_negatives: Kinds of negatives for promoters with a TATA box; the protocol's, if not given.
         other_negatives: Kinds of negatives for the others; the protocol's, if not given.
     """

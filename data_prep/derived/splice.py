@@ -37,10 +37,10 @@ class SpliceJob(DerivedJob):
     """Donors, acceptors, and neither.
 
     Attributes:
-        gtf: Annotation of the same assembly, plain or gzip.
+        gtf: Annotation of the same assembly, GTF or GFF3, plain or gzip, - for standard input.
         protocol: dnabert-splice: 400 bases, at most 10,000 a label, GT and AG decoys.
         length: Bases of a window, even: the border of exon and intron is in its middle; the protocol's, if not given.
-        gene_types: Values of gene_type or gene_biotype to take; all, if none is given.
+        gene_types: Types of genes to take (gene_type or gene_biotype of the annotation); all if none is given.
         negatives: Kinds of negatives; the protocol's, if not given. --negative-ratio is for a positive of either label.
         all_sites: Take donors that are not GT and acceptors that are not AG as well.
     """

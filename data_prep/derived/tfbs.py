@@ -28,7 +28,8 @@ class TfbsJob(DerivedJob):
     """Bound windows and background.
 
     Attributes:
-        peaks: narrowPeak file of the same assembly, plain or gzip; or BED, of which the middles are taken.
+        peaks: Peaks of the same assembly, plain or gzip, - for standard input: narrowPeak or a table of MACS, which
+            have summits, or BED of any kind, of which the middles are taken.
         protocol: dnabert-tfbs (101 bases, gc-windows) or dnabert-mouse-tfbs (101 bases, shuffle).
         length: Bases of a window; of an even length one more is left of the summit; the protocol's, if not given.
         negatives: Kinds of negatives; the protocol's, if not given.

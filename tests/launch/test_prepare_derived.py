@@ -2,7 +2,10 @@
 
 import csv
 import gzip
+import io
 import json
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +57,7 @@ def test_promoters(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {(row["chrom"], len(row["sequence"])) for row in rows} == {("22", 70)}
     assert f"{sum(row['split'] == 'test' and row['label'] == 'promoter' for row in rows)} promoter" in printed.out
     assert json.loads((out / "manifest.json").read_text())["protocol"] == "dnabert-prom-core"
-    assert f"Next: dnabert-jax finetune --model MODEL --data {out}/examples.tsv.gz" in printed.out
+    assert f"Next: dnabert-jax finetune --model MODEL --data {out} " in printed.out
     for command in (["prepare", "verify"], ["pretrain", "--preset", "tiny", "--out", str(files / "run"), "--data"]):
         assert "has labelled examples, and no rows for pre-training" in fails(capsys, *command, str(out))
 
@@ -77,6 +80,37 @@ def test_everything_on_a_store(store: type, files: Path, capsys: pytest.CaptureF
     for name in names:
         assert storage.read(f"store://bucket/out/{name}") == (files / "local" / name).read_bytes()
     assert "exists already" in fails(capsys, *command)
+
+
+def test_peaks_and_blacklist_may_come_through_pipes_and_standard_input(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    black = b"22\t1990\t2010\n"
+    (files / "black.bed").write_bytes(black)
+    command = ["prepare", "tfbs", "--fasta", str(files / "g.fa")]
+    assert (
+        run(
+            [
+                *command,
+                "--peaks",
+                str(files / "g.bed"),
+                "--blacklist",
+                str(files / "black.bed"),
+                "--out",
+                str(files / "a"),
+            ]
+        )
+        == 0
+    )
+    os.mkfifo(files / "pipe")
+    writer = threading.Thread(
+        target=lambda: (files / "pipe").write_bytes(gzip.compress((files / "g.bed").read_bytes()))
+    )
+    writer.start()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(black)))
+    assert run([*command, "--peaks", str(files / "pipe"), "--blacklist", "-", "--out", str(files / "b")]) == 0
+    writer.join()
+    assert (files / "a/examples.tsv.gz").read_bytes() == (files / "b/examples.tsv.gz").read_bytes()
 
 
 def test_bad_input(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

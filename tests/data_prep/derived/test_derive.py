@@ -254,6 +254,21 @@ def test_mt_is_chrmt_where_there_is_chrm_too(order: tuple[str, str], assembly: A
     assert ambiguous.contigs["absent"] == {"X": 40}
 
 
+def test_contigs_with_names_that_are_not_utf8(assembly: Assembly, peaks: Path, tmp_path: Path) -> None:
+    names = {b"chr1": b"c\xe9", b"chr2": b"c\xeb", b"chr3": "Epichlo\u00eb".encode()}
+    files = []
+    for path in (assembly.fasta, peaks):
+        text = path.read_bytes()
+        for name, other in names.items():
+            text = text.replace(name, other)
+        files.append(tmp_path / f"odd-{path.name}")
+        files[-1].write_bytes(text)
+    derive(Tfbs(TfbsJob(fasta=(files[0],), peaks=files[1], out=tmp_path / "out", negative_distance=0)))
+    found = Counter(row["chrom"] for row in table(tmp_path / "out"))
+    assert found.keys() == {"c\\xe9", "c\\xeb", "Epichlo\u00eb"}
+    assert set(found.values()) == {80}
+
+
 def test_too_few_windows_of_like_gc_are_counted(tmp_path: Path) -> None:
     fasta, peaks = tmp_path / "a.fa", tmp_path / "a.bed"
     rng = np.random.default_rng(0)
