@@ -97,11 +97,17 @@ class Pretrain:
         with profile_on_sigusr1(profiler.request):
             with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as bar:
                 data = stage(self.data, self.data_cache.expanduser(), bar.update)
-            bar = TrainingBar(self.profile_from)
+            training_bar = TrainingBar(self.profile_from)
             # Connected processes stop together, so that none ends alone.
-            with sigint_as_sigterm(lambda: bar.has_stepped or self.distributed) as interrupted, bar:
+            with sigint_as_sigterm(lambda: training_bar.has_stepped or self.distributed) as interrupted, training_bar:
                 result = pretrain(
-                    self.settings, data, self.out, [bar], self.resume, profiler=profiler, stop_requested=terminated
+                    self.settings,
+                    data,
+                    self.out,
+                    [training_bar],
+                    self.resume,
+                    profiler=profiler,
+                    stop_requested=terminated,
                 )
         stopped = result.step < self.settings.steps
         if first and stopped:
