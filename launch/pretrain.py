@@ -95,13 +95,19 @@ class Pretrain:
         profiler = Profiler(self.out, self.profile_steps, self.profile_from, self._report_profile)
         first = jax.process_index() == 0
         with profile_on_sigusr1(profiler.request):
-            with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as copying:
-                data = stage(self.data, self.data_cache.expanduser(), copying.update)
-            bar = TrainingBar(self.profile_from)
+            with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as bar:
+                data = stage(self.data, self.data_cache.expanduser(), bar.update)
+            training_bar = TrainingBar(self.profile_from)
             # Connected processes stop together, so that none ends alone.
-            with sigint_as_sigterm(lambda: bar.has_stepped or self.distributed) as interrupted, bar:
+            with sigint_as_sigterm(lambda: training_bar.has_stepped or self.distributed) as interrupted, training_bar:
                 result = pretrain(
-                    self.settings, data, self.out, [bar], self.resume, profiler=profiler, stop_requested=terminated
+                    self.settings,
+                    data,
+                    self.out,
+                    [training_bar],
+                    self.resume,
+                    profiler=profiler,
+                    stop_requested=terminated,
                 )
         stopped = result.step < self.settings.steps
         if first and stopped:

@@ -151,7 +151,7 @@ def test_unknown_and_uninstalled_stores_are_one_sentence(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(InputError, match=r"nothing://a/b cannot be opened: Protocol not known: nothing\."):
         storage.read("nothing://a/b")
-    with pytest.raises(InputError, match=r"gs://a/b cannot be opened .*pip install 'dnabert-jax\[gcs\]'"):
+    with pytest.raises(InputError, match=r"gs://a/b cannot be opened .*pip install gcsfs"):
         storage.read("gs://a/b")
 
 
