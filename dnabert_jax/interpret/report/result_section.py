@@ -61,8 +61,8 @@ def _finetuned(directory: Path) -> dict[str, Any]:
     }
     if first.confusion and result.task.problem == "single_label_classification":
         best = result.seeds[result.best]
-        head, rows = confusion_table(best.metrics.confusion[0])
-        section["confusion"] = {"seed": best.seed, "head": head, "rows": rows}
+        head, confusions = confusion_table(best.metrics.confusion[0])
+        section["confusion"] = {"seed": best.seed, "head": head, "rows": confusions}
     curves = directory / "curves" / CURVES_FILE
     if curves.is_file():
         section["curves"] = dataclasses.asdict(read_json(Curves, curves))

@@ -227,7 +227,7 @@ def test_a_model_is_asked_for_what_it_has(model: DNABERT, pretrained: DNABERT) -
     for own, scoring, sentence in (
         (model, VariantScoring(label="donor"), "How long is a window"),
         (model, VariantScoring(window=99, label="donor"), "takes 3 to 24"),
-        (model, VariantScoring(window=9), "Of which label"),
+        (model, VariantScoring(window=9), "--label"),
         (model, VariantScoring(kinds=("likelihood",), window=9), "this has none"),
         (model, VariantScoring(kinds=("embedding",), window=9, label="donor"), "A label is of the score effect"),
         (pretrained, VariantScoring(kinds=("effect",)), "needs a classifier"),
