@@ -123,7 +123,7 @@ class Evaluate:
         groups = groups_of_like_size(own, self.together or max(1, -(-len(devices) // self.seeds)))
         contenders: list[Contender] = ["finetuned", *self.baselines]
         with sigterm_as_sigint(), _SuiteBar(len(own) * len(contenders)) as bar:
-            SuiteRun(model, evaluation, results, devices, bar, self.keep_models).run(groups, contenders)
+            SuiteRun(model, evaluation, results, devices, bar, self.keep_models, self.model).run(groups, contenders)
         found, failures = results.read(), results.failures()
         done = {f"{contender}/{result.name}" for contender, own in found.items() for result in own}
         missing = len({f"{contender}/{one.name}" for contender in contenders for one in sets} - done - failures.keys())

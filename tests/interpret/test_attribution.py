@@ -122,7 +122,7 @@ def test_the_target_is_named_or_the_positive_of_two(saved: SavedModel, model: DN
     signal = with_task(TaskConfig("regression", ("signal",)))
     assert choose_target(signal, "It").label == "signal"
     for bad, label, scale, sentence in (
-        (model, "", "logit", "Of which label"),
+        (model, "", "logit", "--label"),
         (model, "enhancer", "logit", "no label 'enhancer': it has donor, acceptor, neither"),
         (signal, "", "probability", "regression has no probability"),
         (with_task(None), "", "logit", "It needs a classifier"),

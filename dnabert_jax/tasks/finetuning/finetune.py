@@ -20,8 +20,9 @@ from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import encode_split, windowed_task
-from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting, FittingObserver
+from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting
 from dnabert_jax.tasks.finetuning.jobs import Job
+from dnabert_jax.tasks.finetuning.observer import FittingObserver
 from dnabert_jax.tasks.measures.collapse import collapse
 from dnabert_jax.tasks.measures.curves import draw_curves
 from dnabert_jax.tasks.measures.metrics import better, measure, validation_metric

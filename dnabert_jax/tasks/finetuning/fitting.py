@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -20,6 +19,7 @@ from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import batch_shape
 from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, Job, epoch_order, learning_rate, smoothed, total_steps
 from dnabert_jax.tasks.finetuning.lockstep import JOB, Batch, JobsState, Lockstep, Turn, jobs_mesh
+from dnabert_jax.tasks.finetuning.observer import FittingObserver
 from dnabert_jax.tasks.finetuning.trainable import split_trainable, stacked, whole_model, with_fresh_heads
 from dnabert_jax.training.state import Parameters
 
@@ -59,21 +59,12 @@ Collapsed = Callable[[Float[np.ndarray, "n C"], Float[np.ndarray, "n C"]], bool]
 """(logits, targets): whether the classifier says the same of everything."""
 
 
-@runtime_checkable
-class FittingObserver(Protocol):
-    """Is told what happens, for a progress bar."""
+Advance = Callable[[int], object]
+"""Is called with the number of sequences that were predicted since the last call."""
 
-    def stepped(self, done: int, total: int) -> None:
-        """`done` more steps of lockstep are made, of `total` at most; many at once where a run is resumed."""
 
-    def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
-        """A job made an epoch."""
-
-    def restarted(self, job: str, seed: int) -> None:
-        """A job collapsed and begins anew with another seed."""
-
-    def advanced(self, what: str, done: int, total: int) -> None:
-        """Part of what follows the training was done, of `total`: sequences predicted, or resamples measured."""
+def _ignore(_: int) -> None:
+    pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,18 +124,9 @@ class Fitting:
         return [fitted[number] for number in range(len(jobs))]
 
     def predict(
-        self,
-        models: Sequence[Parameters],
-        splits: Sequence[EncodedSplit],
-        advance: Callable[[int], object] | None = None,
+        self, models: Sequence[Parameters], splits: Sequence[EncodedSplit], advance: Advance = _ignore
     ) -> list[Float[np.ndarray, "n C"]]:
-        """Returns the logits, or values, that whole models give, each for the sequences of its split; in lockstep.
-
-        Args:
-            models: their parameters.
-            splits: as many.
-            advance: if given, is called with the number of sequences predicted since the last call.
-        """
+        """Returns the logits, or values, that whole models give, each for the sequences of its split; in lockstep."""
         return _Group(self, [Job("", split, split, 0) for split in splits]).predict(models, splits, advance)
 
 
@@ -205,10 +187,10 @@ class _Group:
         return self._steps(job, made + 1) > 0 and not (patience and made - so_far.best >= patience)
 
     def predict(
-        self, models: Sequence[Parameters], splits: Sequence[EncodedSplit], advance: Callable[[int], object] | None
+        self, models: Sequence[Parameters], splits: Sequence[EncodedSplit], advance: Advance
     ) -> list[np.ndarray]:
         together = self._lockstep.place(stacked([models[place] for place in self._places]))
-        return self._logits({}, together, list(splits), advance)
+        return self._logits({}, together, splits, advance)
 
     def _start(self) -> tuple[Parameters, JobsState]:
         frozen: Parameters = {}
@@ -308,11 +290,7 @@ class _Group:
         return (split.targets / np.maximum(frequency, 1e-12)).sum(axis=1).astype(np.float32)
 
     def _logits(
-        self,
-        frozen: Parameters,
-        trainable: Parameters,
-        splits: list[EncodedSplit],
-        advance: Callable[[int], object] | None = None,
+        self, frozen: Parameters, trainable: Parameters, splits: Sequence[EncodedSplit], advance: Advance = _ignore
     ) -> list[np.ndarray]:
         """Returns those of all sequences of each job's split."""
         size = self._config.batch_size * max(1, EVALUATED_TOGETHER // self._fitting.task.split)
@@ -328,8 +306,7 @@ class _Group:
             logits = np.asarray(self._predict(frozen, trainable, self._lockstep.place(ids, rows=True)))
             for place, rows in enumerate(chosen):
                 found[place].append(logits[place, : len(rows)])
-            if advance is not None:
-                advance(sum(map(len, chosen)))
+            advance(sum(map(len, chosen)))
         in_order = []
         for parts, order in zip(found, by_length, strict=True):
             together = np.concatenate(parts)

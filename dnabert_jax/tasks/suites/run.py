@@ -17,7 +17,7 @@ from dnabert_jax.tasks.datasets.positive import with_positive
 from dnabert_jax.tasks.datasets.splits import carve, drop_duplicates, limit_training
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.finetune import RESAMPLES, Finetuned, finetune_sets, from_scratch, write_finetuned
-from dnabert_jax.tasks.finetuning.fitting import FittingObserver
+from dnabert_jax.tasks.finetuning.observer import FittingObserver
 from dnabert_jax.tasks.measures.results import Result
 from dnabert_jax.tasks.suites.directory import MODELS, Contender, Evaluation, SuiteResults
 from dnabert_jax.tasks.suites.suite import LabelledSet, settings_of
@@ -48,6 +48,7 @@ class SuiteRun:
         devices: to train on.
         observer: told of all that happens.
         keep_models: whether the model of each set's best seed is kept, beside the results.
+        base_model: what the model was read from, for the results.
     """
 
     def __init__(
@@ -58,9 +59,11 @@ class SuiteRun:
         devices: Sequence[jax.Device],
         observer: SuiteObserver,
         keep_models: bool = False,
+        base_model: str = "",
     ):
         self._model, self._evaluation, self._results = model, evaluation, results
         self._devices, self._observer, self._keep_models = devices, observer, keep_models
+        self._base_model = base_model
         self._sets: dict[str, LabelledSet] = {}
 
     def run(self, groups: Sequence[Sequence[LabelledSet]], contenders: Sequence[Contender]) -> None:
@@ -139,7 +142,8 @@ class SuiteRun:
                 self._train(contender, settings, {name: data})
             return
         for name, own in done.items():
-            finetuned = dataclasses.replace(own, result=self._with_source(own.result))
+            result = self._with_source(dataclasses.replace(own.result, base_model=self._base_model))
+            finetuned = dataclasses.replace(own, result=result)
             if contender == "finetuned" and self._keep_models:
                 self._keep(join(join(self._results.directory, MODELS), name), finetuned, sets[name], settings)
             self._write(contender, finetuned.result)

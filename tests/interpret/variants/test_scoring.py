@@ -239,7 +239,7 @@ def test_a_model_is_asked_for_what_it_has(model: DNABERT, pretrained: DNABERT) -
     for own, scoring, sentence in (
         (model, VariantScoring(label="donor"), "--window"),
         (model, VariantScoring(window=99, label="donor"), "3 to 24"),
-        (model, VariantScoring(window=9), "label"),
+        (model, VariantScoring(window=9), "--label"),
         (model, VariantScoring(kinds=("likelihood",), window=9), "masked"),
         (model, VariantScoring(kinds=("embedding",), window=9, label="donor"), "effect"),
         (pretrained, VariantScoring(kinds=("effect",)), "classifier"),
