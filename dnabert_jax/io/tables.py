@@ -5,7 +5,6 @@ All values come as text, whatever a file's own types are: what they mean is deci
 
 import csv
 import dataclasses
-import io
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from dnabert_jax.io.text import open_bytes, valid_unicode
 
 _PARQUET_MAGIC = b"PAR1"
 _BLOCK_BYTES = 1 << 20
-"""Bytes of text that are read at once, of which Arrow holds some 32. A row must be shorter."""
+"""Bytes of text that are read at once. A row must be shorter."""
 _PARQUET_ROWS = 1 << 14
 csv.field_size_limit(_BLOCK_BYTES)
 _WORKBOOKS = (".xlsx", ".xls", ".ods")
@@ -71,8 +70,6 @@ class Table:
         try:
             yield from self._parquet(columns) if not self.delimiter else self._text(columns)
         except (pa.ArrowInvalid, OSError) as error:
-            if "straddling object" in str(error):
-                raise InputError(f"{self.path} has a row of more than {_BLOCK_BYTES >> 20} MiB.") from error
             raise InputError(f"{self.path} cannot be read: {str(error).rstrip('.')}.") from error
 
     def _parquet(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -87,23 +84,30 @@ class Table:
             ragged.append(row)
             return "skip"
 
+        options = (
+            pa.csv.ParseOptions(delimiter=self.delimiter, invalid_row_handler=note),
+            # As bytes, since Arrow's strings are UTF-8.
+            pa.csv.ConvertOptions(include_columns=list(columns), column_types=dict.fromkeys(columns, pa.binary())),
+        )
+        rows = 0
         with open_bytes(self.path) as stream:
-            lines = _lines(stream, self.delimiter)
-            lines.readline(_BLOCK_BYTES)  # the header
-            if not lines.peek(1):
-                return
-            with pa.csv.open_csv(
-                pa.PythonFile(lines, "r"),
+            for number, block in enumerate(_blocks(stream, self.delimiter, self.path)):
+                lines = block if number else block[block.find(b"\n") + 1 :]  # without the header
+                if not lines.strip(b"\n"):
+                    continue
                 # In one thread, rows that do not fit have their numbers.
-                pa.csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False, column_names=self.names),
-                pa.csv.ParseOptions(delimiter=self.delimiter, invalid_row_handler=note),
-                # As bytes, since Arrow's strings are UTF-8.
-                pa.csv.ConvertOptions(include_columns=list(columns), column_types=dict.fromkeys(columns, pa.binary())),
-            ) as reader:
-                for batch in reader:
-                    _refuse(ragged, self.path)
+                reading = pa.csv.ReadOptions(block_size=len(block), use_threads=False, column_names=self.names)
+                # Arrow's reader of streams goes on in a thread, which would end a process that stops at an error.
+                table = pa.csv.read_csv(pa.BufferReader(lines), reading, *options)
+                if ragged:
+                    row = ragged[0]
+                    raise InputError(
+                        f"Row {rows + row.number:,} of {self.path} has {row.actual_columns} values where the header has "
+                        f"{row.expected_columns}: {row.text[:60]!r}."
+                    )
+                rows += len(table)
+                for batch in table.to_batches():
                     yield pa.record_batch([_decoded(batch[name]) for name in columns], list(columns))
-            _refuse(ragged, self.path)
 
 
 def open_table(path: Path) -> Table:
@@ -121,10 +125,9 @@ def open_table(path: Path) -> Table:
             except (pa.ArrowInvalid, OSError) as error:
                 raise InputError(f"{path} is a damaged Parquet file: {str(error).rstrip('.')}.") from error
             return Table(path, names, "", names)
-        lines = _lines(stream, "")
-        header, row = lines.readline(_BLOCK_BYTES), lines.readline(_BLOCK_BYTES)
-        while row == b"\n":
-            row = lines.readline(_BLOCK_BYTES)
+        lines = (line for block in _blocks(stream, "", path) for line in block.split(b"\n"))
+        header = next(lines, b"")
+        row = next((line for line in lines if line), b"")
     if b"\0" in header:
         raise InputError(f"{path} is not a CSV, TSV or Parquet table.")
     if not header.strip():
@@ -184,47 +187,22 @@ def sequence_column(table: Table, wanted: str = "") -> str:
     return found
 
 
-def _refuse(ragged: list[Any], path: Path) -> None:
-    if ragged:
-        row = ragged[0]
-        raise InputError(
-            f"Row {row.number:,} of {path} has {row.actual_columns} values where the header has "
-            f"{row.expected_columns}: {row.text[:60]!r}."
-        )
-
-
-class _Chunks(io.RawIOBase):
-    """A file of the bytes that an iterator yields."""
-
-    def __init__(self, chunks: Iterator[bytes]):
-        self._chunks, self._rest = chunks, memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._rest:
-            self._rest = memoryview(next(self._chunks, b""))
-        size = min(len(buffer), len(self._rest))
-        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
-        return size
-
-
-def _lines(stream: BinaryIO, delimiter: str) -> io.BufferedReader:
-    """Returns the file with a line feed behind each line, and without lines of separators alone at its end."""
-
-    def chunks() -> Iterator[bytes]:
-        held = b""
-        while block := stream.read(_BLOCK_BYTES):
-            if b"\r" in block:  # CR LF on the edge of two blocks gives an empty line, which does not count
-                block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-            block = held + block
-            filled = len(block.rstrip(b"\n " + delimiter.encode()))
-            end = block.find(b"\n", filled) + 1 or len(block)
+def _blocks(stream: BinaryIO, delimiter: str, path: Path) -> Iterator[bytes]:
+    """Yields whole lines, with line feeds behind them, but no lines of separators alone at the end of the file."""
+    held, blank = b"", b"\n " + delimiter.encode()
+    while block := stream.read(_BLOCK_BYTES):
+        if b"\r" in block:  # CR LF on the edge of two blocks gives an empty line, which does not count
+            block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        block = held + block
+        filled = len(block.rstrip(blank))
+        end = block.rfind(b"\n", 0, filled) + 1
+        if filled - end > _BLOCK_BYTES:
+            raise InputError(f"{path} has a row of more than {_BLOCK_BYTES >> 20} MiB.")
+        if end:
             yield block[:end]
-            held = block[end:]
-
-    return io.BufferedReader(_Chunks(chunks()), _BLOCK_BYTES)
+        held = block[end:]
+    if held:
+        yield held[: held.find(b"\n", len(held.rstrip(blank))) + 1 or len(held)]
 
 
 def _decoded(column: pa.Array) -> pa.Array:

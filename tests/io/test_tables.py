@@ -2,6 +2,8 @@
 
 import gzip
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +97,16 @@ def test_damaged_tables_are_refused(content: bytes, message: str, tmp_path: Path
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
         values(path, "sequence", "label")
+
+
+def test_a_program_may_end_in_the_middle_of_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "x.tsv.gz"
+    path.write_bytes(gzip.compress(b"sequence\tlabel\n" + b"ACGTACGTAC\t1\n" * 999_999, 1))
+    program = (
+        "import sys; from pathlib import Path; from dnabert_jax.io.tables import open_table;"
+        "batches = open_table(Path(sys.argv[1])).batches(['label']); next(batches)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, path], check=False, timeout=60).returncode == 0
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -198,7 +198,7 @@ def test_a_process_without_a_set_says_what_is_to_come(
         (["--data", "nowhere"], "nowhere is not a directory"),
         (["--preset", "best"], "There is no preset 'best'"),
         (["--epochs", "3"], "its epochs is 2, now it is 3"),
-        (["--compare", "nothing.tsv"], "nothing.tsv is not a file"),
+        (["--compare", "nothing.tsv"], "nothing.tsv does not exist"),
         (["--out", "WITHIN"], "would be taken for data sets"),
     ],
 )

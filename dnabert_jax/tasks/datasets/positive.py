@@ -15,11 +15,11 @@ def with_positive(data: LabelledData, positive: str = "") -> LabelledData:
 
     Args:
         data: of any problem.
-        positive: the class; if empty, the one that the names of the classes say it is.
+        positive: the class; if empty, the one that the names of the classes say it is, or else the last one, with a
+            note that asks for it.
 
     Raises:
-        InputError: a class is given and there are not two, or it is not one of them; or none is given and the names do
-            not say which it is.
+        InputError: a class is given and there are not two, or it is not one of them.
     """
     labels = data.task.labels
     if data.task.problem != "single_label_classification" or len(labels) != 2:
@@ -28,10 +28,11 @@ def with_positive(data: LabelledData, positive: str = "") -> LabelledData:
         return data
     positive = positive or positive_of(labels)
     if not positive:
-        raise InputError(
-            f"Of the classes {labels[0]!r} and {labels[1]!r}, which one is the positive one, which precision, recall "
-            "and F1 are of? Name it with --positive."
+        note = (
+            f"Which class is positive? The names {labels[0]!r} and {labels[1]!r} do not say: precision, recall and F1 "
+            f"are those of {labels[1]!r}. If it is the other one, name it with --positive."
         )
+        return dataclasses.replace(data, notes=(*data.notes, note))
     if positive not in labels:
         raise InputError(f"--positive is {positive!r}: the classes are {labels[0]!r} and {labels[1]!r}.")
     if positive == labels[1]:

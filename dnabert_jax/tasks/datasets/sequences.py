@@ -47,7 +47,7 @@ class Sequences:
         return np.searchsorted(places, self.starts + self.lengths) > np.searchsorted(places, self.starts)
 
     @staticmethod
-    def of(parts: Iterable[tuple[UInt8[np.ndarray, " part"], Int64[np.ndarray, " rows"]]]) -> "Sequences":
+    def of(parts: Iterable[tuple[UInt8[np.ndarray, " _"], Int64[np.ndarray, " _"]]]) -> "Sequences":
         """Puts the (codes, lengths) of consecutive rows together."""
         listed = list(parts)
         lengths = np.concatenate([np.zeros(0, np.int64), *(lengths for _, lengths in listed)])
