@@ -80,7 +80,7 @@ class Attention:
         head: Of attention: one head, from 1 on; all of them if not given.
         rollout: Attention rolled out over the layers up to --layer.
         normalization: Of attention: l2, or none for plain probabilities.
-        label: Of the other methods: whose output is explained; if not given, the only one or the second of two.
+        label: Of the other methods: whose output is explained; if not given, the only one or the positive one of two.
         scale: Of the other methods: the label's logit (a regression's number), or its probability.
         baseline: Of integrated gradients: what stands for nothing, [MASK], [UNK] or zero vectors.
         steps: Of integrated gradients: points of the integral.

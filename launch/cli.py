@@ -151,15 +151,18 @@ def _silence_libraries() -> None:
     # orbax leaves a read that failed while other parts of it are under way.
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
 
+    def is_said_elsewhere(error: BaseException | None) -> bool:
+        # TensorBoard's writer meets a full disk in a thread and at exit; the checkpoint or the log says so.
+        return str(error) == "Event loop is closed" or (isinstance(error, Exception) and is_out_of_room(error))
+
     def report(unraisable: "sys.UnraisableHookArgs") -> None:
         if isinstance(unraisable.exc_value, KeyboardInterrupt):  # which came in a finaliser
             end_interrupted()
-        if str(unraisable.exc_value) != "Event loop is closed" and not inspect.iscoroutine(unraisable.object):
+        if not is_said_elsewhere(unraisable.exc_value) and not inspect.iscoroutine(unraisable.object):
             sys.__unraisablehook__(unraisable)
 
     def report_in_thread(raised: threading.ExceptHookArgs) -> None:
-        # TensorBoard's writer meets a full disk in a thread; the checkpoint or the log meets it too, and says so.
-        if not (isinstance(raised.exc_value, Exception) and is_out_of_room(raised.exc_value)):
+        if not is_said_elsewhere(raised.exc_value):
             threading.__excepthook__(raised)
 
     sys.unraisablehook = report
@@ -245,11 +248,11 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
 
 
 def _no_such_command(arguments: Sequence[str]) -> str:
-    called, names = arguments[0], [*_PLAIN, *_CONFIGURED, *(f"prepare {name}" for name in (*_PREPARE, "genome-beam"))]
-    if called == "prepare":
-        called = " ".join(arguments[:2])
+    called = " ".join(arguments[: 2 if arguments[0] == "prepare" else 1])
+    prepare = [f"prepare {name}" for name in (*_PREPARE, "genome-beam")]
     # "verify" is meant for "prepare verify".
-    close = difflib.get_close_matches(called, names) or [name for name in names if name.split()[-1] == called]
+    names = {name.split()[-1]: name for name in prepare} | {name: name for name in (*prepare, *_PLAIN, *_CONFIGURED)}
+    close = dict.fromkeys(names[match] for match in difflib.get_close_matches(called, names))
     meant = f" Did you mean {' or '.join(close)}?" if close else ""
     return f"There is no command {called!r}.{meant} {command('--help')} lists them."
 

@@ -43,7 +43,7 @@ class Mutations:
         mutations: In place of kinds, a file as of the original's mutate_seqs.py: index of the sequence, start, end and
             allele, tab-separated, without header; in its order.
         heat_maps: Directory to make, with a picture for each of at most 100 sequences.
-        label: Whose output it is; if not given, the only one or the second of two.
+        label: Whose output it is; if not given, the only one or the positive one of two.
         step: Checkpoint of a run; the latest if not given.
         compute_dtype: Of activations; bfloat16 is for accelerators.
         source: Where the sequences come from.

@@ -95,8 +95,8 @@ class Pretrain:
         profiler = Profiler(self.out, self.profile_steps, self.profile_from, self._report_profile)
         first = jax.process_index() == 0
         with profile_on_sigusr1(profiler.request):
-            with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as bar:
-                data = stage(self.data, self.data_cache.expanduser(), bar.update)
+            with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as copying:
+                data = stage(self.data, self.data_cache.expanduser(), copying.update)
             bar = TrainingBar(self.profile_from)
             # Connected processes stop together, so that none ends alone.
             with sigint_as_sigterm(lambda: bar.has_stepped or self.distributed) as interrupted, bar:

@@ -72,9 +72,9 @@ class SequenceSource:
             keep: columns of --table to carry along; all if none is named.
         """
         from dnabert_jax.io.genome import read_blocks
-        from dnabert_jax.io.tables import find_column, open_table
+        from dnabert_jax.io.tables import ID_NAMES, find_column, open_table
         from dnabert_jax.tasks.datasets.intervals import BED_COLUMNS, Recentring, open_intervals
-        from dnabert_jax.tasks.datasets.unlabelled import ID_NAMES, fasta_sequences, kept_columns, table_sequences
+        from dnabert_jax.tasks.datasets.unlabelled import fasta_sequences, kept_columns, table_sequences
 
         if keep and self.table is None:
             raise InputError("--keep names columns of --table, which is not given.")

@@ -38,7 +38,7 @@ class Variants:
         placements: Number of positions of the variant in its window, over which scores are averaged: 1, in the middle;
             3, at a quarter, a half and three quarters.
         strands: both averages over the two strands; forward reads one.
-        label: For effect, the label whose probability changes; if not given, the only one or the second of two.
+        label: For effect, the label whose probability changes; if not given, the only one or the positive one of two.
         step: Checkpoint of a run; the latest if not given.
         compute_dtype: Precision of activations; bfloat16 is for accelerators.
     """

@@ -93,7 +93,8 @@ def export_model(
         provenance = json.dumps(description.provenance, indent=2) + "\n"
         (directory / PROVENANCE_FILE).write_text(provenance, encoding="utf-8")
         with accompanying(directory / "README.md"):
-            (directory / "README.md").write_text(model_card(model, architecture), encoding="utf-8")
+            card = model_card(model, architecture)
+            (directory / "README.md").write_text(card, encoding="utf-8", errors="surrogateescape")
     return architecture
 
 

@@ -1,4 +1,4 @@
-"""What of a model is read: the output of one label; and which models can be read so."""
+"""Which output of a model is explained: that of one label; and which models can be explained so."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
@@ -42,12 +42,12 @@ def check_reads_whole(model: DNABERT, what: str) -> None:
 
 
 def choose_target(model: DNABERT, what: str, label: str = "", scale: Scale = "logit") -> Target:
-    """The output that is named, or the only or positive one.
+    """Returns the output of the label that is named, of the only label, or of the positive one of two classes.
 
     Args:
         model: with a classifier or a regression.
         what: is to be made of it, for errors.
-        label: of the model's; if empty, its only one or the second of two, which is the positive class of the original.
+        label: of the model's; if empty, its only one or the second of two classes, which is the positive one.
         scale: on which the output is read.
 
     Raises:
@@ -65,7 +65,7 @@ def choose_target(model: DNABERT, what: str, label: str = "", scale: Scale = "lo
     if not label:
         two_classes = task.problem == "single_label_classification" and len(model.labels) == 2
         if len(model.labels) > 1 and not two_classes:
-            raise InputError(f"Of which label? The model has {', '.join(model.labels)}.")
+            raise InputError(f"Choose a label with --label: the model has {', '.join(model.labels)}.")
         label = model.labels[-1]
     return Target(task, model.labels.index(label), scale)
 

@@ -76,7 +76,7 @@ def read_bed(
 ) -> Iterator[Interval]:
     """Yields the intervals of a file of the BED family in order.
 
-    Columns are separated by tabs, or else by spaces. Any strand but `-` and -1 is forward. A line without an interval,
+    Columns are separated by tabs, or else by spaces. Any strand but `-` is forward. A line without an interval,
     as bedtools writes it (`.`, -1, -1), is left out. Callers check that intervals lie within their contigs and have
     bases.
 
@@ -109,9 +109,9 @@ def read_bed(
         title = columns[layout.name] if layout.name < width else ""
         strand = columns[layout.strand] if layout.strand < width else "."
         if strand not in _STRANDS:
-            title, strand, what = _unusual(columns, title, strand)
+            title, what = _unusual(columns, title, strand)
             if usual:
-                notes.remark(f"Line {number:,} of {name} has {what}: any strand but '-' and '-1' is read as forward.")
+                notes.remark(f"Line {number:,} of {name} has {what}: any strand but '-' is read as forward.")
             usual = False
         summit = _summit(columns, layout, start, end, number, name) if summits else None
         strand = "-" if strand == "-" else "+"
@@ -188,13 +188,12 @@ def _is_whole(text: str) -> bool:
     return text.isdecimal() and len(text) <= _DIGITS
 
 
-def _unusual(columns: list[str], title: str, strand: str) -> tuple[str, str, str]:
-    """Returns name and strand of an interval with another strand than `+`, `-` or a dot, and what its columns hold."""
+def _unusual(columns: list[str], title: str, strand: str) -> tuple[str, str]:
+    """Returns the name of an interval with another strand than `+`, `-` or a dot, and what its columns hold."""
     second = columns[3:6]
     if second == _NULL or (second[0] == columns[0] and second[1].isdecimal() and second[2].isdecimal()):
-        return "", "+", "an interval of a second file where BED has name, score and strand"
-    reverse = strand == "-1" and columns[4:7] != _NULL
-    return title, "-" if reverse else "+", f"the strand {strand!r}"
+        return "", "an interval of a second file where BED has name, score and strand"
+    return title, f"the strand {strand!r}"
 
 
 def _summit(columns: list[str], layout: _Layout, start: int, end: int, number: int, name: str) -> int | None:

@@ -53,15 +53,19 @@ class _Motif:
     settings: dict[str, str] | None = None
     rows: list[str] = dataclasses.field(default_factory=list)
 
-    def matrix(self) -> np.ndarray:
-        """Returns the probabilities; raises ValueError with the reason if the motif cannot be used."""
+    def matrix(self, letters: int) -> np.ndarray:
+        """Returns the probabilities; raises ValueError with the reason if the motif cannot be used.
+
+        Args:
+            letters: number of letters that the file says its alphabet has.
+        """
         if self.settings is None or not self.rows:
             raise ValueError("the motif has no letter-probability matrix")
         try:
             matrix = np.array([row.split() for row in self.rows], np.float64)
         except ValueError as error:
             raise ValueError("a row of the matrix is not made of four numbers") from error
-        if matrix.shape[1] != 4 or self.settings.get("alength", "4") != "4":
+        if matrix.shape[1] != 4 or self.settings.get("alength", "4") not in ("4", str(letters)):
             raise ValueError("the matrix does not have the four columns of DNA")
         if self.settings.get("w", str(len(matrix))) != str(len(matrix)):
             raise ValueError("the matrix has more or fewer rows than w= says")
@@ -85,7 +89,7 @@ def read_meme(path: Path) -> MemeFile:
     for motif in _motifs(path, lines):
         key = motif.id, motif.name
         try:
-            matrix = motif.matrix()
+            matrix = motif.matrix(len(alphabet))
         except ValueError as error:
             left_out.add(str(error), f"line {motif.line} of {path.name} ({motif.id})")
             continue
@@ -100,6 +104,8 @@ def read_meme(path: Path) -> MemeFile:
         other = next((f", but {other}" for pattern, other in _OTHER_FORMATS if pattern.match(head)), "")
         raise InputError(f"{path} has no MOTIF line of MEME's format{other}. Give motifs in MEME's format.")
     left_out.check_some_left(len(motifs), f"motifs of {path}")
+    if alphabet not in _ALPHABETS:
+        left_out.remark(f"{path} says {alphabet}, but has four columns: they are read as A, C, G and T.")
     return MemeFile(motifs, left_out, alphabet == "ACGU")
 
 
@@ -137,6 +143,6 @@ def _alphabet(path: Path, lines: Iterable[tuple[int, str]]) -> str:
             # A pair of complements such as: A "Adenine" CC0000 ~ T "Thymine" 008000
             letters += "".join(half.split()[0].upper() for half in re.split(r"\s~\s", line) if half.split())
     core = "".join(sorted(letters)) if in_definition else letters or _ALPHABETS[0]
-    if core not in _ALPHABETS:
+    if len(core) == len(_ALPHABETS[0]) and core not in _ALPHABETS:
         raise InputError(f"{path} has motifs over the alphabet {core}: only motifs of DNA or RNA, ACGT, can be used.")
     return core

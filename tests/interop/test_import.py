@@ -204,7 +204,7 @@ def test_a_wrapped_and_padded_model_computes_what_transformers_computes(
         output = theirs(**{name: torch.tensor(array) for name, array in ids.items()}, output_hidden_states=True)
     ours = DNABERT.from_pretrained(copy).embed(["ACGTTGCAAGCT"], pooling="tokens")[0]
     np.testing.assert_allclose(ours, output.hidden_states[-1][0, 1:-1], atol=1e-5)
-    assert len(caplog.records) == 2
+    assert len([record for record in caplog.records if record.name.startswith("dnabert_jax.")]) == 2
 
     assert run(["import", str(copy), "--out", str(copy / "model")]) == 0
     said = capsys.readouterr().out
@@ -330,8 +330,8 @@ def test_a_card_that_fails_costs_no_export(
     assert export_model(model, tmp_path / "out") == "classifier"
     assert load_directory(tmp_path / "out").model.description.task == model.description.task
     assert not (tmp_path / "out/README.md").exists()
-    (record,) = caplog.records
-    assert "README.md" in record.getMessage()
+    (message,) = [record.getMessage() for record in caplog.records if record.name.startswith("dnabert_jax.")]
+    assert "README.md" in message
 
 
 def test_the_bias_that_the_original_adds_twice_can_be_doubled(made: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def intervals(tmp_path: Path, text: str | bytes, *, summits: bool = False) -> tu
         ("chr1\t100\t160\t\t\t", "", "+", True),
         ("chr1\t100\t160\tp\t0\t*", "p", "+", True),
         ("chr1\t100\t160\tp\t0\t1", "p", "+", True),
-        ("chr1\t100\t160\tp\t0\t-1", "p", "-", True),
+        ("chr1\t100\t160\tp\t0\t-1", "p", "+", True),
         ("chr1\t100\t160\tp\t0\tgene", "p", "+", True),
         # bedtools intersect -wo of BED3 and BED3; closest where there is nothing, of BED3 and of BED4.
         ("chr1\t100\t160\tchr1\t90\t120\t20", "", "+", True),

@@ -94,3 +94,13 @@ def test_other_errors_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch, erro
     monkeypatch.setattr("launch.cli._parse", lambda _: Raising(error))
     with pytest.raises(type(error)):
         launch.cli.run(["predict"])
+
+
+def test_a_full_disk_is_said_once_by_whatever_meets_it_again() -> None:
+    again = "import atexit, threading; thread = threading.Thread(target=job); thread.start(); thread.join()"
+    code = (
+        f"job = lambda: (_ for _ in ()).throw(OSError(28, 'full', '/data/out')); {again}; atexit.register(job); job()"
+    )
+    status, _, errors = run(code)
+    assert status == 1
+    assert errors.count("full") == 1

@@ -7,13 +7,13 @@ from typing import Any
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.report.column_table import column_table
 from dnabert_jax.tasks.measures.curves import CURVES_FILE, Curves
-from dnabert_jax.tasks.measures.results import RESULT_FILE, Result, over_seeds
+from dnabert_jax.tasks.measures.results import RESULT_FILE, Result, confusion_table, origin, over_seeds
 from dnabert_jax.tasks.suites.directory import CONTENDERS
 from dnabert_jax.typed_json import read_json
 
 
 def result_section(directory: Path) -> dict[str, Any]:
-    """What a fine-tuning or a suite came to.
+    """Returns what a fine-tuning or a suite came to.
 
     Raises:
         InputError: the directory has no result, or a file that cannot be read.
@@ -50,6 +50,7 @@ def _finetuned(directory: Path) -> dict[str, Any]:
     section: dict[str, Any] = {
         "name": result.name,
         "model": result.model,
+        "origin": origin(result),
         "sizes": result.sizes,
         "seeds": [seed.seed for seed in result.seeds],
         "collapsed": [seed.seed for seed in result.seeds if seed.collapsed],
@@ -58,6 +59,10 @@ def _finetuned(directory: Path) -> dict[str, Any]:
         "labels": result.task.labels,
         "problem": result.task.problem,
     }
+    if first.confusion and result.task.problem == "single_label_classification":
+        best = result.seeds[result.best]
+        head, body = confusion_table(best.metrics.confusion[0])
+        section["confusion"] = {"seed": best.seed, "head": head, "rows": body}
     curves = directory / "curves" / CURVES_FILE
     if curves.is_file():
         section["curves"] = dataclasses.asdict(read_json(Curves, curves))

@@ -67,7 +67,7 @@ class VariantScoring:
         placements: number of positions of the variant within the window, over which scores are averaged: in the middle;
             at a third and two thirds; and so on.
         strands: forward, or both, over which scores are averaged.
-        label: whose output the effect is of; if not given, the only one or the second of two.
+        label: whose output the effect is of; if not given, the only one or the positive one of two.
     """
 
     kinds: tuple[ScoreKind, ...] = ()

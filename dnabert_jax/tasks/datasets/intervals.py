@@ -71,7 +71,9 @@ class Intervals:
             self.longest = max(self.longest, length)
             self.count += 1
         beyond = self.left_out.counts[BEYOND]
-        advice = f"Is {bed} of another build than {genome_path}?" if 2 * beyond >= self.left_out.total else ""
+        advice = (
+            f"Is {bed} of another build than {genome_path}?" if beyond and 2 * beyond >= self.left_out.total else ""
+        )
         self.left_out.check_some_left(self.count, f"intervals of {bed}", advice)
 
     @property

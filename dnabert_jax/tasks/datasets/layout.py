@@ -44,10 +44,9 @@ def table_name(path: Path) -> str:
 
 def set_name(path: Path) -> str:
     """Returns the name of a data set: that of its directory, or of its table if that has a name of its own."""
-    path = path.resolve()
     if path.is_dir():
-        return path.name
-    return path.parent.name if table_name(path) == _OF_PREPARE else table_name(path)
+        return path.resolve().name
+    return path.resolve().parent.name if table_name(path) == _OF_PREPARE else table_name(path)
 
 
 def is_data_set(directory: Path) -> bool:

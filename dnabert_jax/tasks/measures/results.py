@@ -147,7 +147,12 @@ def write_result(result: Result, path: Path) -> None:
 def result_markdown(result: Result) -> str:
     """Returns a heading, where the result comes from, metrics with intervals, confusions, and counts of labels."""
     several = len(result.seeds) > 1
-    lines = [f"## {_escaped(result.name)}", "", *_origin(result), ""]
+    lines = [
+        f"## {_escaped(result.name)}",
+        "",
+        *(f"- {_escaped(what)}: {_escaped(s)}" for what, s in origin(result)),
+        "",
+    ]
     head = ["metric", *(["mean", "sd"] if several else []), *(f"seed {seed.seed}" for seed in result.seeds)]
     keys = over_seeds(result)
     rows = []
@@ -173,12 +178,12 @@ def result_markdown(result: Result) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _origin(result: Result) -> Iterator[str]:
-    """Yields an item for each thing that is known of a result."""
+def origin(result: Result) -> list[tuple[str, str]]:
+    """Returns what a result is of, as pairs of a word and what it stands for; earlier versions knew less."""
     sizes = ", ".join(f"{split} {count:,}" for split, count in result.sizes.items())
     seconds = sum(seed.seconds for seed in result.seeds)
     lengths = ", ".join(f"{name} {bases:,}" for name, bases in result.lengths.items())
-    for what, value in (
+    known = (
         ("Method", f"{result.model}, {seconds:,.0f} seconds"),
         ("Model", result.base_model),
         ("Data", result.data),
@@ -186,9 +191,8 @@ def _origin(result: Result) -> Iterator[str]:
         ("Examples", sizes),
         ("Bases of a training sequence", lengths),
         ("Positive class", result.positive),
-    ):
-        if value:
-            yield f"- {what}: {_escaped(value)}"
+    )
+    return [(what, value) for what, value in known if value]
 
 
 def _confusions(result: Result) -> Iterator[str]:
@@ -201,13 +205,17 @@ def _confusions(result: Result) -> Iterator[str]:
         rows = [[each.classes[1], *map(_count, reversed(sum(each.counts, ())))] for each in best.metrics.confusion]
         yield from _table(["label", "has it, predicted", "has it, missed", "not, but predicted", "neither"], rows)
         return
-    (matrix,) = best.metrics.confusion
-    if len(matrix.classes) <= _MOST_CLASSES:
-        rows = [[name, *map(_count, row)] for name, row in zip(matrix.classes, matrix.counts, strict=True)]
-        yield from _table(["true class", *(f"predicted {name}" for name in matrix.classes)], rows)
-        return
-    rows = [[matrix.classes[i], matrix.classes[j], _count(count)] for i, j, count in _largest_confusions(matrix)]
-    yield from _table(["true class", "predicted class", "examples"], rows)
+    yield from _table(*confusion_table(best.metrics.confusion[0]))
+
+
+def confusion_table(matrix: ConfusionMatrix) -> tuple[list[str], list[list[str]]]:
+    """Returns the head and rows of a confusion matrix, or of its largest confusions if it has many classes."""
+    classes = matrix.classes
+    if len(classes) <= _MOST_CLASSES:
+        rows = [[name, *map(_count, row)] for name, row in zip(classes, matrix.counts, strict=True)]
+        return ["true class", *(f"predicted {name}" for name in classes)], rows
+    rows = [[classes[i], classes[j], _count(count)] for i, j, count in _largest_confusions(matrix)]
+    return ["true class", "predicted class", "examples"], rows
 
 
 def _largest_confusions(matrix: ConfusionMatrix) -> Iterator[tuple[int, int, int]]:

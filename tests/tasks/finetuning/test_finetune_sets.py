@@ -1,20 +1,26 @@
 """Sets that are fine-tuned together ask the same of a model, and settings that mean nothing for them are refused."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
-from dnabert_jax.config import ModelConfig
+from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
+from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint, StoppedError
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.finetune import Finetuned, finetune_sets
+from dnabert_jax.tasks.finetuning.starting_point import StartingPoint
 from dnabert_jax.training.saved_model import Description, SavedModel
 
 MODEL = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=16, max_positions=12)
 FROM_SCRATCH = SavedModel(Description(MODEL, None, {}), 0, {})
+
+
+START = StartingPoint("model", 0, "w", TaskConfig("single_label_classification", ("0", "1")), {}, 1, FinetuneConfig())
 
 
 class Silent:
@@ -66,3 +72,30 @@ def test_sets_whose_windows_are_laid_side_by_side_have_equally_many(tmp_path: Pa
 def test_balanced_weights_are_of_labels_that_exclude_each_other(tmp_path: Path, labels: Sequence[str]) -> None:
     with pytest.raises(InputError, match="class_weights is balanced"):
         finetuned({"one": data(tmp_path / "one.csv", labels)}, class_weights="balanced")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_stop_after_the_training_is_heard_and_a_resumed_run_ends_the_same(tmp_path: Path, number: int) -> None:
+    """The first part after it predicts, the second resamples."""
+    sets = {"one": data(tmp_path / "one.csv", ("0", "1"))}
+    whole = finetuned(sets)["one"]
+    config = FinetuneConfig(epochs=1, batch_size=4, restarts=0)
+    parts: list[str] = []
+
+    class Observer(Silent):
+        def advanced(self, what: str, done: int, total: int) -> None:
+            parts.extend([what] * (what not in parts))
+
+    def run(stop: Callable[[], bool]) -> Finetuned:
+        with FittingCheckpoint(tmp_path / "run", START, "mcc", stop) as checkpoint:
+            return finetune_sets(FROM_SCRATCH, sets, config, 1, jax.devices()[:1], Observer(), checkpoint)["one"]
+
+    with pytest.raises(StoppedError):
+        run(lambda: len(parts) == number)
+    assert len(parts) == number
+    resumed = run(lambda: False)
+    assert resumed.result.seeds[0].metrics == whole.result.seeds[0].metrics
+    np.testing.assert_array_equal(resumed.scores, whole.scores)
+    assert (resumed.result.lengths, resumed.result.counts["test"]) == (
+        {"minimum": 10, "median": 10, "maximum": 10}, (2, 2),
+    )  # fmt: skip

@@ -1,6 +1,7 @@
 """Results are read back as they were, and the table says what the metrics say."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.measures.metrics import measure, metric_keys
 from dnabert_jax.tasks.measures.results import Result, SeedResult, over_seeds, result_markdown, write_result
-from dnabert_jax.typed_json import read_json
+from dnabert_jax.typed_json import read_json, to_json
 
 BINARY = TaskConfig("single_label_classification", ("no", "yes"))
 SEVERAL = TaskConfig("multi_label_classification", ("a|b", "MAX", "MYC"))
@@ -27,7 +28,8 @@ def result(task: TaskConfig, example: Example, seeds: tuple[int, ...] = (1, 2, 5
 
 
 def table(markdown: str) -> dict[str, list[str]]:
-    rows = [line.strip("| ").split(" | ") for line in markdown.splitlines() if line.startswith("|")]
+    """The first table."""
+    rows = [line.strip("| ").split(" | ") for line in markdown.partition("###")[0].splitlines() if line.startswith("|")]
     return {row[0]: row[1:] for row in rows}
 
 
@@ -83,7 +85,7 @@ def test_the_table_has_the_figures(example: Example) -> None:
     spread, metric = over_seeds(written)["roc_auc"], written.seeds[1].metrics.values["roc_auc"]
     assert rows["roc_auc"][:2] == [f"{spread.mean:.4f}", f"{spread.deviation:.4f}"]
     assert rows["roc_auc"][3] == f"{metric.value:.4f} [{metric.low:.4f}, {metric.high:.4f}]"
-    assert "Examples: train 1,000, validation 100, test 60. 8 seconds." in text
+    assert "train 1,000, validation 100, test 60" in text
     assert "95% bootstrap intervals of 20 resamples" in text
 
 
@@ -101,3 +103,55 @@ def test_results_that_contradict_themselves(example: Example) -> None:
         dataclasses.replace(written, seeds=())
     with pytest.raises(InputError, match="has not the metrics of its task"):
         dataclasses.replace(written, task=NUMBERS)
+
+
+def test_a_result_says_where_it_comes_from_and_what_is_confused_with_what(example: Example) -> None:
+    written = dataclasses.replace(
+        result(BINARY, example),
+        counts={"train": (700, 300), "test": (41, 19)},
+        lengths={"minimum": 99, "median": 101, "maximum": 103},
+        base_model="models/dnabert6",
+        data="tables/$x$.csv",
+        date="2026-01-02T03:04:05+00:00",
+        best=1,
+    )
+    text = result_markdown(written)
+    for value in ("models/dnabert6", "tables/$x$.csv", "2026-01-02", "99", "101", "103", "| yes | 300 | 19 |"):
+        assert value in text
+    confusion = written.seeds[1].metrics.confusion[0]
+    for name, row in zip(confusion.classes, confusion.counts, strict=True):
+        assert f"| {name} | {row[0]} | {row[1]} |" in text
+    assert written.positive == "yes"
+
+
+def test_of_many_classes_the_largest_confusions_are_shown() -> None:
+    task = TaskConfig("single_label_classification", tuple(f"c{number}" for number in range(30)))
+    labels = np.repeat(np.arange(30), 5)
+    predicted = labels.copy()
+    predicted[:4] = 7
+    predicted[5:8] = 9
+    metrics = measure(task, np.eye(30)[predicted], labels, resamples=0)
+    text = result_markdown(Result("many", "tiny", task, {"test": 150}, (SeedResult(0, 1.0, metrics),)))
+    rows = [line for line in text.partition("###")[2].splitlines() if line.startswith("| c")]
+    assert rows == ["| c0 | c7 | 4 |", "| c1 | c9 | 3 |"]
+
+
+def test_of_several_labels_there_are_four_counts_each(example: Example) -> None:
+    written = result(SEVERAL, example, seeds=(7,))
+    (not_there, wrong), (missed, right) = written.seeds[0].metrics.confusion[1].counts
+    assert f"| MAX | {right} | {missed} | {wrong} | {not_there} |" in result_markdown(written)
+
+
+def test_results_of_earlier_versions_are_read(tmp_path: Path, example: Example) -> None:
+    """They have the figures of a single target twice, and do not say where they come from."""
+    task = TaskConfig("regression", ("liver",))
+    written = result(task, example, seeds=(7,))
+    record = json.loads(to_json(written))
+    for field in ("counts", "lengths", "base_model", "data", "date", "best"):
+        del record[field]
+    values = record["seeds"][0]["metrics"]["values"]
+    values |= {f"{key}/liver": values[key] for key in ("r2", "pearson", "spearman", "rmse")}
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    read = read_json(Result, tmp_path / "result.json")
+    assert over_seeds(read) == over_seeds(written)
+    assert "liver" not in result_markdown(read)

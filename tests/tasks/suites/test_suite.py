@@ -186,7 +186,7 @@ def test_a_summary_has_the_metrics_of_every_problem(tmp_path: Path) -> None:
     task = TaskConfig("regression", ("expression",))
     metrics = measure(task, np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [3.0]]), resamples=0)
     numbers = Result("mpra", "full fine-tuning", task, {"train": 3}, (SeedResult(0, 1.0, metrics),))
-    text = write_report({"finetuned": [result("a"), numbers]}, {}, SUITES["tfbs690"].metrics, tmp_path, {})
+    text, _ = write_report({"finetuned": [result("a"), numbers]}, {}, SUITES["tfbs690"].metrics, tmp_path, {})
     assert "| r2 | 0.7857 | 0.7857 | 1 | 1 |" in text
     assert "| accuracy | 0.6667 | 0.6667 | 1 | 1 |" in text
 

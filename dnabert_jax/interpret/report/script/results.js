@@ -13,7 +13,6 @@ function suiteElements({ name, tables }) {
 }
 
 function finetuneElements(own) {
-  const sizes = Object.entries(own.sizes).map(([split, count]) => `${split} ${count.toLocaleString("en-US")}`).join(", ");
   const notes = [];
   if (own.problem === "single_label_classification" && own.labels.length === 2)
     notes.push(`Precision, recall, F1 and the curves are those of the class ${own.labels[1]}.`);
@@ -25,10 +24,10 @@ function finetuneElements(own) {
     const cells = [...(several ? [figure(mean), figure(sd)] : []), ...seeds.map(([value, low, high]) => figure(value) + interval(low, high))];
     return html("tr", { title: note || null }, html("th", { scope: "row" }, metric), cells.map((cell) => html("td", { class: "number" }, cell)));
   });
-  const { curves } = own;
+  const { curves, confusion } = own;
   return [
     html("h3", {}, own.name),
-    html("p", { class: "quiet" }, `${own.model}. Examples: ${sizes}. Figures are of the test split.`),
+    html("p", { class: "quiet" }, `${own.origin.map(([what, value]) => `${what}: ${value}`).join(". ")}. Figures are of the test split.`),
     curves ? html("div", { class: "curves" },
       curveFigure("ROC", curves.roc, ["false positive rate", "true positive rate"], { diagonal: true }),
       curveFigure("Precision and recall", curves.precision_recall, ["recall", "precision"], { steps: true }),
@@ -37,6 +36,12 @@ function finetuneElements(own) {
       html("table", { class: several ? "" : "plain" },
         html("thead", {}, html("tr", {}, heads.map((head, place) => html("th", { scope: "col", class: place ? "number" : "" }, head)))),
         html("tbody", {}, rows))),
+    confusion ? html("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Confusion of ${own.name}` },
+      html("table", { class: "plain" },
+        html("caption", {}, `Confusion on the test split, seed ${confusion.seed}`),
+        html("thead", {}, html("tr", {}, confusion.head.map((head, place) => html("th", { scope: "col", class: place ? "number" : "" }, head)))),
+        html("tbody", {}, confusion.rows.map(([name, ...cells]) =>
+          html("tr", {}, html("th", { scope: "row" }, name), cells.map((cell) => html("td", { class: "number" }, cell))))))) : null,
     ...notes.map((note) => html("p", { class: "quiet" }, note)),
   ];
 }
