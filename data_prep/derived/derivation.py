@@ -168,7 +168,8 @@ class Derivation:
         names = ContigNames(self.records)
         for name, sites in self._sites.items():
             if name not in self._parts:
-                left_out.add(names.why_not(name), name, count=len(sites.start))
+                reason = names.why_not(name) if names.find(name) is None else "their contig has no bases"
+                left_out.add(reason, name, count=len(sites.start))
         windows = sum(len(self._sites[name].start) for name in self._parts)
         advice = ""
         if not self._parts:

@@ -79,7 +79,7 @@ def test_contigs_that_do_not_fit(assembly: Assembly, peaks: Path, tmp_path: Path
         with pytest.raises(InputError, match=re.escape(message).replace(r"\.\*", ".*")):
             derive(Tfbs(job))
     text = peaks.read_text()
-    peaks.write_text(text + text.replace("chr1", "1"))
+    peaks.write_text(text + "\n" + text.replace("chr1", "1"))
     fasta.write_text(">chr1\nACGT\n")
     with pytest.raises(InputError, match=r"contig chr1 .*: chr1, 1"):
         derive(Tfbs(job))
