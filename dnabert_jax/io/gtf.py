@@ -313,7 +313,7 @@ def of_gene_types(transcripts: list[Transcript], types: tuple[str, ...], name: s
     chosen = [transcript for transcript in transcripts if not types or transcript.gene_type in types]
     present = Counter(transcript.gene_type or "unknown" for transcript in transcripts).most_common(6)
     listed = ", ".join(f"{kind} ({count:,})" for kind, count in present)
-    if not types and any(transcript.gene_type for transcript in chosen):
+    if not types and any(transcript.gene_type not in ("", _CODING) for transcript in chosen):
         notes.remark(f"Genes of all types are taken: {listed}.")
     if not chosen and any(transcript.gene_type for transcript in transcripts):
         raise InputError(

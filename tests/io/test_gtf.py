@@ -74,7 +74,7 @@ TWO_GENES = [("P", 0, 900, False, "protein_coding"), ("M", 1999, 2900, True, "pr
 
 GTF = rows(
     ("gene", 1, 900, "+", 'gene_id "P"; gene_type "protein_coding";'),
-    ("transcript", 1, 900, "+", 'gene_id "P"; transcript_id "P.1"; note "like; transcript_id M.1; and gene_id M";'),
+    ("transcript", 1, 900, "+", 'note "like; gene_id M; transcript_id M.1"; gene_id "P"; transcript_id "P.1";'),
     ("exon", 1, 900, "+", 'gene_id "P"; transcript_id "P.1";'),
     ("exon", 2000, 2400, "-", 'gene_id "M"; transcript_id "M.1"; gene_biotype "protein_coding";  # comment'),
     ("exon", 2500, 2900, "-", 'gene_id "M"; transcript_id "M.1"; product "a; b";'),
