@@ -110,8 +110,8 @@ class Table:
                 if ragged:
                     row = ragged[0]
                     raise InputError(
-                        f"Row {rows + row.number:,} of {self.path} has {row.actual_columns} values where the header has "
-                        f"{row.expected_columns}: {row.text[:60]!r}."
+                        f"Row {rows + row.number:,} of {self.path} has {row.actual_columns} values where the header "
+                        f"has {row.expected_columns}: {row.text[:60]!r}."
                     )
                 rows += len(table)
                 for batch in table.to_batches():
