@@ -211,7 +211,9 @@ def local_copy(
         yield Path(location)
         return
     with scratch_directory(scratch) as directory:
-        path = directory / ("standard-input" if str(location) == "-" else file_name(location))
+        # /dev/fd/63 is what a shell makes of <(zcat x.gz).
+        by_shell = Path(location).parent.name == "fd"
+        path = directory / ("standard-input" if str(location) == "-" else "pipe" if by_shell else file_name(location))
         if piped:
             standard = contextlib.nullcontext(sys.stdin.buffer) if str(location) == "-" else None
             with standard or Path(location).open("rb") as source, path.open("wb") as copy:

@@ -118,14 +118,12 @@ class Attention:
             print(f"Of the label {target.label}: its {target.scale}.")
         completeness = _Completeness()
         with sigterm_as_sigint(), self.source.open(model.config.k, model.training_lengths) as sequences:
-            for note in sequences.notes:
-                print(note)
             # Of variants, it is not known how many there are before the last sequence is read.
             unit, total = (" variants", None) if self.method == "mutagenesis" else (" sequences", sequences.total)
             with progress_bar(self.method, unit, total) as bar:
                 scores = self._scores(model, target, sequences, bar.update, completeness)
                 notes = self._write(sequences, scores)
-        print(f"Scored the bases of {sequences.summary()}.")
+        sequences.say("Scored the bases of")
         if self.method == "integrated-gradients":
             for note in completeness.notes(self.steps, self.compute_dtype):
                 print(note)

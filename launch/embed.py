@@ -53,14 +53,15 @@ class Embed:
 
         model = DNABERT.from_pretrained(self.model, self.step, self.compute_dtype)
         width, by_position = model.config.hidden_size, self.pooling in BY_POSITION
-        with sigterm_as_sigint(), self.source.open(model.config.k, model.training_lengths) as sequences:
-            for note in sequences.notes:
-                print(note)
-            with progress_bar("embed", " sequences", sequences.total) as bar:
-                embeddings = model.embeddings(sequences, self.pooling, self.layer, bar.update)
-                write_embeddings(self.out, embeddings, width, by_position, self.dtype)
+        with (
+            sigterm_as_sigint(),
+            self.source.open(model.config.k, model.training_lengths) as sequences,
+            progress_bar("embed", " sequences", sequences.total) as bar,
+        ):
+            embeddings = model.embeddings(sequences, self.pooling, self.layer, bar.update)
+            write_embeddings(self.out, embeddings, width, by_position, self.dtype)
         each = {"tokens": "k-mer", "bases": "base"}.get(self.pooling, "sequence")
-        print(f"Embedded {sequences.summary()}: {width} {self.dtype} numbers for each {each}.")
+        sequences.say("Embedded", f": {width} {self.dtype} numbers for each {each}")
         print(f"Written to {self.out}, in the order of the sequences. To read it in Python:")
         print(
             f"  numpy.load({str(self.out)!r})"

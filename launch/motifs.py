@@ -146,7 +146,7 @@ class Motifs:
             listed = list(opened)
         if not listed:
             raise InputError(f"{path} has no {what} sequence.")
-        print(f"{what.capitalize()}: {opened.summary()}.")
+        opened.say(f"{what.capitalize()}:")
         pieces = ((sequence.codes, np.array([len(sequence.codes)])) for sequence in listed)
         return [sequence.name for sequence in listed], Sequences.of(pieces)
 

@@ -80,15 +80,14 @@ class Mutations:
             self.source.open(model.config.k, model.training_lengths) as sequences,
             contextlib.ExitStack() as outputs,
         ):
-            for note in sequences.notes:
-                print(note)
-            pairs = self._changes(model, self._within_reach(sequences), listed)
+            read = self._within_reach(sequences)
+            pairs = self._changes(model, _numbered(sequences, read) if self.mutations else read, listed)
             maps = outputs.enter_context(output_directory(self.heat_maps, "")) if self.heat_maps else None
             # How many variants there are is not known before the last sequence is read.
             with progress_bar("mutations", " variants", None) as bar:
                 rows = change_effects(changed_outputs(model, pairs, target, bar.update), regression)
                 count = write_mutation_table(self.out, _drawn(rows, maps, regression) if maps else rows, regression)
-        print(f"Made {count:,} changes of {sequences.summary()}.")
+        sequences.say(f"Made {count:,} changes of")
         if self.heat_maps:
             print(
                 f"Heat maps are in {self.heat_maps}" + "; they have no insertions" * ("insertions" in self.kinds) + "."
@@ -135,6 +134,14 @@ class Mutations:
         if self.mutations is not None:
             return iter(with_sequences(listed, coded, self.mutations))
         return ((own, list(changes_of(own.codes, self.kinds))) for own in coded)
+
+
+def _numbered(source: OpenSource, sequences: Iterable["Named"]) -> Iterator["Named"]:
+    """Yields the sequences; raises InputError if some were left out, so that their numbers would not be the user's."""
+    yield from sequences
+    for left_out in (source.left_out, source.intervals.left_out if source.intervals else source.left_out):
+        if left_out.total:
+            raise InputError(f"--mutations numbers the sequences, so none may be left out. {left_out.sentences()[-1]}")
 
 
 def _drawn(rows: Iterable["ChangeEffects"], directory: Path, regression: bool) -> Iterator["ChangeEffects"]:

@@ -68,23 +68,17 @@ class Predict:
         with (
             sigterm_as_sigint(),
             self.source.open(model.config.k, model.training_lengths, self.keep) as sequences,
+            progress_bar("predict", " sequences", sequences.total) as bar,
         ):
-            for note in sequences.notes:
-                print(note)
-            with progress_bar("predict", " sequences", sequences.total) as bar:
-                # A few thousand sequences are read ahead of their results.
-                read, waiting = itertools.tee(sequences)
-                results = model.predictions(read, self.strands, bar.update)
-                rows = (
-                    (sequences.values(sequence), scores) for (_, scores), sequence in zip(results, waiting, strict=True)
-                )
-                if self.out.suffix == _BED:
-                    counts = write_prediction_bed(self.out, model.task, rows)
-                else:
-                    counts = write_predictions(self.out, model.task, sequences.columns, rows)
-        print(f"Predicted {sequences.summary()}.")
-        for warning in sequences.warnings():
-            print(warning)
+            # A few thousand sequences are read ahead of their results.
+            read, waiting = itertools.tee(sequences)
+            results = model.predictions(read, self.strands, bar.update)
+            rows = ((sequence.fields, scores) for (_, scores), sequence in zip(results, waiting, strict=True))
+            if self.out.suffix == _BED:
+                counts = write_prediction_bed(self.out, model.task, rows)
+            else:
+                counts = write_predictions(self.out, model.task, sequences.columns, rows)
+        sequences.say("Predicted")
         if counts:
             print("Labels: " + ", ".join(f"{label} {count:,}" for label, count in counts.items()) + ".")
         print(f"Written to {self.out}, one row per sequence, in input order.")

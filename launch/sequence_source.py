@@ -9,6 +9,7 @@ from dnabert_jax.errors import InputError
 from launch.flags import InputPath
 
 if TYPE_CHECKING:  # loads Arrow
+    from dnabert_jax.io.left_out import LeftOut
     from dnabert_jax.tasks.datasets.intervals import Intervals
     from dnabert_jax.tasks.datasets.unlabelled import NamedSequence
     from dnabert_jax.training.saved_model import TrainingLengths
@@ -72,90 +73,89 @@ class SequenceSource:
             keep: columns of --table to carry along; all if none is named.
         """
         from dnabert_jax.io.genome import read_blocks
+        from dnabert_jax.io.left_out import LeftOut
         from dnabert_jax.io.tables import ID_NAMES, find_column, open_table
-        from dnabert_jax.tasks.datasets.intervals import BED_COLUMNS, Recentring, open_intervals
+        from dnabert_jax.tasks.datasets.intervals import BED_COLUMNS, open_intervals
         from dnabert_jax.tasks.datasets.unlabelled import fasta_sequences, kept_columns, table_sequences
 
         if keep and self.table is None:
             raise InputError("--keep names columns of --table, which is not given.")
+        left_out = LeftOut()
         if self.fasta is not None:
-            records = fasta_sequences(read_blocks(self.fasta), str(self.fasta), k)
-            yield OpenSource(records, None, by_id=True, lengths=lengths)
+            records = fasta_sequences(read_blocks(self.fasta), str(self.fasta), k, left_out)
+            yield OpenSource(records, None, ("id",), left_out, f"records of {self.fasta}", lengths)
         elif self.table is not None:
             table = open_table(self.table)
             columns = kept_columns(table, keep or table.names, self.sequence, self.id)
-            rows = table_sequences(table, k, self.sequence, self.id, columns)
-            by_id = find_column(table, self.id, ID_NAMES, "names") is None
-            yield OpenSource(rows, table.known_rows(), tuple(columns), by_id, lengths=lengths)
+            rows = table_sequences(table, k, self.sequence, self.id, columns, left_out)
+            named = find_column(table, self.id, ID_NAMES, "names") is not None
+            columns = columns if named else ["id", *columns]
+            yield OpenSource(rows, table.known_rows(), tuple(columns), left_out, f"rows of {self.table}", lengths)
         elif self.bed is not None and self.genome is not None:
             width = self.width
             if self.summit and not width:
                 if lengths is None:
                     raise InputError("--summit needs --width: the model does not say how long its sequences were.")
                 width = lengths.median
-            with open_intervals(self.bed, self.genome, k, Recentring(width, self.summit)) as intervals:
-                renamed = intervals.genome.renamed()
-                notes = [f"Contigs by another name in the genome: {', '.join(renamed)}."] if renamed else []
-                notes += intervals.left_out.sentences()
-                found = intervals.sequences()
-                yield OpenSource(found, intervals.count, BED_COLUMNS, False, tuple(notes), intervals, lengths)
+            with open_intervals(self.bed, self.genome, k, width, self.summit) as intervals:
+                if renamed := intervals.genome.renamed():
+                    print(f"Contigs by another name in the genome: {', '.join(renamed)}.")
+                for sentence in intervals.left_out.sentences():
+                    print(sentence)
+                what = f"intervals of {self.bed}"
+                yield OpenSource(
+                    intervals.sequences(), intervals.count, BED_COLUMNS, left_out, what, lengths, intervals
+                )
 
 
+@dataclasses.dataclass
 class OpenSource:
     """The sequences, counted as they pass.
 
     Attributes:
+        sequences: the sequences.
         total: how many there will be, where that is known.
-        columns: names of the columns by which the sequences are known: those that they carry along, and id before
-            these where the names of the sequences are not among them.
-        notes: sentences to print before the work.
+        columns: names of the fields that the sequences carry along.
+        left_out: takes up sequences that cannot be used, as they pass.
+        what: the sequences in the plural, with their file.
+        lengths: of the sequences that the model was trained on, if they are known.
         intervals: where the sequences lie in a genome, if they do.
         passed: how many there were so far.
         ambiguous: how many of them had letters such as N.
         unlike: how many of them are much shorter or longer than the sequences that the model was trained on.
     """
 
-    def __init__(
-        self,
-        sequences: Iterator["NamedSequence"],
-        total: int | None,
-        columns: tuple[str, ...] = (),
-        by_id: bool = False,
-        notes: tuple[str, ...] = (),
-        intervals: "Intervals | None" = None,
-        lengths: "TrainingLengths | None" = None,
-    ):
-        self._sequences, self.total, self.notes = sequences, total, notes
-        self._by_id, self.columns = by_id, ("id", *columns) if by_id else columns
-        self.intervals, self._lengths = intervals, lengths
-        self.passed = self.ambiguous = self.unlike = 0
+    sequences: Iterator["NamedSequence"]
+    total: int | None
+    columns: tuple[str, ...]
+    left_out: "LeftOut"
+    what: str
+    lengths: "TrainingLengths | None" = None
+    intervals: "Intervals | None" = None
+    passed: int = 0
+    ambiguous: int = 0
+    unlike: int = 0
 
     def __iter__(self) -> Iterator["NamedSequence"]:
+        """Yields the sequences; raises InputError at the end if there were none."""
         from dnabert_jax.sequence.kmers import AMBIGUOUS
 
-        lengths = self._lengths
-        for sequence in self._sequences:
+        for sequence in self.sequences:
             self.passed += 1
             self.ambiguous += bool((sequence.codes == AMBIGUOUS).any())
-            if lengths is not None:
-                self.unlike += lengths.unlike(len(sequence.codes))
+            self.unlike += self.lengths is not None and self.lengths.unlike(len(sequence.codes))
             yield sequence
+        self.left_out.check_some_left(self.passed, self.what)
 
-    def values(self, sequence: "NamedSequence") -> tuple[str, ...]:
-        """Returns the values of `columns` for a sequence."""
-        return (sequence.name, *sequence.fields) if self._by_id else sequence.fields
-
-    def summary(self) -> str:
-        """Returns a phrase that counts what passed."""
+    def say(self, what_was_done: str, suffix: str = "") -> None:
+        """Prints what became of the sequences: how many there were, which were left out, and what is doubtful."""
         doubt = f", {self.ambiguous:,} of them with letters such as N, whose k-mers are [UNK]" if self.ambiguous else ""
-        return f"{self.passed:,} sequences{doubt}"
-
-    def warnings(self) -> Iterator[str]:
-        """Yields a sentence if sequences were much shorter or longer than those that the model was trained on."""
-        lengths = self._lengths
-        if lengths is not None and self.unlike:
-            advice = f" Bring intervals to that length with --width {lengths.median}." if self.intervals else ""
-            yield (
+        print(f"{what_was_done} {self.passed:,} sequences{doubt}{suffix}.")
+        for sentence in self.left_out.sentences():
+            print(sentence)
+        if self.lengths is not None and self.unlike:
+            advice = f" Bring intervals to that length with --width {self.lengths.median}." if self.intervals else ""
+            print(
                 f"Warning: {self.unlike:,} of {self.passed:,} sequences are much shorter or longer than those that the "
-                f"model was trained on, of {lengths}, so their predictions may mean little.{advice}"
+                f"model was trained on, of {self.lengths}, so results for them may mean little.{advice}"
             )

@@ -12,6 +12,11 @@ BEYOND = "they reach beyond the ends of their contig"
 _EXAMPLES = 3
 
 
+def too_short(k: int) -> str:
+    """Returns why sequences are left out that a model of this k cannot read."""
+    return f"they have fewer than {k} bases, one k-mer"
+
+
 @dataclasses.dataclass
 class LeftOut:
     """Records of the input that a command cannot use, counted by reason.

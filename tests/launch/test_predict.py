@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import random
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -97,6 +98,19 @@ def test_every_format_has_the_rows_of_the_model_in_order(folder: Path, model: DN
         # Not one bit of them is lost as text.
         assert np.array_equal(np.array([row[3:] for row in rows], np.float32), found)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.csv.gz", "x.parquet", "x.tsv"]
+
+
+def test_sequences_that_are_too_short_are_left_out_and_counted(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.fa").write_text(f">tiny\nAC\n>ok\n{SEQUENCES[0]}\n")
+    (tmp_path / "x.csv").write_text(f"sequence,start\nAC,NA\n{SEQUENCES[0]},\n")
+    for flag, first in (("--fasta", "ok"), ("--table", "1")):
+        out = tmp_path / f"{first}.tsv"
+        path = tmp_path / ("x.fa" if flag == "--fasta" else "x.csv")
+        assert run(command("predict", folder, flag, path, "--out", out)) == 0
+        assert [row[0] for row in read_text(out, "\t")[1]] == [first]
+        assert re.search(r"Left out .* 1 \((record 'tiny'|row 1)", capsys.readouterr().out)
 
 
 def test_both_strands_are_averaged(folder: Path, model: DNABERT, tmp_path: Path) -> None:
@@ -239,7 +253,7 @@ def test_bad_input_is_one_sentence_and_leaves_no_file(
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     (tmp_path / "long.fa").write_text(f">ok\nACGTACGT\n>big\n{dna(41, 0)}\n")
     (tmp_path / "x.bed").write_text("s1\t0\t8\n")
-    (tmp_path / "short.fa").write_text(">ok\nACGTACGT\n>tiny\nAC\n")
+    (tmp_path / "short.fa").write_text(">tiny\nAC\n>tinier\nA\n")
     before = sorted(tmp_path.iterdir())
     name = "embed" if flags[-1].startswith("x.np") else "predict"
     assert run(command(name, folder, *flags)) == 2

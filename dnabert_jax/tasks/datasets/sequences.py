@@ -66,12 +66,16 @@ class SequenceParser:
         self._kmers: bool | None = None
         self.rows = 0
 
-    def parse(self, texts: pa.Array) -> tuple[UInt8[np.ndarray, " b"], Int64[np.ndarray, " n"]]:
-        """Codes of the next rows of the file, one after the other, and their lengths.
+    def parse(self, texts: pa.Array, short: bool = False) -> tuple[UInt8[np.ndarray, " b"], Int64[np.ndarray, " n"]]:
+        """Returns the codes of the next rows of the file, one after the other, and their lengths.
+
+        Args:
+            texts: the rows.
+            short: whether they may have fewer than k bases.
 
         Raises:
-            InputError: a sequence is missing, has a letter that is no IUPAC DNA letter, fewer than k bases, k-mers of
-                another k or which do not overlap, or is raw DNA among k-mers or the reverse.
+            InputError: a sequence is missing, has a letter that is not IUPAC DNA, fewer than k bases, k-mers of another
+                k or which do not overlap, or is raw DNA among k-mers or the reverse.
         """
         texts = pa.compute.utf8_trim_whitespace(pa.compute.fill_null(texts, ""))
         self._refuse(pa.compute.equal(texts, ""), texts, "has no sequence")
@@ -79,7 +83,7 @@ class SequenceParser:
         self._check_form(texts)
         letters, lengths = self._joined(texts) if self._kmers else _buffer(texts)
         codes = self._codes(letters, lengths)
-        if len(lengths) and lengths.min() < self._k:
+        if not short and len(lengths) and lengths.min() < self._k:
             row = int(np.argmax(lengths < self._k))
             check_has_kmer(int(lengths[row]), self._k, self._row(row))
         self.rows += len(lengths)

@@ -1,6 +1,6 @@
 """Sequences to predict, one after the other in constant memory, whatever they come from.
 
-FASTA comes as the blocks of `read_blocks`, which whoever calls passes in.
+Those that are too short for the model are left out and counted.
 """
 
 import itertools
@@ -13,12 +13,11 @@ import pyarrow.compute
 from jaxtyping import UInt8
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.fasta import Block
+from dnabert_jax.io.left_out import LeftOut, too_short
 from dnabert_jax.io.tables import ID_NAMES, Table, find_column, sequence_column
-from dnabert_jax.sequence.kmers import base_codes, check_has_kmer
+from dnabert_jax.sequence.kmers import base_codes
 from dnabert_jax.tasks.datasets.sequences import SequenceParser
-
-Blocks = Iterable[tuple[str, int, UInt8[np.ndarray, " n"]]]
-"""(record, number of the block in it, ASCII letters), in order."""
 
 
 class NamedSequence(NamedTuple):
@@ -35,36 +34,30 @@ class NamedSequence(NamedTuple):
     fields: tuple[str, ...] = ()
 
 
-def fasta_sequences(blocks: Blocks, source: str, k: int) -> Iterator[NamedSequence]:
-    """Yields each record of a FASTA or .2bit file.
+def fasta_sequences(blocks: Iterable[Block], source: str, k: int, left_out: LeftOut) -> Iterator[NamedSequence]:
+    """Yields each record of a FASTA or .2bit file; its name is its only field.
 
     Args:
-        blocks: of the file.
-        source: the file, to call it by.
+        blocks: of the file, as `read_blocks` gives them.
+        source: the file, for errors.
         k: of the model.
+        left_out: takes up the records that have fewer than k bases.
 
     Raises:
-        InputError: a record is longer than a block, so that memory would grow with it, has fewer than k bases, or a
-            letter that is no IUPAC DNA letter.
+        InputError: a record is longer than a block, so that memory would grow with it, or has a letter that is not
+            IUPAC DNA.
     """
-    held: tuple[str, UInt8[np.ndarray, " n"]] | None = None
-    for record, number, letters in blocks:
-        if number:
+    end = Block("", 0, np.zeros(0, np.uint8))
+    for block, following in itertools.pairwise(itertools.chain(blocks, [end])):
+        if following.number:
             raise InputError(
-                f"Record {record!r} of {source} is too long to predict at once: name intervals of it in a BED file."
+                f"Record {block.record!r} of {source} is too long to read at once. Name intervals of it in a BED file."
             )
-        if held:
-            yield _record(*held, source, k)
-        held = record, letters
-    if held:
-        yield _record(*held, source, k)
-
-
-def _record(record: str, letters: UInt8[np.ndarray, " n"], source: str, k: int) -> NamedSequence:
-    place = f"Record {record!r} of {source}"
-    codes = base_codes(letters, place)
-    check_has_kmer(len(codes), k, place)
-    return NamedSequence(record, codes)
+        codes = base_codes(block.letters, f"Record {block.record!r} of {source}")
+        if len(codes) < k:
+            left_out.add(too_short(k), f"record {block.record!r} of {source}")
+        else:
+            yield NamedSequence(block.record, codes, (block.record,))
 
 
 def kept_columns(table: Table, keep: Sequence[str] | None, sequence: str = "", name: str = "") -> list[str]:
@@ -88,7 +81,12 @@ def kept_columns(table: Table, keep: Sequence[str] | None, sequence: str = "", n
 
 
 def table_sequences(
-    table: Table, k: int, sequence: str = "", name: str = "", keep: Sequence[str] | None = None
+    table: Table,
+    k: int,
+    sequence: str = "",
+    name: str = "",
+    keep: Sequence[str] | None = None,
+    left_out: LeftOut | None = None,
 ) -> Iterator[NamedSequence]:
     """Yields each row of a table.
 
@@ -97,7 +95,9 @@ def table_sequences(
         k: k of the model.
         sequence: the column of raw DNA or k-mers, if it has no usual name.
         name: the column that names rows, if it has no usual name; without one they are numbered from 0.
-        keep: columns whose values come along, as for `kept_columns`; what is missing is empty.
+        keep: columns whose values come along, as for `kept_columns`; what is missing is empty. Where rows have no name,
+            their number comes first.
+        left_out: takes up the rows that have fewer than k bases, which are an error if it is not given.
 
     Raises:
         InputError: as `SequenceParser.parse`, `Table.batches` and `kept_columns`; a column is missing.
@@ -108,11 +108,15 @@ def table_sequences(
     parser = SequenceParser(str(table.path), k)
     for batch in table.batches(list(dict.fromkeys([column, *([naming] if naming else []), *kept]))):
         numbers = range(parser.rows, parser.rows + len(batch))
-        codes, lengths = parser.parse(batch[column])
+        codes, lengths = parser.parse(batch[column], short=left_out is not None)
         names = _texts(batch[naming]) if naming else [str(number) for number in numbers]
         fields = zip(*(_texts(batch[name]) for name in kept), strict=True) if kept else itertools.repeat(())
-        for text, end, length, values in zip(names, np.cumsum(lengths), lengths, fields, strict=False):
-            yield NamedSequence(text, codes[end - length : end], values)
+        for number, text, end, length, values in zip(numbers, names, np.cumsum(lengths), lengths, fields, strict=False):
+            if length < k and left_out is not None:
+                left_out.add(too_short(k), f"row {number + 1:,} of {table.path}")
+                continue
+            numbered = (text, *values) if naming is None and keep is not None else values
+            yield NamedSequence(text, codes[end - length : end], numbered)
 
 
 def _texts(column: pa.Array) -> list[str]:

@@ -11,6 +11,7 @@ from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.io.output_table import output_table, typed_array
 from dnabert_jax.output_file import output_file
+from dnabert_jax.tasks.datasets.intervals import BED_COLUMNS
 from dnabert_jax.tasks.measures.scores import decisions
 
 _VALUES = 1 << 20
@@ -37,8 +38,9 @@ def prediction_schema(task: TaskConfig, columns: Sequence[str]) -> pa.Schema:
     for name, _ in results:
         if name in columns:
             raise InputError(f"The input has a column {name!r} already. Name the columns to keep, without it: --keep.")
-    kept = [(name, pa.int64() if name in ("start", "end") else pa.string()) for name in columns]
-    return pa.schema([*kept, *results])
+    # Columns of a table by these names may hold anything.
+    numbers = ("start", "end") if columns is BED_COLUMNS else ()
+    return pa.schema([*((name, pa.int64() if name in numbers else pa.string()) for name in columns), *results])
 
 
 def write_predictions(

@@ -6,9 +6,8 @@ import pytest
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import text_of
-from dnabert_jax.tasks.datasets.intervals import Recentring, open_intervals
+from dnabert_jax.tasks.datasets.intervals import open_intervals
 
-AS_THEY_ARE = Recentring()
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 GENOME = {"chr1": "ACGTTGCAAACCCGGGTTTACG", "chr2": "GATTACAGATTACA", "chr3": "AAAAAAA"}
 
@@ -26,9 +25,9 @@ def bed(folder: Path, *lines: str) -> Path:
     return path
 
 
-def read(path: Path, genome: Path, recentring: Recentring = AS_THEY_ARE) -> list[tuple[str, str]]:
+def read(path: Path, genome: Path, width: int = 0, summit: bool = False) -> list[tuple[str, str]]:
     """Returns names and bases."""
-    with open_intervals(path, genome, 3, recentring) as intervals:
+    with open_intervals(path, genome, 3, width, summit) as intervals:
         sequences = list(intervals.sequences())
         assert len(sequences) == intervals.count == len(list(intervals))
         return [(sequence.name, text_of(sequence.codes)) for sequence in sequences]
@@ -69,23 +68,23 @@ def test_what_cannot_be_used_is_left_out_and_counted(genome: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("recentring", "place"),
+    ("width", "summit", "place"),
     [
-        (Recentring(5), (8, 13)),  # the middle of 5 to 16 is 10
-        (Recentring(4), (8, 12)),
-        (Recentring(5, summit=True), (5, 10)),
-        (Recentring(30, summit=True), None),
+        (5, False, (8, 13)),  # the middle of 5 to 16 is 10
+        (4, False, (8, 12)),
+        (5, True, (5, 10)),
+        (30, True, None),
     ],
 )
 def test_intervals_are_brought_to_one_width(
-    recentring: Recentring, place: tuple[int, int] | None, genome: Path, tmp_path: Path
+    width: int, summit: bool, place: tuple[int, int] | None, genome: Path, tmp_path: Path
 ) -> None:
     path = bed(tmp_path, "chr1\t5\t16\tp\t9\t.\t5.1\t2\t1\t2")
     if place is None:
         with pytest.raises(InputError, match=r"x\.bed"):
-            read(path, genome, recentring)
+            read(path, genome, width, summit)
     else:
-        assert read(path, genome, recentring) == [("p", GENOME["chr1"][slice(*place)])]
+        assert read(path, genome, width, summit) == [("p", GENOME["chr1"][slice(*place)])]
 
 
 def test_the_copy_of_the_genome_holds_the_named_contigs_and_is_removed(genome: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.io import tables
 from dnabert_jax.io.fasta import read_fasta
 from dnabert_jax.io.genome import read_blocks
+from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.io.tables import open_table
 from dnabert_jax.sequence.kmers import base_codes, split_kmers
 from dnabert_jax.tasks.datasets.unlabelled import fasta_sequences, kept_columns, table_sequences
@@ -29,13 +30,16 @@ def expected(*named: tuple[str, str]) -> list[tuple[str, list[int]]]:
 def test_records_of_fasta(tmp_path: Path) -> None:
     path = tmp_path / "x.fa"
     path.write_text(">b first\nACGT\nACgt\n>a\nCCCN\n")
-    assert plain(fasta_sequences(read_blocks(path), str(path), 3)) == expected(("b", "ACGTACGT"), ("a", "CCCN"))
+    left_out = LeftOut()
+    read = fasta_sequences(read_blocks(path), str(path), 3, left_out)
+    assert plain(read) == expected(("b", "ACGTACGT"), ("a", "CCCN"))
     path.write_text(">b\nACGT\n>a\nCC\n")
-    with pytest.raises(InputError, match=r"Record 'a' of .*x.fa has 2 bases: at least k = 3"):
-        plain(fasta_sequences(read_blocks(path), str(path), 3))
+    assert plain(fasta_sequences(read_blocks(path), str(path), 3, left_out)) == expected(("b", "ACGT"))
+    assert left_out.total == 1
+    assert "'a'" in left_out.sentences()[0]
     path.write_text(">b\nACGTAXGT\n")
     with pytest.raises(InputError, match=r"Record 'b' of .*x.fa has 'X' at position 6"):
-        plain(fasta_sequences(read_blocks(path), str(path), 3))
+        plain(fasta_sequences(read_blocks(path), str(path), 3, LeftOut()))
 
 
 def test_a_record_that_would_not_fit_memory_is_refused_before_any_part_of_it_is_given(tmp_path: Path) -> None:
@@ -43,7 +47,7 @@ def test_a_record_that_would_not_fit_memory_is_refused_before_any_part_of_it_is_
     path.write_text(">a\nACGT\n>long\nACGTACGT\n>c\nACGT\n")
     given = []
     with pytest.raises(InputError, match=r"Record 'long' of x.fa is too long .* BED"):
-        given.extend(named.name for named in fasta_sequences(read_fasta(path, "x.fa", 5), "x.fa", 3))
+        given.extend(named.name for named in fasta_sequences(read_fasta(path, "x.fa", 5), "x.fa", 3, LeftOut()))
     assert given == ["a"]
 
 
