@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int64, UInt8
 
 from data_prep.sources import SequenceFile
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.contigs import contig_key
+from dnabert_jax.io.contigs import ContigNames, contig_key
 from dnabert_jax.io.fasta import BLOCK_LETTERS
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
@@ -42,7 +42,7 @@ class Contig:
 def read_contigs(
     files: Sequence[SequenceFile],
     wanted: Collection[str],
-    names: list[str],
+    names: ContigNames,
     progress: Callable[[int], object] | None = None,
 ) -> Iterator[Contig]:
     """Yields each record whose name is wanted, whole; the others are passed over.
@@ -69,7 +69,7 @@ def read_contigs(
                 if name in seen:
                     raise InputError(f"Two records are named {name!r}, the second in {file.location}.")
                 seen.add(name)
-                names.append(name)
+                names.add(name)
             place = f"Record {block.record!r} of {file.location}"
             if contig_key(name) in wanted:
                 codes += base_codes(block.letters, place, block.number * BLOCK_LETTERS).tobytes()

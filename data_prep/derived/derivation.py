@@ -29,12 +29,7 @@ _NAMED = 5
 
 @dataclasses.dataclass
 class _Part:
-    """What the examples of one contig leave behind.
-
-    Attributes:
-        contig: name in the sequence.
-        number: of the contig in its examples.
-    """
+    """What is counted on one contig, which has this number in the examples."""
 
     contig: str
     number: int
@@ -55,7 +50,8 @@ class Derivation:
         notes: of what is read and left out.
 
     Attributes:
-        records: names of all records of the sequence so far.
+        wanted: contigs with positives, as `contig_key` gives them.
+        records: names of all records of the sequence so far, to be added to.
         contigs: names of those of which examples were made.
     """
 
@@ -67,15 +63,14 @@ class Derivation:
         self._blacklist: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for name, intervals in blacklist.items():
             self._blacklist[contig_key(name)] += intervals
+        self.wanted: dict[str, list[str]] = defaultdict(list)
+        for name in sites:
+            self.wanted[contig_key(name)].append(name)
         self._parts: dict[str, _Part] = {}
-        self.records: list[str] = []
+        self.records = ContigNames()
         self.contigs: list[str] = []
         self.examples: list[Examples] = []
-
-    @property
-    def wanted(self) -> set[str]:
-        """Returns the contigs with positives, as `contig_key` gives them."""
-        return {contig_key(name) for name in self._sites}
+        self._waiting = 0
 
     def add(self, contig: Contig) -> None:
         """Cuts the positives of a contig and finds their negatives, if the annotation may mean it.
@@ -83,19 +78,18 @@ class Derivation:
         Raises:
             InputError: the annotation means the contig by several names.
         """
-        names = ContigNames(self.records)
-        key = contig_key(contig.name)
-        for name, part in list(self._parts.items()):
-            if contig_key(name) == key and names.find(name) != part.contig:
-                del self._parts[name]
-                self.examples = [examples.take(examples.contig != part.number) for examples in self.examples]
-        meant_by = [name for name in self._sites if contig_key(name) == key and names.find(name) == contig.name]
-        if len(meant_by) > 1:
+        names = self.wanted[contig_key(contig.name)]
+        for name in names:
+            if name in self._parts and self.records.find(name) != self._parts[name].contig:
+                dropped = self._parts.pop(name).number
+                self.examples = [examples.take(examples.contig != dropped) for examples in self.examples]
+        names = [name for name in names if self.records.find(name) == contig.name]
+        if len(names) > 1:
             raise InputError(
-                f"{self._task.annotation} names the contig {contig.name} in several ways: {', '.join(meant_by)}. "
+                f"{self._task.annotation} names the contig {contig.name} in several ways: {', '.join(names)}. "
                 "Use one of them."
             )
-        for name in meant_by:
+        for name in names:
             part = self._parts[name] = _Part(contig.name, len(self.contigs))
             self.contigs.append(contig.name)
             self._add(contig, self._sites[name], part)
@@ -122,9 +116,11 @@ class Derivation:
                     )
                 )
         self.examples += parts
-        most = self._task.maximum
-        if most is not None and sum(map(len, self.examples)) > _SLACK * most * len(self._task.labels):
-            self.examples = [smallest_keys(joined(self.examples), most)]
+        self._waiting += sum(map(len, parts))
+        maximum = self._task.maximum
+        if maximum is not None and self._waiting > _SLACK * maximum * len(self._task.labels):
+            self.examples = [smallest_keys(joined(self.examples), maximum)]
+            self._waiting = len(self.examples[0])
 
     def _positives(
         self, contig: Contig, sites: ContigSites, blacklist: Regions, part: _Part, rng: np.random.Generator
@@ -165,10 +161,10 @@ class Derivation:
         for part in self._parts.values():
             left_out.update(part.notes.left_out)
             notes.missing += part.notes.missing
-        names = ContigNames(self.records)
         for name, sites in self._sites.items():
             if name not in self._parts:
-                reason = names.why_not(name) if names.find(name) is None else "their contig has no bases"
+                no_bases = "their contig has no bases"
+                reason = self.records.why_not(name) if self.records.find(name) is None else no_bases
                 left_out.add(reason, name, count=len(sites.start))
         windows = sum(len(self._sites[name].start) for name in self._parts)
         advice = ""
@@ -221,11 +217,11 @@ class Derivation:
         return split_loci(locus, kind, job.validation_fraction, job.test_fraction, rng), figures
 
     def _contig(self, name: str) -> str:
-        names = ContigNames(self.records)
-        found = names.find(name)
-        if found is None:
-            raise InputError(f"The contig {name!r} is unknown: {names.why_not(name)}. It has {_some(self.records)}.")
-        return found
+        contig = self.records.find(name)
+        if contig is None:
+            reason = self.records.why_not(name)
+            raise InputError(f"The contig {name!r} is unknown: {reason}. It has {_some(self.records)}.")
+        return contig
 
     def contig_report(self) -> dict[str, dict[str, object]]:
         """Returns the number of positives on contigs that are not used, and which contigs have other names there."""

@@ -11,21 +11,19 @@ from typing import NamedTuple
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.left_out import LeftOut
-from dnabert_jax.io.text import numbered_lines
+from dnabert_jax.io.text import WHOLE, numbered_lines
 
 _SUMMIT = 9
 """Column of narrowPeak with the offset of the summit."""
 
-_STRANDS = ("+", "-", ".")
 _NONE = 1 << 30
-"""Number of a column that there is not."""
+"""Number of a column that the file does not have."""
 
+_STRANDS = ("+", "-", ".")
 _NO_SUMMIT = ("-1", ".", "")
-_NOT_DATA = ("track", "browser")
-_DIGITS = 18  # any more do not fit into an int64
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(inf|nan)", re.IGNORECASE)
+_NOT_DATA = re.compile(r"\s*((track|browser)(\s|$)|$)")
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?|[-+]?(inf|nan)", re.IGNORECASE)
 _COLUMN_NAME = re.compile(r"[\"']?[^\W\d]")
-_WIDTHS = ("width", "length")
 _NULL = [".", "-1", "-1"]
 """The interval that bedtools writes where there is none."""
 
@@ -61,16 +59,6 @@ class Interval(NamedTuple):
         return min(self.start + self.summit, self.end - 1)
 
 
-class _Layout(NamedTuple):
-    """Which column holds what; _NONE if no column does."""
-
-    one_based: bool = False
-    name: int = 3
-    strand: int = 5
-    summit: int = _NONE
-    absolute_summit: bool = False
-
-
 def read_bed(
     path: Path, notes: LeftOut | None = None, name: str | None = None, *, summits: bool = False
 ) -> Iterator[Interval]:
@@ -92,7 +80,8 @@ def read_bed(
     """
     name = name or str(path)
     notes = LeftOut() if notes is None else notes
-    layout: _Layout | None = None
+    layout: dict[str, int] = {}
+    name_column = strand_column = 0
     usual = True
     for number, columns, header in _rows(path, notes, name):
         start, end = int(columns[1]), int(columns[2])
@@ -100,14 +89,14 @@ def read_bed(
             raise InputError(
                 f"Line {number:,} of {name} has the start {start} and the end {end}: the end must come after the start."
             )
-        if layout is None:
-            layout = _layout(header, columns, end - start)
-            if summits and layout.summit == _NONE and end - start != 1:
+        if not layout:
+            layout = _layout(header, columns)
+            name_column, strand_column = (layout.get(column, _NONE) for column in ("name", "strand"))
+            if summits and not layout.keys() & {"summit offset", "abs_summit"} and end - start != 1:
                 notes.remark(f"{name} has no column of summits: the middle of each interval is taken.")
-        start -= layout.one_based
-        width = len(columns)
-        title = columns[layout.name] if layout.name < width else ""
-        strand = columns[layout.strand] if layout.strand < width else "."
+        start -= layout["first base"]
+        title = columns[name_column] if name_column < len(columns) else ""
+        strand = columns[strand_column] if strand_column < len(columns) else "."
         if strand not in _STRANDS:
             title, what = _unusual(columns, title, strand)
             if usual:
@@ -119,94 +108,93 @@ def read_bed(
 
 
 def _rows(path: Path, notes: LeftOut, name: str) -> Iterator[tuple[int, list[str], list[str]]]:
-    """Yields number and columns of each line that should be an interval, and the columns of the header, if any."""
-    header: list[str] = []
-    first = True
+    """Yields number and columns of each line with an interval, whose start may be negative, and those of the header."""
+    header: list[str] | None = None
     for number, line in numbered_lines(path, name):
-        if line.startswith("#") or not line or line.isspace():
+        if line.startswith("#"):
             continue
         columns = line.split("\t")
-        if len(columns) < 3 or not (_is_whole(columns[1]) and _is_whole(columns[2])):
-            columns = [column.strip(" ") for column in columns] if len(columns) > 2 else line.split()
-            if line.split(maxsplit=1)[0] in _NOT_DATA or columns == header:
+        if len(columns) < 3 or not (WHOLE.fullmatch(columns[1]) and WHOLE.fullmatch(columns[2])):
+            if _NOT_DATA.match(line):
                 continue
-            if first and not header and _is_header(columns):
+            columns = [column.strip(" ") for column in columns] if len(columns) > 2 else line.split()
+            if header is None and len(columns) > 2 and all(map(_COLUMN_NAME.match, columns[1:3])):
                 header = columns
+            if columns == header:
                 continue
             if columns[:3] == _NULL:
                 notes.add("bedtools found no interval for them", f"line {number:,} of {name}")
                 continue
-            if why := _why_not(columns):
-                raise InputError(f"Line {number:,} of {name} {why}")
-        first = False
+            _check(columns, f"Line {number:,} of {name}")
+        header = header or []
         yield number, columns, header
 
 
-def _is_header(columns: list[str]) -> bool:
-    return len(columns) > 2 and all(_COLUMN_NAME.match(column) for column in columns[1:3])
+def _check(columns: list[str], where: str) -> None:
+    if len(columns) < 3:
+        raise InputError(
+            f"{where} has {len(columns)} columns, where BED has contig, start and end: {' '.join(columns)[:60]!r}."
+        )
+    for text in columns[1:3]:
+        if not WHOLE.fullmatch(text.removeprefix("-")):
+            homer = len(columns) > 3 and all(map(WHOLE.fullmatch, columns[2:4]))
+            hint = " The columns look like those of HOMER: convert the file with pos2bed.pl." if homer else ""
+            raise InputError(f"{where} has {text!r} where BED has a position, a whole number in digits.{hint}")
 
 
-def _layout(header: list[str], first: list[str], difference: int) -> _Layout:
-    """Returns the layout of a file by its header, if it has one, and its first interval, of end less start."""
+def _layout(header: list[str], first: list[str]) -> dict[str, int]:
+    """Returns the number of each column by its name, and the position of the first base of a contig.
+
+    Args:
+        header: of the file; empty if it has none.
+        first: columns of the first interval.
+    """
     names = [column.strip("\"'").lower() for column in header]
-    if "".join(names[3:4]) in _WIDTHS:  # MACS, and R's table of a GRanges
-        places = {column: place for place, column in enumerate(names)}
+    if "".join(names[3:4]) in ("width", "length"):  # MACS, and R's table of a GRanges
         # They count from 1, so that the last base counts too.
-        one_based = "".join(first[3:4]) == str(difference + 1)
-        name, strand, summit = (places.get(column, _NONE) for column in ("name", "strand", "abs_summit"))
-        return _Layout(one_based, name, strand, summit, absolute_summit=True)
-    return _Layout(summit=_SUMMIT if _is_narrow_peak(first) else _NONE)
+        one_based = first[3:4] == [str(int(first[2]) - int(first[1]) + 1)]
+        return {column: number for number, column in enumerate(names)} | {"first base": int(one_based)}
+    summit = {"summit offset": _SUMMIT} if _is_narrow_peak(first) else {}
+    return {"name": 3, "strand": 5, "first base": 0, **summit}
 
 
 def _is_narrow_peak(columns: list[str]) -> bool:
-    """Returns whether columns 7 to 10 are signal, p value, q value and summit: in BED12 they are something else.
+    """Returns whether columns 7 to 10 are signal, p value, q value and summit.
 
-    Further columns may follow, as of IDR, or of bedtools.
+    They are thickStart, thickEnd, color and number of blocks in BED12, and the interval of a second file in the output
+    of bedtools. Further columns may follow, as of IDR, or of bedtools.
     """
     if len(columns) <= _SUMMIT or not all(map(_NUMBER.fullmatch, columns[6:9])):
         return False
     if columns[_SUMMIT] not in _NO_SUMMIT and not _NUMBER.fullmatch(columns[_SUMMIT]):
         return False
     signal, p, q = columns[6:9]
-    second_interval = signal == columns[0] and _is_whole(p) and _is_whole(q) and int(p) < int(q)
-    return not (second_interval or [signal, p] == columns[1:3])
-
-
-def _why_not(columns: list[str]) -> str:
-    """Returns why the columns do not begin with an interval, "" if they do; its start may be negative."""
-    if len(columns) < 3:
-        return f"has {len(columns)} columns, where BED has contig, start and end: {columns[0]!r}."
-    for text in columns[1:3]:
-        if not _is_whole(text.removeprefix("-")):
-            homer = len(columns) > 3 and all(column.isdecimal() for column in columns[2:4])
-            hint = " The columns look like those of HOMER: convert the file with pos2bed.pl." if homer else ""
-            return f"has {text!r} where BED has a position, a whole number in digits.{hint}"
-    return ""
-
-
-def _is_whole(text: str) -> bool:
-    return text.isdecimal() and len(text) <= _DIGITS
+    if not (WHOLE.fullmatch(signal) and WHOLE.fullmatch(p)):
+        return True
+    second_interval = signal == columns[0] and WHOLE.fullmatch(q) and int(p) < int(q)
+    thick = int(columns[1]) <= int(signal) <= int(p) <= int(columns[2])
+    sizes, starts = ([*columns[10:12], "", ""][number].rstrip(",").split(",") for number in range(2))
+    blocks = starts[0] == "0" and columns[_SUMMIT] == str(len(sizes)) == str(len(starts))
+    return not (second_interval or thick or (blocks and all(map(WHOLE.fullmatch, sizes + starts))))
 
 
 def _unusual(columns: list[str], title: str, strand: str) -> tuple[str, str]:
     """Returns the name of an interval with another strand than `+`, `-` or a dot, and what its columns hold."""
     second = columns[3:6]
-    if second == _NULL or (second[0] == columns[0] and second[1].isdecimal() and second[2].isdecimal()):
+    if second == _NULL or (second[0] == columns[0] and all(map(WHOLE.fullmatch, second[1:]))):
         return "", "an interval of a second file where BED has name, score and strand"
     return title, f"the strand {strand!r}"
 
 
-def _summit(columns: list[str], layout: _Layout, start: int, end: int, number: int, name: str) -> int | None:
-    if layout.summit >= len(columns) or columns[layout.summit] in _NO_SUMMIT:
+def _summit(columns: list[str], layout: dict[str, int], start: int, end: int, number: int, name: str) -> int | None:
+    absolute = "abs_summit" in layout
+    column = layout.get("abs_summit" if absolute else "summit offset", _NONE)
+    if column >= len(columns) or (text := columns[column]) in _NO_SUMMIT:
         return 0 if end - start == 1 else None
-    text = columns[layout.summit]
-    if _is_whole(text):
-        offset = int(text) - (start + layout.one_based) * layout.absolute_summit
-        # Some files of ENCODE count to the end, one base too far.
-        if 0 <= offset <= end - start:
-            return offset
-    hint = "a position, in digits" if layout.absolute_summit else "an offset from the start, in digits"
+    # Some files of ENCODE count to the end, one base too far.
+    if WHOLE.fullmatch(text) and 0 <= (offset := int(text) - absolute * (start + layout["first base"])) <= end - start:
+        return offset
     raise InputError(
         f"Line {number:,} of {name} has the summit {text!r}, which is not within its interval of {end - start:,} "
-        f"bases. A summit is {hint}."
+        f"bases. A summit is {'a position' if absolute else 'an offset from the start'}, in digits."
     )

@@ -1,6 +1,7 @@
 """Which contig of a genome a name in another file stands for: the same one is chr22 to UCSC and 22 to Ensembl."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 
 _MITOCHONDRION = ("m", "mt")
 
@@ -23,13 +24,20 @@ class ContigNames:
     """The contigs of a genome, found by the names of other files.
 
     Args:
-        names: of the contigs; all different.
+        names: of the contigs; all different. `add` takes up others.
     """
 
-    def __init__(self, names: Iterable[str]):
+    def __init__(self, names: Iterable[str] = ()):
         self._by_key: dict[str, list[str]] = {}
         for name in names:
-            self._by_key.setdefault(contig_key(name), []).append(name)
+            self.add(name)
+
+    def add(self, name: str) -> None:
+        """Takes up the name of one more contig."""
+        self._by_key.setdefault(contig_key(name), []).append(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return itertools.chain.from_iterable(self._by_key.values())
 
     def candidates(self, name: str) -> list[str]:
         """Returns the contigs that a name may stand for; it is ambiguous if there are several.

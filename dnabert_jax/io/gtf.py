@@ -8,32 +8,31 @@ import dataclasses
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.left_out import LeftOut
-from dnabert_jax.io.text import numbered_lines
+from dnabert_jax.io.text import WHOLE, numbered_lines
 
 MIN_INTRON = 30
 """Bases below which a gap between exons is a correction of the reading frame, not an intron that is spliced."""
 
 _COLUMNS = 9
-_DIGITS = 18  # any more do not fit into an int64
 _ATTRIBUTE = re.compile(
     r';\s*(gene_id|transcript_id|gene_type|gene_biotype|biotype|tag|ID|Parent)(?:\s*=\s*|\s+)"?([^";]*[^";\s]|)'
 )
 _GFF3 = re.compile("(?:^|;) *(?:ID|Parent)=")
 _BARE = re.compile(r'[^\s;="]+')
+_SEMICOLON = "\0"
+"""Stands for a semicolon within quotes, which does not end an attribute."""
+
 _CANONICAL_TAGS = {"Ensembl_canonical", "MANE_Select", "MANE Select", "RefSeq Select"}
 _CODING = "protein_coding"
 
-_Key = tuple[str, str, str]
-"""Identifier of a gene, contig and strand."""
 
-
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class Transcript:
     """One transcript, or a gene of which the file has no transcript.
 
@@ -68,18 +67,6 @@ class Transcript:
         exons = sorted(self.exons)
         gaps = [(left[1], right[0]) for left, right in itertools.pairwise(exons)]
         return [(start, end) for start, end in gaps if end - start >= MIN_INTRON]
-
-
-class _Part(NamedTuple):
-    """A line of a transcript."""
-
-    transcript: str
-    contig: str
-    strand: str
-    start: int
-    end: int
-    is_exon: bool
-    canonical: bool
 
 
 def read_transcripts(path: Path, name: str, notes: LeftOut) -> list[Transcript]:
@@ -122,16 +109,17 @@ def _attributes(text: str, feature: str) -> dict[str, str]:
     """Returns the attributes that are used here, of each name the first, but all tags behind commas."""
     if '"' in text and not (("ID=" in text or "Parent=" in text) and _GFF3.search(text)):
         parts = text.split('"')
-        quoted = parts[1::2]
-        if ";" in "".join(quoted):
-            parts[1::2] = [value.replace(";", ",") for value in quoted]
+        if ";" in "".join(parts[1::2]):
+            parts[1::2] = [value.replace(";", _SEMICOLON) for value in parts[1::2]]
             text = '"'.join(parts)
     pairs = _ATTRIBUTE.findall(";" + text)
     if not pairs and (bare := _BARE.fullmatch(text.strip(" ;"))):  # as BRAKER writes genes and transcripts
         return {"gene_id" if feature == "gene" else "transcript_id": bare[0]}
     attributes = dict(reversed(pairs))
+    if _SEMICOLON in text:
+        attributes = {name: value.replace(_SEMICOLON, ";") for name, value in attributes.items()}
     if "tag" in attributes:
-        attributes["tag"] = ",".join(value for key, value in pairs if key == "tag")
+        attributes["tag"] = ",".join(value for name, value in pairs if name == "tag")
     return attributes
 
 
@@ -154,13 +142,10 @@ class _Annotation:
 
     def __init__(self, name: str, notes: LeftOut):
         self._name, self._notes = name, notes
-        self._types: dict[str, str] = {}
-        self._coding: set[str] = set()
+        self._typed = ""
         self._parents: dict[str, str] = {}
-        self._genes: dict[_Key, tuple[int, int]] = {}
-        self._coding_parts: dict[_Key, tuple[int, int]] = {}
-        self._transcripts: dict[tuple[str, str, str, str], Transcript] = {}
-        self._without_gene: list[_Part] = []
+        # By whether it is coding, gene (if its lines say it), transcript, contig, strand, and whether it is a gene.
+        self._joined: dict[tuple[bool, str, str, str, str, bool], Transcript] = {}
 
     def add(self, number: int, columns: list[str]) -> None:
         """Takes up a line.
@@ -170,14 +155,18 @@ class _Annotation:
         """
         contig, _, feature, first, last, _, strand, _, text, *_ = columns
         kind = _kind(feature)
-        # Lines of CDS are for genes without transcripts or type.
-        if ("gene_type" in text or "gene_biotype" in text) if kind == "CDS" else (not kind and "Parent" not in text):
+        # A coding part adds nothing to a gene whose ends and type were on the lines before it.
+        if (not kind and "Parent" not in text) or (kind == "CDS" and self._typed and self._typed in text):
             return
         attributes = _attributes(text, feature)
         gene, transcripts = self._identifiers(kind, attributes)
         if not kind or not (gene or any(transcripts) or feature in ("transcript", "exon")):
             return
-        start, end = _interval(first, last, f"Line {number:,} of {self._name}")
+        if not (WHOLE.fullmatch(first) and WHOLE.fullmatch(last) and 0 < int(first) <= int(last)):
+            raise InputError(
+                f"Line {number:,} of {self._name} has the start {first!r:.60} and the end {last!r:.60}: they must be "
+                "whole numbers from 1, and the end must not come before the start."
+            )
         if strand not in ("+", "-"):
             self._notes.add("they have no strand", f"line {number:,} of {self._name}")
             return
@@ -186,38 +175,19 @@ class _Annotation:
                 f"Line {number:,} of {self._name} has neither transcript_id, as in GTF, nor ID and Parent, as in GFF3: "
                 f"{text[:60]!r}."
             )
-        if feature in ("CDS", "mRNA"):
-            self._coding.update([gene] if gene else transcripts)
-        self._join(kind, gene, transcripts or [gene], (contig, strand, start, end), attributes)
-
-    def _join(
-        self,
-        kind: str,
-        gene: str,
-        transcripts: list[str],
-        place: tuple[str, str, int, int],
-        attributes: Mapping[str, str],
-    ) -> None:
-        contig, strand, start, end = place
-        owners = [gene] if gene else transcripts
-        gene_type = attributes.get("gene_type") or attributes.get("gene_biotype")
+        gene_type = attributes.get("gene_type") or attributes.get("gene_biotype") or ""
         if kind == "gene":
-            gene_type = gene_type or attributes.get("biotype")
-            _widen(self._genes, (owners[0], contig, strand), start, end)
-        elif kind == "CDS":
-            for owner in owners:
-                _widen(self._coding_parts, (owner, contig, strand), start, end)
-        else:
-            canonical = "tag" in attributes and not _CANONICAL_TAGS.isdisjoint(attributes["tag"].split(","))
-            part = (contig, strand, start, end, kind == "exon", canonical)
-            if gene:
-                self._extend(gene, transcripts[0], *part)
-            else:
-                self._without_gene += [_Part(transcript, *part) for transcript in transcripts]
-        if gene_type:
-            self._types.setdefault(owners[0], gene_type)
+            gene_type = gene_type or attributes.get("biotype", "")
+        canonical = "tag" in attributes and not _CANONICAL_TAGS.isdisjoint(attributes["tag"].split(","))
+        if kind != "CDS":
+            self._typed = f'"{gene}"' if gene and gene_type else ""
+        start, end, is_gene = int(first) - 1, int(last), kind in ("gene", "CDS")
+        for name in [""] if gene and is_gene else transcripts or [gene]:
+            exons = [(start, end)] if kind == "exon" else []
+            line = Transcript(contig, strand == "-", start, end, gene, gene_type, canonical, exons, is_gene)
+            _join(self._joined, (feature in ("CDS", "mRNA"), gene, name, contig, strand, is_gene), line)
 
-    def _identifiers(self, kind: str, attributes: Mapping[str, str]) -> tuple[str, list[str]]:
+    def _identifiers(self, kind: str, attributes: dict[str, str]) -> tuple[str, list[str]]:
         """Returns the gene of a line, "" if that is not known yet, and its transcripts."""
         if "ID" not in attributes and "Parent" not in attributes:
             gene = attributes.get("gene_id", "")
@@ -236,18 +206,6 @@ class _Annotation:
             self._parents[itself] = parents[0]
         return "", [itself]
 
-    def _extend(
-        self, gene: str, name: str, contig: str, strand: str, start: int, end: int, is_exon: bool, canonical: bool
-    ) -> None:
-        key = (gene, name, contig, strand)
-        transcript = self._transcripts.get(key)
-        if transcript is None:
-            transcript = self._transcripts[key] = Transcript(contig, strand == "-", start, end, gene, "", False, [])
-        transcript.start, transcript.end = min(transcript.start, start), max(transcript.end, end)
-        transcript.canonical |= canonical
-        if is_exon:
-            transcript.exons.append((start, end))
-
     def _gene_of(self, name: str) -> str:
         """Returns the gene that a transcript, or a part of one, belongs to; itself if it belongs to nothing."""
         passed = set()
@@ -262,46 +220,43 @@ class _Annotation:
         Raises:
             InputError: there are none.
         """
-        for part in self._without_gene:
-            self._extend(self._gene_of(part.transcript), *part)
-        transcripts = list(self._transcripts.values())
-        with_transcript = {(transcript.gene, transcript.contig, transcript.reverse) for transcript in transcripts}
-        genes = dict(self._genes)
-        for (owner, contig, strand), ends in self._coding_parts.items():
-            key = (self._gene_of(owner), contig, strand)
-            if key not in self._genes:
-                _widen(genes, key, *ends)
-        for (gene, contig, strand), (start, end) in genes.items():
-            if (gene, contig, strand == "-") not in with_transcript:
-                transcripts.append(Transcript(contig, strand == "-", start, end, gene, "", False, [], is_gene=True))
+        transcripts: dict[tuple[str, bool, str, str, bool], Transcript] = {}
+        types: dict[str, str] = {}
+        coding: set[str] = set()
+        for (is_coding, _, name, *_), part in self._joined.items():
+            gene = part.gene = part.gene or self._gene_of(name)
+            if part.gene_type:
+                types.setdefault(gene, part.gene_type)
+            if is_coding:
+                coding.add(gene)
+            _join(transcripts, (gene, part.is_gene, part.contig, part.reverse, "" if part.is_gene else name), part)
+        with_transcripts = {(gene, *strand) for gene, is_gene, *strand, _ in transcripts if not is_gene}
+        chosen = [
+            transcript
+            for (gene, is_gene, *strand, _), transcript in transcripts.items()
+            if not is_gene or (gene, *strand) not in with_transcripts
+        ]
         advice = "Genes and transcripts are the lines with gene, transcript or exon in column 3."
-        self._notes.check_some_left(len(transcripts), f"genes or transcripts in {self._name}", advice)
-        types = {self._gene_of(owner): gene_type for owner, gene_type in reversed(self._types.items())}
-        coding = {self._gene_of(owner) for owner in self._coding} - types.keys()
-        for transcript in transcripts:
+        what = f"genes or transcripts in {self._name}"
+        self._notes.check_some_left(len(chosen), what, "" if self._notes.total else advice)
+        for transcript in chosen:
             transcript.gene_type = types.get(transcript.gene, _CODING if transcript.gene in coding else "")
-        if coding:
+        if coding := coding - types.keys():
             self._notes.remark(
                 f"{self._name} gives no type for {len(coding):,} genes with CDS or mRNA lines: they are taken as "
                 f"{_CODING}."
             )
-        return transcripts
+        return sorted(chosen, key=lambda transcript: transcript.is_gene)
 
 
-def _interval(first: str, last: str, where: str) -> tuple[int, int]:
-    """Returns the interval of a line, 0-based, half-open."""
-    for text in (first, last):
-        if not text.isdecimal() or len(text) > _DIGITS or not int(text):
-            raise InputError(f"{where} has {text!r} where GTF and GFF3 have a position, a whole number from 1.")
-    if int(first) > int(last):
-        raise InputError(f"{where} has the start {first} and the end {last}: the end must not come before the start.")
-    return int(first) - 1, int(last)
-
-
-def _widen(ends: dict[_Key, tuple[int, int]], key: _Key, start: int, end: int) -> None:
-    """Makes an interval hold another one as well."""
-    first, last = ends.get(key, (start, end))
-    ends[key] = min(first, start), max(last, end)
+def _join(transcripts: dict[Any, Transcript], key: object, line: Transcript) -> None:
+    """Extends a transcript or gene by a line, or begins it."""
+    transcript = transcripts.setdefault(key, line)
+    if transcript is not line:
+        transcript.start, transcript.end = min(transcript.start, line.start), max(transcript.end, line.end)
+        transcript.gene_type = transcript.gene_type or line.gene_type
+        transcript.canonical |= line.canonical
+        transcript.exons += line.exons
 
 
 def of_gene_types(transcripts: list[Transcript], types: tuple[str, ...], name: str, notes: LeftOut) -> list[Transcript]:

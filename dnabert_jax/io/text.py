@@ -7,12 +7,16 @@ in UTF-8 or, in old names and comments, in some other encoding.
 import contextlib
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from dnabert_jax.errors import InputError
+
+WHOLE = re.compile("[0-9]{1,18}")
+"""Matches a whole number that fits into an int64; digits of other scripts are not taken for it."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _UTF8_MARK = b"\xef\xbb\xbf"

@@ -7,7 +7,6 @@ Source: The Variant Call Format Specification, VCFv4.3.
 
 import contextlib
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -15,13 +14,11 @@ from typing import BinaryIO, NamedTuple
 from Bio import bgzf
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.text import open_bytes, open_text
+from dnabert_jax.io.text import WHOLE, open_bytes, open_text
 
 _BCF_MAGIC = b"BCF"
 _COLUMNS = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO"]
 _MISSING = "."
-_POSITION = re.compile("[0-9]{1,18}")
-"""Fits into an int64."""
 _INFO = _COLUMNS.index("INFO")
 
 
@@ -151,7 +148,7 @@ def _record(text: str, end: str, number: int, count: int, path: Path) -> VcfReco
             f"Line {number:,} of {path} has {len(columns)} columns, and the line #CHROM has {count}: {text[:60]!r}."
             + " The columns of a VCF file have tabs between them." * ("\t" not in text)
         )
-    if not _POSITION.fullmatch(columns[1]):
+    if not WHOLE.fullmatch(columns[1]):
         raise InputError(
             f"Line {number:,} of {path} has the position {columns[1]!r:.40}: it must be a whole number of at most 18 "
             "digits, without separators."

@@ -71,6 +71,7 @@ def test_every_line_is_one_interval(
         (["chrom\tstart\tend\tname\tscore\tstrand\tsignalValue\tpValue\tqValue\tpeak", NARROW], 120, True),
         ([NARROW.replace("\t", " ")], 120, True),
         ([NARROW + "\tmore\t1\t2"], 120, True),
+        (["chr1\t100\t160\tpeak\t9\t-\t5\t12\t-1\t20\t2\t0"], 120, True),  # whole numbers, and two counts
         ([NARROW[:-2] + "60"], 159, True),  # one base too far
         ([NARROW[:-2] + "-1"], 130, False),
         ([NARROW[:-2] + "."], 130, False),
@@ -81,6 +82,10 @@ def test_every_line_is_one_interval(
         # BED12, gappedPeak, and BED of ten columns with other things in them.
         (["chr1\t100\t160\tx\t0\t+\t100\t160\t0,0,0\t1\t60,\t0,"], 130, False),
         (["chr1\t100\t160\tx\t0\t.\t100\t160\t0\t2\t10,10\t0,50\t5.1\t3.3\t2.2"], 130, False),
+        (["chr1\t100\t160\tx\t0\t+\t120\t148\t0\t2\t10,20\t0,40"], 130, False),
+        (["chr1\t100\t160\tx\t0\t+\t160\t160\t0\t2\t10,20,\t0,40,"], 130, False),
+        (["chr1\t100\t160\tx\t0\t.\t0\t0\t0\t2\t10,20\t0,40\t5.1\t3.3\t2.2"], 130, False),
+        (["chr1\t100\t160\tx\t0\t+\t120\t148\t0\t7"], 130, False),
         (["chr1\t100\t160\tx\t0\t+\tCTCF\tK562\tlab\t7"], 130, False),
         # bedtools intersect -wo of BED6 and BED3, in a genome of Ensembl; closest -d where there is nothing.
         (["1\t100\t160\tx\t0\t+\t1\t90\t120\t20"], 130, False),
@@ -122,6 +127,7 @@ def test_a_summit_outside_of_its_peak_is_an_error_where_summits_are_read(text: s
         ('"chr1"\t"1000"\t"1060"', "'\"1000\"'"),
         ("chr1\t" + "9" * 5000 + "\t1060", "'9+'"),
         ("chr1\t\t1060", "''"),
+        ("chr1\t\uff11000\t1060", "'\uff11000'"),
         ("chr1\t1060\t1000", "1060 .*1000"),
         ("peak1\tchr1\t1000\t1060\t+", "'chr1'.*HOMER"),
         ("chrom\tstart\tend", "'start'"),  # not the first line

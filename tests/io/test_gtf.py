@@ -87,6 +87,15 @@ GTF = rows(
         pytest.param(GTF, id="gtf"),
         pytest.param("\ufeff#!genome-build x\r\n" + GTF.replace("\n", "\r\n"), id="mark"),
         pytest.param(GTF.replace(' "', '="'), id="equals"),
+        pytest.param(
+            rows(
+                ("gene", 1, 900, "+", 'gene_id "P";'),
+                ("CDS", 1, 300, "+", 'gene_id "P"; gene_type "protein_coding";'),
+                ("CDS", 2000, 2400, "-", 'gene_id "M"; gene_biotype "protein_coding";'),
+                ("CDS", 2500, 2900, "-", 'gene_id "M"; gene_biotype "protein_coding";'),
+            ),
+            id="typed-cds",
+        ),
         pytest.param(GTF.replace("\t", " ").replace("x exon", "x exon", 1), id="spaces"),
         pytest.param(GTF + "##FASTA\n>1\nACGT\n", id="fasta"),
         pytest.param(
@@ -168,6 +177,12 @@ def test_the_types_of_a_bacterium_stay_apart(tmp_path: Path) -> None:
     assert notes.remarks == []
 
 
+def test_a_semicolon_in_quotes_is_part_of_the_identifier(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text(rows(("exon", 1, 9, "+", 'gene_id "g;1"; transcript_id "t;1"; tag "a;b";')))
+    (transcript,) = read_transcripts(tmp_path / "a", "a", LeftOut())
+    assert transcript.gene == "g;1"
+
+
 def test_genes_without_type_but_with_coding_parts_are_protein_coding_and_this_is_said(tmp_path: Path) -> None:
     path, notes = tmp_path / "a", LeftOut()
     path.write_text(rows(("exon", 1, 9, "+", 'transcript_id "T"'), ("CDS", 1, 9, "+", 'transcript_id "T"')))
@@ -181,12 +196,13 @@ def test_genes_without_type_but_with_coding_parts_are_protein_coding_and_this_is
     [
         ("#\n", "a"),
         (line("UTR", 1, 9, "+", "gene_id 1"), "a"),
-        (line("exon", 1, 9, ".", 'transcript_id "1"'), "line 1 of a"),
-        (line("exon", 1, 9, "+", 'gene_id "1"'), "Line 1 of a has neither transcript_id.*'gene_id"),
-        (line("exon", 9, 1, "+", 'transcript_id "1"'), "Line 1 of a .* 9 .* 1"),
-        (line("exon", 0, 1, "+", 'transcript_id "1"'), "Line 1 of a has '0'"),
-        (line("exon", 1, int("9" * 4000), "+", 'transcript_id "1"'), "Line 1 of a has '999"),
-        (line("exon", 1, 9, "+", 'transcript_id "1"').replace("\t9", "\t1e3"), "Line 1 of a has '1e3'"),
+        (line("exon", 1, 9, ".", 'transcript_id "1"'), "line 1 of a(?!.*column 3)"),
+        (line("exon", 1, 9, "+", 'gene_id "1"'), "Line 1 of a .*'gene_id"),
+        (line("exon", 9, 1, "+", 'transcript_id "1"'), "Line 1 of a .*9.*1"),
+        (line("exon", 0, 1, "+", 'transcript_id "1"'), "Line 1 of a .*'0'"),
+        (line("exon", 1, int("9" * 4000), "+", 'transcript_id "1"'), "Line 1 of a .*'999"),
+        (line("exon", 1, 9, "+", 'transcript_id "1"').replace("\t9", "\t\uff19"), "Line 1 of a .*'\uff19'"),
+        (line("exon", 1, 9, "+", 'transcript_id "1"').replace("\t9", "\t1e3"), "Line 1 of a .*'1e3'"),
         ("1\tx\texon\t1\t9\t.\t+\t.", "Line 1 of a has 8 columns"),
     ],
 )
