@@ -9,7 +9,6 @@ from tqdm import tqdm
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.config import MotifSearch
-from dnabert_jax.io.left_out import LeftOut
 from launch.flags import InputPath
 from launch.progress import progress_bar
 from launch.sequence_source import SequenceSource
@@ -83,9 +82,8 @@ class Motifs:
             names, positives = self._read(self.positives, "positive")
             _, negatives = self._read(self.negatives, "negative")
             with _Bars() as bars, output_directory(self.out, "motifs.tsv") as directory:
-                found = find_motifs(
-                    positives, scores.of(names, positives.lengths), negatives, self.search, bars.advance
-                )
+                scored = scores.of(names, positives.lengths)
+                found = find_motifs(positives, scored, negatives, self.search, bars.advance, names)
                 write_meme(directory / "motifs.meme", found, self.search.reverse_complements)
                 write_instances(directory / "instances.bed", found.motifs, names)
                 if not self.no_logos:
@@ -152,7 +150,7 @@ class Motifs:
 
     def _say(self, found: "FoundMotifs", matches: "dict[str, Match] | None") -> None:
         print(f"Regions of high score: {found.regions:,}, with {found.words:,} different words.")
-        for sentence in _left_out(found, self.search).sentences():
+        for sentence in found.left_out.sentences():
             print(sentence)
         if found.motifs:
             print(f"Enriched words: {found.enriched:,}, in {len(found.motifs):,} motifs. The first ones:")
@@ -177,19 +175,6 @@ class Motifs:
             return f", like no known motif at q {self.match_q:g}"
         best = matches[seed]
         return f", like {best.target_name} ({best.target_id}), q {best.q_value:.2g}"
-
-
-def _left_out(found: "FoundMotifs", search: MotifSearch) -> LeftOut:
-    left_out = LeftOut()
-    for reason, count in (
-        ("the region has letters such as N", found.ambiguous_regions),
-        ("the window of the instance reaches beyond an end of the sequence", found.beyond),
-        ("the window of the instance has letters such as N", found.ambiguous),
-        (f"the group of words has fewer than {search.min_n_motif} instances", found.rare),
-    ):
-        if count:
-            left_out.counts[reason] = count
-    return left_out
 
 
 def _holds_records(path: Path) -> bool:

@@ -27,7 +27,7 @@ from dnabert_jax.sequence.pieces import cut_into_pieces
 from dnabert_jax.sequence.vocabulary import CLS, SEP, UNK
 from dnabert_jax.sequence.windows import Windows
 from dnabert_jax.training.loop import pretrain
-from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
+from dnabert_jax.training.saved_model import Description, SavedModel, training_lengths, write_saved_model
 
 CLASSES = TaskConfig("single_label_classification", ("donor", "acceptor", "neither"))
 MARKS = TaskConfig("multi_label_classification", ("H3K4me3", "CTCF"))
@@ -380,3 +380,19 @@ def test_the_code_in_the_readme_runs(
     exec(readme, names)  # noqa: S102 - it is our own
     assert names["vectors"].shape == (2, 32)
     assert names["probabilities"].shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    "provenance",
+    [
+        None,
+        "finetuning",
+        {"imported": None},
+        {"imported": {"provenance": ["finetuning"]}},
+        {"finetuning": {"lengths": {"minimum": 1, "median": 2}}},
+        {"finetuning": {"lengths": {"minimum": "1", "median": 2, "maximum": 3}}},
+        {"finetuning": {"lengths": None}},
+    ],
+)
+def test_a_provenance_of_another_program_has_no_lengths(provenance: Any) -> None:
+    assert training_lengths(provenance) is None

@@ -1,6 +1,7 @@
 """Models by the name of their repository on the Hugging Face hub; a local directory needs no network."""
 
 import concurrent.futures
+import contextlib
 import functools
 import logging
 import re
@@ -14,7 +15,7 @@ from dnabert_jax.errors import InputError, JobError
 
 _LOG = logging.getLogger(__name__)
 _READ = [
-    "config.json", "vocab.txt", "tokenizer.json", "added_tokens.json", "*.safetensors", "*.safetensors.index.json",
+    "config.json", "vocab.txt", "tokenizer.json", "*.safetensors", "*.safetensors.index.json",
     "provenance.json",
 ]  # fmt: skip
 _PICKLES = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
@@ -73,12 +74,14 @@ def _look_up(name: str) -> tuple[Any, list[str] | Path]:
             f"{missing}, and the Hugging Face hub has no repository of that name that you may read."
         ) from error
     except (hub.errors.HfHubHTTPError, OSError, *_of_transport()) as error:
-        if (cached := _cached(hub, name)) is None:
-            raise JobError(
-                f"{missing} and no earlier download, and the Hugging Face hub cannot be reached ({_first_line(error)})."
-            ) from error
-        _LOG.warning("The Hugging Face hub cannot be reached: %s is the copy of an earlier download.", name)
-        return hub, cached
+        with contextlib.suppress(hub.errors.LocalEntryNotFoundError):
+            copy = Path(hub.snapshot_download(name, allow_patterns=_READ, local_files_only=True))
+            if any(any(copy.glob(pattern)) for pattern in ("*.safetensors", _PICKLES[0])):
+                _LOG.warning("The Hugging Face hub cannot be reached: %s is the copy of an earlier download.", name)
+                return hub, copy
+        raise JobError(
+            f"{missing} and no earlier download, and the Hugging Face hub cannot be reached ({_first_line(error)})."
+        ) from error
     # The pickle only where there is nothing else.
     safe = any(file.rfilename.endswith(".safetensors") for file in information.siblings)
     return hub, _READ if safe else _READ + _PICKLES
@@ -99,18 +102,6 @@ def _answer(ask: Callable[[], _T], seconds: float) -> _T:
         return answer.result(seconds)
     except TimeoutError as error:
         raise TimeoutError(f"no answer in {seconds:g} s") from error
-
-
-def _cached(hub: Any, name: str) -> Path | None:
-    """Returns the copy of an earlier download, if it is whole."""
-    for wanted in (_READ, _READ + _PICKLES):
-        try:
-            directory = Path(hub.snapshot_download(name, allow_patterns=wanted, local_files_only=True))
-        except hub.errors.LocalEntryNotFoundError:
-            continue
-        if any(any(directory.glob(pattern)) for pattern in ("*.safetensors", _PICKLES[0])):
-            return directory
-    return None
 
 
 def push_directory(directory: Path, repository: str, private: bool) -> str:

@@ -21,7 +21,7 @@ from dnabert_jax.interop.huggingface import (
     tensor_names,
 )
 from dnabert_jax.interop.huggingface_config import model_config, read_config_file, read_task
-from dnabert_jax.interop.tokenizer import added_tokens, read_k
+from dnabert_jax.interop.tokenizer import read_k
 from dnabert_jax.interop.weights import WeightFiles, open_weights
 from dnabert_jax.sequence.vocabulary import MAX_K, vocabulary_size
 from dnabert_jax.training.saved_model import Description, SavedModel, is_saved_model, read_saved_model
@@ -122,19 +122,19 @@ def load_directory(directory: Path, double_bias: bool = False) -> Loaded:
         if "head" not in parameters:
             raise InputError(f"{directory} has no masked-LM head whose bias could be doubled.")
         parameters["head"]["bias"] *= 2
-    notes = (*tensors.notes(), *_dropped_rows(directory, settings["vocab_size"], k))
+    notes = tensors.notes()
     provenance = {
         "imported": {
             "directory": directory.resolve().name,
             "sha256": {path.name: _digest(path) for path in tensors.files},
             "left_out": left_out,
-            "notes": list(notes),
+            "notes": notes,
             "double_bias": double_bias,
-            "provenance": _own_provenance(directory),
+            "provenance": read_object(written) if (written := directory / "provenance.json").is_file() else None,
         }
     }
     model = SavedModel(Description(config, task, provenance), 0, parameters)
-    return Loaded(model, len(tensors) - len(left_out), left_out, notes)
+    return Loaded(model, len(tensors) - len(left_out), left_out, tuple(notes))
 
 
 class _Renamed(Mapping[str, np.ndarray]):
@@ -143,7 +143,7 @@ class _Renamed(Mapping[str, np.ndarray]):
     def __init__(self, files: WeightFiles, saved_size: int, vocabulary_size: int):
         self.files = files.files
         self._files = files
-        self._rows = vocabulary_size
+        self._saved_rows, self._rows = saved_size, vocabulary_size
         self.in_file: dict[str, str] = {}
         self.prefixes: set[str] = set()
         for name in files:
@@ -171,9 +171,14 @@ class _Renamed(Mapping[str, np.ndarray]):
         return len(self.in_file)
 
     def notes(self) -> list[str]:
-        """Returns a sentence on the parts that names lost."""
-        parts = ", ".join(sorted(self.prefixes))
-        return [f"Names of tensors were read without {parts}, which a wrapper of the model added."] if parts else []
+        """Returns sentences on the parts that names lost and the rows that were dropped."""
+        notes = []
+        if parts := ", ".join(sorted(self.prefixes)):
+            notes.append(f"Names of tensors were read without {parts}, which a wrapper of the model added.")
+        if self._saved_rows > self._rows:
+            rows = f"Rows {self._rows} to {self._saved_rows - 1}"
+            notes.append(f"{rows} of the vocabulary (padding or added tokens) were dropped: DNABERT does not use them.")
+        return notes
 
     def _current_name(self, name: str) -> str:
         """Returns a name without wrappers; old files say gamma and beta, those of a bare encoder leave out `bert.`."""
@@ -235,24 +240,6 @@ def _read_k(directory: Path, settings: dict[str, Any]) -> int:
         f"{directory / 'config.json'} says vocab_size = {size!r}: a vocabulary of k-mers has 4**k + 5 tokens, or is "
         f"padded to a multiple of at most {_PADDING_MULTIPLE}."
     )
-
-
-def _dropped_rows(directory: Path, saved_size: int, k: int) -> list[str]:
-    """Returns a sentence on the rows of the vocabulary beyond DNABERT's."""
-    if saved_size == vocabulary_size(k):
-        return []
-    added = [f"{token!r} ({number})" for number, token in added_tokens(directory, k).items() if number < saved_size]
-    what = f"They hold the added tokens {listed(added)}." if added else "They are padding."
-    return [
-        f"Rows {vocabulary_size(k)} to {saved_size - 1} of the vocabulary were dropped: DNABERT has fewer for k = {k}. "
-        f"{what}"
-    ]
-
-
-def _own_provenance(directory: Path) -> dict[str, Any] | None:
-    """What this project wrote when it exported the directory, if it did."""
-    path = directory / "provenance.json"
-    return read_object(path) if path.is_file() else None
 
 
 def _digest(path: Path) -> str:

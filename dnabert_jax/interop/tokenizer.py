@@ -15,7 +15,7 @@ from jaxtyping import Int32, Integer
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.text import numbered_lines
 from dnabert_jax.sequence.kmers import decode, encode, split_kmers
-from dnabert_jax.sequence.vocabulary import CLS, MAX_K, PAD, SEP, SPECIAL_TOKENS, vocabulary_size, vocabulary_tokens
+from dnabert_jax.sequence.vocabulary import CLS, MAX_K, PAD, SEP, SPECIAL_TOKENS, vocabulary_tokens
 from dnabert_jax.typed_json import read_object
 
 EXAMPLE = "ACGTTGCAAGCT"
@@ -169,8 +169,16 @@ def read_k(directory: Path) -> int | None:
     Raises:
         InputError: the vocabulary does not begin with DNABERT's, token by token.
     """
-    path, tokens = _read_vocabulary(directory)
-    if tokens is None:
+    if (path := directory / "vocab.txt").is_file():
+        tokens = [token for _, line in numbered_lines(path) for token in line.split()]
+    elif (path := directory / "tokenizer.json").is_file():
+        contents = read_object(path)
+        try:
+            numbers = contents["model"]["vocab"]
+            tokens = sorted(numbers, key=numbers.get)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} is not a tokenizer with a vocabulary.") from error
+    else:
         return None
     first_kmer = tokens[len(SPECIAL_TOKENS)] if len(tokens) > len(SPECIAL_TOKENS) else ""
     k = len(first_kmer)
@@ -183,35 +191,6 @@ def read_k(directory: Path) -> int | None:
             token = repr(tokens[number]) if number < len(tokens) else "missing"
             raise InputError(f"{path} is not the vocabulary of a DNABERT: token {number} is {token}, not {expected!r}.")
     return k
-
-
-def added_tokens(directory: Path, k: int) -> dict[int, str]:
-    """Returns the tokens of a directory beyond the special tokens and k-mers, by number."""
-    _, tokens = _read_vocabulary(directory)
-    added = dict(enumerate(tokens or []))
-    if (path := directory / "added_tokens.json").is_file():
-        added |= {number: token for token, number in read_object(path).items() if isinstance(number, int)}
-    if (path := directory / "tokenizer.json").is_file():
-        entries = read_object(path).get("added_tokens")
-        for entry in entries if isinstance(entries, list) else []:
-            if isinstance(entry, dict) and isinstance(entry.get("id"), int):
-                added[entry["id"]] = str(entry.get("content"))
-    return {number: token for number, token in sorted(added.items()) if number >= vocabulary_size(k)}
-
-
-def _read_vocabulary(directory: Path) -> tuple[Path, list[str] | None]:
-    path = directory / "vocab.txt"
-    if path.is_file():
-        return path, [token for _, line in numbered_lines(path) for token in line.split()]
-    path = directory / "tokenizer.json"
-    if not path.is_file():
-        return path, None
-    contents = read_object(path)
-    try:
-        numbers = contents["model"]["vocab"]
-        return path, sorted(numbers, key=numbers.get)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not a tokenizer with a vocabulary.") from error
 
 
 class DNAKmerTokenizer:

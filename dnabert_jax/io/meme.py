@@ -19,28 +19,6 @@ from dnabert_jax.io.text import numbered_lines, valid_unicode
 _ALPHABETS = ("ACGT", "ACGU")
 _ROUNDING = 0.05
 _NUMBER = re.compile(r"\s*[-+]?(\.?\d|(nan|inf)\b)", re.IGNORECASE)
-_OTHER_FORMATS = (
-    (re.compile(r">.*\n\s*[ACGTU]?\s*\["), "matrices in JASPAR's format"),
-    (re.compile(r">.*\n\s*[\d.]"), "matrices in HOMER's or JASPAR's format"),
-    (re.compile(r"(?:AC|ID|VV|DE|XX)\b"), "matrices in TRANSFAC's format"),
-    (re.compile(r"\s*<"), "XML or HTML"),
-)
-"""What a file without a motif may be, by its first lines."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class MemeFile:
-    """The motifs of a file.
-
-    Attributes:
-        motifs: probabilities by (id, name), in the order of the file, each row summing to 1; the name may be empty.
-        left_out: motifs that cannot be used.
-        rna: whether the alphabet is that of RNA, so that the last column is of U.
-    """
-
-    motifs: dict[tuple[str, str], Float64[np.ndarray, "width 4"]]
-    left_out: LeftOut
-    rna: bool
 
 
 @dataclasses.dataclass
@@ -74,8 +52,12 @@ class _Motif:
         return matrix / matrix.sum(axis=1, keepdims=True)
 
 
-def read_meme(path: Path) -> MemeFile:
+def read_meme(path: Path) -> tuple[dict[tuple[str, str], Float64[np.ndarray, "width 4"]], LeftOut]:
     """Reads the letter-probability matrices of a file; the width of each is the number of its rows.
+
+    Returns:
+        Probabilities of A, C, G and T by (id, name), in the order of the file, each row summing to 1; the name may be
+        empty. And the motifs that cannot be used, with a remark if the file says that it has another alphabet.
 
     Raises:
         InputError: the file does not exist, is in another format, is of another alphabet, has two motifs of one id and
@@ -100,13 +82,13 @@ def read_meme(path: Path) -> MemeFile:
             )
         motifs[key], lines_of[key] = matrix, motif.line
     if not motifs and not left_out.total:
-        head = "\n".join(line for _, line in lines[:20]).lstrip()
-        other = next((f", but {other}" for pattern, other in _OTHER_FORMATS if pattern.match(head)), "")
-        raise InputError(f"{path} has no MOTIF line of MEME's format{other}. Give motifs in MEME's format.")
+        raise InputError(
+            f"{path} has no MOTIF line of MEME's format. Convert it, for example with jaspar2meme of the MEME suite."
+        )
     left_out.check_some_left(len(motifs), f"motifs of {path}")
-    if alphabet not in _ALPHABETS:
-        left_out.remark(f"{path} says {alphabet}, but has four columns: they are read as A, C, G and T.")
-    return MemeFile(motifs, left_out, alphabet == "ACGU")
+    if alphabet != _ALPHABETS[0]:
+        left_out.remark(f"{path} has four columns for the alphabet {alphabet}: they are read as A, C, G and T.")
+    return motifs, left_out
 
 
 def _motifs(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[_Motif]:

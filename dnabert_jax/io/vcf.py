@@ -57,21 +57,23 @@ class VcfRecord(NamedTuple):
 
 
 class InfoField(NamedTuple):
-    """A declaration in a VCF header, of one value for each alternative allele.
+    """A declaration in a VCF header.
 
     Attributes:
         name: key in INFO.
+        number: of its values: A for one value for each alternative allele, or a dot.
         kind: Float or String.
         description: a sentence; quotes and backslashes in it are escaped in the header.
     """
 
     name: str
+    number: str
     kind: str
     description: str
 
     def __str__(self) -> str:
         text = " ".join(self.description.splitlines()).replace("\\", "\\\\").replace('"', '\\"')
-        return f'##INFO=<ID={self.name},Number=A,Type={self.kind},Description="{text}">'
+        return f'##INFO=<ID={self.name},Number={self.number},Type={self.kind},Description="{text}">'
 
 
 def check_vcf_name(path: Path) -> None:
@@ -156,13 +158,6 @@ def _record(text: str, end: str, number: int, count: int, path: Path) -> VcfReco
     if not (columns[0].strip() and columns[3].strip() and columns[4].strip()):
         raise InputError(f"Line {number:,} of {path} has an empty CHROM, REF or ALT.")
     return VcfRecord(number, columns, int(columns[1]), end)
-
-
-def check_not_annotated(header: Sequence[str], fields: Sequence[InfoField], path: Path) -> None:
-    """Raises InputError if a header declares one of our fields already."""
-    for field in fields:
-        if any(line.startswith(f"##INFO=<ID={field.name},") for line in header):
-            raise InputError(f"{path} has the field {field.name} already: give the file that it was made from.")
 
 
 def annotated(record: VcfRecord, values: Mapping[str, Sequence[str]]) -> str:

@@ -5,6 +5,7 @@ under checkpoints/.
 """
 
 import dataclasses
+import json
 import reprlib
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from dnabert_jax.output_directory import output_directory
 from dnabert_jax.training.checkpoints import Checkpoints, choose_step, write_parameters
 from dnabert_jax.training.run_directory import DATA_FILE, read_initial, read_run_config
 from dnabert_jax.training.state import Parameters, init_parameters, stream_key
-from dnabert_jax.typed_json import read_json, to_json
+from dnabert_jax.typed_json import parse_json, read_json, to_json
 
 DESCRIPTION_FILE = "model.json"
 
@@ -62,14 +63,16 @@ class TrainingLengths:
         return f"{self.minimum:,}" + (f" to {self.maximum:,}" if self.maximum > self.minimum else "") + " bases"
 
 
-def training_lengths(provenance: dict[str, Any] | None) -> TrainingLengths | None:
+def training_lengths(provenance: Any) -> TrainingLengths | None:
     """Returns the lengths in the provenance of a fine-tuned model, exported and imported or not; None if not known."""
-    while isinstance(provenance, dict):
-        if "finetuning" in provenance:
-            lengths = provenance["finetuning"].get("lengths")
-            return TrainingLengths(**lengths) if lengths else None
-        provenance = provenance.get("imported", {}).get("provenance")
-    return None
+    try:
+        while "finetuning" not in provenance:
+            provenance = provenance["imported"]["provenance"]
+        lengths = json.dumps(provenance["finetuning"]["lengths"])
+        return parse_json(TrainingLengths, lengths.encode(), "provenance")
+    # Anyone may have written it, or a later version.
+    except (KeyError, TypeError, InputError):
+        return None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,20 +59,21 @@ LEFT_OUT = {
 def test_what_is_sound_is_read_and_the_rest_is_named(name: str, tmp_path: Path) -> None:
     path = tmp_path / "x.meme"
     path.write_text(READ[name], newline="")
-    file = read_meme(path)
-    assert {key: "".join("ACGT"[base] for base in rows.argmax(axis=1)) for key, rows in file.motifs.items()} == NAMED
-    for rows in file.motifs.values():
+    motifs, left_out = read_meme(path)
+    assert {key: "".join("ACGT"[base] for base in rows.argmax(axis=1)) for key, rows in motifs.items()} == NAMED
+    for rows in motifs.values():
         np.testing.assert_allclose(rows.max(axis=1), 0.97)
-    assert file.rna == (name == "RNA")
-    assert file.left_out.total == len(LEFT_OUT.get(name, []))
-    listed = "\n".join(file.left_out.sentences())
+    alphabets = {"RNA": "ACGU", "alphabet of proteins, four columns": "ACDEFGHIKLMNPQRSTVWY"}
+    assert [alphabets.get(name, "?") in remark for remark in left_out.remarks] == [True] * (name in alphabets)
+    assert left_out.total == len(LEFT_OUT.get(name, []))
+    listed = "\n".join(left_out.sentences())
     assert re.findall(r"line \d+", listed) == LEFT_OUT.get(name, [])
 
 
 def test_rows_are_normalised_and_bytes_that_are_not_utf8_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "x.meme"
     path.write_bytes(f"{HEADER}MOTIF M1 caf\xe9\n{MATRIX}".replace("0.97", "0.96").encode("latin-1"))
-    ((name, rows),) = read_meme(path).motifs.items()
+    ((name, rows),) = read_meme(path)[0].items()
     assert name[0] == "M1"
     np.testing.assert_allclose(rows[0], np.array([0.01, 0.96, 0.01, 0.01]) / 0.99)
 
@@ -89,10 +90,10 @@ def test_rows_are_normalised_and_bytes_that_are_not_utf8_do_no_harm(tmp_path: Pa
         (TWO.replace("0.", ""), "line 10.*line 18"),
         (TWO.replace("= ACGT", "= ACDEFGHIKLMNPQRSTVWY").replace(" 0.01\n", " 0.01 0\n"), "line 10.*line 18"),
         (TWO.replace("= ACGT", "= ATCG"), "ATCG"),
-        (">M1\tSPI1\nA  [ 0 3 79 ]\nC  [ 94 75 4 ]\nG  [ 1 0 3 ]\nT  [ 2 19 11 ]\n", "JASPAR"),
-        (">CAG\tSPI1\t6.5\n0.1\t0.7\t0.1\t0.1\n", "HOMER"),
-        ("AC M1\nXX\nPO A C G T\n01 1 2 3 4 N\nXX\n//\n", "TRANSFAC"),
-        ('<?xml version="1.0"?>\n<MEME version="5.5.2">\n</MEME>\n', "XML"),
+        (">M1\tSPI1\nA  [ 0 3 79 ]\nC  [ 94 75 4 ]\nG  [ 1 0 3 ]\nT  [ 2 19 11 ]\n", "MOTIF"),
+        (">CAG\tSPI1\t6.5\n0.1\t0.7\t0.1\t0.1\n", "MOTIF"),
+        ("AC M1\nXX\nPO A C G T\n01 1 2 3 4 N\nXX\n//\n", "MOTIF"),
+        ('<?xml version="1.0"?>\n<MEME version="5.5.2">\n</MEME>\n', "MOTIF"),
         ("MOTIF M1\0\n", "x.meme"),
     ],
 )

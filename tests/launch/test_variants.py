@@ -19,7 +19,6 @@ from flax import nnx
 from dnabert_jax import DNABERT
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interpret.variants import scoring
-from dnabert_jax.interpret.variants.alleles import MISMATCH, SYMBOLIC
 from dnabert_jax.io.vcf import InfoField
 from dnabert_jax.model.classification import BertForSequenceClassification
 from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
@@ -111,8 +110,8 @@ def test_every_record_comes_back_with_scores_or_a_reason(
     printed = capsys.readouterr().out
     assert re.search(r"\b5\b.*\b7\b.*\b3\b", printed)
     assert "chr9:5" in printed
-    for reason, count in ((MISMATCH, 1), (SYMBOLIC, 2)):
-        assert f"{reason}: {count} " in printed
+    for reason, count in (("REF.*genome", 1), ("symbolic", 2)):
+        assert re.search(rf"{reason}.*: {count} ", printed)
     rows = table(tmp_path / "y.tsv")
     scores = ["reference", "alternative", "effect", "effect_log_odds", "difference", "log_odds_ratio"]
     assert list(rows[0]) == ["contig", "position", "id", "ref", "alt", *scores, "left_out"]
@@ -158,7 +157,10 @@ def test_other_readers_find_the_declared_fields(folder: Path, tmp_path: Path) ->
     rows = iter(table(tmp_path / "y.tsv"))
     with pysam.VariantFile(str(tmp_path / "y.vcf.gz")) as file:
         declared = {name: field for name, field in file.header.info.items() if name.startswith("DNABERT")}
-        assert {field.number for field in declared.values()} == {"A"}
+        # A record without an ALT has a reason too, which would be one value too many for A.
+        assert {name: field.number for name, field in declared.items() if field.number != "A"} == {
+            "DNABERT_LEFT_OUT": "."
+        }
         assert "label yes" in declared["DNABERT_REFERENCE"].description
         for record in file:
             for number in range(len(record.alts or ())):
@@ -186,7 +188,7 @@ def test_other_readers_find_the_declared_fields(folder: Path, tmp_path: Path) ->
         (HEADER + RECORDS[0].replace("\t", " "), "Line 4 of"),
         (HEADER + RECORDS[0] + HEADER.replace("\tS", "\tT") + RECORDS[1], "Line 7 of"),
         (HEADER + line(5, "A", contig="chr9") + line(5, "A", contig="chr8"), "chr8:5"),
-        (HEADER + line(22, "A", ref=other(22)) + line(20, "<DEL>"), MISMATCH),
+        (HEADER + line(22, "A", ref=other(22)) + line(20, "<DEL>"), "2"),
         (HEADER.replace("ID=AF", "ID=DNABERT_EFFECT") + RECORDS[0], "DNABERT_EFFECT"),
         (HEADER.encode("utf-16"), "UTF-16"),
         (gzip.compress(b"BCF\x02\x02\xff\xfe", mtime=0), "BCF"),
@@ -327,7 +329,7 @@ def test_of_two_outputs_none_remains_if_one_cannot_be_completed(
 
 
 def test_a_label_with_quotes_is_escaped(folder: Path, tmp_path: Path) -> None:
-    text = str(InfoField("DNABERT_X", "Float", 'of "a\\b"'))
+    text = str(InfoField("DNABERT_X", "A", "Float", 'of "a\\b"'))
     assert text == r'##INFO=<ID=DNABERT_X,Number=A,Type=Float,Description="of \"a\\b\"">'
     (tmp_path / "x.vcf").write_text(HEADER.replace("#CHROM", f"{text}\n#CHROM") + RECORDS[0])
     with pysam.VariantFile(str(tmp_path / "x.vcf")) as file:

@@ -48,9 +48,8 @@ def read_database(database: str) -> KnownMotifs:
     path = Path(database)
     if not path.is_file():
         raise InputError(f"{database} is neither a file on disk nor {JASPAR!r}. Give one of the two as the database.")
-    file = read_meme(path)
-    notes = [f"{path.name} has motifs of RNA: U is read as T."] if file.rna else []
-    return _known(path.name, file.motifs, (*notes, *file.left_out.sentences()))
+    motifs, left_out = read_meme(path)
+    return _known(path.name, motifs, tuple(left_out.sentences()))
 
 
 def _read_jaspar() -> dict[tuple[str, str], np.ndarray]:

@@ -59,12 +59,12 @@ class Candidates:
     Attributes:
         places: of each word, in the order in which the words first occur.
         regions: how many runs there are.
-        ambiguous: how many of them hold a letter such as N, and are no words.
+        ambiguous: sequence, start and end of those that hold a letter such as N and are not words.
     """
 
     places: dict[str, Places]
     regions: int
-    ambiguous: int
+    ambiguous: list[tuple[int, int, int]]
 
 
 def candidate_words(
@@ -84,14 +84,14 @@ def candidate_words(
         both_strands: whether a word and its reverse complement are one: that which comes first in the alphabet.
     """
     found: dict[str, list[tuple[int, int, bool]]] = {}
-    regions = ambiguous = 0
+    regions, ambiguous = 0, []
     for number, own in enumerate(scores):
         codes = sequences[number]
         for start, end in high_score_runs(own, min_length, over_minimum):
             regions += 1
             word = codes[start:end]
             if (word == AMBIGUOUS).any():
-                ambiguous += 1
+                ambiguous.append((number, int(start), int(end)))
                 continue
             text = text_of(word)
             other = text_of(reverse_complement(word)) if both_strands else text

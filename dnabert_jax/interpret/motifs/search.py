@@ -12,6 +12,7 @@ from dnabert_jax.interpret.motifs.enrichment import enrichment
 from dnabert_jax.interpret.motifs.merging import merge_words
 from dnabert_jax.interpret.motifs.regions import candidate_words
 from dnabert_jax.interpret.motifs.windows import Windows, seed_places, windows_around
+from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.sequence.vocabulary import BASES, COLUMNS
 from dnabert_jax.tasks.datasets.sequences import Sequences
 
@@ -46,29 +47,24 @@ class Motif:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FoundMotifs:
-    """What a search found, and what became of the rest.
+    """The motifs that a search found, and what it left out.
 
     Attributes:
         motifs: by p-value; by instances, where those are the same.
         regions: of high score.
-        ambiguous_regions: of these, that hold a letter such as N and are left out.
         words: different ones in the regions.
         enriched: how many of these are.
         least_adjusted_p: of all words; None if there is none.
-        rare: groups of words with too few instances.
-        beyond, ambiguous: windows left out, as of `Windows`, in all groups.
+        left_out: regions, windows and groups of words that are not used.
         background: frequencies of A, C, G and T in all sequences.
     """
 
     motifs: tuple[Motif, ...]
     regions: int
-    ambiguous_regions: int
     words: int
     enriched: int
     least_adjusted_p: float | None
-    rare: int
-    beyond: int
-    ambiguous: int
+    left_out: LeftOut
     background: Float64[np.ndarray, " 4"]
 
 
@@ -78,6 +74,7 @@ def find_motifs(
     negatives: Sequences,
     search: MotifSearch,
     progress: Progress | None = None,
+    names: Sequence[str] = (),
 ) -> FoundMotifs:
     """Finds the motifs in regions of high score that are enriched in the positive sequences.
 
@@ -87,6 +84,7 @@ def find_motifs(
         negatives: other sequences.
         search: what is taken for a motif.
         progress: if given, told of the work.
+        names: of the positive sequences, for what is left out; their numbers if not given.
 
     Raises:
         InputError: there are no positive or no negative sequences.
@@ -98,28 +96,31 @@ def find_motifs(
     def done(what: str, total: int) -> Callable[[int], object] | None:
         return (lambda units: progress(what, units, total)) if progress else None
 
+    left_out = LeftOut()
+
+    def leave_out(reason: str, regions: Sequence[tuple[int, int, int]] | np.ndarray) -> None:
+        if len(regions):
+            examples = (f"{names[row] if names else row}:{start}-{end}" for row, start, end in regions)
+            left_out.add(reason, *examples, count=len(regions))
+
     both = search.reverse_complements
     found = candidate_words(positives, scores, search.min_len, search.over_minimum, both)
+    leave_out("the region has letters such as N", found.ambiguous)
     words = list(found.places)
     tested = enrichment(words, positives, negatives, both, done("count words", len(positives) + len(negatives)))
     kept = np.flatnonzero(tested.adjusted_p < search.pval_cutoff)
     enriched = [words[number] for number in kept]
-    groups = merge_words(
-        enriched,
-        search.min_len,
-        search.ties == "all",
-        search.align_cond,
-        both,
-        done("merge words", len(enriched)),
-    )
-    motifs, rare, beyond, ambiguous = [], 0, 0, 0
+    advance = done("merge words", len(enriched))
+    groups = merge_words(enriched, search.min_len, search.ties == "all", search.align_cond, both, advance)
+    motifs = []
     for seed, members in groups.items():
         length = len(enriched[seed])
         seeds = (seed_places(found.places[enriched[own.word]], own, len(enriched[own.word]), length) for own in members)
         windows = windows_around(seeds, length, search.window_size, positives)
-        beyond, ambiguous = beyond + windows.beyond, ambiguous + windows.ambiguous
+        leave_out("the window of the instance reaches beyond an end of the sequence", windows.beyond)
+        leave_out("the window of the instance has letters such as N", windows.ambiguous)
         if len(windows) < search.min_n_motif:
-            rare += 1
+            left_out.add(f"the group of words has fewer than {search.min_n_motif} instances", enriched[seed])
             continue
         names = tuple(enriched[own.word] for own in members)
         counts = int(tested.positives[kept[seed]]), int(tested.negatives[kept[seed]])
@@ -128,13 +129,10 @@ def find_motifs(
     return FoundMotifs(
         tuple(sorted(motifs, key=lambda motif: (motif.adjusted_p, motif.p, -len(motif.windows)))),
         found.regions,
-        found.ambiguous,
         len(words),
         len(enriched),
         float(tested.adjusted_p.min()) if words else None,
-        rare,
-        beyond,
-        ambiguous,
+        left_out,
         _background(positives, negatives),
     )
 

@@ -27,8 +27,8 @@ class Windows:
         core: start of the motif's seed in it.
         reverse: whether the motif reads on the other strand.
         codes: of the window in the motif's direction.
-        beyond: how many windows would reach beyond an end of their sequence, and are left out.
-        ambiguous: how many are left out as they hold a letter such as N.
+        beyond: sequence, start and end of windows that are left out as they reach beyond an end of their sequence.
+        ambiguous: the same of those that are left out as they hold a letter such as N.
     """
 
     sequence: Int64[np.ndarray, " n"]
@@ -36,8 +36,8 @@ class Windows:
     core: Int64[np.ndarray, " n"]
     reverse: Bool[np.ndarray, " n"]
     codes: UInt8[np.ndarray, "n W"]
-    beyond: int
-    ambiguous: int
+    beyond: Int64[np.ndarray, "b 3"]
+    ambiguous: Int64[np.ndarray, "a 3"]
 
     def __len__(self) -> int:
         return len(self.sequence)
@@ -71,18 +71,13 @@ def windows_around(seeds: Iterable[Places], seed_length: int, width: int, sequen
     before = (width - seed_length) // 2
     start = core - np.where(reverse, width - seed_length - before, before)
     inside = (start >= 0) & (start + width <= sequences.lengths[sequence])
-    sequence, core, reverse, start = (own[inside] for own in (sequence, core, reverse, start))
+    beyond = np.stack([sequence, start, start + width], axis=1)[~inside]
+    sequence, core, reverse, start = (column[inside] for column in (sequence, core, reverse, start))
     codes = sequences.codes[(sequences.starts[sequence] + start)[:, None] + np.arange(width)]
     # Read backwards as one sequence, the windows come in the opposite order.
     others = reverse_complement(codes.ravel()).reshape(codes.shape)[::-1]
     codes = np.where(reverse[:, None], others, codes)
     certain = ~(codes == AMBIGUOUS).any(axis=1)
-    return Windows(
-        sequence[certain],
-        start[certain],
-        core[certain],
-        reverse[certain],
-        codes[certain],
-        beyond=int((~inside).sum()),
-        ambiguous=int((~certain).sum()),
-    )
+    ambiguous = np.stack([sequence, start, start + width], axis=1)[~certain]
+    columns = (column[certain] for column in (sequence, start, core, reverse, codes))
+    return Windows(*columns, beyond, ambiguous)

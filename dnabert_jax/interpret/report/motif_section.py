@@ -33,7 +33,7 @@ def motif_section(directory: Path, sequences: Sequence[str]) -> dict[str, Any]:
             raise InputError(f"{directory} has no {name}: give a directory that `dnabert-jax motifs` wrote.")
     columns, rows = _read_tsv(directory / "motifs.tsv")
     # If nothing is enriched, both files are without motifs.
-    known = read_meme(directory / "motifs.meme").motifs if rows else {}
+    known = read_meme(directory / "motifs.meme")[0] if rows else {}
     matrices = {motif_id: np.round(matrix, _DIGITS).tolist() for (motif_id, _), matrix in known.items()}
     motifs = []
     for row in rows:

@@ -11,21 +11,6 @@ from dnabert_jax.io.genome import Genome
 from dnabert_jax.io.vcf import VcfRecord
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
 
-NO_ALTERNATIVE = "the record has no alternative allele"
-NOT_DNA = "REF is not DNA"
-BEYOND = "REF reaches beyond the ends of the contig"
-MISMATCH = "REF is not what the genome has"
-AMBIGUOUS_REFERENCE = "REF has a letter such as N"
-SYMBOLIC = "the allele is symbolic, a breakend or an overlapping deletion"
-ALTERNATIVE_NOT_DNA = "ALT is not DNA"
-AMBIGUOUS_ALTERNATIVE = "ALT has a letter such as N"
-TOO_LONG = "the allele is longer than the window"
-TOO_SHORT = "the contig is too short for the model"
-REFERENCE_IS_RIGHT = (
-    AMBIGUOUS_REFERENCE, SYMBOLIC, ALTERNATIVE_NOT_DNA, AMBIGUOUS_ALTERNATIVE, TOO_LONG, TOO_SHORT,
-)  # fmt: skip
-"""Reasons that are looked for only where REF is what the genome has."""
-
 _DNA = re.compile("[ACGTRYSWKMBDHVN]+", re.IGNORECASE)
 
 
@@ -39,6 +24,7 @@ class Allele(NamedTuple):
         codes: of the alternative allele's bases.
         text: of the alternative allele, as in the file; a dot if a record has none.
         left_out: why it cannot be scored; empty if it can.
+        matches: whether REF is what the genome has; None if that was not looked at.
     """
 
     record: str
@@ -47,6 +33,7 @@ class Allele(NamedTuple):
     codes: UInt8[np.ndarray, " n"]
     text: str
     left_out: str
+    matches: bool | None = None
 
 
 def alleles_of(records: Iterable[VcfRecord], genome: Genome, window: int, k: int) -> Iterator[tuple[VcfRecord, Allele]]:
@@ -60,40 +47,40 @@ def alleles_of(records: Iterable[VcfRecord], genome: Genome, window: int, k: int
     """
     for record in records:
         contig = genome.names.get(record.contig, "")
-        position = record.position - 1
-        shared = _why_not(record, genome, contig, position)
+        position, reference = record.position - 1, len(record.reference)
+        matches, shared = _compared(record, genome, contig, position)
         for text in record.alternatives or ["."]:
-            reason = shared or _why_not_allele(record.reference, text, window)
-            if not reason and genome.length(contig) - len(record.reference) + len(text) < k:
-                reason = TOO_SHORT
+            reason = shared or _why_not(text, max(reference, len(text)) > window)
+            if not reason and genome.length(contig) - reference + len(text) < k:
+                reason = "the contig is too short for the model"
             codes = np.zeros(0, np.uint8) if reason else base_codes(text.encode())
-            yield record, Allele(contig, position, len(record.reference), codes, text, reason)
+            yield record, Allele(contig, position, reference, codes, text, reason, matches)
 
 
-def _why_not(record: VcfRecord, genome: Genome, contig: str, position: int) -> str:
-    """Returns what keeps all alleles of a record from being scored; empty if nothing does."""
+def _compared(record: VcfRecord, genome: Genome, contig: str, position: int) -> tuple[bool | None, str]:
+    """Returns whether REF is what the genome has, if it was compared, and what keeps all alleles from being scored."""
     if not record.alternatives:
-        return NO_ALTERNATIVE
+        return None, "the record has no alternative allele"
     if not _DNA.fullmatch(record.reference):
-        return NOT_DNA
+        return None, "REF is not DNA"
     if not contig:
-        return genome.missing[record.contig]
+        return None, genome.missing[record.contig]
     end = position + len(record.reference)
     if position < 0 or end > genome.length(contig):
-        return BEYOND
+        return None, "REF reaches beyond the ends of the contig"
     bases = genome[contig][position:end]
     if not np.array_equal(bases, base_codes(record.reference.encode())):
-        return MISMATCH
+        return False, "REF is not what the genome has"
     # Its k-mers are [UNK] with either allele, and that would look like no effect.
-    return AMBIGUOUS_REFERENCE if (bases == AMBIGUOUS).any() else ""
+    return True, "REF has a letter such as N" if (bases == AMBIGUOUS).any() else ""
 
 
-def _why_not_allele(reference: str, text: str, window: int) -> str:
+def _why_not(text: str, too_long: bool) -> str:
     if text == "*" or not text.isalpha():
-        return SYMBOLIC
+        return "the allele is symbolic, a breakend or an overlapping deletion"
     if not _DNA.fullmatch(text):
-        return ALTERNATIVE_NOT_DNA
+        return "ALT is not DNA"
     # Its k-mers are [UNK], and what the model makes of that would look like an effect.
     if (base_codes(text.encode()) == AMBIGUOUS).any():
-        return AMBIGUOUS_ALTERNATIVE
-    return TOO_LONG if max(len(reference), len(text)) > window else ""
+        return "ALT has a letter such as N"
+    return "the allele is longer than the window" if too_long else ""

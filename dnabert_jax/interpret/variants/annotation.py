@@ -5,13 +5,13 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
 from dnabert_jax.errors import InputError, JobError
-from dnabert_jax.interpret.variants.alleles import MISMATCH, REFERENCE_IS_RIGHT, alleles_of
+from dnabert_jax.interpret.variants.alleles import alleles_of
 from dnabert_jax.interpret.variants.scoring import COLUMNS, ScoredAllele, VariantScorer
 from dnabert_jax.io.genome import Genome
 from dnabert_jax.io.left_out import LeftOut
@@ -20,17 +20,13 @@ from dnabert_jax.io.vcf import (
     InfoField,
     VcfRecord,
     annotated,
-    check_not_annotated,
     read_records,
     read_vcf,
     vcf_writer,
 )
 from dnabert_jax.output_file import output_files
 
-LEFT_OUT = "left_out"
-"""Column of the table that says why an allele has no scores."""
-
-_LEFT_OUT_FIELD = InfoField("DNABERT_LEFT_OUT", "String", "Why this allele has no scores")
+_MEANINGS = {name: text for kind in COLUMNS.values() for name, text in kind.items()}
 _ROWS = 1 << 12
 _MOST_MISMATCHES = 0.5
 """Share of alleles whose REF may differ from the genome before another build of it is suspected."""
@@ -38,28 +34,29 @@ _MOST_MISMATCHES = 0.5
 
 @dataclasses.dataclass
 class VariantCount:
-    """What was scored and what was not.
+    """Counts of what was scored and what was not.
 
     Attributes:
         records: of the VCF file.
         scored: number of alleles with scores.
-        left_out: alleles without, by reason.
+        compared: number of alleles whose REF was compared with the genome.
+        differing: number of these whose REF is not what the genome has.
+        left_out: alleles without scores, by reason.
     """
 
     records: int = 0
     scored: int = 0
+    compared: int = 0
+    differing: int = 0
     left_out: LeftOut = dataclasses.field(default_factory=LeftOut)
 
     def question(self) -> str:
         """Returns the question whether the genome is the right one; empty if REF is mostly what it has."""
-        counts = self.left_out.counts
-        differing = counts[MISMATCH]
-        compared = differing + self.scored + sum(counts[reason] for reason in REFERENCE_IS_RIGHT)
-        if differing <= _MOST_MISMATCHES * compared:
+        if self.differing <= _MOST_MISMATCHES * self.compared:
             return ""
         return (
-            f"REF is not what the genome has for {differing:,} of {compared:,} alleles: is the VCF file of another "
-            "build of the genome than the FASTA file?"
+            f"REF is not what the genome has for {self.differing:,} of {self.compared:,} alleles: is the VCF file of "
+            "another build of the genome than the FASTA file?"
         )
 
 
@@ -92,8 +89,9 @@ class VcfSurvey:
         # Of files that were joined, other headers come later.
         self.header.sort(key=lambda line: line.upper().startswith("#CHROM"))
         self.contigs = list(contigs)
-        every = [InfoField(_field(name), "Float", text) for kind in COLUMNS.values() for name, text in kind.items()]
-        check_not_annotated(self.header, [*every, _LEFT_OUT_FIELD], path)
+        for field in _fields(_MEANINGS):
+            if any(line.startswith(f"##INFO=<ID={field.name},") for line in self.header):
+                raise InputError(f"{path} has the field {field.name} already: give the file that it was made from.")
         if not contigs:
             raise InputError(f"{path} has no variant.")
 
@@ -122,37 +120,37 @@ def annotate(
         InputError: one of the files exists, or no allele can be scored.
         JobError: a score is not finite.
     """
-    texts = ("contig", "id", "ref", "alt")
     schema = pa.schema(
         [
-            ("contig", pa.string()), ("position", pa.int64()), *((name, pa.string()) for name in texts[1:]),
-            *((name, pa.float64()) for name in scorer.columns), (LEFT_OUT, pa.string()),
+            ("contig", pa.string()), ("position", pa.int64()), *((name, pa.string()) for name in ("id", "ref", "alt")),
+            *((name, pa.float64()) for name in scorer.columns), ("left_out", pa.string()),
         ]
     )  # fmt: skip
-    meanings = {name: text for kind in COLUMNS.values() for name, text in kind.items()}
-    fields = [InfoField(_field(name), "Float", _sentence(meanings[name], scorer)) for name in scorer.columns]
     count = VariantCount()
     with contextlib.ExitStack() as files:
         table_file, vcf_file = files.enter_context(output_files(table, vcf))
         write_rows = files.enter_context(table_writer(table_file, table, schema))
-        write_record = files.enter_context(vcf_writer(vcf_file, vcf, survey.header, [*fields, _LEFT_OUT_FIELD]))
-        rows: list[tuple[object, ...]] = []
-        for record, alleles in _by_record(survey.path, genome, scorer, k, advance):
-            count.records += 1
-            for allele, scores in alleles:
-                variant = f"{record.contig}:{record.position} {record.reference}>{allele.text}"
-                _check_finite(scores, f"Line {record.line:,} of {survey.path} ({variant})")
-                if allele.left_out:
-                    count.left_out.add(allele.left_out, f"{variant:.60} in line {record.line:,}")
-                count.scored += not allele.left_out
-                values = (scores.get(name) for name in scorer.columns)
-                columns = record.contig, record.position, record.name, record.reference, allele.text
-                rows.append((*columns, *values, allele.left_out or None))
-            write_record(annotated(record, _values(scorer, alleles)))
-            if len(rows) >= _ROWS:
-                write_rows(record_batch([*zip(*rows, strict=True)], schema))
-                rows = []
-        if rows:
+        fields = _fields(scorer.columns, scorer.label)
+        write_record = files.enter_context(vcf_writer(vcf_file, vcf, survey.header, fields))
+
+        def written() -> Iterator[tuple[object, ...]]:
+            for record, alleles in _by_record(survey.path, genome, scorer, k, advance):
+                count.records += 1
+                for allele, scores in alleles:
+                    variant = f"{record.contig}:{record.position} {record.reference}>{allele.text}"
+                    _check_finite(scores, f"Line {record.line:,} of {survey.path} ({variant})")
+                    count.compared += allele.matches is not None
+                    count.differing += allele.matches is False
+                    count.scored += not allele.left_out
+                    if allele.left_out:
+                        count.left_out.add(allele.left_out, f"{variant:.60} in line {record.line:,}")
+                    values = (scores.get(name) for name in scorer.columns)
+                    columns = record.contig, record.position, record.name, record.reference, allele.text
+                    yield *columns, *values, allele.left_out or None
+                write_record(annotated(record, _values(scorer, alleles)))
+
+        every = written()
+        while rows := list(itertools.islice(every, _ROWS)):
             write_rows(record_batch([*zip(*rows, strict=True)], schema))
         advice = count.question() if genome.names else "Give the genome that the VCF file was made with."
         count.left_out.check_some_left(count.scored, f"alternative alleles of {survey.path}", advice)
@@ -186,7 +184,7 @@ def _values(scorer: VariantScorer, alleles: list[ScoredAllele]) -> dict[str, lis
     if any(scored.allele.left_out for scored in alleles):
         # INFO cannot hold spaces, commas, semicolons or equals signs.
         reasons = [re.sub("[,;=]", "", scored.allele.left_out).replace(" ", "_") or "." for scored in alleles]
-        values[_LEFT_OUT_FIELD.name] = reasons
+        values[_field("left_out")] = reasons
     return values
 
 
@@ -194,6 +192,9 @@ def _field(column: str) -> str:
     return f"DNABERT_{column.upper()}"
 
 
-def _sentence(meaning: str, scorer: VariantScorer) -> str:
-    of_label = f" (label {scorer.label})" if scorer.label and "label" in meaning else ""
-    return meaning[0].upper() + meaning[1:] + of_label
+def _fields(columns: Iterable[str], label: str = "") -> list[InfoField]:
+    """Returns the declarations of the scores, and of the reason, which a record without an ALT has too."""
+    of_label = f" (label {label})" if label else ""
+    sentences = {name: _MEANINGS[name] + of_label * ("label" in _MEANINGS[name]) for name in columns}
+    fields = [InfoField(_field(name), "A", "Float", text[0].upper() + text[1:]) for name, text in sentences.items()]
+    return [*fields, InfoField(_field("left_out"), ".", "String", "Why this allele has no scores")]

@@ -23,7 +23,9 @@ TURNED = "CCTGTAATC"
 def motif_of(windows: list[str]) -> Motif:
     codes = np.stack([base_codes(text.encode()) for text in windows])
     places = np.zeros(len(windows), np.int64)
-    return Motif(windows[0], (windows[0],), 1, 0, 0.5, 0.5, Windows(places, places, places, places > 0, codes, 0, 0))
+    none = np.zeros((0, 3), np.int64)
+    whole = Windows(places, places, places, places > 0, codes, none, none)
+    return Motif(windows[0], (windows[0],), 1, 0, 0.5, 0.5, whole)
 
 
 def known_motifs() -> KnownMotifs:

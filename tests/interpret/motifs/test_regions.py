@@ -40,7 +40,7 @@ def test_words_are_what_stands_in_the_runs_and_a_letter_in_doubt_is_counted() ->
     scores = [np.array([*low, *high, *low], np.float32)] * 3
     sequences = sequences_of(["CCCACCTCCC", "CCCAGGTCCC", "CCCACNTCCC"])
     one = candidate_words(sequences, scores, 4, 10.0, both_strands=False)
-    assert (list(one.places), one.regions, one.ambiguous) == (["ACCT", "AGGT"], 3, 1)
+    assert (list(one.places), one.regions, one.ambiguous) == (["ACCT", "AGGT"], 3, [(2, 3, 7)])
     both = candidate_words(sequences, scores, 4, 10.0, both_strands=True)
     (word,) = both.places
     for sequence, start, reverse in zip(*vars(both.places[word]).values(), strict=True):

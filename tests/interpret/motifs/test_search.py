@@ -62,7 +62,8 @@ def test_windows_at_the_ends_are_kept_whole_or_counted() -> None:
     sequences = sequences_of(["ACGTACGTAC", "ACGTACGTAC", "ACGTACGTAC", "ACNTACGTAC"])
     windows = windows_around([places((0, 2, False), (1, 5, False), (2, 6, False), (3, 3, False))], 3, 6, sequences)
     # Half a base cannot be: the odd base goes behind the seed.
-    assert (windows.start.tolist(), windows.beyond, windows.ambiguous) == ([1, 4], 1, 1)
+    assert windows.start.tolist() == [1, 4]
+    assert (windows.beyond.tolist(), windows.ambiguous.tolist()) == ([[2, 5, 11]], [[3, 2, 8]])
     assert [text_of(codes) for codes in windows.codes] == ["CGTACG", "ACGTAC"]
     cut = windows_around([places((0, 2, False))], 6, 4, sequences)
     assert cut.start.tolist() == [3]
@@ -71,7 +72,20 @@ def test_windows_at_the_ends_are_kept_whole_or_counted() -> None:
 def test_rare_motifs_are_left_out_and_counted(planted: Planted) -> None:
     data = sequences_of(planted.positives), planted.scores, sequences_of(planted.negatives)
     found = find_motifs(*data, MotifSearch(min_n_motif=81))
-    assert (found.motifs, found.enriched, found.rare) == ((), 1, 1)
+    (sentence,) = [sentence for sentence in found.left_out.sentences() if PLANTED in sentence]
+    assert (found.motifs, found.enriched, "81" in sentence) == ((), 1, True)
+
+
+def test_windows_that_are_left_out_are_named(planted: Planted) -> None:
+    names = [f"p{row}" for row in range(80)]
+    data = sequences_of(planted.positives), planted.scores, sequences_of(planted.negatives)
+    found = find_motifs(*data, MotifSearch(window_size=48), names=names)
+    starts = [start - (48 - len(PLANTED)) // 2 for start in planted.starts]
+    beyond = [(row, start) for row, start in enumerate(starts) if start < 0 or start + 48 > 60]
+    assert found.left_out.total == len(beyond) > 3
+    ((reason, listed),) = found.left_out.examples.items()
+    assert found.left_out.counts[reason] == len(beyond)
+    assert listed == [f"p{row}:{start}-{start + 48}" for row, start in beyond[:3]]
 
 
 def test_no_sequences_are_an_error(planted: Planted) -> None:
