@@ -72,7 +72,7 @@ class SequenceSource:
             keep: columns of --table to carry along; all if none is named.
         """
         from dnabert_jax.io.genome import read_blocks
-        from dnabert_jax.io.tables import ID_NAMES, find_column, open_table
+        from dnabert_jax.io.tables import id_column, open_table
         from dnabert_jax.tasks.datasets.intervals import BED_COLUMNS, Recentring, open_intervals
         from dnabert_jax.tasks.datasets.unlabelled import fasta_sequences, kept_columns, table_sequences
 
@@ -85,7 +85,7 @@ class SequenceSource:
             table = open_table(self.table)
             columns = kept_columns(table, keep or table.names, self.sequence, self.id)
             rows = table_sequences(table, k, self.sequence, self.id, columns)
-            by_id = find_column(table, self.id, ID_NAMES, "names") is None
+            by_id = id_column(table, self.id) is None
             yield OpenSource(rows, table.known_rows(), tuple(columns), by_id, lengths=lengths)
         elif self.bed is not None and self.genome is not None:
             width = self.width
