@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import itertools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,10 +17,11 @@ from scipy.sparse.csgraph import connected_components
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import reverse_complement
-from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
+from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit, read_labelled
 from dnabert_jax.tasks.datasets.labels import listed
 from dnabert_jax.tasks.datasets.layout import SPLITS, Split
-from dnabert_jax.tasks.datasets.rows import Loci
+from dnabert_jax.tasks.datasets.options import DataOptions
+from dnabert_jax.tasks.datasets.rows import USUAL_COLUMNS, Columns, Loci
 from dnabert_jax.tasks.datasets.sequences import Sequences
 
 _DIGEST_BYTES = 16
@@ -29,6 +31,22 @@ _FEWEST_CONTIGS = 5
 _DRAWS_OF_CONTIGS = 200
 _TOLERANCE = 0.25
 """By which rows held out by place may differ from the share that was asked for."""
+
+
+def read_splits(
+    source: Path, k: int, options: DataOptions, seed: int, columns: Columns = USUAL_COLUMNS
+) -> LabelledData:
+    """Reads a data set as `read_labelled` does, and makes the splits that it lacks of training rows."""
+    data = read_labelled(
+        source,
+        k,
+        columns,
+        problem=options.problem,
+        dev=options.dev,
+        literal=options.literal_labels,
+        positive=options.positive,
+    )
+    return carve(carve(data, "test", options.test_share, seed), "validation", options.validation_share, seed)
 
 
 @dataclasses.dataclass(frozen=True)
