@@ -137,8 +137,10 @@ def open_table(path: Path) -> Table:
     unquoted = re.sub(rb'"[^"]*"', b"", header).decode("ascii", "replace")
     delimiter = next((mark for mark in "\t,;" if mark in unquoted), ",")
     limit = csv.field_size_limit(_BLOCK_BYTES)  # of the whole process
-    lines = (line.decode("utf-8", "backslashreplace") for line in (header, row))
-    written, values = (next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), []) for line in lines)
+    written, values = (
+        next(csv.reader([line.decode("utf-8", "backslashreplace")], delimiter=delimiter, skipinitialspace=True), [])
+        for line in (header, row)
+    )
     csv.field_size_limit(limit)
     written = [name.strip() for name in written]
     # Separators at the end of the header alone, or of the rows alone.

@@ -101,15 +101,12 @@ class Rows(Generic[_Labels]):
     def select(self, rows: Integer[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> "Rows[_Labels]":
         """Returns some of the rows, by numbers or by a mask."""
         labels: Any = self.labels
-        return dataclasses.replace(
-            self,
-            sequences=self.sequences.select(rows),
-            labels={name: column.select(rows) for name, column in labels.items()}
-            if isinstance(labels, dict)
-            else labels[rows],
-            rows=self.rows[rows],
-            loci=self.loci and self.loci.select(rows),
-        )
+        if isinstance(labels, dict):
+            labels = {name: column.select(rows) for name, column in labels.items()}
+        else:
+            labels = labels[rows]
+        sequences, loci = self.sequences.select(rows), self.loci and self.loci.select(rows)
+        return dataclasses.replace(self, sequences=sequences, labels=labels, rows=self.rows[rows], loci=loci)
 
 
 TextRows = Rows[dict[str, TextColumn]]
