@@ -12,6 +12,8 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.vocabulary import check_k, vocabulary_size
 from dnabert_jax.sequence.windows import Windows
 
+Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
+
 _VOCABULARY_MULTIPLE = 128
 """Embedding rows are padded to a multiple of this, so that they divide over a mesh and fill a TPU's lanes."""
 
@@ -109,7 +111,7 @@ class TaskConfig:
         rnn_dropout: Rate between those layers.
     """
 
-    problem: Literal["single_label_classification", "multi_label_classification", "regression"]
+    problem: Problem
     labels: tuple[str, ...]
     dropout: float = 0.1
     long: Literal["none", "lstm", "gru", "concatenation", "mean", "max", "attention"] = "none"

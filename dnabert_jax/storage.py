@@ -140,6 +140,16 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith((".", "~$")) or part.endswith("~") or part.lower() in _LEFT_BY_SYSTEMS for part in parts)
 
 
+def visible(directory: Path) -> list[Path]:
+    """Returns the files and folders in a folder, sorted, without those that `is_hidden` knows."""
+    return sorted(path for path in directory.iterdir() if not is_hidden(path.name))
+
+
+def visible_files(directory: Path) -> list[Path]:
+    """Returns the files under a folder at any depth, sorted, without those that `is_hidden` knows."""
+    return sorted(directory / name for name in names(directory) if not is_hidden(name))
+
+
 def names(directory: Location) -> list[str]:
     """The files under a directory, as paths relative to it, sorted; none if nothing is there."""
     if not is_url(directory):

@@ -11,6 +11,7 @@ import tyro
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location, is_url
+from dnabert_jax.tasks.datasets.options import DataOptions
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.tasks.suites.suite import SUITES, SuiteName, find_sets, groups_of_like_size, part_of
 from launch.finetune import chosen_preset
@@ -49,15 +50,8 @@ class Evaluate:
         processes: Into how many parts the suite is shared out, on one machine or several.
         process: Which part this is, from 0.
         keep_models: Keep the model of each set's best seed, in models/ of --out.
-        dev: What a dev split is where there is no test split: the validation split, or the test split as in the
-            original's data.
-        test_share: Share of the training split to measure on, where a set has no test split.
-        validation_share: Share of the training split to choose the best epoch by, where there is no validation split.
-        keep_duplicates: Keep sequences of the training split that are in validation or test too.
-        problem: What the labels are; inferred for each set if not given.
-        literal_labels: Take labels such as NA, None and - for names of classes, not for missing labels.
-        positive: Of sets of two classes, the positive one; found by its name if not given.
         step: Checkpoint of the run to begin with; the latest if not given.
+        options: How each set is read; --positive counts in those that have that class.
         settings: Whatever of the preset is to be otherwise.
     """
 
@@ -75,14 +69,8 @@ class Evaluate:
     processes: int = 1
     process: int = 0
     keep_models: bool = False
-    dev: Literal["validation", "test"] = "validation"
-    test_share: float = 0.2
-    validation_share: float = 0.1
-    keep_duplicates: bool = False
-    problem: Literal["single_label_classification", "multi_label_classification", "regression"] | None = None
-    literal_labels: bool = False
-    positive: str = ""
     step: int | None = None
+    options: Annotated[DataOptions, tyro.conf.arg(name="")] = dataclasses.field(default_factory=DataOptions)
     settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS["dnabert"]
 
     def run(self) -> None:
@@ -109,13 +97,7 @@ class Evaluate:
             settings=self.settings,
             same_settings=self.same_settings,
             limit=self.limit,
-            dev=self.dev,
-            test_share=self.test_share,
-            validation_share=self.validation_share,
-            keep_duplicates=self.keep_duplicates,
-            problem=self.problem,
-            literal_labels=self.literal_labels,
-            positive=self.positive,
+            **vars(self.options),
         )
         results = SuiteResults(self.out, evaluation)
         devices = jax.local_devices()

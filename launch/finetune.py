@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tqdm import tqdm
@@ -12,6 +12,7 @@ from tqdm import tqdm
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.datasets.layout import set_name
+from dnabert_jax.tasks.datasets.options import DataOptions
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from launch.flags import REGISTRY, SETTINGS, InputPath
 from launch.program import command
@@ -49,17 +50,9 @@ class Finetune:
         sequence: Column of the sequences; found by its name if not given.
         labels: Columns of the labels; found by their names if not given.
         split: Column of the split; found by its name if not given.
-        problem: What the labels are; inferred if not given.
-        literal_labels: Take labels such as NA, None and - for names of classes, not for missing labels.
-        positive: Of two classes, the one that precision, recall, F1, curves and later explanations are of; found by its
-            name if not given, as 1 of 0 and 1 or bound of bound and unbound.
-        dev: What a dev split is where there is no test split: the validation split, or the test split as in the
-            original's data.
-        test_share: Share of the training split to measure on, where there is no test split.
-        validation_share: Share of the training split to choose the best epoch by, where there is no validation split.
-        keep_duplicates: Keep sequences of the training split that are in validation or test too.
         step: Checkpoint of the run to begin with; the latest if not given.
         random_weights: Begin with random weights instead, to see what pre-training gives.
+        options: How the data set is read.
         settings: Whatever of the preset is to be otherwise.
     """
 
@@ -72,16 +65,10 @@ class Finetune:
     sequence: str = ""
     labels: tuple[str, ...] = ()
     split: str = ""
-    problem: Literal["single_label_classification", "multi_label_classification", "regression"] | None = None
-    literal_labels: bool = False
-    positive: str = ""
-    dev: Literal["validation", "test"] = "validation"
-    test_share: float = 0.2
-    validation_share: float = 0.1
-    keep_duplicates: bool = False
     step: int | None = None
     random_weights: bool = False
     arguments: tyro.conf.Suppress[tuple[str, ...]] = ()
+    options: Annotated[DataOptions, tyro.conf.arg(name="")] = dataclasses.field(default_factory=DataOptions)
     settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS[_DEFAULT]
 
     def run(self) -> None:
@@ -129,20 +116,18 @@ class Finetune:
         self._report(done)
 
     def _read_data(self, k: int) -> "LabelledData":
-        from dnabert_jax.tasks.datasets.labelled import read_labelled
-        from dnabert_jax.tasks.datasets.positive import with_positive
         from dnabert_jax.tasks.datasets.rows import Columns
-        from dnabert_jax.tasks.datasets.splits import carve, count_duplicates, drop_duplicates
+        from dnabert_jax.tasks.datasets.splits import count_duplicates, drop_duplicates, read_splits
 
         columns = Columns(self.sequence, self.labels, self.split)
-        data = read_labelled(self.data, k, columns, problem=self.problem, dev=self.dev, literal=self.literal_labels)
-        data = with_positive(data, self.positive)
-        data = carve(data, "test", self.test_share, self.settings.seed)
-        data = carve(data, "validation", self.validation_share, self.settings.seed)
+        data = read_splits(self.data, k, self.options, self.settings.seed, columns)
+        labels, positive = data.task.labels, self.options.positive
+        if positive and (data.task.problem != "single_label_classification" or labels[1:] != (positive,)):
+            raise InputError(f"--positive is {positive!r}, which is not one of two classes: the labels are {labels}.")
         print(_what_is_learned(data.task))
         for note in (*data.notes, *count_duplicates(data).sentences()):
             print(note)
-        if not self.keep_duplicates:
+        if not self.options.keep_duplicates:
             before = len(data.splits["train"])
             data = drop_duplicates(data)
             print(f"Dropped {before - len(data.splits['train']):,} duplicates from the training split.")

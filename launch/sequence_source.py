@@ -74,7 +74,7 @@ class SequenceSource:
         """
         from dnabert_jax.io.genome import read_blocks
         from dnabert_jax.io.left_out import LeftOut
-        from dnabert_jax.io.tables import ID_NAMES, find_column, open_table
+        from dnabert_jax.io.tables import id_column, open_table
         from dnabert_jax.tasks.datasets.intervals import BED_COLUMNS, open_intervals
         from dnabert_jax.tasks.datasets.unlabelled import fasta_sequences, kept_columns, table_sequences
 
@@ -88,7 +88,7 @@ class SequenceSource:
             table = open_table(self.table)
             columns = kept_columns(table, keep or table.names, self.sequence, self.id)
             rows = table_sequences(table, k, self.sequence, self.id, columns, left_out)
-            named = find_column(table, self.id, ID_NAMES, "names") is not None
+            named = id_column(table, self.id) is not None
             columns = columns if named else ["id", *columns]
             yield OpenSource(rows, table.known_rows(), tuple(columns), left_out, f"rows of {self.table}", lengths)
         elif self.bed is not None and self.genome is not None:

@@ -8,9 +8,11 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv
@@ -23,7 +25,6 @@ _PARQUET_MAGIC = b"PAR1"
 _BLOCK_BYTES = 1 << 20
 """Bytes of text that are read at once. A row must be shorter."""
 _PARQUET_ROWS = 1 << 14
-csv.field_size_limit(_BLOCK_BYTES)
 _WORKBOOKS = (".xlsx", ".xls", ".ods")
 
 SEQUENCE_NAMES = ("sequence", "seq", "dna", "dna_sequence")
@@ -135,10 +136,12 @@ def open_table(path: Path) -> Table:
     # Spreadsheets write semicolons where the comma is in numbers.
     unquoted = re.sub(rb'"[^"]*"', b"", header).decode("ascii", "replace")
     delimiter = next((mark for mark in "\t,;" if mark in unquoted), ",")
+    limit = csv.field_size_limit(_BLOCK_BYTES)  # of the whole process
     written, values = (
         next(csv.reader([line.decode("utf-8", "backslashreplace")], delimiter=delimiter, skipinitialspace=True), [])
         for line in (header, row)
     )
+    csv.field_size_limit(limit)
     written = [name.strip() for name in written]
     # Separators at the end of the header alone, or of the rows alone.
     if values and not any(written[len(values) :]):
@@ -156,51 +159,67 @@ def _unique(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(unique)
 
 
-def find_column(table: Table, wanted: str, usual: Sequence[str], what: str) -> str | None:
+def find_column(table: Table, wanted: str, usual: Sequence[str], flag: str) -> str | None:
     """Returns the column of a name, or else the only one with a usual name in any case; None if there is none.
 
     Raises:
-        InputError: there is no column of the wanted name, or several could be meant.
+        InputError: there is no column of the wanted name, or several could be meant, of which the flag chooses one.
     """
-    wanted = valid_unicode(wanted)
-    found = [
-        name
-        for name, written in zip(table.names, table.written, strict=True)
-        if (name == wanted if wanted else written.lower() in usual)
-    ]
-    if wanted and not found:
-        raise InputError(f"{table.path} has no column {wanted!r}: its columns are {', '.join(table.names)}.")
-    if len(found) > 1:
-        raise InputError(f"{table.path} has several columns for the {what} ({', '.join(found)}): name one.")
-    return found[0] if found else None
+    if wanted:
+        if (name := valid_unicode(wanted)) in table.names:
+            return name
+        raise InputError(f"{table.path} has no column {name!r}: its columns are {', '.join(table.names)}.")
+    columns = [name for name, written in zip(table.names, table.written, strict=True) if written.lower() in usual]
+    if len(columns) > 1:
+        raise InputError(f"{table.path} has the columns {', '.join(columns)}. Choose one with {flag}.")
+    return columns[0] if columns else None
+
+
+def id_column(table: Table, wanted: str = "") -> str | None:
+    """Returns the column that names rows, or else the first with a usual name; None if there is none."""
+    if wanted:
+        return find_column(table, wanted, (), "--id")
+    return next((name for name in table.names if name.lower() in ID_NAMES), None)
 
 
 def sequence_column(table: Table, wanted: str = "") -> str:
     """Returns the column of the sequences, by its name or by a usual one; raises InputError if there is none."""
-    found = find_column(table, wanted, SEQUENCE_NAMES, "sequence")
-    if found is None:
-        shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}..." for name in table.names)
-        raise InputError(
-            f"{table.path} has no column named {' or '.join(SEQUENCE_NAMES)}, only {shown}: name the column of the "
-            "sequences, or give the file a header."
-        )
-    return found
+    column = find_column(table, wanted, SEQUENCE_NAMES, "--sequence")
+    if column is None:
+        raise missing_column(table, SEQUENCE_NAMES, "--sequence")
+    return column
+
+
+def missing_column(table: Table, usual: Sequence[str], flag: str) -> InputError:
+    """Returns the error that no column has a usual name, and the flag chooses one."""
+    shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}..." for name in table.names)
+    return InputError(
+        f"{table.path} has no column named {' or '.join(usual)}, only {shown}. Choose one with {flag}, or "
+        "give the file a header."
+    )
 
 
 def _blocks(stream: BinaryIO, delimiter: str, path: Path) -> Iterator[bytes]:
     """Yields whole lines, with line feeds behind them, but no lines of separators alone at the end of the file."""
     held, blank = b"", b"\n " + delimiter.encode()
-    while block := stream.read(_BLOCK_BYTES):
-        if b"\r" in block:  # CR LF on the edge of two blocks gives an empty line, which does not count
-            block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        block = held + block
-        filled = len(block.rstrip(blank))
-        end = block.rfind(b"\n", 0, filled) + 1
-        if filled - end > _BLOCK_BYTES:
-            raise InputError(f"{path} has a row of more than {_BLOCK_BYTES >> 20} MiB.")
-        if end:
-            yield block[:end]
-        held = block[end:]
+    with ThreadPoolExecutor(1) as thread:  # unpacks the next block meanwhile
+        reading = thread.submit(stream.read, _BLOCK_BYTES)
+        while block := reading.result():
+            reading = thread.submit(stream.read, _BLOCK_BYTES)
+            if b"\r" in block:  # CR LF on the edge of two blocks gives an empty line, which does not count
+                block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            block = held + block
+            filled = len(block.rstrip(blank))
+            end = block.rfind(b"\n", 0, filled) + 1
+            if block.count(b'"', 0, end) % 2:  # that line feed may stand within quotes
+                marks = np.frombuffer(block, np.uint8)[:end]
+                ends = np.flatnonzero((marks == ord("\n")) & (np.cumsum(marks == ord('"')) % 2 == 0))
+                end = int(ends[-1]) + 1 if len(ends) else end
+            if filled - end > _BLOCK_BYTES:
+                raise InputError(f"{path} has a row of more than {_BLOCK_BYTES >> 20} MiB.")
+            if end:
+                yield block[:end]
+            held = block[end:]
     if held:
         yield held[: held.find(b"\n", len(held.rstrip(blank))) + 1 or len(held)]
 

@@ -8,54 +8,20 @@ Letters: n rows, C outputs.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Int64, Integer
 
-from dnabert_jax.config import TaskConfig
+from dnabert_jax.config import Problem, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.vocabulary import check_k
-from dnabert_jax.tasks.datasets.labels import Labels, Problem, infer_scheme, listed, refuse_missing
+from dnabert_jax.tasks.datasets.labels import Labels, infer_scheme, listed
 from dnabert_jax.tasks.datasets.layout import Split
-from dnabert_jax.tasks.datasets.rows import USUAL_COLUMNS, Columns, Loci, UnlabelledRows, read_rows, row_place
-from dnabert_jax.tasks.datasets.sequences import Sequences
+from dnabert_jax.tasks.datasets.rows import USUAL_COLUMNS, Columns, Rows, TextRows, read_rows
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class LabelledSplit:
-    """Rows of a split.
-
-    Attributes:
-        sequences: their bases.
-        labels: numbers of classes (int32), 0 or 1 for each of several labels (uint8), or targets (float32).
-        rows: number of each in its file, from 1, without the header; counted through all shards of a table.
-        source: the file, or the first shard.
-        loci: where they lie, if the table says so and has no splits.
-        shards: files of a table in shards, and rows before each.
-    """
-
-    sequences: Sequences
-    labels: Labels
-    rows: Int64[np.ndarray, " n"]
-    source: str
-    loci: Loci | None = None
-    shards: tuple[tuple[str, int], ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def where(self, row: int) -> str:
-        """Returns what an error calls a row."""
-        return row_place(self.rows, self.shards or ((self.source, 0),), row)
-
-    def select(self, rows: Integer[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> "LabelledSplit":
-        """Returns some of the rows, by numbers or by a mask."""
-        loci = self.loci and self.loci.select(rows)
-        sequences, labels, numbers = self.sequences.select(rows), self.labels[rows], self.rows[rows]
-        return LabelledSplit(sequences, labels, numbers, self.source, loci, self.shards)
+LabelledSplit = Rows[Labels]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,54 +45,48 @@ def read_labelled(
     columns: Columns = USUAL_COLUMNS,
     *,
     problem: Problem | None = None,
-    labels: Sequence[str] = (),
-    separator: str = "",
     dev: Literal["validation", "test"] = "validation",
-    required: Sequence[Split] = ("train",),
     literal: bool = False,
+    positive: str = "",
 ) -> LabelledData:
     """Reads a data set and checks it.
 
     Args:
-        source: a directory or a table (see `layout`), or a table for each split.
+        source: a directory or a table (see `layout`), or a table for each split; with a training split.
         k: k of the model: each sequence must have a k-mer, and k-mers must be of this k.
         columns: which columns hold what.
-        problem: as for `infer_scheme`, and so labels and separator; of a model that is trained, give its task's.
+        problem: as for `infer_scheme`.
         dev: what a dev or validation split is, where there is no test split besides.
-        required: splits that must be there.
         literal: whether labels such as NA and None are names of classes, rather than missing.
+        positive: as for `infer_scheme`.
 
     Raises:
         InputError: the first thing that is wrong, with its file, row and value.
     """
     check_k(k)
-    name, parts = read_rows(source, k, columns)
+    parts = read_rows(source, k, columns)
     notes = _take_dev_for(dev, parts)
-    for split in required:
-        if split not in parts:
-            raise InputError(f"{name} has no {split} split, only {', '.join(parts)}.")
+    if "train" not in parts:
+        name = source if isinstance(source, Path) else ", ".join(map(str, source.values()))
+        raise InputError(f"{name} has no train split, only {', '.join(parts)}.")
     for split, part in parts.items():
-        if not len(part.rows):
+        if not len(part):
             raise InputError(f"The {split} split of {part.source} is empty.")
-        if not literal:
-            refuse_missing(part.labels, part.where)
-    leading = next(iter(parts.values()))
-    scheme = infer_scheme(leading.labels, leading.source, problem, labels, separator, leading.delimiter, literal)
-    splits = {
-        split: LabelledSplit(
-            part.sequences, scheme.encode(part.labels, part.where), part.rows, part.source, part.loci, part.shards
-        )
-        for split, part in parts.items()
-    }
+    train = parts["train"]
+    scheme = infer_scheme(train.labels, train.source, problem, train.delimiter, literal, positive)
+    splits: dict[Split, LabelledSplit] = {}
     notes += scheme.notes
-    for split, rows in splits.items():
+    for split, part in parts.items():
+        labels: Any = scheme.encode(part.labels, part.where)
+        rows: Any = dataclasses.replace(part, labels=labels)
+        splits[split] = rows
         notes += _check_labels(scheme.task, split, rows)
         if ambiguous := int(rows.sequences.ambiguous().sum()):
             notes.append(f"{ambiguous:,} of {len(rows):,} sequences of the {split} split hold letters such as N.")
     return LabelledData(scheme.task, splits, tuple(notes))
 
 
-def _take_dev_for(dev: Literal["validation", "test"], parts: dict[Split, UnlabelledRows]) -> list[str]:
+def _take_dev_for(dev: Literal["validation", "test"], parts: dict[Split, TextRows]) -> list[str]:
     """Makes a validation split the test split, if there is no other and it is to be; returns what there is to say."""
     if "validation" in parts and "test" not in parts:
         if dev == "test":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.folder import visible
+from dnabert_jax.storage import visible
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")

@@ -1,11 +1,12 @@
-"""Rows of labelled DNA as they are in files, before their labels have a meaning.
+"""Rows of labelled DNA as they are in files.
 
 Letters: n rows.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,14 +21,16 @@ from dnabert_jax.io.tables import (
     SPLIT_NAMES,
     Table,
     find_column,
+    missing_column,
     open_table,
     sequence_column,
 )
-from dnabert_jax.tasks.datasets.labels import TextColumn, listed
+from dnabert_jax.tasks.datasets.labels import Labels, TextColumn, listed
 from dnabert_jax.tasks.datasets.layout import ALIASES, NPY_SEQUENCES, NPY_TARGETS, SPLITS, Split, labelled_files
 from dnabert_jax.tasks.datasets.sequences import SequenceParser, Sequences
 
 _NPY_ROWS = 1 << 14
+_Labels = TypeVar("_Labels", Labels, dict[str, TextColumn])
 _LOCUS = r"(?:^|.*::)(?P<contig>[^:\s]+):(?P<start>[0-9]+)-(?P<end>[0-9]+)(?:\([-+.]\))?$"
 """As samtools and bedtools name intervals: chr1:100-200, name::chr1:100-200(+)."""
 
@@ -64,115 +67,115 @@ class Loci:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class UnlabelledRows:
-    """Rows whose labels have no meaning yet."""
+class Rows(Generic[_Labels]):
+    """Rows of a split.
+
+    Attributes:
+        sequences: their bases.
+        labels: numbers of classes (int32), 0 or 1 for each of several labels (uint8), or targets (float32); columns of
+            text by name as long as they have no meaning.
+        rows: number of each in its file, from 1, without the header; counted through all shards of a table.
+        source: the file, or the first shard.
+        loci: where they lie, if the table says so and has no splits.
+        shards: files of a table in shards, and rows before each.
+        delimiter: between values of the file.
+    """
 
     sequences: Sequences
-    labels: dict[str, TextColumn]
+    labels: _Labels
     rows: Int64[np.ndarray, " n"]
     source: str
-    delimiter: str = ""
     loci: Loci | None = None
     shards: tuple[tuple[str, int], ...] = ()
+    delimiter: str = ""
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     def where(self, row: int) -> str:
-        return row_place(self.rows, self.shards or ((self.source, 0),), row)
+        """Returns what an error calls a row."""
+        shards = self.shards or ((self.source, 0),)
+        source, before = next(shard for shard in reversed(shards) if shard[1] < self.rows[row])
+        return f"Row {self.rows[row] - before:,} of {source}"
 
-    def select(self, rows: Bool[np.ndarray, " n"]) -> "UnlabelledRows":
-        labels = {name: column.select(rows) for name, column in self.labels.items()}
-        return dataclasses.replace(
-            self, sequences=self.sequences.select(rows), labels=labels, rows=self.rows[rows], loci=None
-        )
+    def select(self, rows: Integer[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> "Rows[_Labels]":
+        """Returns some of the rows, by numbers or by a mask."""
+        labels: Any = self.labels
+        if isinstance(labels, dict):
+            labels = {name: column.select(rows) for name, column in labels.items()}
+        else:
+            labels = labels[rows]
+        sequences, loci = self.sequences.select(rows), self.loci and self.loci.select(rows)
+        return dataclasses.replace(self, sequences=sequences, labels=labels, rows=self.rows[rows], loci=loci)
 
 
-def row_place(rows: Int64[np.ndarray, " n"], shards: Sequence[tuple[str, int]], row: int) -> str:
-    """Returns what an error calls a row, by its number and the file that it is in."""
-    source, before = next(shard for shard in reversed(shards) if shard[1] < rows[row])
-    return f"Row {rows[row] - before:,} of {source}"
+TextRows = Rows[dict[str, TextColumn]]
 
 
-def read_rows(source: Path | Mapping[Split, Path], k: int, columns: Columns) -> tuple[str, dict[Split, UnlabelledRows]]:
-    """Returns the name of a data set, for errors, and the rows of each of its splits, as `read_labelled` takes them."""
+def read_rows(source: Path | Mapping[Split, Path], k: int, columns: Columns) -> dict[Split, TextRows]:
+    """Returns the rows of each split of a data set, as `read_labelled` takes it."""
     files = labelled_files(source) if isinstance(source, Path) else {split: [path] for split, path in source.items()}
     if isinstance(files, Path):
-        parts = _split_table(files, k, columns)
-        if not parts:
-            raise InputError(f"{files} has no rows.")
-        return str(files), parts
-    name = str(source) if isinstance(source, Path) else ", ".join(str(path) for path in source.values())
-    loci = set(files) < set(SPLITS)
-    read = {split: [_read(path, k, columns, loci) for path in files[split]] for split in SPLITS if split in files}
-    return name, {split: _joined(shards) for split, shards in read.items()}
+        return _split_table(files, k, columns)
+    with_loci = set(files) < set(SPLITS)
+    return {
+        split: _read_npy(files[split][0], k)
+        if files[split][0].is_dir()
+        else _read_tables([open_table(path) for path in files[split]], k, columns, with_loci)
+        for split in SPLITS
+        if split in files
+    }
 
 
-def _joined(parts: Sequence[UnlabelledRows]) -> UnlabelledRows:
-    """Returns the rows of all shards of a table."""
-    if len(parts) == 1:
-        return parts[0]
-    names = list(parts[0].labels)
-    for part in parts:
-        if list(part.labels) != names:
+def _split_table(path: Path, k: int, columns: Columns) -> dict[Split, TextRows]:
+    """Returns the splits of a table by its split column; without one, all rows are the training split."""
+    table = open_table(path)
+    split = find_column(table, columns.split, SPLIT_NAMES, "--split")
+    rows = _read_tables([table], k, columns, with_loci=split is None, split=split or "")
+    if not len(rows):
+        raise InputError(f"{path} has no rows.")
+    if split is None:
+        return {"train": rows}
+    names = rows.labels.pop(split)
+    splits = np.array([ALIASES.get(name.lower(), "") for name in names.values])[names.index]
+    if (splits == "").any():
+        row = int(np.argmax(splits == ""))
+        raise InputError(
+            f"{rows.where(row)} is of the split {names.values[names.index[row]]!r}, which is none of "
+            f"{listed(list(ALIASES))}."
+        )
+    return {wanted: rows.select(splits == wanted) for wanted in SPLITS if wanted in splits}
+
+
+def _read_tables(tables: Sequence[Table], k: int, columns: Columns, with_loci: bool, split: str = "") -> TextRows:
+    """Returns the rows of all shards of a table; the column of the split, if one is named, is the last label."""
+    sequences = [sequence_column(table, columns.sequence) for table in tables]
+    labels = [_label_columns(table, columns.labels) + ([split] if split else []) for table in tables]
+    for table, sequence, names in zip(tables, sequences, labels, strict=True):
+        if len({sequence, *names}) <= len(names):
             raise InputError(
-                f"{part.source} has the labels {listed(list(part.labels))}, {parts[0].source} {listed(names)}."
+                f"A column of {table.path} is named twice among sequence, labels and split: "
+                f"{listed([sequence, *names])}."
             )
-    counts = [len(part.rows) for part in parts]
-    labels = {name: _concatenated([part.labels[name] for part in parts]) for name in names}
-    loci = [part.loci for part in parts if part.loci is not None]
-    joined = (
-        Loci(
-            _concatenated([own.contigs for own in loci]),
-            np.concatenate([own.starts for own in loci]),
-            np.concatenate([own.ends for own in loci]),
-        )
-        if len(loci) == len(parts)
-        else None
-    )
-    return UnlabelledRows(
-        Sequences.of((part.sequences.codes, part.sequences.lengths) for part in parts),
-        labels,
-        np.arange(1, sum(counts) + 1),
-        parts[0].source,
-        parts[0].delimiter,
-        joined,
-        tuple((part.source, sum(counts[:number])) for number, part in enumerate(parts)),
-    )
+        if names != labels[0]:
+            raise InputError(f"{table.path} has the labels {listed(names)}, {tables[0].path} {listed(labels[0])}.")
+    taken = {*sequences, *labels[0]}
+    loci = [[name for name in _locus_columns(table) if with_loci and name not in taken] for table in tables]
+    if len({len(names) for names in loci}) > 1:
+        loci = [[] for _ in tables]
+    streams = [
+        (str(table.path), (batch.columns for batch in table.batches([sequence, *labels[0], *names])))
+        for table, sequence, names in zip(tables, sequences, loci, strict=True)
+    ]
+    rows, texts = _collect(streams, k, labels[0], len(loci[0]))
+    return dataclasses.replace(rows, loci=_loci(texts, rows.sequences.lengths), delimiter=tables[0].delimiter)
 
 
-def _concatenated(columns: Sequence[TextColumn]) -> TextColumn:
-    return TextColumn.of(
-        pa.chunked_array([pa.array(column.values, pa.string()).take(pa.array(column.index)) for column in columns])
-    )
-
-
-def _read(path: Path, k: int, columns: Columns, loci: bool) -> UnlabelledRows:
-    return _read_npy(path, k) if path.is_dir() else _read_table(open_table(path), k, columns, "", loci)[0]
-
-
-def _read_table(
-    table: Table, k: int, columns: Columns, split: str, with_loci: bool
-) -> tuple[UnlabelledRows, TextColumn | None]:
-    """Returns the rows of a table, and its split column if one is named."""
-    sequence = sequence_column(table, columns.sequence)
-    wanted = columns.labels or ("",)
-    labels = [name for own in wanted if (name := find_column(table, own, LABEL_NAMES, "labels")) is not None]
-    if not labels:
-        raise InputError(
-            f"{table.path} has no column named {' or '.join(LABEL_NAMES)}, only {listed(table.names)}: name "
-            "those of the labels."
-        )
-    chosen = list(dict.fromkeys([sequence, *labels, *([split] if split else [])]))
-    if len(chosen) < 1 + len(labels) + bool(split):
-        raise InputError(
-            f"A column of {table.path} is named twice among sequence, labels and split: {', '.join(chosen)}."
-        )
-    loci = [name for name in _locus_columns(table) if name not in chosen] if with_loci else []
-    part, texts = _collect(
-        str(table.path), table.batches([*chosen, *loci]), k, sequence, labels, [*chosen[1 + len(labels) :], *loci]
-    )
-    where = _loci([texts[name] for name in loci], part.sequences.lengths) if loci else None
-    return dataclasses.replace(part, delimiter=table.delimiter, loci=where), TextColumn.of(
-        texts[split]
-    ) if split else None
+def _label_columns(table: Table, wanted: Sequence[str]) -> list[str]:
+    names = [find_column(table, name, LABEL_NAMES, "--labels") for name in wanted or ("",)]
+    if None in names:
+        raise missing_column(table, LABEL_NAMES, "--labels")
+    return [name for name in names if name is not None]
 
 
 def _locus_columns(table: Table) -> list[str]:
@@ -185,6 +188,8 @@ def _locus_columns(table: Table) -> list[str]:
 
 def _loci(columns: Sequence[pa.ChunkedArray], lengths: Int64[np.ndarray, " n"]) -> Loci | None:
     """Returns the loci in columns of contig, start and perhaps end, or of names; None where any row has none."""
+    if not columns:
+        return None
     if len(columns) == 1:
         fields = pa.compute.extract_regex(columns[0], _LOCUS)
         if fields.null_count:
@@ -198,51 +203,38 @@ def _loci(columns: Sequence[pa.ChunkedArray], lengths: Int64[np.ndarray, " n"]) 
 
 
 def _collect(
-    source: str, batches: Iterator[pa.RecordBatch], k: int, sequence: str, labels: Sequence[str], others: Sequence[str]
-) -> tuple[UnlabelledRows, dict[str, pa.ChunkedArray]]:
-    """Returns the rows, and the texts of the other columns."""
-    parser = SequenceParser(source, k)
-    arrays: dict[str, list[pa.Array]] = {name: [] for name in [*labels, *others]}
-    parsed = []
-    for batch in batches:
-        parsed.append(parser.parse(batch[sequence]))
-        for name, own in arrays.items():
-            own.append(pa.compute.utf8_trim_whitespace(pa.compute.fill_null(batch[name], "")))
-    texts = {name: pa.chunked_array(own, pa.string()) for name, own in arrays.items()}
-    rows = np.arange(1, parser.rows + 1)
-    part = UnlabelledRows(Sequences.of(parsed), {name: TextColumn.of(texts[name]) for name in labels}, rows, source)
-    return part, texts
+    streams: Iterable[tuple[str, Iterable[Sequence[pa.Array]]]], k: int, labels: Sequence[str], others: int
+) -> tuple[TextRows, list[pa.ChunkedArray]]:
+    """Returns the rows of files, and the texts of other columns.
+
+    Args:
+        streams: each file, and batches of its columns: sequences, labels and others.
+        k: of the model.
+        labels: names of the columns of labels.
+        others: how many others there are.
+    """
+    parsed, texts, shards, count = [], [], [], 0
+    for source, batches in streams:
+        parser = SequenceParser(source, k)
+        for sequence, *columns in batches:
+            parsed.append(parser.parse(sequence))
+            texts.append([pa.compute.utf8_trim_whitespace(pa.compute.fill_null(column, "")) for column in columns])
+        shards.append((source, count))
+        count += parser.rows
+    arrays = [pa.chunked_array([batch[n] for batch in texts], pa.string()) for n in range(len(labels) + others)]
+    named = {name: TextColumn.of(array) for name, array in zip(labels, arrays, strict=False)}
+    rows = Rows(Sequences.of(parsed), named, np.arange(1, count + 1), shards[0][0], shards=tuple(shards))
+    return rows, arrays[len(labels) :]
 
 
-def _split_table(path: Path, k: int, columns: Columns) -> dict[Split, UnlabelledRows]:
-    """Returns the splits of a table by its split column; without one, all rows are the training split."""
-    table = open_table(path)
-    split = find_column(table, columns.split, SPLIT_NAMES, "split")
-    part, names = _read_table(table, k, columns, split or "", with_loci=split is None)
-    if names is None:
-        return {"train": part} if len(part.rows) else {}
-    of_row = [ALIASES.get(name.lower()) for name in names.values]
-    if None in of_row:
-        unknown = of_row.index(None)
-        row = int(np.argmax(names.index == unknown))
-        raise InputError(
-            f"{part.where(row)} is of the split {names.values[unknown]!r}, which is none of {listed(list(ALIASES))}."
-        )
-    result = {}
-    for wanted in SPLITS:
-        chosen = np.isin(names.index, [number for number, name in enumerate(of_row) if name == wanted])
-        if chosen.any():
-            result[wanted] = part.select(chosen)
-    return result
-
-
-def _read_npy(folder: Path, k: int) -> UnlabelledRows:
+def _read_npy(folder: Path, k: int) -> TextRows:
     """Reads the original's layout of a split of the 690 ENCODE sets, as process_690.py reads it."""
     sequences = _load(folder / NPY_SEQUENCES)
     targets = _load(folder / NPY_TARGETS)
     if sequences.dtype.kind not in "SU" or sequences.size != len(sequences):
         raise InputError(
-            f"{folder / NPY_SEQUENCES} is no array of one text a row: {sequences.dtype}, {sequences.shape}."
+            f"{folder / NPY_SEQUENCES} holds {sequences.dtype} of the shape {sequences.shape}: one text is needed for "
+            "each row."
         )
     if targets.dtype.kind not in "biuf" or targets.ndim not in (1, 2) or len(targets) != len(sequences):
         raise InputError(
@@ -253,15 +245,14 @@ def _read_npy(folder: Path, k: int) -> UnlabelledRows:
     if targets.dtype.kind == "b":
         targets = targets.astype(np.uint8)
     names = ["label"] if targets.shape[1] == 1 else [str(number) for number in range(targets.shape[1])]
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for first in range(0, len(targets), _NPY_ROWS):
-            texts = sequences[first : first + _NPY_ROWS].ravel().tolist()
-            numbers = targets[first : first + _NPY_ROWS].T
-            arrays = [pa.array(texts).cast(pa.string()), *(pa.array(own).cast(pa.string()) for own in numbers)]
-            yield pa.record_batch(arrays, ["sequence", *names])
-
-    return _collect(str(folder), batches(), k, "sequence", names, ())[0]
+    batches = (
+        [
+            pa.array(column.tolist() if column.dtype.kind in "SU" else column).cast(pa.string())
+            for column in (sequences[first : first + _NPY_ROWS].ravel(), *targets[first : first + _NPY_ROWS].T)
+        ]
+        for first in range(0, len(targets), _NPY_ROWS)
+    )
+    return _collect([(str(folder), batches)], k, names, 0)[0]
 
 
 def _load(path: Path) -> np.ndarray:

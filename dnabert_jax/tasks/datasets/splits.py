@@ -1,4 +1,4 @@
-"""What makes figures on held-out rows true: no row of one split in another, and splits of rows that have none.
+"""Makes figures on held-out rows true: no row of one split is in another, and splits are made where there are none.
 
 Two rows are the same if their bases are, in upper or lower case; all letters that are no certain base are one.
 """
@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import itertools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,10 +17,11 @@ from scipy.sparse.csgraph import connected_components
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import reverse_complement
-from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
+from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit, read_labelled
 from dnabert_jax.tasks.datasets.labels import listed
 from dnabert_jax.tasks.datasets.layout import SPLITS, Split
-from dnabert_jax.tasks.datasets.rows import Loci
+from dnabert_jax.tasks.datasets.options import DataOptions
+from dnabert_jax.tasks.datasets.rows import USUAL_COLUMNS, Columns, Loci
 from dnabert_jax.tasks.datasets.sequences import Sequences
 
 _DIGEST_BYTES = 16
@@ -28,7 +30,23 @@ _NEAR = 1000
 _FEWEST_CONTIGS = 5
 _DRAWS_OF_CONTIGS = 200
 _TOLERANCE = 0.25
-"""By which rows held out by place may differ from the share that was asked for."""
+"""Part of the share that was asked for by which the share of rows held out by place may differ from it."""
+
+
+def read_splits(
+    source: Path, k: int, options: DataOptions, seed: int, columns: Columns = USUAL_COLUMNS
+) -> LabelledData:
+    """Reads a data set as `read_labelled` does, and makes the splits that it lacks of training rows."""
+    data = read_labelled(
+        source,
+        k,
+        columns,
+        problem=options.problem,
+        dev=options.dev,
+        literal=options.literal_labels,
+        positive=options.positive,
+    )
+    return carve(carve(data, "test", options.test_share, seed), "validation", options.validation_share, seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,21 +66,17 @@ class Duplicates:
     reverse_complements: bool
 
     def sentences(self) -> tuple[str, ...]:
-        """The counts that are not 0, for the user."""
+        """Returns a sentence for each count that is not 0."""
         same = "itself or as its reverse complement " if self.reverse_complements else ""
-        return (
+        sentences = (
+            *((n, f"of {b} have a sequence that {same}is in {a} too") for (a, b), n in self.between.items()),
+            *((n, f"of {split} repeat a row before them") for split, n in self.within.items()),
             *(
-                f"{n:,} rows of {b} have a sequence that {same}is in {a} too."
-                for (a, b), n in self.between.items()
-                if n
-            ),
-            *(f"{n:,} rows of {split} repeat a row before them." for split, n in self.within.items() if n),
-            *(
-                f"{n:,} rows of {split} have a sequence that has another label in another row."
+                (n, f"of {split} have a sequence that has another label in another row")
                 for split, n in self.contradicting.items()
-                if n
             ),
         )
+        return tuple(f"{count:,} rows {what}." for count, what in sentences if count)
 
 
 def count_duplicates(data: LabelledData, reverse_complements: bool = False) -> Duplicates:
@@ -79,7 +93,7 @@ def count_duplicates(data: LabelledData, reverse_complements: bool = False) -> D
         numbers, labels = np.unique(labelled[:, 0], return_counts=True)
         contradicting[split] = int(np.isin(keys[split], numbers[labels > 1]).sum())
     return Duplicates(
-        {split: len(own) - len(np.unique(own)) for split, own in keys.items()},
+        {split: len(numbers) - len(np.unique(numbers)) for split, numbers in keys.items()},
         {(a, b): int(np.isin(keys[b], keys[a]).sum()) for a, b in itertools.combinations(keys, 2)},
         contradicting,
         reverse_complements,
@@ -100,16 +114,14 @@ def drop_duplicates(data: LabelledData, reverse_complements: bool = False) -> La
     splits: dict[Split, LabelledSplit] = {}
     notes = list(data.notes)
     for number, split in enumerate(keys):
-        part, own = data.splits[split], keys[split]
+        part, rows = data.splits[split], keys[split]
         later = np.concatenate([np.zeros(0, np.int64), *(keys[other] for other in list(keys)[number + 1 :])])
-        keep = ~np.isin(own, later)
+        keep = ~np.isin(rows, later)
         if split == "train":
-            first = np.zeros(len(own), bool)
-            first[np.unique(own, return_index=True)[1]] = True
-            keep &= first
-        if dropped := len(own) - int(keep.sum()):
-            notes.append(f"{dropped:,} of {len(own):,} rows of {split} were dropped as duplicates.")
-        if dropped == len(own):
+            keep &= np.isin(np.arange(len(rows)), np.unique(rows, return_index=True)[1])
+        if dropped := len(rows) - int(keep.sum()):
+            notes.append(f"{dropped:,} of {len(rows):,} rows of {split} were dropped as duplicates.")
+        if dropped == len(rows):
             raise InputError(f"All rows of the {split} split of {part.source} are in the splits after it too.")
         splits[split] = part.select(keep) if dropped else part
     _check_classes(data, splits["train"])
@@ -126,12 +138,6 @@ def carve(
     complement, stay together; with whole chromosomes, those of the training split are dropped. Each class keeps its
     share, to within a row unless rows must stay together; targets of regression, of which the first counts, are spread
     evenly; rows of several labels go by the rarest label that they have.
-
-    Args:
-        data: with a training split.
-        split: which split to make.
-        fraction: share of the training rows.
-        seed: seed of the choice.
 
     Raises:
         InputError: too few rows for the fraction.
@@ -155,7 +161,7 @@ def carve(
     dropped = f" {int(twins.sum()):,} others of the same sequences are dropped." if twins.any() else ""
     parts = {**data.splits, "train": train.select(~(held_out | twins)), split: train.select(held_out)}
     _check_classes(data, parts["train"])
-    in_order = {own: parts[own] for own in SPLITS if own in parts}
+    in_order = {name: parts[name] for name in SPLITS if name in parts}
     return dataclasses.replace(data, splits=in_order, notes=(*data.notes, note + dropped))
 
 
@@ -163,23 +169,22 @@ def _held_out(
     train: LabelledSplit, keys: Int64[np.ndarray, " n"], fraction: float, seed: int, classes: bool
 ) -> tuple[Bool[np.ndarray, " n"], str]:
     """Returns which rows are held out, and how they were chosen."""
-    if train.loci is None:
-        return _drawn(train, keys, fraction, seed, classes), f"drawn by the seed {seed}"
-    contigs = train.loci.contigs
-    for chosen in _contigs_of_share(contigs.index, fraction, seed):
-        held_out = np.isin(contigs.index, chosen)
-        if _fits(train, held_out, classes):
-            return held_out, f"those on {listed([contigs.values[number] for number in chosen])}, by the seed {seed}"
-    loci = _joined(_loci(train.loci), keys)
-    held_out = _drawn(train, loci, fraction, seed, classes)
-    if _near(int(held_out.sum()), fraction * len(train)) and _fits(train, held_out, classes):
-        return held_out, f"whole loci, drawn by the seed {seed}"
-    how = f"drawn by the seed {seed}; as they lie close together, some overlap rows that stay"
+    how = f"drawn by the seed {seed}"
+    if train.loci is not None:
+        contigs = train.loci.contigs
+        for chosen in _contigs_of_share(contigs.index, fraction, seed):
+            held_out = np.isin(contigs.index, chosen)
+            if _fits(train, held_out, classes):
+                return held_out, f"those on {listed([contigs.values[number] for number in chosen])}, by the seed {seed}"
+        held_out = _drawn(train, _joined(_loci(train.loci), keys), fraction, seed, classes)
+        if _near(held_out.sum(), fraction * len(train)) and _fits(train, held_out, classes):
+            return held_out, f"whole loci, {how}"
+        how += "; as they lie close together, some overlap rows that stay"
     return _drawn(train, keys, fraction, seed, classes), how
 
 
-def _near(count: int, target: float) -> bool:
-    return abs(count - target) <= max(1, _TOLERANCE * target)
+def _near(count: np.integer, target: float) -> bool:
+    return bool(abs(count - target) <= max(1, _TOLERANCE * target))
 
 
 def _fits(train: LabelledSplit, held_out: Bool[np.ndarray, " n"], classes: bool) -> bool:
@@ -216,18 +221,15 @@ def _drawn(
 def _contigs_of_share(contigs: Int32[np.ndarray, " n"], fraction: float, seed: int) -> list[Int64[np.ndarray, " _"]]:
     """Returns sets of contigs that have about a share of the rows, the nearest first; none of few contigs."""
     counts = np.bincount(contigs)
-    if (counts > 0).sum() < _FEWEST_CONTIGS:
-        return []
-    target = fraction * len(contigs)
-    generator = np.random.default_rng(seed)
-    found = []
-    for _ in range(_DRAWS_OF_CONTIGS):
-        order = generator.permutation(np.flatnonzero(counts))
+    present, target, generator = np.flatnonzero(counts), fraction * len(contigs), np.random.default_rng(seed)
+    draws = []
+    for _ in range(_DRAWS_OF_CONTIGS if len(present) >= _FEWEST_CONTIGS else 0):
+        order = generator.permutation(present)
         rows = np.cumsum(counts[order])
         last = int(np.argmin(abs(rows - target)))
-        if _near(int(rows[last]), target):
-            found.append((abs(rows[last] - target), np.sort(order[: last + 1])))
-    return [chosen for _, chosen in sorted(found, key=lambda pair: pair[0])]
+        if _near(rows[last], target):
+            draws.append((abs(rows[last] - target), np.sort(order[: last + 1])))
+    return [chosen for _, chosen in sorted(draws, key=lambda draw: draw[0])]
 
 
 def _loci(loci: Loci) -> Int64[np.ndarray, " n"]:
@@ -248,22 +250,16 @@ def _joined(a: Int64[np.ndarray, " n"], b: Int64[np.ndarray, " n"]) -> Int64[np.
     return connected_components(edges, directed=False)[1][a].astype(np.int64)
 
 
-def limit_training(data: LabelledData, most: int, seed: int = 0) -> LabelledData:
-    """Keeps at most so many rows of the training split, each class by its share, and says so.
-
-    Args:
-        data: with a training split.
-        most: number of rows to keep.
-        seed: seed of the choice.
-    """
+def limit_training(data: LabelledData, limit: int, seed: int = 0) -> LabelledData:
+    """Keeps at most `limit` rows of the training split, each class by its share, drawn by the seed, and says so."""
     train = data.splits["train"]
-    if len(train) <= most:
+    if len(train) <= limit:
         return data
     shuffled = np.random.default_rng(seed).permutation(len(train))
     order = shuffled[np.argsort(_strata(train)[shuffled], kind="stable")]
-    chosen = order[np.linspace(0, len(order) - 1, most).round().astype(np.int64)]
+    chosen = order[np.linspace(0, len(order) - 1, limit).round().astype(np.int64)]
     _check_classes(data, train.select(chosen))
-    note = f"{most:,} of {len(train):,} training rows are used, drawn by the seed {seed}."
+    note = f"{limit:,} of {len(train):,} training rows are used, drawn by the seed {seed}."
     splits: dict[Split, LabelledSplit] = {**data.splits, "train": train.select(np.sort(chosen))}
     return dataclasses.replace(data, splits=splits, notes=(*data.notes, note))
 
@@ -289,17 +285,17 @@ def _label_numbers(part: LabelledSplit) -> Int64[np.ndarray, " n"]:
 
 
 def _keys(data: LabelledData, reverse_complements: bool) -> dict[Split, Int64[np.ndarray, " _"]]:
-    """A number for each row of each split that is the same for the same sequence."""
+    """Returns a number for each row of each split that is the same for the same sequence."""
     digests = [_digests(part.sequences, reverse_complements) for part in data.splits.values()]
     numbers = np.unique(np.concatenate(digests), return_inverse=True)[1].astype(np.int64)
-    ends = np.cumsum([len(own) for own in digests])
+    ends = np.cumsum([len(part) for part in data.splits.values()])
     return dict(zip(data.splits, np.split(numbers, ends[:-1]), strict=True))
 
 
 def _digests(sequences: Sequences, reverse_complements: bool) -> Shaped[np.ndarray, " n"]:
     digests = [_digest(sequences[row]) for row in range(len(sequences))]
     if reverse_complements:
-        digests = [min(own, _digest(reverse_complement(sequences[row]))) for row, own in enumerate(digests)]
+        digests = [min(digest, _digest(reverse_complement(sequences[row]))) for row, digest in enumerate(digests)]
     return np.array(digests, f"S{_DIGEST_BYTES}")
 
 

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.fasta import Block
 from dnabert_jax.io.left_out import LeftOut, too_short
-from dnabert_jax.io.tables import ID_NAMES, Table, find_column, sequence_column
+from dnabert_jax.io.tables import Table, find_column, id_column, sequence_column
 from dnabert_jax.sequence.kmers import base_codes
 from dnabert_jax.tasks.datasets.sequences import SequenceParser
 
@@ -73,10 +73,10 @@ def kept_columns(table: Table, keep: Sequence[str] | None, sequence: str = "", n
     """
     if keep is None:
         return []
-    used = (sequence_column(table, sequence), find_column(table, name, ID_NAMES, "names"))
+    used = (sequence_column(table, sequence), id_column(table, name))
     wanted = keep or [column for column in table.names if column not in used]
     for column in filter(None, wanted):  # the index that pandas writes has an empty name
-        find_column(table, column, (), "values to keep")
+        find_column(table, column, (), "--keep")
     return [column for column in table.names if column in wanted]
 
 
@@ -103,7 +103,7 @@ def table_sequences(
         InputError: as `SequenceParser.parse`, `Table.batches` and `kept_columns`; a column is missing.
     """
     column = sequence_column(table, sequence)
-    naming = find_column(table, name, ID_NAMES, "names")
+    naming = id_column(table, name)
     kept = kept_columns(table, keep, sequence, name)
     parser = SequenceParser(str(table.path), k)
     for batch in table.batches(list(dict.fromkeys([column, *([naming] if naming else []), *kept]))):

@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location, is_url, join
-from dnabert_jax.tasks.datasets.labels import Problem
+from dnabert_jax.tasks.datasets.options import DataOptions
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.measures.results import Result
 from dnabert_jax.tasks.suites.suite import LabelledSet, SuiteName
@@ -34,8 +34,8 @@ _EVALUATION, _FAILURES, _DATA = "evaluation.json", "failures", "data"
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What is evaluated.
+class Evaluation(DataOptions):
+    """What is evaluated, and how each of its sets is read.
 
     Attributes:
         suite: its name.
@@ -44,13 +44,6 @@ class Evaluation:
         settings: of the fine-tuning.
         same_settings: whether all sets are trained by these, whatever the suite's protocol says.
         limit: most training rows of a set; 0 for all.
-        dev: what a dev split is, where there is no test split.
-        test_share: share of the training rows that is the test split, where there is none.
-        validation_share: share of the training rows that is the validation split, where there is none.
-        keep_duplicates: whether training rows may be in another split too.
-        problem: of the labels; inferred for each set if none.
-        literal_labels: whether labels such as NA are names of classes.
-        positive: one of the two classes of a set; found by its name if empty.
     """
 
     suite: SuiteName
@@ -59,13 +52,6 @@ class Evaluation:
     settings: FinetuneConfig
     same_settings: bool = False
     limit: int = 0
-    dev: Literal["validation", "test"] = "validation"
-    validation_share: float = 0.1
-    keep_duplicates: bool = False
-    problem: Problem | None = None
-    test_share: float = 0.2
-    literal_labels: bool = False
-    positive: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,9 +12,8 @@ from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError, device_memory_errors
 from dnabert_jax.storage import Location, join
 from dnabert_jax.tasks.baselines.baselines import run_baseline
-from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
-from dnabert_jax.tasks.datasets.positive import with_positive
-from dnabert_jax.tasks.datasets.splits import carve, drop_duplicates, limit_training
+from dnabert_jax.tasks.datasets.labelled import LabelledData
+from dnabert_jax.tasks.datasets.splits import drop_duplicates, limit_training, read_splits
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.finetune import RESAMPLES, Finetuned, finetune_sets, from_scratch, write_finetuned
 from dnabert_jax.tasks.finetuning.observer import FittingObserver
@@ -109,10 +108,7 @@ class SuiteRun:
     def _prepared(self, path: Path) -> LabelledData:
         """Reads a set as `dnabert-jax finetune` does."""
         evaluation, seed = self._evaluation, self._evaluation.settings.seed
-        k, literal = self._model.config.k, evaluation.literal_labels
-        data = read_labelled(path, k, problem=evaluation.problem, dev=evaluation.dev, literal=literal)
-        data = carve(with_positive(data, evaluation.positive), "test", evaluation.test_share, seed)
-        data = carve(data, "validation", evaluation.validation_share, seed)
+        data = read_splits(path, self._model.config.k, evaluation, seed)
         if not evaluation.keep_duplicates:
             data = drop_duplicates(data)
         return limit_training(data, evaluation.limit, seed) if evaluation.limit else data

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.folder import visible, visible_files
+from dnabert_jax.storage import visible, visible_files
 from dnabert_jax.tasks.datasets.layout import is_data_set, is_table, table_name
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.suites.summary import PAPER_METRICS
