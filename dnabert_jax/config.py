@@ -149,6 +149,26 @@ class TaskConfig:
         return dataclasses.replace(self, labels=tuple(map(str, range(len(self.labels)))))
 
 
+_ALIKE = 1.25
+"""How many times longer or shorter than the training sequences a sequence may be without a warning."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingLengths:
+    """Bases of the sequences that a model was fine-tuned on."""
+
+    minimum: int
+    median: int
+    maximum: int
+
+    def unlike(self, bases: int) -> bool:
+        """Returns whether a sequence is so much shorter or longer that what the model says of it may mean little."""
+        return not self.minimum <= bases * _ALIKE or not bases <= self.maximum * _ALIKE
+
+    def __str__(self) -> str:
+        return f"{self.minimum:,}" + (f" to {self.maximum:,}" if self.maximum > self.minimum else "") + " bases"
+
+
 @dataclasses.dataclass(frozen=True)
 class MaskingConfig:
     """Masked-language-model corruption. The defaults are the paper's; the shares 80/10/10 are BERT's.

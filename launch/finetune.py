@@ -104,14 +104,14 @@ class Finetune:
                 print(f"Resumed at step {steps:,}." if steps else f"{checkpoint.directory} has nothing yet: it begins.")
             try:
                 with FittingBar(metric) as bar:
-                    done = finetune(model, data, self.settings, name, self.seeds, jax.devices(), bar, checkpoint)
+                    done = finetune(
+                        model, data, self.settings, name, self.seeds, jax.devices(), bar, checkpoint, self.model
+                    )
             except StoppedError:
                 resume = () if self.resume else ("--resume",)
                 print(f"Stopped by SIGTERM after step {checkpoint.saved_steps:,}, which is saved.")
                 print(f"Go on with: {command('finetune', *self.arguments, *resume)}")
                 return
-            result = dataclasses.replace(done.result, base_model=self.model, data=str(self.data))
-            done = dataclasses.replace(done, result=result)
             write_finetuned(self.out, done, model, data, self.settings, checkpoint)
         self._report(done)
 

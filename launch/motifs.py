@@ -164,9 +164,10 @@ class Motifs:
         else:
             least = f": the least adjusted p is {found.least_adjusted_p:.2g}" if found.words else ""
             print(f"No enriched motif, at {self.search.pval_cutoff:g}{least}.")
-        files = ["motifs.tsv", "motifs.meme", "instances.bed"]
-        files += ["matches.tsv"] * (matches is not None) + ["logos/"] * (not self.no_logos)
-        print(f"Written to {self.out}: {', '.join(files)}.")
+        # A logo that failed is not there.
+        files = {path.relative_to(self.out).parts for path in self.out.rglob("*") if path.is_file()}
+        names = sorted({first + "/" * bool(rest) for first, *rest in files})
+        print(f"Written to {self.out}: {', '.join(names)}.")
 
     def _best(self, matches: "dict[str, Match] | None", seed: str) -> str:
         if matches is None:

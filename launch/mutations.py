@@ -88,10 +88,9 @@ class Mutations:
                 rows = change_effects(changed_outputs(model, pairs, target, bar.update), regression)
                 count = write_mutation_table(self.out, _drawn(rows, maps, regression) if maps else rows, regression)
         sequences.say(f"Made {count:,} changes of")
-        if self.heat_maps:
-            print(
-                f"Heat maps are in {self.heat_maps}" + "; they have no insertions" * ("insertions" in self.kinds) + "."
-            )
+        if self.heat_maps and (drawn := len(list(self.heat_maps.iterdir()))):
+            without = "; they have no insertions" * ("insertions" in self.kinds)
+            print(f"{drawn:,} heat maps are in {self.heat_maps}{without}.")
         print(f"Written to {self.out}, a row for each change. To read it in Python:")
         print(f"  {reading(self.out)}")
 

@@ -9,10 +9,10 @@ from dnabert_jax.errors import InputError
 from launch.flags import InputPath
 
 if TYPE_CHECKING:  # loads Arrow
+    from dnabert_jax.config import TrainingLengths
     from dnabert_jax.io.left_out import LeftOut
     from dnabert_jax.tasks.datasets.intervals import Intervals
     from dnabert_jax.tasks.datasets.unlabelled import NamedSequence
-    from dnabert_jax.training.saved_model import TrainingLengths
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from dnabert_jax.interpret.mutation_table import ChangeEffects
-from dnabert_jax.io.pictures import drawing
+from dnabert_jax.io.pictures import accompanying, drawing
 from dnabert_jax.sequence.kmers import LETTERS
 from dnabert_jax.sequence.vocabulary import COLUMNS
 
@@ -23,7 +23,7 @@ _NAME_LETTERS = 60
 
 
 def heat_map_name(number: int, name: str) -> str:
-    """Of the file of a sequence: its number, and of its name what every file system takes."""
+    """Returns the name of the file of a sequence: its number, and what every file system takes of its name."""
     safe = re.sub(r"[^A-Za-z0-9.-]+", "_", name)[:_NAME_LETTERS]
     return f"{number:03d}_{safe}.png" if safe else f"{number:03d}.png"
 
@@ -41,41 +41,40 @@ def effect_matrix(row: ChangeEffects) -> Float64[np.ndarray, "rows bases"]:
     return matrix[: len(COLUMNS)] if np.isnan(matrix[-1]).all() else matrix
 
 
-def draw_heat_map(path: Path, row: ChangeEffects, what: str) -> None:
-    """Draws a PNG: the mean effect of the substitutions of each base above the effects of all, in lines of some bases.
+def draw_heat_map(path: Path, row: ChangeEffects, quantity: str) -> None:
+    """Draws a PNG, in lines of some bases: the mean effect of each base's substitutions above the effects of all."""
+    with accompanying(path):
+        _draw(path, row, quantity)
 
-    Args:
-        path: of the picture.
-        row: the effects, substitutions among them.
-        what: is drawn, for its label.
-    """
+
+def _draw(path: Path, row: ChangeEffects, quantity: str) -> None:
     matrix = effect_matrix(row)
     mean = np.nanmean(matrix[: len(COLUMNS)], axis=0)
     letters = LETTERS[row.sequence.codes].astype(str)
     bases = len(letters)
     lines = -(-bases // _BASES_A_LINE)
     width = -(-bases // lines)
-    # One scale for all lines; the least number keeps it one where nothing has an effect.
+    # All lines share a scale, which the least number keeps above 0 where nothing has an effect.
     largest = max(float(np.nanmax(np.abs(matrix))), float(np.finfo(np.float32).tiny))
     with drawing(path, max(0.13 * width, 3.6) + 1.8, 2.5 * lines + 0.5) as figure:
         axes = figure.subplots(2 * lines, 1, squeeze=False, height_ratios=[1, 2] * lines)[:, 0]
         for line in range(lines):
-            own = slice(line * width, min((line + 1) * width, bases))
+            piece = slice(line * width, min((line + 1) * width, bases))
             track, map_axes = axes[2 * line : 2 * line + 2]
-            _draw_track(track, mean[own], own.start, width, np.abs(mean).max())
+            _draw_track(track, mean[piece], piece.start, width, np.abs(mean).max())
             image = map_axes.imshow(
-                np.ma.masked_invalid(matrix[:, own]),
+                np.ma.masked_invalid(matrix[:, piece]),
                 cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest",
-                extent=(own.start - 0.5, own.stop - 0.5, len(matrix) - 0.5, -0.5),
+                extent=(piece.start - 0.5, piece.stop - 0.5, len(matrix) - 0.5, -0.5),
             )  # fmt: skip
-            map_axes.set(facecolor=_NO_CHANGE, xlim=(own.start - 0.5, own.start + width - 0.5))
+            map_axes.set(facecolor=_NO_CHANGE, xlim=(piece.start - 0.5, piece.start + width - 0.5))
             map_axes.set_yticks(range(len(matrix)), [*COLUMNS, _DELETION][: len(matrix)], fontsize=8)
-            map_axes.set_xticks(range(own.start, own.stop), letters[own], fontsize=7, fontfamily="monospace")
+            map_axes.set_xticks(range(piece.start, piece.stop), letters[piece], fontsize=7, fontfamily="monospace")
             map_axes.tick_params(axis="x", length=0, pad=2)
             for label in map_axes.get_xticklabels():
                 label.set_color(_COLOURS[label.get_text()])
         bar = figure.colorbar(image, ax=list(axes), shrink=0.8 if lines == 1 else 0.5, pad=0.01, aspect=20)
-        bar.set_label(what, fontsize=8)
+        bar.set_label(quantity, fontsize=8)
         bar.ax.tick_params(labelsize=7)
         name = row.sequence.name
         title = name if len(name) <= _NAME_LETTERS else f"{name[:_NAME_LETTERS]}..."

@@ -7,22 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dnabert_jax.errors import InputError
+from dnabert_jax.io.text import valid_unicode
 
 _LOG = logging.getLogger(__name__)
-
-# What drawing libraries raise for odd text, sizes and values, and what the disk raises.
-_FAILURES = (
-    ArithmeticError,
-    AttributeError,
-    InputError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 @contextmanager
@@ -30,7 +17,7 @@ def accompanying(path: Path) -> Iterator[None]:
     """Turns a failure inside into a warning, and removes what was written of the file `path`."""
     try:
         yield
-    except _FAILURES as error:
+    except Exception as error:  # noqa: BLE001, whatever a drawing library raises
         path.unlink(missing_ok=True)
         reason = str(error).partition("\n")[0][:200] or type(error).__name__
         _LOG.warning("Warning: %s could not be written (%s). All else is complete.", path.name, reason)
@@ -38,15 +25,9 @@ def accompanying(path: Path) -> Iterator[None]:
 
 @contextmanager
 def drawing(picture: Path, width: float, height: float) -> Iterator[Any]:
-    """Yields a matplotlib figure, then saves it as a PNG file.
+    """Yields a matplotlib figure of so many inches, then saves it as a PNG file; use it inside `accompanying`.
 
-    Text is drawn as it is: a dollar sign does not start a formula. A failure is a warning, after which the file
-    does not exist.
-
-    Args:
-        picture: the file.
-        width: in inches.
-        height: in inches.
+    Text is drawn as it is: a dollar sign does not start a formula.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -59,9 +40,7 @@ def drawing(picture: Path, width: float, height: float) -> Iterator[Any]:
         # Letters that the font does not have are drawn as boxes; a legend may take all the room there is.
         warnings.simplefilter("ignore", UserWarning)
         figure = Figure(figsize=(width, height), layout="constrained")
-        with accompanying(picture):
-            yield figure
-            for text in figure.findobj(Text):
-                # Bytes of a name that are not UTF-8 have no letters.
-                text.set_text(text.get_text().encode(errors="replace").decode())
-            figure.savefig(picture, dpi=150)
+        yield figure
+        for text in figure.findobj(Text):
+            text.set_text(valid_unicode(text.get_text()))
+        figure.savefig(picture, dpi=150)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dnabert_jax.io.pictures import drawing
+from dnabert_jax.io.pictures import accompanying, drawing
 from dnabert_jax.telemetry.run_log import read_log
 
 
@@ -11,7 +11,7 @@ def draw_loss_curve(run: Path, picture: Path) -> None:
     lines = read_log(run)
     panels = {"loss": "loss (nats per masked k-mer)", "accuracy": "accuracy per masked k-mer"}
     kinds = {"training": ("training", "-"), "evaluation": ("held out", "o-")}
-    with drawing(picture, 9.0, 3.6) as figure:
+    with accompanying(picture), drawing(picture, 9.0, 3.6) as figure:
         for axes, (name, label) in zip(figure.subplots(1, 2), panels.items(), strict=True):
             for kind, (legend, style) in kinds.items():
                 points = [(line["step"], line[name]) for line in lines if line["kind"] == kind]

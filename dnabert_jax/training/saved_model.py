@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.config import ModelConfig, TaskConfig, TrainingLengths
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_directory import output_directory
@@ -41,26 +41,6 @@ class Description:
     config: ModelConfig
     task: TaskConfig | None
     provenance: dict[str, Any]
-
-
-_ALIKE = 1.25
-"""How many times longer or shorter than the training sequences a sequence may be without a warning."""
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingLengths:
-    """Bases of the sequences that a model was fine-tuned on."""
-
-    minimum: int
-    median: int
-    maximum: int
-
-    def unlike(self, bases: int) -> bool:
-        """Returns whether a sequence is so much shorter or longer that what the model says of it may mean little."""
-        return not self.minimum <= bases * _ALIKE or not bases <= self.maximum * _ALIKE
-
-    def __str__(self) -> str:
-        return f"{self.minimum:,}" + (f" to {self.maximum:,}" if self.maximum > self.minimum else "") + " bases"
 
 
 def training_lengths(provenance: Any) -> TrainingLengths | None:

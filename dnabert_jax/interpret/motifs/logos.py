@@ -6,7 +6,7 @@ from pathlib import Path
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.motif_files import information
 from dnabert_jax.interpret.motifs.search import Motif
-from dnabert_jax.io.pictures import drawing
+from dnabert_jax.io.pictures import accompanying, drawing
 from dnabert_jax.sequence.vocabulary import COLUMNS
 
 _TITLE_LETTERS = 40
@@ -20,16 +20,16 @@ def check_logomaker() -> None:
 
 def draw_logo(motif: Motif, picture: Path) -> None:
     """Draws the bits of each base at each position of a motif as a PNG."""
-    import logomaker
-    import pandas as pd
-
-    bits = pd.DataFrame(information(motif), columns=list(COLUMNS))
-    bits.index += 1
+    bits = information(motif)
     seed = motif.seed if len(motif.seed) <= _TITLE_LETTERS else f"{motif.seed[:_TITLE_LETTERS]}..."
     title = f"{seed} ({len(motif.windows):,} instances)"
-    with drawing(picture, max(0.3 * len(bits), 3.0), 2.2) as figure:
+    with accompanying(picture), drawing(picture, max(0.3 * len(bits), 3.0), 2.2) as figure:
+        import logomaker
+        import pandas as pd
+
+        table = pd.DataFrame(bits, range(1, len(bits) + 1), list(COLUMNS))
         axes = figure.subplots()
-        logomaker.Logo(bits, ax=axes, color_scheme="classic", show_spines=False)
+        logomaker.Logo(table, ax=axes, color_scheme="classic", show_spines=False)
         axes.spines["left"].set_visible(True)
         axes.set(ylim=(0, 2), yticks=(0, 1, 2), ylabel="bits", xlabel="base", title=title)
 

@@ -32,7 +32,7 @@ def run_baseline(
     seeds: Sequence[int],
     *,
     resamples: int = 1000,
-    advance: Callable[[int], object] | None = None,
+    advance: Callable[[int], object] = lambda _: None,
 ) -> Result:
     """Fits a baseline to the training split, chooses by the validation split, and measures on the test split.
 
@@ -43,7 +43,7 @@ def run_baseline(
         k: letters of the k-mers of the model that it is compared with: a base is known by them alone.
         seeds: one fit each; where nothing is random, in logistic and ridge regression, the first alone.
         resamples: for bootstrap intervals.
-        advance: if given, is called with the number of resamples computed since the last call.
+        advance: is called with the number of resamples drawn since the last call.
 
     Raises:
         InputError: no such baseline, no seed, a split that is not there, or data that it cannot learn from.

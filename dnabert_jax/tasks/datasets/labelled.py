@@ -32,11 +32,13 @@ class LabelledData:
         task: what its labels ask of a head.
         splits: its splits, in the order train, validation, test.
         notes: sentences on what was decided or seen, for the user.
+        source: the directory or table that was read, as it was given.
     """
 
     task: TaskConfig
     splits: Mapping[Split, LabelledSplit]
     notes: tuple[str, ...] = ()
+    source: str = ""
 
 
 def read_labelled(
@@ -83,7 +85,7 @@ def read_labelled(
         notes += _check_labels(scheme.task, split, rows)
         if ambiguous := int(rows.sequences.ambiguous().sum()):
             notes.append(f"{ambiguous:,} of {len(rows):,} sequences of the {split} split hold letters such as N.")
-    return LabelledData(scheme.task, splits, tuple(notes))
+    return LabelledData(scheme.task, splits, tuple(notes), str(source) if isinstance(source, Path) else "")
 
 
 def _take_dev_for(dev: Literal["validation", "test"], parts: dict[Split, TextRows]) -> list[str]:

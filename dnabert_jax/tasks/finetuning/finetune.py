@@ -4,7 +4,8 @@ C labels.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -20,9 +21,8 @@ from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import encode_split, windowed_task
-from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting
+from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting, FittingObserver
 from dnabert_jax.tasks.finetuning.jobs import Job
-from dnabert_jax.tasks.finetuning.observer import FittingObserver
 from dnabert_jax.tasks.measures.collapse import collapse
 from dnabert_jax.tasks.measures.curves import draw_curves
 from dnabert_jax.tasks.measures.metrics import better, measure, validation_metric
@@ -78,9 +78,10 @@ def finetune(
     devices: Sequence[jax.Device],
     observer: FittingObserver,
     checkpoint: FittingCheckpoint | None = None,
+    base_model: str = "",
 ) -> Finetuned:
     """Trains `seeds` models of one data set: `finetune_sets` for it alone."""
-    return finetune_sets(model, {name: data}, config, seeds, devices, observer, checkpoint)[name]
+    return finetune_sets(model, {name: data}, config, seeds, devices, observer, checkpoint, base_model)[name]
 
 
 def from_scratch(model: SavedModel, config: FinetuneConfig) -> SavedModel:
@@ -102,6 +103,7 @@ def finetune_sets(
     devices: Sequence[jax.Device],
     observer: FittingObserver,
     checkpoint: FittingCheckpoint | None = None,
+    base_model: str = "",
 ) -> dict[str, Finetuned]:
     """Trains, for each data set, `seeds` models from config.seed on, all in lockstep; measures each on its test split.
 
@@ -113,6 +115,7 @@ def finetune_sets(
         devices: to use.
         observer: told of the training.
         checkpoint: to keep what was done in, and to go on from.
+        base_model: what the model was read from, for the results.
 
     Raises:
         InputError: data and model do not fit together, or the metric to select by is none of the task's.
@@ -128,7 +131,7 @@ def finetune_sets(
         tasks[name] = windowed_task(whole, config, model.config, of_whom)
     # Names of labels are a set's own: without them, one compiled step serves all sets. But one may be selected by.
     named = "/" in config.select_by
-    task, *others = (own if named else own.without_names for own in tasks.values())
+    task, *others = (named_task if named else named_task.without_names for named_task in tasks.values())
     if any(other != task for other in others):
         raise InputError(f"{', '.join(sets)} do not ask the same of a model: fine-tune them apart.")
     if config.class_weights != "none" and task.problem != "single_label_classification":
@@ -160,57 +163,36 @@ def finetune_sets(
     kept = {part: tree for part, tree in model.parameters.items() if part in ("bert", "pooler")}
     fitting = Fitting(model.config, kept, task, config, score, collapsed, devices)
     fitted = fitting.run(jobs, observer, checkpoint)
-    predicted = _advance(observer, checkpoint, "predict the test split", sum(map(len, tests)))
-    measured = _advance(observer, checkpoint, "compute intervals", RESAMPLES * len(fitted))
-    logits = fitting.predict([job.parameters for job in fitted], tests, predicted)
-    model_in_words = (
-        f"{config.train} fine-tuning{' from random weights' if _RANDOM in model.description.provenance else ''}"
-    )
-    done = {}
-    for number, (name, data) in enumerate(sets.items()):
-        its = slice(number * seeds, (number + 1) * seeds)
-        restarts = config.restarts
-        done[name] = _measured(name, data, tasks[name], model_in_words, restarts, fitted[its], logits[its], measured)
-    return done
 
-
-def _advance(
-    observer: FittingObserver, checkpoint: FittingCheckpoint | None, what: str, total: int
-) -> Callable[[int], None]:
-    """Returns what tells the observer of a part that is done, and stops where that is asked for."""
-
-    def advance(done: int) -> None:
+    def advance(what: str, total: int, done: int) -> None:
         observer.advanced(what, done, total)
         if checkpoint is not None:
             checkpoint.check_stop()
 
-    return advance
-
-
-def _measured(
-    name: str,
-    data: LabelledData,
-    task: TaskConfig,
-    model: str,
-    restarts: int,
-    fitted: list[Fitted],
-    logits: list[Float[np.ndarray, "n C"]],
-    advance: Callable[[int], object],
-) -> Finetuned:
-    scores = [probabilities(task, own) for own in logits]
-    results = [
-        SeedResult(
-            one.seed,
-            one.seconds,
-            measure(task, own, data.splits["test"].labels, resamples=RESAMPLES, seed=one.seed, advance=advance),
-            one.collapsed > restarts,
+    predicted = functools.partial(advance, "predict the test split", sum(map(len, tests)))
+    measured = functools.partial(advance, "compute intervals", RESAMPLES * len(fitted))
+    logits = fitting.predict([job.parameters for job in fitted], tests, predicted)
+    start = " from random weights" if _RANDOM in model.description.provenance else ""
+    windows = "" if task.long == "none" else f", {task.long} over windows"
+    done = {}
+    for number, (name, data) in enumerate(sets.items()):
+        jobs_of_set = slice(number * seeds, (number + 1) * seeds)
+        models, labels = fitted[jobs_of_set], data.splits["test"].labels
+        scores = [probabilities(task, job_logits) for job_logits in logits[jobs_of_set]]
+        results = tuple(
+            SeedResult(
+                job.seed,
+                job.seconds,
+                measure(tasks[name], job_scores, labels, resamples=RESAMPLES, seed=job.seed, advance=measured),
+                job.collapsed > config.restarts,
+            )
+            for job, job_scores in zip(models, scores, strict=True)
         )
-        for one, own in zip(fitted, scores, strict=True)
-    ]
-    best = max(range(len(fitted)), key=lambda number: max(fitted[number].figures))
-    method = model if task.long == "none" else f"{model}, {task.long} over windows"
-    result = dataclasses.replace(new_result(name, method, data, tuple(results)), task=task, best=best)
-    return Finetuned(result, fitted, best, scores[best])
+        best = max(range(seeds), key=lambda number, models=models: max(models[number].figures))
+        method = f"{config.train} fine-tuning{start}{windows}"
+        result = new_result(name, method, data, results, tasks[name], base_model, best)
+        done[name] = Finetuned(result, models, best, scores[best])
+    return done
 
 
 def _labels(task: TaskConfig, targets: Float[np.ndarray, "n C"]) -> np.ndarray:
@@ -248,7 +230,7 @@ def write_finetuned(
             "config": dataclasses.asdict(config),
             "data": done.result.name,
             "sizes": done.result.sizes,
-            "lengths": done.result.lengths,
+            "lengths": done.result.lengths and dataclasses.asdict(done.result.lengths),
             "positive": done.result.positive,
             "notes": list(data.notes),
             "seed": best.seed,

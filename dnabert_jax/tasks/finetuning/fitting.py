@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -19,9 +20,26 @@ from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import batch_shape
 from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, Job, epoch_order, learning_rate, smoothed, total_steps
 from dnabert_jax.tasks.finetuning.lockstep import JOB, Batch, JobsState, Lockstep, Turn, jobs_mesh
-from dnabert_jax.tasks.finetuning.observer import FittingObserver
 from dnabert_jax.tasks.finetuning.trainable import split_trainable, stacked, whole_model, with_fresh_heads
 from dnabert_jax.training.state import Parameters
+
+
+@runtime_checkable
+class FittingObserver(Protocol):
+    """Shows what happens, such as by a progress bar."""
+
+    def stepped(self, done: int, total: int) -> None:
+        """`done` more steps of lockstep are made, of `total` at most; many at once where a run is resumed."""
+
+    def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
+        """A job made an epoch."""
+
+    def restarted(self, job: str, seed: int) -> None:
+        """A job collapsed and begins anew with another seed."""
+
+    def advanced(self, what: str, done: int, total: int) -> None:
+        """Part of what follows the training was done, of `total`: sequences predicted, or resamples measured."""
+
 
 EVALUATED_TOGETHER = 4
 """Batches of fine-tuning in one of prediction, which keeps nothing for a backward pass; fewer of many windows."""
@@ -58,13 +76,8 @@ Score = Callable[[Float[np.ndarray, "n C"], Float[np.ndarray, "n C"]], float]
 Collapsed = Callable[[Float[np.ndarray, "n C"], Float[np.ndarray, "n C"]], bool]
 """(logits, targets): whether the classifier says the same of everything."""
 
-
 Advance = Callable[[int], object]
 """Is called with the number of sequences that were predicted since the last call."""
-
-
-def _ignore(_: int) -> None:
-    pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +137,7 @@ class Fitting:
         return [fitted[number] for number in range(len(jobs))]
 
     def predict(
-        self, models: Sequence[Parameters], splits: Sequence[EncodedSplit], advance: Advance = _ignore
+        self, models: Sequence[Parameters], splits: Sequence[EncodedSplit], advance: Advance = lambda _: None
     ) -> list[Float[np.ndarray, "n C"]]:
         """Returns the logits, or values, that whole models give, each for the sequences of its split; in lockstep."""
         return _Group(self, [Job("", split, split, 0) for split in splits]).predict(models, splits, advance)
@@ -290,7 +303,11 @@ class _Group:
         return (split.targets / np.maximum(frequency, 1e-12)).sum(axis=1).astype(np.float32)
 
     def _logits(
-        self, frozen: Parameters, trainable: Parameters, splits: Sequence[EncodedSplit], advance: Advance = _ignore
+        self,
+        frozen: Parameters,
+        trainable: Parameters,
+        splits: Sequence[EncodedSplit],
+        advance: Advance = lambda _: None,
     ) -> list[np.ndarray]:
         """Returns those of all sequences of each job's split."""
         size = self._config.batch_size * max(1, EVALUATED_TOGETHER // self._fitting.task.split)

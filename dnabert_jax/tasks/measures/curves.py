@@ -19,21 +19,14 @@ CURVES_FILE = "curves.json"
 
 _BINS = 10
 _GRID = 1000
-"""Of a curve's points, those that lie in one cell of a grid of this many by as many are one in the file."""
+"""A curve's points that lie in one cell of a grid of this many by as many are one point in the file."""
 _LEGEND_ENTRIES = 12
 """More curves than this are drawn thin and without names."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """Of one class.
-
-    Attributes:
-        label: of the class.
-        figure: what the curve comes to, or why there is none.
-        x: of its points, none if there is no curve.
-        y: as many.
-    """
+    """A curve of the class `label`: its points, and as `figure` its area or score, or why there are no points."""
 
     label: str
     figure: str
@@ -72,19 +65,17 @@ def draw_curves(
     directory.mkdir(parents=True, exist_ok=True)
     if task.problem == "regression":
         _draw_scatter(task, scores, labels, directory / "scatter.png", title)
-        return
-    classes = list(_classes(task, scores, labels))
-    with accompanying(directory / CURVES_FILE):
-        roc, precision, calibration = (_curves(classes, points) for points in (_roc, _precision, _calibration))
-        thinned = Curves(*(tuple(map(_thinned, curves)) for curves in (roc, precision, calibration)))
-        (directory / CURVES_FILE).write_text(to_json(thinned))
-    if not (directory / CURVES_FILE).exists():
-        return
-    rates, chances = ("false positive rate", "true positive rate"), ("mean probability", "share that holds")
-    _draw(roc, rates, title, directory / "roc.png", diagonal=True)
-    # Precision is not linear between thresholds, and average precision is the area below steps.
-    _draw(precision, ("recall", "precision"), title, directory / "precision_recall.png", steps="steps-post")
-    _draw(calibration, chances, title, directory / "calibration.png", diagonal=True, marker="o")
+    else:
+        classes, curves = list(_classes(task, scores, labels)), {}
+        for name, (points, axis_labels, diagonal, style) in _KINDS.items():
+            with accompanying(picture := directory / f"{name}.png"):
+                curves[name] = _curves(classes, points)
+                _draw(curves[name], axis_labels, title, picture, diagonal, style)
+        with accompanying(directory / CURVES_FILE):
+            thinned = Curves(**{name: tuple(map(_thinned, curves[name])) for name in _KINDS})
+            (directory / CURVES_FILE).write_text(to_json(thinned))
+    if not any(directory.iterdir()):
+        directory.rmdir()
 
 
 def _classes(task: TaskConfig, scores: np.ndarray, labels: np.ndarray) -> Iterator[_Class]:
@@ -107,24 +98,17 @@ def _curves(classes: list[_Class], points: _Points) -> list[Curve]:
 
 
 def _thinned(curve: Curve) -> Curve:
-    """Of consecutive points in one cell of the grid the first; the last of all stays."""
+    """Returns, of consecutive points in a cell of the grid, the first; the last point of all stays."""
     points = np.array([curve.x, curve.y]).T
     cells = np.rint(points * _GRID)
-    kept = np.ones(len(points), bool)
-    kept[1:-1] = (cells[1:-1] != cells[:-2]).any(axis=1)
-    x, y = points[kept].T.round(6).tolist()
+    chosen = np.ones(len(points), bool)
+    chosen[1:-1] = (cells[1:-1] != cells[:-2]).any(axis=1)
+    x, y = points[chosen].T.round(6).tolist()
     return dataclasses.replace(curve, x=tuple(x), y=tuple(y))
 
 
 def _draw(
-    curves: list[Curve],
-    axis_labels: tuple[str, str],
-    title: str,
-    picture: Path,
-    *,
-    diagonal: bool = False,
-    marker: str = "",
-    steps: str = "default",
+    curves: list[Curve], axis_labels: tuple[str, str], title: str, picture: Path, diagonal: bool, style: dict[str, str]
 ) -> None:
     with drawing(picture, 5.2, 5.0) as figure:
         axes = figure.subplots()
@@ -139,9 +123,8 @@ def _draw(
                 linestyle="-" if curve.x else " ",
                 # A legend leaves out what begins with an underscore.
                 label=f"{' ' * curve.label.startswith('_')}{curve.label}: {curve.figure}",
-                marker=marker if few else "",
-                markersize=4,
-                drawstyle=steps,
+                markersize=4 if few else 0,
+                **style,
             )
         axes.set(xlabel=axis_labels[0], ylabel=axis_labels[1], xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title=title)
         axes.set_aspect("equal")
@@ -155,7 +138,7 @@ def _draw_scatter(task: TaskConfig, scores: np.ndarray, labels: np.ndarray, pict
     shown = task.labels[:_LEGEND_ENTRIES]
     columns = min(len(shown), 4)
     rows = -(-len(shown) // columns)
-    with drawing(picture, 3.8 * columns, 3.8 * rows + 0.4) as figure:
+    with accompanying(picture), drawing(picture, 3.8 * columns, 3.8 * rows + 0.4) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in panels[len(shown) :]:
             axes.set_axis_off()
@@ -191,3 +174,12 @@ def _calibration(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.
 
     share, probability = calibration_curve(truth, scores, n_bins=_BINS, strategy="quantile")
     return probability, share, f"Brier {brier_score_loss(truth, scores):.3f}"
+
+
+_KINDS: dict[str, tuple[_Points, tuple[str, str], bool, dict[str, str]]] = {
+    "roc": (_roc, ("false positive rate", "true positive rate"), True, {}),
+    # Precision is not linear between thresholds, and average precision is the area below steps.
+    "precision_recall": (_precision, ("recall", "precision"), False, {"drawstyle": "steps-post"}),
+    "calibration": (_calibration, ("mean probability", "share that holds"), True, {"marker": "o"}),
+}
+"""The points, axis labels, diagonal and style of each picture."""

@@ -21,7 +21,7 @@ convention is kept: MCC is 0, its limit, where labels are of several classes and
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ from jaxtyping import Float, Integer, Num
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.tasks.measures.bootstrap import metrics_of_draws, resampled_metrics
+from dnabert_jax.tasks.measures.bootstrap import metrics_of_draws
 from dnabert_jax.tasks.measures.scores import checked_labels, checked_scores, decisions
 
 _LOWER_IS_BETTER = ("loss", "rmse")
@@ -139,7 +139,7 @@ def measure(
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
-    advance: Callable[[int], object] | None = None,
+    advance: Callable[[int], object] = lambda _: None,
 ) -> Metrics:
     """Returns all metrics of scores against labels.
 
@@ -151,7 +151,7 @@ def measure(
             metric is undefined do not count for its interval.
         level: share of the resamples inside of an interval.
         seed: of the resamples.
-        advance: if given, is called with the number of resamples computed since the last call.
+        advance: is called with the number of resamples drawn since the last call.
 
     Raises:
         InputError: no examples, labels of another shape, outside of the task's labels or not finite, a level outside
@@ -163,18 +163,25 @@ def measure(
     scores = checked_scores(task, scores)
     labels = checked_labels(task, labels, len(scores))
     predicted = decisions(task, scores)
-    # All examples once.
-    draw = metrics_of_draws(task, scores, labels, predicted, [np.arange(len(scores))])
-    values = {key: float(draw[key][0]) for key in metric_keys(task)}
-    drawn = resampled_metrics(task, scores, labels, predicted, resamples, seed, advance) if resamples else {}
+
+    def draws() -> Iterator[np.ndarray]:
+        # All examples once, and then the resamples.
+        yield np.arange(len(scores))
+        random = np.random.default_rng(seed)
+        for _ in range(resamples):
+            yield random.integers(len(scores), size=len(scores))
+            advance(1)
+
+    figures = metrics_of_draws(task, scores, labels, predicted, draws())
+    values = {key: float(figures[key][0]) for key in metric_keys(task)}
     metrics = {}
     for key, value in values.items():
         if np.isnan(value):
             metrics[key] = Metric(None, note=_why_undefined(task, key, scores, labels, predicted))
             continue
         low = high = None
-        if key in drawn and not np.isnan(drawn[key]).all():
-            low, high = np.nanquantile(drawn[key], [(1 - level) / 2, (1 + level) / 2]).tolist()
+        if not np.isnan(figures[key][1:]).all():
+            low, high = np.nanquantile(figures[key][1:], [(1 - level) / 2, (1 + level) / 2]).tolist()
         metrics[key] = Metric(value, low, high, _left_out(task, key, values))
     return Metrics(metrics, _confusion(task, labels, predicted), len(scores), resamples, level)
 

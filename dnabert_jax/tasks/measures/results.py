@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dnabert_jax import storage
-from dnabert_jax.config import TaskConfig
+from dnabert_jax.config import TaskConfig, TrainingLengths
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
 from dnabert_jax.tasks.measures.metrics import ConfusionMatrix, Metric, Metrics, metric_keys, reported_keys
@@ -51,7 +51,7 @@ class Result:
         sizes: examples by split.
         seeds: one result each.
         counts: examples of each label by split, in the order of the labels; none of a regression.
-        lengths: minimum, median and maximum of the bases of the training sequences.
+        lengths: of the training sequences.
         base_model: what was fine-tuned, as it was given.
         data: the file or directory that was read, as it was given.
         date: when it was measured, in UTC and ISO 8601.
@@ -64,7 +64,7 @@ class Result:
     sizes: dict[str, int]
     seeds: tuple[SeedResult, ...]
     counts: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
-    lengths: dict[str, int] = dataclasses.field(default_factory=dict)
+    lengths: TrainingLengths | None = None
     base_model: str = ""
     data: str = ""
     date: str = ""
@@ -102,23 +102,30 @@ class OverSeeds:
     defined: int
 
 
-def new_result(name: str, model: str, data: LabelledData, seeds: tuple[SeedResult, ...]) -> Result:
-    """Returns a result of today with what the data say of themselves."""
+def new_result(
+    name: str,
+    model: str,
+    data: LabelledData,
+    seeds: tuple[SeedResult, ...],
+    task: TaskConfig | None = None,
+    base_model: str = "",
+    best: int = 0,
+) -> Result:
+    """Returns a result of today with what the data say of themselves; the task is theirs if not given."""
     lengths = data.splits["train"].sequences.lengths
     counts = {} if data.task.problem == "regression" else data.splits
     return Result(
         name,
         model,
-        data.task,
+        task or data.task,
         {str(split): len(rows) for split, rows in data.splits.items()},
         seeds,
-        counts={str(split): _label_counts(data.task, rows) for split, rows in counts.items()},
-        lengths={
-            "minimum": int(lengths.min()),
-            "median": int(np.median(lengths)),
-            "maximum": int(lengths.max()),
-        },
-        date=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        {str(split): _label_counts(data.task, rows) for split, rows in counts.items()},
+        TrainingLengths(int(lengths.min()), int(np.median(lengths)), int(lengths.max())),
+        base_model,
+        data.source,
+        dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        best,
     )
 
 
@@ -182,14 +189,14 @@ def origin(result: Result) -> list[tuple[str, str]]:
     """Returns what a result is of, as pairs of a word and what it stands for; earlier versions knew less."""
     sizes = ", ".join(f"{split} {count:,}" for split, count in result.sizes.items())
     seconds = sum(seed.seconds for seed in result.seeds)
-    lengths = ", ".join(f"{name} {bases:,}" for name, bases in result.lengths.items())
+    lengths = dataclasses.asdict(result.lengths) if result.lengths else {}
     known = (
         ("Method", f"{result.model}, {seconds:,.0f} seconds"),
         ("Model", result.base_model),
         ("Data", result.data),
         ("Date", result.date),
         ("Examples", sizes),
-        ("Bases of a training sequence", lengths),
+        ("Bases of a training sequence", ", ".join(f"{name} {bases:,}" for name, bases in lengths.items())),
         ("Positive class", result.positive),
     )
     return [(what, value) for what, value in known if value]

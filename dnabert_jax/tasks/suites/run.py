@@ -1,6 +1,5 @@
 """Runs a suite: sets are read as their turn comes, trained in lockstep with others, and written one by one."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -16,7 +15,7 @@ from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.datasets.splits import drop_duplicates, limit_training, read_splits
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.finetune import RESAMPLES, Finetuned, finetune_sets, from_scratch, write_finetuned
-from dnabert_jax.tasks.finetuning.observer import FittingObserver
+from dnabert_jax.tasks.finetuning.fitting import FittingObserver
 from dnabert_jax.tasks.measures.results import Result
 from dnabert_jax.tasks.suites.directory import MODELS, Contender, Evaluation, SuiteResults
 from dnabert_jax.tasks.suites.suite import LabelledSet, settings_of
@@ -128,7 +127,9 @@ class SuiteRun:
         seeds = self._evaluation.seeds
         try:
             with device_memory_errors("use a smaller --batch-size, fewer sets --together, or fewer --seeds"):
-                done = finetune_sets(model, sets, settings, seeds, self._devices, self._observer)
+                done = finetune_sets(
+                    model, sets, settings, seeds, self._devices, self._observer, base_model=self._base_model
+                )
         except (InputError, JobError) as error:
             if len(sets) == 1:
                 self._fail(contender, next(iter(sets)), error)
@@ -138,11 +139,9 @@ class SuiteRun:
                 self._train(contender, settings, {name: data})
             return
         for name, own in done.items():
-            result = self._with_source(dataclasses.replace(own.result, base_model=self._base_model))
-            finetuned = dataclasses.replace(own, result=result)
             if contender == "finetuned" and self._keep_models:
-                self._keep(join(join(self._results.directory, MODELS), name), finetuned, sets[name], settings)
-            self._write(contender, finetuned.result)
+                self._keep(join(join(self._results.directory, MODELS), name), own, sets[name], settings)
+            self._write(contender, own.result)
 
     def _keep(self, directory: Location, done: Finetuned, data: LabelledData, settings: FinetuneConfig) -> None:
         # A process that was killed may have kept the model and not its result, which comes after.
@@ -160,10 +159,7 @@ class SuiteRun:
         except (InputError, JobError) as error:
             self._fail(contender, name, error)
             return
-        self._write(contender, self._with_source(result))
-
-    def _with_source(self, result: Result) -> Result:
-        return dataclasses.replace(result, data=str(self._sets[result.name].path))
+        self._write(contender, result)
 
     def _write(self, contender: Contender, result: Result) -> None:
         self._results.write(contender, result, self._sets[result.name])

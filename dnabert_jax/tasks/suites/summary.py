@@ -11,7 +11,7 @@ import numpy as np
 
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.pictures import drawing
+from dnabert_jax.io.pictures import accompanying, drawing
 from dnabert_jax.tasks.measures.metrics import better
 from dnabert_jax.tasks.measures.results import Result, over_seeds
 
@@ -231,7 +231,8 @@ def draw_boxes(tables: Mapping[str, Table], picture: Path, metrics: Sequence[str
     keys = [key for key in metrics if any(key in row for table in tables.values() for row in table.values())]
     if not keys:
         raise InputError(f"There is nothing to draw: no set has {', '.join(metrics)}.")
-    with drawing(picture, 1.2 + len(keys) * (0.8 + 0.7 * len(tables)), 4.2) as figure:
+    width = 1.2 + len(keys) * (0.8 + 0.7 * len(tables))
+    with accompanying(picture), drawing(picture, width, 4.2) as figure:
         for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
             values = [[row[key] for row in table.values() if key in row] for table in tables.values()]
             axes.boxplot(values, tick_labels=list(tables), widths=0.6, showfliers=False, medianprops={"color": "black"})

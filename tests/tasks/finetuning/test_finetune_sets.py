@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.config import ModelConfig, TaskConfig, TrainingLengths
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
 from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint, StoppedError
@@ -96,6 +96,4 @@ def test_a_stop_after_the_training_is_heard_and_a_resumed_run_ends_the_same(tmp_
     resumed = run(lambda: False)
     assert resumed.result.seeds[0].metrics == whole.result.seeds[0].metrics
     np.testing.assert_array_equal(resumed.scores, whole.scores)
-    assert (resumed.result.lengths, resumed.result.counts["test"]) == (
-        {"minimum": 10, "median": 10, "maximum": 10}, (2, 2),
-    )  # fmt: skip
+    assert (resumed.result.lengths, resumed.result.counts["test"]) == (TrainingLengths(10, 10, 10), (2, 2))

@@ -1,5 +1,6 @@
 """The curves are pictures, and what is drawn is what the definition says."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,3 +133,15 @@ def test_a_picture_that_fails_is_said_and_costs_no_other(
     (message,) = [record.getMessage() for record in caplog.records]
     assert "roc.png" in message
     assert "the picture is too large" in message
+
+
+@pytest.mark.parametrize(("problem", "files"), [("multi_label_classification", ["curves.json"]), ("regression", None)])
+def test_a_drawing_library_that_does_not_import_costs_the_pictures_alone(
+    problem: str, files: list[str] | None, tmp_path: Path, example: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    task = TaskConfig(problem, ("liver", "skin"))
+    draw_curves(task, *example(task), tmp_path / "curves", "")
+    folder = tmp_path / "curves"
+    # A directory without a file is not there.
+    assert ([path.name for path in folder.iterdir()] if folder.exists() else None) == files

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnabert_jax.config import TaskConfig
+from dnabert_jax.config import TaskConfig, TrainingLengths
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.measures.metrics import measure, metric_keys
 from dnabert_jax.tasks.measures.results import Result, SeedResult, over_seeds, result_markdown, write_result
@@ -109,7 +109,7 @@ def test_a_result_says_where_it_comes_from_and_what_is_confused_with_what(exampl
     written = dataclasses.replace(
         result(BINARY, example),
         counts={"train": (700, 300), "test": (41, 19)},
-        lengths={"minimum": 99, "median": 101, "maximum": 103},
+        lengths=TrainingLengths(99, 101, 103),
         base_model="models/dnabert6",
         data="tables/$x$.csv",
         date="2026-01-02T03:04:05+00:00",
