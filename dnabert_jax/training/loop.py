@@ -16,7 +16,7 @@ from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest, checked_manifest
 from dnabert_jax.data.pipeline import training_batches
 from dnabert_jax.data.rows import Rows, open_rows
 from dnabert_jax.errors import InputError
-from dnabert_jax.numerics import with_fixed_settings
+from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.output_directory import kept_directory, refuse_if_written
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
@@ -87,7 +87,7 @@ def check_data(config: PretrainConfig, manifest: Manifest) -> None:
         )
 
 
-@with_fixed_settings
+@fixed_settings()
 def pretrain(
     config: PretrainConfig,
     data: Path,

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.pictures import accompanying
-from dnabert_jax.numerics import with_fixed_settings
+from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.storage import Location
 from dnabert_jax.tasks.datasets.labelled import LabelledData
@@ -93,7 +93,7 @@ def from_scratch(model: SavedModel, config: FinetuneConfig) -> SavedModel:
     return SavedModel(description, 0, parameters)
 
 
-@with_fixed_settings
+@fixed_settings()
 def finetune_sets(
     model: SavedModel,
     sets: Mapping[str, LabelledData],
