@@ -158,4 +158,6 @@ def is_unused(directory: Path, ignored: Container[str] = ()) -> bool:
     """Returns whether a `kept_directory` has nothing yet, apart from files of the names that are ignored."""
     if not directory.exists():
         return True
-    return all(is_hidden(path.name) or path.suffix == ".partial" or path.name in ignored for path in directory.iterdir())
+    return all(
+        is_hidden(path.name) or path.suffix == ".partial" or path.name in ignored for path in directory.iterdir()
+    )

@@ -107,7 +107,7 @@ def test_an_answer_that_is_lost_does_no_harm(store: type, method: str) -> None:
 def test_two_jobs_do_not_write_the_same_directory(
     store: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
 ) -> None:
-    """On a store the second is refused at once; on local disk the first to end gets the name, and the other is refused."""
+    """On a store the second is refused at once; on local disk the first to end gets the name."""
     monkeypatch.chdir(tmp_path)
 
     def write_twice() -> None:

@@ -37,11 +37,16 @@ def test_of_what_fails_nothing_is_left(tmp_path: Path, error: BaseException) -> 
 
 def test_of_two_jobs_the_second_to_end_is_refused_and_both_write_whole_files(tmp_path: Path) -> None:
     final = tmp_path / "x.tsv"
-    with pytest.raises(InputError, match=str(final)), output_file(final) as file:
-        file.write(b"half of a row, ")
-        with output_file(final) as other:
-            other.write(b"row")
-        file.write(b"and the rest")
+
+    def write_twice() -> None:
+        with output_file(final) as file:
+            file.write(b"half of a row, ")
+            with output_file(final) as other:
+                other.write(b"row")
+            file.write(b"and the rest")
+
+    with pytest.raises(InputError, match=str(final)):
+        write_twice()
     assert [path.name for path in tmp_path.iterdir()] == ["x.tsv"]
     assert final.read_bytes() == b"row"
 
