@@ -1,4 +1,4 @@
-"""A file that has its final name only when it is complete."""
+"""Writes files that get their final names only when they are complete."""
 
 import contextlib
 import os
@@ -7,23 +7,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dnabert_jax.errors import InputError, named_if_full
-from dnabert_jax.output_directory import is_same_file, locked
+from dnabert_jax.storage import partial_path
 
 
 def refuse_existing(final: Path) -> None:
-    """Raises InputError if there is something where a file is to be written."""
+    """Raises InputError if there is something where an output is to be written."""
     if final.exists():
         raise InputError(f"{final} exists already: choose another output, or remove it first.")
 
 
 @contextlib.contextmanager
 def output_file(final: Path) -> Iterator[BinaryIO]:
-    """Yields `NAME.partial`, open to write, which is renamed when the block ends well, and else removed.
-
-    What a killed job left under that name is written over; while another job writes it, it is locked.
+    """Yields a file beside the final one, open to write, which is renamed when the block ends well, and else removed.
 
     Raises:
-        InputError: the final file exists, or another job writes it.
+        InputError: the final file exists, before the block or after it.
     """
     with output_files(final) as (file,):
         yield file
@@ -36,36 +34,23 @@ def output_files(*finals: Path) -> Iterator[list[BinaryIO]]:
     Raises:
         InputError: as for `output_file`.
     """
-    with contextlib.ExitStack() as opened, contextlib.ExitStack() as on_failure:
+    with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as opened:
         files = []
         for final in finals:
-            files.append(opened.enter_context(_locked(final)))
-            on_failure.callback(_partial(final).unlink, missing_ok=True)
-            files[-1].truncate(0)
+            refuse_existing(final)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            partial = partial_path(final)
+            on_failure.callback(partial.unlink, missing_ok=True)
+            # Where the disk is full, closing the file fails once more.
+            opened.enter_context(named_if_full(final))
+            files.append(opened.enter_context(partial.open("x+b")))
         yield files
         for file, final in zip(files, finals, strict=True):
             with named_if_full(final):
                 file.flush()
                 os.fsync(file.fileno())
-        for final in finals:
-            _partial(final).rename(final)
+            refuse_existing(final)
+        for file, final in zip(files, finals, strict=True):
+            os.rename(file.name, final)
             on_failure.callback(final.unlink, missing_ok=True)
         on_failure.pop_all()
-
-
-def _partial(final: Path) -> Path:
-    return final.with_name(final.name + ".partial")
-
-
-@contextlib.contextmanager
-def _locked(final: Path) -> Iterator[BinaryIO]:
-    """Yields the partial file, which only this job may write; it has not been emptied yet."""
-    refuse_existing(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(final)
-    # Where the disk is full, closing the file fails once more.
-    with named_if_full(final), os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "w+b") as file:
-        # It may have been renamed, by a job that was writing it, after it was opened: then it is that job's output.
-        if not (locked(file) and is_same_file(partial, file)):
-            raise InputError(f"Another job is writing {partial}: wait for it, or choose another output.")
-        yield file

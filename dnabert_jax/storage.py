@@ -90,8 +90,7 @@ def write(location: Location, data: bytes) -> None:
         _call(str(location), lambda store, path: store.pipe_file(path, data), len(data))
         return
     path = Path(location)
-    # A name of its own, as another machine may be writing the same file.
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    partial = partial_path(path)
     try:
         partial.write_bytes(data)
         partial.replace(path)
@@ -99,18 +98,14 @@ def write(location: Location, data: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-def create(url: str, data: bytes) -> bool:
-    """Makes a file on a store, unless there is one: whether it has these bytes now."""
+def partial_path(final: Path) -> Path:
+    """Returns a new name to write a file or a directory under; another job on the same output chooses another one."""
+    return final.with_name(f"{final.name}.{uuid.uuid4().hex[:8]}.partial")
 
-    def make(store: Any, path: str) -> bool:
-        try:
-            store.pipe_file(path, data, mode="create")
-        except FileExistsError:
-            # It may be that of an attempt before, whose answer was lost.
-            return bool(store.cat_file(path) == data)
-        return True
 
-    return _call(url, make, len(data))
+def write_text(path: Path, text: str) -> None:
+    """Writes text as UTF-8; bytes of an input that were not UTF-8 are written as they were read."""
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def upload(source: Path, url: str) -> None:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float32, Int32, UInt8
 from tqdm import tqdm
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.numerics import with_fixed_settings
+from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.sequence.buckets import computed_in_order
 from dnabert_jax.sequence.kmers import reverse_complement, sequence_codes
 
@@ -91,7 +91,7 @@ def computed(
     kept, own = itertools.tee(sequences)
     ids = (prepare(one.codes, one.place) for one in own)
     told, own_lengths = advance or (lambda _: None), lengths if _on_cpu() else None
-    fixed = with_fixed_settings(compute)
+    fixed = fixed_settings()(compute)
     results = computed_in_order(ids, longest, tokens_together(), fixed, told, most_tokens, own_lengths)
     # The results first: they read ahead, and what they read is kept until its turn.
     return ((one.name, *result) for result, one in zip(results, kept, strict=True))

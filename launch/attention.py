@@ -16,7 +16,7 @@ from dnabert_jax.output_file import refuse_existing
 from launch.predict import reading
 from launch.progress import progress_bar
 from launch.sequence_source import OpenSource, SequenceSource
-from launch.signals import importing, sigterm_as_sigint
+from launch.signals import importing
 
 if TYPE_CHECKING:  # loads JAX
     from dnabert_jax.interpret.attribution import Integrated
@@ -117,7 +117,7 @@ class Attention:
             target = choose_target(model, f"--method {self.method}", self.label, self.scale)
             print(f"Of the label {target.label}: its {target.scale}.")
         completeness = _Completeness()
-        with sigterm_as_sigint(), self.source.open(model.config.k, model.training_lengths) as sequences:
+        with self.source.open(model.config.k, model.training_lengths) as sequences:
             # Of variants, it is not known how many there are before the last sequence is read.
             unit, total = (" variants", None) if self.method == "mutagenesis" else (" sequences", sequences.total)
             with progress_bar(self.method, unit, total) as bar:

@@ -1,4 +1,4 @@
-"""`dnabert-jax`: finds the job, runs it, and turns what the user can mend into one sentence and exit status 2."""
+"""Runs the command `dnabert-jax`: errors that the user can mend are one sentence and exit status 2."""
 
 import atexit
 import dataclasses
@@ -7,7 +7,6 @@ import errno
 import inspect
 import logging
 import os
-import select
 import signal
 import sys
 import tempfile
@@ -40,37 +39,37 @@ from launch.prepare_derived import PreparePromoters, PrepareSplice, PrepareTfbs
 from launch.pretrain import parse_pretrain
 from launch.program import command
 from launch.report import Report
-from launch.signals import EXIT_INTERRUPTED, end_interrupted, end_on_sigint, ignore_sigusr1, sigint_as_exception
+from launch.signals import EXIT_INTERRUPTED, end_interrupted, end_on_sigint, signals_as_exception
 from launch.variants import Variants
 from launch.verify import PrepareVerify
 
 USAGE = f"""\
-dnabert-jax {dnabert_jax.__version__}: DNABERT for JAX, from a genome to a model that transformers loads.
+dnabert-jax {dnabert_jax.__version__}: pre-train, fine-tune and interpret DNABERT models with JAX.
 
-usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help tells the flags, with an example
+usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help lists the flags and shows an example
 
-  demo                 the whole way below, on an embedded sample of human DNA, in a few minutes on two cores
-  prepare genome       FASTA files -> packed k-mer rows in TFRecord shards
+  demo                 run the whole pipeline on a sample of human DNA, in a few minutes on two CPU cores
+  prepare genome       FASTA files -> packed k-mer rows for pre-training, in TFRecord shards
   prepare genome-beam  the same as an Apache Beam pipeline, on many machines
-  prepare verify       is a data directory what its manifest says?
-  prepare promoters    genome and GTF -> promoters and what is none, as one table split for fine-tuning
-  prepare splice       genome and GTF -> donors, acceptors and neither
-  prepare tfbs         genome and narrowPeak -> windows at summits and background
-  pretrain             rows -> a masked-language model, with checkpoints and logs
-  plan                 what pre-training would need and cost on TPUs or GPUs that are not there; --suite: fine-tunings
-  import               a Hugging Face directory of a DNABERT -> a checkpoint to go on from
-  finetune             a model and labelled DNA -> a classifier or a regression, measured on a test split
-  evaluate SUITE       a model on many labelled sets (tfbs690, gue, mouse), beside baselines on the same splits
-  predict              FASTA, BED and genome, or a table -> what a fine-tuned model says of each sequence, as a table
-  embed                the same -> vectors of sequences, k-mers or bases, as npz or Parquet
-  attention            the same -> scores of bases: attention, gradients or mutations, as table, npz or bigWig
-  mutations            every substitution and deletion of sequences, or those of a file -> what each does; heat maps
+  prepare verify       check every file of a data directory against its manifest
+  prepare promoters    genome and GTF -> promoters and other sequences, split for fine-tuning
+  prepare splice       genome and GTF -> splice donors, acceptors and neither, split for fine-tuning
+  prepare tfbs         genome and narrowPeak -> windows at peaks and in the background, split for fine-tuning
+  pretrain             rows -> a masked language model, with checkpoints and logs
+  plan                 estimate memory, time and cost on a TPU or GPU topology; --suite estimates fine-tuning
+  import OWNER/NAME    published DNABERT weights of the Hugging Face hub, or a directory -> a checkpoint
+  finetune             model and labelled DNA -> a classifier or a regression, measured on a test split
+  evaluate SUITE       fine-tune a model on many data sets (tfbs690, gue, mouse), beside baselines
+  predict              FASTA, table, or BED and genome -> predictions of a fine-tuned model, as a table
+  embed                the same inputs -> embeddings of sequences, k-mers or bases, as npz or Parquet
+  attention            the same inputs -> a score for each base from attention, gradients or mutagenesis
+  mutations            in-silico mutagenesis: the effect of substitutions and deletions; heat maps
   motifs               scores of bases -> enriched motifs: MEME, table, BED, logos
-  variants             VCF and genome -> what each variant does to a model: VCF, table
-  report               what these and finetune have written -> one HTML page that opens offline
+  variants             VCF and genome -> the effect of each variant, as VCF and table
+  report               outputs of these commands -> one HTML page that opens offline
   export               checkpoint -> a directory for Hugging Face transformers
 
-example: dnabert-jax demo --out dnabert-demo
+example: dnabert-jax import zhihan1996/DNA_bert_6 --out dnabert6
 """
 
 _EXIT_BAD_INPUT = 2
@@ -80,7 +79,7 @@ _EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 _BAD_PATH = (
     errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EROFS, errno.ENAMETOOLONG,
 )  # fmt: skip
-"""What a user mends by giving another path; other errors, of a full disk say, may go by themselves."""
+"""Errors that a user mends by giving another path; others, such as a full disk, may go by themselves."""
 
 _ASKS_FOR_USAGE: tuple[list[str], ...] = ([], ["-h"], ["--help"], ["prepare"], ["prepare", "-h"], ["prepare", "--help"])
 
@@ -104,7 +103,7 @@ _PLAIN: dict[str, type["_Runnable"]] = {
     "export": Export,
     "demo": Demo,
 }
-"""Commands of which a dataclass is all."""
+"""Commands whose flags are the fields of a dataclass."""
 
 _CONFIGURED: dict[str, Callable[[Sequence[str]], "_Runnable"]] = {
     "pretrain": parse_pretrain,
@@ -126,7 +125,8 @@ def main() -> None:
     end_on_sigint()
     # What Python does last of all is not interrupted: the signal would kill it there, with nothing said.
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    ignore_sigusr1()
+    # It may come before or after what it asks for, a profile, is possible.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     # UTF-8 whatever the locale. By lines, so that what is printed and the progress bar keep their order in a log file.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
@@ -142,7 +142,7 @@ def main() -> None:
 
 
 def _silence_libraries() -> None:
-    """Of an error that is raised, `run` says one sentence; libraries say more of it, in threads and when they log."""
+    """Silences what libraries add, in threads and logs, to the one sentence that `run` prints for an error."""
     for name in ("absl", "asyncio", "concurrent.futures", "gcsfs"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # Warnings of this package are whole sentences, whatever handler a library has installed.
@@ -179,21 +179,22 @@ def run(arguments: Sequence[str]) -> int:
             print(dnabert_jax.__version__)
             return 0
         advice = "use a smaller batch, a larger mesh, or shorter sequences"
-        with INPUT_COPIES, sigint_as_exception(), device_memory_errors(advice):
-            _parse_and_check(arguments).run()
-    except InputError as error:
-        return _fail(str(error))
-    except JobError as error:
-        return _fail(str(error), EXIT_FAILED)
+        with INPUT_COPIES, signals_as_exception(), device_memory_errors(advice):
+            job = _parse(arguments)
+            if isinstance(model := getattr(job, "model", None), str):
+                check_model(model)
+            job.run()
+    except (InputError, JobError) as error:
+        return _fail(str(error), _EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED)
     except OSError as error:
         return _end_by_system(error)
     # Of JAX and of libraries below it.
     except (RuntimeError, ValueError, AssertionError) as error:
         if is_out_of_room(error):
-            return _fail(_full_disk(None, error), EXIT_FAILED)
-        if isinstance(error, ValueError) or not (problem := missing_device()):
+            return _fail(_full_disk(error), EXIT_FAILED)
+        if not (sentence := missing_device(error)):
             raise
-        return _fail(str(problem))
+        return _fail(sentence)
     except KeyboardInterrupt:
         resumable = arguments[0] in ("pretrain", "finetune")
         hint = " The same command with --resume goes on from the last checkpoint, if there is one." if resumable else ""
@@ -203,30 +204,15 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _end_by_system(error: OSError) -> int:
-    """Says what the operating system refused, and returns the exit status."""
-    if error.errno == errno.EPIPE and _reader_is_gone():
-        # It has read what it wanted, as head does; nothing more can be said there, not at the end either.
+    """Prints what the operating system refused, and returns the exit status."""
+    if error.errno == errno.EPIPE:
+        # The reader has read what it wanted, as head does; nothing more can be said there, not at the end either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _EXIT_BROKEN_PIPE
     if is_out_of_room(error):
-        return _fail(_full_disk(error.filename, error), EXIT_FAILED)
+        return _fail(_full_disk(error), EXIT_FAILED)
     sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
     return _fail(sentence, _EXIT_BAD_INPUT if error.errno in _BAD_PATH else EXIT_FAILED)
-
-
-def _reader_is_gone() -> bool:
-    """Whether nobody reads standard output any more."""
-    poll = select.poll()
-    poll.register(sys.stdout, 0)
-    return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
-def _parse_and_check(arguments: Sequence[str]) -> _Runnable:
-    """Returns the job; raises InputError for a --model that cannot exist before anything else is read."""
-    job = _parse(arguments)
-    if isinstance(model := getattr(job, "model", None), str):
-        check_model(model)
-    return job
 
 
 def _parse(arguments: Sequence[str]) -> _Runnable:
@@ -261,13 +247,13 @@ def _command(job: type[_Job], name: str, arguments: Sequence[str]) -> _Job:
     return tyro.cli(job, args=list(arguments), prog=f"dnabert-jax {name}", config=SETTINGS, registry=REGISTRY)
 
 
-def _full_disk(path: str | None, error: Exception) -> str:
-    """Returns what to say of a full disk: where it is if that is known, else what the library that met it says."""
-    if path:
-        return f"{path}: {getattr(error, 'strerror', None) or error}. Make room there, or choose another place."
+def _full_disk(error: Exception) -> str:
+    """Returns a sentence that says which disk is full: the one of the file if that is known, else either of two."""
     reason = str(getattr(error, "strerror", None) or error).partition("\n")[0][:300].rstrip(".")
+    if path := getattr(error, "filename", None):
+        return f"{path}: {reason}. Make room there, or choose another output."
     return (
-        f"{reason}: make room on the disk of the output, or on that of temporary files, {tempfile.gettempdir()} "
+        f"{reason}. Make room on the disk of the output, or on the one of temporary files, {tempfile.gettempdir()} "
         "(TMPDIR chooses another one)."
     )
 

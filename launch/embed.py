@@ -9,7 +9,7 @@ import tyro
 from dnabert_jax.output_file import refuse_existing
 from launch.progress import progress_bar
 from launch.sequence_source import SequenceSource
-from launch.signals import importing, sigterm_as_sigint
+from launch.signals import importing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,6 @@ class Embed:
         model = DNABERT.from_pretrained(self.model, self.step, self.compute_dtype)
         width, by_position = model.config.hidden_size, self.pooling in BY_POSITION
         with (
-            sigterm_as_sigint(),
             self.source.open(model.config.k, model.training_lengths) as sequences,
             progress_bar("embed", " sequences", sequences.total) as bar,
         ):

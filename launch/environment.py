@@ -1,9 +1,8 @@
-"""What the environment asks of JAX: settings that would change results, and platforms that are not there."""
+"""Handles what the environment asks of JAX: settings that would change results, and platforms that are missing."""
 
 import os
 import sys
 
-from dnabert_jax.errors import InputError
 from dnabert_jax.numerics import SETTINGS
 from launch.ending import print_note
 
@@ -19,23 +18,19 @@ def set_environment() -> None:
             print_note(f"{variable}={before} is ignored, as results depend on it: it is {os.environ[variable]} here.")
 
 
-def missing_device() -> InputError | None:
-    """Returns what to tell the user if JAX, where it is loaded, cannot start a device; None if it can."""
-    jax = sys.modules.get("jax")
-    if jax is None:
+def missing_device(error: Exception) -> str | None:
+    """Returns a sentence for the user if an error came because JAX cannot start a device, else None."""
+    jax, reason = sys.modules.get("jax"), str(error).partition("\n")[0][:300].rstrip(".")
+    # For some platforms JAX raises an assertion without a word. Other errors are no reason to start a device.
+    if jax is None or isinstance(error, ValueError) or (reason and "backend" not in reason):
         return None
     try:
         jax.devices()
-    # For some platforms JAX raises an assertion without a word.
-    except (RuntimeError, AssertionError) as cause:
-        reason = str(cause).partition("\n")[0].partition(" (set JAX_PLATFORMS")[0].rstrip(".")[:300]
-        wanted = os.environ.get("JAX_PLATFORMS", "")
-        # For "gpu" it says that there is no ROCm, the last of what it tried.
-        reason = f" ({reason})" if f"'{wanted}'" in reason or (reason and not wanted) else ""
-        if wanted:
-            return InputError(
-                f"JAX_PLATFORMS is {wanted}, which JAX cannot use here{reason}: install its plugin, for example with "
-                "pip install 'jax[cuda13]' or 'jax[tpu]', set JAX_PLATFORMS=cpu, or unset it to use what is there."
-            )
-        return InputError(f"JAX finds no device{reason}: install its plugin, or set JAX_PLATFORMS=cpu.")
+    except (RuntimeError, AssertionError):
+        platform = os.environ.get("JAX_PLATFORMS", "")
+        problem = f"JAX_PLATFORMS is {platform}, which JAX cannot use here" if platform else "JAX finds no device"
+        return (
+            f"{problem}{f' ({reason})' if reason else ''}. Install its plugin, for example with pip install "
+            "'jax[cuda13]' or 'jax[tpu]', or set JAX_PLATFORMS=cpu."
+        )
     return None

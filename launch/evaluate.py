@@ -17,7 +17,7 @@ from dnabert_jax.tasks.suites.suite import SUITES, SuiteName, find_sets, groups_
 from launch.finetune import chosen_preset
 from launch.flags import REGISTRY, SETTINGS
 from launch.progress import progress_bar
-from launch.signals import importing, sigterm_as_sigint
+from launch.signals import importing
 
 if TYPE_CHECKING:
     from dnabert_jax.tasks.measures.results import Result
@@ -35,7 +35,7 @@ class Evaluate:
     Attributes:
         suite: tfbs690, the ENCODE sets of DNABERT; gue; or mouse, the mouse sets of DNABERT.
         data: Directory with a folder or table for each data set, at any depth.
-        model: Run directory, model directory of `dnabert-jax import`, or Hugging Face directory.
+        model: Run directory, model directory, Hugging Face directory, or OWNER/NAME on its hub.
         out: Directory of the results, local or a URL that several machines write to; if it is there, what is missing
             is added.
         baselines: What is evaluated besides, on the same splits: random, the same network from random weights;
@@ -104,7 +104,7 @@ class Evaluate:
         own = part_of(sets, self.process, self.processes)
         groups = groups_of_like_size(own, self.together or max(1, -(-len(devices) // self.seeds)))
         contenders: list[Contender] = ["finetuned", *self.baselines]
-        with sigterm_as_sigint(), _SuiteBar(len(own) * len(contenders)) as bar:
+        with _SuiteBar(len(own) * len(contenders)) as bar:
             SuiteRun(model, evaluation, results, devices, bar, self.keep_models, self.model).run(groups, contenders)
         found, failures = results.read(), results.failures()
         done = {f"{contender}/{result.name}" for contender, own in found.items() for result in own}

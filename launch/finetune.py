@@ -38,7 +38,7 @@ class Finetune:
     Sequences that are longer than the model takes are read in windows: add --long attention.
 
     Attributes:
-        model: Run directory, model directory of `dnabert-jax import`, or Hugging Face directory.
+        model: Run directory, model directory, Hugging Face directory, or OWNER/NAME on its hub.
         data: A table (CSV, TSV, Parquet; plain or gzip), a directory with train, dev and test files, or what
             `dnabert-jax prepare promoters`, `splice` or `tfbs` made.
         out: Directory to make: the model of the best seed, result.json, result.md, log.jsonl and pictures. Until it is

@@ -36,16 +36,16 @@ example: launch/gke.sh start dnabert6 --project my-project --location us-west4 -
 END
 }
 
-# Whether --topology has three sides that are multiples of 4, none shorter than the one before.
+# Whether --topology has three sides that are multiples of 4, none shorter than the one before, and at most $1 chips.
 is_large_topology() {
   local a b c
   IFS=x read -r a b c <<< "${flags[topology]}"
-  [[ -n $c ]] && ((a % 4 == 0 && b % 4 == 0 && c % 4 == 0 && a <= b && b <= c && a * b * c <= 6144))
+  [[ -n $c ]] && ((a % 4 == 0 && b % 4 == 0 && c % 4 == 0 && a <= b && b <= c && a * b * c <= $1))
 }
 
 # Sets nodes, of one slice, from --topology and --chips-per-node.
 count_nodes() {
-  local chips per_node=${flags[chips-per-node]}
+  local chips limit=4096 per_node=${flags[chips-per-node]}
   [[ ${flags[topology]} =~ ^[1-9][0-9]*(x[1-9][0-9]*){1,2}$ ]] ||
     fail 2 "--topology is '${flags[topology]}': give one like 16x16 or 4x4x8."
   case ${flags[accelerator]} in
@@ -54,8 +54,9 @@ count_nodes() {
         fail 2 "${flags[accelerator]} has no --topology ${flags[topology]}: give 1x1, 2x2, 2x4, 4x4, 4x8, 8x8, 8x16 or 16x16."
       ;;
     tpu-v4-podslice | tpu-v5p-slice)
-      [[ " 2x2x1 2x2x2 2x2x4 2x4x4 " == *" ${flags[topology]} "* ]] || is_large_topology ||
-        fail 2 "${flags[accelerator]} has no --topology ${flags[topology]}: give 2x2x1, 2x2x2, 2x2x4, 2x4x4, or three multiples of 4 in ascending order, like 4x4x8."
+      [[ ${flags[accelerator]} == tpu-v5p-slice ]] && limit=6144
+      [[ " 2x2x1 2x2x2 2x2x4 2x4x4 " == *" ${flags[topology]} "* ]] || is_large_topology $limit ||
+        fail 2 "${flags[accelerator]} has no --topology ${flags[topology]}: give 2x2x1, 2x2x2, 2x2x4, 2x4x4, or three multiples of 4 in ascending order, like 4x4x8, with at most $limit chips."
       ;;
     *)
       fail 2 "There is no --accelerator '${flags[accelerator]}': give one of the node labels tpu-v5-lite-podslice, tpu-v6e-slice, tpu-v5p-slice and tpu-v4-podslice."

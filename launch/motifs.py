@@ -12,7 +12,7 @@ from dnabert_jax.interpret.motifs.config import MotifSearch
 from launch.flags import InputPath
 from launch.progress import progress_bar
 from launch.sequence_source import SequenceSource
-from launch.signals import importing, sigterm_as_sigint
+from launch.signals import importing
 
 if TYPE_CHECKING:  # loads Arrow
     from dnabert_jax.interpret.motifs.database import KnownMotifs
@@ -78,23 +78,22 @@ class Motifs:
         known = self._known_motifs()
         matches = None
         scores = read_score_file(self.scores)
-        with sigterm_as_sigint():
-            names, positives = self._read(self.positives, "positive")
-            _, negatives = self._read(self.negatives, "negative")
-            with _Bars() as bars, output_directory(self.out, "motifs.tsv") as directory:
-                scored = scores.of(names, positives.lengths)
-                found = find_motifs(positives, scored, negatives, self.search, bars.advance, names)
-                write_meme(directory / "motifs.meme", found, self.search.reverse_complements)
-                write_instances(directory / "instances.bed", found.motifs, names)
-                if not self.no_logos:
-                    (directory / "logos").mkdir()
-                    for rank, motif in enumerate(found.motifs, start=1):
-                        draw_logo(motif, directory / "logos" / logo_name(rank, motif))
-                        bars.advance("draw logos", 1, len(found.motifs))
-                if known:
-                    bars.close()
-                    matches = self._match(found, known, directory)
-                write_table(directory / "motifs.tsv", found.motifs)
+        names, positives = self._read(self.positives, "positive")
+        _, negatives = self._read(self.negatives, "negative")
+        with _Bars() as bars, output_directory(self.out, "motifs.tsv") as directory:
+            scored = scores.of(names, positives.lengths)
+            found = find_motifs(positives, scored, negatives, self.search, bars.advance, names)
+            write_meme(directory / "motifs.meme", found, self.search.reverse_complements)
+            write_instances(directory / "instances.bed", found.motifs, names)
+            if not self.no_logos:
+                (directory / "logos").mkdir()
+                for rank, motif in enumerate(found.motifs, start=1):
+                    draw_logo(motif, directory / "logos" / logo_name(rank, motif))
+                    bars.advance("draw logos", 1, len(found.motifs))
+            if known:
+                bars.close()
+                matches = self._match(found, known, directory)
+            write_table(directory / "motifs.tsv", found.motifs)
         self._say(found, matches)
 
     def _known_motifs(self) -> "KnownMotifs | None":

@@ -15,7 +15,7 @@ from launch.flags import InputPath
 from launch.predict import reading
 from launch.progress import progress_bar
 from launch.sequence_source import OpenSource, SequenceSource
-from launch.signals import importing, sigterm_as_sigint
+from launch.signals import importing
 
 if TYPE_CHECKING:  # loads JAX
     from dnabert_jax.interpret.changes import Change
@@ -76,7 +76,6 @@ class Mutations:
         target = choose_target(model, "A map of mutations", self.label, "logit" if regression else "log-odds")
         print(f"Of the label {target.label}: " + ("its number." if regression else "its probability."))
         with (
-            sigterm_as_sigint(),
             self.source.open(model.config.k, model.training_lengths) as sequences,
             contextlib.ExitStack() as outputs,
         ):

@@ -11,7 +11,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.output_file import refuse_existing
 from launch.progress import progress_bar
 from launch.sequence_source import SequenceSource
-from launch.signals import importing, sigterm_as_sigint
+from launch.signals import importing
 
 _BED = ".bed"
 
@@ -66,7 +66,6 @@ class Predict:
                 f"{self.model} has no classifier. Make one with `finetune`, or use `embed`, which needs none."
             )
         with (
-            sigterm_as_sigint(),
             self.source.open(model.config.k, model.training_lengths, self.keep) as sequences,
             progress_bar("predict", " sequences", sequences.total) as bar,
         ):

@@ -6,7 +6,7 @@ from typing import Any
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_file import output_file, refuse_existing
-from launch.signals import importing, sigterm_as_sigint
+from launch.signals import importing
 
 _SUFFIXES = (".html", ".htm")
 
@@ -50,7 +50,7 @@ class Report:
 
         sections = self._sections()
         page = report_page(self.title, sections)
-        with sigterm_as_sigint(), output_file(self.out) as file:
+        with output_file(self.out) as file:
             file.write(page)
         for source, what in sections["sources"]:
             print(f"{source}: {what}.")

@@ -1,4 +1,4 @@
-"""What signals ask of a running job."""
+"""Handles the signals that a running job gets."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ EXIT_INTERRUPTED = 130
 
 
 def end_on_sigint() -> None:
-    """From now on Ctrl-C ends the process at once: where nothing is to be tidied up, or that is taking too long."""
+    """Makes Ctrl-C end the process at once from now on: nothing is to be tidied up, or that takes too long."""
     signal.signal(signal.SIGINT, end_interrupted)
 
 
@@ -23,20 +23,15 @@ def end_interrupted(*_: object) -> NoReturn:
     os._exit(EXIT_INTERRUPTED)
 
 
-def ignore_sigusr1() -> None:
-    """From now on SIGUSR1, which may come before or after what it asks for is possible, does not end the process."""
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-
-
 @contextmanager
-def sigint_as_exception() -> Iterator[None]:
-    """Inside, Ctrl-C raises KeyboardInterrupt the first time, and ends the process the second."""
+def signals_as_exception() -> Iterator[None]:
+    """Inside, Ctrl-C and SIGTERM raise KeyboardInterrupt the first time, and end the process the second."""
 
     def interrupt(*_: object) -> NoReturn:
         end_on_sigint()
         raise KeyboardInterrupt
 
-    with _handling(signal.SIGINT, interrupt):
+    with _handling(signal.SIGINT, interrupt), _handling(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)):
         yield
 
 
@@ -53,24 +48,18 @@ def _handling(number: signal.Signals, handler: Callable[..., object]) -> Iterato
     try:
         yield
     finally:
-        signal.signal(number, before)
-
-
-@contextmanager
-def sigterm_as_sigint() -> Iterator[None]:
-    """Inside, SIGTERM does what Ctrl-C does, so that what is unfinished is removed."""
-    with _handling(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)):
-        yield
+        # `jax.distributed` puts a handler of its own for SIGTERM in place of this one, which stays until the end.
+        jax = sys.modules.get("jax")
+        if number != signal.SIGTERM or jax is None or not jax.distributed.is_initialized():
+            signal.signal(number, before)
 
 
 @contextmanager
 def sigint_as_sigterm(ready: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
-    """Yields what tells whether Ctrl-C asked for an orderly stop, which it does as SIGTERM would.
+    """Yields a function that returns whether Ctrl-C asked for an orderly stop, which it does as SIGTERM would.
 
-    A second Ctrl-C ends the process at once. While there is nothing to save yet, the first raises KeyboardInterrupt.
-
-    Args:
-        ready: whether there is something to save.
+    A second Ctrl-C ends the process at once. Unless `ready` says that there is something to save, the first raises
+    KeyboardInterrupt.
     """
     came = threading.Event()
 
@@ -96,16 +85,10 @@ def profile_on_sigusr1(request: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def sigterm_as_flag() -> Iterator[Callable[[], bool]]:
-    """What tells whether SIGTERM, by which a machine that is about to be taken away says so, came.
+    """Yields a function that returns whether SIGTERM came, by which a machine says that it is about to be taken away.
 
-    Inside, the signal does nothing else, however often it comes. Only in the main thread. `jax.distributed` puts a
-    handler of its own in place of this one, which stays until the process ends.
+    Inside, the signal does nothing else, however often it comes.
     """
     came = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: came.set())
-    try:
+    with _handling(signal.SIGTERM, lambda *_: came.set()):
         yield came.is_set
-    finally:
-        jax = sys.modules.get("jax")
-        if jax is None or not jax.distributed.is_initialized():
-            signal.signal(signal.SIGTERM, before)

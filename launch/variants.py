@@ -9,7 +9,7 @@ from dnabert_jax.output_file import refuse_existing
 from launch.flags import InputPath
 from launch.predict import reading
 from launch.progress import progress_bar
-from launch.signals import importing, sigterm_as_sigint
+from launch.signals import importing
 
 if TYPE_CHECKING:  # loads JAX
     from dnabert_jax.interpret.variants.annotation import VariantCount
@@ -90,7 +90,6 @@ class Variants:
                 f"fine-tuned on ({trained}), so the scores may mean little."
             )
         with (
-            sigterm_as_sigint(),
             open_genome(self.fasta, survey.contigs) as genome,
             progress_bar("variants", " alleles", survey.alleles) as bar,
         ):

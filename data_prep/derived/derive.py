@@ -109,7 +109,7 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
             loci=figures,
             files={path.name: file_digest(path) for path in _made(directory)},
         )
-        (directory / FILE_NAME).write_text(to_json(manifest), encoding="utf-8")
+        (directory / FILE_NAME).write_text(to_json(manifest))
     return manifest
 
 

@@ -11,6 +11,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from data_prep.derived.examples import Examples
 from dnabert_jax.data.tfrecord import example
 from dnabert_jax.sequence.kmers import text_of
+from dnabert_jax.storage import write_text
 
 COLUMNS = ("split", "chrom", "start", "end", "strand", "label", "group", "origin", "sequence")
 
@@ -94,15 +95,9 @@ def write_array_record(
         "fileFormat": "array_record",
         "splits": infos,
     }
-    (directory / "dataset_info.json").write_text(
-        json.dumps(info, indent=2) + "\n", encoding="utf-8", errors="surrogateescape"
-    )
-    (directory / "features.json").write_text(
-        json.dumps(_features(names.labels), indent=2) + "\n", encoding="utf-8", errors="surrogateescape"
-    )
-    (directory / "label.labels.txt").write_text(
-        "".join(f"{label}\n" for label in names.labels), encoding="utf-8", errors="surrogateescape"
-    )
+    (directory / "dataset_info.json").write_text(json.dumps(info, indent=2) + "\n")
+    (directory / "features.json").write_text(json.dumps(_features(names.labels), indent=2) + "\n")
+    write_text(directory / "label.labels.txt", "".join(f"{label}\n" for label in names.labels))
 
 
 def _features(labels: Sequence[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dnabert_jax.interop.model_card import model_card
 from dnabert_jax.interop.tokenizer import write_tokenizer
 from dnabert_jax.io.pictures import accompanying
 from dnabert_jax.output_directory import output_directory
-from dnabert_jax.storage import Location
+from dnabert_jax.storage import Location, write_text
 from dnabert_jax.training.saved_model import SavedModel
 
 Architecture = Literal["masked-lm", "encoder", "classifier"]
@@ -88,13 +88,13 @@ def export_model(
             reason = str(error).partition("\n")[0][:200]
             raise JobError(f"The weights could not be written to {out} ({reason}): is the disk full?") from error
         settings = {**huggingface_config(description.config, description.task, architecture), "torch_dtype": dtype}
-        (directory / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        (directory / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
         write_tokenizer(directory, description.config.k, description.config.max_positions)
         provenance = json.dumps(description.provenance, indent=2) + "\n"
-        (directory / PROVENANCE_FILE).write_text(provenance, encoding="utf-8")
+        (directory / PROVENANCE_FILE).write_text(provenance)
         with accompanying(directory / "README.md"):
             card = model_card(model, architecture)
-            (directory / "README.md").write_text(card, encoding="utf-8", errors="surrogateescape")
+            write_text(directory / "README.md", card)
     return architecture
 
 

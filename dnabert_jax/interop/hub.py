@@ -19,7 +19,7 @@ _READ = [
     "provenance.json",
 ]  # fmt: skip
 _PICKLES = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
-_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+_REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _REQUEST_SECONDS = 5.0
 _ANSWER_SECONDS = 10.0
 """For the name server and all addresses of the hub together: each has a time limit of its own."""
@@ -28,13 +28,12 @@ _T = TypeVar("_T")
 
 
 def check_model(name: str | Path) -> None:
-    """Raises an error unless `local_directory` finds the model; what is on the hub is not downloaded.
-
-    Raises:
-        InputError, JobError: as for `local_directory`.
-    """
-    if not Path(name).exists():
-        _look_up(str(name))
+    """Raises InputError unless there is a file or directory of that name, or it is OWNER/NAME; does not ask the hub."""
+    if not Path(name).exists() and not _REPOSITORY.fullmatch(str(name)):
+        raise InputError(
+            f"There is no file or directory named {name}. A model on the Hugging Face hub is named OWNER/NAME, such as "
+            "zhihan1996/DNA_bert_6."
+        )
 
 
 def local_directory(name: str | Path) -> Path:
@@ -60,11 +59,7 @@ def local_directory(name: str | Path) -> Path:
 @functools.cache
 def _look_up(name: str) -> tuple[Any, list[str] | Path]:
     """Returns huggingface_hub, and which files of a repository to download or the copy of an earlier download."""
-    if not _REPOSITORY.fullmatch(name):
-        raise InputError(
-            f"There is no file or directory named {name}. A model on the Hugging Face hub is named OWNER/NAME, such as "
-            "zhihan1996/DNA_bert_6."
-        )
+    check_model(name)
     missing = f"There is no directory named {name}"
     hub = _hub(f"{missing}. To fetch it from the Hugging Face hub")
     try:

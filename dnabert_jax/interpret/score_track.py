@@ -1,8 +1,8 @@
-"""Scores of bases as a bigWig track on the coordinates of a genome.
+"""Writes scores of bases as a bigWig track on the coordinates of a genome.
 
-A bigWig is written in the order of the genome, and intervals come in any: so sums and counts of each base are in sparse
-files on disk until the last is known. They are not mapped into memory, since to write there kills the process where the
-disk is full. There are two for all records, as a genome may have more records than a process may open files.
+A bigWig is written in the order of the genome, and intervals come in any order: so the sum and the count of each base
+are in a sparse file on disk until the last interval is known. It is not mapped into memory, since writing there kills
+the process if the disk is full, and it is one file, as a genome may have more records than a process may open files.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt32
+from jaxtyping import Float32
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.bed import Interval
@@ -22,6 +22,7 @@ from dnabert_jax.storage import scratch_directory
 
 _BLOCK = 1 << 20
 """Bases that are in memory while the track is written."""
+_BASE = np.dtype([("sum", np.float64), ("count", np.uint32)])
 
 
 class TrackCount(NamedTuple):
@@ -37,7 +38,7 @@ class TrackCount(NamedTuple):
 
 
 def import_pybigwig() -> Any:
-    """The library; raises InputError if it is not installed."""
+    """Returns the library; raises InputError if it is not installed."""
     try:
         import pyBigWig
     except ImportError as error:
@@ -59,55 +60,38 @@ def write_score_track(
         InputError: pyBigWig is not installed, or the file exists.
     """
     library = import_pybigwig()
-    with output_file(path) as file, scratch_directory() as scratch, contextlib.ExitStack() as files:
+    with output_file(path) as file, scratch_directory() as scratch, (scratch / "sums").open("w+b") as sums:
         firsts = dict(zip(lengths, itertools.accumulate(lengths.values(), initial=0), strict=False))
-        total = sum(lengths.values())
-        sums = _SparseNumbers(files.enter_context((scratch / "sums").open("w+b")), np.float64, total)
-        counts = _SparseNumbers(files.enter_context((scratch / "counts").open("w+b")), np.uint32, total)
+        sums.truncate(sum(lengths.values()) * _BASE.itemsize)
         for interval, values in scores:
             start = firsts[interval.contig] + interval.start
-            sums.add(start, values[::-1] if interval.strand == "-" else values)
-            counts.add(start, np.ones(len(values), np.uint32))
+            summed = _read(sums, start, len(values)).copy()
+            summed["sum"] += values[::-1] if interval.strand == "-" else values
+            summed["count"] += 1
+            sums.seek(start * _BASE.itemsize)
+            sums.write(summed.tobytes())
         bases = shared = 0
         with contextlib.closing(library.open(str(scratch / "track"), "w")) as track:
             track.addHeader(list(lengths.items()))
             for record, first in firsts.items():
-                for start, several in _runs(counts, first, first + lengths[record]):
-                    values = sums.read(start, len(several)) / several
+                for start, covered in _runs(sums, first, first + lengths[record]):
+                    values = covered["sum"] / covered["count"]
                     track.addEntries(record, start - first, values=values.astype(np.float32).tolist(), span=1, step=1)
-                    bases, shared = bases + len(several), shared + int((several > 1).sum())
+                    bases, shared = bases + len(covered), shared + int((covered["count"] > 1).sum())
         with (scratch / "track").open("rb") as source:
             shutil.copyfileobj(source, file, _BLOCK)
     return TrackCount(bases, shared)
 
 
-class _SparseNumbers:
-    """Numbers in a file, of which only those that were added to take room on disk; the others are zero.
-
-    Args:
-        file: empty, open for reading and writing.
-        dtype: of each number.
-        count: how many there are.
-    """
-
-    def __init__(self, file: IO[bytes], dtype: type[np.number], count: int):
-        self._file, self._dtype = file, np.dtype(dtype)
-        file.truncate(count * self._dtype.itemsize)
-
-    def read(self, start: int, count: int) -> np.ndarray:
-        self._file.seek(start * self._dtype.itemsize)
-        return np.frombuffer(self._file.read(count * self._dtype.itemsize), self._dtype)
-
-    def add(self, start: int, values: np.ndarray) -> None:
-        summed = self.read(start, len(values)) + values
-        self._file.seek(start * self._dtype.itemsize)
-        self._file.write(summed.astype(self._dtype).tobytes())
+def _read(sums: IO[bytes], start: int, count: int) -> np.ndarray:
+    sums.seek(start * _BASE.itemsize)
+    return np.frombuffer(sums.read(count * _BASE.itemsize), _BASE)
 
 
-def _runs(counts: _SparseNumbers, begin: int, stop: int) -> Iterator[tuple[int, UInt32[np.ndarray, " bases"]]]:
-    """Yields the start and the counts of each run of covered bases from begin to stop, cut where a block ends."""
+def _runs(sums: IO[bytes], begin: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields the start and the sums of each run of covered bases from begin to stop, cut where a block ends."""
     for first in range(begin, stop, _BLOCK):
-        block = counts.read(first, min(_BLOCK, stop - first))
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], block > 0, [0]])))
+        block = _read(sums, first, min(_BLOCK, stop - first))
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], block["count"] > 0, [0]])))
         for start, end in edges.reshape(-1, 2):
             yield first + int(start), block[start:end]

@@ -1,4 +1,4 @@
-"""A table written row group by row group: TSV or CSV, gzip or not, or Parquet, as its name says."""
+"""Writes tables row group by row group: TSV or CSV, gzip or not, or Parquet, as the name of the file says."""
 
 import contextlib
 import csv
@@ -74,7 +74,19 @@ def table_writer(file: BinaryIO, path: Path, schema: pa.Schema) -> Iterator[Writ
         file: to write to.
         path: its final name, which says what kind of table it is.
         schema: of the rows.
+
+    Raises:
+        InputError: a value, here or in the block, does not have the type of its column.
     """
+    try:
+        with _writer(file, path, schema) as write:
+            yield write
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InputError(f"{path} cannot hold a value: {str(error).splitlines()[0].rstrip('.')}.") from error
+
+
+@contextlib.contextmanager
+def _writer(file: BinaryIO, path: Path, schema: pa.Schema) -> Iterator[Write]:
     kind = _kind(path)
     if kind == _PARQUET:
         with pa.parquet.ParquetWriter(file, schema) as parquet:

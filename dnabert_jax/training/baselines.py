@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT, TRAIN
 from dnabert_jax.data.rows import open_rows
-from dnabert_jax.numerics import with_fixed_settings
+from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.training.checkpoints import Checkpoints, choose_step
@@ -26,7 +26,7 @@ from dnabert_jax.training.masking import MaskedRows
 from dnabert_jax.training.state import abstract_network, abstract_state, init_state
 
 
-@with_fixed_settings
+@fixed_settings()
 def compare_heldout(
     config: PretrainConfig, data: Path, run: Path, devices: Sequence[jax.Device] | None = None
 ) -> dict[str, Evaluation]:

@@ -16,8 +16,8 @@ from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest, checked_manifest
 from dnabert_jax.data.pipeline import training_batches
 from dnabert_jax.data.rows import Rows, open_rows
 from dnabert_jax.errors import InputError
-from dnabert_jax.numerics import with_fixed_settings
-from dnabert_jax.output_directory import kept_directory, refuse_if_written
+from dnabert_jax.numerics import fixed_settings
+from dnabert_jax.output_directory import kept_directory
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.telemetry.flops import step_flops
@@ -87,7 +87,7 @@ def check_data(config: PretrainConfig, manifest: Manifest) -> None:
         )
 
 
-@with_fixed_settings
+@fixed_settings()
 def pretrain(
     config: PretrainConfig,
     data: Path,
@@ -120,7 +120,6 @@ def pretrain(
         JobError: a number is not finite, or a checkpoint cannot be written.
         OtherProcessEndedError: it did, so that a computation with it failed.
     """
-    refuse_if_written(run)
     phases = Phases()
     first = jax.process_index() == 0
     observers = observers if first else ()
@@ -131,18 +130,17 @@ def pretrain(
     if config.initial_checkpoint and not has_begun(run):
         initial = check_initial_model(Path(config.initial_checkpoint), config.model)
     placement = RowPlacement(mesh, config.global_batch)
-    # After what is quick to find out: it reads all data.
-    files, manifest = _open_data(data, config, observers)
-    evaluate = None
-    if HELDOUT in manifest.splits:
-        rows = EvaluationRows(open_rows(data, HELDOUT), config.evaluation_rows, placement)
-        evaluate = Evaluator(config, rows, placement, mesh).compile(network_predictor(config, network, mesh))
-    # All that can be wrong is found out above and here by every process alike, before one of them writes.
-    check_run(run, config, manifest, resume)
-    multihost_utils.sync_global_devices("run checked")
     with contextlib.ExitStack() as held:
+        # After what is quick to find out: it reads all data.
+        files, manifest = _begin(data, config, observers, held, kept_directory(run) if first else None)
+        evaluate = None
+        if HELDOUT in manifest.splits:
+            rows = EvaluationRows(open_rows(data, HELDOUT), config.evaluation_rows, placement)
+            evaluate = Evaluator(config, rows, placement, mesh).compile(network_predictor(config, network, mesh))
+        # All that can be wrong is found out above and here by every process alike, before one of them writes.
+        check_run(run, config, manifest, resume)
+        multihost_utils.sync_global_devices("run checked")
         if first:
-            held.enter_context(kept_directory(run))
             write_run(run, config, manifest, initial)
         multihost_utils.sync_global_devices("run written")
         with Checkpoints(run, config.keep_checkpoints) as checkpoints, while_all_run():
@@ -157,11 +155,20 @@ def pretrain(
                 return loop.run(start, profiler, stop_requested)
 
 
-def _open_data(data: Path, config: PretrainConfig, observers: Sequence[Observer]) -> tuple[Rows, Manifest]:
-    """The training rows, and the `checked_manifest`: the same on all processes, though each may have its own copy.
+def _begin(
+    data: Path,
+    config: PretrainConfig,
+    observers: Sequence[Observer],
+    held: contextlib.ExitStack,
+    lock: contextlib.AbstractContextManager[None] | None,
+) -> tuple[Rows, Manifest]:
+    """Takes the lock of the run, where one is given, into `held`, and checks the data.
+
+    Returns:
+        The training rows, and the `checked_manifest`: the same on all processes, though each may have its own copy.
 
     Raises:
-        InputError: on every process, if the data of one are not what they should be, or differ.
+        InputError: on every process, if one cannot take its lock or use its data, or if the data differ.
     """
 
     def checked(done: int, total: int) -> None:
@@ -170,18 +177,20 @@ def _open_data(data: Path, config: PretrainConfig, observers: Sequence[Observer]
 
     failure, digest = None, bytes(_DIGEST_BYTES)
     try:
+        if lock:
+            held.enter_context(lock)
         files = open_rows(data, TRAIN)
         check_data(config, files.manifest)
         manifest = checked_manifest(data, files.manifest, checked)
         digest = bytes.fromhex(manifest.digest())
-    except InputError as error:
+    except (InputError, OSError) as error:
         # The other processes wait to hear of it.
         failure = error
     digests = multihost_utils.process_allgather(np.frombuffer(digest, np.uint8)).reshape(-1, _DIGEST_BYTES)
     if failure:
         raise failure
     if not digests.any(axis=1).all():
-        raise InputError("Another process cannot use its data: its output says why.")
+        raise InputError("Another process cannot begin: its output says why.")
     if (digests != digests[0]).any():
         raise InputError("The processes read different data: give all of them the same, prepared once.")
     return files, manifest

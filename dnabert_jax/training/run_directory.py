@@ -47,7 +47,7 @@ def check_run(directory: Path, config: PretrainConfig, manifest: Manifest, resum
         raise InputError(
             f"{directory} exists already: give --resume to go on with the run there, or choose another --out."
         )
-    if is_unused(directory, but=(DATA_FILE, INITIAL_FILE)):
+    if is_unused(directory, ignored=(DATA_FILE, INITIAL_FILE)):
         return
     saved = read_run_config(directory)
     latest = max(

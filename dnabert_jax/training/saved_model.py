@@ -175,5 +175,5 @@ def fill_saved_model(directory: Path, model: SavedModel) -> None:
     Raises:
         JobError: the disk is full.
     """
-    (directory / DESCRIPTION_FILE).write_text(to_json(model.description), encoding="utf-8")
+    (directory / DESCRIPTION_FILE).write_text(to_json(model.description))
     write_parameters(directory, model.parameters, model.step)

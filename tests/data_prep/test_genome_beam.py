@@ -165,7 +165,8 @@ def test_the_order_in_which_a_runner_hands_things_over_does_not_matter(tmp_path:
 def test_what_a_failed_machine_left_half_written_is_removed(fasta: Path, tmp_path: Path) -> None:
     def leave(phase: str) -> None:
         if phase == "write":
-            (tmp_path / "out.partial" / "train-00000-of-00001.tfrecord.0123.partial").write_text("half")
+            (partial,) = tmp_path.glob("out.*.partial")
+            (partial / "train-00000-of-00001.tfrecord.0123.partial").write_text("half")
 
     prepare_genome_on_beam(GenomeJob((fasta,), tmp_path / "out"), (), leave)
     assert list(verify_directory(tmp_path / "out")) == []

@@ -15,9 +15,7 @@ from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from data_prep.verify import verify_directory
 from dnabert_jax import storage
-from dnabert_jax.data.manifest import FILE_NAME
 from dnabert_jax.errors import InputError
-from dnabert_jax.output_directory import output_directory
 from dnabert_jax.sample import TRAIN_FASTA
 
 
@@ -34,7 +32,7 @@ def test_an_output_that_exists_is_left_alone(fasta: Path, tmp_path: Path) -> Non
     assert (out / "mine").read_text() == "keep"
 
 
-def test_what_a_killed_job_left_is_cleared_away(fasta: Path, tmp_path: Path) -> None:
+def test_what_a_killed_job_left_does_not_keep_the_next_from_its_work(fasta: Path, tmp_path: Path) -> None:
     """A real process and its workers, killed while it writes: none of them stays."""
     program = """
 import multiprocessing, os, signal, sys
@@ -58,9 +56,8 @@ prepare_genome(GenomeJob((Path(sys.argv[1]),), Path(sys.argv[2])), 2, kill)
     while any(worker.exists() for worker in workers):
         assert time.monotonic() < deadline, "a worker outlives the process that it works for"
         time.sleep(0.05)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["genome.fa", "out.partial"]
+    assert not (tmp_path / "out").exists()
     prepare_genome(GenomeJob((fasta,), tmp_path / "out"))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["genome.fa", "out"]
     assert list(verify_directory(tmp_path / "out")) == []
 
 
@@ -134,16 +131,3 @@ def test_errors_call_a_file_of_a_store_by_its_url(store: type, tmp_path: Path) -
     storage.write("store://bucket/a.fa", b"no")
     with pytest.raises(InputError, match=r"^store://bucket/a\.fa does not begin with '>'"):
         prepare_genome(GenomeJob(("store://bucket/a.fa",), tmp_path / "out"))
-
-
-def test_what_somebody_else_made_or_still_writes_is_left_alone(fasta: Path, tmp_path: Path) -> None:
-    foreign = tmp_path / "out.partial"
-    foreign.mkdir()
-    (foreign / "precious").write_text("keep")
-    with pytest.raises(InputError, match="not an unfinished output"):
-        prepare_genome(GenomeJob((fasta,), tmp_path / "out"))
-    assert (foreign / "precious").read_text() == "keep"
-    with output_directory(tmp_path / "busy", FILE_NAME) as partial:
-        with pytest.raises(InputError, match="Another job is writing"):
-            prepare_genome(GenomeJob((fasta,), tmp_path / "busy"))
-        assert partial.is_dir()

@@ -87,7 +87,7 @@ def test_a_file_url_is_a_local_path(tmp_path: Path) -> None:
 
 def test_what_must_be_local_is_no_url(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sentence = fails(capsys, "pretrain", "--data", rows, "--out", "gs://bucket/run", *SMALL_FLAGS)
-    assert "gs://bucket/run is a URL: this must be a local path" in sentence
+    assert "gs://bucket/run" in sentence
     assert not Path("gs:").exists()
 
 
@@ -106,9 +106,9 @@ def test_a_saved_configuration_is_reloaded_and_overridden(rows: Path, tmp_path: 
     [
         (b"", "is empty"),
         (b">a\nNNNN\n", "no window to train on"),
-        (b"\x7fELF\x02\x01\x01\x00", "no FASTA file"),
+        (b"\x7fELF\x02\x01\x01\x00", r"'\x7f'"),
         (b">a\nACGT1ACGTACGT\n", "'1' at position 5"),
-        (gzip.compress(b">a\n" + b"ACGT\n" * 999, mtime=0)[:30], "broken or truncated gzip"),
+        (gzip.compress(b">a\n" + b"ACGT\n" * 999, mtime=0)[:30], "truncated gzip"),
     ],
     ids=["empty", "only N", "binary", "unknown letter", "truncated gzip"],
 )

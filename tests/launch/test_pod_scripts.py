@@ -83,6 +83,7 @@ def test_a_bad_job_is_one_sentence(cloud: Any, script: str, flags: tuple[str, ..
         ("gke.sh", ("--topology", "4x4x4"), "tpu-v5-lite-podslice has no --topology 4x4x4"),
         ("gke.sh", ("--accelerator", "tpu-v5p-slice"), "tpu-v5p-slice has no --topology 16x16"),
         ("gke.sh", ("--accelerator", "tpu-v5p-slice", "--topology", "3x3x3"), "3x3x3"),
+        ("gke.sh", ("--accelerator", "tpu-v4-podslice", "--topology", "16x16x24"), "16x16x24"),
         ("gke.sh", ("--accelerator", "v5litepod-256"), "v5litepod-256"),
         ("gke.sh", ("--accelerator", "tpu-v9-slice"), "tpu-v9-slice"),
         ("gke.sh", ("--topology", "2x2", "--chips-per-node", "8"), "do not divide"),

@@ -22,7 +22,7 @@ from dnabert_jax.config import ModelConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.variants.placement import Window
 from dnabert_jax.model.heads import MaskedLMHead
-from dnabert_jax.numerics import with_fixed_settings
+from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.pretrained import DNABERT
 from dnabert_jax.sequence.buckets import computed_in_order
 from dnabert_jax.sequence.vocabulary import MASK
@@ -43,7 +43,7 @@ def allele_likelihoods(model: DNABERT, windows: Sequence[Window]) -> Float32[np.
     check_has_head(model)
     head, table = model.masked_lm or (None, None)
 
-    @with_fixed_settings
+    @fixed_settings()
     def likelihood(marked: Int32[np.ndarray, "B L"]) -> Array:
         hidden = model.encoder(np.where(marked < 0, MASK, marked), model.config.num_layers)
         return _mean_log_probability(model.config, head, table, hidden, marked)

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Float32, Integer, Num, UInt8
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import JobError
-from dnabert_jax.numerics import with_fixed_settings
+from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.sequence.buckets import bucket
 from dnabert_jax.sequence.kmers import AMBIGUOUS, codes_of_ids
 from dnabert_jax.tasks.baselines.motif_cnn import CnnBaselineConfig, MotifCnn
@@ -68,7 +68,7 @@ class CnnBaseline:
         """In words, for tables."""
         return self.config.description
 
-    @with_fixed_settings
+    @fixed_settings()
     def scores(self, ids: Integer[np.ndarray, "N L"]) -> Float[np.ndarray, "N C"]:
         """Probabilities of the labels, or values, as `metrics.measure` takes them."""
         codes = _padded(codes_of_ids(ids, self.k), self.length)
@@ -104,7 +104,7 @@ class _Network:
         )
 
 
-@with_fixed_settings
+@fixed_settings()
 def fit_cnn_baseline(
     task: TaskConfig,
     config: CnnBaselineConfig,

@@ -14,9 +14,9 @@ from jaxtyping import Float
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.pictures import accompanying
-from dnabert_jax.numerics import with_fixed_settings
+from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.output_directory import output_directory
-from dnabert_jax.storage import Location
+from dnabert_jax.storage import Location, write_text
 from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
@@ -94,7 +94,7 @@ def from_scratch(model: SavedModel, config: FinetuneConfig) -> SavedModel:
     return SavedModel(description, 0, parameters)
 
 
-@with_fixed_settings
+@fixed_settings()
 def finetune_sets(
     model: SavedModel,
     sets: Mapping[str, LabelledData],
@@ -242,12 +242,12 @@ def write_finetuned(
         description = Description(model.config, done.result.task, provenance)
         fill_saved_model(directory, SavedModel(description, best.epoch, best.parameters))
         write_result(done.result, directory / RESULT_FILE)
-        (directory / CONFIG_FILE).write_text(to_json(config), encoding="utf-8", errors="surrogateescape")
+        (directory / CONFIG_FILE).write_text(to_json(config))
         if checkpoint is not None:
             checkpoint.copy_log(directory)
         with accompanying(directory / TABLE_FILE):
             text = result_markdown(done.result)
-            (directory / TABLE_FILE).write_text(text, encoding="utf-8", errors="surrogateescape")
+            write_text(directory / TABLE_FILE, text)
         draw_curves(done.result.task, done.scores, data.splits["test"].labels, directory / "curves", done.result.name)
     if checkpoint is not None:
         checkpoint.remove()

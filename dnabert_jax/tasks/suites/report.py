@@ -64,7 +64,7 @@ def write_report(
     with storage.scratch_directory() as folder:
         for contender, own in results.items():
             write_suite(own, folder / f"{contender}.tsv")
-        (folder / SUMMARY_FILE).write_text(text, encoding="utf-8", errors="surrogateescape")
+        storage.write_text(folder / SUMMARY_FILE, text)
         if any(summarise(table, metrics) for table in tables.values()):
             draw_boxes(tables, folder / BOXES_FILE, metrics)
         names = tuple(sorted(path.name for path in folder.iterdir()))
