@@ -6,7 +6,7 @@ of what came before only examples are kept.
 
 import contextlib
 import dataclasses
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
             derivation.add(contig)
         examples = derivation.finished()
         check = derivation.check
-        assembly = check.figures(str(task.annotation)) if sum(check.seen) else {}
+        assembly = check.figures(str(task.annotation)) if check.seen.total() else {}
         split, figures = derivation.split(examples)
         contigs = [valid_unicode(contig) for contig in derivation.contigs]
         names = Names(task.name, contigs, task.labels, task.groups, task.origins)
@@ -94,10 +94,10 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
             sources=[_source(location, path) for location, path in sources],
             labels=task.labels,
             read=dict(notes.read),
-            left_out=_above_zero(notes.left_out.counts),
+            left_out=dict(+notes.left_out.counts),
             left_out_examples={reason: listed for reason, listed in notes.left_out.examples.items() if listed},
             remarks=tuple(notes.left_out.remarks),
-            missing=_above_zero(notes.missing),
+            missing=dict(+notes.missing),
             contigs=derivation.contig_report(),
             assembly=assembly,
             splits=_counts(examples, of_split, names),
@@ -123,18 +123,12 @@ def _in_order(examples: Examples, split: Int8[np.ndarray, " n"]) -> tuple[Exampl
     return examples.take(order), [SPLITS[number] for number in split[order]]
 
 
-def _above_zero(counts: Counter[str]) -> dict[str, int]:
-    return {what: count for what, count in counts.items() if count}
-
-
 def _choices(task: Task) -> dict[str, object]:
     """The job's settings without where its files lie; what the protocol gives in place of what was not given."""
-    fields = dataclasses.asdict(task.job)
     settled = {"length": task.length, "negatives": dict(zip(task.groups, task.kinds, strict=True))}
     settled |= {"negative_ratio": task.ratio, "maximum_per_label": task.maximum}
-    return {
-        name: value for name, value in fields.items() if name not in ("fasta", "out", "gtf", "peaks", "blacklist")
-    } | settled
+    files = ("fasta", "out", "gtf", "peaks", "blacklist")
+    return {name: value for name, value in dataclasses.asdict(task.job).items() if name not in files} | settled
 
 
 def _rules(task: Task) -> dict[str, str]:

@@ -94,15 +94,9 @@ def write_array_record(
         "fileFormat": "array_record",
         "splits": infos,
     }
-    (directory / "dataset_info.json").write_text(
-        json.dumps(info, indent=2) + "\n", encoding="utf-8", errors="surrogateescape"
-    )
-    (directory / "features.json").write_text(
-        json.dumps(_features(names.labels), indent=2) + "\n", encoding="utf-8", errors="surrogateescape"
-    )
-    (directory / "label.labels.txt").write_text(
-        "".join(f"{label}\n" for label in names.labels), encoding="utf-8", errors="surrogateescape"
-    )
+    for file_name, value in (("dataset_info.json", info), ("features.json", _features(names.labels))):
+        (directory / file_name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    (directory / "label.labels.txt").write_text("".join(f"{label}\n" for label in names.labels), encoding="utf-8")
 
 
 def _features(labels: Sequence[str]) -> dict[str, Any]:
