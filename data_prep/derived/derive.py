@@ -7,11 +7,9 @@ of what came before only examples are kept.
 import contextlib
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Int8
 
 from data_prep.derived.contigs import read_contigs
 from data_prep.derived.derivation import Derivation
@@ -25,7 +23,7 @@ from dnabert_jax.data.manifest import file_digest
 from dnabert_jax.io.bed import read_bed
 from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.output_directory import output_directory
-from dnabert_jax.storage import Location, file_name, local_copy
+from dnabert_jax.storage import file_name, local_copy
 from dnabert_jax.typed_json import to_json
 
 Progress = Callable[[str, int, int | None], object]
@@ -80,7 +78,8 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
         split, figures = derivation.split(examples)
         contigs = [valid_unicode(contig) for contig in derivation.contigs]
         names = Names(task.name, contigs, task.labels, task.groups, task.origins)
-        examples, of_split = _in_order(examples, split)
+        order = np.argsort(split, kind="stable")
+        examples, of_split = examples.take(order), [SPLITS[number] for number in split[order]]
         write_table(directory / TABLE, examples, of_split, names)
         write_array_record(
             directory, examples, of_split, names, f"{task.name}, {task.protocol}: see manifest.json",
@@ -91,7 +90,10 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
             protocol=task.protocol,
             choices=_choices(task),
             rules=_rules(task),
-            sources=[_source(location, path) for location, path in sources],
+            sources=[
+                {"name": file_name(location), "bytes": path.stat().st_size, "sha256": file_digest(path)}
+                for location, path in sources
+            ],
             labels=task.labels,
             read=dict(notes.read),
             left_out=dict(+notes.left_out.counts),
@@ -107,20 +109,15 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
                 if (examples.origin == number).any()
             },
             loci=figures,
-            files={path.name: file_digest(path) for path in _made(directory)},
+            # Neither copies of sources nor the mark of the directory.
+            files={
+                path.name: file_digest(path)
+                for path in sorted(directory.iterdir())
+                if path.is_file() and not path.name.startswith(".")
+            },
         )
         (directory / FILE_NAME).write_text(to_json(manifest), encoding="utf-8")
     return manifest
-
-
-def _made(directory: Path) -> Iterator[Path]:
-    """Files of the data set, not copies of sources nor the mark of the directory."""
-    return (path for path in sorted(directory.iterdir()) if path.is_file() and not path.name.startswith("."))
-
-
-def _in_order(examples: Examples, split: Int8[np.ndarray, " n"]) -> tuple[Examples, list[str]]:
-    order = np.argsort(split, kind="stable")
-    return examples.take(order), [SPLITS[number] for number in split[order]]
 
 
 def _choices(task: Task) -> dict[str, object]:
@@ -149,18 +146,11 @@ def _rules(task: Task) -> dict[str, str]:
     return rules
 
 
-def _source(location: Location, path: Path) -> dict[str, object]:
-    return {"name": file_name(location), "bytes": path.stat().st_size, "sha256": file_digest(path)}
-
-
 def _counts(examples: Examples, split: list[str], names: Names) -> dict[str, dict[str, dict[str, int]]]:
     counts: dict[str, dict[str, dict[str, int]]] = {name: {} for name in SPLITS if name in set(split)}
     for name, label, group, origin in zip(split, examples.label, examples.group, examples.origin, strict=True):
-        for column, value in (
-            ("label", names.labels[label]),
-            ("group", names.groups[group]),
-            ("origin", names.origins[origin]),
-        ):
-            own = counts[name].setdefault(column, {})
-            own[value] = own.get(value, 0) + 1
+        values = {"label": names.labels[label], "group": names.groups[group], "origin": names.origins[origin]}
+        for column, value in values.items():
+            counter = counts[name].setdefault(column, {})
+            counter[value] = counter.get(value, 0) + 1
     return counts
