@@ -6,12 +6,10 @@ of what came before only examples are kept.
 
 import contextlib
 import dataclasses
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Int8
 
 from data_prep.derived.contigs import read_contigs
 from data_prep.derived.derivation import Derivation
@@ -25,7 +23,7 @@ from dnabert_jax.data.manifest import file_digest
 from dnabert_jax.io.bed import read_bed
 from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.output_directory import output_directory
-from dnabert_jax.storage import Location, file_name, local_copy
+from dnabert_jax.storage import file_name, local_copy
 from dnabert_jax.typed_json import to_json
 
 Progress = Callable[[str, int, int | None], object]
@@ -76,11 +74,12 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
             derivation.add(contig)
         examples = derivation.finished()
         check = derivation.check
-        assembly = check.figures(str(task.annotation)) if sum(check.seen) else {}
+        assembly = check.figures(str(task.annotation)) if check.seen.total() else {}
         split, figures = derivation.split(examples)
         contigs = [valid_unicode(contig) for contig in derivation.contigs]
         names = Names(task.name, contigs, task.labels, task.groups, task.origins)
-        examples, of_split = _in_order(examples, split)
+        order = np.argsort(split, kind="stable")
+        examples, of_split = examples.take(order), [SPLITS[number] for number in split[order]]
         write_table(directory / TABLE, examples, of_split, names)
         write_array_record(
             directory, examples, of_split, names, f"{task.name}, {task.protocol}: see manifest.json",
@@ -91,13 +90,16 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
             protocol=task.protocol,
             choices=_choices(task),
             rules=_rules(task),
-            sources=[_source(location, path) for location, path in sources],
+            sources=[
+                {"name": file_name(location), "bytes": path.stat().st_size, "sha256": file_digest(path)}
+                for location, path in sources
+            ],
             labels=task.labels,
             read=dict(notes.read),
-            left_out=_above_zero(notes.left_out.counts),
+            left_out=dict(+notes.left_out.counts),
             left_out_examples={reason: listed for reason, listed in notes.left_out.examples.items() if listed},
             remarks=tuple(notes.left_out.remarks),
-            missing=_above_zero(notes.missing),
+            missing=dict(+notes.missing),
             contigs=derivation.contig_report(),
             assembly=assembly,
             splits=_counts(examples, of_split, names),
@@ -107,34 +109,23 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
                 if (examples.origin == number).any()
             },
             loci=figures,
-            files={path.name: file_digest(path) for path in _made(directory)},
+            # Neither copies of sources nor the mark of the directory.
+            files={
+                path.name: file_digest(path)
+                for path in sorted(directory.iterdir())
+                if path.is_file() and not path.name.startswith(".")
+            },
         )
         (directory / FILE_NAME).write_text(to_json(manifest))
     return manifest
 
 
-def _made(directory: Path) -> Iterator[Path]:
-    """Files of the data set, not copies of sources nor the mark of the directory."""
-    return (path for path in sorted(directory.iterdir()) if path.is_file() and not path.name.startswith("."))
-
-
-def _in_order(examples: Examples, split: Int8[np.ndarray, " n"]) -> tuple[Examples, list[str]]:
-    order = np.argsort(split, kind="stable")
-    return examples.take(order), [SPLITS[number] for number in split[order]]
-
-
-def _above_zero(counts: Counter[str]) -> dict[str, int]:
-    return {what: count for what, count in counts.items() if count}
-
-
 def _choices(task: Task) -> dict[str, object]:
     """The job's settings without where its files lie; what the protocol gives in place of what was not given."""
-    fields = dataclasses.asdict(task.job)
     settled = {"length": task.length, "negatives": dict(zip(task.groups, task.kinds, strict=True))}
     settled |= {"negative_ratio": task.ratio, "maximum_per_label": task.maximum}
-    return {
-        name: value for name, value in fields.items() if name not in ("fasta", "out", "gtf", "peaks", "blacklist")
-    } | settled
+    files = ("fasta", "out", "gtf", "peaks", "blacklist")
+    return {name: value for name, value in dataclasses.asdict(task.job).items() if name not in files} | settled
 
 
 def _rules(task: Task) -> dict[str, str]:
@@ -155,18 +146,11 @@ def _rules(task: Task) -> dict[str, str]:
     return rules
 
 
-def _source(location: Location, path: Path) -> dict[str, object]:
-    return {"name": file_name(location), "bytes": path.stat().st_size, "sha256": file_digest(path)}
-
-
 def _counts(examples: Examples, split: list[str], names: Names) -> dict[str, dict[str, dict[str, int]]]:
     counts: dict[str, dict[str, dict[str, int]]] = {name: {} for name in SPLITS if name in set(split)}
     for name, label, group, origin in zip(split, examples.label, examples.group, examples.origin, strict=True):
-        for column, value in (
-            ("label", names.labels[label]),
-            ("group", names.groups[group]),
-            ("origin", names.origins[origin]),
-        ):
-            own = counts[name].setdefault(column, {})
-            own[value] = own.get(value, 0) + 1
+        values = {"label": names.labels[label], "group": names.groups[group], "origin": names.origins[origin]}
+        for column, value in values.items():
+            counter = counts[name].setdefault(column, {})
+            counter[value] = counter.get(value, 0) + 1
     return counts

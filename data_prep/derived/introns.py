@@ -1,5 +1,6 @@
 """The ends of introns: donors GT and acceptors AG, where annotation and sequence are of one assembly."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,8 +30,8 @@ class AssemblyCheck:
     """Counts how many introns begin with GT and end with AG: nearly all, if the sequence is the annotation's."""
 
     def __init__(self) -> None:
-        self.seen = [0, 0]
-        self.canonical = [0, 0]
+        self.seen: Counter[int] = Counter()
+        self.canonical: Counter[int] = Counter()
 
     def add(self, contig: Contig, ends: Int64[np.ndarray, "d 3"]) -> None:
         """Takes up the ends of introns on a contig, but those beyond its end or in N."""
@@ -45,8 +46,8 @@ class AssemblyCheck:
 
     def update(self, other: "AssemblyCheck") -> None:
         """Takes up the counts of another one."""
-        for mine, others in ((self.seen, other.seen), (self.canonical, other.canonical)):
-            mine[:] = [a + b for a, b in zip(mine, others, strict=True)]
+        self.seen.update(other.seen)
+        self.canonical.update(other.canonical)
 
     def figures(self, name: str) -> dict[str, int | float]:
         """The shares of GT and AG.
@@ -54,12 +55,12 @@ class AssemblyCheck:
         Raises:
             InputError: fewer than half of the introns, of 20 at least, begin with GT or end with AG.
         """
-        shares = [good / seen if seen else 0.0 for good, seen in zip(self.canonical, self.seen, strict=True)]
-        for share, seen, what in zip(shares, self.seen, ("begin with GT", "end with AG"), strict=True):
-            if seen >= _ENOUGH and share < _HALF:
+        shares = [self.canonical[side] / self.seen[side] if self.seen[side] else 0.0 for side in (DONOR, ACCEPTOR)]
+        for side, what in ((DONOR, "begin with GT"), (ACCEPTOR, "end with AG")):
+            if self.seen[side] >= _ENOUGH and shares[side] < _HALF:
                 raise InputError(
-                    f"Only {share:.1%} of the {seen:,} introns of {name} {what} in this sequence: it is of another "
-                    "assembly than the annotation."
+                    f"Only {shares[side]:.1%} of the {self.seen[side]:,} introns of {name} {what} in this sequence: it "
+                    "is of another assembly than the annotation."
                 )
-        donors, acceptors = self.seen
+        donors, acceptors = self.seen[DONOR], self.seen[ACCEPTOR]
         return {"donors": donors, "GT share": shares[0], "acceptors": acceptors, "AG share": shares[1]}

@@ -1,7 +1,6 @@
 """What all of `prepare promoters`, `splice` and `tfbs` are asked alike; contradictions fail here."""
 
 import dataclasses
-from typing import Any
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location
@@ -71,14 +70,3 @@ class DerivedJob:
         ):
             if fails:
                 raise InputError(message)
-
-
-def protocol_of(protocols: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
-    """The settings of a protocol.
-
-    Raises:
-        InputError: there is none of this name.
-    """
-    if name not in protocols:
-        raise InputError(f"There is no protocol {name!r}: choose one of {', '.join(protocols)}.")
-    return protocols[name]

@@ -4,14 +4,12 @@ import bisect
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from Bio.Data.IUPACData import ambiguous_dna_complement, ambiguous_dna_values
 from jaxtyping import Bool, Int64, UInt8
 
 from data_prep.derived.contigs import COMPLEMENT, Contig
 from data_prep.derived.regions import Regions
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
-
-_IUPAC = {"A": "A", "C": "C", "G": "G", "T": "T", "W": "AT", "S": "CG", "R": "AG", "Y": "CT", "K": "GT", "M": "AC"}
-_IUPAC |= {"B": "CGT", "D": "AGT", "H": "ACT", "V": "ACG", "N": "ACGT"}
 
 PROPOSALS = 8192
 """Windows that are looked at together."""
@@ -28,7 +26,7 @@ Chosen = tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " m"]]
 
 def motif_places(codes: UInt8[np.ndarray, " n"], motif: str) -> Int64[np.ndarray, " p"]:
     """Where an IUPAC motif begins."""
-    allowed = [np.isin(np.arange(AMBIGUOUS + 1), base_codes(_IUPAC[letter].encode())) for letter in motif]
+    allowed = [np.isin(np.arange(AMBIGUOUS + 1), base_codes(ambiguous_dna_values[letter].encode())) for letter in motif]
     places = []
     for first in range(0, max(len(codes) - len(motif) + 1, 0), SCAN_BLOCK):
         block = codes[first : first + SCAN_BLOCK + len(motif) - 1]
@@ -133,7 +131,7 @@ def motif_windows(
     """
     found: dict[int, int] = {}
     taken = _Taken(length)
-    complement = "".join(_letter_of({"ATCG".index(b) ^ 1 for b in _IUPAC[letter]}) for letter in reversed(motif))
+    complement = "".join(ambiguous_dna_complement[letter] for letter in reversed(motif))
     for strand in (False, True):
         places = rng.permutation(motif_places(contig.codes, complement if strand else motif))
         waiting = np.flatnonzero(reverse == strand).tolist()
@@ -151,10 +149,6 @@ def motif_windows(
                     found[template] = start
             waiting = [template for template in waiting if template not in found]
     return _chosen(found)
-
-
-def _letter_of(codes: set[int]) -> str:
-    return next(letter for letter, bases in _IUPAC.items() if {"ATCG".index(base) for base in bases} == codes)
 
 
 def drawn_windows(

@@ -12,12 +12,12 @@ from jaxtyping import Int8, Int64, UInt8
 from data_prep.derived.contigs import Contig
 from data_prep.derived.examples import Examples
 from data_prep.derived.introns import intron_ends
-from data_prep.derived.job import DerivedJob, protocol_of
+from data_prep.derived.job import DerivedJob
 from data_prep.derived.negatives import motif_places, motif_windows
 from data_prep.derived.regions import Regions, regions_of
 from data_prep.derived.task import KIND_RULES, ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.gtf import Transcript, of_gene_types, read_transcripts
+from dnabert_jax.io.gtf import Transcript
 from dnabert_jax.storage import Location
 
 Negative = Literal["tata-windows", "gc-windows", "substitution", "shuffle"]
@@ -70,15 +70,12 @@ class Promoters(Task):
     }
 
     def __init__(self, job: PromotersJob):
-        protocol = protocol_of(PROTOCOLS, job.protocol)
-        self.job, self.annotation, self.protocol = job, job.gtf, job.protocol
+        super().__init__(job, job.gtf, PROTOCOLS, job.protocol)
         self._tss, self._gene_types = job.tss, job.gene_types
-        self.first = protocol["first"] if job.first_offset is None else job.first_offset
-        last = protocol["last"] if job.last_offset is None else job.last_offset
+        self.first = self.settings["first"] if job.first_offset is None else job.first_offset
+        last = self.settings["last"] if job.last_offset is None else job.last_offset
         self.length = last - self.first + 1
-        self.kinds = (job.tata_negatives or protocol["tata"], job.other_negatives or protocol["other"])
-        self.ratio = 1.0 if job.negative_ratio is None else job.negative_ratio
-        self.maximum = job.maximum_per_label
+        self.kinds = (job.tata_negatives or self.settings["tata"], job.other_negatives or self.settings["other"])
         if self.first > TATA_FIRST or last < TATA_LAST + len(TATA_MOTIF) - 1:
             raise InputError(
                 f"A window from {self.first:+} to {last:+} does not show whether there is a TATA box: it must hold "
@@ -93,11 +90,7 @@ class Promoters(Task):
         }
 
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
-        everything = read_transcripts(path, str(self.annotation), notes.left_out)
-        chosen = of_gene_types(everything, self._gene_types, str(self.annotation), notes.left_out)
-        notes.read.update({"transcripts": len(everything), "transcripts of the gene types": len(chosen)})
-        if without := sum(transcript.is_gene for transcript in chosen):
-            notes.read["genes without transcripts, whose own ends were taken"] = without
+        everything, chosen = self.transcripts(path, notes, self._gene_types, "whose own ends were taken")
         if self._tss == "gene":
             chosen = one_a_gene(chosen)
         sites: dict[str, set[tuple[int, bool]]] = defaultdict(set)

@@ -11,12 +11,12 @@ from jaxtyping import Bool, Int8, Int64, UInt8
 from data_prep.derived.contigs import Contig
 from data_prep.derived.examples import Examples, joined
 from data_prep.derived.introns import ACCEPTOR, DONOR, intron_ends
-from data_prep.derived.job import DerivedJob, protocol_of
+from data_prep.derived.job import DerivedJob
 from data_prep.derived.negatives import dinucleotide, drawn_windows
 from data_prep.derived.regions import Regions, regions_of
 from data_prep.derived.task import KIND_RULES, ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.gtf import Transcript, of_gene_types, read_transcripts
+from dnabert_jax.io.gtf import Transcript
 from dnabert_jax.sequence.kmers import base_codes
 from dnabert_jax.storage import Location
 
@@ -65,15 +65,12 @@ class Splice(Task):
     }
 
     def __init__(self, job: SpliceJob):
-        protocol = protocol_of(PROTOCOLS, job.protocol)
-        self.job, self.annotation, self.protocol = job, job.gtf, job.protocol
+        super().__init__(job, job.gtf, PROTOCOLS, job.protocol)
         self._gene_types, self._all_sites = job.gene_types, job.all_sites
-        self.length = protocol["length"] if job.length is None else job.length
+        self.length = self.settings["length"] if job.length is None else job.length
         if self.length < 4 or self.length % 2:
             raise InputError(f"A window of {self.length} bases has no border in its middle: give an even length.")
-        self.kinds = (job.negatives or protocol["negatives"],)
-        self.ratio = protocol["ratio"] if job.negative_ratio is None else job.negative_ratio
-        self.maximum = protocol["maximum"] if job.maximum_per_label is None else job.maximum_per_label
+        self.kinds = (job.negatives or self.settings["negatives"],)
         half = self.length // 2
         self.rules = {
             "positives": f"a donor has {half} bases of its exon, then the intron; an acceptor {half} of the intron, "
@@ -82,17 +79,13 @@ class Splice(Task):
         }
 
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
-        everything = read_transcripts(path, str(self.annotation), notes.left_out)
-        chosen = of_gene_types(everything, self._gene_types, str(self.annotation), notes.left_out)
-        if without := sum(transcript.is_gene for transcript in chosen):
-            notes.read["genes without transcripts, which have no splice sites"] = without
+        everything, chosen = self.transcripts(path, notes, self._gene_types, "which have no splice sites")
         by_contig: dict[str, tuple[list[Transcript], list[Transcript]]] = defaultdict(lambda: ([], []))
         for number, transcripts in enumerate((everything, chosen)):
             for transcript in transcripts:
                 if not transcript.is_gene:
                     by_contig[transcript.contig][number].append(transcript)
         sites = {contig: self._sites(*both) for contig, both in by_contig.items()}
-        notes.read.update({"transcripts": len(everything), "transcripts of the gene types": len(chosen)})
         for label in (1, 2):
             notes.read[f"distinct {self.labels[label]}s"] = sum(
                 int((own.label == label).sum()) for own in sites.values()

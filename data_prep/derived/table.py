@@ -95,9 +95,11 @@ def write_array_record(
         "fileFormat": "array_record",
         "splits": infos,
     }
-    (directory / "dataset_info.json").write_text(json.dumps(info, indent=2) + "\n")
-    (directory / "features.json").write_text(json.dumps(_features(names.labels), indent=2) + "\n")
-    write_text(directory / "label.labels.txt", "".join(f"{label}\n" for label in names.labels))
+    for file_name, value in (("dataset_info.json", info), ("features.json", _features(names.labels))):
+        write_text(directory / file_name, json.dumps(value, indent=2) + "
+")
+    write_text(directory / "label.labels.txt", "".join(f"{label}
+" for label in names.labels))
 
 
 def _features(labels: Sequence[str]) -> dict[str, Any]:

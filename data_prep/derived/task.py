@@ -4,7 +4,7 @@ import abc
 import dataclasses
 from collections import Counter
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Int8, Int64, UInt8
@@ -15,6 +15,8 @@ from data_prep.derived.job import DerivedJob
 from data_prep.derived.negatives import gc_windows
 from data_prep.derived.regions import Regions
 from data_prep.derived.resampling import dinucleotide_shuffle, substitute_parts
+from dnabert_jax.errors import InputError
+from dnabert_jax.io.gtf import Transcript, of_gene_types, read_transcripts
 from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.storage import Location
 
@@ -68,6 +70,7 @@ class Task(abc.ABC):
         job: what was asked.
         annotation: of the sites: GTF, or peaks.
         protocol: its name.
+        settings: of the protocol.
         length: of a window.
         kinds: of negatives, for each group.
         ratio: negatives of each kind for each positive.
@@ -88,6 +91,13 @@ class Task(abc.ABC):
     maximum: int | None
     rules: dict[str, str]
 
+    def __init__(self, job: DerivedJob, annotation: Location, protocols: dict[str, dict[str, Any]], name: str):
+        if name not in protocols:
+            raise InputError(f"There is no protocol {name!r}: choose one of {', '.join(protocols)}.")
+        self.job, self.annotation, self.protocol, self.settings = job, annotation, name, protocols[name]
+        self.ratio = self.settings.get("ratio", 1.0) if job.negative_ratio is None else job.negative_ratio
+        self.maximum = self.settings.get("maximum") if job.maximum_per_label is None else job.maximum_per_label
+
     @abc.abstractmethod
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
         """The sites by contig, as the annotation names it.
@@ -95,6 +105,25 @@ class Task(abc.ABC):
         Raises:
             InputError: the annotation is no such file, or has no site.
         """
+
+    def transcripts(
+        self, path: Path, notes: Notes, types: tuple[str, ...], without: str
+    ) -> tuple[list[Transcript], list[Transcript]]:
+        """Returns all transcripts of the annotation, and those of the gene types.
+
+        Args:
+            path: of the annotation.
+            notes: takes up their numbers.
+            types: of genes; all if none is given.
+            without: what becomes of genes without transcripts.
+        """
+        name = str(self.annotation)
+        everything = read_transcripts(path, name, notes.left_out)
+        chosen = of_gene_types(everything, types, name, notes.left_out)
+        notes.read.update({"transcripts": len(everything), "transcripts of the gene types": len(chosen)})
+        if number := sum(transcript.is_gene for transcript in chosen):
+            notes.read[f"genes without transcripts, {without}"] = number
+        return everything, chosen
 
     def unfit(
         self, codes: UInt8[np.ndarray, "n l"], label: Int8[np.ndarray, " n"]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from data_prep.derived.job import DerivedJob, protocol_of
+from data_prep.derived.job import DerivedJob
 from data_prep.derived.regions import regions_of
 from data_prep.derived.task import ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
@@ -48,14 +48,11 @@ class Tfbs(Task):
     labels = ("background", "bound")
 
     def __init__(self, job: TfbsJob):
-        protocol = protocol_of(PROTOCOLS, job.protocol)
-        self.job, self.annotation, self.protocol = job, job.peaks, job.protocol
-        self.length = protocol["length"] if job.length is None else job.length
+        super().__init__(job, job.peaks, PROTOCOLS, job.protocol)
+        self.length = self.settings["length"] if job.length is None else job.length
         if self.length < 1:
             raise InputError(f"A window of {self.length} bases is impossible: give 1 or more.")
-        self.kinds = (job.negatives or protocol["negatives"],)
-        self.ratio = 1.0 if job.negative_ratio is None else job.negative_ratio
-        self.maximum = job.maximum_per_label
+        self.kinds = (job.negatives or self.settings["negatives"],)
         self.rules = {
             "positives": f"{self.length} bases from {self.length // 2} left of the summit, of the forward strand "
             "unless the strand column says -",
