@@ -191,7 +191,7 @@ class FittingBar:
         self._bar.close()
 
     def stepped(self, done: int, total: int) -> None:
-        """Some more steps of lockstep."""
+        """Shows that steps of lockstep were done."""
         self._bar.total = total
         self._bar.update(done)
 
@@ -221,7 +221,7 @@ class _Preset:
 
 
 def chosen_preset(arguments: Sequence[str], program: str, default: str) -> str:
-    """The preset that the arguments name.
+    """Returns the preset that the arguments name.
 
     Raises:
         InputError: there is no such preset.
