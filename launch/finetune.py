@@ -121,9 +121,9 @@ class Finetune:
 
         columns = Columns(self.sequence, self.labels, self.split)
         data = read_splits(self.data, k, self.options, self.settings.seed, columns)
-        labels, positive = data.task.labels, self.options.positive
+        positive, labels = self.options.positive, data.task.labels
         if positive and (data.task.problem != "single_label_classification" or labels[1:] != (positive,)):
-            raise InputError(f"--positive is {positive!r}, which is not one of two classes: the labels are {labels}.")
+            raise InputError(f"--positive {positive!r} is not one of two classes: the labels are {', '.join(labels)}.")
         print(_what_is_learned(data.task))
         for note in (*data.notes, *count_duplicates(data).sentences()):
             print(note)
@@ -191,7 +191,7 @@ class FittingBar:
         self._bar.close()
 
     def stepped(self, done: int, total: int) -> None:
-        """Some more steps of lockstep."""
+        """Shows that steps of lockstep were done."""
         self._bar.total = total
         self._bar.update(done)
 
@@ -221,7 +221,7 @@ class _Preset:
 
 
 def chosen_preset(arguments: Sequence[str], program: str, default: str) -> str:
-    """The preset that the arguments name.
+    """Returns the preset that the arguments name.
 
     Raises:
         InputError: there is no such preset.

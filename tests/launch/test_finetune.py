@@ -135,6 +135,7 @@ def test_two_columns_in_the_directory_of_a_set_are_enough(
         (["--model", "nowhere"], "nowhere does not exist"),
         (["--out", "."], "exists already"),
         (["--sequence", "dna"], "dna"),
+        (["--positive", "exon"], "--positive 'exon'"),
     ],
 )
 def test_bad_input_is_one_sentence(

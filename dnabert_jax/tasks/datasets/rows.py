@@ -15,12 +15,12 @@ from jaxtyping import Bool, Int64, Integer
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.tables import (
-    ID_NAMES,
     LABEL_NAMES,
     LOCUS_NAMES,
     SPLIT_NAMES,
     Table,
     find_column,
+    id_column,
     missing_column,
     open_table,
     sequence_column,
@@ -182,7 +182,7 @@ def _locus_columns(table: Table) -> list[str]:
     """Returns the columns of contig, start and perhaps end, or that of names which may be such as chr1:100-200."""
     usual = [next((name for name in table.names if name.lower() in names), None) for names in LOCUS_NAMES]
     if None in usual[:2]:
-        return [name for name in table.names if name.lower() in ID_NAMES][:1]
+        usual = [id_column(table)]
     return [name for name in usual if name is not None]
 
 

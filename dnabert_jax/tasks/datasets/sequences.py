@@ -38,20 +38,19 @@ class Sequences:
         return self.codes[self.starts[row] : self.starts[row] + self.lengths[row]]
 
     def select(self, rows: Integer[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> "Sequences":
-        """Some of the sequences, by numbers or by a mask."""
+        """Returns some of the sequences, by numbers or by a mask."""
         return Sequences(self.codes, self.starts[rows], self.lengths[rows])
 
     def ambiguous(self) -> Bool[np.ndarray, " n"]:
-        """Which sequences hold a letter that is no certain base, such as N: their k-mers there become [UNK]."""
+        """Returns which sequences hold a letter such as N, where their k-mers become [UNK]."""
         places = np.flatnonzero(self.codes == AMBIGUOUS)
         return np.searchsorted(places, self.starts + self.lengths) > np.searchsorted(places, self.starts)
 
     @staticmethod
     def of(parts: Iterable[tuple[UInt8[np.ndarray, " _"], Int64[np.ndarray, " _"]]]) -> "Sequences":
         """Puts the (codes, lengths) of consecutive rows together."""
-        listed = list(parts)
-        lengths = np.concatenate([np.zeros(0, np.int64), *(lengths for _, lengths in listed)])
-        codes = np.concatenate([np.zeros(0, np.uint8), *(codes for codes, _ in listed)])
+        codes, lengths = zip((np.zeros(0, np.uint8), np.zeros(0, np.int64)), *parts, strict=True)
+        codes, lengths = np.concatenate(codes), np.concatenate(lengths)
         return Sequences(codes, np.cumsum(lengths) - lengths, lengths)
 
 
@@ -101,10 +100,10 @@ class SequenceParser:
         """Finds whether the file holds k-mers, and raises InputError at a row that differs; one k-mer may be either."""
         spaced = pa.compute.match_substring_regex(texts, r"\s").to_numpy(zero_copy_only=False)
         either = ~spaced & (pa.compute.utf8_length(texts).to_numpy(zero_copy_only=False) == self._k)
-        told = np.flatnonzero(~either)
-        if len(told) and self._kmers is None:
-            self._kmers = bool(spaced[told[0]])
-        wrong = told[spaced[told] != self._kmers]
+        clear = np.flatnonzero(~either)
+        if len(clear) and self._kmers is None:
+            self._kmers = bool(spaced[clear[0]])
+        wrong = clear[spaced[clear] != self._kmers]
         if len(wrong):
             forms = ("raw DNA", "k-mers") if self._kmers else ("k-mers", "raw DNA")
             raise InputError(
@@ -113,7 +112,7 @@ class SequenceParser:
             )
 
     def _joined(self, texts: pa.Array) -> tuple[UInt8[np.ndarray, " b"], Int64[np.ndarray, " n"]]:
-        """The letters that k-mers spell: `join_kmers` of all rows at once."""
+        """Returns the letters that k-mers spell: `join_kmers` of all rows at once."""
         k = self._k
         if pa.compute.any(pa.compute.match_substring_regex(texts, r"\s\s|[^\S ]")).as_py():
             texts = pa.compute.replace_substring_regex(texts, r"\s+", " ")
@@ -153,7 +152,7 @@ class SequenceParser:
 
 
 def _buffer(texts: pa.Array) -> tuple[UInt8[np.ndarray, " c"], Int64[np.ndarray, " n"]]:
-    """The UTF-8 bytes of strings, one after the other, and the length of each."""
+    """Returns the UTF-8 bytes of strings, one after the other, and the length of each."""
     _, offsets, data = texts.buffers()
     if not len(texts):
         return np.zeros(0, np.uint8), np.zeros(0, np.int64)

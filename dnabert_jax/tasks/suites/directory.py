@@ -56,14 +56,14 @@ class Evaluation(DataOptions):
 
 @dataclasses.dataclass(frozen=True)
 class _Data:
-    """What the results of a set are of: a digest of its files."""
+    """The digest of the files that the results of a set are of."""
 
     sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """Why a set has no result."""
+    """The reason for which a set has no result."""
 
     reason: str
 
@@ -94,7 +94,7 @@ class SuiteResults:
         self._done = {name for name in present if name.endswith(".json") and name != _EVALUATION}
 
     def has(self, contender: Contender, data: LabelledSet) -> bool:
-        """Whether a result was there at the start, or was written since.
+        """Returns whether a result was there at the start, or was written since.
 
         Raises:
             InputError: it is of other data.
@@ -118,19 +118,18 @@ class SuiteResults:
         self._write(f"{_FAILURES}/{contender}/{name}.json", to_json(Failure(reason)))
 
     def read(self) -> dict[Contender, list[Result]]:
-        """All results that are there now, of other processes too, by contender and in the order of their names."""
-        present = storage.names(self.directory)
-        found: dict[Contender, list[Result]] = {}
-        for contender in CONTENDERS:
-            names = [name for name in present if name.startswith(f"{contender}/") and name.endswith(".json")]
-            if names:
-                found[contender] = [self._parse(Result, name) for name in names]
-        return found
+        """Returns all results that are there now, of other processes too, by contender, in the order of their names."""
+        names = [name for name in storage.names(self.directory) if name.endswith(".json")]
+        results: dict[Contender, list[Result]] = {
+            contender: [self._parse(Result, name) for name in names if name.startswith(f"{contender}/")]
+            for contender in CONTENDERS
+        }
+        return {contender: read for contender, read in results.items() if read}
 
     def failures(self) -> dict[str, str]:
-        """Reasons by CONTENDER/SET, of other processes too, of those that have no result."""
-        present = set(storage.names(self.directory))
-        failed = [name.removeprefix(f"{_FAILURES}/") for name in sorted(present) if name.startswith(f"{_FAILURES}/")]
+        """Returns the reasons by CONTENDER/SET, of other processes too, of those that have no result."""
+        present = storage.names(self.directory)
+        failed = [name.removeprefix(f"{_FAILURES}/") for name in present if name.startswith(f"{_FAILURES}/")]
         return {
             name.removesuffix(".json"): self._parse(Failure, f"{_FAILURES}/{name}").reason
             for name in failed
@@ -138,20 +137,14 @@ class SuiteResults:
         }
 
     def _check(self, evaluation: Evaluation) -> None:
-        there = self._parse(Evaluation, _EVALUATION)
-        for field in dataclasses.fields(Evaluation):
-            old, new = getattr(there, field.name), getattr(evaluation, field.name)
-            if field.name == "settings" and old != new:
-                own = next(
-                    one.name for one in dataclasses.fields(old) if getattr(old, one.name) != getattr(new, one.name)
-                )
-                old, new, name = getattr(old, own), getattr(new, own), own
-            else:
-                name = field.name
-            if old != new:
+        old, new = (
+            {**vars(each), **vars(each.settings)} for each in (self._parse(Evaluation, _EVALUATION), evaluation)
+        )
+        for name in new:
+            if name != "settings" and old[name] != new[name]:
                 raise InputError(
-                    f"{self.directory} has results of another evaluation: its {name} is {old}, now it is {new}. Choose "
-                    "another --out, or evaluate as before."
+                    f"{self.directory} has results of another evaluation: its {name} is {old[name]}, now it is "
+                    f"{new[name]}. Choose another --out, or evaluate as before."
                 )
 
     def _write(self, name: str, text: str) -> None:

@@ -1,7 +1,6 @@
 """Runs a suite: sets are read as their turn comes, trained in lockstep with others, and written one by one."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -36,33 +35,28 @@ class SuiteObserver(FittingObserver, Protocol):
         """A set has no result."""
 
 
+@dataclasses.dataclass
 class SuiteRun:
     """One process's part of a suite.
 
-    Args:
+    Attributes:
         model: to begin with.
         evaluation: what is evaluated.
         results: where results go.
         devices: to train on.
-        observer: told of all that happens.
+        observer: hears of all that happens.
         keep_models: whether the model of each set's best seed is kept, beside the results.
         base_model: what the model was read from, for the results.
     """
 
-    def __init__(
-        self,
-        model: SavedModel,
-        evaluation: Evaluation,
-        results: SuiteResults,
-        devices: Sequence[jax.Device],
-        observer: SuiteObserver,
-        keep_models: bool = False,
-        base_model: str = "",
-    ):
-        self._model, self._evaluation, self._results = model, evaluation, results
-        self._devices, self._observer, self._keep_models = devices, observer, keep_models
-        self._base_model = base_model
-        self._sets: dict[str, LabelledSet] = {}
+    model: SavedModel
+    evaluation: Evaluation
+    results: SuiteResults
+    devices: Sequence[jax.Device]
+    observer: SuiteObserver
+    keep_models: bool = False
+    base_model: str = ""
+    _sets: dict[str, LabelledSet] = dataclasses.field(default_factory=dict, init=False)
 
     def run(self, groups: Sequence[Sequence[LabelledSet]], contenders: Sequence[Contender]) -> None:
         """Evaluates groups of sets, one group after the other; what is done already is left alone.
@@ -73,88 +67,83 @@ class SuiteRun:
             StoreError: the results cannot be written.
         """
         for group in groups:
-            wanted = {
-                contender: [one.name for one in group if not self._is_done(contender, one)] for contender in contenders
-            }
-            self._sets = {one.name: one for one in group}
-            data = self._read([one for one in group if any(one.name in names for names in wanted.values())], wanted)
+            self._sets = {each.name: each for each in group}
+            wanted: dict[Contender, list[str]] = {contender: [] for contender in contenders}
+            for contender, names in wanted.items():
+                for each in group:
+                    if self.results.has(contender, each):
+                        self.observer.skipped(contender, each.name)
+                    else:
+                        names.append(each.name)
+            data = self._read(wanted)
             for contender, names in wanted.items():
                 sets = {name: data[name] for name in names if name in data}
                 if contender in ("finetuned", "random"):
                     for settings, alike in self._alike(sets):
                         self._train(contender, settings, alike)
                 else:
-                    for name, own in sets.items():
-                        self._fit_baseline(contender, name, own)
+                    for name, rows in sets.items():
+                        self._fit_baseline(contender, name, rows)
 
-    def _is_done(self, contender: Contender, data: LabelledSet) -> bool:
-        done = self._results.has(contender, data)
-        if done:
-            self._observer.skipped(contender, data.name)
-        return done
-
-    def _read(self, sets: Sequence[LabelledSet], wanted: Mapping[Contender, Sequence[str]]) -> dict[str, LabelledData]:
-        found = {}
-        for one in sets:
+    def _read(self, wanted: Mapping[Contender, Sequence[str]]) -> dict[str, LabelledData]:
+        """Reads the sets of which a result is wanted, as `dnabert-jax finetune` does."""
+        evaluation, seed, read = self.evaluation, self.evaluation.settings.seed, {}
+        for name, each in self._sets.items():
+            contenders = [contender for contender, names in wanted.items() if name in names]
+            if not contenders:
+                continue
             try:
-                found[one.name] = self._prepared(one.path)
+                data = read_splits(each.path, self.model.config.k, evaluation, seed)
+                data = data if evaluation.keep_duplicates else drop_duplicates(data)
+                read[name] = limit_training(data, evaluation.limit, seed) if evaluation.limit else data
             except InputError as error:
-                for contender, names in wanted.items():
-                    if one.name in names:
-                        self._fail(contender, one.name, error)
-        return found
-
-    def _prepared(self, path: Path) -> LabelledData:
-        """Reads a set as `dnabert-jax finetune` does."""
-        evaluation, seed = self._evaluation, self._evaluation.settings.seed
-        data = read_splits(path, self._model.config.k, evaluation, seed)
-        if not evaluation.keep_duplicates:
-            data = drop_duplicates(data)
-        return limit_training(data, evaluation.limit, seed) if evaluation.limit else data
+                for contender in contenders:
+                    self._fail(contender, name, error)
+        return read
 
     def _alike(self, sets: Mapping[str, LabelledData]) -> list[tuple[FinetuneConfig, dict[str, LabelledData]]]:
-        """What may be trained in lockstep: of one problem, with equally many labels, by the same settings."""
-        found: dict[tuple[FinetuneConfig, TaskConfig], dict[str, LabelledData]] = {}
+        """Returns what may be trained in lockstep: of one problem, with equally many labels, by the same settings."""
+        alike: dict[tuple[FinetuneConfig, TaskConfig], dict[str, LabelledData]] = {}
         for name, data in sets.items():
-            settings = self._evaluation.settings
-            if not self._evaluation.same_settings:
-                settings = settings_of(self._evaluation.suite, name, settings)
-            found.setdefault((settings, data.task.without_names), {})[name] = data
-        return [(settings, alike) for (settings, _), alike in found.items()]
+            settings = self.evaluation.settings
+            if not self.evaluation.same_settings:
+                settings = settings_of(self.evaluation.suite, name, settings)
+            alike.setdefault((settings, data.task.without_names), {})[name] = data
+        return [(settings, sets) for (settings, _), sets in alike.items()]
 
     def _train(self, contender: Contender, settings: FinetuneConfig, sets: dict[str, LabelledData]) -> None:
-        model = from_scratch(self._model, settings) if contender == "random" else self._model
-        seeds = self._evaluation.seeds
+        model = from_scratch(self.model, settings) if contender == "random" else self.model
+        seeds = self.evaluation.seeds
         try:
             with device_memory_errors("use a smaller --batch-size, fewer sets --together, or fewer --seeds"):
                 done = finetune_sets(
-                    model, sets, settings, seeds, self._devices, self._observer, base_model=self._base_model
+                    model, sets, settings, seeds, self.devices, self.observer, base_model=self.base_model
                 )
         except (InputError, JobError) as error:
             if len(sets) == 1:
                 self._fail(contender, next(iter(sets)), error)
                 return
-            # One of them is at fault: each by itself, all others get their result.
+            # One of them is at fault: trained each by itself, all others get their result.
             for name, data in sets.items():
                 self._train(contender, settings, {name: data})
             return
-        for name, own in done.items():
-            if contender == "finetuned" and self._keep_models:
-                self._keep(join(join(self._results.directory, MODELS), name), own, sets[name], settings)
-            self._write(contender, own.result)
+        for name, trained in done.items():
+            if contender == "finetuned" and self.keep_models:
+                self._keep(join(join(self.results.directory, MODELS), name), trained, sets[name], settings)
+            self._write(contender, trained.result)
 
     def _keep(self, directory: Location, done: Finetuned, data: LabelledData, settings: FinetuneConfig) -> None:
         # A process that was killed may have kept the model and not its result, which comes after.
         if DESCRIPTION_FILE not in storage.names(directory):
-            write_finetuned(directory, done, self._model, data, settings)
+            write_finetuned(directory, done, self.model, data, settings)
 
     def _fit_baseline(self, contender: Contender, name: str, data: LabelledData) -> None:
-        seeds = range(self._evaluation.settings.seed, self._evaluation.settings.seed + self._evaluation.seeds)
+        seeds = range(self.evaluation.settings.seed, self.evaluation.settings.seed + self.evaluation.seeds)
         try:
             total = RESAMPLES * len(seeds)
             result = run_baseline(
-                contender, data, name, self._model.config.k, seeds, resamples=RESAMPLES,
-                advance=lambda done: self._observer.advanced("compute intervals", done, total),
+                contender, data, name, self.model.config.k, seeds, resamples=RESAMPLES,
+                advance=lambda done: self.observer.advanced("compute intervals", done, total),
             )  # fmt: skip
         except (InputError, JobError) as error:
             self._fail(contender, name, error)
@@ -162,9 +151,9 @@ class SuiteRun:
         self._write(contender, result)
 
     def _write(self, contender: Contender, result: Result) -> None:
-        self._results.write(contender, result, self._sets[result.name])
-        self._observer.finished(contender, result)
+        self.results.write(contender, result, self._sets[result.name])
+        self.observer.finished(contender, result)
 
     def _fail(self, contender: Contender, name: str, error: InputError | JobError) -> None:
-        self._results.fail(contender, name, str(error))
-        self._observer.failed(contender, name, str(error))
+        self.results.fail(contender, name, str(error))
+        self.observer.failed(contender, name, str(error))
