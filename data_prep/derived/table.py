@@ -96,10 +96,8 @@ def write_array_record(
         "splits": infos,
     }
     for file_name, value in (("dataset_info.json", info), ("features.json", _features(names.labels))):
-        write_text(directory / file_name, json.dumps(value, indent=2) + "
-")
-    write_text(directory / "label.labels.txt", "".join(f"{label}
-" for label in names.labels))
+        write_text(directory / file_name, json.dumps(value, indent=2) + "\n")
+    write_text(directory / "label.labels.txt", "".join(f"{label}\n" for label in names.labels))
 
 
 def _features(labels: Sequence[str]) -> dict[str, Any]:

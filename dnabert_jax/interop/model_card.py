@@ -1,15 +1,15 @@
 """Writes the README.md of an exported model: its data, its training, its figures, and how to use it."""
 
-import dataclasses
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dnabert_jax
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT
 from dnabert_jax.interop.tokenizer import EXAMPLE, tokenizer_section
+from dnabert_jax.io.markdown import table
 from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.training.saved_model import SavedModel
 from dnabert_jax.typed_json import parse_json
@@ -17,8 +17,7 @@ from dnabert_jax.typed_json import parse_json
 _NO_POOLER = " The weights have no pooler: transformers starts one at random, so `pooler_output` means nothing."
 
 
-@dataclasses.dataclass(frozen=True)
-class _What:
+class _What(NamedTuple):
     """How a model of some architecture is called and used."""
 
     title: str
@@ -28,21 +27,15 @@ class _What:
     output: str
 
 
+_FINE_TUNE = "to fine-tune, to embed"
+_PREDICT = "to predict what it was fine-tuned for on like sequences"
 _WHAT = {
     "masked-lm": _What(
-        "masked-language model",
-        "fill-mask",
-        "to fine-tune, to embed, to score k-mers",
-        "AutoModelForMaskedLM",
-        "logits",
+        "masked-language model", "fill-mask", f"{_FINE_TUNE}, to score k-mers", "AutoModelForMaskedLM", "logits"
     ),
-    "encoder": _What("encoder", "feature-extraction", "to fine-tune, to embed", "AutoModel", "last_hidden_state"),
+    "encoder": _What("encoder", "feature-extraction", _FINE_TUNE, "AutoModel", "last_hidden_state"),
     "classifier": _What(
-        "classifier of sequences",
-        "text-classification",
-        "to predict what it was fine-tuned for on like sequences",
-        "AutoModelForSequenceClassification",
-        "logits",
+        "classifier of sequences", "text-classification", _PREDICT, "AutoModelForSequenceClassification", "logits"
     ),
 }
 
@@ -78,11 +71,6 @@ def _literal(text: str) -> str:
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if text.startswith("`") or text.endswith("`") or not text.strip() else ""
     return f"{fence}{space}{text}{space}{fence}"
-
-
-def _cell(text: str) -> str:
-    """Returns `_literal` for a cell of a table, where a bar has a meaning even in code."""
-    return _literal(text).replace("|", r"\|")
 
 
 def _header(model: SavedModel, architecture: str) -> str:
@@ -131,31 +119,26 @@ def _imported(provenance: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _origin(imported: dict[str, Any]) -> str:
-    files = "\n".join(f"| {_cell(name)} | `{digest}` |" for name, digest in imported["sha256"].items())
+    files = [[_literal(name), f"`{digest}`"] for name, digest in imported["sha256"].items()]
     notes = "".join(f" {note}" for note in imported.get("notes", []))
     return f"""## Origin
 
 Imported from the directory {_literal(imported["directory"])}. Its makers say what it was trained on.{notes}
 
-| file | SHA-256 |
-|---|---|
-{files}"""
+{table(["file", "SHA-256"], files)}"""
 
 
 def _finetuning(finetuning: dict[str, Any]) -> str:
     sizes = ", ".join(f"{split} {count:,}" for split, count in finetuning["sizes"].items())
     recipe = ", ".join(f"{name} {value}" for name, value in finetuning["config"].items() if value not in (None, ""))
-    figures = "\n".join(
-        f"| {_cell(key)} | {value:.4f} |" for key, value in finetuning["test"].items() if value is not None
-    )
+    test = {key: value for key, value in finetuning["test"].items() if value is not None}
+    figures = [[_literal(key), f"{value:.4f}"] for key, value in test.items()]
     return f"""## Fine-tuning
 
 On {_literal(finetuning["data"])} ({sizes} sequences), seed {finetuning["seed"]}. The weights are those of epoch
 {finetuning["epoch"]}, the best by the validation split. Recipe: {recipe}.
 
-| test split | |
-|---|---|
-{figures}"""
+{table(["test split", ""], figures)}"""
 
 
 def _pretraining(pretraining: dict[str, Any]) -> str:
@@ -178,33 +161,26 @@ def _data_table(manifest: dict[str, Any]) -> str:
     policies = manifest["policies"]
     if not policies:
         # A TFDS data set, of which no more is known (Manifest).
-        sources = [f"{_literal(source['name'])}, {source['bytes']:,} bytes" for source in manifest["sources"]]
+        data_sets = [f"{_literal(source['name'])}, {source['bytes']:,} bytes" for source in manifest["sources"]]
         rows = [f"{name}: {split['rows']:,}" for name, split in manifest["splits"].items()]
         return (
-            f"The TFDS data set {'; '.join(sources)}. Rows: {'; '.join(rows)}. Which sequences they are from, how they "
-            "were cut and what was held out is not recorded."
+            f"The TFDS data set {'; '.join(data_sets)}. Rows: {'; '.join(rows)}. Which sequences they are from, how "
+            "they were cut and what was held out is not recorded."
         )
-    return "\n".join(
-        [
-            "| source | records | bases | SHA-256 |",
-            "|---|---|---|---|",
-            *(
-                f"| {_cell(source['name'])} | {source['records']:,} | {source['bases']:,} "
-                f"| `{source['sha256'][:16]}…` |"
-                for source in manifest["sources"]
-            ),
-            "",
-            "| split | sequences | k-mers | certain bases |",
-            "|---|---|---|---|",
-            *(
-                f"| {name} | {split['sequences']:,} | {split['kmers']:,} | {split['bases']:,} |"
-                for name, split in manifest["splits"].items()
-            ),
-            "",
-            f"Windows: {policies['windows']}. {policies['ambiguous_bases']}. Lower case: {policies['lower_case']}.",
-            f"Held out: {policies['heldout']}.",
-        ]
-    )
+    sources = [
+        [_literal(source["name"]), f"{source['records']:,}", f"{source['bases']:,}", f"`{source['sha256'][:16]}…`"]
+        for source in manifest["sources"]
+    ]
+    splits = [
+        [name, f"{split['sequences']:,}", f"{split['kmers']:,}", f"{split['bases']:,}"]
+        for name, split in manifest["splits"].items()
+    ]
+    return f"""{table(["source", "records", "bases", "SHA-256"], sources)}
+
+{table(["split", "sequences", "k-mers", "certain bases"], splits)}
+
+Windows: {policies["windows"]}. {policies["ambiguous_bases"]}. Lower case: {policies["lower_case"]}.
+Held out: {policies["heldout"]}."""
 
 
 def _recipe(config: PretrainConfig, step: int, manifest: dict[str, Any]) -> str:

@@ -131,7 +131,7 @@ def test_two_columns_in_the_directory_of_a_set_are_enough(
         (["--test-share", "1"], "1.0"),
         (["--seeds", "0"], "seeds is 0"),
         (["--preset", "best"], "There is no preset 'best'"),
-        (["--select-by", "beauty"], "'beauty' is no metric"),
+        (["--select-by", "beauty"], "'beauty'"),
         (["--model", "nowhere"], "nowhere does not exist"),
         (["--out", "."], "exists already"),
         (["--sequence", "dna"], "dna"),

@@ -1,4 +1,4 @@
-"""What a fine-tuning leaves on disk while it runs, so that one that was stopped or killed can go on.
+"""Keeps on disk what a fine-tuning has done, so that one that was stopped or killed can be resumed.
 
 Beside the directory that it will write stands `NAME.unfinished`: start.json says what it began with, log.jsonl has a
 line for each job and epoch, and each attempt (see `Fitting.run`) has its latest checkpoint, so that what an attempt
@@ -40,16 +40,13 @@ _STATE = "state"
 class StoppedError(JobError):
     """A fine-tuning stopped as it was asked to, and can go on from the step that it saved."""
 
+    def __init__(self, step: int):
+        super().__init__(f"Stopped after step {step:,}, which is saved: --resume goes on from it.")
+
 
 @dataclasses.dataclass
 class JobProgress:
-    """What is known of a job so far.
-
-    Attributes:
-        losses: mean training loss of each epoch.
-        figures: the selecting figure of the validation split after each epoch.
-        best: the epoch with the best of them, counted from 1.
-    """
+    """A job's mean training losses and selecting figures by epoch, and the epoch of the best, counted from 1."""
 
     losses: list[float] = dataclasses.field(default_factory=list)
     figures: list[float] = dataclasses.field(default_factory=list)
@@ -61,7 +58,7 @@ class Progress:
     """What the host knows of jobs in lockstep: all that a checkpoint holds besides their state.
 
     Attributes:
-        jobs: each of them.
+        jobs: progress of each.
         epoch: epochs made.
         steps: steps of lockstep made.
         step_losses: of the epoch under way, for each step the losses of the jobs, and maybe of what fills the mesh.
@@ -75,13 +72,13 @@ class Progress:
     seconds: float = 0.0
 
     def losses(self) -> Float[np.ndarray, "steps J"]:
-        """Those of `step_losses`, on the host."""
+        """Returns `step_losses` of the jobs, on the host."""
         rows = [np.asarray(row)[: len(self.jobs)] for row in jax.device_get(self.step_losses)]
         return np.asarray(rows, np.float32).reshape(-1, len(self.jobs))
 
 
 def unfinished_directory(out: Path) -> Path:
-    """Where a fine-tuning that will write `out` keeps what it has."""
+    """Returns where a fine-tuning that will write `out` keeps what it has."""
     return out.with_name(out.name + ".unfinished")
 
 
@@ -91,7 +88,9 @@ def check_unfinished(out: Path, resume: bool) -> None:
     if is_unused(directory):
         return
     if not (directory / START_FILE).is_file():
-        raise InputError(f"{directory} exists and is no unfinished fine-tuning: move it away, or choose another --out.")
+        raise InputError(
+            f"{directory} exists and is not an unfinished fine-tuning: move it away, or choose another --out."
+        )
     if not resume:
         raise InputError(f"{directory} was not finished: give --resume to go on with it, or remove it to begin anew.")
 
@@ -138,7 +137,7 @@ class FittingCheckpoint:
 
     @contextlib.contextmanager
     def attempt(self, number: int, jobs: Sequence[Job]) -> Iterator["GroupCheckpoint"]:
-        """The checkpoint of some jobs that are trained together, after those of the attempts before it."""
+        """Yields the checkpoint of jobs that are trained together, after those of the attempts before it."""
         if self._log is None:
             # Not before there is something to train: bad input leaves nothing behind.
             self._open.enter_context(kept_directory(self.directory))
@@ -154,7 +153,7 @@ class FittingCheckpoint:
     def check_stop(self) -> None:
         """Raises StoppedError if a stop is asked for; after the training, when all steps are saved."""
         if self.stop_requested():
-            raise StoppedError(f"Stopped after step {self.saved_steps:,}, which is saved: --resume goes on from it.")
+            raise StoppedError(self.saved_steps)
 
     def copy_log(self, directory: Path) -> None:
         """Ends the log and copies it to where the result is written."""
@@ -191,38 +190,29 @@ class GroupCheckpoint:
     _begin: float = dataclasses.field(default_factory=time.monotonic)
 
     def restore(self, state: JobsState, progress: Progress) -> tuple[JobsState, Progress]:
-        """The latest that was saved, laid out like a fresh state; what is given, if there is nothing.
-
-        Raises:
-            InputError: the checkpoint is damaged.
-        """
+        """Returns the latest that was saved, laid out like a fresh state; what is given, if there is nothing."""
         if not self.checkpoints.steps:
             return state, progress
         self.steps = self.checkpoints.steps[-1]
         progress = self.checkpoints.metadata(self.steps, Progress)
         self._begin -= progress.seconds
         saved = jax.tree.leaves(self.checkpoints.shapes(self.steps, _STATE))[0].shape[0]
-        places = len(state.step)
+        lanes = len(state.step)
 
         def abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
-            sharding = leaf.sharding if saved == places else SingleDeviceSharding(jax.local_devices()[0])
+            sharding = leaf.sharding if saved == lanes else SingleDeviceSharding(jax.local_devices()[0])
             return jax.ShapeDtypeStruct((saved, *leaf.shape[1:]), leaf.dtype, sharding=sharding)
 
         wanted = jax.tree.map(abstract, state)
         restored = self.checkpoints.restore_items(self.steps, {_STATE: wanted})[_STATE]
-        if saved != places:
+        if saved != lanes:
             # Another number of devices, which other copies of the last job fill up: they never move.
-            chosen = np.minimum(np.arange(places), len(progress.jobs) - 1)
+            chosen = np.minimum(np.arange(lanes), len(progress.jobs) - 1)
             restored = jax.tree.map(lambda new, old: jax.device_put(new[chosen], old.sharding), restored, state)
         return restored, progress
 
     def epoch_ended(self, state: JobsState, progress: Progress) -> None:
-        """Logs and saves an epoch, and stops after it if that is asked for.
-
-        Raises:
-            JobError: a checkpoint cannot be written.
-            StoppedError: it stops.
-        """
+        """Logs and saves an epoch, and raises StoppedError after it if that is asked for."""
         sign = 1 if better(self.metric) == "higher" else -1
         for name, job in zip(self.names, progress.jobs, strict=True):
             if len(job.figures) == progress.epoch:
@@ -237,9 +227,7 @@ class GroupCheckpoint:
     def stop(self, state: JobsState, progress: Progress) -> None:
         """Saves, and raises StoppedError."""
         self._save(state, progress)
-        raise StoppedError(
-            f"Stopped after step {self.before + self.steps:,}, which is saved: --resume goes on from it."
-        )
+        raise StoppedError(self.before + self.steps)
 
     def _save(self, state: JobsState, progress: Progress) -> None:
         self.steps = progress.steps

@@ -1,8 +1,8 @@
-"""Labelled sequences to ids and targets, and the few shapes into which their batches are padded.
+"""Encodes labelled sequences as ids and targets, and chooses the few shapes into which their batches are padded.
 
 Sequences are whole, or cut into windows where the task says so. All that is compiled for a shape is used again: the
-number of windows of a batch is a power of two or the most of any sequence, and whoever has but one is padded to one of
-the lengths of `sequence.buckets`.
+number of windows of a batch is a power of two or the most of any sequence, and a sequence in one piece is padded to one
+of the lengths of `sequence.buckets`.
 """
 
 import dataclasses
@@ -27,22 +27,18 @@ _OVERLAP_SHARE = 8
 def windowed_task(
     task: TaskConfig, config: FinetuneConfig, model: ModelConfig, splits: Iterable[LabelledSplit]
 ) -> TaskConfig:
-    """The task with the windows that a fine-tuning asks for.
+    """Returns the task of the data with the windows that a fine-tuning asks for.
 
-    Args:
-        task: of the data.
-        config: of the fine-tuning.
-        model: of the network, which takes no longer windows than its positions.
-        splits: all that the model is trained and measured on; the longest sequence has the most windows.
+    The splits are all that the model is trained and measured on: the longest sequence has the most windows.
 
     Raises:
         InputError: windows are longer than the network takes, or overlap by more than they have.
     """
     if config.long == "none":
         return task
-    most = model.max_positions - SPECIAL
-    size = config.window or most
-    require(size <= most, f"window is {size} k-mers: the model takes at most {most}.")
+    longest_window = model.max_positions - SPECIAL
+    size = config.window or longest_window
+    require(size <= longest_window, f"window is {size} k-mers: the model takes at most {longest_window}.")
     overlap = size // _OVERLAP_SHARE if config.overlap is None else config.overlap
     require(overlap < size, f"overlap is {overlap} k-mers: it must be below {size}, the k-mers of a window.")
     longest = max(int(split.sequences.lengths.max()) for split in splits) - model.k + 1
@@ -51,7 +47,7 @@ def windowed_task(
 
 
 def encode_split(split: LabelledSplit, task: TaskConfig, k: int, max_positions: int) -> EncodedSplit:
-    """Ids and targets of a split.
+    """Returns the ids and targets of a split.
 
     Raises:
         InputError: a sequence is longer than the network takes, and the task has no windows.
@@ -72,7 +68,7 @@ def encode_split(split: LabelledSplit, task: TaskConfig, k: int, max_positions: 
 
 
 def batch_shape(task: TaskConfig, longest: int, max_positions: int) -> tuple[int, ...]:
-    """Of the ids of each row of a batch: tokens, or windows and tokens of each.
+    """Returns the shape of the ids of each row of a batch: tokens, or windows and tokens of each.
 
     Args:
         task: of the network.

@@ -1,4 +1,4 @@
-"""One labelled data set: fine-tuned with one or several seeds, measured on its test split, and written down.
+"""Fine-tunes a model on labelled data sets with one or several seeds, measures it on their test splits, and writes it.
 
 C labels.
 """
@@ -85,7 +85,7 @@ def finetune(
 
 
 def from_scratch(model: SavedModel, config: FinetuneConfig) -> SavedModel:
-    """The same network to begin with at random, to see what pre-training gives: anew for each seed.
+    """Returns the same network with random weights, anew for each seed, to see what pre-training gives.
 
     Where the encoder stays as it is, it is one that all seeds share.
     """
@@ -113,7 +113,7 @@ def finetune_sets(
         config: of the training.
         seeds: how many for each set.
         devices: to use.
-        observer: told of the training.
+        observer: of the training.
         checkpoint: to keep what was done in, and to go on from.
         base_model: what the model was read from, for the results.
 
@@ -196,12 +196,12 @@ def finetune_sets(
 
 
 def _labels(task: TaskConfig, targets: Float[np.ndarray, "n C"]) -> np.ndarray:
-    """Targets of `encode_split` as `metrics.measure` takes them."""
+    """Returns targets of `encode_split` as `metrics.measure` takes them."""
     return targets.argmax(axis=1) if task.problem == "single_label_classification" else targets
 
 
 def probabilities(task: TaskConfig, logits: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
-    """Softmax of labels that exclude each other, the logistic function of others; values as they are."""
+    """Returns the softmax of labels that exclude each other, the logistic function of others; values as they are."""
     if task.problem == "regression":
         return logits
     function = jax.nn.softmax if task.problem == "single_label_classification" else jax.nn.sigmoid
@@ -246,8 +246,7 @@ def write_finetuned(
         if checkpoint is not None:
             checkpoint.copy_log(directory)
         with accompanying(directory / TABLE_FILE):
-            text = result_markdown(done.result)
-            write_text(directory / TABLE_FILE, text)
+            write_text(directory / TABLE_FILE, result_markdown(done.result))
         draw_curves(done.result.task, done.scores, data.splits["test"].labels, directory / "curves", done.result.name)
     if checkpoint is not None:
         checkpoint.remove()

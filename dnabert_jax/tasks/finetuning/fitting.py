@@ -149,15 +149,13 @@ class _Group:
     def __init__(self, fitting: Fitting, jobs: list[Job]):
         self._fitting, self._jobs, self._config = fitting, jobs, fitting.config
         model, task = fitting.model, fitting.task
-        if self._config.dropout is not None:
-            rate = self._config.dropout
+        if (rate := self._config.dropout) is not None:
             model = dataclasses.replace(model, dropout=rate, attention_dropout=rate)
             task = dataclasses.replace(task, dropout=rate)
         mesh = jobs_mesh(fitting.devices, len(jobs), self._config.batch_size)
         self._lockstep = Lockstep(model, task, self._config, mesh)
-        along = mesh.shape[JOB]
         # Jobs that fill up the mesh repeat the last one, and never move.
-        self._places = [*range(len(jobs)), *[len(jobs) - 1] * (-len(jobs) % along)]
+        self._lanes = [*range(len(jobs)), *[len(jobs) - 1] * (-len(jobs) % mesh.shape[JOB])]
         self._row_weights = [self._label_weights(job.train) for job in jobs]
         self._step, self._predict = self._lockstep.train_step(), self._lockstep.predict()
         self._keep_best = self._lockstep.keep_best()
@@ -173,25 +171,25 @@ class _Group:
         while any(running := [self._goes_on(*each) for each in zip(self._jobs, progress.jobs, strict=True)]):
             state = self._train_epoch(frozen, state, progress, running, observer, kept)
             logits = self._logits(frozen, state.trainable, validation)
-            improved = np.zeros(len(self._places), np.int32)
-            for number, (job, own) in enumerate(zip(self._jobs, progress.jobs, strict=True)):
+            improved = np.zeros(len(self._lanes), np.int32)
+            for number, (job, so_far) in enumerate(zip(self._jobs, progress.jobs, strict=True)):
                 if not running[number]:
                     continue
                 figure = self._fitting.score(logits[number], job.validation.targets)
-                if not own.figures or figure > max(own.figures):
-                    improved[number], own.best = 1, progress.epoch
-                own.figures.append(figure)
-                observer.epoch_ended(job.name, progress.epoch, own.losses[-1], figure)
+                if not so_far.figures or figure > max(so_far.figures):
+                    improved[number], so_far.best = 1, progress.epoch
+                so_far.figures.append(figure)
+                observer.epoch_ended(job.name, progress.epoch, so_far.losses[-1], figure)
             state = self._keep_best(state, self._lockstep.place(improved))
             if kept is not None:
                 kept.epoch_ended(state, progress)
         best_logits = self._logits(frozen, state.best, validation)
         best, shared = jax.device_get(state.best), jax.device_get(frozen)
         results, seconds = [], (time.monotonic() - begin) / len(self._jobs)
-        for number, (job, own) in enumerate(zip(self._jobs, progress.jobs, strict=True)):
+        for number, (job, so_far) in enumerate(zip(self._jobs, progress.jobs, strict=True)):
             trained = jax.tree.map(lambda leaf, number=number: leaf[number], best)
             parameters = jax.tree.map(np.asarray, whole_model(shared, trained, self._config))
-            fitted = Fitted(job.name, job.seed, parameters, own.best, own.losses, own.figures, 0, seconds)
+            fitted = Fitted(job.name, job.seed, parameters, so_far.best, so_far.losses, so_far.figures, 0, seconds)
             results.append((fitted, self._fitting.collapsed(best_logits[number], job.validation.targets)))
         return results
 
@@ -202,17 +200,17 @@ class _Group:
     def predict(
         self, models: Sequence[Parameters], splits: Sequence[EncodedSplit], advance: Advance
     ) -> list[np.ndarray]:
-        together = self._lockstep.place(stacked([models[place] for place in self._places]))
+        together = self._lockstep.place(stacked([models[lane] for lane in self._lanes]))
         return self._logits({}, together, splits, advance)
 
     def _start(self) -> tuple[Parameters, JobsState]:
         frozen: Parameters = {}
         trainable = []
-        for place in self._places:
-            seed = self._jobs[place].seed
+        for lane in self._lanes:
+            seed = self._jobs[lane].seed
             parameters = with_fresh_heads(self._fitting.parameters, self._fitting.model, self._fitting.task, seed)
-            frozen, own = split_trainable(parameters, self._config, seed)
-            trainable.append(own)
+            frozen, trained = split_trainable(parameters, self._config, seed)
+            trainable.append(trained)
         return self._lockstep.share(frozen), self._lockstep.start(stacked(trainable))
 
     def _train_epoch(
@@ -237,11 +235,10 @@ class _Group:
             rates = [
                 learning_rate(self._config, past + number, total) for past, total in zip(before, in_all, strict=True)
             ]
-            moves = [*active, *[False] * (len(self._places) - len(active))]
             turn = (
-                np.array([rates[place] for place in self._places], np.float32),
-                np.array([self._jobs[place].seed for place in self._places], np.int32),
-                np.array(moves, np.int32),
+                np.array([rates[lane] for lane in self._lanes], np.float32),
+                np.array([self._jobs[lane].seed for lane in self._lanes], np.int32),
+                np.array([*active, *[False] * (len(self._lanes) - len(active))], np.int32),
             )
             state, loss = self._step(frozen, state, batch, Turn(*map(self._lockstep.place, turn)))
             losses.append(loss)
@@ -253,47 +250,44 @@ class _Group:
             if kept is not None and number + 1 < longest and kept.stop_requested():
                 self._finite_losses(progress, steps)
                 kept.stop(state, progress)
-        for job, own in zip(progress.jobs, self._finite_losses(progress, steps), strict=True):
-            if len(own):
-                job.losses.append(float(own.mean()))
+        for job, of_epoch in zip(progress.jobs, self._finite_losses(progress, steps), strict=True):
+            if len(of_epoch):
+                job.losses.append(float(of_epoch.mean()))
         progress.epoch, progress.step_losses = epoch, []
         return state
 
     def _finite_losses(self, progress: Progress, steps: list[int]) -> list[np.ndarray]:
-        """Of each job, those of its steps in the epoch under way."""
+        """Returns, for each job, the losses of its steps in the epoch under way."""
         values = progress.losses()
-        found = [values[:count, number] for number, count in enumerate(steps)]
-        for job, own in zip(self._jobs, found, strict=True):
-            if not np.isfinite(own).all():
-                bad = int(np.argmax(~np.isfinite(own))) + 1
-                raise JobError(
-                    f"{job.name}: the loss of step {bad} in epoch {progress.epoch + 1} is not finite; lower "
-                    "peak_learning_rate."
-                )
-        return found
+        by_job = [values[:count, number] for number, count in enumerate(steps)]
+        for job, losses in zip(self._jobs, by_job, strict=True):
+            if not np.isfinite(losses).all():
+                step = f"step {int(np.argmin(np.isfinite(losses))) + 1} in epoch {progress.epoch + 1}"
+                raise JobError(f"{job.name}: the loss of {step} is not finite; lower peak_learning_rate.")
+        return by_job
 
     def _steps(self, job: Job, epoch: int) -> int:
-        """Of a job, in an epoch: none after its last."""
+        """Returns the steps of a job in an epoch: 0 after its last."""
         count = -(-len(job.train) // self._config.batch_size)
         return max(0, min(count, total_steps(self._config, len(job.train)) - (epoch - 1) * count))
 
     def _batch(self, orders: list[np.ndarray], number: int, active: list[bool]) -> Batch:
         size = self._config.batch_size
         chosen = [order[number * size : (number + 1) * size] for order in orders]
-        taking = [place for place, takes in enumerate(active) if takes]
-        longest = max(int(self._jobs[place].train.lengths[chosen[place]].max()) for place in taking)
+        taking = [lane for lane, takes in enumerate(active) if takes]
+        longest = max(int(self._jobs[lane].train.lengths[chosen[lane]].max()) for lane in taking)
         shape = batch_shape(self._fitting.task, longest, self._fitting.model.max_positions)
         labels = self._jobs[0].train.targets.shape[1]
-        jobs = len(self._places)
+        jobs = len(self._lanes)
         input_ids = np.zeros((jobs, size, *shape), np.int32)
         targets = np.zeros((jobs, size, labels), np.float32)
         weights = np.zeros((jobs, size), np.float32)
-        for place in taking:
-            split, rows = self._jobs[place].train, chosen[place]
+        for lane in taking:
+            split, rows = self._jobs[lane].train, chosen[lane]
             smooth = smoothed(self._fitting.task, split.targets[rows], self._config.label_smoothing)
-            counted = self._row_weights[place][rows]
-            input_ids[place, : len(rows)], targets[place, : len(rows)] = split.rows(rows, shape), smooth
-            weights[place, : len(rows)] = counted / counted.sum()
+            counted = self._row_weights[lane][rows]
+            input_ids[lane, : len(rows)], targets[lane, : len(rows)] = split.rows(rows, shape), smooth
+            weights[lane, : len(rows)] = counted / counted.sum()
         return Batch(*(self._lockstep.place(part, rows=True) for part in (input_ids, targets, weights)))
 
     def _label_weights(self, split: EncodedSplit) -> np.ndarray:
@@ -311,23 +305,17 @@ class _Group:
     ) -> list[np.ndarray]:
         """Returns those of all sequences of each job's split."""
         size = self._config.batch_size * max(1, EVALUATED_TOGETHER // self._fitting.task.split)
-        found: list[list[np.ndarray]] = [[] for _ in splits]
+        gathered: list[list[np.ndarray]] = [[] for _ in splits]
         by_length = [np.argsort(-split.lengths, kind="stable") for split in splits]
         for first in range(0, max(len(split) for split in splits), size):
             chosen = [order[first : first + size] for order in by_length]
             longest = max(int(split.lengths[rows].max(initial=1)) for split, rows in zip(splits, chosen, strict=True))
             shape = batch_shape(self._fitting.task, longest, self._fitting.model.max_positions)
-            ids = np.zeros((len(self._places), size, *shape), np.int32)
-            for place, (split, rows) in enumerate(zip(splits, chosen, strict=True)):
-                ids[place, : len(rows)] = split.rows(rows, shape)
+            ids = np.zeros((len(self._lanes), size, *shape), np.int32)
+            for lane, (split, rows) in enumerate(zip(splits, chosen, strict=True)):
+                ids[lane, : len(rows)] = split.rows(rows, shape)
             logits = np.asarray(self._predict(frozen, trainable, self._lockstep.place(ids, rows=True)))
-            for place, rows in enumerate(chosen):
-                found[place].append(logits[place, : len(rows)])
+            for lane, rows in enumerate(chosen):
+                gathered[lane].append(logits[lane, : len(rows)])
             advance(sum(map(len, chosen)))
-        in_order = []
-        for parts, order in zip(found, by_length, strict=True):
-            together = np.concatenate(parts)
-            restored = np.empty_like(together)
-            restored[order] = together
-            in_order.append(restored)
-        return in_order
+        return [np.concatenate(parts)[np.argsort(order)] for parts, order in zip(gathered, by_length, strict=True)]

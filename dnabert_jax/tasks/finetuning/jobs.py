@@ -1,4 +1,4 @@
-"""What a fine-tuning job learns from, and in which order and at which rate: functions of the job alone.
+"""Says what a fine-tuning job learns from, in which order and at which rate: functions of the job alone.
 
 n sequences, m of them, T windows, L tokens, C labels.
 """
@@ -35,17 +35,17 @@ class EncodedSplit:
 
     @property
     def lengths(self) -> Int64[np.ndarray, " n"]:
-        """In tokens."""
+        """The tokens of each sequence."""
         return np.diff(self.offsets)
 
     def rows(self, chosen: Int64[np.ndarray, " m"], shape: tuple[int, ...]) -> UInt16[np.ndarray, "m ..."]:
-        """Padded rows of some sequences: [m, L], or with windows [m, T, L], as `encoding.batch_shape` says."""
+        """Returns padded rows of some sequences: [m, L], or with windows [m, T, L], as `encoding.batch_shape` says."""
         if self.windows is not None:
             return self.windows.rows(self.ids, self.offsets[chosen], self.lengths[chosen] - SPECIAL, *shape)
         (length,) = shape
-        place = self.offsets[chosen][:, None] + np.arange(length)
+        positions = self.offsets[chosen][:, None] + np.arange(length)
         inside = np.arange(length) < self.lengths[chosen][:, None]
-        return np.where(inside, self.ids[np.minimum(place, len(self.ids) - 1)], PAD).astype(np.uint16)
+        return np.where(inside, self.ids[np.minimum(positions, len(self.ids) - 1)], PAD).astype(np.uint16)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Job:
 
 
 def learning_rate(config: FinetuneConfig, step: int, steps: int) -> float:
-    """Of the update after `step` others, of `steps` in all: as transformers' linear schedule with warm-up."""
+    """Returns the rate of the update after `step` others of `steps`: transformers' linear schedule with warm-up."""
     warmup = config.warmup_steps or round(config.warmup_share * steps)
     if step < warmup:
         return config.peak_learning_rate * step / warmup
@@ -74,17 +74,17 @@ def learning_rate(config: FinetuneConfig, step: int, steps: int) -> float:
 
 
 def total_steps(config: FinetuneConfig, examples: int) -> int:
-    """Updates of a job that learns from so many sequences, if nothing stops it sooner."""
+    """Returns the updates of a job that learns from so many sequences, if nothing stops it sooner."""
     return config.max_steps or config.epochs * -(-examples // config.batch_size)
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
-    """The order of a job's sequences in an epoch: of the seed and the epoch alone."""
+    """Returns the order of a job's sequences in an epoch: of the seed and the epoch alone."""
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 def smoothed(task: TaskConfig, targets: Float[np.ndarray, "m C"], share: float) -> Float[np.ndarray, "m C"]:
-    """Targets with some of each spread over all labels, or over yes and no of each of several."""
+    """Returns targets with some of each spread over all labels, or over yes and no of each of several."""
     if share == 0 or task.problem == "regression":
         return targets
     among = targets.shape[1] if task.problem == "single_label_classification" else 2

@@ -1,4 +1,4 @@
-"""Many fine-tunings in lockstep: one jitted step with a leading axis of jobs on all that differs between them.
+"""Runs many fine-tunings in lockstep: a jitted step with a leading axis of jobs on all that differs between them.
 
 A job is one data set and one seed. The mesh has the axes `job` and `data`: jobs are spread over the one and never hear
 of each other, the rows of a batch over the other. On an accelerator the jobs of a device are computed together, as a
@@ -65,7 +65,7 @@ class Turn(NamedTuple):
 
 
 class JobsState(NamedTuple):
-    """Of all jobs, with a leading axis.
+    """The state of all jobs, with a leading axis.
 
     Attributes:
         step: updates made.
@@ -81,7 +81,7 @@ class JobsState(NamedTuple):
 
 
 def jobs_mesh(devices: Sequence[jax.Device], jobs: int, batch_size: int) -> Mesh:
-    """Along `job` as many devices as divide them and have a job each; along `data` what of the rest divides a batch."""
+    """Returns a mesh with as many devices along `job` as have a job each, along `data` as many as divide a batch."""
     count = len(devices)
     along_jobs = max(size for size in range(1, count + 1) if count % size == 0 and size <= jobs)
     rest = count // along_jobs
@@ -92,14 +92,7 @@ def jobs_mesh(devices: Sequence[jax.Device], jobs: int, batch_size: int) -> Mesh
 
 @dataclasses.dataclass(frozen=True)
 class Lockstep:
-    """The jitted functions of a group of jobs.
-
-    Attributes:
-        model: of every job, with the dropout of fine-tuning.
-        task: of every job.
-        config: of every job.
-        mesh: made by `jobs_mesh`.
-    """
+    """The jitted functions of jobs that share a model (with the dropout of fine-tuning), task, config and mesh."""
 
     model: ModelConfig
     task: TaskConfig
@@ -107,23 +100,23 @@ class Lockstep:
     mesh: Mesh
 
     def place(self, tree: Any, rows: bool = False) -> Any:
-        """Host arrays with a leading axis of jobs, and one of rows if they have it, on the mesh."""
+        """Puts host arrays with a leading axis of jobs, and then of rows if they have it, on the mesh."""
         return jax.device_put(tree, NamedSharding(self.mesh, _ROWS if rows else _JOBS))
 
     def share(self, frozen: Parameters) -> Parameters:
-        """What no job changes, whole on every device."""
+        """Puts what no job changes on every device, whole."""
         return jax.device_put(frozen, NamedSharding(self.mesh, _SHARED))
 
     def start(self, trainable: Parameters) -> JobsState:
-        """The state before the first step, from parameters with a leading axis of jobs on the host."""
+        """Returns the state before the first step, from parameters with a leading axis of jobs on the host."""
         return jax.jit(self._fresh_state, out_shardings=self._sharding(_JOBS))(self.place(trainable))
 
     def abstract_state(self, trainable: Parameters) -> JobsState:
-        """The shapes and places of that state, from those of the parameters, to compile for."""
+        """Returns the shapes and shardings of that state, from those of the parameters, to compile for."""
         return self.abstract(jax.eval_shape(self._fresh_state, trainable), _JOBS)
 
     def abstract_batch(self, jobs: int, length: int) -> tuple[Batch, Turn]:
-        """The same of what each job is given in a step, of `length` tokens a row."""
+        """Returns the same of what each job is given in a step, of `length` tokens per row."""
         rows = (jobs, self.config.batch_size)
         batch: Any = (
             jax.ShapeDtypeStruct((*rows, length), jnp.int32),
@@ -134,9 +127,9 @@ class Lockstep:
         return self.abstract(Batch(*batch), _ROWS), self.abstract(Turn(*numbers), _JOBS)
 
     def abstract(self, shapes: Any, spec: PartitionSpec = _SHARED) -> Any:
-        """Shapes with their places on the mesh; by default whole on every device."""
-        place = self._sharding(spec)
-        return jax.tree.map(lambda one: jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=place), shapes)
+        """Returns shapes with their shardings on the mesh; by default whole on every device."""
+        sharding = self._sharding(spec)
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes)
 
     def _fresh_state(self, trainable: Parameters) -> JobsState:
         jobs = jax.tree.leaves(trainable)[0].shape[0]

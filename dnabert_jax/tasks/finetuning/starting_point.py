@@ -1,4 +1,4 @@
-"""What a fine-tuning begins with, written down, so that one which goes on is known to be the same."""
+"""Records what a fine-tuning begins with, so that a resumed one is known to be the same."""
 
 import dataclasses
 import hashlib
@@ -15,17 +15,7 @@ from dnabert_jax.training.saved_model import SavedModel
 
 @dataclasses.dataclass(frozen=True)
 class StartingPoint:
-    """A model, data and a configuration.
-
-    Attributes:
-        model: where it was read from.
-        step: of its checkpoint.
-        weights: SHA-256 of its network's configuration and its parameters.
-        task: of the data.
-        splits: SHA-256 of each.
-        seeds: how many models are trained.
-        config: how.
-    """
+    """A model (its source, step and the digest of its weights), data (their task, a digest by split) and settings."""
 
     model: str
     step: int
@@ -36,7 +26,7 @@ class StartingPoint:
     config: FinetuneConfig
 
     def difference(self, before: "StartingPoint") -> str:
-        """What a sentence says of the first thing in which an earlier start differs; nothing if it is the same."""
+        """Returns the first difference from an earlier start, as part of a sentence; an empty text if there is none."""
         then, now = before._settings(), self._settings()
         for name, value in then.items():
             if now[name] != value:
@@ -58,7 +48,7 @@ class StartingPoint:
 def starting_point(
     source: str, model: SavedModel, data: LabelledData, config: FinetuneConfig, seeds: int
 ) -> StartingPoint:
-    """Of a fine-tuning of `seeds` models that begin with a model read from `source`."""
+    """Returns that of a fine-tuning of `seeds` models that begin with a model read from `source`."""
     splits = {str(name): _split_digest(split) for name, split in data.splits.items()}
     return StartingPoint(source, model.step, weights_digest(model), data.task, splits, seeds, config)
 
@@ -68,7 +58,7 @@ def _labels(task: TaskConfig) -> str:
 
 
 def weights_digest(model: SavedModel) -> str:
-    """SHA-256 of a network's configuration and its parameters."""
+    """Returns the SHA-256 of a network's configuration and its parameters."""
     digest = hashlib.sha256(repr(model.config).encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(model.parameters):
         digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())

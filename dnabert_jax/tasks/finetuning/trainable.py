@@ -1,4 +1,4 @@
-"""Which parameters of a model learn, which of them start at random, and how the whole model follows from them.
+"""Chooses which parameters of a model learn and which start at random, and makes the whole model of them.
 
 Parameters are trees by part, as in `dnabert_jax.training.state`; what learns is a tree of the same kind.
 """
@@ -24,7 +24,7 @@ _ADAPTED = ("query", "key", "value", "output")
 
 
 def with_fresh_heads(parameters: Parameters, model: ModelConfig, task: TaskConfig, seed: int) -> Parameters:
-    """The parts of a task's network: those that are given, and the others at random."""
+    """Returns the parts of a task's network: those that are given, and the others at random."""
     needed = abstract_parts(model, task)
     given = {part: tree for part, tree in parameters.items() if part in needed}
     missing = frozenset(needed - given.keys())
@@ -35,7 +35,7 @@ def with_fresh_heads(parameters: Parameters, model: ModelConfig, task: TaskConfi
 
 @functools.lru_cache(maxsize=16)
 def _fresh(model: ModelConfig, task: TaskConfig, parts: frozenset[str]) -> Callable[[jax.Array], Parameters]:
-    """A function from a key to some parts of a network, which all jobs of a kind share, so that it is compiled once."""
+    """Returns a function from a key to some parts of a network; all jobs of a kind share it, so it is compiled once."""
 
     def fresh(key: jax.Array) -> Parameters:
         network = sequence_classifier(model, task, rngs=nnx.Rngs(params=key))
@@ -45,18 +45,16 @@ def _fresh(model: ModelConfig, task: TaskConfig, parts: frozenset[str]) -> Calla
 
 
 def abstract_parts(model: ModelConfig, task: TaskConfig) -> set[str]:
-    """The parts that the network of a task has."""
+    """Returns the names of the parts that the network of a task has."""
     network = nnx.eval_shape(lambda: sequence_classifier(model, task, rngs=nnx.Rngs(params=0)))
     return set(nnx.to_pure_dict(nnx.state(network, nnx.Param)))
 
 
 def split_trainable(parameters: Parameters, config: FinetuneConfig, seed: int) -> tuple[Parameters, Parameters]:
-    """What stays, which jobs of one model share, and what learns.
+    """Returns what stays, which all jobs of a model share, and what learns.
 
-    Args:
-        parameters: of the whole model.
-        config: of the fine-tuning.
-        seed: of the low-rank factors that start at random; the others start at zero, so that the model starts as it is.
+    The seed is that of the low-rank factors that start at random; the others start at zero, so that the model starts as
+    it is.
     """
     if config.train == "full":
         return {}, parameters
@@ -68,7 +66,7 @@ def split_trainable(parameters: Parameters, config: FinetuneConfig, seed: int) -
 
 
 def whole_model(frozen: Parameters, trainable: Parameters, config: FinetuneConfig) -> Parameters:
-    """All parameters, the low-rank additions multiplied out and added."""
+    """Returns all parameters, the low-rank additions multiplied out and added."""
     parameters = {**frozen, **trainable}
     additions = parameters.pop(_LORA, None)
     if additions is None:
@@ -94,7 +92,7 @@ def _low_rank(attention: Parameters, rank: int, seed: int) -> Parameters:
 
 
 def rate_factors(trainable: Parameters, num_layers: int, layer_decay: float) -> Parameters:
-    """Of each parameter, the factor on its learning rate, which broadcasts: 1 above the layers, least for embeddings.
+    """Returns the factor on each parameter's learning rate, which broadcasts: 1 above the layers, least for embeddings.
 
     The last layer has the factor `layer_decay`, the one before it its square, and so on (Howard and Ruder 2018, arXiv
     1801.06146).
@@ -111,7 +109,7 @@ def rate_factors(trainable: Parameters, num_layers: int, layer_decay: float) -> 
 
 
 def decays(trainable: Parameters) -> Parameters:
-    """1 for the parameters that weight decay acts on, matrices, and 0 for biases and LayerNorm scales."""
+    """Returns 1 for the parameters that weight decay acts on, matrices, and 0 for biases and LayerNorm scales."""
 
     def decayed(path: tuple[Any, ...], _: Any) -> float:
         return float(path[-1].key in ("kernel", "table", "a", "b"))
@@ -120,5 +118,5 @@ def decays(trainable: Parameters) -> Parameters:
 
 
 def stacked(trees: list[Parameters]) -> Parameters:
-    """One tree with a leading axis over jobs."""
+    """Returns a tree with a leading axis over jobs."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

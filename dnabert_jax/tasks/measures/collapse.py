@@ -1,4 +1,4 @@
-"""Whether a classifier has collapsed to one class: what befalls fine-tuned BERTs with some seeds.
+"""Finds classifiers that have collapsed to one class, as fine-tuned BERTs do with some seeds.
 
 DNABERT's issues 10 and 78 tell of runs that end at an accuracy of 0.5 and an MCC of 0: whatever the sequence, the
 output is the same. Fine-tuning looks here at the best epoch of a job, and begins anew with another seed.
@@ -34,23 +34,17 @@ class Collapse:
     reason: str
 
 
-def collapse(
-    task: TaskConfig,
-    scores: Float[np.ndarray, "N C"],
-    labels: Num[np.ndarray, "N ..."],
-    smallest_spread: float = SMALLEST_SPREAD,
-) -> Collapse:
-    """Whether a classifier has collapsed, by its scores of the validation split.
+def collapse(task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Num[np.ndarray, "N ..."]) -> Collapse:
+    """Returns whether a classifier has collapsed, by its scores of the validation split.
 
     It has if all three hold: labels are of several classes; every example is predicted alike; and the spread is below
-    smallest_spread. The first two alone would take in a classifier of a rare class, which ranks well before any
+    SMALLEST_SPREAD. The first two alone would take in a classifier of a rare class, which ranks well before any
     probability reaches a half. The spread is relative to that of labels, so a rare class is held to its own measure.
 
     Args:
         task: a classification.
         scores: probabilities.
         labels: as `metrics.measure` takes them.
-        smallest_spread: see above.
 
     Raises:
         InputError: regression, which has no classes; scores or labels that cannot be measured.
@@ -74,7 +68,7 @@ def collapse(
         prediction = repr(task.labels[predicted[0]])
     else:
         prediction = str([label for label, holds in zip(task.labels, predicted[0], strict=True) if holds])
-    collapsed = spread < smallest_spread
+    collapsed = spread < SMALLEST_SPREAD
     verb = "hardly differ" if collapsed else "differ"
     reason = f"All {len(scores):,} predictions are {prediction}, and their probabilities {verb} (spread {spread:.3g})."
     return Collapse(collapsed, spread, reason)

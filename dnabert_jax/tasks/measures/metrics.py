@@ -39,14 +39,7 @@ _REGRESSION = ("r2", "pearson", "spearman", "rmse")
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """One figure.
-
-    Attributes:
-        value: None if it is undefined.
-        low: lower end of the bootstrap interval; None without one.
-        high: its upper end.
-        note: why it is undefined, or what an average leaves out.
-    """
+    """A figure, None if undefined, and its bootstrap interval; the note says why, or what an average leaves out."""
 
     value: float | None
     low: float | None = None
@@ -93,7 +86,7 @@ def metric_keys(task: TaskConfig) -> tuple[str, ...]:
     if task.problem == "regression":
         return ("loss", *names, *each)
     averages = [f"{name}_{average}" for average in ("macro", "micro")[: 1 + several] for name in names]
-    return ("loss", *(("subset_accuracy",) if several else ()), *averages, *each)
+    return ("loss", *["subset_accuracy"] * several, *averages, *each)
 
 
 def reported_keys(task: TaskConfig) -> tuple[str, ...]:
@@ -102,29 +95,25 @@ def reported_keys(task: TaskConfig) -> tuple[str, ...]:
 
 
 def validation_metric(task: TaskConfig, name: str = "") -> str:
-    """The metric by which the best epoch is kept: the named one, or the problem's own.
+    """Returns the metric by which the best epoch is kept: the named one, or mcc, roc_auc_macro or r2.
 
-    That is mcc, roc_auc_macro or r2. MCC is what GUE's tables print, it weighs classes of any size alike, and it is
-    defined wherever labels differ. The loss is not taken: a fine-tuned BERT grows overconfident, and its loss rises
-    while its predictions still improve. Labels of several are often rare and stay below 0.5 for long: the area under
-    the ROC needs no threshold. R2, unlike a correlation, sees scale and offset.
+    MCC is what GUE's tables print, it weighs classes of any size alike, and it is defined wherever labels differ. The
+    loss is not taken: a fine-tuned BERT grows overconfident, and its loss rises while its predictions still improve.
+    Labels of several are often rare and stay below 0.5 for long: the area under the ROC needs no threshold. R2, unlike
+    a correlation, sees scale and offset.
 
     Raises:
         InputError: the task has no metric of that name.
     """
-    own = {"single_label_classification": "mcc", "multi_label_classification": "roc_auc_macro", "regression": "r2"}
+    usual = {"single_label_classification": "mcc", "multi_label_classification": "roc_auc_macro", "regression": "r2"}
     keys = metric_keys(task)
     if name and name not in keys:
-        raise InputError(f"{name!r} is no metric of {task.problem}: choose one of {', '.join(keys)}.")
-    return name or own[task.problem]
+        raise InputError(f"{task.problem} has no metric {name!r}: choose one of {', '.join(keys)}.")
+    return name or usual[task.problem]
 
 
 def better(key: str) -> Literal["higher", "lower"]:
-    """Which direction of a metric is better.
-
-    Raises:
-        InputError: there is no such metric.
-    """
+    """Returns which direction of a metric is better; raises InputError if there is no such metric."""
     name = key.partition("/")[0].removesuffix("_macro").removesuffix("_micro")
     if name not in {"loss", "subset_accuracy", *_BINARY, *_REGRESSION}:
         raise InputError(f"There is no metric {key!r}.")
@@ -225,10 +214,8 @@ def _confusion(task: TaskConfig, labels: np.ndarray, predicted: np.ndarray) -> t
         return ()
     if task.problem == "single_label_classification":
         return (_matrix(task.labels, labels, predicted),)
-    return tuple(
-        _matrix((f"not {label}", label), labels[:, number], predicted[:, number])
-        for number, label in enumerate(task.labels)
-    )
+    columns = zip(task.labels, labels.T, predicted.T, strict=True)
+    return tuple(_matrix((f"not {label}", label), truth, chosen) for label, truth, chosen in columns)
 
 
 def _matrix(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +10,21 @@ import numpy as np
 from dnabert_jax import storage
 from dnabert_jax.config import TaskConfig, TrainingLengths
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.markdown import escaped, table
 from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
 from dnabert_jax.tasks.measures.metrics import ConfusionMatrix, Metric, Metrics, metric_keys, reported_keys
 from dnabert_jax.typed_json import to_json
 
 RESULT_FILE = "result.json"
-"""Of a fine-tuning, in its directory."""
 
-_MOST_CLASSES = 20
-"""Of more classes, the largest confusions are shown instead of all."""
+_SHOWN_CLASSES = 20
+"""Up to how many classes all confusions are shown, and how many of the largest of more classes."""
+_COUNT = "{:,}".format
 
 
 @dataclasses.dataclass(frozen=True)
 class SeedResult:
-    """A model trained with one seed.
+    """A model trained with one seed, and measured on the test split.
 
     Attributes:
         seed: of the training.
@@ -82,7 +83,7 @@ class Result:
 
     @property
     def positive(self) -> str:
-        """The positive one of two classes; nothing for other problems."""
+        """Returns the positive one of two classes, and an empty text for other problems."""
         two_classes = self.task.problem == "single_label_classification" and len(self.task.labels) == 2
         return self.task.labels[1] if two_classes else ""
 
@@ -137,13 +138,13 @@ def _label_counts(task: TaskConfig, rows: LabelledSplit) -> tuple[int, ...]:
 
 def over_seeds(result: Result) -> dict[str, OverSeeds]:
     """Returns mean and spread of each metric that is reported, by key."""
-    found = {}
+    spreads = {}
     for key in reported_keys(result.task):
         values = [v for seed in result.seeds if (v := seed.metrics.values[key].value) is not None]
         mean = float(np.mean(values)) if values else None
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        found[key] = OverSeeds(mean, deviation, len(values))
-    return found
+        spreads[key] = OverSeeds(mean, deviation, len(values))
+    return spreads
 
 
 def write_result(result: Result, path: Path) -> None:
@@ -155,32 +156,26 @@ def result_markdown(result: Result) -> str:
     """Returns a heading, where the result comes from, metrics with intervals, confusions, and counts of labels."""
     several = len(result.seeds) > 1
     lines = [
-        f"## {_escaped(result.name)}",
+        f"## {escaped(result.name)}",
         "",
-        *(f"- {_escaped(what)}: {_escaped(s)}" for what, s in origin(result)),
+        *(f"- {escaped(what)}: {escaped(s)}" for what, s in origin(result)),
         "",
     ]
     head = ["metric", *(["mean", "sd"] if several else []), *(f"seed {seed.seed}" for seed in result.seeds)]
-    keys = over_seeds(result)
     rows = []
-    for key, spread in keys.items():
+    for key, spread in over_seeds(result).items():
         summary = [_number(spread.mean), _number(spread.deviation)] if several else []
         rows.append([key, *summary, *(_cell(seed.metrics.values[key]) for seed in result.seeds)])
-    lines += _table(head, rows)
+    lines.append(table(head, rows))
     if result.positive:
-        lines += ["", f"Precision, recall, F1 and the curves are those of the class {_escaped(result.positive)!r}."]
+        lines += ["", f"Precision, recall, F1 and the curves are those of the class {escaped(result.positive)!r}."]
     if collapsed := [str(seed.seed) for seed in result.seeds if seed.collapsed]:
         lines += ["", f"Collapsed to one class, so that figures mean little: seed {', '.join(collapsed)}."]
     first = result.seeds[0].metrics
     if first.resamples:
         lines += ["", f"In brackets: {first.level:.0%} bootstrap intervals of {first.resamples:,} resamples."]
-    notes = {
-        f"{key}: {seed.metrics.values[key].note}."
-        for key in keys
-        for seed in result.seeds
-        if seed.metrics.values[key].note
-    }
-    lines += ["", *(f"- {_escaped(note)}" for note in sorted(notes))] if notes else []
+    notes = {f"{key}: {note}." for seed in result.seeds for key, *_ in rows if (note := seed.metrics.values[key].note)}
+    lines += ["", *(f"- {escaped(note)}" for note in sorted(notes))] if notes else []
     lines += [*_confusions(result), *_counts(result)]
     return "\n".join(lines) + "\n"
 
@@ -190,7 +185,7 @@ def origin(result: Result) -> list[tuple[str, str]]:
     sizes = ", ".join(f"{split} {count:,}" for split, count in result.sizes.items())
     seconds = sum(seed.seconds for seed in result.seeds)
     lengths = dataclasses.asdict(result.lengths) if result.lengths else {}
-    known = (
+    facts = (
         ("Method", f"{result.model}, {seconds:,.0f} seconds"),
         ("Model", result.base_model),
         ("Data", result.data),
@@ -199,7 +194,7 @@ def origin(result: Result) -> list[tuple[str, str]]:
         ("Bases of a training sequence", ", ".join(f"{name} {bases:,}" for name, bases in lengths.items())),
         ("Positive class", result.positive),
     )
-    return [(what, value) for what, value in known if value]
+    return [(what, value) for what, value in facts if value]
 
 
 def _confusions(result: Result) -> Iterator[str]:
@@ -209,26 +204,26 @@ def _confusions(result: Result) -> Iterator[str]:
         return
     yield from ("", f"### Confusion on the test split, seed {best.seed}", "")
     if result.task.problem == "multi_label_classification":
-        rows = [[each.classes[1], *map(_count, reversed(sum(each.counts, ())))] for each in best.metrics.confusion]
-        yield from _table(["label", "has it, predicted", "has it, missed", "not, but predicted", "neither"], rows)
+        rows = [[each.classes[1], *map(_COUNT, reversed(sum(each.counts, ())))] for each in best.metrics.confusion]
+        yield table(["label", "has it, predicted", "has it, missed", "not, but predicted", "neither"], rows)
         return
-    yield from _table(*confusion_table(best.metrics.confusion[0]))
+    yield table(*confusion_table(best.metrics.confusion[0]))
 
 
 def confusion_table(matrix: ConfusionMatrix) -> tuple[list[str], list[list[str]]]:
     """Returns the head and rows of a confusion matrix, or of its largest confusions if it has many classes."""
     classes = matrix.classes
-    if len(classes) <= _MOST_CLASSES:
-        rows = [[name, *map(_count, row)] for name, row in zip(classes, matrix.counts, strict=True)]
+    if len(classes) <= _SHOWN_CLASSES:
+        rows = [[name, *map(_COUNT, row)] for name, row in zip(classes, matrix.counts, strict=True)]
         return ["true class", *(f"predicted {name}" for name in classes)], rows
-    rows = [[classes[i], classes[j], _count(count)] for i, j, count in _largest_confusions(matrix)]
+    rows = [[classes[i], classes[j], _COUNT(count)] for i, j, count in _largest_confusions(matrix)]
     return ["true class", "predicted class", "examples"], rows
 
 
 def _largest_confusions(matrix: ConfusionMatrix) -> Iterator[tuple[int, int, int]]:
     counts = np.array(matrix.counts)
     np.fill_diagonal(counts, 0)
-    for cell in np.argsort(-counts, axis=None, kind="stable")[:_MOST_CLASSES].tolist():
+    for cell in np.argsort(-counts, axis=None, kind="stable")[:_SHOWN_CLASSES].tolist():
         truth, predicted = divmod(cell, len(counts))
         if counts[truth, predicted]:
             yield truth, predicted, int(counts[truth, predicted])
@@ -239,23 +234,13 @@ def _counts(result: Result) -> Iterator[str]:
     if not result.counts:
         return
     yield from ("", "### Examples of each label", "")
-    if len(result.task.labels) > _MOST_CLASSES:
+    if len(result.task.labels) > _SHOWN_CLASSES:
         for split, counts in result.counts.items():
             yield f"- {split}: {min(counts):,} to {max(counts):,} of each of {len(counts):,} labels"
         return
     columns = zip(*result.counts.values(), strict=True)
-    rows = [[label, *map(_count, counts)] for label, counts in zip(result.task.labels, columns, strict=True)]
-    yield from _table(["label", *result.counts], rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield _row(head)
-    yield _row(["---", *["---:"] * (len(head) - 1)])
-    yield from map(_row, rows)
-
-
-def _count(count: int) -> str:
-    return f"{count:,}"
+    rows = [[label, *map(_COUNT, counts)] for label, counts in zip(result.task.labels, columns, strict=True)]
+    yield table(["label", *result.counts], rows)
 
 
 def _cell(metric: Metric) -> str:
@@ -265,11 +250,3 @@ def _cell(metric: Metric) -> str:
 
 def _number(value: float | None) -> str:
     return "—" if value is None else f"{value:.4f}"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
-
-
-def _escaped(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())

@@ -1,4 +1,4 @@
-"""What a model says of labelled examples, checked before anything is computed from it."""
+"""Checks scores and labels before anything is computed from them."""
 
 import numpy as np
 from jaxtyping import Float, Num
@@ -11,14 +11,14 @@ POSITIVE_FROM = 0.5
 
 
 def decisions(task: TaskConfig, scores: Float[np.ndarray, "N C"]) -> Num[np.ndarray, "N ..."]:
-    """What scores predict: the number of a label, 1 or 0 for each label, or the values themselves."""
+    """Returns what scores predict: the number of a label, 1 or 0 for each label, or the values themselves."""
     if task.problem == "single_label_classification":
         return scores.argmax(axis=1)
     return scores if task.problem == "regression" else (scores >= POSITIVE_FROM).astype(np.int64)
 
 
 def checked_scores(task: TaskConfig, scores: Float[np.ndarray, "N C"]) -> Float[np.ndarray, "N C"]:
-    """Scores in double precision, rows of a single-label problem summing to 1 beyond single precision."""
+    """Returns scores in double precision, rows of a single-label problem summing to 1 beyond single precision."""
     if scores.ndim != 2 or scores.shape[1] != len(task.labels) or not len(scores):
         raise InputError(f"Scores of shape {scores.shape} cannot be measured: {len(task.labels)} columns are needed.")
     scores = scores.astype(np.float64)
@@ -29,12 +29,12 @@ def checked_scores(task: TaskConfig, scores: Float[np.ndarray, "N C"]) -> Float[
     sums = scores.sum(axis=1, keepdims=True)
     single = task.problem == "single_label_classification"
     if scores.min() < 0 or scores.max() > 1.001 or (single and np.abs(sums - 1).max() > 0.01):
-        raise InputError("The scores are no probabilities: apply softmax, or the logistic function, to logits first.")
+        raise InputError("The scores are not probabilities: apply softmax, or the logistic function, to logits first.")
     return scores / sums if single else scores
 
 
 def checked_labels(task: TaskConfig, labels: Num[np.ndarray, "N ..."], count: int) -> Num[np.ndarray, "N ..."]:
-    """Labels that are as many as the scores and lie in the range of the task."""
+    """Returns labels that are as many as the scores and lie in the range of the task."""
     single = task.problem == "single_label_classification"
     if labels.shape != ((count,) if single else (count, len(task.labels))):
         raise InputError(f"Labels of shape {labels.shape} do not fit {count:,} scores of {len(task.labels)} labels.")

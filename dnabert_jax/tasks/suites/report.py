@@ -1,6 +1,6 @@
-"""What a suite's results come to: a table a contender, averages, tests against the baselines, box plots."""
+"""Reports the results of a suite: a table for each contender, averages, tests against the baselines, box plots."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from dnabert_jax import storage
 from dnabert_jax.storage import Location, join
@@ -39,9 +39,9 @@ def write_report(
         out: directory of the results, local or on a store.
         others: tables of other systems to compare with, by name.
     """
-    own_metrics = (validation_metric(result.task) for own in results.values() for result in own)
-    metrics = tuple(dict.fromkeys([*metrics, *own_metrics]))
-    tables: dict[str, Table] = {str(contender): suite_table(own) for contender, own in results.items()} | dict(others)
+    selecting = (validation_metric(result.task) for of_contender in results.values() for result in of_contender)
+    metrics = tuple(dict.fromkeys([*metrics, *selecting]))
+    tables: dict[str, Table] = {**{name: suite_table(of_contender) for name, of_contender in results.items()}, **others}
     parts = ["# Results of the suite", ""]
     for name, table in tables.items():
         parts += [f"## {name}", "", summary_markdown(summarise(table, metrics))]
@@ -50,20 +50,14 @@ def write_report(
         tests = [compare(ours, table, key) for key in metrics if _in_both(ours, table, key)]
         if name != "finetuned" and tests:
             parts += [f"## finetuned against {name}", "", comparison_markdown(tests)]
-    if collapsed := [
-        f"- {contender}: {sum(seed.collapsed for one in own for seed in one.seeds)} of "
-        f"{sum(len(one.seeds) for one in own)} models collapsed to one class, so that their figures mean little: "
-        f"{', '.join(one.name for one in own if any(seed.collapsed for seed in one.seeds))}"
-        for contender, own in results.items()
-        if any(seed.collapsed for one in own for seed in one.seeds)
-    ]:
+    if collapsed := list(_collapsed(results)):
         parts += ["## Collapsed", "", *collapsed, ""]
     if failures:
         parts += ["## No result", "", *(f"- {line}" for line in failures_by_set(failures)), ""]
     text = "\n".join(parts)
     with storage.scratch_directory() as folder:
-        for contender, own in results.items():
-            write_suite(own, folder / f"{contender}.tsv")
+        for contender, of_contender in results.items():
+            write_suite(of_contender, folder / f"{contender}.tsv")
         storage.write_text(folder / SUMMARY_FILE, text)
         if any(summarise(table, metrics) for table in tables.values()):
             draw_boxes(tables, folder / BOXES_FILE, metrics)
@@ -73,13 +67,21 @@ def write_report(
     return text, names
 
 
+def _collapsed(results: Mapping[Contender, Sequence[Result]]) -> Iterator[str]:
+    for contender, of_contender in results.items():
+        seeds = [(seed.collapsed, result.name) for result in of_contender for seed in result.seeds]
+        if names := [name for has_collapsed, name in seeds if has_collapsed]:
+            count = f"{len(names)} of {len(seeds)} models collapsed to one class, so that their figures mean little"
+            yield f"- {contender}: {count}: {', '.join(dict.fromkeys(names))}"
+
+
 def failures_by_set(failures: Mapping[str, str]) -> list[str]:
-    """A sentence for each set and reason, from reasons by CONTENDER/SET."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Returns a sentence for each set and reason, from reasons by CONTENDER/SET."""
+    by_set: dict[tuple[str, str], list[str]] = {}
     for name, reason in failures.items():
-        contender, _, own = name.partition("/")
-        found.setdefault((own, reason), []).append(contender)
-    return [f"{own} ({', '.join(contenders)}): {reason}" for (own, reason), contenders in sorted(found.items())]
+        contender, _, set_name = name.partition("/")
+        by_set.setdefault((set_name, reason), []).append(contender)
+    return [f"{name} ({', '.join(contenders)}): {reason}" for (name, reason), contenders in sorted(by_set.items())]
 
 
 def _in_both(ours: Table, other: Table, key: str) -> bool:

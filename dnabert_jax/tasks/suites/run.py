@@ -1,5 +1,6 @@
 """Runs a suite: sets are read as their turn comes, trained in lockstep with others, and written one by one."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 

@@ -1,4 +1,4 @@
-"""What became of a suite of data sets: one table, the averages the paper prints, box plots, and a baseline."""
+"""Summarises the results of a suite of data sets: a table, averages as in the paper, box plots, and a baseline."""
 
 import csv
 import dataclasses
@@ -11,6 +11,7 @@ import numpy as np
 
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError
+from dnabert_jax.io import markdown
 from dnabert_jax.io.pictures import accompanying, drawing
 from dnabert_jax.tasks.measures.metrics import better
 from dnabert_jax.tasks.measures.results import Result, over_seeds
@@ -27,14 +28,7 @@ _DEVIATION = "_sd"
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """A metric over the sets of a suite.
-
-    Attributes:
-        mean: over sets.
-        median: over sets.
-        sets: that it is of.
-        left_out: sets for which it is undefined.
-    """
+    """A metric over the sets of a suite, without those for which it is undefined."""
 
     mean: float
     median: float
@@ -49,42 +43,34 @@ class Comparison:
     Attributes:
         metric: compared.
         direction: which is better.
-        alternative: two-sided, or better: that ours are better than the baseline.
-        sets: pairs.
+        sets: in both tables.
         better: sets where ours is the better one.
         worse: sets where the baseline is.
         equal: sets where both are the same; the test does without them.
-        mean_difference: ours less the baseline.
         median_difference: ours less the baseline.
         favours: whose ranks sum to more.
-        statistic: sum of the ranks of the sets where ours is better, or of two-sided tests the smaller sum; None if no
-            set differs.
-        p_value: None if no set differs.
-        left_out: sets that are no pair, and why.
+        p_value: two-sided; None if no set differs.
+        left_out: sets that are not in both tables, and why.
     """
 
     metric: str
     direction: Literal["higher", "lower"]
-    alternative: Literal["two-sided", "better"]
     sets: int
     better: int
     worse: int
     equal: int
-    mean_difference: float
     median_difference: float
     favours: Literal["ours", "baseline", "neither"]
-    statistic: float | None
     p_value: float | None
     left_out: dict[str, str]
 
 
 def suite_table(results: Iterable[Result]) -> dict[str, dict[str, float]]:
-    """Mean over seeds of the metrics of each set, by name of the set; those of single labels are left to the JSON."""
+    """Returns the mean over seeds of each set's metrics, by name of the set, except those of single labels."""
+    spreads = {result.name: over_seeds(result).items() for result in results}
     return {
-        result.name: {
-            key: spread.mean for key, spread in over_seeds(result).items() if spread.mean is not None and "/" not in key
-        }
-        for result in results
+        name: {key: spread.mean for key, spread in of_set if spread.mean is not None and "/" not in key}
+        for name, of_set in spreads.items()
     }
 
 
@@ -108,14 +94,15 @@ def write_suite(results: Sequence[Result], path: Path) -> None:
         rows.append(row)
     columns = list(dict.fromkeys(column for row in rows for column in row))
     file = io.StringIO(newline="")
-    writer = csv.DictWriter(file, columns, restval="", delimiter=_delimiter(path), lineterminator="\n")
+    delimiter = "," if path.suffix == ".csv" else "\t"
+    writer = csv.DictWriter(file, columns, restval="", delimiter=delimiter, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     storage.write(path, file.getvalue().encode())
 
 
 def read_table(path: Path) -> dict[str, dict[str, float]]:
-    """The metrics in a table with a column `name`: one that `write_suite` wrote, or that of a baseline.
+    """Returns the metrics in a table with a column `name`: one that `write_suite` wrote, or that of a baseline.
 
     Columns that are called like a metric are read, others are not; an empty cell is an undefined metric.
 
@@ -139,20 +126,18 @@ def read_table(path: Path) -> dict[str, dict[str, float]]:
 
 
 def summarise(table: Table, metrics: Sequence[str] = PAPER_METRICS) -> dict[str, Summary]:
-    """Mean and median over sets of each metric that any set has."""
-    found = {}
+    """Returns mean and median over sets of each metric that any set has."""
+    summaries = {}
     for key in metrics:
         values = [row[key] for row in table.values() if key in row]
         if values:
             left_out = tuple(name for name, row in table.items() if key not in row)
-            found[key] = Summary(float(np.mean(values)), float(np.median(values)), len(values), left_out)
-    return found
+            summaries[key] = Summary(float(np.mean(values)), float(np.median(values)), len(values), left_out)
+    return summaries
 
 
-def compare(
-    ours: Table, baseline: Table, metric: str, alternative: Literal["two-sided", "better"] = "two-sided"
-) -> Comparison:
-    """A paired Wilcoxon test over the sets that both tables have.
+def compare(ours: Table, baseline: Table, metric: str) -> Comparison:
+    """Returns a paired Wilcoxon test over the sets that both tables have.
 
     Raises:
         InputError: no such metric, or no set has it in both tables.
@@ -160,61 +145,49 @@ def compare(
     from scipy.stats import rankdata, wilcoxon
 
     direction = better(metric)
+    tables = {"ours": ours, "the baseline": baseline}
     left_out, pairs = {}, []
     for name in sorted({*ours, *baseline}):
-        missing = [what for what, table in (("ours", ours), ("the baseline", baseline)) if name not in table]
-        undefined = [
-            what for what, table in (("ours", ours), ("the baseline", baseline)) if metric not in table.get(name, {})
-        ]
-        if missing:
-            left_out[name] = f"not in {missing[0]}"
-        elif undefined:
-            left_out[name] = f"undefined in {' and '.join(undefined)}"
+        missing = [title for title, table in tables.items() if name not in table]
+        undefined = [title for title, table in tables.items() if metric not in table.get(name, {})]
+        if missing or undefined:
+            left_out[name] = f"not in {missing[0]}" if missing else f"undefined in {' and '.join(undefined)}"
         else:
             pairs.append(ours[name][metric] - baseline[name][metric])
     if not pairs:
         raise InputError(f"No data set has {metric} in both tables.")
     differences = np.array(pairs)
     gains = differences if direction == "higher" else -differences
-    statistic = p_value = None
-    if gains.any():
-        test = wilcoxon(gains, alternative="greater" if alternative == "better" else "two-sided")
-        statistic, p_value = float(test.statistic), float(test.pvalue)
     balance = np.sum(np.sign(gains) * rankdata(np.abs(gains)))
     return Comparison(
         metric=metric,
         direction=direction,
-        alternative=alternative,
         sets=len(gains),
         better=int((gains > 0).sum()),
         worse=int((gains < 0).sum()),
         equal=int((gains == 0).sum()),
-        mean_difference=float(differences.mean()),
         median_difference=float(np.median(differences)),
         favours="ours" if balance > 0 else "baseline" if balance < 0 else "neither",
-        statistic=statistic,
-        p_value=p_value,
+        p_value=float(wilcoxon(gains).pvalue) if gains.any() else None,
         left_out=left_out,
     )
 
 
 def summary_markdown(summaries: Mapping[str, Summary]) -> str:
-    """A table of the averages."""
-    lines = ["| metric | mean | median | sets | left out |", "|---|---:|---:|---:|---:|"]
-    lines += [f"| {k} | {s.mean:.4f} | {s.median:.4f} | {s.sets} | {len(s.left_out)} |" for k, s in summaries.items()]
-    return "\n".join(lines) + "\n"
+    """Returns a table of the averages."""
+    rows = [[k, f"{s.mean:.4f}", f"{s.median:.4f}", f"{s.sets}", f"{len(s.left_out)}"] for k, s in summaries.items()]
+    return markdown.table(["metric", "mean", "median", "sets", "left out"], rows) + "\n"
 
 
 def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
-    """A sentence for each test against a baseline."""
+    """Returns a sentence for each test against a baseline."""
     lines: list[str] = []
     for test in comparisons:
         p = "no set differs" if test.p_value is None else f"p = {test.p_value:.3g}"
-        claim = "two-sided" if test.alternative == "two-sided" else "one-sided, that ours are better"
         lines += [
             f"- {test.metric} ({test.direction} is better) on {test.sets} sets: better on {test.better}, worse on "
             f"{test.worse}, equal on {test.equal}; median difference {test.median_difference:+.4f}; paired Wilcoxon "
-            f"test, {claim}: {p}, in favour of {test.favours}.",
+            f"test, two-sided: {p}, in favour of {test.favours}.",
         ]
         lines += [f"  - left out: {name}, {reason}" for name, reason in test.left_out.items()]
     return "\n".join(lines) + "\n"
@@ -244,10 +217,6 @@ def draw_boxes(tables: Mapping[str, Table], picture: Path, metrics: Sequence[str
             axes.grid(axis="y", alpha=0.3)
 
 
-def _delimiter(path: Path) -> str:
-    return "," if path.suffix == ".csv" else "\t"
-
-
 def _is_metric(column: str) -> bool:
     try:
         better(column)
@@ -262,5 +231,5 @@ def _number(text: str, place: str) -> float:
     except ValueError:
         value = np.nan
     if not np.isfinite(value):
-        raise InputError(f"{place}: {text!r} is no number; leave the cell empty if the metric is undefined.")
+        raise InputError(f"{place}: {text!r} is not a finite number; leave the cell empty if the metric is undefined.")
     return value

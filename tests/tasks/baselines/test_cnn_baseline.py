@@ -138,7 +138,7 @@ def test_what_cannot_be_fitted() -> None:
     ids, labels = split(CLASSES, 40, 0)
     with pytest.raises(InputError, match="the label is always the same"):
         fit_cnn_baseline(CLASSES, CONFIG, K, (ids, labels * 0), (ids, labels), 0)
-    with pytest.raises(InputError, match="'r2' is no metric"):
+    with pytest.raises(InputError, match="'r2'"):
         fit_cnn_baseline(CLASSES, dataclasses.replace(CONFIG, select_by="r2"), K, (ids, labels), (ids, labels), 0)
     # However few sequences there are, there is time for the motif to be found.
     slow = dataclasses.replace(CONFIG, least_steps=40, patience_steps=40)

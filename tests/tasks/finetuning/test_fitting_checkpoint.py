@@ -163,7 +163,7 @@ def test_what_is_there_is_gone_on_with_only_on_request(unfinished: Path, tmp_pat
     check_unfinished(tmp_path / "other", resume=False)
     (tmp_path / "other.unfinished/notes.txt").touch()
     for resume in (False, True):
-        with pytest.raises(InputError, match="is no unfinished fine-tuning"):
+        with pytest.raises(InputError, match="unfinished fine-tuning"):
             check_unfinished(tmp_path / "other", resume)
 
 

@@ -84,7 +84,7 @@ def test_an_undefined_metric_is_an_empty_cell(tmp_path: Path, example: Example) 
         ("name\tscore\na\t1\n", "needs a column 'name'"),
         ("", r"table\.tsv is empty"),
         ("name\tmcc\na\t1\na\t0.5\n", "the set 'a' twice"),
-        ("name\tmcc\na\tn/a\n", r"table.tsv, a, mcc: 'n/a' is no number"),
+        ("name\tmcc\na\tn/a\n", r"table.tsv, a, mcc: 'n/a'"),
         ("name\tmcc\na\tnan\n", "is no number"),
     ],
 )
@@ -110,39 +110,33 @@ def test_averages_over_sets() -> None:
     assert "| mcc | 0.3000 | 0.2000 | 3 | 1 |" in summary_markdown(found)
 
 
-def signed_rank_test(gains: np.ndarray) -> tuple[float, float, float]:
-    """W+, and the two p-values by trying every sign of every rank."""
+def signed_rank_test(gains: np.ndarray) -> float:
+    """Returns the two-sided p-value by trying every sign of every rank."""
     gains = gains[gains != 0]
     size = np.abs(gains).round(12)
     ranks = np.array([(size < s).sum() + ((size == s).sum() + 1) / 2 for s in size])
     positive = ranks[gains > 0].sum()
     sums = np.array([ranks[list(signs)].sum() for signs in itertools.product([False, True], repeat=len(gains))])
-    greater = np.mean(sums >= positive)
-    return positive, greater, min(1, 2 * min(greater, np.mean(sums <= positive)))
+    return min(1, 2 * min(np.mean(sums >= positive), np.mean(sums <= positive)))
 
 
 def test_the_wilcoxon_test_by_brute_force() -> None:
     pairs = np.array([OURS[name]["mcc"] - BASELINE[name]["mcc"] for name in OURS])
-    positive, greater, both = signed_rank_test(pairs)
-    found = compare(OURS, BASELINE, "mcc", alternative="better")
-    assert (found.statistic, found.p_value) == pytest.approx((positive, greater))
-    assert compare(OURS, BASELINE, "mcc").p_value == pytest.approx(both)
+    found = compare(OURS, BASELINE, "mcc")
+    assert found.p_value == pytest.approx(signed_rank_test(pairs))
     assert (found.sets, found.better, found.worse, found.equal) == (7, 5, 1, 1)
-    assert found.mean_difference == pytest.approx(pairs.mean())
     assert found.median_difference == pytest.approx(np.median(pairs))
     assert (found.direction, found.favours) == ("higher", "ours")
-    swapped = compare(BASELINE, OURS, "mcc", alternative="better")
+    swapped = compare(BASELINE, OURS, "mcc")
     assert swapped.favours == "baseline"
-    assert swapped.p_value > 0.9
     assert swapped.median_difference == -found.median_difference
 
 
 def test_lower_is_better_for_losses() -> None:
     ours, baseline = ({name: {"loss": row["mcc"]} for name, row in table.items()} for table in (OURS, BASELINE))
-    found = compare(ours, baseline, "loss", alternative="better")
+    found = compare(ours, baseline, "loss")
     assert (found.direction, found.favours, found.better, found.worse) == ("lower", "baseline", 1, 5)
     assert found.median_difference > 0
-    assert found.p_value > 0.9
 
 
 def test_what_is_no_pair_is_left_out_and_named() -> None:
@@ -163,7 +157,7 @@ def test_what_is_no_pair_is_left_out_and_named() -> None:
 
 def test_equal_tables_have_no_p_value() -> None:
     found = compare(OURS, OURS, "mcc")
-    assert (found.p_value, found.statistic, found.favours, found.equal) == (None, None, "neither", 7)
+    assert (found.p_value, found.favours, found.equal) == (None, "neither", 7)
     assert "no set differs" in comparison_markdown([found])
 
 
