@@ -28,11 +28,7 @@ _T = TypeVar("_T")
 
 
 def check_model(name: str | Path) -> None:
-    """Raises an error unless `local_directory` finds the model; what is on the hub is not downloaded.
-
-    Raises:
-        InputError, JobError: as for `local_directory`.
-    """
+    """Raises the errors of `local_directory` unless it finds the model; what is on the hub is not downloaded."""
     if not Path(name).exists():
         _look_up(str(name))
 
