@@ -1,5 +1,6 @@
 """`dnabert-jax motifs`."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,7 +81,7 @@ class Motifs:
         scores = read_score_file(self.scores)
         names, positives = self._read(self.positives, "positive")
         _, negatives = self._read(self.negatives, "negative")
-        with _Bars() as bars, output_directory(self.out, "motifs.tsv") as directory:
+        with contextlib.closing(_Bars()) as bars, output_directory(self.out, "motifs.tsv") as directory:
             scored = scores.of(names, positives.lengths)
             found = find_motifs(positives, scored, negatives, self.search, bars.advance, names)
             write_meme(directory / "motifs.meme", found, self.search.reverse_complements)
@@ -194,12 +195,6 @@ class _Bars:
     def __init__(self) -> None:
         self._bar = tqdm(disable=True)
         self._what = ""
-
-    def __enter__(self) -> "_Bars":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         self._bar.close()

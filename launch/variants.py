@@ -58,9 +58,8 @@ class Variants:
 
     def run(self) -> None:
         """Scores, writes, and says what was written."""
-        for path in (self.vcf, self.fasta):
-            if not path.is_file():
-                raise InputError(f"{path} is not a file on disk.")
+        if not self.fasta.is_file():
+            raise InputError(f"{self.fasta} is not a file on disk.")
         with importing():
             from dnabert_jax.interpret.variants.annotation import VcfSurvey, annotate
             from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring

@@ -12,6 +12,7 @@ from dnabert_jax.interop.huggingface import to_huggingface
 from dnabert_jax.interop.huggingface_config import huggingface_config
 from dnabert_jax.interop.model_card import model_card
 from dnabert_jax.interop.tokenizer import write_tokenizer
+from dnabert_jax.interop.weights import import_torch
 from dnabert_jax.io.pictures import accompanying
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.storage import Location, write_text
@@ -74,15 +75,17 @@ def export_model(
     architecture = architecture or architecture_of(model)
     if _NEEDED[architecture] not in model.parameters:
         raise InputError(f"The model has no {_NEEDED[architecture]}: it can be exported as {architecture_of(model)}.")
-    if file_format != "safetensors":
-        _torch()
+    torch = None if file_format == "safetensors" else import_torch("Writing pytorch_model.bin", "export safetensors")
     parameters = {part: model.parameters[part] for part in _PARTS[architecture] if part in model.parameters}
     tensors = to_huggingface(parameters, description.config)
     if architecture == "encoder":
         tensors = {name.removeprefix("bert."): tensor for name, tensor in tensors.items()}
     with output_directory(out, "config.json") as directory:
         try:
-            _write_weights(directory, tensors, file_format, dtype)
+            if file_format != "pytorch":
+                _write_safetensors(directory / "model.safetensors", tensors, dtype)
+            if torch:
+                _write_pickle(directory / "pytorch_model.bin", tensors, dtype, torch)
         # What PyTorch raises when a file cannot be written; it does not say why.
         except RuntimeError as error:
             reason = str(error).partition("\n")[0][:200]
@@ -125,28 +128,11 @@ def _write_safetensors(path: Path, tensors: dict[str, np.ndarray], dtype: Dtype)
             file.write(_rounded(name, tensors[name], dtype).view(np.uint8).data)
 
 
-def _write_weights(directory: Path, tensors: dict[str, np.ndarray], file_format: Format, dtype: Dtype) -> None:
-    if file_format != "pytorch":
-        _write_safetensors(directory / "model.safetensors", tensors, dtype)
-    if file_format != "safetensors":
-        torch = _torch()
-        # NumPy's bfloat16 is none of PyTorch's, but its bits are.
-        bits = np.uint16 if dtype == "bfloat16" else _DTYPES[dtype]
-        state = {
-            name: torch.from_numpy(np.require(_rounded(name, tensor, dtype), requirements="W").view(bits)).view(
-                getattr(torch, dtype)
-            )
-            for name, tensor in tensors.items()
-        }
-        torch.save(state, directory / "pytorch_model.bin")
-
-
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise InputError(
-            "Writing pytorch_model.bin needs PyTorch, which is not installed: pip install torch, or export "
-            "safetensors, which PyTorch reads."
-        ) from error
-    return torch
+def _write_pickle(path: Path, tensors: dict[str, np.ndarray], dtype: Dtype, torch: Any) -> None:
+    # PyTorch cannot take NumPy's bfloat16, but its bits.
+    bits = np.uint16 if dtype == "bfloat16" else _DTYPES[dtype]
+    state = {}
+    for name, tensor in tensors.items():
+        narrow = np.require(_rounded(name, tensor, dtype), requirements="W")
+        state[name] = torch.from_numpy(narrow.view(bits)).view(getattr(torch, dtype))
+    torch.save(state, path)

@@ -101,7 +101,9 @@ def _torch_reader(tensor: Any) -> Callable[[], np.ndarray]:
 
 
 def _load_pickle(path: Path) -> dict[str, Any]:
-    torch = _torch(path)
+    torch = import_torch(f"Reading {path}", "get the weights as model.safetensors")
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < _SAFE_TORCH:
+        raise InputError(f"PyTorch {torch.__version__} can run code that {path} may hold: install 2.6 or newer.")
     try:
         with warnings.catch_warnings():
             # Of a file that may be damaged: the errors below say all.
@@ -138,16 +140,14 @@ def _is_zip(path: Path) -> bool:
         return file.read(4) == b"PK\x03\x04"
 
 
-def _torch(path: Path) -> Any:
+def import_torch(purpose: str, otherwise: str) -> Any:
+    """Returns PyTorch; raises InputError, which says what it is needed for and what to do otherwise, without it."""
     try:
         import torch
     except ImportError as error:
         raise InputError(
-            f"Reading {path} needs PyTorch, which is not installed: pip install torch, or get the weights as "
-            "model.safetensors."
+            f"{purpose} needs PyTorch, which is not installed: pip install torch, or {otherwise}."
         ) from error
-    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < _SAFE_TORCH:
-        raise InputError(f"PyTorch {torch.__version__} can run code that {path} may hold: install 2.6 or newer.")
     return torch
 
 

@@ -127,11 +127,7 @@ def read_vcf(path: Path) -> Iterator[str | VcfRecord]:
 
 
 def read_records(path: Path) -> Iterator[VcfRecord]:
-    """Yields the records in order.
-
-    Raises:
-        InputError: as for `read_vcf`.
-    """
+    """Yields the records in order; raises InputError as `read_vcf` does."""
     return (part for part in read_vcf(path) if isinstance(part, VcfRecord))
 
 

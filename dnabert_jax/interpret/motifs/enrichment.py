@@ -1,10 +1,10 @@
-"""Which words stand in more positive than negative sequences than chance would have it.
+"""Tests which words stand in more positive sequences than chance would have it.
 
 As `motifs_hypergeom_test` of the original's motif/motif_utils.py, with one pass over the sequences for all words.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -15,11 +15,11 @@ from dnabert_jax.tasks.datasets.sequences import Sequences
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Enrichment:
-    """Of each word.
+    """Counts and probabilities of words.
 
     Attributes:
-        positives: in how many positive sequences it stands, however often.
-        negatives: in how many negative ones.
+        positives: number of positive sequences that each word stands in, however often.
+        negatives: number of negative ones.
         p: probability of at least as many positive ones, if the sequences with the word were drawn from all.
         adjusted_p: by Benjamini and Hochberg, over all words.
     """
@@ -66,7 +66,7 @@ def enrichment(
 
 
 def _finder(words: Sequence[str], both_strands: bool) -> Callable[[str], Int64[np.ndarray, " found"]]:
-    """What gives the numbers of the words in a text, in time linear in text and occurrences (Aho and Corasick 1975)."""
+    """Returns a function from a text to the numbers of its words, in linear time (Aho and Corasick 1975)."""
     import ahocorasick
 
     automaton = ahocorasick.Automaton()
@@ -75,8 +75,4 @@ def _finder(words: Sequence[str], both_strands: bool) -> Callable[[str], Int64[n
         if both_strands:
             automaton.add_word(text_of(reverse_complement(base_codes(word.encode()))), number)
     automaton.make_automaton()
-
-    def numbers(text: str) -> Iterator[int]:
-        return (number for _, number in automaton.iter(text))
-
-    return lambda text: np.array(sorted(set(numbers(text))), np.int64)
+    return lambda text: np.array(sorted({number for _, number in automaton.iter(text)}), np.int64)

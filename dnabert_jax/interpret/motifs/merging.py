@@ -78,7 +78,7 @@ def _best_seeds(
     min_length: int,
     min_score: float | None,
 ) -> list[tuple[int, int, bool]]:
-    """The seeds, which are no longer than the word, that match best of those that match: (seed, shift, strand)."""
+    """Returns the seeds, none longer than the word, that match best of those that match: (seed, shift, strand)."""
     if not lengths:
         return []
     sizes = np.array(lengths)
@@ -91,20 +91,12 @@ def _best_seeds(
     for seed in np.flatnonzero((best >= wanted) & (best == top)):
         reverse = int(np.argmax(matches[:, seed].max(axis=1)))  # the word's own strand, if both match as well
         shifts = np.flatnonzero(matches[reverse, seed] == top) - (width - 1)
-        joined.append((int(seed), _first_shift(shifts, len(strands[0]) - int(sizes[seed])), bool(reverse)))
+        # If several match equally well, Biopython's aligner, whose first one the original takes, begins from the right
+        # and leaves as much of the seed unaligned as it can, or else as much of the word.
+        both_end_together = len(strands[0]) - int(sizes[seed])
+        shift = shifts[-1] if shifts[-1] > both_end_together else shifts[0]
+        joined.append((int(seed), int(shift), bool(reverse)))
     return joined
-
-
-def _first_shift(shifts: np.ndarray, flush: int) -> int:
-    """Of shifts that match equally well, that which Biopython's aligner gives first, as the original takes it.
-
-    It begins from the right, where it leaves as much of the seed unaligned as it can, or else as much of the word.
-
-    Args:
-        shifts: in order.
-        flush: the shift at which both end together.
-    """
-    return int(shifts[-1] if shifts[-1] > flush else shifts[0])
 
 
 def _matches(word: UInt8[np.ndarray, " m"], seeds: Float32[np.ndarray, "n width 4"]) -> Float32[np.ndarray, "n shifts"]:

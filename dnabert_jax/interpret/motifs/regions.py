@@ -16,7 +16,7 @@ from dnabert_jax.tasks.datasets.sequences import Sequences
 def high_score_runs(
     scores: Float[np.ndarray, " n"], min_length: int, over_minimum: float = 10.0
 ) -> Int64[np.ndarray, "runs 2"]:
-    """Starts and ends of the runs of bases whose score is above the sequence's mean and above its minimum.
+    """Returns starts and ends of the runs of bases whose score is above the sequence's mean and above its minimum.
 
     Args:
         scores: of the bases of one sequence.
@@ -26,10 +26,7 @@ def high_score_runs(
     exact = scores.astype(np.float64)
     if not len(exact):
         return np.zeros((0, 2), np.int64)
-    return _runs((exact > exact.mean()) & (exact > over_minimum * exact.min()), min_length)
-
-
-def _runs(high: Bool[np.ndarray, " n"], min_length: int) -> Int64[np.ndarray, "runs 2"]:
+    high = (exact > exact.mean()) & (exact > over_minimum * exact.min())
     runs = np.flatnonzero(np.diff(high.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
     return runs[runs[:, 1] - runs[:, 0] >= min_length]
 
@@ -85,9 +82,9 @@ def candidate_words(
     """
     found: dict[str, list[tuple[int, int, bool]]] = {}
     regions, ambiguous = 0, []
-    for number, own in enumerate(scores):
+    for number, of_bases in enumerate(scores):
         codes = sequences[number]
-        for start, end in high_score_runs(own, min_length, over_minimum):
+        for start, end in high_score_runs(of_bases, min_length, over_minimum):
             regions += 1
             word = codes[start:end]
             if (word == AMBIGUOUS).any():
@@ -96,11 +93,8 @@ def candidate_words(
             text = text_of(word)
             other = text_of(reverse_complement(word)) if both_strands else text
             found.setdefault(min(text, other), []).append((number, int(start), other < text))
-    places = {
-        text: Places(*(np.array(column, kind) for column, kind in zip(zip(*own, strict=True), _KINDS, strict=True)))
-        for text, own in found.items()
-    }
+    places = {}
+    for text, rows in found.items():
+        sequence, start, reverse = zip(*rows, strict=True)
+        places[text] = Places(np.array(sequence, np.int64), np.array(start, np.int64), np.array(reverse, np.bool_))
     return Candidates(places, regions, ambiguous)
-
-
-_KINDS = (np.int64, np.int64, np.bool_)

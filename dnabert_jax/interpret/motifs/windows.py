@@ -79,5 +79,5 @@ def windows_around(seeds: Iterable[Places], seed_length: int, width: int, sequen
     codes = np.where(reverse[:, None], others, codes)
     certain = ~(codes == AMBIGUOUS).any(axis=1)
     ambiguous = np.stack([sequence, start, start + width], axis=1)[~certain]
-    columns = (column[certain] for column in (sequence, start, core, reverse, codes))
-    return Windows(*columns, beyond, ambiguous)
+    sequence, start, core, reverse = (column[certain] for column in (sequence, start, core, reverse))
+    return Windows(sequence, start, core, reverse, codes[certain], beyond, ambiguous)

@@ -138,7 +138,9 @@ def annotate(
                 count.records += 1
                 for allele, scores in alleles:
                     variant = f"{record.contig}:{record.position} {record.reference}>{allele.text}"
-                    _check_finite(scores, f"Line {record.line:,} of {survey.path} ({variant})")
+                    if broken := [f"{name} {value}" for name, value in scores.items() if not math.isfinite(value)]:
+                        line = f"Line {record.line:,} of {survey.path} ({variant})"
+                        raise JobError(f"{line} has the {', '.join(broken)}, which is not finite.")
                     count.compared += allele.matches is not None
                     count.differing += allele.matches is False
                     count.scored += not allele.left_out
@@ -167,12 +169,6 @@ def _by_record(
     for _, group in itertools.groupby(pairs, key=lambda pair: pair[0].line):
         several = list(group)
         yield several[0][0], [allele for _, allele in several]
-
-
-def _check_finite(scores: dict[str, float], place: str) -> None:
-    for name, value in scores.items():
-        if not math.isfinite(value):
-            raise JobError(f"{place} has the {name} {value}, which is not finite.")
 
 
 def _values(scorer: VariantScorer, alleles: list[ScoredAllele]) -> dict[str, list[str]]:

@@ -4,10 +4,9 @@ A, alleles; P, windows of all of them, by allele.
 """
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -85,7 +84,7 @@ class ScoredAllele(NamedTuple):
 
 
 class VariantScorer:
-    """A model and how it is asked.
+    """Scores alleles with a model.
 
     Attributes:
         columns: of scores.
@@ -101,28 +100,19 @@ class VariantScorer:
         self._model, self._scoring = model, scoring
         default: tuple[ScoreKind, ...] = ("likelihood", "embedding") if model.task is None else ("effect",)
         self._kinds = scoring.kinds or default
-        self._functions: dict[ScoreKind, Callable[..., dict[str, Float[np.ndarray, " A"]]]] = {
-            "likelihood": self._likelihood,
-            "embedding": self._embedding,
-            "attention": self._attention,
-        }
+        self._regression = model.task is not None and model.task.problem == "regression"
         self._target: Target | None = None
         if "effect" in self._kinds:
-            regression = model.task is not None and model.task.problem == "regression"
-            scale: Literal["logit", "log-odds"] = "logit" if regression else "log-odds"
+            scale: Literal["logit", "log-odds"] = "logit" if self._regression else "log-odds"
             self._target = choose_target(model, "The effect of a variant", scoring.label, scale)
-            self._functions["effect"] = functools.partial(self._effect, self._target)
+        elif scoring.label:
+            raise InputError("A label is of the score effect, which is not asked for.")
         if "likelihood" in self._kinds:
             check_has_head(model)
-        if scoring.label and self._target is None:
-            raise InputError("A label is of the score effect, which is not asked for.")
-        self._regression = self._target is not None and self._target.scale == "logit"
-        self.columns = [name for kind in self._kinds for name in COLUMNS[kind] if not self._undefined(name)]
+        undefined = ("effect_log_odds", "log_odds_ratio") if self._regression else ()
+        self.columns = [name for kind in self._kinds for name in COLUMNS[kind] if name not in undefined]
         self.window = self._window()
         self.ambiguous = 0
-
-    def _undefined(self, column: str) -> bool:
-        return self._regression and column in ("effect_log_odds", "log_odds_ratio")
 
     def _window(self) -> int:
         config, asked = self._model.config, self._scoring.window
@@ -169,22 +159,25 @@ class VariantScorer:
         both = self._scoring.strands == "both"
         windows: list[Pair] = []
         counts = []
-        for own in alleles:
-            place = genome[own.record], own.position, own.reference, own.codes
-            found = list(pairs(*place, self.window, self._scoring.placements, both))
-            self.ambiguous += any((window.codes == AMBIGUOUS).any() for pair in found for window in pair)
-            windows += found
-            counts.append(len(found))
+        for allele in alleles:
+            variant = genome[allele.record], allele.position, allele.reference, allele.codes
+            placed = list(pairs(*variant, self.window, self._scoring.placements, both))
+            self.ambiguous += any((window.codes == AMBIGUOUS).any() for pair in placed for window in pair)
+            windows += placed
+            counts.append(len(placed))
         owners = np.repeat(np.arange(len(alleles)), counts)
+        functions = {
+            "effect": self._effect, "likelihood": self._likelihood, "embedding": self._embedding,
+            "attention": self._attention,
+        }  # fmt: skip
         columns: dict[str, Float[np.ndarray, " A"]] = {}
         for kind in self._kinds:
-            columns |= self._functions[kind](windows, owners)
+            columns |= functions[kind](windows, owners)
         return [{name: float(columns[name][number]) for name in self.columns} for number in range(len(alleles))]
 
-    def _effect(
-        self, target: Target, windows: list[Pair], owners: Int64[np.ndarray, " P"]
-    ) -> dict[str, Float[np.ndarray, " A"]]:
-        """Log-odds of the label, or numbers of a regression, are averaged over windows."""
+    def _effect(self, windows: list[Pair], owners: Int64[np.ndarray, " P"]) -> dict[str, Float[np.ndarray, " A"]]:
+        """Returns the effects, of log-odds of the label, or numbers of a regression, averaged over windows."""
+        target = cast("Target", self._target)
 
         def outputs(distinct: list[Window]) -> Float[np.ndarray, " n"]:
             coded = (Coded("", "the window", window.codes) for window in distinct)
@@ -209,7 +202,9 @@ class VariantScorer:
 
     def _embedding(self, windows: list[Pair], owners: Int64[np.ndarray, " P"]) -> dict[str, Float[np.ndarray, " A"]]:
         def vectors(distinct: list[Window]) -> Float[np.ndarray, "n H"]:
-            return np.array([row for _, row in self._model.embeddings(("", own.codes) for own in distinct)], np.float64)
+            return np.array(
+                [row for _, row in self._model.embeddings(("", window.codes) for window in distinct)], np.float64
+            )
 
         before, after = _of_pairs(windows, vectors)
         norms = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
@@ -220,13 +215,13 @@ class VariantScorer:
 
     def _attention(self, windows: list[Pair], owners: Int64[np.ndarray, " P"]) -> dict[str, Float[np.ndarray, " A"]]:
         references = [pair.reference for pair in windows]
-        scores = attention_scores(self._model, (("", own.codes) for own in references), normalization="none")
+        scores = attention_scores(self._model, (("", window.codes) for window in references), normalization="none")
         means, inside = [], []
-        for (_, one), window in zip(scores, references, strict=True):
+        for (_, of_bases), window in zip(scores, references, strict=True):
             bases = slice(window.first, window.first + window.length)
             # [CLS] may attend to itself alone.
-            means.append(one[bases].mean() / one.mean() if one.any() else 1.0)
-            runs = high_score_runs(one, _REGION_LENGTH)
+            means.append(of_bases[bases].mean() / of_bases.mean() if of_bases.any() else 1.0)
+            runs = high_score_runs(of_bases, _REGION_LENGTH)
             inside.append(any(start < bases.stop and bases.start < end for start, end in runs))
         return {
             "attention": _mean(np.array(means, np.float64), owners),
@@ -238,19 +233,19 @@ def _of_pairs(
     windows: list[Pair], compute: Callable[[list[Window]], Float[np.ndarray, "n ..."]]
 ) -> tuple[Float[np.ndarray, "P ..."], Float[np.ndarray, "P ..."]]:
     """Returns what is computed of the windows with either allele, computed once for identical windows."""
-    places: dict[tuple[bytes, int, int], int] = {}
+    numbers: dict[tuple[bytes, int, int], int] = {}
     distinct: list[Window] = []
     rows = np.empty((2, len(windows)), np.int64)
     for number, pair in enumerate(windows):
         for side, window in enumerate(pair):
             key = window.codes.tobytes(), window.first, window.length
-            rows[side, number] = places.setdefault(key, len(places))
-            if len(places) > len(distinct):
+            rows[side, number] = numbers.setdefault(key, len(numbers))
+            if len(numbers) > len(distinct):
                 distinct.append(window)
-    found = compute(distinct)
-    return found[rows[0]], found[rows[1]]
+    computed = compute(distinct)
+    return computed[rows[0]], computed[rows[1]]
 
 
 def _mean(values: Float[np.ndarray, " P"], owners: Int64[np.ndarray, " P"]) -> Float[np.ndarray, " A"]:
-    """Over the windows of each allele."""
+    """Returns the mean over the windows of each allele."""
     return np.bincount(owners, values) / np.bincount(owners)
