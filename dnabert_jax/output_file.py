@@ -35,7 +35,7 @@ def output_files(*finals: Path) -> Iterator[list[BinaryIO]]:
         InputError: as for `output_file`.
     """
     with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as opened:
-        files = []
+        files: list[BinaryIO] = []
         for final in finals:
             refuse_existing(final)
             final.parent.mkdir(parents=True, exist_ok=True)

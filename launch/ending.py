@@ -1,4 +1,4 @@
-"""How a process ends: what it says of an error, and how it leaves the other processes of a job."""
+"""Ends a process: prints errors and notes, and leaves the other processes of a job."""
 
 import os
 import sys
@@ -17,12 +17,12 @@ _SECONDS_TO_LEAVE = 10.0
 
 
 def print_error(sentence: str) -> None:
-    """Says what went wrong, on standard error."""
+    """Prints what went wrong on standard error."""
     print(f"dnabert-jax: error: {sentence}", file=sys.stderr, flush=True)
 
 
 def print_note(sentence: str) -> None:
-    """Says what the user should know and need not mend, on standard error."""
+    """Prints on standard error what the user should know and need not mend."""
     print(f"dnabert-jax: note: {sentence}", file=sys.stderr, flush=True)
 
 
@@ -38,14 +38,10 @@ def leaving_others() -> Iterator[None]:
     finally:
         jax = sys.modules.get("jax")
         if jax is not None and jax.distributed.is_initialized():
-            _leave(_status(sys.exc_info()[1]))
-
-
-def _status(error: BaseException | None) -> int:
-    if isinstance(error, SystemExit):
-        return int(error.code or 0)
-    traceback.print_exception(error)
-    return EXIT_FAILED
+            error = sys.exc_info()[1]
+            if not isinstance(error, SystemExit):
+                traceback.print_exception(error)
+            _leave(int(error.code or 0) if isinstance(error, SystemExit) else EXIT_FAILED)
 
 
 def _leave(status: int) -> NoReturn:

@@ -26,11 +26,7 @@ class _StartingPoint:
     out: Path | None = None
 
     def read(self) -> PretrainConfig:
-        """That configuration.
-
-        Raises:
-            InputError: none is named, or two are.
-        """
+        """Returns that configuration; raises InputError if none is named, or two are."""
         if self.preset and self.config:
             raise InputError("Give --preset or --config, not both: each is a whole configuration to start from.")
         saved = self.out / "config.json" if self.resume and self.out else None

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -240,28 +240,28 @@ class _Loop:
             due, window = (window, []) if step % config.log_every == 0 or last else ([], window)
             for observer in self.observers:
                 observer.stepped(step)
-            if last or self._pauses(step):
+            evaluates = self.evaluate is not None and self._due(step, config.evaluate_every)
+            saves = last or self._due(step, config.checkpoint_every)
+            if evaluates or saves:
                 self._report(step, due)
                 due = []
                 self.finite.figures(step, window)
-                self._evaluate_and_save(step, state, last)
+                self._evaluate_and_save(step, state, evaluates, saves)
             if last:
                 return RunResult(step, self.evaluation)
         return RunResult(config.steps, self.evaluation)
 
     def _initial_state(self, start: int) -> TrainState:
         if start == 0:
-            return init_state(self.config, self.network, self.mesh, self._initial_parameters())
+            initial = None
+            if self.config.initial_checkpoint:
+                abstract = abstract_state(self.config, self.network, self.mesh).parameters
+                initial = read_initial_parameters(Path(self.config.initial_checkpoint), abstract)
+            return init_state(self.config, self.network, self.mesh, initial)
         last = self.checkpoints.evaluation(start)
         if last:
             self.evaluation, self.evaluated_at = last.figures, last.step
         return self.checkpoints.restore(start, abstract_state(self.config, self.network, self.mesh))
-
-    def _initial_parameters(self) -> Parameters | None:
-        if not self.config.initial_checkpoint:
-            return None
-        abstract = abstract_state(self.config, self.network, self.mesh).parameters
-        return read_initial_parameters(Path(self.config.initial_checkpoint), abstract)
 
     def _report(self, step: int, metrics: list[StepMetrics]) -> None:
         if not metrics:
@@ -269,43 +269,32 @@ class _Loop:
         values = self.finite.figures(step, metrics)
         figures = dict(zip(StepMetrics._fields, values.mean(axis=0).tolist(), strict=True))
         figures |= self.speed.figures(len(metrics), figures["tokens"])
-        self._write(step, "training", figures)
+        if self.log is not None:
+            self.log.write(step, "training", figures)
         for observer in self.observers:
             observer.trained(step, figures)
 
-    def _write(self, step: int, kind: str, figures: dict[str, float]) -> None:
-        if self.log is not None:
-            self.log.write(step, kind, figures)
+    def _due(self, step: int, every: int) -> bool:
+        return step == self.config.steps or step % every == 0
 
-    def _saves(self, step: int) -> bool:
-        return step == self.config.steps or step % self.config.checkpoint_every == 0
-
-    def _evaluates(self, step: int) -> bool:
-        due = step == self.config.steps or step % self.config.evaluate_every == 0
-        return self.evaluate is not None and due
-
-    def _pauses(self, step: int) -> bool:
-        return self._saves(step) or self._evaluates(step)
-
-    def _evaluate_and_save(self, step: int, state: TrainState, last: bool) -> None:
+    def _evaluate_and_save(self, step: int, state: TrainState, evaluates: bool, saves: bool) -> None:
         jax.block_until_ready(state)
         self.finite.state(step, state)
-        if self.evaluate is not None and self._evaluates(step):
+        if self.evaluate is not None and evaluates:
             with self.phases.during("evaluation"):
                 self.evaluation, self.evaluated_at = self.evaluate(state.parameters), step
-            self._write(step, "evaluation", dataclasses.asdict(self.evaluation))
+            if self.log is not None:
+                self.log.write(step, "evaluation", dataclasses.asdict(self.evaluation))
             for observer in self.observers:
                 observer.evaluated(step, self.evaluation)
-        if last or self._saves(step):
+        if saves:
             with self.phases.during("checkpoint"):
-                self.checkpoints.save(state, step, self._metadata())
-
-    def _metadata(self) -> dict[str, Any]:
-        evaluation = None
-        if self.evaluation:
-            evaluation = {"step": self.evaluated_at, "figures": dataclasses.asdict(self.evaluation)}
-        return {
-            "config": dataclasses.asdict(self.config),
-            "data": self.data_digest,
-            "evaluation": evaluation,
-        }
+                evaluation = None
+                if self.evaluation:
+                    evaluation = {"step": self.evaluated_at, "figures": dataclasses.asdict(self.evaluation)}
+                metadata = {
+                    "config": dataclasses.asdict(self.config),
+                    "data": self.data_digest,
+                    "evaluation": evaluation,
+                }
+                self.checkpoints.save(state, step, metadata)
