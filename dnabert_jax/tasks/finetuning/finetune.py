@@ -188,7 +188,7 @@ def finetune_sets(
             )
             for job, job_scores in zip(models, scores, strict=True)
         )
-        best = max(range(seeds), key=lambda number, models=models: max(models[number].figures))
+        best = int(np.argmax([max(job.figures) for job in models]))
         method = f"{config.train} fine-tuning{start}{windows}"
         result = new_result(name, method, data, results, tasks[name], base_model, best)
         done[name] = Finetuned(result, models, best, scores[best])

@@ -85,7 +85,7 @@ def test_an_undefined_metric_is_an_empty_cell(tmp_path: Path, example: Example) 
         ("", r"table\.tsv is empty"),
         ("name\tmcc\na\t1\na\t0.5\n", "the set 'a' twice"),
         ("name\tmcc\na\tn/a\n", r"table.tsv, a, mcc: 'n/a'"),
-        ("name\tmcc\na\tnan\n", "is no number"),
+        ("name\tmcc\na\tnan\n", "a, mcc: 'nan'"),
     ],
 )
 def test_tables_that_cannot_be_read(text: str, message: str, tmp_path: Path) -> None:
