@@ -215,7 +215,24 @@ def _end_by_system(error: OSError) -> int:
     return _fail(sentence, _EXIT_BAD_INPUT if error.errno in _BAD_PATH else EXIT_FAILED)
 
 
+def _check_not_repeated(arguments: Sequence[str]) -> None:
+    """Raises InputError if a flag is given twice with different values, of which the first would be dropped."""
+    values: dict[str, list[str]] = {}
+    flag = ""
+    groups: list[tuple[str, list[str]]] = []
+    for argument in arguments[: arguments.index("--") if "--" in arguments else None]:
+        if argument.startswith("--"):
+            flag, _, value = argument.partition("=")
+            groups.append((flag, [value] if value else []))
+        elif flag:
+            groups[-1][1].append(argument)
+    for flag, given in groups:
+        if values.setdefault(flag, given) != given:
+            raise InputError(f"{flag} is given twice. Give all its values behind one {flag}.")
+
+
 def _parse(arguments: Sequence[str]) -> _Runnable:
+    _check_not_repeated(arguments)
     match arguments:
         case ["prepare", what, *rest] if what in _PREPARE:
             return _command(_PREPARE[what], f"prepare {what}", rest)

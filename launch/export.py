@@ -18,7 +18,7 @@ _LOADERS = {
 class Export:
     """Write a checkpoint as a directory that Hugging Face transformers loads with no remote code.
 
-    Example: dnabert-jax export runs/hg38-k6 --to models/dnabert6-hg38
+    Example: dnabert-jax export runs/hg38-k6 --out models/dnabert6-hg38
 
     Attributes:
         checkpoint: Run directory made by `dnabert-jax pretrain`, or model directory made by `dnabert-jax import`.

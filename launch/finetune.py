@@ -137,8 +137,8 @@ class Finetune:
         from dnabert_jax.tasks.measures.results import over_seeds
 
         result = done.result
-        if result.positive:
-            print(f"Test split; precision, recall and F1 are those of the positive class {result.positive!r}:")
+        of_class = f"; precision, recall and F1 are those of the positive class {result.positive!r}"
+        print(f"Test split{of_class if result.positive else ''}:")
         for key, figure in list(over_seeds(result).items())[:_FIGURES_SHOWN]:
             if figure.mean is not None:
                 spread = "" if figure.deviation is None else f" +- {figure.deviation:.4f}"
@@ -157,18 +157,19 @@ class Finetune:
         print(f"Written to {self.out}: {', '.join(names)}.")
         print(f"Next: {command('predict', '--model', self.out, '--fasta', 'FILE', '--out', 'predictions.tsv')}")
         if result.task.windows is None:  # transformers has no class that others could be exported to
-            print(f"Next: {command('export', self.out, '--to', 'DIRECTORY')}")
+            print(f"Next: {command('export', self.out, '--out', 'DIRECTORY')}")
 
 
 def _what_is_learned(task: TaskConfig) -> str:
+    count = len(task.labels)
     what = {
-        "single_label_classification": "classes that exclude each other",
-        "multi_label_classification": "labels that may hold together",
-        "regression": "values",
+        "single_label_classification": f"Classification in {count:,} classes that exclude each other",
+        "multi_label_classification": f"Classification by {count:,} labels, several of which may hold",
+        "regression": "Regression",
     }
     shown = ", ".join(repr(label) for label in task.labels[:_LABELS_SHOWN])
-    more = f" and {len(task.labels) - _LABELS_SHOWN:,} more" if len(task.labels) > _LABELS_SHOWN else ""
-    return f"{len(task.labels):,} {what[task.problem]}: {shown}{more}. --problem says otherwise."
+    more = f" and {count - _LABELS_SHOWN:,} more" if count > _LABELS_SHOWN else ""
+    return f"{what[task.problem]}: {shown}{more}. To read the labels otherwise, give --problem."
 
 
 class FittingBar:

@@ -57,7 +57,7 @@ class Import:
         if "head" in loaded.model.parameters:
             flags = (*_model_flags(config), "--initial-checkpoint", self.out)
             print(f"Next: {command('pretrain', '--data', 'ROWS', '--out', 'RUN', *flags)}")
-        print(f"Next: {command('export', self.out, '--to', 'DIRECTORY')}")
+        print(f"Next: {command('export', self.out, '--out', 'DIRECTORY')}")
 
 
 def _model_flags(config: ModelConfig) -> list[str]:
