@@ -91,13 +91,11 @@ def export_model(
             reason = str(error).partition("\n")[0][:200]
             raise JobError(f"The weights could not be written to {out} ({reason}): is the disk full?") from error
         settings = {**huggingface_config(description.config, description.task, architecture), "torch_dtype": dtype}
-        (directory / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+        write_text(directory / "config.json", json.dumps(settings, indent=2) + "\n")
         write_tokenizer(directory, description.config.k, description.config.max_positions)
-        provenance = json.dumps(description.provenance, indent=2) + "\n"
-        (directory / PROVENANCE_FILE).write_text(provenance)
+        write_text(directory / PROVENANCE_FILE, json.dumps(description.provenance, indent=2) + "\n")
         with accompanying(directory / "README.md"):
-            card = model_card(model, architecture)
-            write_text(directory / "README.md", card)
+            write_text(directory / "README.md", model_card(model, architecture))
     return architecture
 
 

@@ -125,10 +125,10 @@ def test_a_set_for_which_memory_lacks_stops_no_other(
     """In lockstep with others it fails for all; each by itself, for itself."""
     own = dnabert_jax.tasks.suites.run.finetune_sets
 
-    def short_of_memory(model: Any, sets: dict[str, Any], *others: Any) -> Any:
+    def short_of_memory(model: Any, sets: dict[str, Any], *others: Any, **named: Any) -> Any:
         if len(sets) > 1 or "tf/c" in sets:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 2048 bytes.")
-        return own(model, sets, *others)
+        return own(model, sets, *others, **named)
 
     monkeypatch.setattr("dnabert_jax.tasks.suites.run.finetune_sets", short_of_memory)
     assert run(command(tmp_path / "results", "--together", "4")) == 0

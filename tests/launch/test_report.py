@@ -90,7 +90,7 @@ CASES: list[tuple[list[str], str]] = [
     (["--motifs", "motifs", "--out", "old.html"], "old.html exists already"),
     (["--motifs", "motifs", "--out", "page.pdf"], "page.pdf is to be an HTML page"),
     (["--results", "motifs"], "motifs has no result"),
-    (["--variants", "none.tsv"], "none.tsv is no file."),
+    (["--variants", "none.tsv"], "none.tsv"),
     (["--motifs", "motifs", "--variant-score", "x"], "--variant-score is a column of --variants"),
 ]
 

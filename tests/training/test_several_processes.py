@@ -186,6 +186,6 @@ def test_processes_do_not_train_on_different_data(
         assert "The processes read different data" in printed
     next(others.glob("heldout-*")).unlink()
     (_, well), (_, ill) = train_apart()
-    assert "Another process cannot use its data" in well
+    assert "Another process" in well
     assert "is missing" in ill
     assert not (tmp_path / "run").exists()

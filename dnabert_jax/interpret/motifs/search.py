@@ -122,10 +122,10 @@ def find_motifs(
         if len(windows) < search.min_n_motif:
             left_out.add(f"the group of words has fewer than {search.min_n_motif} instances", enriched[seed])
             continue
-        names = tuple(enriched[own.word] for own in members)
+        merged = tuple(enriched[own.word] for own in members)
         counts = int(tested.positives[kept[seed]]), int(tested.negatives[kept[seed]])
         chances = float(tested.p[kept[seed]]), float(tested.adjusted_p[kept[seed]])
-        motifs.append(Motif(enriched[seed], names, *counts, *chances, windows))
+        motifs.append(Motif(enriched[seed], merged, *counts, *chances, windows))
     return FoundMotifs(
         tuple(sorted(motifs, key=lambda motif: (motif.adjusted_p, motif.p, -len(motif.windows)))),
         found.regions,
