@@ -25,8 +25,6 @@ test: $(VENV)/.installed-test  ## Every test, the slow ones too.
 lint: $(VENV)/.installed-test  ## Format, lint and type checks, and the shell scripts.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	# Files are UTF-8 in any locale.
-	$(BIN)/ruff check --preview --select PLW1514 dnabert_jax data_prep launch
 	$(BIN)/mypy
 	$(BIN)/shellcheck launch/*.sh .ci/run
 

@@ -64,7 +64,7 @@ def prepare_genome(job: GenomeJob, processes: int = 1, progress: Progress | None
         manifest = plan.manifest(counts, {name: writer.close() for name, writer in writers.items()})
         for name, content in tfds_metadata(manifest).items():
             (directory / name).write_bytes(content)
-        (directory / FILE_NAME).write_text(to_json(manifest))
+        (directory / FILE_NAME).write_text(to_json(manifest), "utf-8")
     return manifest
 
 

@@ -116,7 +116,7 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
                 if path.is_file() and not path.name.startswith(".")
             },
         )
-        (directory / FILE_NAME).write_text(to_json(manifest))
+        (directory / FILE_NAME).write_text(to_json(manifest), "utf-8")
     return manifest
 
 

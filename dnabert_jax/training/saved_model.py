@@ -175,5 +175,5 @@ def fill_saved_model(directory: Path, model: SavedModel) -> None:
     Raises:
         JobError: the disk is full.
     """
-    (directory / DESCRIPTION_FILE).write_text(to_json(model.description))
+    (directory / DESCRIPTION_FILE).write_text(to_json(model.description), "utf-8")
     write_parameters(directory, model.parameters, model.step)

@@ -242,7 +242,7 @@ def write_finetuned(
         description = Description(model.config, done.result.task, provenance)
         fill_saved_model(directory, SavedModel(description, best.epoch, best.parameters))
         write_result(done.result, directory / RESULT_FILE)
-        (directory / CONFIG_FILE).write_text(to_json(config))
+        (directory / CONFIG_FILE).write_text(to_json(config), "utf-8")
         if checkpoint is not None:
             checkpoint.copy_log(directory)
         with accompanying(directory / TABLE_FILE):

@@ -73,7 +73,7 @@ def draw_curves(
                 _draw(curves[name], axis_labels, title, picture, diagonal, style)
         with accompanying(directory / CURVES_FILE):
             thinned = Curves(**{name: tuple(map(_thinned, curves[name])) for name in _KINDS})
-            (directory / CURVES_FILE).write_text(to_json(thinned))
+            (directory / CURVES_FILE).write_text(to_json(thinned), "utf-8")
     if not any(directory.iterdir()):
         directory.rmdir()
 
