@@ -13,7 +13,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import tyro
 
@@ -181,8 +181,7 @@ def run(arguments: Sequence[str]) -> int:
         advice = "use a smaller batch, a larger mesh, or shorter sequences"
         with INPUT_COPIES, signals_as_exception(), device_memory_errors(advice):
             job = _parse(arguments)
-            if isinstance(model := getattr(job, "model", None), str):
-                check_model(model)
+            _check(job, arguments)
             job.run()
     except (InputError, JobError) as error:
         return _fail(str(error), _EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED)
@@ -215,24 +214,17 @@ def _end_by_system(error: OSError) -> int:
     return _fail(sentence, _EXIT_BAD_INPUT if error.errno in _BAD_PATH else EXIT_FAILED)
 
 
-def _check_not_repeated(arguments: Sequence[str]) -> None:
-    """Raises InputError if a flag is given twice with different values, of which the first would be dropped."""
-    values: dict[str, list[str]] = {}
-    flag = ""
-    groups: list[tuple[str, list[str]]] = []
-    for argument in arguments[: arguments.index("--") if "--" in arguments else None]:
-        if argument.startswith("--"):
-            flag, _, value = argument.partition("=")
-            groups.append((flag, [value] if value else []))
-        elif flag:
-            groups[-1][1].append(argument)
-    for flag, given in groups:
-        if values.setdefault(flag, given) != given:
+def _check(job: Any, arguments: Sequence[str]) -> None:
+    """Raises InputError for a model that cannot exist, and for lists that are given in parts, of which one would count."""
+    if isinstance(model := getattr(job, "model", None), str):
+        check_model(model)
+    for field in dataclasses.fields(job):
+        flag = f"--{field.name.replace('_', '-')}"
+        if isinstance(getattr(job, field.name), tuple) and list(arguments).count(flag) > 1:
             raise InputError(f"{flag} is given twice. Give all its values behind one {flag}.")
 
 
 def _parse(arguments: Sequence[str]) -> _Runnable:
-    _check_not_repeated(arguments)
     match arguments:
         case ["prepare", what, *rest] if what in _PREPARE:
             return _command(_PREPARE[what], f"prepare {what}", rest)
