@@ -13,7 +13,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import tyro
 
@@ -181,7 +181,8 @@ def run(arguments: Sequence[str]) -> int:
         advice = "use a smaller batch, a larger mesh, or shorter sequences"
         with INPUT_COPIES, signals_as_exception(), device_memory_errors(advice):
             job = _parse(arguments)
-            _check(job, arguments)
+            if isinstance(model := getattr(job, "model", None), str):
+                check_model(model)
             job.run()
     except (InputError, JobError) as error:
         return _fail(str(error), _EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED)
@@ -212,16 +213,6 @@ def _end_by_system(error: OSError) -> int:
         return _fail(_full_disk(error), EXIT_FAILED)
     sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
     return _fail(sentence, _EXIT_BAD_INPUT if error.errno in _BAD_PATH else EXIT_FAILED)
-
-
-def _check(job: Any, arguments: Sequence[str]) -> None:
-    """Raises InputError for a model that cannot exist, and for lists that are given in parts, of which one would count."""
-    if isinstance(model := getattr(job, "model", None), str):
-        check_model(model)
-    for field in dataclasses.fields(job):
-        flag = f"--{field.name.replace('_', '-')}"
-        if isinstance(getattr(job, field.name), tuple) and list(arguments).count(flag) > 1:
-            raise InputError(f"{flag} is given twice. Give all its values behind one {flag}.")
 
 
 def _parse(arguments: Sequence[str]) -> _Runnable:

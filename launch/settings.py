@@ -51,20 +51,18 @@ def parse_with_settings(job: Callable[[PretrainConfig], _Job], program: str, arg
     Raises:
         InputError: no configuration is named, or two are, or it cannot be read.
     """
+    wants_help = bool({"-h", "--help"} & set(arguments))
     scanned = [argument for argument in arguments if argument not in ("-h", "--help")]
     start, _ = tyro.cli(
         _StartingPoint, args=scanned, return_unknown_args=True, prog=program, config=SETTINGS, registry=REGISTRY
     )
-    problem = None
     try:
         settings = start.read()
-    except InputError as error:
-        settings, problem = PRESETS["dnabert6"], error
+    except InputError:
+        if not wants_help:
+            raise
+        settings = PRESETS["dnabert6"]
     default = job(settings)
-    # Ends here if help is asked for or a flag is mistyped, which may be why there is no configuration.
-    parsed = tyro.cli(
+    return tyro.cli(
         type(default), args=list(arguments), default=default, prog=program, config=SETTINGS, registry=REGISTRY
     )
-    if problem is not None:
-        raise problem
-    return parsed

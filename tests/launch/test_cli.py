@@ -361,17 +361,3 @@ def test_a_full_device_is_a_sentence_and_other_errors_of_jax_are_not(
     message = "INTERNAL: something else"
     with pytest.raises(RuntimeError, match="something else"):
         run(["embed"])
-
-
-def test_a_list_given_in_parts_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """The last part would count alone."""
-    assert run(["prepare", "genome", "--fasta", "a.fa", "--out", "rows", "--fasta", "b.fa"]) == 2
-    assert "--fasta" in capsys.readouterr().err
-
-
-def test_a_mistyped_flag_is_named_though_it_leaves_no_configuration(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        run(["pretrain", "--prest", "tiny", "--data", "rows", "--out", "run"])
-    assert end.value.code == 2
-    output = capsys.readouterr()
-    assert "--prest" in output.out + output.err
