@@ -162,7 +162,7 @@ class TrainingLengths:
     maximum: int
 
     def unlike(self, bases: int) -> bool:
-        """Returns whether a sequence is so much shorter or longer that what the model says of it may mean little."""
+        """Returns whether a sequence is too short or too long for the model's results to be reliable."""
         return not self.minimum <= bases * _ALIKE or not bases <= self.maximum * _ALIKE
 
     def __str__(self) -> str:

@@ -29,7 +29,7 @@ _NAMED = 5
 
 @dataclasses.dataclass
 class _Part:
-    """What is counted on one contig, which has this number in the examples."""
+    """Counts of one contig, which has this number in the examples."""
 
     contig: str
     number: int

@@ -1,4 +1,4 @@
-"""What a command leaves out of its input: counted, listed, and an error if nothing remains."""
+"""Counts and lists the records that a command leaves out; it is an error if nothing remains."""
 
 import dataclasses
 from collections import Counter

@@ -115,7 +115,7 @@ def open_table(path: Path) -> Table:
     """Reads the header of a CSV, TSV or Parquet file; which of them it is, is read from its content.
 
     Raises:
-        InputError: there is no such file, it is empty, damaged, or not such a table.
+        InputError: the file does not exist, is empty or damaged, or is not a CSV, TSV or Parquet table.
     """
     if path.suffix.lower() in _WORKBOOKS:
         raise InputError(f"{path} is a spreadsheet. Save the sheet as CSV (UTF-8) or as tab-separated text.")

@@ -32,7 +32,7 @@ from dnabert_jax.tasks.datasets.sequences import SequenceParser, Sequences
 _NPY_ROWS = 1 << 14
 _Labels = TypeVar("_Labels", Labels, dict[str, TextColumn])
 _LOCUS = r"(?:^|.*::)(?P<contig>[^:\s]+):(?P<start>[0-9]+)-(?P<end>[0-9]+)(?:\([-+.]\))?$"
-"""As samtools and bedtools name intervals: chr1:100-200, name::chr1:100-200(+)."""
+"""Matches intervals as samtools and bedtools name them: chr1:100-200, name::chr1:100-200(+)."""
 
 
 @dataclasses.dataclass(frozen=True)

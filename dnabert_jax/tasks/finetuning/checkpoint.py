@@ -41,7 +41,7 @@ class StoppedError(JobError):
     """A fine-tuning stopped as it was asked to, and can go on from the step that it saved."""
 
     def __init__(self, step: int):
-        super().__init__(f"Stopped after step {step:,}, which is saved: --resume goes on from it.")
+        super().__init__(f"Stopped after step {step:,}, which is saved: resume with --resume.")
 
 
 @dataclasses.dataclass

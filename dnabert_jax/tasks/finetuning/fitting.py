@@ -35,7 +35,7 @@ class FittingObserver(Protocol):
         """A job made an epoch."""
 
     def restarted(self, job: str, seed: int) -> None:
-        """A job collapsed and begins anew with another seed."""
+        """A job collapsed and restarts with another seed."""
 
     def advanced(self, what: str, done: int, total: int) -> None:
         """Part of what follows the training was done, of `total`: sequences predicted, or resamples measured."""

@@ -112,7 +112,7 @@ def new_result(
     base_model: str = "",
     best: int = 0,
 ) -> Result:
-    """Returns a result of today with what the data say of themselves; the task is theirs if not given."""
+    """Returns a result dated today, with sizes, counts and lengths of the data; the task is theirs if not given."""
     lengths = data.splits["train"].sequences.lengths
     counts = {} if data.task.problem == "regression" else data.splits
     return Result(
