@@ -15,11 +15,7 @@ _LONGEST_ERROR = 400
 
 
 def checked_options(arguments: Sequence[str]) -> PipelineOptions:
-    """Beam's options.
-
-    Raises:
-        InputError: an option that nobody knows, which Beam would ignore, or that would not let us wait for the end.
-    """
+    """Returns Beam's options; raises InputError if one is unknown, or would not let us wait for the end."""
     for argument, before in zip(arguments, ("", *arguments), strict=False):
         if not argument.startswith("-") and not (before.startswith("--") and "=" not in before):
             raise InputError(f"The Beam option {argument!r} is no option and no value of one: check its spelling.")
@@ -34,11 +30,7 @@ def checked_options(arguments: Sequence[str]) -> PipelineOptions:
 
 
 def run_to_end(build: Callable[[beam.Pipeline], object], options: PipelineOptions) -> None:
-    """Runs a pipeline to its end; interrupted, cancels it.
-
-    Raises:
-        JobError: it failed, or the runner refuses the options.
-    """
+    """Runs a pipeline to its end, and cancels it if interrupted; raises JobError if it fails."""
     try:
         pipeline = beam.Pipeline(options=options)
         build(pipeline)

@@ -29,10 +29,8 @@ def prepare_genome(job: GenomeJob, processes: int = 1, progress: Progress | None
     """Makes the data directory `job.out` and returns its manifest.
 
     Args:
-        job: what to do.
         processes: that cut windows; the result does not depend on it. More than one need a main module that can be
             imported, as multiprocessing does.
-        progress: if given, told after each block.
 
     Raises:
         InputError: bad input, an output that exists, or no usable window. Nothing is left under `job.out`.

@@ -101,7 +101,6 @@ def prepare_genome_on_beam(
     Args:
         job: what to do. Its files and its output must be where all machines of the runner see them.
         beam_options: as on the command line of any Beam pipeline, such as --runner=DataflowRunner --project=...
-        progress: if given, told of each phase.
 
     Raises:
         InputError: as `prepare_genome`; also options that Beam does not know.

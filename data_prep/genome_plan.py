@@ -28,10 +28,6 @@ _MOST_REPETITIONS = 1000
 class GenomePlan:
     """The job, checked against its files.
 
-    Args:
-        job: what to do.
-        surveys: of `job.files`.
-
     Raises:
         InputError: a held-out record that is nowhere, a file both held out and trained on, or one with a weight and
             nothing to train on.
@@ -83,10 +79,6 @@ class GenomePlan:
         Records of a draft assembly are often shorter than a window: together they fill rows as long ones do, and the
         last bases of a thousand of them can be held out.
 
-        Args:
-            number: of the file among `job.files`.
-            file: itself.
-
         Raises:
             InputError: at the end, if it is no longer the file that was surveyed.
         """
@@ -113,11 +105,7 @@ class GenomePlan:
             yield np.concatenate(waiting[1:]), held_out
 
     def manifest(self, counts: Mapping[str, Counts], shards: Mapping[str, tuple[ShardEntry, ...]]) -> Manifest:
-        """The manifest of the finished shards.
-
-        Raises:
-            InputError: a split that was asked for has no rows.
-        """
+        """Returns the manifest of the finished shards; raises InputError if a split has no rows."""
         self._check_counts(counts)
         job = self.job
         bases = sum(split.bases for split in counts.values())

@@ -50,11 +50,7 @@ def _interrupts_ignored() -> Iterator[None]:
 def ordered_map(
     function: Callable[[_Task, _Settings], _Result], tasks: Iterable[_Task], settings: _Settings, processes: int
 ) -> Iterator[_Result]:
-    """Yields function(task, settings) for each task, in order; with one process, in this one.
-
-    Raises:
-        InputError: a process was killed.
-    """
+    """Yields function(task, settings) for each task, in order; raises InputError if a process was killed."""
     if processes == 1:
         for task in tasks:
             yield function(task, settings)

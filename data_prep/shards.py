@@ -12,12 +12,6 @@ class ShardWriter:
 
     Nothing is held in memory. The files are named `train-00000-of-00012.tfrecord` when `close` knows how many there
     are.
-
-    Args:
-        directory: where.
-        split: the first part of the names.
-        stride: bytes of a record.
-        rows_per_shard: records of a file.
     """
 
     def __init__(self, directory: Path, split: str, stride: int, rows_per_shard: int):

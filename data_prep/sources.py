@@ -37,11 +37,6 @@ def sequence_files(
 ) -> Iterator[list[SequenceFile]]:
     """Yields the files, those of stores as copies that are removed at the end.
 
-    Args:
-        locations: of the files.
-        scratch: existing directory for the copies.
-        progress: if given, called with the number of bytes after each block that is copied.
-
     Raises:
         InputError: a file does not exist, or cannot be copied.
     """
@@ -87,8 +82,6 @@ def survey(
     """Reads a file through once, so that all that is wrong with it is known before anything is written.
 
     Args:
-        file: to read.
-        drop_lower_case: whether lower-case bases are left out.
         progress: if given, called with the number of letters after each block.
 
     Raises:

@@ -35,10 +35,6 @@ def verify_directory(directory: Location, progress: Callable[[int], object] | No
     between [CLS] and [SEP], then padding, with neighbouring k-mers that overlap; and the counts of rows, sequences and
     k-mers.
 
-    Args:
-        directory: to check.
-        progress: if given, called with the number of rows after each block.
-
     Raises:
         InputError: there is no manifest or metadata to check against, or they are damaged.
         StoreError: the directory cannot be read.

@@ -134,11 +134,7 @@ def locked(file: IO[Any], operation: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> boo
 
 @contextlib.contextmanager
 def kept_directory(directory: Path) -> Iterator[None]:
-    """Makes a directory, if need be, that stays unless it is empty; inside the block, no other job writes it.
-
-    Raises:
-        InputError: another job does.
-    """
+    """Makes a directory that stays unless it is empty; raises InputError if another job writes it."""
     directory.mkdir(parents=True, exist_ok=True)
     mark = directory / MARK
     with mark.open("w", encoding="utf-8") as lock:

@@ -29,11 +29,7 @@ def output_file(final: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def output_files(*finals: Path) -> Iterator[list[BinaryIO]]:
-    """Yields files as `output_file` does; they get their final names together, or none of them does.
-
-    Raises:
-        InputError: as for `output_file`.
-    """
+    """Yields files as `output_file` does; they get their final names together, or none of them does."""
     with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as opened:
         files: list[BinaryIO] = []
         for final in finals:

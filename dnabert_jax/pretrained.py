@@ -146,11 +146,7 @@ class DNABERT:
 
         Args:
             sequences: (name, text or codes) of each; errors call them by number and name, which may be empty.
-            pooling, layer: as for `embed`.
             advance: if given, told how many more sequences are done.
-
-        Raises:
-            InputError: as `embed`.
         """
         layers = self._layers_to_run(pooling, layer)
 
@@ -200,16 +196,7 @@ class DNABERT:
         strands: Strands = "forward",
         advance: Callable[[int], object] | None = None,
     ) -> Iterator[Result]:
-        """Yields name and probabilities of each sequence, in their order and in constant memory.
-
-        Args:
-            sequences: as for `embeddings`.
-            strands: as for `predict`.
-            advance: if given, told how many more sequences are done.
-
-        Raises:
-            InputError: as `predict`.
-        """
+        """Yields name and probabilities of each sequence, in their order and in constant memory."""
         task = self.task
         if task is None:
             raise InputError(f"predict needs a classifier: the model has {self._parts()}. To embed, use embed.")
@@ -237,11 +224,7 @@ class DNABERT:
         file_format: Format = "safetensors",
         dtype: Dtype = "float32",
     ) -> None:
-        """Writes a directory that transformers and `from_pretrained` load; see `interop.export.export_model`.
-
-        Raises:
-            InputError: the directory exists, or the model cannot be written so.
-        """
+        """Writes a directory that transformers and `from_pretrained` load; see `interop.export.export_model`."""
         export_model(self._model, directory, architecture, file_format, dtype)
 
     def push_to_hub(self, repository: str, private: bool = False, dtype: Dtype = "float32") -> str:

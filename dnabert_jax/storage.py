@@ -162,9 +162,7 @@ def download(url: str, target: Path, progress: Callable[[int], object] | None = 
     """Copies a file of a store to a local path, a block a request.
 
     Args:
-        url: of the file.
         target: to write; what is half-written is left for the caller to remove.
-        progress: if given, called with the number of bytes after each block.
 
     Raises:
         InputError: also if the file changes meanwhile.
@@ -189,11 +187,7 @@ def _read_range(store: Any, path: str, start: int, stop: int) -> bytes:
 
 @contextlib.contextmanager
 def scratch_directory(parent: Path | None = None) -> Iterator[Path]:
-    """Yields a new directory for temporary files, which is removed at the end.
-
-    Args:
-        parent: existing directory to make it in; the system's for temporary files, if not given.
-    """
+    """Yields a new directory for temporary files, which is removed at the end."""
     with TemporaryDirectory(prefix="dnabert-jax-", dir=parent) as directory, named_if_full(Path(directory).parent):
         yield Path(directory)
 
@@ -208,8 +202,6 @@ def local_copy(
 
     Args:
         location: of the file; - is standard input.
-        scratch: existing directory to copy into; the system's for temporary files, if not given.
-        progress: as for `download`.
     """
     piped = str(location) == "-" or (not is_url(location) and Path(location).is_fifo())
     if not piped and not is_url(location):

@@ -52,11 +52,7 @@ class Coded(NamedTuple):
 
 
 def coded(sequences: Iterable[tuple[Any, ...]], k: int) -> Iterator[Coded]:
-    """Yields the codes of each sequence.
-
-    Raises:
-        InputError: a sequence is neither text nor codes, or its text is no DNA.
-    """
+    """Yields the codes of each sequence; raises InputError if it is neither codes nor text of DNA."""
     for number, (name, sequence, *_) in enumerate(sequences, 1):
         place = f"sequence {number:,} ({name})" if name else f"sequence {number}"
         if isinstance(sequence, np.ndarray):
@@ -79,12 +75,9 @@ def computed(
     """Yields name, ids and result of each sequence, in order.
 
     Args:
-        sequences: any number.
         prepare: makes the ids of a sequence, given its codes and what errors call it.
         compute: padded ids to a row of results each.
         longest: ids that there may be of a sequence.
-        advance: if given, told how many more sequences are done.
-        most_tokens: as for `computed_in_order`.
         lengths: as for `computed_in_order`, of many sequences of few lengths. On a CPU their padding costs more than a
             compilation; an accelerator, where it is the other way round, keeps to the lengths of buckets.
     """

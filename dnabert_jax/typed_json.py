@@ -32,16 +32,7 @@ def read_json(cls: type[_Record], path: Path) -> _Record:
 
 
 def parse_json(cls: type[_Record], text: bytes, name: str) -> _Record:
-    """The dataclass in the text of a file.
-
-    Args:
-        cls: of the dataclass.
-        text: JSON in UTF-8.
-        name: of the file, for errors.
-
-    Raises:
-        InputError: as `read_json`.
-    """
+    """The dataclass in the text of a file."""
     try:
         return dacite.from_dict(cls, json.loads(text), _SETTINGS)
     except (ValueError, dacite.DaciteError, TypeError, AttributeError, InputError) as error:
@@ -49,11 +40,7 @@ def parse_json(cls: type[_Record], text: bytes, name: str) -> _Record:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """What a JSON file of another program says, by name.
-
-    Raises:
-        InputError: it is no JSON, or JSON of something else.
-    """
+    """Returns the object in another program's JSON file; raises InputError if it holds none."""
     try:
         values = json.loads(path.read_bytes())
     # The latter for what is nested too deep.

@@ -44,8 +44,6 @@ def join(coordinator: str | None, processes: int | None, process: int | None, ti
 
     Args:
         coordinator: HOST:PORT of process 0, which listens there; found by JAX if not given, as the others are.
-        processes: their number.
-        process: which of them this is, from 0.
         timeout: seconds to wait for all of them; then the process ends with exit status 1.
 
     Raises:

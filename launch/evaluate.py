@@ -201,11 +201,7 @@ class _SuiteBar:
 
 
 def parse_evaluate(arguments: Sequence[str]) -> Evaluate:
-    """Parses in two passes: the first finds the preset whose fields are the defaults of the second.
-
-    Raises:
-        InputError: there is no such suite or preset.
-    """
+    """Parses in two passes: the first finds the preset whose fields are the defaults of the second."""
     if list(arguments) in (["-h"], ["--help"]):
         arguments = ["tfbs690", *arguments]  # of all suites alike, but for the preset
     suite: Any = arguments[0] if arguments else ""

@@ -173,11 +173,7 @@ def _what_is_learned(task: TaskConfig) -> str:
 
 
 class FittingBar:
-    """A progress bar of fine-tuning, and a line for each job and epoch; a context manager.
-
-    Args:
-        metric: key of the figure that selects the best epoch.
-    """
+    """A progress bar of fine-tuning, and a line for each job and epoch; a context manager."""
 
     def __init__(self, metric: str) -> None:
         from dnabert_jax.tasks.measures.metrics import better  # which loads scikit-learn
@@ -222,11 +218,7 @@ class _Preset:
 
 
 def chosen_preset(arguments: Sequence[str], program: str, default: str) -> str:
-    """Returns the preset that the arguments name.
-
-    Raises:
-        InputError: there is no such preset.
-    """
+    """Returns the preset that the arguments name; raises InputError if there is no such preset."""
     scanned = [argument for argument in arguments if argument not in ("-h", "--help")]
     start, _ = tyro.cli(_Preset, args=scanned, return_unknown_args=True, prog=program, config=SETTINGS)
     preset = start.preset or default
@@ -236,11 +228,7 @@ def chosen_preset(arguments: Sequence[str], program: str, default: str) -> str:
 
 
 def parse_finetune(arguments: Sequence[str]) -> Finetune:
-    """Parses in two passes: the first finds the preset whose fields are the defaults of the second.
-
-    Raises:
-        InputError: there is no such preset.
-    """
+    """Parses in two passes: the first finds the preset whose fields are the defaults of the second."""
     preset = chosen_preset(arguments, PROGRAM, _DEFAULT)
     missing: Any = tyro.MISSING
     default = Finetune(missing, missing, missing, preset=preset, settings=FINETUNE_PRESETS[preset])

@@ -61,12 +61,7 @@ class Plan:
     json: Path | None = None
 
     def run(self) -> None:
-        """Plans and prints.
-
-        Raises:
-            InputError: no such topology, its compiler is not installed, or the configuration cannot run on it.
-            JobError: it does not fit.
-        """
+        """Plans and prints; raises JobError if it does not fit."""
         for path in (self.hlo, self.json):
             if path and not path.parent.is_dir():
                 raise InputError(f"{path.parent} is not a directory: {path.name} cannot be written there.")
@@ -89,11 +84,7 @@ class Plan:
             )
 
     def _rows(self) -> tuple[int, float | None]:
-        """Tokens of a row, and the share of them that is no padding, if it is known.
-
-        Raises:
-            InputError: there are no data, or the model cannot read them.
-        """
+        """Returns the tokens of a row, and the share of them that is not padding, if it is known."""
         if self.data is None:
             return self.settings.model.max_positions, None
         with importing():

@@ -69,12 +69,7 @@ class PlanSuite:
     settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS[_DEFAULT]
 
     def run(self) -> None:
-        """Plans and prints.
-
-        Raises:
-            InputError: no such topology, its compiler is not installed, or a suite that cannot be.
-            JobError: not one job fits.
-        """
+        """Plans and prints; raises JobError if not one job fits."""
         if self.json and (self.json.is_dir() or not self.json.parent.is_dir()):
             raise InputError(f"{self.json} cannot be written: give the name of a file in a directory that exists.")
         if not self.jobs_per_chip or min(self.jobs_per_chip) < 1:
@@ -149,11 +144,7 @@ def _print_hours(plans: "Sequence[JobsAChip]", memory: int) -> None:
 
 
 def parse_plan_suite(arguments: Sequence[str]) -> PlanSuite:
-    """Reads the flags, those of the configuration of fine-tuning among them.
-
-    Raises:
-        InputError: there is no such preset.
-    """
+    """Reads the flags, among them those of the configuration of fine-tuning."""
     missing: Any = tyro.MISSING
     name = "dnabert-jax plan --suite"
     preset = chosen_preset(arguments, name, _DEFAULT)

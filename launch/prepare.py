@@ -54,11 +54,7 @@ def _tell(job: GenomeJob, manifest: Manifest) -> None:
 
 
 class PreparationBar:
-    """Draws a bar for each phase of a preparation; a context manager.
-
-    Args:
-        written: what the phase "write" counts.
-    """
+    """Draws a bar for each phase of a preparation; a context manager."""
 
     def __init__(self, written: str = "base") -> None:
         self._units = dict.fromkeys(("download", "annotation", "upload"), "B")

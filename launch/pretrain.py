@@ -154,11 +154,7 @@ def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
 
 
 class TrainingBar:
-    """An observer of training that draws a progress bar; a context manager.
-
-    Args:
-        profile_from: step from which on a profile is asked for, if one is.
-    """
+    """An observer of training that draws a progress bar; a context manager."""
 
     def __init__(self, profile_from: int | None = None) -> None:
         self._profile_from = profile_from

@@ -65,13 +65,7 @@ class SequenceSource:
     def open(
         self, k: int, lengths: "TrainingLengths | None" = None, keep: Sequence[str] = ()
     ) -> Iterator["OpenSource"]:
-        """Gives the sequences to a model.
-
-        Args:
-            k: of the model.
-            lengths: of the sequences that the model was trained on, if they are known.
-            keep: columns of --table to carry along; all if none is named.
-        """
+        """Gives the sequences to a model."""
         from dnabert_jax.io.genome import read_blocks
         from dnabert_jax.io.left_out import LeftOut
         from dnabert_jax.io.tables import id_column, open_table
@@ -113,11 +107,8 @@ class OpenSource:
     """The sequences, counted as they pass.
 
     Attributes:
-        sequences: the sequences.
-        total: how many there will be, where that is known.
         columns: names of the fields that the sequences carry along.
         left_out: takes up sequences that cannot be used, as they pass.
-        what: the sequences in the plural, with their file.
         lengths: of the sequences that the model was trained on, if they are known.
         intervals: where the sequences lie in a genome, if they do.
         passed: how many there were so far.

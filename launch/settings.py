@@ -45,8 +45,6 @@ def parse_with_settings(job: Callable[[PretrainConfig], _Job], program: str, arg
 
     Args:
         job: makes a job, a dataclass, with this configuration; what must be given is tyro.MISSING.
-        program: as the user calls it.
-        arguments: that follow.
 
     Raises:
         InputError: no configuration is named, or two are, or it cannot be read.

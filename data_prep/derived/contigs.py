@@ -50,8 +50,6 @@ def read_contigs(
     Memory: the longest wanted record, a byte a base.
 
     Args:
-        files: to read, once.
-        wanted: names as `contig_key` gives them.
         names: takes up the name of every record before it is yielded.
         progress: if given, called with the number of letters after each block.
 

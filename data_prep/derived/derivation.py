@@ -152,11 +152,7 @@ class Derivation:
         )
 
     def finished(self) -> Examples:
-        """Returns all examples, each sequence once, by contig and place.
-
-        Raises:
-            InputError: there are no positives, or no negatives.
-        """
+        """Returns all examples, each sequence once, by contig and place; raises InputError if a kind is empty."""
         notes, left_out = self._notes, self._notes.left_out
         for part in self._parts.values():
             left_out.update(part.notes.left_out)

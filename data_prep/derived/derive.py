@@ -37,11 +37,7 @@ _LEAK = (
 
 
 def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
-    """Makes the directory `task.job.out` and returns its manifest.
-
-    Raises:
-        InputError: bad input, an output that exists, or an empty split. Nothing is left under the output.
-    """
+    """Makes the directory `task.job.out` and returns its manifest; an error leaves nothing there."""
 
     def tell(phase: str, done: int, total: int | None = None) -> None:
         if progress:

@@ -50,11 +50,7 @@ class AssemblyCheck:
         self.canonical.update(other.canonical)
 
     def figures(self, name: str) -> dict[str, int | float]:
-        """The shares of GT and AG.
-
-        Raises:
-            InputError: fewer than half of the introns, of 20 at least, begin with GT or end with AG.
-        """
+        """Returns the shares of GT and AG; raises InputError if most of 20 or more introns lack one of them."""
         shares = [self.canonical[side] / self.seen[side] if self.seen[side] else 0.0 for side in (DONOR, ACCEPTOR)]
         for side, what in ((DONOR, "begin with GT"), (ACCEPTOR, "end with AG")):
             if self.seen[side] >= _ENOUGH and shares[side] < _HALF:

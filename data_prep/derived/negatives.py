@@ -121,13 +121,9 @@ def motif_windows(
     """For each template a window, of its strand, in which the motif begins where it does in the template.
 
     Args:
-        contig: to take them from.
-        motif: of IUPAC letters.
         offsets: of the motif in each template, 0-based in its direction.
         reverse: strand of each.
-        length: of a window.
         avoided: what windows must not overlap.
-        rng: which of the places are taken.
     """
     found: dict[int, int] = {}
     taken = _Taken(length)
@@ -162,9 +158,6 @@ def drawn_windows(
     """Starts of up to `count` different windows, the first of those that `propose` gives which suit.
 
     Args:
-        contig: to take them from.
-        count: how many.
-        length: of a window.
         propose: gives a number of starts, at random.
         suits: of windows of the forward strand, which are wanted.
         avoided: what windows must not overlap.

@@ -35,10 +35,8 @@ def split_loci(
     """Number in SPLITS of each example: whole loci, in random order, each to the split that lacks most of its kinds.
 
     Args:
-        locus: of each example, 0-based.
         kind: of each example, 0-based; each split gets about the same share of every kind.
         validation, test: shares of the examples.
-        rng: the order of the loci.
 
     Raises:
         InputError: a split gets nothing: the loci are too few.
@@ -71,8 +69,6 @@ def split_contigs(
     """Number in SPLITS of each example, by its contig.
 
     Args:
-        contig: number of each example's, in `names`.
-        names: of the contigs.
         validation, test: names of the contigs of these splits; the others are for training.
 
     Raises:

@@ -100,11 +100,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
-        """The sites by contig, as the annotation names it.
-
-        Raises:
-            InputError: the annotation is no such file, or has no site.
-        """
+        """Returns the sites by contig, as the annotation names it; raises InputError if there are none."""
 
     def transcripts(
         self, path: Path, notes: Notes, types: tuple[str, ...], without: str
@@ -112,9 +108,6 @@ class Task(abc.ABC):
         """Returns all transcripts of the annotation, and those of the gene types.
 
         Args:
-            path: of the annotation.
-            notes: takes up their numbers.
-            types: of genes; all if none is given.
             without: what becomes of genes without transcripts.
         """
         name = str(self.annotation)

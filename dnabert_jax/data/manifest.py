@@ -96,11 +96,7 @@ class Manifest:
 
 
 def read_manifest(directory: Location) -> Manifest:
-    """The manifest of a data directory.
-
-    Raises:
-        InputError: there is none, or it is damaged, or of another format.
-    """
+    """Returns the manifest of a data directory; raises InputError if there is none, or it is damaged."""
     location = join(directory, FILE_NAME)
     if not (FILE_NAME in storage.names(directory) if is_url(location) else Path(location).is_file()):
         raise InputError(
@@ -151,12 +147,7 @@ def checked_manifest(
     """Reads every shard through, several at once, and compares its SHA-256 with the manifest, or notes it there.
 
     Args:
-        directory: local, with the shards.
-        manifest: of the directory.
         progress: if given, told after each shard: bytes of it, and bytes in all.
-
-    Returns:
-        The manifest with all SHA-256.
 
     Raises:
         InputError: a shard is missing, damaged, or from another run.

@@ -19,10 +19,6 @@ def best_fit(sizes: Int[np.ndarray, " n"], capacity: int) -> tuple[Int[np.ndarra
     The open rows of each remaining size are a stack, and one big integer has a bit for every size that has an open
     row, so that an item is placed in constant time.
 
-    Args:
-        sizes: of the items, each from 1 to capacity.
-        capacity: of a row.
-
     Returns:
         The row of each item, its offset in the row, and the number of rows.
     """
@@ -64,11 +60,8 @@ def fill_rows(
     """Rows that hold the sequences ids[starts[i] : starts[i] + counts[i]], each between [CLS] and [SEP].
 
     Args:
-        ids: k-mer ids of the text that the sequences are windows of.
         starts: first k-mer of each sequence.
         counts: number of k-mers of each, from 1 to row_length - 2.
-        row_length: of a row, in tokens.
-        packed: pack several into a row, or give each its own.
     """
     sizes = counts + SPECIAL_PER_SEQUENCE
     place, offsets, num_rows = best_fit(sizes, row_length) if packed else one_a_row(sizes)

@@ -53,12 +53,7 @@ def training_batches(
     """This process's parts of the global batches start .. stop - 1, read ahead in threads.
 
     Args:
-        files: to read from.
-        global_batch: rows of a batch over all processes.
         rows: places in the global batch that this process reads (RowPlacement.rows).
-        seed: of the order.
-        start: first batch.
-        stop: batch to stop before.
     """
     dataset = grain.MapDataset.source(_BatchSource(files, global_batch, seed, stop, rows))[start:stop]
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)))

@@ -37,13 +37,7 @@ OpenShard = Callable[..., RowShard]
 
 
 class Rows:
-    """The rows of one split.
-
-    Args:
-        manifest: of the data directory.
-        split: which of its splits.
-        shards: of the split, in order.
-    """
+    """The rows of one split."""
 
     def __init__(self, manifest: Manifest, split: str, shards: list[RowShard]):
         self.manifest = manifest
@@ -75,11 +69,7 @@ class Rows:
 
 
 def open_rows(directory: Path, split: str) -> Rows:
-    """Opens one split of a data directory.
-
-    Raises:
-        InputError: no data directory, no such split, or a shard that is missing or does not hold its rows.
-    """
+    """Opens one split of a data directory; raises InputError unless it is there and its shards hold all rows."""
     manifest, open_shard = read_source(directory)
     if split not in manifest.splits:
         raise InputError(f"{directory} has no split {split!r}: it has {', '.join(manifest.splits)}.")
@@ -88,11 +78,7 @@ def open_rows(directory: Path, split: str) -> Rows:
 
 
 def read_source(directory: Location) -> tuple[Manifest, OpenShard]:
-    """The manifest of a data directory, and what opens its shards.
-
-    Raises:
-        InputError: the directory is of neither kind, or its metadata are damaged.
-    """
+    """Returns the manifest of a data directory, and what opens its shards; raises InputError if it has no sound one."""
     if not is_url(directory):
         local = Path(directory)
         info, own = local / DATASET_INFO, local / FILE_NAME

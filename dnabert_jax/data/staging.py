@@ -19,8 +19,6 @@ def stage(location: Location, cache: Path, progress: Callable[[int], object] | N
     What a killed process left is gone on with, shard by shard.
 
     Args:
-        location: of a data directory.
-        cache: local directory for copies; made if need be.
         progress: if given, called with the number of bytes after each block that is copied.
 
     Raises:

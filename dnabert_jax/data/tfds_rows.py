@@ -30,13 +30,7 @@ class ArrayRecordShard:
     """An array_record file of rows, read at any record.
 
     Args:
-        path: the file.
-        num_rows: how many records it must hold.
-        row_length: how many ids a row has.
         name: of the file in errors; the path, if not given.
-
-    Raises:
-        InputError: the file does not hold num_rows records.
     """
 
     def __init__(self, path: Path, num_rows: int, row_length: int, name: str | None = None):
@@ -55,11 +49,7 @@ class ArrayRecordShard:
             )
 
     def read(self, indices: Int[np.ndarray, " R"]) -> UInt16[np.ndarray, "R L"]:
-        """The rows at `indices`, every record checked.
-
-        Raises:
-            InputError: a record is damaged or of another form; the message names the file and the 0-based record.
-        """
+        """Returns the rows at `indices`; raises InputError, with the 0-based number, if a record is damaged."""
         rows, damage = self._examine(indices.tolist())
         for number, reason in damage.items():
             raise InputError(
@@ -100,11 +90,7 @@ class ArrayRecordShard:
 
 
 def tfds_manifest(directory: Path) -> Manifest:
-    """What the metadata of a TFDS data set say, as a manifest without SHA-256.
-
-    Raises:
-        InputError: the metadata are damaged or not of rows in array_record files, or k is not among them.
-    """
+    """Returns a manifest without SHA-256 of a TFDS data set; raises InputError unless it is one of rows, with k."""
     info, k = _dataset_info(directory)
     if info.file_format.value != "array_record":
         raise InputError(

@@ -103,13 +103,7 @@ class Shard:
     """A TFRecord file of rows, read at any record.
 
     Args:
-        path: the file.
-        num_rows: how many records it must hold.
-        row_length: how many ids a row has.
         name: of the file in errors; the path, if not given.
-
-    Raises:
-        InputError: the file is missing, or its size is not num_rows x stride.
     """
 
     def __init__(self, path: Path, num_rows: int, row_length: int, name: str | None = None):
@@ -128,11 +122,7 @@ class Shard:
             self._records = np.memmap(path, np.uint8, "r", shape=(num_rows, self._layout.stride))
 
     def read(self, indices: Int[np.ndarray, " R"]) -> UInt16[np.ndarray, "R L"]:
-        """The rows at `indices`, every byte of each record checked.
-
-        Raises:
-            InputError: a record is damaged; the message names the file and the 0-based record number.
-        """
+        """Returns the rows at `indices`; raises InputError, with the 0-based number, if a byte of a record is wrong."""
         records = self._records[indices]
         for place, reason in self._damage(records):
             raise InputError(f"{self._name}: record {indices[place]} is damaged: {reason}; prepare the data again.")

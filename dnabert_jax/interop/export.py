@@ -52,14 +52,9 @@ def export_model(
     """Writes a directory that AutoModel and its kin load, with tokenizer, model card and provenance.
 
     Args:
-        model: to export.
-        out: directory to make.
         architecture: which of the model's heads; as `architecture_of` says if none is given.
         file_format: of the weights; pytorch needs PyTorch.
         dtype: of the weights; float32 is exact, the others round once.
-
-    Returns:
-        The architecture.
 
     Raises:
         InputError: the model has no such head, `out` exists, PyTorch is needed and missing, or a weight is out of the

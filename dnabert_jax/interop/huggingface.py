@@ -145,10 +145,6 @@ def _view(parameters: Parameters, entry: _Entry, layer: int | None, config: Mode
 def to_huggingface(parameters: Parameters, config: ModelConfig) -> Tensors:
     """The tensors of a BERT, named and laid out as transformers saves them.
 
-    Args:
-        parameters: of a model, by part, numpy arrays in float32.
-        config: of the network.
-
     Returns:
         Views by name, no copies; the decoder of the masked-LM head is tied to the embedding and not repeated.
     """
@@ -156,16 +152,7 @@ def to_huggingface(parameters: Parameters, config: ModelConfig) -> Tensors:
 
 
 def check_shapes(shapes: Mapping[str, tuple[int, ...]], abstract: Parameters, config: ModelConfig) -> None:
-    """Before anything is allocated or read: whether a file has every tensor of a model, in its shape.
-
-    Args:
-        shapes: of the file's tensors, by name.
-        abstract: shapes of the parameters that are wanted.
-        config: of the network.
-
-    Raises:
-        InputError: tensors are missing or have another shape; the message lists them.
-    """
+    """Before anything is allocated or read: whether a file has every tensor of a model, in its shape."""
     blank = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), abstract)
     wanted = to_huggingface(blank, config)
     missing = [f"{name} {tensor.shape}" for name, tensor in wanted.items() if name not in shapes]
@@ -185,8 +172,6 @@ def from_huggingface(tensors: Mapping[str, np.ndarray], abstract: Parameters, co
 
     Args:
         tensors: by name, each asked for once, in shapes that `check_shapes` takes; those of other names are left alone.
-        abstract: shapes of the parameters that are wanted.
-        config: of the network.
 
     Raises:
         InputError: a tensor is not of floating-point numbers, or not of finite ones.

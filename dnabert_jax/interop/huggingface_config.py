@@ -48,8 +48,6 @@ def huggingface_config(config: ModelConfig, task: TaskConfig | None = None, mode
     """config.json of an exported directory.
 
     Args:
-        config: of the network.
-        task: of its classifier.
         model: masked-lm, encoder or classifier.
     """
     settings: dict[str, Any] = {
@@ -81,11 +79,7 @@ def huggingface_config(config: ModelConfig, task: TaskConfig | None = None, mode
 
 
 def read_config_file(directory: Path) -> dict[str, Any]:
-    """The settings in config.json, after a check that they are of a BERT as it is known here.
-
-    Raises:
-        InputError: no such file, no JSON, or another architecture.
-    """
+    """Returns the settings in config.json; raises InputError unless they are of a BERT as it is known here."""
     path = directory / "config.json"
     if not path.is_file():
         raise InputError(f"{directory} is no Hugging Face directory: it has no config.json.")
@@ -106,11 +100,6 @@ def read_config_file(directory: Path) -> dict[str, Any]:
 
 def model_config(settings: dict[str, Any], k: int, name: str) -> ModelConfig:
     """The network that config.json describes; what it does not say is BERT's default.
-
-    Args:
-        settings: of config.json.
-        k: of the vocabulary.
-        name: of the file, for errors.
 
     Raises:
         InputError: a setting of another type or out of range, or a vocabulary that is too small.
@@ -142,11 +131,6 @@ def model_config(settings: dict[str, Any], k: int, name: str) -> ModelConfig:
 
 def read_task(settings: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], name: str) -> TaskConfig | None:
     """What the classifier predicts, if the file has one.
-
-    Args:
-        settings: of config.json.
-        shapes: of the tensors.
-        name: of config.json, for errors.
 
     Raises:
         InputError: settings that no task can have, or tensors of no classifier.

@@ -87,7 +87,6 @@ def load_directory(directory: Path, double_bias: bool = False) -> Loaded:
     """Reads config.json, the vocabulary and the weights of a directory.
 
     Args:
-        directory: to read.
         double_bias: of the masked-LM head, for weights that the original's code trained: it adds that bias twice
             (BertLMPredictionHead of its src/transformers/modeling_bert.py), where all others add it once.
 

@@ -41,12 +41,7 @@ _WHAT = {
 
 
 def model_card(model: SavedModel, architecture: str) -> str:
-    """Returns Markdown with the metadata block that the Hugging Face hub reads.
-
-    Args:
-        model: that is exported.
-        architecture: masked-lm, encoder or classifier.
-    """
+    """Returns Markdown with the metadata block that the Hugging Face hub reads."""
     provenance = model.description.provenance
     sections = [_header(model, architecture), _use(model, architecture)]
     imported = _imported(provenance)

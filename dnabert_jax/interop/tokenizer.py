@@ -164,11 +164,7 @@ published DNABERT. Longest input: {max_positions} tokens with [CLS] and [SEP]; `
 
 
 def read_k(directory: Path) -> int | None:
-    """Returns k of the vocabulary of a directory; None if it has neither vocab.txt nor tokenizer.json.
-
-    Raises:
-        InputError: the vocabulary does not begin with DNABERT's, token by token.
-    """
+    """Returns k of the vocabulary of a directory, None without one; raises InputError if it is not DNABERT's."""
     if (path := directory / "vocab.txt").is_file():
         tokens = [token for _, line in numbered_lines(path) for token in line.split()]
     elif (path := directory / "tokenizer.json").is_file():
@@ -205,11 +201,7 @@ class DNAKmerTokenizer:
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> "DNAKmerTokenizer":
-        """The tokenizer of a published or exported directory.
-
-        Raises:
-            InputError: the directory has no vocabulary, or one that is not DNABERT's.
-        """
+        """Reads a published or exported directory; raises InputError unless it has DNABERT's vocabulary."""
         k = read_k(Path(directory))
         if k is None:
             raise InputError(f"{directory} has neither vocab.txt nor tokenizer.json.")
@@ -223,9 +215,6 @@ class DNAKmerTokenizer:
         Args:
             sequences: one or several; case is ignored, and a k-mer with an ambiguity letter becomes [UNK].
             max_length: tokens, [CLS] and [SEP] included; what is longer is cut at its end.
-
-        Raises:
-            InputError: see `dnabert_jax.sequence.kmers.encode`; or max_length has no room for a k-mer.
         """
         if max_length is not None and max_length < 3:
             raise InputError(f"max_length is {max_length}: [CLS], a k-mer and [SEP] need 3.")

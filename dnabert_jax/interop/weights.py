@@ -39,10 +39,6 @@ class WeightFiles(Mapping[str, np.ndarray]):
     """The tensors of one format in a directory, by their name there, read when they are asked for.
 
     Arrays have the type they are stored in, 16-bit ones float32.
-
-    Attributes:
-        files: that were opened.
-        shapes: of the tensors, by name.
     """
 
     def __init__(self, files: list[Path]):
@@ -152,11 +148,7 @@ def import_torch(purpose: str, otherwise: str) -> Any:
 
 
 def open_weights(directory: Path) -> list[WeightFiles]:
-    """Returns the weights in a directory, once for each format: safetensors first, whole before in parts.
-
-    Raises:
-        InputError: no weight file, a damaged one, a missing part, or one that holds more than tensors.
-    """
+    """Returns the weights in a directory, once for each format: safetensors first, whole before in parts."""
     formats = []
     for name in (_SAFETENSORS, _PICKLE):
         if (directory / name).is_file():

@@ -40,7 +40,6 @@ def attention_scores(
 
     Args:
         model: any that reads a sequence whole; it needs no classifier.
-        sequences: (name, text or codes) of each.
         layer: whose attention, from 1 to the number of layers, or -1 for the last; with rollout that up to it.
         head: one of them, from 1 on; all of them if not given.
         rollout: attention rolled out over the layers (Abnar and Zuidema 2020), a mean over heads.

@@ -65,15 +65,6 @@ def gradient_times_input(
     """Yields name and scores, one for each base, of each sequence, in their order and in constant memory.
 
     A k-mer's score is the product of its vector and the gradient of the target by it, before position and LayerNorm.
-
-    Args:
-        model: with a classifier.
-        sequences: (name, text or codes) of each.
-        target: as of `choose_target`.
-        advance: if given, told how many more sequences are done.
-
-    Raises:
-        InputError: a sequence is no DNA, too short or too long.
     """
 
     def of_bases(ids: Int32[np.ndarray, "B L"]) -> Array:
@@ -102,13 +93,9 @@ def integrated_gradients(
     sequence, and have no part in the sum.
 
     Args:
-        model: with a classifier.
-        sequences: (name, text or codes) of each.
-        target: as of `choose_target`.
         baseline: the vector in place of each k-mer's: mask, that of [MASK], which pre-training has taught; unknown,
             that of [UNK], which pre-training never shows; or zero.
         steps: nodes, each a forward and a backward pass; the two ends are a forward pass each.
-        advance: if given, told how many more sequences are done.
 
     Raises:
         InputError: a sequence is no DNA, too short or too long; steps are fewer than one.

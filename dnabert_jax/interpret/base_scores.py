@@ -24,9 +24,6 @@ class BaseScores(NamedTuple):
     """What was read of a sequence.
 
     Attributes:
-        name: of the sequence.
-        codes: of its bases.
-        scores: one for each base.
         effects: of substitutions, as of `Mutations`; none for what is no mutagenesis.
     """
 
@@ -48,10 +45,6 @@ def write_score_table(path: Path, rows: Iterable[BaseScores], with_effects: bool
     """Writes id, position (from 0, in the direction of the sequence), base and score of each base; how many there are.
 
     Effects, if there are any, are columns effect_A to effect_T.
-
-    Raises:
-        InputError: as `output_table`.
-        JobError: a number is not finite.
     """
     effects = [(f"effect_{base}", pa.float32()) for base in COLUMNS] if with_effects else []
     columns = [("id", pa.string()), ("position", pa.int32()), ("base", pa.string()), ("score", pa.float32())]
@@ -78,10 +71,6 @@ def write_score_npz(path: Path, rows: Iterable[BaseScores], with_effects: bool) 
     """Writes ids, bases (a letter each), scores, effects if there are any ([n, 4], of A, C, G and T), and offsets.
 
     Those of sequence i are `scores[offsets[i] : offsets[i + 1]]`, and so on.
-
-    Raises:
-        InputError: the file exists.
-        JobError: a number is not finite.
     """
     arrays = {"bases": Values(LETTERS.dtype), "scores": Values(np.dtype(np.float32))}
     if with_effects:

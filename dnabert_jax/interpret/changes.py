@@ -48,11 +48,7 @@ class Change(NamedTuple):
 
 
 def apply(codes: Codes, change: Change) -> Codes:
-    """The sequence with a change.
-
-    Raises:
-        InputError: the alternative is no DNA.
-    """
+    """Returns the sequence with a change; raises InputError if the alternative is not DNA."""
     own = base_codes(change.alternative.encode("ascii", "replace"), "the alternative")
     return np.concatenate([codes[: change.start], own, codes[change.end :]])
 

@@ -20,7 +20,6 @@ def weighted_difference(
 
     Args:
         reference: natural log-odds of the label for the reference.
-        changed: those for the changed sequence.
     """
     before, after = probability(reference), probability(changed)
     return (after - before) * np.maximum(before, after)
@@ -31,6 +30,5 @@ def log_odds_ratio(reference: Float[np.ndarray, " n"], changed: Float[np.ndarray
 
     Args:
         reference: natural log-odds of the label for the reference.
-        changed: those for the changed sequence.
     """
     return (np.asarray(reference, np.float64) - np.asarray(changed, np.float64)) / np.log(2)

@@ -32,7 +32,6 @@ class ModiscoInput(NamedTuple):
     """What was written.
 
     Attributes:
-        sequences: N.
         length: L, which is even.
         shorter: how many sequences have fewer than L - 1 bases, and so two or more columns of zeros at their end.
     """
@@ -47,10 +46,6 @@ def write_modisco_input(directory: Path, rows: Iterable[BaseScores]) -> ModiscoI
 
     Sequences begin at the first column, and zeros follow them. L is even, as tfmodisco cuts an even number of columns
     from the middle. Row n of sequences.tsv, id and bases, is its example n.
-
-    Raises:
-        InputError: the directory exists.
-        JobError: a number is not finite.
     """
     with output_directory(directory, CONTRIBUTIONS_FILE) as partial, contextlib.ExitStack() as files:
         # They have no names, so that nothing is left of them however the process ends.

@@ -26,14 +26,7 @@ _VARIANTS_TOGETHER = 3 << 12
 
 
 class Changed(NamedTuple):
-    """A sequence and what changes do.
-
-    Attributes:
-        sequence: unchanged.
-        reference: what the model says of it.
-        changes: of it.
-        outputs: what the model says of the sequence with each of them.
-    """
+    """A sequence and what changes do."""
 
     sequence: Coded
     reference: float
@@ -70,13 +63,7 @@ def mutation_effects(
     """Yields the effect of every substitution of each sequence, in their order and in constant memory.
 
     Args:
-        model: with a classifier.
-        sequences: (name, text or codes) of each.
-        target: as of `choose_target`.
         advance: if given, told how many more variants are done, sequences themselves included.
-
-    Raises:
-        InputError: a sequence is no DNA, too short or too long.
     """
     coded = stream.coded(sequences, model.config.k)
     pairs = ((own, list(changes_of(own.codes, SUBSTITUTIONS))) for own in coded)
@@ -96,10 +83,7 @@ def changed_outputs(
     """Yields what a model says of each sequence and of it with each change, in their order and in constant memory.
 
     Args:
-        model: with a classifier.
         changed: sequences, each with its changes, which lie within it.
-        target: as of `choose_target`.
-        advance: if given, told how many more variants are done, sequences themselves included.
 
     Raises:
         InputError: a sequence, or what a change makes of it, is too short or too long; an alternative is no DNA.

@@ -42,11 +42,7 @@ class ChangeEffects(NamedTuple):
 
 
 def change_effects(found: Iterable[Changed], regression: bool) -> Iterator[ChangeEffects]:
-    """Yields the effects of changes, given log-odds of a label or the numbers of a regression.
-
-    Raises:
-        JobError: an output is not finite.
-    """
+    """Yields the effects of changes, given log-odds of a label or the numbers of a regression, all finite."""
     for one in found:
         after = one.outputs.astype(np.float64)
         before = np.full_like(after, one.reference)
@@ -67,9 +63,6 @@ def write_mutation_table(path: Path, rows: Iterable[ChangeEffects], regression: 
 
     The columns are id, position (from 0, in the direction of the sequence), kind, ref and alt (letters that go and
     come), reference, changed, difference, and log_odds_ratio unless the model is a regression.
-
-    Raises:
-        InputError: as `output_table`.
     """
     texts = [("id", pa.string()), ("position", pa.int32())] + [(name, pa.string()) for name in ("kind", "ref", "alt")]
     numbers = ["reference", "changed", "difference"] + ["log_odds_ratio"] * (not regression)

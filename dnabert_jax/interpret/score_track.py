@@ -52,8 +52,6 @@ def write_score_track(
     """Writes a value for each base that an interval covers, the mean where several do.
 
     Args:
-        path: of the bigWig.
-        lengths: bases of each record.
         scores: of the bases of each interval, in its direction: from its end on the - strand.
 
     Raises:

@@ -45,10 +45,8 @@ def choose_target(model: DNABERT, what: str, label: str = "", scale: Scale = "lo
     """Returns the output of the label that is named, of the only label, or of the positive one of two classes.
 
     Args:
-        model: with a classifier or a regression.
         what: is to be made of it, for errors.
         label: of the model's; if empty, its only one or the second of two classes, which is the positive one.
-        scale: on which the output is read.
 
     Raises:
         InputError: the model has no classifier or reads pieces; it has no such label, or several and none is named; a
@@ -77,18 +75,7 @@ def label_outputs(
     advance: Callable[[int], object] | None = None,
     lengths: dict[int, int] | None = None,
 ) -> Iterator[float]:
-    """Yields what the model says of the label for each sequence, in their order and in constant memory.
-
-    Args:
-        model: whose target it is.
-        target: the output.
-        sequences: any number, of any lengths that it takes.
-        advance: if given, told how many more sequences are done.
-        lengths: as for `stream.computed`.
-
-    Raises:
-        InputError: a sequence is too short or too long.
-    """
+    """Yields what the model says of the label for each sequence, in their order and in constant memory."""
 
     def of_label(ids: Int32[np.ndarray, "B L"]) -> Array:
         hidden_of_cls = model.encoder.last_of_cls(ids)

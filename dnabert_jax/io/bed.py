@@ -69,7 +69,6 @@ def read_bed(
     bases.
 
     Args:
-        path: of the file, which is read once.
         notes: takes up the lines that are left out, and what is unusual about the file.
         name: what errors call the file; the path if not given.
         summits: whether to read summits, which only narrowPeak and the tables of MACS give. An interval of 1 base is
@@ -143,12 +142,7 @@ def _check(columns: list[str], where: str) -> None:
 
 
 def _layout(header: list[str], first: list[str]) -> dict[str, int]:
-    """Returns the number of each column by its name, and the position of the first base of a contig.
-
-    Args:
-        header: of the file; empty if it has none.
-        first: columns of the first interval.
-    """
+    """Returns the number of each column by its name, and the position of the first base of a contig."""
     names = [column.strip("\"'").lower() for column in header]
     if "".join(names[3:4]) in ("width", "length"):  # MACS, and R's table of a GRanges
         # They count from 1, so that the last base counts too.

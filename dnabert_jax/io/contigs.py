@@ -21,11 +21,7 @@ def _plain(name: str) -> str:
 
 
 class ContigNames:
-    """The contigs of a genome, found by the names of other files.
-
-    Args:
-        names: of the contigs; all different. `add` takes up others.
-    """
+    """The contigs of a genome, found by the names of other files."""
 
     def __init__(self, names: Iterable[str] = ()):
         self._by_key: dict[str, list[str]] = {}

@@ -27,7 +27,6 @@ class Block(NamedTuple):
     Attributes:
         record: its name, the first word of the title.
         number: 0 for the first block of the record; all blocks of a record but the last have the same length.
-        letters: ASCII, as in the file.
     """
 
     record: str
@@ -37,11 +36,6 @@ class Block(NamedTuple):
 
 def read_fasta(path: Path, name: str | None = None, block_letters: int = BLOCK_LETTERS) -> Iterator[Block]:
     """Yields the blocks of each record in order; a record without letters gives one empty block.
-
-    Args:
-        path: of a FASTA file, plain, gzip or bgzip; CR, LF and CR LF each end a line.
-        name: what errors call the file; the path if not given.
-        block_letters: letters of a block.
 
     Raises:
         InputError: as for `open_bytes`; the file is empty, not FASTA text, or has a record without a name.

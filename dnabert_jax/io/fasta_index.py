@@ -46,7 +46,6 @@ def indexed_blocks(path: Path, keys: Collection[str]) -> Iterator[Block] | None:
     """Returns the blocks of some records of a FASTA file that has an index, and None if it has none.
 
     Args:
-        path: of the file.
         keys: of the records, as `contig_key` gives them.
 
     Raises:

@@ -19,10 +19,6 @@ from dnabert_jax.storage import scratch_directory
 def read_blocks(path: Path, name: str | None = None) -> Iterator[Block]:
     """Yields the blocks of a FASTA (plain, gzip, bgzip) or .2bit file, whose type is detected from its content.
 
-    Args:
-        path: file to read; a FASTA may be a pipe.
-        name: what errors call the file; the path if not given.
-
     Raises:
         InputError: the file is damaged, or neither FASTA nor .2bit.
     """
@@ -66,8 +62,6 @@ def open_genome(path: Path, asked: Iterable[str], scratch: Path | None = None) -
     contigs asked for are read.
 
     Args:
-        path: of the genome, FASTA (plain, gzip, bgzip; it may be a pipe) or .2bit.
-        asked: names of contigs, in the style of UCSC or Ensembl.
         scratch: existing directory with room for a byte for each base of these contigs; the system's directory for
             temporary files if not given.
 

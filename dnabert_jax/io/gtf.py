@@ -75,11 +75,6 @@ def read_transcripts(path: Path, name: str, notes: LeftOut) -> list[Transcript]:
     Lines are joined by `gene_id` and `transcript_id`, or in GFF3 by `ID` and `Parent`: the type of a gene may stand on
     any of its lines. A gene without a type is protein-coding if it has CDS or mRNA lines.
 
-    Args:
-        path: of a GTF or GFF3 file, which is read once.
-        name: what errors call it.
-        notes: takes up lines that are left out, and what is said about the file.
-
     Raises:
         InputError: as for `open_text`; the file is neither GTF nor GFF3, or no line can be used.
     """
@@ -133,12 +128,7 @@ def _kind(feature: str) -> str:
 
 
 class _Annotation:
-    """The lines of a file, joined as they are read.
-
-    Args:
-        name: of the file.
-        notes: takes up lines that are left out, and what is said about the file.
-    """
+    """The lines of a file, joined as they are read."""
 
     def __init__(self, name: str, notes: LeftOut):
         self._name, self._notes = name, notes
@@ -148,11 +138,7 @@ class _Annotation:
         self._joined: dict[tuple[bool, str, str, str, str, bool], Transcript] = {}
 
     def add(self, number: int, columns: list[str]) -> None:
-        """Takes up a line.
-
-        Raises:
-            InputError: it has no positions, or does not say what it is part of.
-        """
+        """Takes up a line; raises InputError if it has no positions, or does not say what it is part of."""
         contig, _, feature, first, last, _, strand, _, text, *_ = columns
         kind = _kind(feature)
         # A coding part adds nothing to a gene whose ends and type were on the lines before it.
@@ -215,11 +201,7 @@ class _Annotation:
         return name
 
     def joined(self) -> list[Transcript]:
-        """Returns the transcripts, and the genes without any.
-
-        Raises:
-            InputError: there are none.
-        """
+        """Returns the transcripts, and the genes without any; raises InputError if there are none."""
         transcripts: dict[tuple[str, bool, str, str, bool], Transcript] = {}
         types: dict[str, str] = {}
         coding: set[str] = set()
@@ -260,11 +242,7 @@ def _join(transcripts: dict[Any, Transcript], key: object, line: Transcript) -> 
 
 
 def of_gene_types(transcripts: list[Transcript], types: tuple[str, ...], name: str, notes: LeftOut) -> list[Transcript]:
-    """Returns the transcripts of the types named; all if none is named.
-
-    Raises:
-        InputError: none is left.
-    """
+    """Returns the transcripts of the types named, all if none is named; raises InputError if none is left."""
     chosen = [transcript for transcript in transcripts if not types or transcript.gene_type in types]
     present = Counter(transcript.gene_type or "unknown" for transcript in transcripts).most_common(6)
     listed = ", ".join(f"{kind} ({count:,})" for kind, count in present)

@@ -69,13 +69,7 @@ class LeftOut:
         return f"{self.counts[reason]:,}" + (f" ({', '.join(examples)}{more})" if examples else "")
 
     def check_some_left(self, used: int, what: str, advice: str = "") -> None:
-        """Raises InputError if no record was used.
-
-        Args:
-            used: number of records that were used.
-            what: the records in the plural, with their file: "alleles of x.vcf".
-            advice: a sentence on what to do.
-        """
+        """Raises InputError if no record was used."""
         if not used:
             total = f"none of the {self.total:,} {what} can be used" if self.total else f"there are no {what}"
             raise InputError(" ".join([f"{total[0].upper()}{total[1:]}.", *self._reasons(), advice]).strip())

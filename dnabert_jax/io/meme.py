@@ -32,11 +32,7 @@ class _Motif:
     rows: list[str] = dataclasses.field(default_factory=list)
 
     def matrix(self, letters: int) -> np.ndarray:
-        """Returns the probabilities; raises ValueError with the reason if the motif cannot be used.
-
-        Args:
-            letters: number of letters that the file says its alphabet has.
-        """
+        """Returns the probabilities; raises ValueError with the reason if the motif cannot be used."""
         if self.settings is None or not self.rows:
             raise ValueError("the motif has no letter-probability matrix")
         try:

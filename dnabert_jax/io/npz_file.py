@@ -20,12 +20,7 @@ _COPY_BYTES = 1 << 20
 
 
 class Values(NamedTuple):
-    """What an array holds.
-
-    Attributes:
-        dtype: of its numbers.
-        shape: of one of its rows; empty if that is a number.
-    """
+    """What an array holds."""
 
     dtype: np.dtype
     shape: tuple[int, ...] = ()
@@ -43,10 +38,7 @@ def write_npz(
     By position, those of sequence i are rows `offsets[i] : offsets[i + 1]` of each array; else it has one row.
 
     Args:
-        file: to write to.
         scratch: directory with room for as much again.
-        sequences: name, and rows of each of the arrays, of every sequence.
-        arrays: what each of them holds, by its name.
         by_position: whether a sequence may have any number of rows, of each array the same.
     """
     with contextlib.ExitStack() as files:

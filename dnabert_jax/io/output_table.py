@@ -70,11 +70,6 @@ def table_writer(file: BinaryIO, path: Path, schema: pa.Schema) -> Iterator[Writ
     Numbers are written as text with the fewest digits that read back to the same number; a text that holds the
     delimiter, a quote or a line end is in quotes.
 
-    Args:
-        file: to write to.
-        path: its final name, which says what kind of table it is.
-        schema: of the rows.
-
     Raises:
         InputError: a value, here or in the block, does not have the type of its column.
     """

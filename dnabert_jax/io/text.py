@@ -33,7 +33,6 @@ def open_bytes(path: Path, name: str | None = None) -> Iterator[BinaryIO]:
     The file may be a pipe. Whether it is compressed is read from its first bytes, not from its name.
 
     Args:
-        path: file to read.
         name: what errors call it; the path if not given.
 
     Raises:
@@ -71,8 +70,6 @@ def open_text(path: Path, name: str | None = None, newline: str | None = None) -
     that different names stay different and `encode("utf-8", "surrogateescape")` gives the bytes back.
 
     Args:
-        path: file to read.
-        name: what errors call it; the path if not given.
         newline: as for `open`; with "" lines keep the ends that they have in the file.
 
     Raises:
@@ -85,11 +82,7 @@ def open_text(path: Path, name: str | None = None, newline: str | None = None) -
 
 
 def numbered_lines(path: Path, name: str | None = None) -> Iterator[tuple[int, str]]:
-    """Yields the number of each line, from 1, and the line without its end.
-
-    Raises:
-        InputError: as for `open_text`.
-    """
+    """Yields the number of each line, from 1, and the line without its end; raises InputError as `open_text` does."""
     with open_text(path, name) as text:
         for number, line in enumerate(text, 1):
             yield number, line.removesuffix("\n")

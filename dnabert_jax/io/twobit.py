@@ -27,11 +27,6 @@ def is_twobit(path: Path) -> bool:
 def read_twobit(path: Path, name: str | None = None, block_letters: int = BLOCK_LETTERS) -> Iterator[Block]:
     """Yields the blocks of each record in order; soft-masked bases are lower case.
 
-    Args:
-        path: of a .2bit file of version 0.
-        name: what errors call the file; the path if not given.
-        block_letters: letters of a block.
-
     Raises:
         InputError: the file is damaged or of version 1 (64-bit offsets).
     """

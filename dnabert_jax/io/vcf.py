@@ -26,8 +26,6 @@ class VcfRecord(NamedTuple):
     """A line of a VCF file.
 
     Attributes:
-        line: its number in the file, from 1.
-        columns: as they stand in the file.
         position: of the first base of the reference allele, from 1; 0 is before the first base of the contig.
         end: of the line: LF, CR or CR LF; empty if the file ends without.
     """
@@ -60,9 +58,7 @@ class InfoField(NamedTuple):
     """A declaration in a VCF header.
 
     Attributes:
-        name: key in INFO.
         number: of its values: A for one value for each alternative allele, or a dot.
-        kind: Float or String.
         description: a sentence; quotes and backslashes in it are escaped in the header.
     """
 
@@ -173,7 +169,6 @@ def vcf_writer(
     """Yields a function that writes the line of a record to a file that is open; it is complete after the block.
 
     Args:
-        file: to write to.
         path: its final name: .vcf, or .vcf.gz for the blocks of bgzip.
         header: of the file that is annotated; the line of columns is the last one.
         fields: to declare in addition, in lines that end as the last one does.

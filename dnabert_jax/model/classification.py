@@ -80,8 +80,6 @@ def drop_features(x: Float[Array, "B H"], rate: float, keys: RowKeys | None, pla
     """Dropout on a vector a row.
 
     Args:
-        x: the vectors.
-        rate: from 0 to below 1.
         keys: of each row; none mean no dropout.
         place: a number for each use of the keys.
     """

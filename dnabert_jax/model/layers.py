@@ -122,7 +122,6 @@ def sinusoids(positions: int, size: int, scale: float) -> Float[Array, "P H"]:
     """Sines and cosines of geometric wavelengths (Vaswani et al. 2017, section 3.5), from 2 pi to 2 pi x positions.
 
     Args:
-        positions: rows, P.
         size: columns, H; the first half are sines.
         scale: standard deviation of the values.
     """

@@ -24,12 +24,7 @@ from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
 
 
 class LayerwiseEncoder:
-    """The encoder with its parameters on the first device, for one sequence a row.
-
-    Args:
-        config: of the network.
-        parameters: of its part `bert`, layers stacked.
-    """
+    """The encoder with its parameters on the first device, for one sequence a row."""
 
     def __init__(self, config: ModelConfig, parameters: dict[str, Any]):
         self._config = config

@@ -80,10 +80,7 @@ def pallas_attention(
 
     Args:
         query: not yet scaled; heads side by side in the last axis.
-        key: as query.
-        value: as query.
         segment_ids: a token attends to those of the same number.
-        head_size: K.
         rate: of dropout on the probabilities.
         keys: of each row and head, [B, N]; none means no dropout.
         interpret: run without a TPU, slowly.

@@ -26,10 +26,6 @@ def classify_windows(
     """Probabilities or numbers.
 
     Args:
-        config: of the network.
-        task: of the classifier, with windows.
-        encoder: with its parameters.
-        head: parameters of all else.
         ids: the windows of each sequence end to end, each as long as the task's unless it is the only one, and then
             padding.
         tokens: that the encoder is given at a time, at most, but for a single window.

@@ -32,8 +32,6 @@ class RowPlacement:
     """The rows of a global batch over a mesh.
 
     Args:
-        mesh: of the run.
-        global_batch: rows.
         process: whose rows; this one, if not given.
 
     Attributes:

@@ -46,9 +46,7 @@ def compile_step(config: PretrainConfig, mesh: Mesh, row_length: int) -> jax.sta
     """Compiles the step of a run; takes minutes for a large slice.
 
     Args:
-        config: of the run.
         mesh: of devices that may be those of a topology.
-        row_length: tokens of a row.
 
     Raises:
         InputError: the configuration cannot run on the mesh.
@@ -67,12 +65,7 @@ def compile_step(config: PretrainConfig, mesh: Mesh, row_length: int) -> jax.sta
 
 
 def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
-    """Compiles for the devices that it was lowered for.
-
-    Raises:
-        OutOfMemoryError: it needs more memory than there is.
-        JobError: the compiler fails otherwise.
-    """
+    """Compiles for the devices lowered for; raises OutOfMemoryError for want of memory, else JobError."""
     try:
         return lowered.compile()
     except jax.errors.JaxRuntimeError as error:

@@ -68,11 +68,7 @@ class Instruction:
         return found[1] if found else ""
 
     def called(self, attribute: str) -> str:
-        """The computation in attribute=%name.
-
-        Raises:
-            JobError: there is none.
-        """
+        """Returns the computation in attribute=%name; raises JobError if there is none."""
         found = re.search(rf"\b{attribute}=%?([\w.\-]+)", self.attributes)
         if not found:
             raise JobError(f"The compiler's HLO is not understood: {self.opcode} {self.name} has no {attribute}.")
@@ -176,11 +172,7 @@ def num_bytes(shape: str) -> int:
 
 
 def parse_module(text: str) -> Module:
-    """Reads `jax.stages.Compiled.as_text()`.
-
-    Raises:
-        JobError: the text is no HLO module.
-    """
+    """Reads `jax.stages.Compiled.as_text()`; raises JobError if the text is not an HLO module."""
     computations: dict[str, Computation] = {}
     entry, current = "", None
     for line in text.splitlines():

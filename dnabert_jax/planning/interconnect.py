@@ -26,7 +26,6 @@ def first_group(attributes: str, num_devices: int) -> tuple[int, ...]:
     """The first group of devices in an instruction's replica_groups, in any of XLA's notations.
 
     Args:
-        attributes: of the instruction.
         num_devices: of the program; they are one group if none is named.
 
     Raises:

@@ -168,10 +168,6 @@ def complete(
     """The whole plan.
 
     Args:
-        plan: its outline.
-        devices: that the step was compiled for, in the order of the mesh.
-        memory: of a chip.
-        work: of a chip.
         top: how many of the longest instructions to list.
         useful_share: tokens that are no padding, of all, if known.
     """
@@ -245,13 +241,7 @@ def _total(runs: Iterable[tuple[int, float | None]]) -> float | None:
 
 
 def sequential_seconds(work: Work, chip: Chip, devices: Sequence[Any]) -> float:
-    """Of a program on one TPU slice, if nothing runs beside anything else.
-
-    Args:
-        work: of a chip.
-        chip: what it is.
-        devices: that it was compiled for, in the order of the mesh.
-    """
+    """Of a program on one TPU slice, if nothing runs beside anything else."""
     traffic = _traffic(work.collectives, 1, Interconnect(chip, devices, 1))
     apart = [part.seconds for part in traffic] + [kernel.seconds for kernel in _kernels(work.kernels, chip, True)]
     return work.cycles / chip.clock + sum(seconds or 0.0 for seconds in apart)

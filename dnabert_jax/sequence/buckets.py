@@ -32,10 +32,6 @@ def bucket(length: int, longest: int) -> int:
     """The length to which rows of `length` tokens are padded: 8 lengths from one power of two to the next.
 
     Padding is at most an eighth, or 7 tokens. Up to 512 there are 32 lengths.
-
-    Args:
-        length: in tokens.
-        longest: that the network takes.
     """
     step = max(_SMALLEST_STEP, 2 ** (length - 1).bit_length() // 2 // _STEPS_AN_OCTAVE)
     return min(-(-length // step) * step, longest)
@@ -50,8 +46,6 @@ def batches_by_length(
     So there are no more shapes than buckets, and a few for the ends.
 
     Args:
-        rows: ids of each sequence.
-        longest: that the network takes.
         tokens: of a batch, padding included; a row is never divided.
         lengths: for rows of few lengths: that to which rows of a bucket are padded instead of the bucket's, if they are
             no longer. A bucket that is not in it is entered with the longest of these rows; so of all calls that are
@@ -87,13 +81,8 @@ def computed_in_order(
     """Each sequence and its result, in their order; a few thousand are in memory at a time.
 
     Args:
-        sequences: ids of each.
-        longest: as for `batches_by_length`, like the next.
-        tokens: of a batch.
         compute: padded ids to an array with a row of results each, which may still be under way.
-        advance: is told how many sequences are done.
         most_tokens: of sequences in memory at a time, but for the last one, where results are large.
-        lengths: as for `batches_by_length`.
     """
     for window in _windows(sequences, most_tokens):
         results: dict[int, np.ndarray] = {}

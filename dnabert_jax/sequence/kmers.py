@@ -41,7 +41,6 @@ def base_codes(
     """Codes of the letters of a sequence: A=0, T=1, C=2, G=3, an IUPAC ambiguity letter=4; case is ignored.
 
     Args:
-        sequence: ASCII letters.
         name: what to call the sequence in an error.
         first: letters of the same sequence that stand before these.
 

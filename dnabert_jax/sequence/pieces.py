@@ -17,11 +17,6 @@ def cut_into_pieces(kmers: Integer[np.ndarray, " n"], split: int, length: int) -
     Where the k-mers just fill a piece and there is room for another, that one is [CLS] [SEP]: weights of the original
     know it so.
 
-    Args:
-        kmers: ids of a sequence.
-        split: pieces.
-        length: tokens of a piece.
-
     Raises:
         InputError: more k-mers than the pieces hold; the original leaves out what is too much and does not say so.
     """

@@ -26,11 +26,7 @@ _Item = TypeVar("_Item")
 
 
 class Phases:
-    """A ledger of wall time, which begins in the phase startup. One phase is charged at any moment, so they sum to it.
-
-    Args:
-        clock: seconds from any origin.
-    """
+    """A ledger of wall time, begun in the phase startup; one phase is charged at any moment, so they sum to it."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter):
         self._clock, self._since = clock, clock()

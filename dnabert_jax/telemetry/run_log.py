@@ -18,7 +18,6 @@ class RunLog:
     """Appends figures to RUN/log.jsonl and RUN/tensorboard; a context manager.
 
     Args:
-        directory: of the run.
         resumed_from: what an interrupted run logged beyond this step is dropped, as it is about to happen again.
     """
 
@@ -61,11 +60,7 @@ class RunLog:
 
 
 def read_log(directory: Path) -> list[dict[str, Any]]:
-    """The lines of RUN/log.jsonl; a last line that a killed process left unfinished is left out.
-
-    Raises:
-        InputError: another line is damaged.
-    """
+    """Returns the lines of RUN/log.jsonl, except a last one that is unfinished; raises InputError if one is damaged."""
     path = directory / LOG_FILE
     if not path.exists():
         return []

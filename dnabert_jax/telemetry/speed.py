@@ -10,9 +10,7 @@ class Speed:
     """Figures of the time since the figures before.
 
     Args:
-        phases: where the time went.
         step_flops: of the model in one step, over all devices (`flops.step_flops`).
-        mesh: of the run.
     """
 
     def __init__(self, phases: Phases, step_flops: int, mesh: Mesh):

@@ -32,12 +32,6 @@ def compare_heldout(
 ) -> dict[str, Evaluation]:
     """Held-out figures of a run's latest checkpoint, of the same model untrained, and of a frequency table.
 
-    Args:
-        config: of the run.
-        data: its data directory.
-        run: its directory.
-        devices: to use; all, if not given.
-
     Raises:
         InputError: no held-out split, or no checkpoint.
     """

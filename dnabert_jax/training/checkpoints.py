@@ -86,29 +86,17 @@ class Checkpoints:
         return sorted(checkpoint.step for checkpoint in self._checkpointer.checkpoints)
 
     def save(self, state: TrainState, step: int, metadata: dict[str, Any]) -> None:
-        """Starts to write a checkpoint; training may go on meanwhile.
-
-        Raises:
-            JobError: the one before could not be written, for want of room say.
-        """
+        """Starts to write a checkpoint; raises JobError if the one before could not be written."""
         items = {_PARAMETERS: state.parameters, _TRAINING: {"step": state.step, "optimizer": state.optimizer}}
         self.save_items(items, step, metadata)
 
     def save_parameters(self, parameters: Parameters, step: int) -> None:
-        """Starts to write a checkpoint of a model that is not trained here.
-
-        Raises:
-            JobError: as `save`.
-        """
+        """Starts to write a checkpoint of a model that is not trained here."""
         self._remedy = "begin again"
         self.save_items({_PARAMETERS: parameters}, step)
 
     def save_items(self, items: dict[str, Any], step: int, metadata: dict[str, Any] | None = None) -> None:
-        """Starts to write a checkpoint of trees of arrays by name, and what JSON can say besides.
-
-        Raises:
-            JobError: as `save`.
-        """
+        """Starts to write a checkpoint of trees of arrays by name, and what JSON can hold beside them."""
         with self._writing():
             self._checkpointer.save_checkpointables_async(step, items, force=True, custom_metadata=metadata)
 
@@ -126,11 +114,7 @@ class Checkpoints:
         return self.restore_items(step, {_PARAMETERS: abstract})[_PARAMETERS]
 
     def restore_parts(self, step: int, abstract: Parameters) -> Parameters:
-        """As `restore_parameters`, of a checkpoint that may have more parts than are wanted.
-
-        Raises:
-            InputError: it lacks one of them.
-        """
+        """Works as `restore_parameters`, for a checkpoint that may have more parts; InputError if one is missing."""
         missing = sorted(abstract.keys() - self.shapes(step, _PARAMETERS).keys())
         if missing:
             raise InputError(f"The checkpoint {self._directory / str(step)} has no {' and no '.join(missing)}.")
@@ -144,19 +128,11 @@ class Checkpoints:
         return self.restore_parameters(step, abstract_on_one_device(self.shapes(step, _PARAMETERS)))
 
     def evaluation(self, step: int) -> LastEvaluation | None:
-        """The last held-out evaluation, of what was given to `save`.
-
-        Raises:
-            InputError: the checkpoint is damaged.
-        """
+        """Returns the last held-out evaluation that was given to `save`."""
         return self.metadata(step, _Metadata).evaluation
 
     def metadata(self, step: int, cls: type[_Record]) -> _Record:
-        """What was given as metadata to `save` or `save_items`, as a dataclass.
-
-        Raises:
-            InputError: the checkpoint is damaged.
-        """
+        """Returns what was given as metadata to `save` or `save_items`; raises InputError if it is damaged."""
         metadata = self._checkpointer.checkpointables_metadata(step).custom_metadata
         try:
             return parse_json(cls, json.dumps(metadata).encode(), "its metadata")
@@ -164,11 +140,7 @@ class Checkpoints:
             raise self._damaged(step) from error
 
     def shapes(self, step: int, item: str) -> dict[str, Any]:
-        """Shapes and types of a tree, as the checkpoint has them.
-
-        Raises:
-            InputError: the checkpoint is damaged.
-        """
+        """Returns the shapes and types of a tree; raises InputError if the checkpoint is damaged."""
         try:
             saved = self._checkpointer.checkpointables_metadata(step).metadata[item]
         # What orbax raises for files that are missing or no longer what they were; for some it gives no parameters.
@@ -190,11 +162,7 @@ class Checkpoints:
             ) from error
 
     def restore_items(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
-        """Trees of a checkpoint by name, laid out as `wanted` says.
-
-        Raises:
-            InputError: the checkpoint is damaged.
-        """
+        """Returns trees by name, laid out as `wanted` says; raises InputError if the checkpoint is damaged."""
         try:
             return self._checkpointer.load_checkpointables(step, wanted)
         # What orbax and tensorstore raise for files that are missing, cut short or no longer what they were; which of
@@ -221,11 +189,7 @@ def _in_short(error: Exception) -> str:
 
 
 def write_parameters(directory: Path, parameters: Parameters, step: int) -> None:
-    """Writes the one checkpoint of a model that is not trained here; nobody may change its arrays meanwhile.
-
-    Raises:
-        JobError: as `Checkpoints.save`.
-    """
+    """Writes the one checkpoint of a model that is not trained here; nobody may change its arrays meanwhile."""
     # An array at a time, and as arrays of JAX: else orbax has a copy of all numpy arrays, and TensorStore another.
     context = ocp.Context()
     context.memory.write_concurrent_bytes = 1 + max(leaf.nbytes for leaf in jax.tree.leaves(parameters))
@@ -234,11 +198,7 @@ def write_parameters(directory: Path, parameters: Parameters, step: int) -> None
 
 
 def choose_step(checkpoints: Checkpoints, directory: Path, step: int | None) -> int:
-    """The asked step, or the latest.
-
-    Raises:
-        InputError: there is no such checkpoint.
-    """
+    """Returns the step asked for, or the latest; raises InputError if there is no such checkpoint."""
     steps = checkpoints.steps
     if not steps:
         raise InputError(f"{directory} holds no complete checkpoint yet.")

@@ -62,11 +62,7 @@ Predictor = Callable[[Any, MaskedRows], Float[Array, "B M V"]]
 
 
 def network_predictor(config: PretrainConfig, network: Network, mesh: Mesh) -> Predictor:
-    """The masked-LM logits of a network at the masked positions, from parameters as training stores them.
-
-    Raises:
-        InputError: the attention that is asked for cannot run on these devices.
-    """
+    """Returns masked-LM logits of a network at the masked positions, from parameters as training stores them."""
     shardings = network.shardings(mesh)
     gathering = Gathering(config, shardings)
     execution = choose_execution(config, gathering, mesh, training=False)
@@ -79,13 +75,7 @@ def network_predictor(config: PretrainConfig, network: Network, mesh: Mesh) -> P
 
 
 class EvaluationRows:
-    """The first rows, at most `number`, of a fixed shuffle of a split, in batches of a fixed size.
-
-    Args:
-        files: of the split.
-        number: of rows, at most; fewer if the split has fewer.
-        placement: the batches over the mesh.
-    """
+    """The first rows, at most `number`, of a fixed shuffle of a split, in batches of a fixed size."""
 
     def __init__(self, files: Rows, number: int, placement: RowPlacement):
         order = shuffled_rows(np.arange(min(number, len(files))), len(files), seed=0)
@@ -104,14 +94,7 @@ class EvaluationRows:
 
 
 class Evaluator:
-    """Evaluates predictors on the same rows under the same masks, whatever the run, its batch and its mesh.
-
-    Args:
-        config: of the run: for the model's k and the masking, at the early rate.
-        rows: what to evaluate on.
-        placement: of the same batches.
-        mesh: where.
-    """
+    """Evaluates predictors on the same rows under the same masks, whatever the run, its batch and its mesh."""
 
     def __init__(self, config: PretrainConfig, rows: EvaluationRows, placement: RowPlacement, mesh: Mesh):
         self._config, self._rows, self._placement, self._mesh = config, rows, placement, mesh

@@ -64,10 +64,6 @@ class Gathering:
 
     They are cast before they travel, which halves what is sent. The layers are gathered one by one, by `layer`, so that
     this overlaps with computation. Gradients take the way back: each device receives the sum of its part.
-
-    Args:
-        config: of the run.
-        shardings: of the parameters.
     """
 
     def __init__(self, config: PretrainConfig, shardings: Parameters):
@@ -104,11 +100,7 @@ def summed_over_rows(gradients: Parameters, shardings: Parameters) -> Parameters
 
 
 def choose_execution(config: PretrainConfig, gathering: Gathering, mesh: Mesh, training: bool) -> Execution:
-    """The settings of a run on the devices of a mesh, for use `on_own_rows`.
-
-    Raises:
-        InputError: the kernel of attention that is asked for cannot run there.
-    """
+    """Returns the settings of a run for use `on_own_rows`; raises InputError if its attention cannot run there."""
     settings = config.execution
     attend = choose_attention(config, mesh.devices.flat[0].platform, mesh.shape[TENSOR], training)
     return Execution(attend, settings.remat, settings.scan_unroll, gathering.layer)
@@ -116,12 +108,6 @@ def choose_execution(config: PretrainConfig, gathering: Gathering, mesh: Mesh, t
 
 def choose_attention(config: PretrainConfig, platform: str, tensor: int, training: bool) -> Attend:
     """The kernel of attention that is asked for, or the fastest.
-
-    Args:
-        config: of the run.
-        platform: of the devices: cpu, gpu or tpu.
-        tensor: devices that share the heads.
-        training: whether probabilities are dropped out.
 
     Raises:
         InputError: what is asked for cannot run there.
@@ -196,8 +182,6 @@ def summed_gradients(
 
     Args:
         loss: of (parameters, part), with a count beside it.
-        parameters: what to differentiate by.
-        batch: a tree of arrays over rows.
         parts: how many; one means no loop.
     """
     gradient = jax.value_and_grad(loss, has_aux=True)

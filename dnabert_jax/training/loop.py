@@ -164,9 +164,6 @@ def _begin(
 ) -> tuple[Rows, Manifest]:
     """Takes the lock of the run, where one is given, into `held`, and checks the data.
 
-    Returns:
-        The training rows, and the `checked_manifest`: the same on all processes, though each may have its own copy.
-
     Raises:
         InputError: on every process, if one cannot take its lock or use its data, or if the data differ.
     """

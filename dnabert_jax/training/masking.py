@@ -89,10 +89,8 @@ def mask_rows(
     """Draws masks and corrupts rows.
 
     Args:
-        input_ids: packed rows.
         key: the same key gives the same masks on any mesh.
         rate: share of k-mers to mask; may be traced.
-        model: for k and the vocabulary.
         masking: for the shares, and for the highest rate, which sets M.
     """
     batch, length = input_ids.shape

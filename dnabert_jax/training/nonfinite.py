@@ -25,9 +25,6 @@ class FiniteCheck:
     """Looks at what a run computes.
 
     Args:
-        files: rows of training.
-        global_batch: rows a step.
-        seed: of their order.
         run: where FILE_NAME is written; not at all, if not given, which is for all processes but one.
     """
 
@@ -35,11 +32,7 @@ class FiniteCheck:
         self._files, self._global_batch, self._seed, self._run = files, global_batch, seed, run
 
     def figures(self, step: int, metrics: Sequence[StepMetrics]) -> Float[np.ndarray, "S F"]:
-        """The figures of the last steps, S of them up to `step`, on the host.
-
-        Raises:
-            JobError: a loss or gradient norm is not finite.
-        """
+        """Returns the figures of the S steps up to `step`; raises JobError if a loss or norm is not finite."""
         values = np.array(jax.device_get(metrics), np.float64).reshape(-1, len(StepMetrics._fields))
         for number, row in enumerate(values.tolist(), step + 1 - len(metrics)):
             loss, norm = (row[StepMetrics._fields.index(name)] for name in ("loss", "gradient_norm"))

@@ -26,11 +26,7 @@ def stops_after(step: int, requested: Callable[[], bool]) -> bool:
 
 @contextmanager
 def while_all_run() -> Iterator[None]:
-    """Says in a sentence what it most likely means when a computation with other processes fails.
-
-    Raises:
-        OtherProcessEndedError: it failed.
-    """
+    """Raises OtherProcessEndedError, which says what it most likely means, if a computation with others fails."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:

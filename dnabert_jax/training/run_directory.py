@@ -25,11 +25,7 @@ _MAY_CHANGE = (
 
 
 def read_run_config(directory: Path) -> PretrainConfig:
-    """The configuration of a run.
-
-    Raises:
-        InputError: the directory is no run, or its config.json is damaged.
-    """
+    """Returns the configuration of a run; raises InputError if it is not a run, or is damaged."""
     path = directory / CONFIG_FILE
     if not path.is_file():
         raise InputError(f"{directory} is no run directory: it has no {CONFIG_FILE}.")
@@ -80,11 +76,7 @@ def has_begun(directory: Path) -> bool:
 
 
 def read_initial(directory: Path) -> dict[str, Any] | None:
-    """The provenance of the weights that a run began with; None if they were random.
-
-    Raises:
-        InputError: initial.json is damaged.
-    """
+    """Returns the provenance of the weights that a run began with; None if they were random."""
     path = directory / INITIAL_FILE
     return read_object(path) if path.is_file() else None
 

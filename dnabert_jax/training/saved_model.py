@@ -60,8 +60,6 @@ class SavedModel:
     """A model, read.
 
     Attributes:
-        description: its model.json, or what would stand there.
-        step: of the checkpoint: updates made.
         parameters: on the host, by part: `bert` and any of `pooler`, `head` (of masked tokens), `classifier`.
     """
 
@@ -89,11 +87,7 @@ def is_saved_model(directory: Path) -> bool:
 
 
 def check_initial_model(directory: Path, config: ModelConfig) -> dict[str, Any]:
-    """The provenance of the latest weights of a run or model directory, to begin with.
-
-    Raises:
-        InputError: they are of another network, whose dropout alone may differ, or there are none.
-    """
+    """Returns the provenance of the latest weights; raises InputError if they are not of the network `config`."""
     saved = _network(directory)
     for field in dataclasses.fields(ModelConfig):
         there, here = getattr(saved, field.name), getattr(config, field.name)
@@ -140,11 +134,7 @@ def read_initial_parameters(directory: Path, abstract: Parameters) -> Parameters
 
 
 def read_saved_model(directory: Path, step: int | None = None) -> SavedModel:
-    """Reads the weights of the latest checkpoint of a run or model directory, or of a given step.
-
-    Raises:
-        InputError: neither a run nor a model, or no such checkpoint.
-    """
+    """Reads the latest checkpoint of a run or model directory, or that of a step; raises InputError without one."""
     _network(directory)
     with Checkpoints(directory) as checkpoints:
         step = choose_step(checkpoints, directory, step)
@@ -159,21 +149,12 @@ def with_random_weights(model: SavedModel, seed: int) -> SavedModel:
 
 
 def write_saved_model(out: Path, model: SavedModel) -> None:
-    """Writes a model directory.
-
-    Raises:
-        InputError: `out` exists already.
-        JobError: the disk is full.
-    """
+    """Writes a model directory; raises InputError if it exists, and JobError if the disk is full."""
     with output_directory(out, DESCRIPTION_FILE) as directory:
         fill_saved_model(directory, model)
 
 
 def fill_saved_model(directory: Path, model: SavedModel) -> None:
-    """Writes a model into a directory that is there.
-
-    Raises:
-        JobError: the disk is full.
-    """
+    """Writes a model into a directory that is there; raises JobError if the disk is full."""
     (directory / DESCRIPTION_FILE).write_text(to_json(model.description), "utf-8")
     write_parameters(directory, model.parameters, model.step)

@@ -22,13 +22,7 @@ Parameters = dict[str, Any]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """All of what a checkpoint holds; trees of the same shape stand for its shapes and its shardings.
-
-    Attributes:
-        step: updates made, an int32 scalar.
-        parameters: float32 arrays.
-        optimizer: of optax.
-    """
+    """All of what a checkpoint holds; trees of the same shape stand for its shapes and its shardings."""
 
     step: Any
     parameters: Parameters
@@ -95,9 +89,6 @@ def init_state(
     """A fresh state, made where it lies: no device holds more than its part.
 
     Args:
-        config: of the run.
-        network: of its model.
-        mesh: to lay the state out on.
         parameters: to begin with, laid out so; if none are given, random ones.
     """
     shardings = jax.tree.map(lambda shape: shape.sharding, abstract_state(config, network, mesh))

@@ -71,11 +71,7 @@ def mask_rate(config: MaskingConfig, step: Int[Array, ""]) -> Float[Array, ""]:
 
 
 def train_step(config: PretrainConfig, network: Network, mesh: Mesh) -> TrainStep:
-    """The step as a pure function, not yet jitted.
-
-    Raises:
-        InputError: the batch does not divide, or the attention that is asked for cannot run on these devices.
-    """
+    """Returns the step as a pure function, not yet jitted; raises InputError if it cannot run on the mesh."""
     check_global_batch(mesh, config.global_batch, config.execution.gradient_accumulation)
     optimizer = make_optimizer(config.optimizer)
     schedule = learning_rate_schedule(config.optimizer)
@@ -127,11 +123,7 @@ def train_step(config: PretrainConfig, network: Network, mesh: Mesh) -> TrainSte
 
 
 def jit_train_step(config: PretrainConfig, network: Network, mesh: Mesh) -> TrainStep:
-    """The step jitted for a mesh; the old state is donated.
-
-    Raises:
-        InputError: as `train_step`, or the model does not divide over the mesh.
-    """
+    """Returns the step jitted for a mesh, where the old state is donated; raises InputError as `train_step` does."""
     state_shardings = jax.tree.map(lambda shape: shape.sharding, abstract_state(config, network, mesh))
     return jax.jit(
         train_step(config, network, mesh),

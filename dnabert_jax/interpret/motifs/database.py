@@ -38,11 +38,7 @@ class KnownMotifs:
 
 
 def read_database(database: str) -> KnownMotifs:
-    """Reads `jaspar`, which is JASPAR2026 CORE of vertebrates in its latest versions, or a file in MEME's format.
-
-    Raises:
-        InputError: pyjaspar is not installed; or the file does not exist or has no motif of DNA.
-    """
+    """Reads `jaspar`, the latest versions of JASPAR2026 CORE of vertebrates, or a file in MEME's format."""
     if database == JASPAR:
         return _known(f"{_RELEASE} CORE, {_TAX_GROUP}", _read_jaspar())
     path = Path(database)

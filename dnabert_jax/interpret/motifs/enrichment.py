@@ -41,10 +41,7 @@ def enrichment(
 
     Args:
         words: of A, C, G and T, all different.
-        positives: sequences in which words are to be enriched.
-        negatives: the other sequences.
         both_strands: whether the reverse complement of a word counts as the word.
-        progress: if given, called with 1 after each sequence.
     """
     from scipy.stats import false_discovery_control, hypergeom
 

@@ -60,11 +60,6 @@ def match_motifs(motifs: Sequence[Motif], known: KnownMotifs, largest_q: float) 
     are unlike it, so that its q-values are the same or less. There is no least overlap: bases of the motif beyond the
     target count with the median score of their column.
 
-    Args:
-        motifs: found ones.
-        known: targets.
-        largest_q: matches of greater q-values are left out.
-
     Returns:
         Matches in the order of the motifs, those of each by p-value, then by the target's id.
     """

@@ -42,12 +42,10 @@ def merge_words(
     Words of one length come in the order given, and what the groups are depends on it.
 
     Args:
-        words: of A, C, G and T, all different.
         min_length: of a word; a match has at least one base less.
         all_ties: whether a word joins all seeds that it matches equally well, or the first.
         min_score: of a match, in bases; the larger of min_length - 1 and half the shorter word, if not given.
         both_strands: whether the reverse complement of a word is tried too.
-        progress: if given, called with 1 after each word.
 
     Returns:
         For the number of each seed, in the order in which they became seeds, its members, itself the first.

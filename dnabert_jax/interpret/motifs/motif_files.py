@@ -67,8 +67,6 @@ def write_instances(path: Path, motifs: Sequence[Motif], names: Sequence[str]) -
     """Writes the windows of all motifs as BED of eight columns, of which thickStart to thickEnd is the seed.
 
     Args:
-        path: of the file.
-        motifs: whose windows.
         names: of the sequences, which stand in the column of the chromosome.
 
     Raises:

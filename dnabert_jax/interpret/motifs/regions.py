@@ -19,8 +19,6 @@ def high_score_runs(
     """Returns starts and ends of the runs of bases whose score is above the sequence's mean and above its minimum.
 
     Args:
-        scores: of the bases of one sequence.
-        min_length: of a run, in bases.
         over_minimum: a score must exceed the least score this many times.
     """
     exact = scores.astype(np.float64)
@@ -74,10 +72,6 @@ def candidate_words(
     """Finds the runs of high score in all sequences, and gathers those that hold the same word.
 
     Args:
-        sequences: with scores.
-        scores: of the bases of each.
-        min_length: as of `high_score_runs`.
-        over_minimum: as of `high_score_runs`.
         both_strands: whether a word and its reverse complement are one: that which comes first in the alphabet.
     """
     found: dict[str, list[tuple[int, int, bool]]] = {}

@@ -81,9 +81,6 @@ def find_motifs(
     Args:
         positives: sequences in which motifs are sought.
         scores: of each base of each of them.
-        negatives: other sequences.
-        search: what is taken for a motif.
-        progress: if given, told of the work.
         names: of the positive sequences, for what is left out; their numbers if not given.
 
     Raises:

@@ -59,10 +59,7 @@ def windows_around(seeds: Iterable[Places], seed_length: int, width: int, sequen
     """Cuts windows with the seed in their middle, or half a base before it, and leaves out those that do not fit.
 
     Args:
-        seeds: places of the seed.
         seed_length: in bases; one that is wider than the window is cut on both sides.
-        width: of a window.
-        sequences: that the places are of.
     """
     listed = list(seeds)
     sequence, core, reverse = (

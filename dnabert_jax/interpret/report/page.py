@@ -21,7 +21,6 @@ def report_page(title: str, sections: Mapping[str, Any]) -> bytes:
     browser sends a request, and no name in the data can be run.
 
     Args:
-        title: of the page.
         sections: `sources` (what was read, rows of two cells), and any of `tracks`, `motifs`, `results`, `variants`.
     """
     style = _part("page.css")

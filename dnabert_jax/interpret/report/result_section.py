@@ -13,11 +13,7 @@ from dnabert_jax.typed_json import read_json
 
 
 def result_section(directory: Path) -> dict[str, Any]:
-    """Returns what a fine-tuning or a suite came to.
-
-    Raises:
-        InputError: the directory has no result, or a file that cannot be read.
-    """
+    """Returns the result of a fine-tuning or a suite; raises InputError if the directory has none that can be read."""
     if (directory / RESULT_FILE).is_file():
         return _finetuned(directory)
     tables = [

@@ -40,10 +40,7 @@ def alleles_of(records: Iterable[VcfRecord], genome: Genome, window: int, k: int
     """Yields the alternative alleles of records in order, each with the reason if it cannot be scored.
 
     Args:
-        records: of a VCF file.
-        genome: the contigs that the records name.
         window: bases of a window, which must hold either allele.
-        k: of the model.
     """
     for record in records:
         contig = genome.names.get(record.contig, "")

@@ -63,9 +63,6 @@ class VariantCount:
 class VcfSurvey:
     """A VCF file that was read once, before anything is computed.
 
-    Args:
-        path: of the file.
-
     Attributes:
         header: its lines, that of the columns last.
         contigs: their names, in the order in which they come.
@@ -108,10 +105,6 @@ def annotate(
     """Scores the alleles of a VCF file and writes both files, which get their names together when both are complete.
 
     Args:
-        survey: of the file.
-        genome: its contigs.
-        scorer: of the model.
-        k: of the model.
         vcf: to write: the records with fields in INFO, one value for each alternative allele.
         table: to write: a row for each alternative allele.
         advance: if given, called with the number of alleles that were done since the last call.

@@ -35,11 +35,7 @@ def check_has_head(model: DNABERT) -> None:
 
 
 def allele_likelihoods(model: DNABERT, windows: Sequence[Window]) -> Float32[np.ndarray, " n"]:
-    """The mean log-probability of the k-mers that cover each window's allele, all of them masked.
-
-    Raises:
-        InputError: the model has no head of masked tokens.
-    """
+    """Returns the mean log-probability of the k-mers that cover each window's allele, all of them masked."""
     check_has_head(model)
     head, table = model.masked_lm or (None, None)
 

@@ -52,12 +52,8 @@ def pairs(
     right, so that both windows have `bases` if the contig has them.
 
     Args:
-        contig: codes of its bases.
         position: of the first base of the reference allele, from 0.
-        reference: bases of that allele.
-        alternative: codes of the other allele.
         bases: of a window, no fewer than either allele has.
-        placements: how many, 1 or more.
         both_strands: whether each window comes as its reverse complement too.
     """
     starts = {_start(len(contig), position, reference, bases, i / (placements + 1)) for i in range(1, placements + 1)}

@@ -138,13 +138,7 @@ class VariantScorer:
     def score(
         self, alleles: Iterable[Allele], genome: Genome, advance: Callable[[int], object] | None = None
     ) -> Iterator[ScoredAllele]:
-        """Yields alleles, in their order and in constant memory; those with a reason are left out.
-
-        Args:
-            alleles: any number.
-            genome: their contigs.
-            advance: if given, told how many more alleles are done.
-        """
+        """Yields alleles, in their order and in constant memory; those with a reason are left out."""
         remaining = iter(alleles)
         while together := list(itertools.islice(remaining, _ALLELES_TOGETHER)):
             scored = iter(self._score([allele for allele in together if not allele.left_out], genome))

@@ -39,11 +39,8 @@ def run_baseline(
     Args:
         name: of BASELINES.
         data: with the splits train, validation and test, of sequences of whatever length.
-        set_name: what the data set is called in the result.
         k: letters of the k-mers of the model that it is compared with: a base is known by them alone.
         seeds: one fit each; where nothing is random, in logistic and ridge regression, the first alone.
-        resamples: for bootstrap intervals.
-        advance: is called with the number of resamples drawn since the last call.
 
     Raises:
         InputError: no such baseline, no seed, a split that is not there, or data that it cannot learn from.

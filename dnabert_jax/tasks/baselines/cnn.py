@@ -40,8 +40,6 @@ class CnnBaseline:
     """A fitted baseline.
 
     Attributes:
-        task: problem and names of the labels.
-        config: of the network and its training.
         k: letters of the k-mers whose ids it takes.
         epoch: that was the best, counted from 1.
         validation: after each epoch, the metric of the validation split by which it was chosen.
@@ -78,12 +76,7 @@ class CnnBaseline:
 
 @dataclasses.dataclass(frozen=True)
 class _Network:
-    """What is compiled for: data sets whose tasks differ in nothing but names share it.
-
-    Attributes:
-        config: of the network.
-        task: without its names.
-    """
+    """What is compiled for: data sets whose tasks differ in nothing but names share it."""
 
     config: CnnBaselineConfig
     task: TaskConfig
@@ -116,12 +109,8 @@ def fit_cnn_baseline(
     """Trains on the training split and keeps the epoch that is best on the validation split.
 
     Args:
-        task: what is to be predicted.
-        config: of the network and its training.
-        k: letters of the k-mers.
         train: ids of k-mers, one sequence a row, with [PAD] or other special tokens where there is none; and labels.
         validation: the same of the validation split, on which nothing is trained.
-        seed: of the initial parameters, the order of sequences and dropout; with it, all is determined.
 
     Raises:
         InputError: an output that is always the same in the training split, labels that cannot be measured, or a metric

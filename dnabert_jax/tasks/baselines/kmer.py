@@ -77,8 +77,6 @@ class KmerBaseline:
     """A fitted baseline.
 
     Attributes:
-        task: problem and names of the labels.
-        config: what it counts.
         k: letters of the k-mers whose ids it takes.
         inverse_penalty: that was chosen.
         validation: by inverse penalty, the metric of the validation split by which it was chosen.
@@ -113,9 +111,6 @@ def fit_kmer_baseline(
     """Fits the training split with each penalty and keeps the fit that is best on the validation split.
 
     Args:
-        task: what is to be predicted.
-        config: what is counted and tried.
-        k: letters of the k-mers.
         train: ids of k-mers, one sequence a row, with [PAD] or other special tokens where there is none; and labels.
         validation: the same of the validation split, which nothing is fitted to.
 

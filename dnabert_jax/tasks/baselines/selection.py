@@ -13,11 +13,7 @@ from dnabert_jax.tasks.measures.scores import checked_labels
 
 
 def learnable_labels(task: TaskConfig, labels: Num[np.ndarray, "N ..."], count: int) -> Num[np.ndarray, "N ..."]:
-    """Labels of a training split of `count` examples, each output of which has two values at least.
-
-    Raises:
-        InputError: labels that cannot be measured, or an output that never changes.
-    """
+    """Returns the labels of a training split; raises InputError if they are wrong, or an output never changes."""
     labels = checked_labels(task, labels, count)
     columns = labels[:, None] if labels.ndim == 1 else labels
     names = task.labels if labels.ndim > 1 else ("the label",)
@@ -30,11 +26,7 @@ def learnable_labels(task: TaskConfig, labels: Num[np.ndarray, "N ..."], count: 
 def validation_figure(
     task: TaskConfig, metric: str, scores: Float[np.ndarray, "N C"], labels: Num[np.ndarray, "N ..."]
 ) -> float:
-    """A metric of the validation split.
-
-    Raises:
-        InputError: the labels cannot be measured, or leave it undefined.
-    """
+    """Returns a metric of the validation split; raises InputError if the labels are wrong or leave it undefined."""
     found = measure(task, scores, labels, resamples=0).values[metric]
     if found.value is None:
         raise InputError(f"The validation split leaves {metric} undefined: {found.note}.")

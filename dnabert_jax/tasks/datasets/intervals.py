@@ -24,9 +24,6 @@ class Intervals:
         genome: the contigs that the file names.
         count: number of intervals that are used.
         left_out: intervals that are not, with the reason.
-
-    Raises:
-        InputError: a line is not an interval, or no interval can be used.
     """
 
     def __init__(self, bed: Path, genome: Genome, genome_path: Path, k: int, width: int, summit: bool):
@@ -89,12 +86,9 @@ def open_intervals(
 
     Args:
         bed: file of the BED family on disk; it is read several times.
-        genome: FASTA or .2bit file.
-        k: of the model.
         width: number of bases to which intervals are brought, with one more to the left of the center if it is even;
             0 keeps intervals as they are.
         summit: whether their center is the summit, where a peak has one, and not the middle.
-        scratch: as for `open_genome`.
 
     Raises:
         InputError: as for `read_bed`, `open_genome` and `Intervals`; the width is negative.

@@ -30,9 +30,7 @@ class LabelledData:
 
     Attributes:
         task: what its labels ask of a head.
-        splits: its splits, in the order train, validation, test.
         notes: sentences on what was decided or seen, for the user.
-        source: the directory or table that was read, as it was given.
     """
 
     task: TaskConfig
@@ -56,11 +54,8 @@ def read_labelled(
     Args:
         source: a directory or a table (see `layout`), or a table for each split; with a training split.
         k: k of the model: each sequence must have a k-mer, and k-mers must be of this k.
-        columns: which columns hold what.
-        problem: as for `infer_scheme`.
         dev: what a dev or validation split is, where there is no test split besides.
         literal: whether labels such as NA and None are names of classes, rather than missing.
-        positive: as for `infer_scheme`.
 
     Raises:
         InputError: the first thing that is wrong, with its file, row and value.

@@ -85,10 +85,6 @@ class LabelScheme:
     def encode(self, columns: Mapping[str, TextColumn], where: Callable[[int], str]) -> Labels:
         """Returns the labels of a split.
 
-        Args:
-            columns: as those from which the scheme was inferred.
-            where: says which row of which file a row is.
-
         Raises:
             InputError: a label is missing, unknown, outside the range, not finite, or has another number of parts.
         """
@@ -174,10 +170,6 @@ def infer_scheme(
     Names of outputs are sorted, numbers by value; of two classes the positive one is last.
 
     Args:
-        columns: those of the training split, by name.
-        source: its file, for errors.
-        problem: what it is, if not what is inferred.
-        delimiter: between values of the file.
         literal: whether names such as NA are those of classes.
         positive: which of two classes is the positive one; if it is neither, that of `positive_of`, or else the last.
 

@@ -73,9 +73,6 @@ def _split_name(path: Path) -> str:
 def labelled_files(source: Path) -> Path | dict[Split, list[Path]]:
     """Returns the files of a data set: one table with all splits, or the tables or folder of .npy files of each split.
 
-    Args:
-        source: a table, or a directory.
-
     Raises:
         InputError: there is no data set in the directory, a split is there more than once, or a shard is missing.
     """

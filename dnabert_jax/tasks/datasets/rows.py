@@ -205,14 +205,7 @@ def _loci(columns: Sequence[pa.ChunkedArray], lengths: Int64[np.ndarray, " n"]) 
 def _collect(
     streams: Iterable[tuple[str, Iterable[Sequence[pa.Array]]]], k: int, labels: Sequence[str], others: int
 ) -> tuple[TextRows, list[pa.ChunkedArray]]:
-    """Returns the rows of files, and the texts of other columns.
-
-    Args:
-        streams: each file, and batches of its columns: sequences, labels and others.
-        k: of the model.
-        labels: names of the columns of labels.
-        others: how many others there are.
-    """
+    """Returns the rows of files, and the texts of other columns."""
     parsed, texts, shards, count = [], [], [], 0
     for source, batches in streams:
         parser = SequenceParser(source, k)

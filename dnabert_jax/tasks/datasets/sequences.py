@@ -22,9 +22,7 @@ class Sequences:
     """Sequences side by side in one array; a selection of them shares it.
 
     Attributes:
-        codes: as of `base_codes`.
         starts: of each sequence in codes.
-        lengths: in bases.
     """
 
     codes: UInt8[np.ndarray, " b"]
@@ -67,10 +65,6 @@ class SequenceParser:
 
     def parse(self, texts: pa.Array, short: bool = False) -> tuple[UInt8[np.ndarray, " b"], Int64[np.ndarray, " n"]]:
         """Returns the codes of the next rows of the file, one after the other, and their lengths.
-
-        Args:
-            texts: the rows.
-            short: whether they may have fewer than k bases.
 
         Raises:
             InputError: a sequence is missing, has a letter that is not IUPAC DNA, fewer than k bases, k-mers of another

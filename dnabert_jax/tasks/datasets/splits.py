@@ -80,12 +80,7 @@ class Duplicates:
 
 
 def count_duplicates(data: LabelledData, reverse_complements: bool = False) -> Duplicates:
-    """Counts sequences that occur more than once, within a split and between splits.
-
-    Args:
-        data: to look into; nothing of it changes.
-        reverse_complements: count a sequence and its reverse complement as one.
-    """
+    """Counts sequences that occur more than once, within a split and between splits."""
     keys = _keys(data, reverse_complements)
     contradicting = {}
     for split, part in data.splits.items():

@@ -24,8 +24,6 @@ class NamedSequence(NamedTuple):
     """A sequence, what the user calls it, and what is carried along with it.
 
     Attributes:
-        name: name of the record, interval or row.
-        codes: its bases, as of `base_codes`.
         fields: values of the columns that are kept beside it, in their order.
     """
 
@@ -36,12 +34,6 @@ class NamedSequence(NamedTuple):
 
 def fasta_sequences(blocks: Iterable[Block], source: str, k: int, left_out: LeftOut) -> Iterator[NamedSequence]:
     """Yields each record of a FASTA or .2bit file; its name is its only field.
-
-    Args:
-        blocks: of the file, as `read_blocks` gives them.
-        source: the file, for errors.
-        k: of the model.
-        left_out: takes up the records that have fewer than k bases.
 
     Raises:
         InputError: a record is longer than a block, so that memory would grow with it, or has a letter that is not
@@ -64,7 +56,6 @@ def kept_columns(table: Table, keep: Sequence[str] | None, sequence: str = "", n
     """Returns the columns of a table that are kept beside its sequences, in the order of the table.
 
     Args:
-        table: the table.
         keep: their names; with (), all columns except those of the sequences and of the names; with None, none.
         sequence, name: as for `table_sequences`.
 
@@ -91,9 +82,6 @@ def table_sequences(
     """Yields each row of a table.
 
     Args:
-        table: the table.
-        k: k of the model.
-        sequence: the column of raw DNA or k-mers, if it has no usual name.
         name: the column that names rows, if it has no usual name; without one they are numbered from 0.
         keep: columns whose values come along, as for `kept_columns`; what is missing is empty. Where rows have no name,
             their number comes first.

@@ -171,12 +171,7 @@ class GroupCheckpoint:
     """Keeps the state of jobs in lockstep.
 
     Attributes:
-        checkpoints: of these jobs.
-        stop_requested: asked after each step.
-        log: of the fine-tuning.
         before: steps of the attempts before this one, which those of the log go on from.
-        names: of the jobs, in the log.
-        metric: key of the selecting figure.
         steps: made, as far as is saved.
     """
 

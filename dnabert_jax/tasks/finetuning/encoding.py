@@ -47,11 +47,7 @@ def windowed_task(
 
 
 def encode_split(split: LabelledSplit, task: TaskConfig, k: int, max_positions: int) -> EncodedSplit:
-    """Returns the ids and targets of a split.
-
-    Raises:
-        InputError: a sequence is longer than the network takes, and the task has no windows.
-    """
+    """Returns ids and targets of a split; raises InputError if a sequence is too long and there are no windows."""
     rows = []
     for number in range(len(split)):
         ids = encode_codes(split.sequences[number], k)
@@ -71,9 +67,7 @@ def batch_shape(task: TaskConfig, longest: int, max_positions: int) -> tuple[int
     """Returns the shape of the ids of each row of a batch: tokens, or windows and tokens of each.
 
     Args:
-        task: of the network.
         longest: sequence of the batch, in tokens with [CLS] and [SEP].
-        max_positions: of the network.
     """
     if task.windows is None:
         return (bucket(longest, max_positions),)

@@ -57,8 +57,6 @@ class Finetuned:
     """What fine-tuning made.
 
     Attributes:
-        result: on the test split.
-        fitted: one for each seed.
         best: which of them does best on the validation split, and so is the model that is kept.
         scores: of that one, on the test split.
     """
@@ -110,10 +108,6 @@ def finetune_sets(
     Args:
         model: to begin with; its own classifier, if it has one, is not used.
         sets: by name, with the splits train, validation and test; of one problem and with equally many labels.
-        config: of the training.
-        seeds: how many for each set.
-        devices: to use.
-        observer: of the training.
         checkpoint: to keep what was done in, and to go on from.
         base_model: what the model was read from, for the results.
 
@@ -219,9 +213,6 @@ def write_finetuned(
     """Writes a model directory with the best seed's model, and beside it the result, pictures and configuration.
 
     With a checkpoint its log is copied, and then all of it removed, as the run is complete.
-
-    Raises:
-        InputError: `out` exists already.
     """
     best = done.fitted[done.best]
     provenance = {

@@ -85,13 +85,7 @@ class Fitting:
     """Fine-tunes jobs that share a model, a task and a configuration.
 
     Attributes:
-        model: of the network.
         parameters: to begin with; parts that the task needs and that are not there start at random.
-        task: what is predicted.
-        config: how.
-        score: of an epoch.
-        collapsed: of a trained job.
-        devices: to use.
     """
 
     model: ModelConfig
@@ -106,11 +100,6 @@ class Fitting:
         self, jobs: Sequence[Job], observer: FittingObserver, checkpoint: FittingCheckpoint | None = None
     ) -> list[Fitted]:
         """Trains all jobs in lockstep, and those that collapse once more.
-
-        Args:
-            jobs: to train.
-            observer: told of it.
-            checkpoint: to keep what was done in, and to go on from, with the same jobs.
 
         Raises:
             JobError: a loss is not finite, or a checkpoint cannot be written.

@@ -110,13 +110,7 @@ def _dot(a: Float64[np.ndarray, "n R"], b: Float64[np.ndarray, "n _"]) -> _PerRe
 def _of_confusion(
     right: Float64[np.ndarray, "K R"], truth: Float64[np.ndarray, "K R"], chosen: Float64[np.ndarray, "K R"]
 ) -> dict[str, _PerResample]:
-    """Returns accuracy, MCC, the macro averages, and the figures of class 1.
-
-    Args:
-        right: examples of each class that are predicted as such.
-        truth: examples of each class.
-        chosen: examples that are predicted as each class.
-    """
+    """Returns accuracy, MCC, the macro averages, and the figures of class 1."""
     recall, precision, f1 = right / truth, right / chosen, 2 * right / (truth + chosen)
     total = truth.sum(axis=0)
     # Gorodkin's MCC of any number of classes.

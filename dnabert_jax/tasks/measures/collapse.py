@@ -41,11 +41,6 @@ def collapse(task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Num[np.
     SMALLEST_SPREAD. The first two alone would take in a classifier of a rare class, which ranks well before any
     probability reaches a half. The spread is relative to that of labels, so a rare class is held to its own measure.
 
-    Args:
-        task: a classification.
-        scores: probabilities.
-        labels: as `metrics.measure` takes them.
-
     Raises:
         InputError: regression, which has no classes; scores or labels that cannot be measured.
         JobError: scores that are not finite.

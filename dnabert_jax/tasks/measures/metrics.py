@@ -60,9 +60,7 @@ class Metrics:
     """All metrics of one split.
 
     Attributes:
-        values: by key.
         confusion: one matrix; of several labels one each; of regression none.
-        examples: of the split.
         resamples: that intervals are percentiles of; 0 if there are no intervals.
         level: share of resamples inside of an interval.
     """
@@ -133,13 +131,10 @@ def measure(
     """Returns all metrics of scores against labels.
 
     Args:
-        task: problem and names of its labels.
         scores: a label's probability (rows of a single-label problem sum to 1), or a target's value.
         labels: number of the label [N]; 1 for each label that holds, else 0 [N, C]; or values of the targets [N, C].
         resamples: of N examples, drawn with replacement, for percentile intervals; 0 for none. Resamples in which a
             metric is undefined do not count for its interval.
-        level: share of the resamples inside of an interval.
-        seed: of the resamples.
         advance: is called with the number of resamples drawn since the last call.
 
     Raises:

@@ -27,9 +27,7 @@ class SeedResult:
     """A model trained with one seed, and measured on the test split.
 
     Attributes:
-        seed: of the training.
         seconds: of wall time, of which models that were trained together have equal shares.
-        metrics: of the test split.
         collapsed: whether it says the same of every sequence of the validation split, so that its figures mean little.
     """
 
@@ -46,13 +44,9 @@ class Result:
     What has a default is not in the results of earlier versions.
 
     Attributes:
-        name: of the data set.
         model: what was trained, in words: a checkpoint, or a baseline.
         task: problem and names of the labels; of two classes, the second is the positive one.
-        sizes: examples by split.
-        seeds: one result each.
         counts: examples of each label by split, in the order of the labels; none of a regression.
-        lengths: of the training sequences.
         base_model: what was fine-tuned, as it was given.
         data: the file or directory that was read, as it was given.
         date: when it was measured, in UTC and ISO 8601.

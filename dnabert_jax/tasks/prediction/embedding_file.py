@@ -42,11 +42,7 @@ def write_embeddings(
     of such lists.
 
     Args:
-        path: of the file; its name says what kind it is.
         embeddings: (name, [H] or, by position, [m, H]) of each sequence.
-        width: H.
-        by_position: whether a sequence has several vectors.
-        dtype: of the numbers.
 
     Raises:
         InputError: the name does not say what it is, the file exists, or a number is beyond the dtype.

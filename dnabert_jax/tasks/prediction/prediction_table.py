@@ -48,18 +48,8 @@ def write_predictions(
 ) -> dict[str, int]:
     """Writes a row for each prediction, in order and in constant memory.
 
-    Args:
-        path: of the table; its name says what kind it is.
-        task: of the classifier.
-        columns: names of those of the input.
-        predictions: of each sequence.
-
     Returns:
         How often each label is predicted; nothing for a regression.
-
-    Raises:
-        InputError: as for `output_table` and `prediction_schema`.
-        JobError: a result is not finite.
     """
     schema = prediction_schema(task, columns)
     counts = dict.fromkeys(task.labels if task.problem != "regression" else (), 0)
@@ -77,11 +67,6 @@ def write_predictions(
 
 def write_prediction_bed(path: Path, task: TaskConfig, predictions: Iterable[Prediction]) -> dict[str, int]:
     """Writes intervals as BED6 for genome browsers: the score is 1,000 times the probability of the second class.
-
-    Args:
-        path: of the file.
-        task: of the classifier, which must have two classes that exclude each other.
-        predictions: of each interval, whose values are those of `intervals.BED_COLUMNS`.
 
     Returns:
         How often each label is predicted.

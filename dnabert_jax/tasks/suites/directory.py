@@ -38,10 +38,8 @@ class Evaluation(DataOptions):
     """What is evaluated, and how each of its sets is read.
 
     Attributes:
-        suite: its name.
         model: digest of the weights.
         seeds: how many for each set.
-        settings: of the fine-tuning.
         same_settings: whether all sets are trained by these, whatever the suite's protocol says.
         limit: most training rows of a set; 0 for all.
     """
@@ -71,10 +69,6 @@ class Failure:
 class SuiteResults:
     """The results of one evaluation.
 
-    Args:
-        directory: to make, or to go on with.
-        evaluation: what is evaluated.
-
     Raises:
         InputError: it has the results of another evaluation, or something else.
     """
@@ -94,11 +88,7 @@ class SuiteResults:
         self._done = {name for name in present if name.endswith(".json") and name != _EVALUATION}
 
     def has(self, contender: Contender, data: LabelledSet) -> bool:
-        """Returns whether a result was there at the start, or was written since.
-
-        Raises:
-            InputError: it is of other data.
-        """
+        """Returns whether a result is there; raises InputError if it is of other data."""
         if f"{contender}/{data.name}.json" not in self._done:
             return False
         if self._parse(_Data, f"{_DATA}/{data.name}.json").sha256 != data.digest():

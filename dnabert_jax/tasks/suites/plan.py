@@ -147,12 +147,8 @@ def plan_jobs(
     """Compiles training and prediction for `jobs` on each device, which takes a minute or more, and adds up.
 
     Args:
-        model: that is fine-tuned.
-        config: how.
-        size: of the suite.
         chip: that the devices are, a TPU: for GPUs the compiler predicts no times.
         devices: of one slice.
-        jobs: of a device.
 
     Raises:
         InputError: sequences that the model cannot take, or no jobs.

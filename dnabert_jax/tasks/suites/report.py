@@ -33,10 +33,8 @@ def write_report(
     A picture that cannot be drawn is a warning.
 
     Args:
-        results: of each contender; at least one.
         failures: reasons by CONTENDER/SET.
         metrics: to average and to test by, besides those that a result of another problem is selected by.
-        out: directory of the results, local or on a store.
         others: tables of other systems to compare with, by name.
     """
     selecting = (validation_metric(result.task) for of_contender in results.values() for result in of_contender)

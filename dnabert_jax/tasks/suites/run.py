@@ -38,17 +38,7 @@ class SuiteObserver(FittingObserver, Protocol):
 
 @dataclasses.dataclass
 class SuiteRun:
-    """One process's part of a suite.
-
-    Attributes:
-        model: to begin with.
-        evaluation: what is evaluated.
-        results: where results go.
-        devices: to train on.
-        observer: hears of all that happens.
-        keep_models: whether the model of each set's best seed is kept, beside the results.
-        base_model: what the model was read from, for the results.
-    """
+    """One process's part of a suite."""
 
     model: SavedModel
     evaluation: Evaluation

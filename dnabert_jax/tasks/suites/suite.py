@@ -21,7 +21,6 @@ class Suite:
     """A benchmark.
 
     Attributes:
-        preset: of the fine-tuning.
         metrics: that its paper averages over the sets.
         settings: patterns of names of sets, and what of the settings is otherwise for those; the first that fits holds.
     """
@@ -76,11 +75,7 @@ class LabelledSet:
 
 
 def find_sets(directory: Path) -> list[LabelledSet]:
-    """Returns the data sets under a directory, by name: tables, and directories of splits at any depth.
-
-    Raises:
-        InputError: there is none, it is one itself, or two have one name.
-    """
+    """Returns the data sets under a directory by name: tables, and directories of splits at any depth."""
     if not directory.is_dir():
         raise InputError(f"{directory} is not a directory.")
     if is_data_set(directory):

@@ -137,11 +137,7 @@ def summarise(table: Table, metrics: Sequence[str] = PAPER_METRICS) -> dict[str,
 
 
 def compare(ours: Table, baseline: Table, metric: str) -> Comparison:
-    """Returns a paired Wilcoxon test over the sets that both tables have.
-
-    Raises:
-        InputError: no such metric, or no set has it in both tables.
-    """
+    """Returns a paired Wilcoxon test over the sets that both tables have; raises InputError if there are none."""
     from scipy.stats import rankdata, wilcoxon
 
     direction = better(metric)
