@@ -199,15 +199,12 @@ class Attention:
         if self.out.suffix == _NPZ:
             write_score_npz(self.out, scores, with_effects)
             content = "ids, bases, scores, " + "effects, " * with_effects + "offsets"
-            return [f"Written to {self.out} ({content}). To read it in Python:", f'  numpy.load("{self.out}")']
+            return [f"Written to {self.out} ({content}). {reading(self.out)}"]
         if self.out.suffix == _MODISCO:
             return self._write_modisco(scores)
         if self.out.suffix != _BIGWIG or sequences.intervals is None:
             count = write_score_table(self.out, scores, with_effects)
-            return [
-                f"Written to {self.out}, a row for each of {count:,} bases. To read it in Python:",
-                f"  {reading(self.out)}",
-            ]
+            return [f"Written to {self.out}, a row for each of {count:,} bases. {reading(self.out)}"]
         own = (row.scores for row in finite(scores))
         # The scores first: the intervals are read anew, in the same order.
         pairs = ((interval, row) for row, interval in zip(own, sequences.intervals, strict=True))

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from dnabert_jax.output_file import refuse_existing
+from launch.predict import reading
 from launch.progress import progress_bar
 from launch.sequence_source import SequenceSource
 from launch.signals import importing
@@ -61,9 +62,4 @@ class Embed:
             write_embeddings(self.out, embeddings, width, by_position, self.dtype)
         each = {"tokens": "k-mer", "bases": "base"}.get(self.pooling, "sequence")
         sequences.say("Embedded", f": {width} {self.dtype} numbers for each {each}")
-        print(f"Written to {self.out}, in the order of the sequences. To read it in Python:")
-        print(
-            f"  numpy.load({str(self.out)!r})"
-            if self.out.suffix == ".npz"
-            else f"  pandas.read_parquet({str(self.out)!r})"
-        )
+        print(f"Written to {self.out}, in the order of the sequences. {reading(self.out)}")

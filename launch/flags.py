@@ -43,7 +43,10 @@ def _local(text: str) -> Path:
 
 
 def _regular(text: str) -> Path:
-    return INPUT_COPIES.enter_context(local_copy(_local(text)))
+    path = INPUT_COPIES.enter_context(local_copy(_local(text)))
+    if not path.exists():
+        raise InputError(f"{path} does not exist.")
+    return path
 
 
 def _paths(read: Callable[[str], Location], metavar: str) -> PrimitiveConstructorSpec[Any]:

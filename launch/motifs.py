@@ -130,8 +130,6 @@ class Motifs:
 
         from dnabert_jax.tasks.datasets.sequences import Sequences
 
-        if not path.is_file():
-            raise InputError(f"{path} is not a file on disk.")
         if not path.stat().st_size:
             raise InputError(f"{path} is empty: it has no {what} sequence.")
         records = _holds_records(path)

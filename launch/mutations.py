@@ -90,8 +90,7 @@ class Mutations:
         if self.heat_maps and (drawn := len(list(self.heat_maps.iterdir()))):
             without = "; they have no insertions" * ("insertions" in self.kinds)
             print(f"{drawn:,} heat maps are in {self.heat_maps}{without}.")
-        print(f"Written to {self.out}, a row for each change. To read it in Python:")
-        print(f"  {reading(self.out)}")
+        print(f"Written to {self.out}, a row for each change. {reading(self.out)}")
 
     def _check(self) -> None:
         """Raises InputError for flags that do not go together, before anything is loaded."""

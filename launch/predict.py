@@ -80,14 +80,12 @@ class Predict:
         sequences.say("Predicted")
         if counts:
             print("Labels: " + ", ".join(f"{label} {count:,}" for label, count in counts.items()) + ".")
-        print(f"Written to {self.out}, one row per sequence, in input order.")
-        if self.out.suffix != _BED:
-            print(f"To read it in Python:\n  {reading(self.out)}")
+        in_python = "" if self.out.suffix == _BED else f" {reading(self.out)}"
+        print(f"Written to {self.out}, one row per sequence, in input order.{in_python}")
 
 
-def reading(table: Path) -> str:
-    """Returns the line of Python that reads a table."""
-    if table.suffix == ".parquet":
-        return f"pandas.read_parquet({str(table)!r})"
-    separator = r', sep="\t"' if ".tsv" in table.suffixes else ""
-    return f"pandas.read_csv({str(table)!r}{separator})"
+def reading(path: Path) -> str:
+    """Returns how to read a table or an .npz file in Python."""
+    readers = {".npz": "numpy.load", ".parquet": "pandas.read_parquet"}
+    separator = r', sep="\t"' if ".tsv" in path.suffixes else ""
+    return f"To read it in Python:\n  {readers.get(path.suffix, 'pandas.read_csv')}({str(path)!r}{separator})"

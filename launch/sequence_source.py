@@ -43,7 +43,7 @@ class SequenceSource:
     id: str = ""
 
     def check(self) -> None:
-        """Raises InputError unless one source is named with all that belongs to it, and the files exist."""
+        """Raises InputError unless one source is named with all that belongs to it."""
         named = [f"--{name}" for name in ("fasta", "bed", "table") if getattr(self, name) is not None]
         if len(named) != 1:
             raise InputError(
@@ -57,9 +57,6 @@ class SequenceSource:
                 raise InputError(f"--{flag} needs --bed.")
         if (self.sequence or self.id) and self.table is None:
             raise InputError("--sequence and --id are columns of --table, which is not given.")
-        for path in (self.fasta, self.bed, self.genome, self.table):
-            if path is not None and not path.is_file():
-                raise InputError(f"{path} {'is a directory' if path.is_dir() else 'does not exist'}.")
 
     @contextlib.contextmanager
     def open(

@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dnabert_jax.errors import InputError
 from dnabert_jax.output_file import refuse_existing
 from launch.flags import InputPath
 from launch.predict import reading
@@ -58,8 +57,6 @@ class Variants:
 
     def run(self) -> None:
         """Scores, writes, and says what was written."""
-        if not self.fasta.is_file():
-            raise InputError(f"{self.fasta} is not a file on disk.")
         with importing():
             from dnabert_jax.interpret.variants.annotation import VcfSurvey, annotate
             from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
@@ -106,5 +103,4 @@ class Variants:
             print(sentence)
         if question := count.question():
             print(f"Warning: {question}")
-        print(f"Written to {self.out} (INFO) and {table}, one row per allele. To read it in Python:")
-        print(f"  {reading(table)}")
+        print(f"Written to {self.out} (INFO) and {table}, one row per allele. {reading(table)}")
