@@ -92,13 +92,14 @@ def uncompiled_memelite() -> None:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
-    """Writes lines of a table, given as the values of each row."""
+    """Writes a file, given its content or the values of each row of a table."""
 
-    def make(name: str, *rows: Sequence[object]) -> Path:
+    def make(name: str, *content: str | bytes | Sequence[object]) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         mark = "\t" if ".tsv" in name else ","
-        path.write_text("".join(mark.join(map(str, row)) + "\n" for row in rows))
+        lines = (part if isinstance(part, str | bytes) else mark.join(map(str, part)) + "\n" for part in content)
+        path.write_bytes(b"".join(line.encode() if isinstance(line, str) else line for line in lines))
         return path
 
     return make

@@ -1,6 +1,7 @@
 """Presets are the paper's, configurations survive JSON, and what contradicts itself fails at once."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,11 +49,10 @@ def test_a_configuration_survives_json(tmp_path: Path, name: str) -> None:
         (lambda c: c.update(model=3), "model"),
     ],
 )
-def test_a_damaged_configuration_is_refused_with_the_file_named(tmp_path: Path, change, message: str) -> None:
+def test_a_damaged_configuration_is_refused_by_name(write: Callable[..., Path], change, message: str) -> None:
     content = json.loads(to_json(PRESETS["tiny"]))
     change(content)
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(content))
+    path = write("config.json", json.dumps(content))
     with pytest.raises(InputError, match=rf"config\.json cannot be used as PretrainConfig: .*{message}"):
         read_json(PretrainConfig, path)
 

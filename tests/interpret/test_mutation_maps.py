@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -118,9 +119,8 @@ _MUTATIONS = b"1\t0\t1\tC\r\n0\t2\t2\tgg\n\n0\t1\t3\t\n0\t1\t2\n1\t0\t3\tAC\n"
     ],
     ids=["mixed ends", "byte-order mark", "cr", "gzip"],
 )
-def test_a_file_of_mutations_is_read_in_its_order(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "m.txt"
-    path.write_bytes(content)
+def test_a_file_of_mutations_is_read_in_its_order(write: Callable[..., Path], content: bytes) -> None:
+    path = write("m.txt", content)
     pairs = list(with_sequences(read_mutations(path), [coded("ACGT", "a"), coded("AAA", "b"), coded("TTT", "c")], path))
     assert [own.name for own, _ in pairs] == ["b", "a", "b"]
     changes = list(itertools.chain.from_iterable(own for _, own in pairs))
@@ -152,9 +152,8 @@ def test_a_file_of_mutations_is_read_in_its_order(tmp_path: Path, content: bytes
         (b"0\t1\t5\tA\n", r"\[1, 5\).*4"),
     ],
 )
-def test_a_bad_file_of_mutations_is_one_sentence(tmp_path: Path, content: bytes, value: str) -> None:
-    path = tmp_path / "m.txt"
-    path.write_bytes(content)
+def test_a_bad_file_of_mutations_is_one_sentence(write: Callable[..., Path], content: bytes, value: str) -> None:
+    path = write("m.txt", content)
     with pytest.raises(InputError, match=value):
         list(with_sequences(read_mutations(path), [coded("ACGT"), coded("AAA")], path))
 

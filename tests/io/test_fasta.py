@@ -2,7 +2,7 @@
 
 import gzip
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,22 +45,20 @@ def test_plain_gzip_and_bgzip_read_alike_whatever_the_name(tmp_path: Path) -> No
 @pytest.mark.parametrize("read_bytes", [1, 2, 3, 7, 64, 1 << 20])
 @pytest.mark.parametrize("block_letters", [1, 3, 4, 1000])
 def test_records_do_not_depend_on_how_the_file_is_cut(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_bytes: int, block_letters: int
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, read_bytes: int, block_letters: int
 ) -> None:
     monkeypatch.setattr("dnabert_jax.io.fasta._READ_BYTES", read_bytes)
-    path = tmp_path / "a.fa"
-    path.write_text(TEXT)
+    path = write("a.fa", TEXT)
     assert read(path, block_letters) == RECORDS
 
 
-def test_records_are_those_that_biopython_reads(tmp_path: Path) -> None:
+def test_records_are_those_that_biopython_reads(write: Callable[..., Path]) -> None:
     rng = random.Random(0)  # noqa: S311
     lines = []
     for number in range(50):
         lines.append(f">record{number} of many")
         lines += ["".join(rng.choices("ACGTNacgt", k=rng.randint(0, 80))) for _ in range(rng.randint(0, 40))]
-    path = tmp_path / "many.fa"
-    path.write_text("\n".join(lines))
+    path = write("many.fa", "\n".join(lines))
     with path.open() as file:
         expected = [(title.split()[0], letters.encode()) for title, letters in SimpleFastaParser(file)]
     assert read(path, 100) == expected
@@ -78,8 +76,7 @@ def test_records_are_those_that_biopython_reads(tmp_path: Path) -> None:
         (b"\x1f\x8bjunk that is no gzip", "damaged or truncated gzip"),
     ],
 )
-def test_what_is_no_fasta_is_refused_with_the_file_named(tmp_path: Path, content: bytes, message: str) -> None:
-    path = tmp_path / "bad.fa"
-    path.write_bytes(content)
+def test_what_is_no_fasta_is_refused_by_name(write: Callable[..., Path], content: bytes, message: str) -> None:
+    path = write("bad.fa", content)
     with pytest.raises(InputError, match=f"bad.fa.*{message}"):
         read(path)

@@ -1,5 +1,6 @@
 """Transcripts of annotation in the styles of GENCODE, Ensembl, NCBI, UCSC, BRAKER and GFF3."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,10 @@ def line(feature: str, first: int, last: int, strand: str, text: str) -> str:
     return "\t".join(["1", "x", feature, str(first), str(last), ".", strand, ".", text])
 
 
-def test_coordinates_introns_and_attributes(tmp_path: Path) -> None:
+def test_coordinates_introns_and_attributes(write: Callable[..., Path]) -> None:
     ids = 'gene_id "G"; transcript_id "T"; gene_biotype "lincRNA"; tag "basic"; tag "Ensembl_canonical";'
-    path = tmp_path / "a.gtf"
-    path.write_text(
+    path = write(
+        "a.gtf",
         "\n".join(
             [
                 line("gene", 1, 999, "-", 'gene_id "G";'),
@@ -30,7 +31,7 @@ def test_coordinates_introns_and_attributes(tmp_path: Path) -> None:
                 line("CDS", 301, 400, "-", ids),
                 line("transcript", 51, 60, "+", 'transcript_id "V"'),
             ]
-        )
+        ),
     )
     notes = LeftOut()
     first, second = read_transcripts(path, "a", notes)
@@ -146,9 +147,8 @@ GTF = rows(
         ),
     ],
 )
-def test_every_style_gives_the_same_genes(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    path.write_text(text)
+def test_every_style_gives_the_same_genes(text: str, write: Callable[..., Path]) -> None:
+    path = write("a", text)
     found = {
         (transcript.gene, transcript.start, transcript.end, transcript.reverse, transcript.gene_type)
         for transcript in read_transcripts(path, "a", LeftOut())
@@ -156,15 +156,15 @@ def test_every_style_gives_the_same_genes(text: str, tmp_path: Path) -> None:
     assert sorted(found) == sorted(TWO_GENES)
 
 
-def test_the_types_of_a_bacterium_stay_apart(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    path.write_text(
+def test_the_types_of_a_bacterium_stay_apart(write: Callable[..., Path]) -> None:
+    path = write(
+        "a",
         rows(
             ("gene", 1, 900, "+", 'gene_id "P"; gene_biotype "protein_coding"; '),
             ("CDS", 1, 897, "+", 'gene_id "P"; '),
             ("gene", 2000, 2076, "-", 'gene_id "R"; gene_biotype "tRNA"; '),
             ("exon", 2000, 2076, "-", 'gene_id "R"; transcript_id "u"; transcript_biotype "tRNA"; '),
-        )
+        ),
     )
     notes = LeftOut()
     transcripts = read_transcripts(path, "a", notes)
@@ -206,8 +206,7 @@ def test_genes_without_type_but_with_coding_parts_are_protein_coding_and_this_is
         ("1\tx\texon\t1\t9\t.\t+\t.", "Line 1 of a has 8 columns"),
     ],
 )
-def test_bad_annotation(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "a"
-    path.write_text(content)
+def test_bad_annotation(write: Callable[..., Path], content: str, message: str) -> None:
+    path = write("a", content)
     with pytest.raises(InputError, match=message):
         read_transcripts(path, "a", LeftOut())

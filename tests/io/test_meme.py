@@ -1,6 +1,7 @@
 """Motif files as people have them: what is read has the right values, what cannot be used is named."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +57,8 @@ LEFT_OUT = {
 
 
 @pytest.mark.parametrize("name", list(READ))
-def test_what_is_sound_is_read_and_the_rest_is_named(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "x.meme"
-    path.write_text(READ[name], newline="")
+def test_what_is_sound_is_read_and_the_rest_is_named(name: str, write: Callable[..., Path]) -> None:
+    path = write("x.meme", READ[name])
     motifs, left_out = read_meme(path)
     assert {key: "".join("ACGT"[base] for base in rows.argmax(axis=1)) for key, rows in motifs.items()} == NAMED
     for rows in motifs.values():
@@ -70,9 +70,8 @@ def test_what_is_sound_is_read_and_the_rest_is_named(name: str, tmp_path: Path) 
     assert re.findall(r"line \d+", listed) == LEFT_OUT.get(name, [])
 
 
-def test_rows_are_normalised_and_bytes_that_are_not_utf8_do_no_harm(tmp_path: Path) -> None:
-    path = tmp_path / "x.meme"
-    path.write_bytes(f"{HEADER}MOTIF M1 caf\xe9\n{MATRIX}".replace("0.97", "0.96").encode("latin-1"))
+def test_rows_are_normalised_and_bytes_that_are_not_utf8_do_no_harm(write: Callable[..., Path]) -> None:
+    path = write("x.meme", f"{HEADER}MOTIF M1 caf\xe9\n{MATRIX}".replace("0.97", "0.96").encode("latin-1"))
     ((name, rows),) = read_meme(path)[0].items()
     assert name[0] == "M1"
     np.testing.assert_allclose(rows[0], np.array([0.01, 0.96, 0.01, 0.01]) / 0.99)
@@ -97,9 +96,8 @@ def test_rows_are_normalised_and_bytes_that_are_not_utf8_do_no_harm(tmp_path: Pa
         ("MOTIF M1\0\n", "x.meme"),
     ],
 )
-def test_another_file_is_refused_by_name(content: str, named: str, tmp_path: Path) -> None:
-    path = tmp_path / "x.meme"
-    path.write_text(content)
+def test_another_file_is_refused_by_name(content: str, named: str, write: Callable[..., Path]) -> None:
+    path = write("x.meme", content)
     with pytest.raises(InputError, match=named) as caught:
         read_meme(path)
     assert str(path) in str(caught.value)

@@ -53,9 +53,8 @@ def test_parquet_of_any_type_is_text(tmp_path: Path) -> None:
     ]
 
 
-def test_rows_are_streamed(tmp_path: Path) -> None:
-    path = tmp_path / "x.csv"
-    path.write_text("sequence\n" + ("A" * 999 + "\n") * 3000)
+def test_rows_are_streamed(write: Callable[..., Path]) -> None:
+    path = write("x.csv", "sequence\n" + ("A" * 999 + "\n") * 3000)
     sizes = [len(batch) for batch in open_table(path).batches(["sequence"])]
     assert sum(sizes) == 3000
     assert max(sizes) < 1500
@@ -95,9 +94,8 @@ def test_columns_are_found_by_usual_names_or_as_told(write: Callable[..., Path])
         (b"\x1f\x8bnothing", "x.csv is a damaged or truncated gzip"),
     ],
 )
-def test_damaged_tables_are_refused(content: bytes, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "x.csv"
-    path.write_bytes(content)
+def test_damaged_tables_are_refused(content: bytes, message: str, write: Callable[..., Path]) -> None:
+    path = write("x.csv", content)
     with pytest.raises(InputError, match=message):
         values(path, "sequence", "label")
 
@@ -117,9 +115,8 @@ def test_the_limit_of_other_readers_of_csv_stays(write: Callable[..., Path]) -> 
     assert csv.field_size_limit() == limit
 
 
-def test_a_program_may_end_in_the_middle_of_a_table(tmp_path: Path) -> None:
-    path = tmp_path / "x.tsv.gz"
-    path.write_bytes(gzip.compress(b"sequence\tlabel\n" + b"ACGTACGTAC\t1\n" * 999_999, 1))
+def test_a_program_may_end_in_the_middle_of_a_table(write: Callable[..., Path]) -> None:
+    path = write("x.tsv.gz", gzip.compress(b"sequence\tlabel\n" + b"ACGTACGTAC\t1\n" * 999_999, 1))
     program = (
         "import sys; from pathlib import Path; from dnabert_jax.io.tables import open_table;"
         "batches = open_table(Path(sys.argv[1])).batches(['label']); next(batches)"
@@ -161,15 +158,13 @@ def test_columns_of_one_name_are_told_apart_as_in_pandas(tmp_path: Path) -> None
         find_column(open_table(tmp_path / "x"), "", ("label",), "--labels")
 
 
-def test_semicolons_separate_where_a_header_has_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "x.csv"
-    path.write_text("sequence;label\nACGT;0,5\n")
+def test_semicolons_separate_where_a_header_has_nothing_else(write: Callable[..., Path]) -> None:
+    path = write("x.csv", "sequence;label\nACGT;0,5\n")
     assert values(path, "sequence", "label") == [{"sequence": "ACGT", "label": "0,5"}]
 
 
-def test_no_row_is_given_whose_number_would_be_wrong(tmp_path: Path) -> None:
-    path = tmp_path / "x.csv"
-    path.write_text("sequence,label\nAC\nACGT,1\n")
+def test_no_row_is_given_whose_number_would_be_wrong(write: Callable[..., Path]) -> None:
+    path = write("x.csv", "sequence,label\nAC\nACGT,1\n")
     with pytest.raises(InputError, match="Row 1 of"):
         next(open_table(path).batches(["sequence"]))
 

@@ -1,13 +1,24 @@
-"""A gcloud and a kubectl that record their calls and answer as they are told, for the scripts that start pods."""
+"""Commands that must fail, models to run them on, and stubs of gcloud and kubectl for the scripts that start pods."""
 
 import json
 import os
+import random
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
+from flax import nnx
+
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.model.classification import BertForSequenceClassification
+from dnabert_jax.training.saved_model import Description, SavedModel, with_random_weights, write_saved_model
+from launch.cli import run
 
 LAUNCH = Path(__file__).parents[2] / "launch"
 STUB = """#!{python}
@@ -23,6 +34,54 @@ for words, out, error, status in json.loads(os.environ["ANSWERS"]):
         print(error, end="", file=sys.stderr)
         sys.exit(status)
 """
+
+
+def dna(length: int, seed: int) -> str:
+    return "".join(random.Random(seed).choices("ACGT", k=length))  # noqa: S311
+
+
+def reverse_complement(sequence: str) -> str:
+    return sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1]
+
+
+def write_encoder(directory: Path, config: ModelConfig) -> Path:
+    """Writes and returns a model with random weights and no classifier."""
+    write_saved_model(directory, with_random_weights(SavedModel(Description(config, None, {}), 0, {}), seed=0))
+    return directory
+
+
+def write_classifier(directory: Path, config: ModelConfig, task: TaskConfig, **finetuning: Any) -> None:
+    """Writes a classifier whose random weights are large enough for its outputs to differ."""
+
+    @jax.jit
+    def initial() -> Any:
+        return nnx.to_pure_dict(nnx.state(BertForSequenceClassification(config, task, rngs=nnx.Rngs(0)), nnx.Param))
+
+    rng = np.random.default_rng(0)
+    parameters = jax.tree.map(lambda x: np.asarray(x + 0.5 * rng.normal(size=x.shape), np.float32), initial())
+    provenance = {"finetuning": finetuning} if finetuning else {}
+    write_saved_model(directory, SavedModel(Description(config, task, provenance), 0, parameters))
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Runs a command that must fail and, within a directory, leave no file; returns the one sentence that it prints."""
+
+    def sentence(*arguments: object, within: Path | None = None) -> str:
+        capsys.readouterr()
+        before = []
+        if within:
+            monkeypatch.chdir(within)
+            before = sorted(within.iterdir())
+        assert run(list(map(str, arguments))) == 2
+        error = capsys.readouterr().err
+        (line,) = [line for line in re.split(r"[\r\n]", error) if line.startswith("dnabert-jax: error: ")]
+        assert "Traceback" not in error
+        assert line.endswith(".")
+        assert within is None or sorted(within.iterdir()) == before
+        return line
+
+    return sentence
 
 
 class Cloud:

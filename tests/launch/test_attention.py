@@ -2,17 +2,15 @@
 
 import csv
 import itertools
-import random
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pyBigWig
 import pytest
-from flax import nnx
 
 from dnabert_jax import DNABERT
 from dnabert_jax.config import ModelConfig, TaskConfig
@@ -20,20 +18,13 @@ from dnabert_jax.interpret.attention import attention_scores
 from dnabert_jax.interpret.attribution import Integrated, gradient_times_input, integrated_gradients
 from dnabert_jax.interpret.mutagenesis import mutation_effects
 from dnabert_jax.interpret.target import choose_target
-from dnabert_jax.model.classification import BertForSequenceClassification
 from dnabert_jax.sequence.kmers import base_codes
-from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
 from launch.attention import _Completeness
 from launch.cli import run
+from tests.launch.conftest import dna, reverse_complement, write_classifier, write_encoder
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=24)
 TASK = TaskConfig("single_label_classification", ("no", "yes"))
-COMPLEMENT = str.maketrans("ACGT", "TGCA")
-
-
-def dna(length: int, seed: int) -> str:
-    return "".join(random.Random(seed).choices("ACGT", k=length))  # noqa: S311
-
 
 SEQUENCES = [dna(20, 0), "ACNACG"]
 
@@ -42,16 +33,8 @@ SEQUENCES = [dna(20, 0), "ACNACG"]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A classifier, one without its classifier, and sequences as FASTA and as intervals of a genome."""
     folder = tmp_path_factory.mktemp("attention")
-
-    @jax.jit
-    def initial() -> Any:
-        return nnx.to_pure_dict(nnx.state(BertForSequenceClassification(CONFIG, TASK, rngs=nnx.Rngs(0)), nnx.Param))
-
-    rng = np.random.default_rng(0)
-    parameters = jax.tree.map(lambda x: np.asarray(x + 0.5 * rng.normal(size=x.shape), np.float32), initial())
-    write_saved_model(folder / "model", SavedModel(Description(CONFIG, TASK, {}), 0, parameters))
-    bare = SavedModel(Description(CONFIG, None, {}), 0, {"bert": parameters["bert"]})
-    write_saved_model(folder / "bare", bare)
+    write_classifier(folder / "model", CONFIG, TASK)
+    write_encoder(folder / "bare", CONFIG)
     (folder / "x.fa").write_text("".join(f">s{number}\n{own}\n" for number, own in enumerate(SEQUENCES)))
     (folder / "long.fa").write_text(f">big\n{dna(25, 0)}\n")
     (folder / "g.fa").write_text(f">chr1\n{dna(60, 1)}\n>2\n{dna(30, 2)}\n")
@@ -65,8 +48,8 @@ def model(folder: Path) -> DNABERT:
     return DNABERT.from_pretrained(folder / "model")
 
 
-def attention(folder: Path, *flags: str | Path, model: str = "model") -> int:
-    return run(["attention", "--model", str(folder / model), *map(str, flags)])
+def attention(folder: Path, *flags: str | Path, model: str = "model") -> list[str]:
+    return ["attention", "--model", str(folder / model), *map(str, flags)]
 
 
 NAMED = [(f"s{number}", text) for number, text in enumerate(SEQUENCES)]
@@ -97,7 +80,7 @@ def test_files_have_what_the_library_says(
     if method == "integrated-gradients":
         flags += ["--steps", "3"]
     for name in ("x.tsv", "x.npz"):
-        assert attention(folder, *flags, "--out", tmp_path / name) == 0
+        assert run(attention(folder, *flags, "--out", tmp_path / name)) == 0
     printed = capsys.readouterr().out
     assert "Scored the bases of 2 sequences, 1 of them with letters such as N" in printed
     assert ("sum to output - baseline to within" in printed) == (method == "integrated-gradients")
@@ -137,7 +120,7 @@ def test_sums_that_miss_are_said_with_the_steps_to_try(
         steps: list(integrated_gradients(model, NAMED, choose_target(model, "It"), steps=steps)) for steps in (1, 30)
     }
     for steps, integrals in found.items():
-        assert attention(folder, *flags, "--steps", str(steps), "--out", tmp_path / f"{steps}.npz") == 0
+        assert run(attention(folder, *flags, "--steps", str(steps), "--out", tmp_path / f"{steps}.npz")) == 0
         printed = capsys.readouterr().out
         worst = max(integrals, key=lambda one: one.relative_gap)
         assert f"to within {worst.relative_gap:.2%} of it ({worst.name})" in printed
@@ -151,12 +134,12 @@ def test_a_track_has_the_mean_of_intervals_in_the_direction_of_the_genome(
     folder: Path, model: DNABERT, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = ["--bed", folder / "x.bed", "--genome", folder / "g.fa"]
-    assert attention(folder, *files, "--out", tmp_path / "x.bw") == 0
+    assert run(attention(folder, *files, "--out", tmp_path / "x.bw")) == 0
     printed = capsys.readouterr().out
     assert re.search(r"Left out .*: 1 \(.*x\.bed", printed)
     assert "70 bases of the genome; 10 of them lie in several intervals and have the mean" in printed
     one, two = dna(60, 1), dna(30, 2)
-    cut = [two[5:25].translate(COMPLEMENT)[::-1], one[30:50], one[2:22], one[40:60].translate(COMPLEMENT)[::-1]]
+    cut = [reverse_complement(two[5:25]), one[30:50], one[2:22], reverse_complement(one[40:60])]
     scores = [own for _, own in attention_scores(model, (("", text) for text in cut))]
     expected = {"chr1": np.full((2, 60), np.nan), "2": np.full((2, 30), np.nan)}
     expected["2"][0, 5:25] = scores[0][::-1]
@@ -180,7 +163,7 @@ def test_tfmodisco_gets_the_contributions(
 ) -> None:
     out = tmp_path / "a b.modisco"
     flags = ["--label", "no", "--scale", "probability", "--fasta", folder / "x.fa", "--out", out]
-    assert attention(folder, "--method", method, *flags) == 0
+    assert run(attention(folder, "--method", method, *flags)) == 0
     printed = capsys.readouterr().out
     assert "shorter than the longest, followed by zeros: 1." in printed
     files = f"-s '{out}/ohe.npz' -a '{out}/contributions.npz' -o '{out}/modisco_results.h5'"
@@ -208,7 +191,7 @@ def test_motifs_are_sought_where_the_scores_are_high(
     texts |= {name: text[:9] + "N" + text[10:] for name, text in list(texts.items())[::4]}
     (tmp_path / "p.fa").write_text("".join(f">{name} of chr1\n{text}\n" for name, text in texts.items()))
     (tmp_path / "n.fa").write_text("".join(f">n{number}\n{'A' * 24}\n" for number in range(9)))
-    assert attention(folder, "--fasta", tmp_path / "p.fa", "--out", tmp_path / "x.npz") == 0
+    assert run(attention(folder, "--fasta", tmp_path / "p.fa", "--out", tmp_path / "x.npz")) == 0
     with np.load(tmp_path / "x.npz") as arrays:
         assert arrays["ids"].tolist() == list(texts)
         assert arrays["offsets"].tolist() == [0, *itertools.accumulate(map(len, texts.values()))]
@@ -250,28 +233,18 @@ def test_motifs_are_sought_where_the_scores_are_high(
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence_and_leaves_no_file(
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    flags: list[str],
-    sentence: str,
+    folder: Path, fails: Callable[..., str], flags: list[str], sentence: str
 ) -> None:
-    monkeypatch.chdir(folder)
-    before = sorted(folder.iterdir())
-    assert attention(folder, *flags) == 2
-    error = capsys.readouterr().err
-    assert "dnabert-jax: error: " in error
-    assert sentence in error
-    assert sorted(folder.iterdir()) == before
+    assert sentence in fails(*attention(folder, *flags), within=folder)
 
 
 def test_what_is_missing_is_said(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable[..., str]
 ) -> None:
     flags: list[Any] = ["--fasta", folder / "x.fa", "--out", tmp_path / "x.tsv"]
-    assert attention(folder, *flags, "--method", "gradient-x-input", model="bare") == 2
-    assert "--method gradient-x-input needs a classifier" in capsys.readouterr().err
-    assert attention(folder, *flags, model="bare") == 0
+    bare = attention(folder, *flags, model="bare")
+    assert "--method gradient-x-input needs a classifier" in fails(*bare, "--method", "gradient-x-input")
+    assert run(bare) == 0
     monkeypatch.setitem(sys.modules, "pyBigWig", None)
-    assert attention(folder, "--bed", folder / "x.bed", "--genome", folder / "g.fa", "--out", tmp_path / "x.bw") == 2
-    assert "pip install pyBigWig" in capsys.readouterr().err
+    track = attention(folder, "--bed", folder / "x.bed", "--genome", folder / "g.fa", "--out", tmp_path / "x.bw")
+    assert "pip install pyBigWig" in fails(*track)

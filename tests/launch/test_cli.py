@@ -3,11 +3,11 @@
 import errno
 import gzip
 import json
-import re
 import shlex
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,17 +32,6 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def fails(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
-    """Runs a command that must fail, and returns the one sentence it prints."""
-    capsys.readouterr()
-    assert run([str(argument) for argument in arguments]) == 2
-    error = capsys.readouterr().err
-    (line,) = [line for line in re.split(r"[\r\n]", error) if line.startswith("dnabert-jax: error: ")]
-    assert "Traceback" not in error
-    assert line.endswith(".")
-    return line
-
-
 def test_the_main_job_from_fasta_to_an_exported_model(
     rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,7 +47,7 @@ def test_the_main_job_from_fasta_to_an_exported_model(
 
 
 def test_the_main_job_with_everything_but_the_run_on_a_store(
-    store: type, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    store: type, tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
 ) -> None:
     storage.upload(HELDOUT_FASTA, "store://bucket/sample.fa.gz")
     data, out, cache = "store://bucket/rows", tmp_path / "run", tmp_path / "cache"
@@ -75,7 +64,7 @@ def test_the_main_job_with_everything_but_the_run_on_a_store(
         run(["prepare", "verify", data])
     assert f"{data}/{shard} has " in capsys.readouterr().out
     shutil.rmtree(cache)
-    assert f"{data}/{shard} is not the file that its manifest lists" in fails(capsys, *train)
+    assert f"{data}/{shard} is not the file that its manifest lists" in fails(*train)
 
 
 def test_a_file_url_is_a_local_path(tmp_path: Path) -> None:
@@ -85,8 +74,8 @@ def test_a_file_url_is_a_local_path(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["rows"]
 
 
-def test_what_must_be_local_is_no_url(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sentence = fails(capsys, "pretrain", "--data", rows, "--out", "gs://bucket/run", *SMALL_FLAGS)
+def test_what_must_be_local_is_no_url(rows: Path, fails: Callable[..., str]) -> None:
+    sentence = fails("pretrain", "--data", rows, "--out", "gs://bucket/run", *SMALL_FLAGS)
     assert "gs://bucket/run" in sentence
     assert not Path("gs:").exists()
 
@@ -112,47 +101,47 @@ def test_a_saved_configuration_is_reloaded_and_overridden(rows: Path, tmp_path: 
     ],
     ids=["empty", "only N", "binary", "unknown letter", "truncated gzip"],
 )
-def test_bad_fasta(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, sentence: str) -> None:
+def test_bad_fasta(tmp_path: Path, fails: Callable[..., str], content: bytes, sentence: str) -> None:
     path = tmp_path / "bad.fa"
     path.write_bytes(content)
-    line = fails(capsys, "prepare", "genome", "--fasta", path, "--out", tmp_path / "out")
+    line = fails("prepare", "genome", "--fasta", path, "--out", tmp_path / "out")
     assert sentence in line
     assert "bad.fa" in line
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_bad_places(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_places(rows: Path, tmp_path: Path, fails: Callable[..., str]) -> None:
     file = tmp_path / "file"
     file.write_text("")
     prepare = ("prepare", "genome", "--fasta", HELDOUT_FASTA, "--out")
-    assert "exists already" in fails(capsys, *prepare, rows)
-    assert str(file) in fails(capsys, *prepare, file / "out")
-    assert "/proc" in fails(capsys, *prepare, "/proc/nowhere/out")
-    assert "is not a file" in fails(capsys, "prepare", "genome", "--fasta", tmp_path / "no.fa", "--out", tmp_path / "o")
+    assert "exists already" in fails(*prepare, rows)
+    assert str(file) in fails(*prepare, file / "out")
+    assert "/proc" in fails(*prepare, "/proc/nowhere/out")
+    assert "is not a file" in fails("prepare", "genome", "--fasta", tmp_path / "no.fa", "--out", tmp_path / "o")
     train = ("pretrain", *SMALL_FLAGS, "--data")
-    assert "no manifest.json" in fails(capsys, *train, tmp_path, "--out", tmp_path / "run")
-    assert str(file) in fails(capsys, *train, rows, "--out", file / "run")
-    assert "no run directory" in fails(capsys, "export", tmp_path, "--out", tmp_path / "model")
+    assert "no manifest.json" in fails(*train, tmp_path, "--out", tmp_path / "run")
+    assert str(file) in fails(*train, rows, "--out", file / "run")
+    assert "no run directory" in fails("export", tmp_path, "--out", tmp_path / "model")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
 
 
-def test_bad_settings(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_settings(rows: Path, tmp_path: Path, fails: Callable[..., str]) -> None:
     train = ("pretrain", "--data", rows, "--out", tmp_path / "run")
-    assert "k = 3, the model k = 6" in fails(capsys, *train, "--preset", "dnabert6")
-    assert "impossible on 8 devices" in fails(capsys, *train, *SMALL_FLAGS, "--mesh.tensor", "3")
-    assert "dropout is 2.0" in fails(capsys, *train, *SMALL_FLAGS, "--model.dropout", "2")
-    assert "does not divide" in fails(capsys, *train, *SMALL_FLAGS, "--global-batch", "12")
-    assert "beyond schedule_steps" in fails(capsys, *train, "--preset", "tiny", "--steps", "10000")
-    assert "Choose a configuration" in fails(capsys, *train)
-    assert "no preset 'huge'" in fails(capsys, *train, "--preset", "huge")
-    assert "not both" in fails(capsys, *train, "--preset", "tiny", "--config", "c.json")
-    assert "is not a file" in fails(capsys, *train, "--config", tmp_path / "c.json")
-    assert "There is no command 'fly'" in fails(capsys, "fly")
-    assert "k is 12" in fails(capsys, "prepare", "genome", "--fasta", "a", "--k", "12", "--out", "b")
+    assert "k = 3, the model k = 6" in fails(*train, "--preset", "dnabert6")
+    assert "impossible on 8 devices" in fails(*train, *SMALL_FLAGS, "--mesh.tensor", "3")
+    assert "dropout is 2.0" in fails(*train, *SMALL_FLAGS, "--model.dropout", "2")
+    assert "does not divide" in fails(*train, *SMALL_FLAGS, "--global-batch", "12")
+    assert "beyond schedule_steps" in fails(*train, "--preset", "tiny", "--steps", "10000")
+    assert "Choose a configuration" in fails(*train)
+    assert "no preset 'huge'" in fails(*train, "--preset", "huge")
+    assert "not both" in fails(*train, "--preset", "tiny", "--config", "c.json")
+    assert "is not a file" in fails(*train, "--config", tmp_path / "c.json")
+    assert "There is no command 'fly'" in fails("fly")
+    assert "k is 12" in fails("prepare", "genome", "--fasta", "a", "--k", "12", "--out", "b")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_damaged_shards(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_shards(rows: Path, tmp_path: Path, fails: Callable[..., str]) -> None:
     data = tmp_path / "data"
     data.mkdir()
     for path in rows.iterdir():
@@ -161,9 +150,9 @@ def test_damaged_shards(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     whole = shard.read_bytes()
     train = ("pretrain", "--data", data, *SMALL_FLAGS, "--out")
     shard.write_bytes(whole[:-1])
-    assert "train-00000-of-00001.tfrecord has" in fails(capsys, *train, tmp_path / "truncated")
+    assert "train-00000-of-00001.tfrecord has" in fails(*train, tmp_path / "truncated")
     shard.unlink()
-    assert "is missing" in fails(capsys, *train, tmp_path / "missing")
+    assert "is missing" in fails(*train, tmp_path / "missing")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
     flipped = bytearray(whole)
     flipped[500] ^= 4
@@ -171,12 +160,12 @@ def test_damaged_shards(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     from_another_run = whole[stride:] + whole[:stride]
     for content in (bytes(flipped), from_another_run):
         shard.write_bytes(content)
-        assert "is not the file that" in fails(capsys, *train, tmp_path / "changed")
+        assert "is not the file that" in fails(*train, tmp_path / "changed")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_rows_made_on_beam_pass_verification_and_train(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, fails: Callable[..., str]
 ) -> None:
     data = str(tmp_path / "rows")
     prepare = ["prepare", "genome-beam", "--fasta", str(HELDOUT_FASTA), "--k", "3", "--out", data, "--"]
@@ -184,7 +173,7 @@ def test_rows_made_on_beam_pass_verification_and_train(
     assert run(["prepare", "verify", data]) == 0
     assert run(["pretrain", "--data", data, "--out", str(tmp_path / "run"), *SMALL_FLAGS]) == 0
     assert f"Written to {data}." in capsys.readouterr().out
-    assert "exists already" in fails(capsys, *prepare)
+    assert "exists already" in fails(*prepare)
 
 
 @pytest.mark.parametrize(
@@ -201,37 +190,25 @@ def test_the_next_command_is_for_these_rows(
 
 
 def test_without_beam_the_remedy_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     monkeypatch.delitem(sys.modules, "data_prep.genome_beam", raising=False)
     prepare = ("prepare", "genome-beam", "--fasta", str(HELDOUT_FASTA), "--out", tmp_path / "rows")
-    assert "pip install apache-beam" in fails(capsys, *prepare)
+    assert "pip install apache-beam" in fails(*prepare)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["prepare", "genome"],
-        ["prepare", "genome-beam"],
-        ["prepare", "verify"],
-        ["prepare", "promoters"],
-        ["prepare", "splice"],
-        ["prepare", "tfbs"],
-        ["pretrain"],
-        ["plan"],
-        ["mutations"],
-        ["motifs"],
-        ["variants"],
-        ["export"],
-        ["demo"],
-    ],
-)
-def test_help_has_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+COMMANDS = """\
+prepare genome, prepare genome-beam, prepare verify, prepare promoters, prepare splice, prepare tfbs, pretrain, plan, \
+mutations, motifs, variants, export, demo"""
+
+
+@pytest.mark.parametrize("command", COMMANDS.split(", "))
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        run([*command, "--help"])
+        run([*command.split(), "--help"])
     assert stopped.value.code == 0
-    assert f"Example: dnabert-jax {' '.join(command)}" in " ".join(capsys.readouterr().out.split())
+    assert f"Example: dnabert-jax {command}" in " ".join(capsys.readouterr().out.split())
 
 
 def test_help_without_a_command_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,10 +228,8 @@ def test_help_without_a_command_lists_them(capsys: pytest.CaptureFixture[str]) -
         (["tfbs"], "prepare tfbs"),
     ],
 )
-def test_a_mistyped_command_is_told_what_was_meant(
-    capsys: pytest.CaptureFixture[str], mistyped: list[str], meant: str
-) -> None:
-    sentence = fails(capsys, *mistyped, "--out", "x")
+def test_a_mistyped_command_is_told_what_was_meant(fails: Callable[..., str], mistyped: list[str], meant: str) -> None:
+    sentence = fails(*mistyped, "--out", "x")
     assert " ".join(mistyped) in sentence
     assert f"{meant}?" in sentence or f"{meant} or " in sentence
 
@@ -272,7 +247,9 @@ def test_commands_are_advised_as_the_program_was_called(tmp_path: Path, monkeypa
     assert command("export", "run") == "dnabert-jax export run"
 
 
-def test_verify_says_what_is_wrong(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_says_what_is_wrong(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
+) -> None:
     assert run(["prepare", "verify", str(rows)]) == 0
     assert "is sound" in capsys.readouterr().out
     data = shutil.copytree(rows, tmp_path / "data")
@@ -281,13 +258,13 @@ def test_verify_says_what_is_wrong(rows: Path, tmp_path: Path, capsys: pytest.Ca
         run(["prepare", "verify", str(data)])
     assert stopped.value.code == 1
     assert "train-00000-of-00001.tfrecord is missing" in capsys.readouterr().out
-    assert "no manifest.json" in fails(capsys, "prepare", "verify", tmp_path)
+    assert "no manifest.json" in fails("prepare", "verify", tmp_path)
 
 
-def test_bad_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_weights(tmp_path: Path, fails: Callable[..., str]) -> None:
     prepare = ("prepare", "genome", "--fasta", HELDOUT_FASTA, "--out", tmp_path / "out", "--weights")
-    assert "sum to 0.5" in fails(capsys, *prepare, "0.5")
-    assert "2 weights are given for 1 files" in fails(capsys, *prepare, "0.5", "0.5")
+    assert "sum to 0.5" in fails(*prepare, "0.5")
+    assert "2 weights are given for 1 files" in fails(*prepare, "0.5", "0.5")
 
 
 def test_the_bar_shows_utilisation_where_it_is_known() -> None:
@@ -301,7 +278,11 @@ def test_the_bar_shows_utilisation_where_it_is_known() -> None:
 
 
 def test_profiles_are_set_beforehand_or_asked_for_by_a_signal(
-    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    rows: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fails: Callable[..., str],
 ) -> None:
     stepped = TrainingBar.stepped
 
@@ -330,8 +311,8 @@ def test_profiles_are_set_beforehand_or_asked_for_by_a_signal(
     printed = capsys.readouterr().out
     assert "the run is finished: all its 3 steps are made; a larger --steps would go on" in printed
     assert "no profile from step 2 on, as --profile-from asks: it is past" in printed
-    assert "--profile-from is 4: give a step from 1 to 3." in fails(capsys, *train, "--profile-from", "4")
-    assert "--profile-steps is 0: give at least 1." in fails(capsys, *train, "--profile-steps", "0")
+    assert "--profile-from is 4: give a step from 1 to 3." in fails(*train, "--profile-from", "4")
+    assert "--profile-steps is 0: give at least 1." in fails(*train, "--profile-steps", "0")
 
 
 @pytest.mark.parametrize(("number", "status"), [(errno.EIO, 1), (errno.ENOENT, 2), (errno.EROFS, 2)])

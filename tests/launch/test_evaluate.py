@@ -14,9 +14,9 @@ import pytest
 import dnabert_jax.tasks.suites.run
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.tasks.measures.results import Result
-from dnabert_jax.training.saved_model import Description, SavedModel, with_random_weights, write_saved_model
 from dnabert_jax.typed_json import read_json
 from launch.cli import run
+from tests.launch.conftest import write_encoder
 
 CONFIG = ModelConfig(k=3, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64, max_positions=40)
 SETTINGS = ["--seeds", "2", "--epochs", "2", "--batch-size", "16", "--peak-learning-rate", "3e-3", "--restarts", "0"]
@@ -25,9 +25,7 @@ SIZES = {"a": 64, "b": 48, "tf/c": 40}
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("models") / "model"
-    write_saved_model(out, with_random_weights(SavedModel(Description(CONFIG, None, {}), 0, {}), seed=0))
-    return out
+    return write_encoder(tmp_path_factory.mktemp("models") / "model", CONFIG)
 
 
 @pytest.fixture(scope="module")

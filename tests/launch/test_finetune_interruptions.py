@@ -18,13 +18,10 @@ import pytest
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.training.saved_model import (
-    Description,
-    SavedModel,
     read_saved_model,
-    with_random_weights,
-    write_saved_model,
 )
 from launch.cli import run
+from tests.launch.conftest import write_encoder
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=16, max_positions=32)
 
@@ -33,8 +30,7 @@ CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediat
 def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Two seeds for 12 epochs of 20 steps, but for --out."""
     directory = tmp_path_factory.mktemp("inputs")
-    model = with_random_weights(SavedModel(Description(CONFIG, None, {}), 0, {}), seed=0)
-    write_saved_model(directory / "model", model)
+    write_encoder(directory / "model", CONFIG)
     draw = random.Random(0)  # noqa: S311
     lines = ["split,sequence,label"]
     for split, count in (("train", 160), ("dev", 32), ("test", 32)):

@@ -15,14 +15,11 @@ from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.sequence.kmers import encode
 from dnabert_jax.tasks.measures.results import Result
 from dnabert_jax.training.saved_model import (
-    Description,
-    SavedModel,
     read_saved_model,
-    with_random_weights,
-    write_saved_model,
 )
 from dnabert_jax.typed_json import read_json
 from launch.cli import run
+from tests.launch.conftest import write_encoder
 
 CONFIG = ModelConfig(
     k=3, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64, max_positions=128, initializer_range=0.2
@@ -33,9 +30,7 @@ BASES, BEFORE, MOTIF = 1300, 600, "AT" * 80
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("models") / "model"
-    write_saved_model(out, with_random_weights(SavedModel(Description(CONFIG, None, {}), 0, {}), seed=0))
-    return out
+    return write_encoder(tmp_path_factory.mktemp("models") / "model", CONFIG)
 
 
 def write_table(path: Path, length: int) -> list[str]:

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,7 @@ from matplotlib.image import imread
 from dnabert_jax.interpret.report.motif_section import motif_section
 from launch.cli import run
 from tests.interpret.motifs.conftest import PLANTED, Planted, plant, probabilities, random_known, write_meme
-
-COMPLEMENT = str.maketrans("ACGT", "TGCA")
+from tests.launch.conftest import reverse_complement
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +38,6 @@ def write(folder: Path, data: Planted, **changed: Any) -> list[str]:
     return ["motifs", *(word for flag, name in names.items() for word in (f"--{flag}", str(folder / name)))]
 
 
-def fails(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
-    assert run(arguments) == 2
-    (line,) = [line for line in re.split(r"[\r\n]", capsys.readouterr().err) if "error: " in line]
-    assert not Path(arguments[arguments.index("--out") + 1]).exists()
-    return line
-
-
 def test_files_agree_with_one_another(tmp_path: Path, planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:
     data = planted.half_turned()
     assert run([*write(tmp_path, data), "--reverse-complements"]) == 0
@@ -52,7 +45,7 @@ def test_files_agree_with_one_another(tmp_path: Path, planted: Planted, capsys: 
     out = tmp_path / "out"
     with (out / "motifs.tsv").open() as file:
         (row,) = csv.DictReader(file, delimiter="\t")
-    seed = PLANTED.translate(COMPLEMENT)[::-1]
+    seed = reverse_complement(PLANTED)
     assert (row["motif"], row["positives"], row["negatives"]) == (seed, "80", "0")
     assert seed in row["consensus"]
     assert f"{seed}  {row['instances']} instances" in printed
@@ -64,8 +57,8 @@ def test_files_agree_with_one_another(tmp_path: Path, planted: Planted, capsys: 
         text = data.positives[int(name[1:])]
         own, core = text[int(start) : int(end)], text[int(thick) : int(thick_end)]
         turn = strand == "-"
-        windows.append(own.translate(COMPLEMENT)[::-1] if turn else own)
-        assert (core.translate(COMPLEMENT)[::-1] if turn else core) == seed
+        windows.append(reverse_complement(own) if turn else own)
+        assert (reverse_complement(core) if turn else core) == seed
     assert len(windows) == motif.num_occurrences == int(row["instances"]) > 40
     assert {base: list(motif.counts[base]) for base in "ACGT"} == {
         base: [sum(own[place] == base for own in windows) for place in range(24)] for base in "ACGT"
@@ -75,7 +68,11 @@ def test_files_agree_with_one_another(tmp_path: Path, planted: Planted, capsys: 
 
 @pytest.mark.usefixtures("uncompiled_memelite")
 def test_motifs_are_matched_to_known_ones(
-    tmp_path: Path, planted: Planted, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    planted: Planted,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fails: Callable[..., str],
 ) -> None:
     database = tmp_path / "known.meme"
     write_meme(database, {**random_known(9), "MA1 SITE": probabilities(PLANTED[1:])})
@@ -97,11 +94,11 @@ def test_motifs_are_matched_to_known_ones(
     assert len((tmp_path / "other" / "matches.tsv").read_text().splitlines()) == 1
 
     arguments[arguments.index("--out") + 1] = str(tmp_path / "third")
-    assert "--match-q is 0.0: give a number above 0" in fails(capsys, [*arguments, "--match-q", "0"])
+    assert "--match-q is 0.0: give a number above 0" in fails(*arguments, "--match-q", "0", within=tmp_path)
     database.write_text("nothing")
-    assert "known.meme" in fails(capsys, arguments)
+    assert "known.meme" in fails(*arguments, within=tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "memelite" in fails(capsys, arguments)
+    assert "memelite" in fails(*arguments, within=tmp_path)
 
 
 def test_no_enriched_word_is_a_result(tmp_path: Path, planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,15 +148,15 @@ def test_scores_that_do_not_fit(
     sentence: str,
     tmp_path: Path,
     planted: Planted,
-    capsys: pytest.CaptureFixture[str],
+    fails: Callable[..., str],
 ) -> None:
-    assert sentence in fails(capsys, write(tmp_path, planted, **changed))
+    assert sentence in fails(*write(tmp_path, planted, **changed), within=tmp_path)
 
 
 def test_other_bad_input(
     tmp_path: Path,
     planted: Planted,
-    capsys: pytest.CaptureFixture[str],
+    fails: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     arguments = write(tmp_path, planted)
@@ -172,8 +169,8 @@ def test_other_bad_input(
     ):
         changed = list(arguments)
         changed[changed.index(f"--{flag}") + 1] = str(tmp_path / name)
-        assert sentence in fails(capsys, changed)
-    assert "--sequence" in fails(capsys, [*arguments, "--sequence", "seq"])
-    assert "window_size is 0" in fails(capsys, [*arguments, "--window-size", "0"])
+        assert sentence in fails(*changed, within=tmp_path)
+    assert "--sequence" in fails(*arguments, "--sequence", "seq", within=tmp_path)
+    assert "window_size is 0" in fails(*arguments, "--window-size", "0")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "pip install logomaker pandas" in fails(capsys, arguments)
+    assert "pip install logomaker pandas" in fails(*arguments, within=tmp_path)

@@ -1,21 +1,18 @@
 """`dnabert-jax mutations`: a row for each change, a picture for each sequence, one sentence for bad flags."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
 import pyarrow.parquet
 import pytest
-from flax import nnx
 from matplotlib.image import imread
 
 from dnabert_jax import DNABERT
 from dnabert_jax.config import ModelConfig, TaskConfig
-from dnabert_jax.model.classification import BertForSequenceClassification
-from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
 from launch.cli import run
+from tests.launch.conftest import write_classifier
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=24)
 TASKS = {
@@ -30,16 +27,7 @@ CHANGES = ["id", "position", "kind", "ref", "alt", "reference", "changed", "diff
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mutations")
     for name, task in TASKS.items():
-
-        @jax.jit
-        def initial(task: TaskConfig = task) -> Any:
-            return nnx.to_pure_dict(nnx.state(BertForSequenceClassification(CONFIG, task, rngs=nnx.Rngs(0)), nnx.Param))
-
-        rng = np.random.default_rng(0)
-        parameters = jax.tree.map(
-            lambda x, rng=rng: np.asarray(x + 0.5 * rng.normal(size=x.shape), np.float32), initial()
-        )
-        write_saved_model(folder / name, SavedModel(Description(CONFIG, task, {}), 0, parameters))
+        write_classifier(folder / name, CONFIG, task)
     rows = "".join(f'"{name}",{text}\n' for name, text in SEQUENCES.items())
     (folder / "x.csv").write_text("id,sequence\n" + rows)
     (folder / "many.fa").write_text("".join(f">s{number}\nACGT\n" for number in range(101)))
@@ -47,9 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def mutations(folder: Path, *flags: str | Path, model: str = "model", source: str = "--table x.csv") -> int:
+def mutations(folder: Path, *flags: str | Path, model: str = "model", source: str = "--table x.csv") -> list[str]:
     kind, name = source.split()
-    return run(["mutations", "--model", str(folder / model), kind, str(folder / name), *map(str, flags)])
+    return ["mutations", "--model", str(folder / model), kind, str(folder / name), *map(str, flags)]
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -60,7 +48,7 @@ def read(path: Path) -> list[dict[str, str]]:
 def test_every_change_has_a_row_and_every_sequence_a_picture(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert mutations(folder, "--out", tmp_path / "y.tsv", "--heat-maps", tmp_path / "maps") == 0
+    assert run(mutations(folder, "--out", tmp_path / "y.tsv", "--heat-maps", tmp_path / "maps")) == 0
     printed = capsys.readouterr().out
     assert "Of the label yes: its probability." in printed
     assert "Made 53 changes of 2 sequences, 1 of them with letters such as N" in printed
@@ -80,7 +68,7 @@ def test_every_change_has_a_row_and_every_sequence_a_picture(
 
 
 def test_the_changes_of_a_file_are_made_in_its_order(folder: Path, tmp_path: Path) -> None:
-    assert mutations(folder, "--mutations", folder / "m.txt", "--out", tmp_path / "y.tsv") == 0
+    assert run(mutations(folder, "--mutations", folder / "m.txt", "--out", tmp_path / "y.tsv")) == 0
     found = [tuple(row[name] for name in CHANGES[:5]) for row in read(tmp_path / "y.tsv")]
     assert found == [
         ("s 1/x", "0", "substitution", "T", "C"),
@@ -91,7 +79,7 @@ def test_the_changes_of_a_file_are_made_in_its_order(folder: Path, tmp_path: Pat
 
 def test_a_regression_has_no_odds(folder: Path, tmp_path: Path) -> None:
     flags = ("--kinds", "insertions", "--out", tmp_path / "y.parquet")
-    assert mutations(folder, *flags, model="regression") == 0
+    assert run(mutations(folder, *flags, model="regression")) == 0
     table = pyarrow.parquet.read_table(tmp_path / "y.parquet")
     assert table.column_names == CHANGES
     assert table.num_rows == 4 * (9 + 6)
@@ -114,12 +102,9 @@ def test_a_regression_has_no_odds(folder: Path, tmp_path: Path) -> None:
     ],
 )
 def test_bad_flags_are_one_sentence_and_leave_no_file(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags: list[str], sentence: str
+    folder: Path, fails: Callable[..., str], flags: list[str], sentence: str
 ) -> None:
-    monkeypatch.chdir(folder)
-    before = sorted(folder.iterdir())
     source = {"source": flags[1]} if flags[0] == "--source" else {}
     own = flags[2:] if source else flags
-    assert mutations(folder, *own, *([] if "--out" in own else ["--out", "y.tsv"]), **source) == 2
-    assert sentence in capsys.readouterr().err
-    assert sorted(folder.iterdir()) == before
+    out = [] if "--out" in own else ["--out", "y.tsv"]
+    assert sentence in fails(*mutations(folder, *own, *out, **source), within=folder)

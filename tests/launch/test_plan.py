@@ -7,13 +7,11 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from launch.cli import run
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -183,52 +181,40 @@ def test_a_suite_of_finetunings(tmp_path: Path) -> None:
     assert f"{one['training_hours']:,.2f}" in done.stdout
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path, model: Sequence[str] = SMALL) -> str:
-    """The sentence of a plan that cannot be made, with exit status 2."""
-    capsys.readouterr()
-    assert run(["plan", *model, *map(str, arguments)]) == 2
-    error = capsys.readouterr().err
-    (line,) = [line for line in re.split(r"[\r\n]", error) if line.startswith("dnabert-jax: error: ")]
-    assert "Traceback" not in error
-    return line
+@pytest.fixture
+def refused(fails: Callable[..., str]) -> Callable[..., str]:
+    """Returns the sentence of a plan that cannot be made."""
+    return lambda *arguments, model=SMALL: fails("plan", *model, *arguments)
 
 
-def test_bad_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_names(tmp_path: Path, refused: Callable[..., str]) -> None:
     for name in ("v9:2x2", "a100:8", ""):
-        assert f"There is no topology '{name}'" in refused(capsys, "--topology", name)
+        assert f"There is no topology '{name}'" in refused("--topology", name)
     for name in ("v5e", "v5e:", "v5e:4x", "h100:0"):
-        assert "names no shape" in refused(capsys, "--topology", name)
-    assert "have no slices and no shape" in refused(capsys, "--topology", "h100:2x4")
-    assert "0 slices are impossible" in refused(capsys, "--topology", "v5e:2x2", "--slices", "0")
-    assert "jobs_per_chip is [0]" in refused(
-        capsys, "--suite", "--topology", "v5e:2x2", "--jobs-per-chip", "0", model=()
-    )
+        assert "names no shape" in refused("--topology", name)
+    assert "have no slices and no shape" in refused("--topology", "h100:2x4")
+    assert "0 slices are impossible" in refused("--topology", "v5e:2x2", "--slices", "0")
+    assert "jobs_per_chip is [0]" in refused("--suite", "--topology", "v5e:2x2", "--jobs-per-chip", "0", model=())
     nowhere = tmp_path / "nowhere" / "plan.json"
-    assert f"{nowhere.parent} is not a directory" in refused(capsys, "--topology", "v5e:2x2", "--json", nowhere)
-    assert "no data directory" in refused(capsys, "--topology", "v5e:2x2", "--data", tmp_path)
+    assert f"{nowhere.parent} is not a directory" in refused("--topology", "v5e:2x2", "--json", nowhere)
+    assert "no data directory" in refused("--topology", "v5e:2x2", "--data", tmp_path)
 
 
 @pytest.mark.tpu_compiler
 @needs_libtpu
-def test_what_cannot_run_is_refused_before_it_is_compiled(
-    capsys: pytest.CaptureFixture[str], sample_rows: Path
-) -> None:
+def test_what_cannot_run_is_refused_before_it_is_compiled(refused: Callable[..., str], sample_rows: Path) -> None:
     on = ("--topology", "v5e:2x2")
     for name in ("v5e:3x5", "v5e:2x2x2", "v4:3x3x3"):
-        assert f"There is no slice {name}: choose sides that Cloud TPU offers" in refused(capsys, "--topology", name)
-    assert "more than a pod" in refused(capsys, "--topology", "v6e:32x16")
-    assert "choose a multiple of 4" in refused(capsys, *on, "--global-batch", "6")
-    assert "impossible on 4 devices" in refused(capsys, *on, "--mesh.fsdp", "3")
-    assert "over 2 slices, which only it may span" in refused(capsys, *on, "--slices", "2", "--mesh.tensor", "8")
-    assert "train with --model.max-positions 64" in refused(
-        capsys, *on, "--data", sample_rows, "--model.max-positions", "32"
-    )
-    assert "The data have k = 3, the model k = 4" in refused(capsys, *on, "--data", sample_rows, "--model.k", "4")
+        assert f"There is no slice {name}: choose sides that Cloud TPU offers" in refused("--topology", name)
+    assert "more than a pod" in refused("--topology", "v6e:32x16")
+    assert "choose a multiple of 4" in refused(*on, "--global-batch", "6")
+    assert "impossible on 4 devices" in refused(*on, "--mesh.fsdp", "3")
+    assert "over 2 slices, which only it may span" in refused(*on, "--slices", "2", "--mesh.tensor", "8")
+    assert "train with --model.max-positions 64" in refused(*on, "--data", sample_rows, "--model.max-positions", "32")
+    assert "The data have k = 3, the model k = 4" in refused(*on, "--data", sample_rows, "--model.k", "4")
 
 
-def test_without_a_compiler_the_remedy_is_named(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_compiler_the_remedy_is_named(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "pip install 'jax[tpu]'" in refused(capsys, "--topology", "v5e:2x2")
-    assert "pip install 'jax[cuda13]'" in refused(capsys, "--topology", "h100:8")
+    assert "pip install 'jax[tpu]'" in refused("--topology", "v5e:2x2")
+    assert "pip install 'jax[cuda13]'" in refused("--topology", "h100:8")

@@ -5,41 +5,26 @@ import gzip
 import io
 import itertools
 import os
-import random
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pyarrow.parquet
 import pytest
-from flax import nnx
 
 from dnabert_jax import DNABERT
 from dnabert_jax.config import ModelConfig, TaskConfig
-from dnabert_jax.model.classification import BertForSequenceClassification
-from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
 from launch.cli import run
 from launch.sequence_source import OpenSource
+from tests.launch.conftest import dna, reverse_complement, write_classifier, write_encoder
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=40)
 BOUND = TaskConfig("single_label_classification", ("unbound", "bound"))
 TASK = TaskConfig("single_label_classification", ("donor", "acceptor", "neither"))
-COMPLEMENT = str.maketrans("ACGT", "TGCA")
-
-
-def dna(length: int, seed: int) -> str:
-    return "".join(random.Random(seed).choices("ACGT", k=length))  # noqa: S311
-
-
-def reverse_complement(sequence: str) -> str:
-    return sequence.translate(COMPLEMENT)[::-1]
-
-
 SEQUENCES = [dna((38, 8, 23)[number % 3], number) for number in range(14)]
 
 
@@ -47,13 +32,7 @@ SEQUENCES = [dna((38, 8, 23)[number % 3], number) for number in range(14)]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A classifier, and the sequences as FASTA and as a table."""
     folder = tmp_path_factory.mktemp("predict")
-    network = BertForSequenceClassification(CONFIG, TASK, rngs=nnx.Rngs(0))
-    rng = np.random.default_rng(0)
-    parameters = jax.tree.map(
-        lambda x: np.asarray(x + 0.5 * rng.normal(size=x.shape), np.float32),
-        nnx.to_pure_dict(nnx.state(network, nnx.Param)),
-    )
-    write_saved_model(folder / "model", SavedModel(Description(CONFIG, TASK, {}), 0, parameters))
+    write_classifier(folder / "model", CONFIG, TASK)
     records = (f">s{number} about it\n{own}\n" for number, own in enumerate(SEQUENCES))
     (folder / "x.fa").write_text("".join(records))
     with (folder / "x.csv").open("w") as file:
@@ -161,10 +140,7 @@ def test_intervals_keep_their_columns_on_their_strand(folder: Path, model: DNABE
 
 
 def test_a_genome_browser_opens_the_predictions_of_two_classes(folder: Path, tmp_path: Path) -> None:
-    network = BertForSequenceClassification(CONFIG, BOUND, rngs=nnx.Rngs(0))
-    parameters = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(network, nnx.Param)))
-    lengths = {"finetuning": {"lengths": {"minimum": 20, "median": 21, "maximum": 22}}}
-    write_saved_model(tmp_path / "model", SavedModel(Description(CONFIG, BOUND, lengths), 0, parameters))
+    write_classifier(tmp_path / "model", CONFIG, BOUND, lengths={"minimum": 20, "median": 21, "maximum": 22})
     genome = dna(90, 1)
     (tmp_path / "g.fa").write_text(f">chr1\n{genome}\n")
     (tmp_path / "x.narrowPeak").write_text("chr1\t10\t60\tpeak\t0\t-\t1\t1\t1\t30\n")
@@ -241,40 +217,26 @@ def test_vectors_are_read_without_this_project(
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence_and_leaves_no_file(
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    flags: list[str],
-    value: str,
+    folder: Path, tmp_path: Path, fails: Callable[..., str], flags: list[str], value: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     for name in ("x.fa", "x.csv"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     (tmp_path / "long.fa").write_text(f">ok\nACGTACGT\n>big\n{dna(41, 0)}\n")
     (tmp_path / "x.bed").write_text("s1\t0\t8\n")
     (tmp_path / "short.fa").write_text(">tiny\nAC\n>tinier\nA\n")
-    before = sorted(tmp_path.iterdir())
     name = "embed" if flags[-1].startswith("x.np") else "predict"
-    assert run(command(name, folder, *flags)) == 2
-    error = capsys.readouterr().err
-    assert "dnabert-jax: error: " in error
-    assert value in error
-    assert "Traceback" not in error
-    assert sorted(tmp_path.iterdir()) == before
+    assert value in fails(*command(name, folder, *flags), within=tmp_path)
 
 
 def test_an_output_that_exists_and_a_model_without_a_classifier_are_refused(
-    folder: Path, model: DNABERT, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, fails: Callable[..., str]
 ) -> None:
     (tmp_path / "x.tsv").write_text("mine")
-    assert run(command("predict", folder, "--fasta", folder / "x.fa", "--out", tmp_path / "x.tsv")) == 2
-    assert "exists already" in capsys.readouterr().err
+    flags = ["--fasta", folder / "x.fa", "--out"]
+    assert "exists already" in fails(*command("predict", folder, *flags, tmp_path / "x.tsv"))
     assert (tmp_path / "x.tsv").read_text() == "mine"
-    bare = SavedModel(Description(CONFIG, None, {}), 0, {"bert": model._model.parameters["bert"]})
-    write_saved_model(tmp_path / "model", bare)
-    assert run(command("predict", tmp_path, "--fasta", folder / "x.fa", "--out", tmp_path / "y.tsv")) == 2
-    assert "has no classifier" in capsys.readouterr().err
+    write_encoder(tmp_path / "model", CONFIG)
+    assert "has no classifier" in fails(*command("predict", tmp_path, *flags, tmp_path / "y.tsv"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

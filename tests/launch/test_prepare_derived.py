@@ -6,6 +6,7 @@ import io
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +36,7 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    capsys.readouterr()
-    assert run(arguments) == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dnabert-jax: error: ")]
-    return line
-
-
-def test_promoters(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_promoters(files: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]) -> None:
     out = files / "out"
     command = ["prepare", "promoters", "--fasta", str(files / "g.fa"), "--gtf", str(files / "one-exon.gtf")]
     assert run([*command, "--protocol", "dnabert-prom-core", "--other-negatives", "shuffle", "--out", str(out)]) == 0
@@ -59,10 +53,12 @@ def test_promoters(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads((out / "manifest.json").read_text())["protocol"] == "dnabert-prom-core"
     assert f"Next: dnabert-jax finetune --model MODEL --data {out} " in printed.out
     for command in (["prepare", "verify"], ["pretrain", "--preset", "tiny", "--out", str(files / "run"), "--data"]):
-        assert "has labelled examples, and no rows for pre-training" in fails(capsys, *command, str(out))
+        assert "has labelled examples, and no rows for pre-training" in fails(*command, str(out))
 
 
-def test_everything_on_a_store(store: type, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_everything_on_a_store(
+    store: type, files: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
+) -> None:
     for name in ("g.fa", "g.bed"):
         storage.upload(files / name, f"store://bucket/{name}")
     storage.write("store://bucket/black.bed", b"22\t1990\t2010\n")
@@ -79,29 +75,17 @@ def test_everything_on_a_store(store: type, files: Path, capsys: pytest.CaptureF
     assert run([*command[:-1], str(files / "local")]) == 0
     for name in names:
         assert storage.read(f"store://bucket/out/{name}") == (files / "local" / name).read_bytes()
-    assert "exists already" in fails(capsys, *command)
+    assert "exists already" in fails(*command)
 
 
 def test_peaks_and_blacklist_may_come_through_pipes_and_standard_input(
-    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     black = b"22\t1990\t2010\n"
     (files / "black.bed").write_bytes(black)
     command = ["prepare", "tfbs", "--fasta", str(files / "g.fa")]
-    assert (
-        run(
-            [
-                *command,
-                "--peaks",
-                str(files / "g.bed"),
-                "--blacklist",
-                str(files / "black.bed"),
-                "--out",
-                str(files / "a"),
-            ]
-        )
-        == 0
-    )
+    given = {"--peaks": "g.bed", "--blacklist": "black.bed", "--out": "a"}
+    assert run([*command, *(word for flag, name in given.items() for word in (flag, str(files / name)))]) == 0
     os.mkfifo(files / "pipe")
     writer = threading.Thread(
         target=lambda: (files / "pipe").write_bytes(gzip.compress((files / "g.bed").read_bytes()))
@@ -113,12 +97,12 @@ def test_peaks_and_blacklist_may_come_through_pipes_and_standard_input(
     assert (files / "a/examples.tsv.gz").read_bytes() == (files / "b/examples.tsv.gz").read_bytes()
 
 
-def test_bad_input(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input(files: Path, fails: Callable[..., str]) -> None:
     genome = ("--fasta", str(files / "g.fa"), "--out", str(files / "out"))
     splice = ("prepare", "splice", *genome, "--gtf")
-    assert "begin with GT in this sequence" in fails(capsys, *splice, str(files / "g.gtf"), "--all-sites")
-    assert "has no introns" in fails(capsys, *splice, str(files / "one-exon.gtf"))
-    assert "no.gtf" in fails(capsys, *splice, str(files / "no.gtf"))
-    assert "There is no protocol 'x'" in fails(capsys, *splice, str(files / "g.gtf"), "--protocol", "x")
-    assert str(files / "empty") in fails(capsys, "prepare", "promoters", *genome, "--gtf", str(files / "empty"))
+    assert "begin with GT in this sequence" in fails(*splice, str(files / "g.gtf"), "--all-sites")
+    assert "has no introns" in fails(*splice, str(files / "one-exon.gtf"))
+    assert "no.gtf" in fails(*splice, str(files / "no.gtf"))
+    assert "There is no protocol 'x'" in fails(*splice, str(files / "g.gtf"), "--protocol", "x")
+    assert str(files / "empty") in fails("prepare", "promoters", *genome, "--gtf", str(files / "empty"))
     assert not (files / "out").exists()

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,25 +98,15 @@ CASES: list[tuple[list[str], str]] = [
 
 @pytest.mark.parametrize(("flags", "sentence"), CASES)
 def test_bad_input_is_a_sentence_and_leaves_no_file(
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    flags: list[str],
-    sentence: str,
+    folder: Path, fails: Callable[..., str], flags: list[str], sentence: str
 ) -> None:
-    monkeypatch.chdir(folder)
     scores(folder / "bare.npz", bases=None)
     scores(folder / "others.npz", ids=np.array(["a", "c"]))
     scores(folder / "letters.npz", bases=np.frombuffer(b"ACGTACC", "S1"))
     scores(folder / "odd.npz", bases=np.frombuffer(b"ACGTAC<", "S1"))
     scores(folder / "flat.npz", effects=np.zeros((7, 3), np.float32))
     (folder / "old.html").write_text("old")
-    before = sorted(folder.iterdir())
-    assert run(["report", *([] if "--out" in flags else ["--out", "out.html"]), *flags]) == 2
-    error = capsys.readouterr().err
-    assert "dnabert-jax: error: " in error
-    assert sentence in error
-    assert sorted(folder.iterdir()) == before
+    assert sentence in fails("report", *([] if "--out" in flags else ["--out", "out.html"]), *flags, within=folder)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +122,7 @@ def test_bad_input_is_a_sentence_and_leaves_no_file(
     ],
 )
 def test_damaged_motifs_are_a_sentence(
-    folder: Path, capsys: pytest.CaptureFixture[str], name: str, content: str, sentence: str
+    folder: Path, fails: Callable[..., str], name: str, content: str, sentence: str
 ) -> None:
     (folder / "motifs" / name).write_text(content)
-    assert run(["report", "--motifs", str(folder / "motifs"), "--out", str(folder / "out.html")]) == 2
-    assert sentence in capsys.readouterr().err
+    assert sentence in fails("report", "--motifs", folder / "motifs", "--out", folder / "out.html")

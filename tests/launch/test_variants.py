@@ -8,22 +8,20 @@ import os
 import random
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pysam
 import pytest
-from flax import nnx
 
 from dnabert_jax import DNABERT
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interpret.variants import scoring
 from dnabert_jax.io.vcf import InfoField
-from dnabert_jax.model.classification import BertForSequenceClassification
-from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
 from launch.cli import run
+from tests.launch.conftest import write_classifier
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=24)
 CONTIG = "".join(random.Random(2).choices("ACGT", k=50))  # noqa: S311
@@ -50,17 +48,9 @@ RECORDS = [
 ]
 
 
-def write_model(directory: Path, problem: str = "single_label_classification", provenance: Any = None) -> None:
+def write_model(directory: Path, problem: str = "single_label_classification", **finetuning: Any) -> None:
     labels = ("x",) if problem == "regression" else ("no", "yes")
-    task = TaskConfig(problem, labels)  # type: ignore[arg-type]
-
-    @jax.jit
-    def initial() -> Any:
-        return nnx.to_pure_dict(nnx.state(BertForSequenceClassification(CONFIG, task, rngs=nnx.Rngs(0)), nnx.Param))
-
-    rng = np.random.default_rng(0)
-    parameters = jax.tree.map(lambda x: np.asarray(x + 0.5 * rng.normal(size=x.shape), np.float32), initial())
-    write_saved_model(directory, SavedModel(Description(CONFIG, task, provenance or {}), 0, parameters))
+    write_classifier(directory, CONFIG, TaskConfig(problem, labels), **finetuning)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +69,9 @@ def variants(
     fasta: str | Path = "g.fa",
     model: str | Path = "model",
     window: str = "15",
-) -> int:
+) -> list[str]:
     files = ["--vcf", folder / vcf, "--fasta", folder / fasta, "--model", folder / model]
-    return run(["variants", *map(str, (*files, *(["--window", window] if window else []), *flags))])
+    return ["variants", *map(str, (*files, *(["--window", window] if window else []), *flags))]
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -107,7 +97,7 @@ def without_ours(annotated: bytes) -> bytes:
 def test_every_record_comes_back_with_scores_or_a_reason(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    assert variants(folder, "--out", tmp_path / name, "--strands", "forward") == 0
+    assert run(variants(folder, "--out", tmp_path / name, "--strands", "forward")) == 0
     printed = capsys.readouterr().out
     assert re.search(r"\b5\b.*\b7\b.*\b3\b", printed)
     assert "chr9:5" in printed
@@ -130,7 +120,7 @@ def test_every_record_comes_back_with_scores_or_a_reason(
 def test_effects_have_the_sign_of_the_change_and_the_scores_of_the_original_their_own(
     folder: Path, tmp_path: Path
 ) -> None:
-    assert variants(folder, "--out", tmp_path / "y.vcf") == 0
+    assert run(variants(folder, "--out", tmp_path / "y.vcf")) == 0
     rows = [
         {name: float(value) for name, value in row.items() if name not in ("contig", "id", "ref", "alt", "left_out")}
         for row in table(tmp_path / "y.tsv")
@@ -145,7 +135,7 @@ def test_effects_have_the_sign_of_the_change_and_the_scores_of_the_original_thei
         assert row["difference"] == pytest.approx((after - before) * max(before, after), abs=1e-12)
         assert row["log_odds_ratio"] == pytest.approx(-odds / math.log(2), abs=1e-9)
     write_model(tmp_path / "regression", "regression")
-    assert variants(folder, "--out", tmp_path / "z.vcf", model=tmp_path / "regression") == 0
+    assert run(variants(folder, "--out", tmp_path / "z.vcf", model=tmp_path / "regression")) == 0
     numbers = [row for row in table(tmp_path / "z.tsv") if not row["left_out"]]
     assert "effect_log_odds" not in numbers[0]
     for own in numbers:
@@ -154,7 +144,7 @@ def test_effects_have_the_sign_of_the_change_and_the_scores_of_the_original_thei
 
 
 def test_other_readers_find_the_declared_fields(folder: Path, tmp_path: Path) -> None:
-    assert variants(folder, "--out", tmp_path / "y.vcf.gz") == 0
+    assert run(variants(folder, "--out", tmp_path / "y.vcf.gz")) == 0
     rows = iter(table(tmp_path / "y.tsv"))
     with pysam.VariantFile(str(tmp_path / "y.vcf.gz")) as file:
         declared = {name: field for name, field in file.header.info.items() if name.startswith("DNABERT")}
@@ -197,15 +187,12 @@ def test_other_readers_find_the_declared_fields(folder: Path, tmp_path: Path) ->
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_no_file(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | bytes, value: str
+    folder: Path, tmp_path: Path, fails: Callable[..., str], content: str | bytes, value: str
 ) -> None:
     (tmp_path / "bad.vcf").write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "bad.vcf") == 2
-    error = capsys.readouterr().err
-    assert "dnabert-jax: error: " in error
+    error = fails(*variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "bad.vcf"), within=tmp_path)
     assert "bad.vcf" in error
     assert value in error
-    assert [path.name for path in tmp_path.iterdir()] == ["bad.vcf"]
 
 
 def test_many_mismatches_ask_for_the_build_of_the_genome(
@@ -214,7 +201,7 @@ def test_many_mismatches_ask_for_the_build_of_the_genome(
     right, wrong = [line(at, other(at)) for at in (20, 21)], [line(at, "A", ref=other(at)) for at in (22, 23, 24)]
     for name, records, asked in ("a", right + wrong[:2], False), ("b", right + wrong, True):
         (tmp_path / f"{name}.vcf").write_text(HEADER + "".join(records))
-        assert variants(folder, "--out", tmp_path / f"{name}-out.vcf", vcf=tmp_path / f"{name}.vcf") == 0
+        assert run(variants(folder, "--out", tmp_path / f"{name}-out.vcf", vcf=tmp_path / f"{name}.vcf")) == 0
         assert ("3 of 5" in capsys.readouterr().out) == asked
 
 
@@ -247,11 +234,11 @@ def test_files_as_people_have_them_are_scored_and_come_back_unchanged(
 ) -> None:
     content = given.encode("utf-8", "surrogateescape")
     (tmp_path / "x.vcf").write_bytes(gzip.compress(content) if packed else content)
-    assert variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "x.vcf") == 0
+    assert run(variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "x.vcf")) == 0
     assert without_ours((tmp_path / "y.vcf").read_bytes()) == content
     plain = HEADER + line(20, other(20)) + line(21, f"{other(21)},<DEL>")
     (tmp_path / "plain.vcf").write_text(plain)
-    assert variants(folder, "--out", tmp_path / "z.vcf", vcf=tmp_path / "plain.vcf") == 0
+    assert run(variants(folder, "--out", tmp_path / "z.vcf", vcf=tmp_path / "plain.vcf")) == 0
     for found, expected in zip(table(tmp_path / "y.tsv"), table(tmp_path / "z.tsv"), strict=False):
         assert (found["contig"], found["ref"], found["alt"]) == (expected["contig"], expected["ref"], expected["alt"])
         for name in ("reference", "alternative"):
@@ -264,7 +251,7 @@ def test_a_byte_order_mark_and_blank_lines_between_records_are_left_out(folder: 
     (tmp_path / "x.vcf").write_bytes(
         b"\xef\xbb\xbf" + given.replace(RECORDS[1].encode(), b"\n" + RECORDS[1].encode() + b"\t\n")
     )
-    assert variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "x.vcf") == 0
+    assert run(variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "x.vcf")) == 0
     assert without_ours((tmp_path / "y.vcf").read_bytes()) == given
 
 
@@ -272,7 +259,7 @@ def test_joined_files_have_one_header(folder: Path, tmp_path: Path) -> None:
     declared = '##INFO=<ID=BF,Number=1,Type=Float,Description="y">\n'
     second = HEADER.replace("#CHROM", f"{declared}#CHROM")
     (tmp_path / "x.vcf").write_text(HEADER + RECORDS[0] + second + RECORDS[1])
-    assert variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "x.vcf") == 0
+    assert run(variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "x.vcf")) == 0
     # What the second header declares stands before the line of columns.
     expected = HEADER.replace("#CHROM", f"{declared}#CHROM") + RECORDS[0] + RECORDS[1]
     assert without_ours((tmp_path / "y.vcf").read_bytes()) == expected.encode()
@@ -285,7 +272,7 @@ def test_of_an_ambiguous_contig_only_its_records_are_left_out(folder: Path, tmp_
     (tmp_path / "g.fa").write_text(f">chr1\n{CONTIG}\n>chrM\n{CONTIG[::-1]}\n>chrMT\n{CONTIG}\n")
     records = [line(20, other(20), contig=contig) for contig in ("1", "MT", "m")]
     (tmp_path / "x.vcf").write_text(HEADER + "".join(records))
-    assert variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "x.vcf", fasta=tmp_path / "g.fa") == 0
+    assert run(variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "x.vcf", fasta=tmp_path / "g.fa")) == 0
     first, second, third = table(tmp_path / "y.tsv")
     assert float(first["effect"]) == float(second["effect"])
     assert (first["left_out"], third["effect"]) == ("", "")
@@ -297,18 +284,18 @@ def test_the_window_is_the_length_of_the_training_sequences(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lengths = {"minimum": 13, "median": 15, "maximum": 19}
-    write_model(tmp_path / "model", provenance={"finetuning": {"lengths": lengths}})
+    write_model(tmp_path / "model", lengths=lengths)
     tables = []
     for name, model, window in ("a", tmp_path / "model", ""), ("b", "model", "15"):
-        assert variants(folder, "--out", tmp_path / f"{name}.vcf", model=model, window=window) == 0
+        assert run(variants(folder, "--out", tmp_path / f"{name}.vcf", model=model, window=window)) == 0
         tables.append(table(tmp_path / f"{name}.tsv"))
     assert tables[0] == tables[1]
     assert "13 to 19 bases" in capsys.readouterr().out
     for window, warned in ("13", False), ("9", True):
         out = tmp_path / f"{window}.vcf"
-        assert variants(folder, "--out", out, model=tmp_path / "model", window=window) == 0
+        assert run(variants(folder, "--out", out, model=tmp_path / "model", window=window)) == 0
         assert ("Warning" in capsys.readouterr().out) == warned
-    assert variants(folder, "--out", tmp_path / "c.vcf", window="") == 2
+    assert run(variants(folder, "--out", tmp_path / "c.vcf", window="")) == 2
     assert "--window" in capsys.readouterr().err
 
 
@@ -325,7 +312,7 @@ def test_of_two_outputs_none_remains_if_one_cannot_be_completed(
         rename(path, target)
 
     monkeypatch.setattr(os, "rename", full)
-    assert variants(folder, "--out", tmp_path / "y.vcf") == 1
+    assert run(variants(folder, "--out", tmp_path / "y.vcf")) == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -341,10 +328,10 @@ def test_a_label_with_quotes_is_escaped(folder: Path, tmp_path: Path) -> None:
 def test_the_index_of_the_genome_is_used(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(folder / "g.fa", tmp_path / "g.fa")
     pysam.faidx(str(tmp_path / "g.fa"))
-    assert variants(folder, "--out", tmp_path / "y.vcf", fasta=tmp_path / "g.fa") == 0
+    assert run(variants(folder, "--out", tmp_path / "y.vcf", fasta=tmp_path / "g.fa")) == 0
     assert len([row for row in table(tmp_path / "y.tsv") if row["effect"]]) == 3
     (tmp_path / "g.fa").write_text(f">chr1 hg\nA{CONTIG.lower()}\n>chr2\nACGT\n")
-    assert variants(folder, "--out", tmp_path / "z.vcf", fasta=tmp_path / "g.fa") == 2
+    assert run(variants(folder, "--out", tmp_path / "z.vcf", fasta=tmp_path / "g.fa")) == 2
     assert "g.fa.fai" in capsys.readouterr().err
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("z.")]
 
@@ -353,7 +340,7 @@ def test_scores_that_are_not_finite_are_not_written(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(scoring, "weighted_difference", lambda before, after: np.full_like(before, np.nan))
-    assert variants(folder, "--out", tmp_path / "y.vcf") == 1
+    assert run(variants(folder, "--out", tmp_path / "y.vcf")) == 1
     # HEADER has three lines.
     assert f"Line 4 of {folder / 'x.vcf'} (1:20" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -369,11 +356,5 @@ def test_scores_that_are_not_finite_are_not_written(
         (["--out", "y.vcf", "--vcf", "none.vcf"], "none.vcf"),
     ],
 )
-def test_bad_flags_are_one_sentence(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags: list[str], value: str
-) -> None:
-    monkeypatch.chdir(folder)
-    before = sorted(folder.iterdir())
-    assert variants(folder, *flags) == 2
-    assert value in capsys.readouterr().err
-    assert sorted(folder.iterdir()) == before
+def test_bad_flags_are_one_sentence(folder: Path, fails: Callable[..., str], flags: list[str], value: str) -> None:
+    assert value in fails(*variants(folder, *flags), within=folder)

@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -214,9 +214,8 @@ def test_what_cannot_be_scored_has_its_reason(genome: Genome, columns: str, matc
     assert re.search(reason, allele.left_out)
 
 
-def test_an_unknown_reference_is_left_out(tmp_path: Path) -> None:
-    path = tmp_path / "g.fa"
-    path.write_text(">chr1\nACGTNNNACGT\n")
+def test_an_unknown_reference_is_left_out(write: Callable[..., Path]) -> None:
+    path = write("g.fa", ">chr1\nACGTNNNACGT\n")
     records = [
         VcfRecord(1, ["chr1", at, ".", ref, "A", ".", ".", "."], int(at), "\n") for at, ref in (("5", "N"), ("4", "T"))
     ]

@@ -27,9 +27,8 @@ def expected(*named: tuple[str, str]) -> list[tuple[str, list[int]]]:
     return [(name, base_codes(sequence.encode()).tolist()) for name, sequence in named]
 
 
-def test_records_of_fasta(tmp_path: Path) -> None:
-    path = tmp_path / "x.fa"
-    path.write_text(">b first\nACGT\nACgt\n>a\nCCCN\n")
+def test_records_of_fasta(write: Callable[..., Path]) -> None:
+    path = write("x.fa", ">b first\nACGT\nACgt\n>a\nCCCN\n")
     left_out = LeftOut()
     read = fasta_sequences(read_blocks(path), str(path), 3, left_out)
     assert plain(read) == expected(("b", "ACGTACGT"), ("a", "CCCN"))
@@ -42,9 +41,10 @@ def test_records_of_fasta(tmp_path: Path) -> None:
         plain(fasta_sequences(read_blocks(path), str(path), 3, LeftOut()))
 
 
-def test_a_record_that_would_not_fit_memory_is_refused_before_any_part_of_it_is_given(tmp_path: Path) -> None:
-    path = tmp_path / "x.fa"
-    path.write_text(">a\nACGT\n>long\nACGTACGT\n>c\nACGT\n")
+def test_a_record_that_would_not_fit_memory_is_refused_whole(
+    write: Callable[..., Path],
+) -> None:
+    path = write("x.fa", ">a\nACGT\n>long\nACGTACGT\n>c\nACGT\n")
     given = []
     with pytest.raises(InputError, match=r"Record 'long' of x.fa is too long .* BED"):
         given.extend(named.name for named in fasta_sequences(read_fasta(path, "x.fa", 5), "x.fa", 3, LeftOut()))

@@ -88,9 +88,8 @@ def test_an_undefined_metric_is_an_empty_cell(tmp_path: Path, example: Example) 
         ("name\tmcc\na\tnan\n", "a, mcc: 'nan'"),
     ],
 )
-def test_tables_that_cannot_be_read(text: str, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "table.tsv"
-    path.write_text(text)
+def test_tables_that_cannot_be_read(text: str, message: str, write: Callable[..., Path]) -> None:
+    path = write("table.tsv", text)
     with pytest.raises(InputError, match=message):
         read_table(path)
 
