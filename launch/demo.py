@@ -12,7 +12,7 @@ from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.presets import PRESETS
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.sequence.kmers import split_kmers
-from launch.prepare import PreparationBar, describe
+from launch.prepare import describe, preparation_bars
 from launch.pretrain import TrainingBar
 from launch.signals import importing
 
@@ -45,8 +45,8 @@ class Demo:
 
         print(f"1. prepare: the sample (GRCh37 chr22:20,000,001-21,000,000) -> {data}")
         job = GenomeJob(fasta=(TRAIN_FASTA,), heldout_fasta=(HELDOUT_FASTA,), out=data, k=config.model.k)
-        with PreparationBar() as bar:
-            manifest = prepare_genome(job, progress=bar)
+        with preparation_bars() as bar:
+            manifest = prepare_genome(job, progress=bar.advanced)
         print(describe(manifest))
 
         # JAX is loaded here and not above, so that preparing data and --help start at once.

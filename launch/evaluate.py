@@ -16,7 +16,7 @@ from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.tasks.suites.suite import SUITES, SuiteName, find_sets, groups_of_like_size, part_of
 from launch.finetune import chosen_preset
 from launch.flags import REGISTRY, SETTINGS
-from launch.progress import progress_bar
+from launch.progress import BarContext, progress_bar
 from launch.signals import importing
 
 if TYPE_CHECKING:
@@ -151,18 +151,12 @@ def _one_device_a_processor() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {flag}={len(os.sched_getaffinity(0))}".strip()
 
 
-class _SuiteBar:
+class _SuiteBar(BarContext):
     """A progress bar over results; a context manager."""
 
     def __init__(self, total: int) -> None:
         self._bar = progress_bar("evaluate", "result", total)
         self._what, self._done, self._shown = "", 0, 0.0
-
-    def __enter__(self) -> "_SuiteBar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
 
     def stepped(self, done: int, total: int) -> None:
         """Some more steps of lockstep."""

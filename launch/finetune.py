@@ -16,7 +16,7 @@ from dnabert_jax.tasks.datasets.options import DataOptions
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from launch.flags import REGISTRY, SETTINGS, InputPath
 from launch.program import command
-from launch.progress import progress_bar
+from launch.progress import Bars, progress_bar
 from launch.signals import importing, sigterm_as_flag
 
 if TYPE_CHECKING:  # they load JAX, which --help need not wait for
@@ -172,20 +172,15 @@ def _what_is_learned(task: TaskConfig) -> str:
     return f"{what[task.problem]}: {shown}{more}. To read the labels otherwise, give --problem."
 
 
-class FittingBar:
+class FittingBar(Bars):
     """A progress bar of fine-tuning, and a line for each job and epoch; a context manager."""
 
     def __init__(self, metric: str) -> None:
         from dnabert_jax.tasks.measures.metrics import better  # which loads scikit-learn
 
+        super().__init__({})
         self._metric, self._sign = metric, 1 if better(metric) == "higher" else -1
-        self._bar, self._what = progress_bar("finetune", "step"), ""
-
-    def __enter__(self) -> "FittingBar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
+        self._bar = progress_bar("finetune", "step")
 
     def stepped(self, done: int, total: int) -> None:
         """Shows that steps of lockstep were done."""
@@ -196,13 +191,6 @@ class FittingBar:
         """Writes a line."""
         value = f"{self._sign * figure:.4f}" if math.isfinite(figure) else "undefined"
         tqdm.write(f"epoch {epoch}: {job} loss {loss:.4f}, validation {self._metric} {value}")
-
-    def advanced(self, what: str, done: int, total: int) -> None:
-        """Shows a bar of its own for each part of what follows the training."""
-        if what != self._what:
-            self._bar.close()
-            self._bar, self._what = progress_bar(what, "", total), what
-        self._bar.update(done)
 
     def restarted(self, job: str, seed: int) -> None:
         """Writes a line."""

@@ -1,17 +1,15 @@
 """`dnabert-jax motifs`."""
 
-import contextlib
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from tqdm import tqdm
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.config import MotifSearch
 from launch.flags import InputPath
-from launch.progress import progress_bar
+from launch.progress import Bars
 from launch.sequence_source import SequenceSource
 from launch.signals import importing
 
@@ -81,16 +79,16 @@ class Motifs:
         scores = read_score_file(self.scores)
         names, positives = self._read(self.positives, "positive")
         _, negatives = self._read(self.negatives, "negative")
-        with contextlib.closing(_Bars()) as bars, output_directory(self.out, "motifs.tsv") as directory:
+        with Bars(_UNITS) as bars, output_directory(self.out, "motifs.tsv") as directory:
             scored = scores.of(names, positives.lengths)
-            found = find_motifs(positives, scored, negatives, self.search, bars.advance, names)
+            found = find_motifs(positives, scored, negatives, self.search, bars.advanced, names)
             write_meme(directory / "motifs.meme", found, self.search.reverse_complements)
             write_instances(directory / "instances.bed", found.motifs, names)
             if not self.no_logos:
                 (directory / "logos").mkdir()
                 for rank, motif in enumerate(found.motifs, start=1):
                     draw_logo(motif, directory / "logos" / logo_name(rank, motif))
-                    bars.advance("draw logos", 1, len(found.motifs))
+                    bars.advanced("draw logos", 1, len(found.motifs))
             if known:
                 bars.close()
                 matches = self._match(found, known, directory)
@@ -185,21 +183,3 @@ def _holds_records(path: Path) -> bool:
         return True
     with open_bytes(path) as file:
         return file.read(_HEAD).lstrip()[:1] == b">"
-
-
-class _Bars:
-    """One bar after the other, for one kind of work after the other."""
-
-    def __init__(self) -> None:
-        self._bar = tqdm(disable=True)
-        self._what = ""
-
-    def close(self) -> None:
-        self._bar.close()
-
-    def advance(self, what: str, units: int, total: int) -> None:
-        """As `Progress`."""
-        if what != self._what:
-            self.close()
-            self._bar, self._what = progress_bar(what, _UNITS[what], total), what
-        self._bar.update(units)

@@ -7,7 +7,6 @@ import sys
 from typing import Annotated
 
 import tyro
-from tqdm import tqdm
 
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
@@ -16,7 +15,7 @@ from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
 from dnabert_jax.errors import InputError
 from dnabert_jax.presets import PRESETS
 from launch.program import command
-from launch.progress import progress_bar
+from launch.progress import Bars
 
 _OTHER_K = "dnabert6"
 """The preset to start from for a k that has none."""
@@ -39,8 +38,8 @@ class PrepareGenome:
         """Prepares and says what was made."""
         job = self.job
         processes = len(os.sched_getaffinity(0)) if self.processes is None else self.processes
-        with PreparationBar() as bar:
-            manifest = prepare_genome(job, processes, bar)
+        with preparation_bars() as bar:
+            manifest = prepare_genome(job, processes, bar.advanced)
         _tell(job, manifest)
 
 
@@ -53,26 +52,10 @@ def _tell(job: GenomeJob, manifest: Manifest) -> None:
     print(f"Written to {job.out}. Next: {command('pretrain', '--data', job.out)} {flags} --out RUN")
 
 
-class PreparationBar:
-    """Draws a bar for each phase of a preparation; a context manager."""
-
-    def __init__(self, written: str = "base") -> None:
-        self._units = dict.fromkeys(("download", "annotation", "upload"), "B")
-        self._units |= {"survey": "base", "read": "base", "write": written}
-        self._phase = ""
-        self._bar = tqdm(disable=True)
-
-    def __enter__(self) -> "PreparationBar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def __call__(self, phase: str, done: int, total: int | None) -> None:
-        if phase != self._phase:
-            self._bar.close()
-            self._phase, self._bar = phase, progress_bar(phase, self._units[phase], total, unit_scale=True)
-        self._bar.update(done)
+def preparation_bars(written: str = "base") -> Bars:
+    """Returns the bars of a preparation, whose phase "write" counts this unit."""
+    units = {"survey": "base", "read": "base", "write": written}
+    return Bars(dict.fromkeys(("download", "annotation", "upload"), "B") | units, unit_scale=True)
 
 
 @dataclasses.dataclass(frozen=True)

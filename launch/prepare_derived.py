@@ -16,7 +16,7 @@ from data_prep.derived.tfbs import Tfbs, TfbsJob
 from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.storage import join
-from launch.prepare import PreparationBar
+from launch.prepare import preparation_bars
 from launch.program import command
 
 
@@ -70,8 +70,8 @@ class PrepareTfbs:
 
 
 def _run(task: Task) -> None:
-    with PreparationBar("example") as bar:
-        manifest = derive(task, bar)
+    with preparation_bars("example") as bar:
+        manifest = derive(task, bar.advanced)
     print("\n".join(_described(manifest)))
     print(
         f"Written to {task.job.out}: the table {join(task.job.out, TABLE)}; the same for "

@@ -17,7 +17,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location, is_url
 from launch.distributed import check_flags, join
 from launch.program import command
-from launch.progress import progress_bar
+from launch.progress import BarContext, progress_bar
 from launch.settings import parse_with_settings
 from launch.signals import EXIT_INTERRUPTED, importing, profile_on_sigusr1, sigint_as_sigterm, sigterm_as_flag
 
@@ -153,19 +153,13 @@ def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
     return dataclasses.replace(job, arguments=tuple(arguments))
 
 
-class TrainingBar:
+class TrainingBar(BarContext):
     """An observer of training that draws a progress bar; a context manager."""
 
     def __init__(self, profile_from: int | None = None) -> None:
         self._profile_from = profile_from
         self._bar = tqdm(disable=True)
         self.has_stepped = False
-
-    def __enter__(self) -> "TrainingBar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
 
     def checked(self, done: int, total: int) -> None:
         if not self._bar.total:

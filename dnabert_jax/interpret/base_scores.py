@@ -10,7 +10,7 @@ from jaxtyping import Float32, UInt8
 
 from dnabert_jax import stream
 from dnabert_jax.errors import JobError
-from dnabert_jax.io.npz_file import Values, write_npz
+from dnabert_jax.io.npz_file import write_npz
 from dnabert_jax.io.output_table import output_table, record_batch
 from dnabert_jax.output_file import output_file
 from dnabert_jax.sequence.kmers import LETTERS
@@ -72,9 +72,9 @@ def write_score_npz(path: Path, rows: Iterable[BaseScores], with_effects: bool) 
 
     Those of sequence i are `scores[offsets[i] : offsets[i + 1]]`, and so on.
     """
-    arrays = {"bases": Values(LETTERS.dtype), "scores": Values(np.dtype(np.float32))}
+    arrays = {"bases": LETTERS.dtype, "scores": np.dtype(np.float32)}
     if with_effects:
-        arrays["effects"] = Values(np.dtype(np.float32), (len(COLUMNS),))
+        arrays["effects"] = np.dtype((np.float32, len(COLUMNS)))
 
     def of_row(row: BaseScores) -> tuple[str, tuple[np.ndarray, ...]]:
         effects = () if row.effects is None else (row.effects,)

@@ -18,8 +18,8 @@ from Bio import bgzf
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.contigs import contig_key
 from dnabert_jax.io.fasta import BLOCK_LETTERS, Block
+from dnabert_jax.io.text import GZIP_MAGIC, valid_unicode
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _ENTRY = re.compile(rb"(\S+)" + rb"\t(\d{1,12})" * 4)  # no file is so large that more digits are a place in it
 _TITLE_BYTES = 1 << 20
 
@@ -28,7 +28,7 @@ _ReadAt = Callable[[int, int], bytes]
 
 
 class _Entry(NamedTuple):
-    name: bytes
+    name: str
     length: int
     offset: int
     line_bases: int
@@ -54,7 +54,7 @@ def indexed_blocks(path: Path, keys: Collection[str]) -> Iterator[Block] | None:
     if not path.is_file() or not Path(f"{path}.fai").is_file():
         return None
     with path.open("rb") as file:
-        compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     return None if compressed and not Path(f"{path}.gzi").is_file() else _by_index(path, keys, compressed)
 
 
@@ -66,7 +66,7 @@ def _by_index(path: Path, keys: Collection[str], compressed: bool) -> Iterator[B
             read_at = _packed_text(file, Path(f"{path}.gzi")) if compressed else _text(file)
             _check(entries, read_at)
             for entry in entries:
-                if contig_key(_name(entry)) in keys:
+                if contig_key(entry.name) in keys:
                     yield from _blocks(entry, read_at)
         except (ValueError, ZeroDivisionError, RuntimeError, struct.error, zlib.error) as error:
             raise InputError(
@@ -74,15 +74,11 @@ def _by_index(path: Path, keys: Collection[str], compressed: bool) -> Iterator[B
             ) from error
 
 
-def _name(entry: _Entry) -> str:
-    return entry.name.decode("utf-8", "surrogateescape")
-
-
 def _entry(line: bytes) -> _Entry:
     found = _ENTRY.fullmatch(line)
     if not found:
         raise ValueError(f"{line[:60]!r} is no line of an index")
-    return _Entry(found[1], *map(int, found.groups()[1:]))
+    return _Entry(found[1].decode("utf-8", "surrogateescape"), *map(int, found.groups()[1:]))
 
 
 def _text(file: BufferedIOBase) -> _ReadAt:
@@ -114,8 +110,9 @@ def _check(entries: Sequence[_Entry], read_at: _ReadAt) -> None:
         between = max(entry.offset - end, 0)
         text = read_at(end, min(between, _TITLE_BYTES))
         *_, title = _titles(text) or [b""]
-        if len(text) < between or not text.endswith(b"\n") or title[1:].split()[:1] != [entry.name]:
-            raise ValueError(f"the bases of {entry.name.decode('ascii', 'replace')} do not begin where it says")
+        name = entry.name.encode("utf-8", "surrogateescape")
+        if len(text) < between or not text.endswith(b"\n") or title[1:].split()[:1] != [name]:
+            raise ValueError(f"the bases of {valid_unicode(entry.name)} do not begin where it says")
         end = entry.end(entry.length)
     if _titles(read_at(end, _TITLE_BYTES)) is None:
         raise ValueError("the last record ends elsewhere")
@@ -128,11 +125,10 @@ def _titles(text: bytes) -> list[bytes] | None:
 
 
 def _blocks(entry: _Entry, read_at: _ReadAt) -> Iterator[Block]:
-    name = _name(entry)
     for number, first in enumerate(range(0, max(entry.length, 1), BLOCK_LETTERS)):
         last = min(first + BLOCK_LETTERS, entry.length)
         place = entry.place(first) if last else entry.offset
         letters = read_at(place, entry.end(last) - place).translate(None, b" \t\r\n")
         if len(letters) != last - first:
-            raise ValueError(f"{name} has another length")
-        yield Block(name, number, np.frombuffer(letters, np.uint8))
+            raise ValueError(f"{entry.name} has another length")
+        yield Block(entry.name, number, np.frombuffer(letters, np.uint8))

@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 
@@ -19,22 +19,16 @@ from dnabert_jax.io.text import valid_unicode
 _COPY_BYTES = 1 << 20
 
 
-class Values(NamedTuple):
-    """What an array holds."""
-
-    dtype: np.dtype
-    shape: tuple[int, ...] = ()
-
-
 def write_npz(
     file: IO[bytes],
     scratch: Path,
     sequences: Iterable[tuple[str, tuple[np.ndarray, ...]]],
-    arrays: Mapping[str, Values],
+    arrays: Mapping[str, np.dtype],
     by_position: bool,
 ) -> int:
     """Writes `ids` (text), the arrays and, by position, `offsets`; returns how many sequences there are.
 
+    A row of an array is a number, or a dtype such as `np.dtype((np.float32, 4))` has its shape.
     By position, those of sequence i are rows `offsets[i] : offsets[i + 1]` of each array; else it has one row.
 
     Args:
@@ -52,14 +46,14 @@ def write_npz(
             letters = valid_unicode(name).encode("utf-32-le")
             names.write(np.int64(len(letters)).tobytes() + letters)
             for target, rows, kind in zip(values, own, arrays.values(), strict=True):
-                target.write(np.ascontiguousarray(rows, kind.dtype).tobytes())
+                target.write(np.ascontiguousarray(rows, kind.base).tobytes())
             count, total, longest = count + 1, total + (len(own[0]) if by_position else 1), max(longest, len(letters))
             ends.write(np.int64(total).tobytes())
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             text = np.dtype(("<U", max(longest // 4, 1)))
             add_array(archive, "ids", text, (count,), lambda target: _copy_padded(names, target, text.itemsize))
             for source, (name, kind) in zip(values, arrays.items(), strict=True):
-                add_array(archive, name, kind.dtype, (total, *kind.shape), functools.partial(_copy, source))
+                add_array(archive, name, kind.base, (total, *kind.shape), functools.partial(_copy, source))
             if by_position:
                 add_array(archive, "offsets", np.dtype(np.int64), (count + 1,), lambda target: _copy(ends, target))
     return count

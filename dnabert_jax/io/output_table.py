@@ -22,12 +22,8 @@ Write = Callable[[pa.RecordBatch], None]
 """Takes the next rows."""
 
 
-def check_table_name(path: Path, others: str = "") -> None:
-    """Raises InputError unless the name of a table says what it is; `others` are endings of files of other kinds."""
-    _kind(path, others)
-
-
-def _kind(path: Path, others: str = "") -> str:
+def check_table_name(path: Path, others: str = "") -> str:
+    """Returns the ending that says what a table is, or raises InputError; `others` are endings of other files."""
     kind = Path(path.name.removesuffix(".gz")).suffix
     if kind not in (*_DELIMITERS, _PARQUET) or path.name.endswith(f"{_PARQUET}.gz"):
         raise InputError(
@@ -82,7 +78,7 @@ def table_writer(file: BinaryIO, path: Path, schema: pa.Schema) -> Iterator[Writ
 
 @contextlib.contextmanager
 def _writer(file: BinaryIO, path: Path, schema: pa.Schema) -> Iterator[Write]:
-    kind = _kind(path)
+    kind = check_table_name(path)
     if kind == _PARQUET:
         with pa.parquet.ParquetWriter(file, schema) as parquet:
             yield parquet.write_batch

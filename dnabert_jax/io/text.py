@@ -18,7 +18,7 @@ from dnabert_jax.errors import InputError
 WHOLE = re.compile("[0-9]{1,18}")
 """Matches a whole number that fits into an int64; digits of other scripts are not taken for it."""
 
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 _UTF8_MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _OTHER_PACKERS = {
@@ -46,7 +46,7 @@ def open_bytes(path: Path, name: str | None = None) -> Iterator[BinaryIO]:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise InputError(f"{name} {'is a directory' if path.is_dir() else 'does not exist'}.") from error
         try:
-            if stream.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC):
+            if stream.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC):
                 unpacked = files.enter_context(gzip.GzipFile(fileobj=stream))
                 stream = files.enter_context(io.BufferedReader(unpacked, io.DEFAULT_BUFFER_SIZE << 3))
             head = stream.peek(8)

@@ -14,11 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dnabert_jax.config import Problem, TaskConfig
+from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.vocabulary import check_k
 from dnabert_jax.tasks.datasets.labels import Labels, infer_scheme, listed
 from dnabert_jax.tasks.datasets.layout import Split
+from dnabert_jax.tasks.datasets.options import USUAL_OPTIONS, DataOptions
 from dnabert_jax.tasks.datasets.rows import USUAL_COLUMNS, Columns, Rows, TextRows, read_rows
 
 LabelledSplit = Rows[Labels]
@@ -43,26 +44,21 @@ def read_labelled(
     source: Path | Mapping[Split, Path],
     k: int,
     columns: Columns = USUAL_COLUMNS,
-    *,
-    problem: Problem | None = None,
-    dev: Literal["validation", "test"] = "validation",
-    literal: bool = False,
-    positive: str = "",
+    options: DataOptions = USUAL_OPTIONS,
 ) -> LabelledData:
     """Reads a data set and checks it.
 
     Args:
         source: a directory or a table (see `layout`), or a table for each split; with a training split.
         k: k of the model: each sequence must have a k-mer, and k-mers must be of this k.
-        dev: what a dev or validation split is, where there is no test split besides.
-        literal: whether labels such as NA and None are names of classes, rather than missing.
+        options: those about splits that are not there, and duplicates, have no effect here.
 
     Raises:
         InputError: the first thing that is wrong, with its file, row and value.
     """
     check_k(k)
     parts = read_rows(source, k, columns)
-    notes = _take_dev_for(dev, parts)
+    notes = _take_dev_for(options.dev, parts)
     if "train" not in parts:
         name = source if isinstance(source, Path) else ", ".join(map(str, source.values()))
         raise InputError(f"{name} has no train split, only {', '.join(parts)}.")
@@ -70,7 +66,9 @@ def read_labelled(
         if not len(part):
             raise InputError(f"The {split} split of {part.source} is empty.")
     train = parts["train"]
-    scheme = infer_scheme(train.labels, train.source, problem, train.delimiter, literal, positive)
+    scheme = infer_scheme(
+        train.labels, train.source, options.problem, train.delimiter, options.literal_labels, options.positive
+    )
     splits: dict[Split, LabelledSplit] = {}
     notes += scheme.notes
     for split, part in parts.items():

@@ -29,3 +29,6 @@ class DataOptions:
     test_share: float = 0.2
     validation_share: float = 0.1
     keep_duplicates: bool = False
+
+
+USUAL_OPTIONS = DataOptions()

@@ -37,15 +37,7 @@ def read_splits(
     source: Path, k: int, options: DataOptions, seed: int, columns: Columns = USUAL_COLUMNS
 ) -> LabelledData:
     """Reads a data set as `read_labelled` does, and makes the splits that it lacks of training rows."""
-    data = read_labelled(
-        source,
-        k,
-        columns,
-        problem=options.problem,
-        dev=options.dev,
-        literal=options.literal_labels,
-        positive=options.positive,
-    )
+    data = read_labelled(source, k, columns, options)
     return carve(carve(data, "test", options.test_share, seed), "validation", options.validation_share, seed)
 
 

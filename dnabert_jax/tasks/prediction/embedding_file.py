@@ -13,7 +13,7 @@ import pyarrow.parquet
 from jaxtyping import Float, Float32
 
 from dnabert_jax.errors import InputError, JobError
-from dnabert_jax.io.npz_file import Values, write_npz
+from dnabert_jax.io.npz_file import write_npz
 from dnabert_jax.io.output_table import typed_array
 from dnabert_jax.output_file import output_file
 
@@ -52,7 +52,7 @@ def write_embeddings(
     narrowed = ((name, _narrowed(name, vectors, dtype)) for name, vectors in embeddings)
     with output_file(path) as file:
         if path.suffix == ".npz":
-            arrays = {"embeddings": Values(np.dtype(dtype), (width,))}
+            arrays = {"embeddings": np.dtype((dtype, (width,)))}
             rows = ((name, (vectors,)) for name, vectors in narrowed)
             return write_npz(file, path.parent, rows, arrays, by_position)
         return _write_parquet(file, narrowed, width, by_position, dtype)

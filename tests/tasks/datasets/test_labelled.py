@@ -14,6 +14,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import base_codes, split_kmers
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
 from dnabert_jax.tasks.datasets.layout import set_name
+from dnabert_jax.tasks.datasets.options import DataOptions
 from dnabert_jax.tasks.datasets.rows import Columns
 
 SIZES = {"train": 20, "validation": 6, "test": 8}
@@ -55,7 +56,7 @@ def test_dnabert_and_its_dev_file_that_is_the_test_set(rows: Rows, write: Callab
     check(data, rows, "train", "validation")
     assert "dev.tsv" in data.notes[0]
     assert "test set" in data.notes[0]
-    data = read_labelled(path.parent, 6, dev="test")
+    data = read_labelled(path.parent, 6, options=DataOptions(dev="test"))
     check(data, rows | {"test": rows["validation"]}, "train", "test")
     assert data.notes == ()
     path.rename(path.with_name("val.tsv"))
