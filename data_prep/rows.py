@@ -50,7 +50,6 @@ class Counts:
     """What rows hold; they add up.
 
     Attributes:
-        rows, sequences, kmers: how many.
         bases: certain bases that they were cut from.
         uncut_bases: of these, what no cut window holds.
     """

@@ -55,11 +55,9 @@ class Survey:
     """What a first reading of a file found.
 
     Attributes:
-        location: of the file.
         bytes, sha256: of the file as it lies on disk.
         records: bases of each record that may be in a window, by name, in order: A, C, G, T, in upper case if lower
             case is dropped.
-        letters: of all records.
         certain_bases: A, C, G, T of all records, in either case.
     """
 

@@ -69,7 +69,6 @@ class Windows(NamedTuple):
 
     Attributes:
         starts: in bases from the start of the block.
-        counts: in k-mers.
         uncut_bases: bases that no cut window holds: short runs, and what was left at the end of longer ones.
     """
 

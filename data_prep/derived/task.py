@@ -63,15 +63,11 @@ class Task(abc.ABC):
     """A kind of data set.
 
     Attributes:
-        name: of the task.
         labels: names; that of the negatives first.
         groups: names of what positives, and their negatives, are told apart by; ("-",) if by nothing.
         kind_rules: what each kind of negative is, in words.
-        job: what was asked.
         annotation: of the sites: GTF, or peaks.
-        protocol: its name.
         settings: of the protocol.
-        length: of a window.
         kinds: of negatives, for each group.
         ratio: negatives of each kind for each positive.
         maximum: examples of a label at most, if so.

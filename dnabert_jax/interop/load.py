@@ -48,7 +48,6 @@ class Loaded:
     """A model and what became of the tensors of its file.
 
     Attributes:
-        model: ready to be saved.
         used: number of tensors of the file that became parameters.
         left_out: name in the file -> why it is not needed.
         notes: sentences about names that were changed and rows that were dropped.

@@ -30,8 +30,6 @@ class Integrated(NamedTuple):
     """Integrated gradients of a sequence.
 
     Attributes:
-        name: of the sequence.
-        scores: of its bases.
         output: what the model says of it.
         baseline: what it says of the baseline.
     """

@@ -28,7 +28,6 @@ class Mutation:
     Attributes:
         row: of the file, from 1.
         index: of the sequence, from 0.
-        change: of it.
     """
 
     row: int

@@ -25,8 +25,6 @@ class ChangeEffects(NamedTuple):
     """What changes of a sequence do.
 
     Attributes:
-        sequence: unchanged.
-        changes: of it.
         reference: probability of the label for the sequence, or the number of a regression.
         changed: that for the sequence with each change.
         difference: as `weighted_difference`; of a regression, changed less reference.

@@ -21,8 +21,6 @@ class ScoreFile:
 
     Attributes:
         source: the file, to call it by.
-        names: of the sequences.
-        scores: of all bases, one sequence after the other.
         offsets: of each sequence in scores, and their end.
         bases: letters of all, if they were asked for.
         effects: of substitutions by A, C, G and T, if the bases were asked for and the file has them.

@@ -19,7 +19,6 @@ class Target:
     """An output of a classifier or a regression.
 
     Attributes:
-        task: of the model.
         number: of the label, from 0.
         scale: logit, probability, or log-odds against all other labels; a regression's numbers are its logits.
     """

@@ -39,7 +39,6 @@ class Interval(NamedTuple):
         strand: "+" or "-".
         summit: offset of the summit from the start, None if the file gives none or `read_bed` was not asked for it.
         line: number of the line, from 1.
-        columns: all columns, as in the file.
     """
 
     contig: str

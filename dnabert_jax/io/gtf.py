@@ -38,9 +38,7 @@ class Transcript:
 
     Attributes:
         contig: as the file names it.
-        reverse: whether it is on the reverse strand.
         start, end: of all its lines, 0-based, half-open.
-        gene: identifier of its gene.
         gene_type: type of its gene, "" if the file gives none.
         canonical: whether it is tagged as the one to take of its gene (Ensembl_canonical, MANE_Select).
         exons: 0-based, half-open, in the order of the file.

@@ -28,7 +28,6 @@ class Memory:
         temporaries: activations and gradients, the most that live at once.
         output: the new state and the metrics.
         aliased: output that lies where arguments lay.
-        code: the program.
         peak: the most that is in use at once, as the compiler gives it.
         needed: arguments, temporaries, code, and the output that is not aliased.
     """

@@ -81,12 +81,7 @@ Computation = dict[str, Instruction]
 
 @dataclasses.dataclass(frozen=True)
 class Module:
-    """A whole program.
-
-    Attributes:
-        entry: the computation that runs.
-        computations: all of them, by name.
-    """
+    """A whole program."""
 
     entry: str
     computations: dict[str, Computation]

@@ -26,7 +26,6 @@ class Traffic:
         kind: all-gather, all-reduce, ...; of what goes between slices in capitals, ALL_REDUCE.
         group: devices of a group; slices, of what goes between them.
         overlaps: whether they run beside computation; if not, the core waits.
-        count: how many a step.
         size: bytes a step, of the whole arrays.
         seconds: a step, computed; None on GPUs and where no bandwidth is published.
     """
@@ -98,18 +97,14 @@ class Plan:
 
     Attributes:
         predicted_by: compiler and versions.
-        topology: as asked for.
         slices: of that topology.
         chips: in all slices.
         chip: the published figures that are computed with.
         mesh: sizes of its axes.
-        config: of the run.
-        row_length: tokens of a row.
         available: bytes of a chip's memory that a program may use.
         step_flops: of the model, counted analytically, in all chips.
         fits: whether they suffice.
         refusal: what the compiler said if it refused for want of memory; all below is then missing.
-        memory: of a chip.
         collectives: by kind and size of group.
         kernels: custom calls.
         unestimated: what has no estimate besides those two, and is not part of the time.

@@ -46,8 +46,6 @@ class Evaluation:
         loss: mean cross-entropy of a masked k-mer, nats.
         accuracy: share of masked k-mers predicted exactly.
         hidden_base_accuracy: share of hidden bases predicted.
-        masked_kmers: how many were predicted.
-        hidden_bases: how many bases were hidden.
     """
 
     loss: float

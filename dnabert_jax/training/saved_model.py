@@ -32,8 +32,6 @@ class Description:
     """What model.json says.
 
     Attributes:
-        config: of the network.
-        task: of its classifier, if it has one.
         provenance: where the weights come from, as JSON: an entry for each thing that was done to them, `imported` or
             `pretraining`, which has the provenance of the weights it began with as `initial`.
     """

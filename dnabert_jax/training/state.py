@@ -35,7 +35,6 @@ class Network:
 
     Attributes:
         graph: the structure that `nnx.split` leaves.
-        abstract: parameters as shapes.
     """
 
     graph: nnx.GraphDef[BertForMaskedLM]

@@ -47,7 +47,6 @@ class StepMetrics(NamedTuple):
         masked_share: masked k-mers by all k-mers.
         mask_rate: what that share should be on average.
         mask_overflow: k-mers left unmasked for want of room.
-        learning_rate: of this update.
         gradient_norm: before clipping.
         tokens: k-mers, [CLS] and [SEP] in the batch; the rest is padding.
     """

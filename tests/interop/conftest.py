@@ -3,10 +3,11 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM
 
 from dnabert_jax.sequence.vocabulary import vocabulary_tokens
@@ -35,7 +36,7 @@ def copy(made: Path, tmp_path: Path) -> Path:
 
 
 def tensors_of(directory: Path) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(directory / "model.safetensors")
+    return load_file(directory / "model.safetensors")
 
 
 def change_config(directory: Path, **settings: object) -> None:
@@ -51,12 +52,19 @@ def as_old_pickle(directory: Path, tensors: dict[str, torch.Tensor]) -> None:
     torch.save(tensors, directory / "pytorch_model.bin", _use_new_zipfile_serialization=False)
 
 
-def as_parts(directory: Path, tensors: dict[str, torch.Tensor]) -> None:
+def as_parts(
+    directory: Path, tensors: dict[str, torch.Tensor], whole: str = "model.safetensors", save: Any = save_file
+) -> None:
+    stem, _, ending = whole.partition(".")
     names = sorted(tensors)
-    where = {name: f"model-0000{1 + number % 2}-of-00002.safetensors" for number, name in enumerate(names)}
+    where = {name: f"{stem}-0000{1 + number % 2}-of-00002.{ending}" for number, name in enumerate(names)}
     for file in set(where.values()):
-        safetensors.torch.save_file({name: tensors[name] for name in names if where[name] == file}, directory / file)
-    (directory / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+        save({name: tensors[name] for name in names if where[name] == file}, directory / file)
+    (directory / f"{whole}.index.json").write_text(json.dumps({"weight_map": where}))
+
+
+def as_pickled_parts(directory: Path, tensors: dict[str, torch.Tensor]) -> None:
+    as_parts(directory, tensors, "pytorch_model.bin", torch.save)
 
 
 def truncate(directory: Path) -> None:

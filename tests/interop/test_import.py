@@ -38,6 +38,7 @@ from tests.interop.conftest import (
     as_old_pickle,
     as_parts,
     as_pickle,
+    as_pickled_parts,
     change_config,
     tensors_of,
     truncate,
@@ -58,14 +59,6 @@ def test_the_configuration_and_every_tensor_are_read(made: Path) -> None:
     assert loaded.model.parameters.keys() == {"bert", "head"}
     assert loaded.used + len(loaded.left_out) == len(tensors_of(made))
     assert loaded.left_out == {}
-
-
-def as_pickled_parts(directory: Path, tensors: dict[str, torch.Tensor]) -> None:
-    names = sorted(tensors)
-    where = {name: f"pytorch_model-0000{1 + number % 2}-of-00002.bin" for number, name in enumerate(names)}
-    for file in set(where.values()):
-        torch.save({name: tensors[name] for name in names if where[name] == file}, directory / file)
-    (directory / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": where}))
 
 
 @pytest.mark.parametrize("write", [as_pickle, as_old_pickle, as_parts, as_pickled_parts])

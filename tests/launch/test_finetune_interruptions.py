@@ -6,8 +6,6 @@ import random
 import re
 import shlex
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from dnabert_jax.training.saved_model import (
     read_saved_model,
 )
 from launch.cli import run
-from tests.launch.conftest import write_encoder
+from tests.launch.conftest import wait_for, write_encoder
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=16, max_positions=32)
 
@@ -52,13 +50,6 @@ def whole(commands: Any, command: list[str], tmp_path_factory: pytest.TempPathFa
 def ended(commands: Any, arguments: list[str]) -> tuple[int, str]:
     """Exit status and output of a process that is left to end."""
     return commands.start(arguments, devices=1).wait(600)
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def saved_steps(out: Path) -> list[int]:

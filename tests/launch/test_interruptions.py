@@ -7,7 +7,6 @@ import shlex
 import signal
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.training.saved_model import read_saved_model
 from launch.cli import run
+from tests.launch.conftest import wait_for
 
 SMALL_FLAGS = [
     "--preset", "tiny", "--global-batch", "8", "--evaluation-rows", "8", "--evaluate-every", "1000", "--log-every", "1",
@@ -34,13 +34,6 @@ def pretrain(data: Path, out: Path, steps: int, checkpoint_every: int) -> list[s
         "pretrain", "--data", str(data), "--out", str(out), "--steps", str(steps),
         "--checkpoint-every", str(checkpoint_every), *SMALL_FLAGS,
     ]  # fmt: skip
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def log_steps(run: Path) -> list[int]:

@@ -58,9 +58,6 @@ class Progress:
     """What the host knows of jobs in lockstep: all that a checkpoint holds besides their state.
 
     Attributes:
-        jobs: progress of each.
-        epoch: epochs made.
-        steps: steps of lockstep made.
         step_losses: of the epoch under way, for each step the losses of the jobs, and maybe of what fills the mesh.
         seconds: of wall time, when it was saved.
     """
@@ -97,12 +94,6 @@ def check_unfinished(out: Path, resume: bool) -> None:
 
 class FittingCheckpoint:
     """The unfinished directory of a fine-tuning; a context manager, inside which no other job writes it.
-
-    Args:
-        out: what the fine-tuning will write.
-        start: what it begins with.
-        metric: key of the figure that selects the best epoch, for the log.
-        stop_requested: asked after each step.
 
     Raises:
         InputError: what is there began with something else.

@@ -50,7 +50,6 @@ class Fitted:
     """A job that was trained.
 
     Attributes:
-        name: of the job.
         seed: that it ended with.
         parameters: of the best epoch, the whole model, on the host.
         epoch: that was the best, counted from 1.

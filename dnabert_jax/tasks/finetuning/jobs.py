@@ -54,8 +54,6 @@ class Job:
 
     Attributes:
         name: for the progress bar and results.
-        train: learned from.
-        validation: which epoch is the best.
         seed: of everything that is random in it.
     """
 

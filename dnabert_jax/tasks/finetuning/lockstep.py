@@ -65,14 +65,7 @@ class Turn(NamedTuple):
 
 
 class JobsState(NamedTuple):
-    """The state of all jobs, with a leading axis.
-
-    Attributes:
-        step: updates made.
-        trainable: parameters that learn.
-        optimizer: of optax.
-        best: the parameters of the best epoch so far.
-    """
+    """The state of all jobs, with a leading axis; `best` has the parameters of the best epoch so far."""
 
     step: Int[Array, " J"]
     trainable: Parameters

@@ -42,7 +42,6 @@ class SuiteSize:
         validation: sequences on which each epoch is evaluated; GUE's.
         test: sequences of the test split; GUE's.
         bases: of a sequence; the paper's.
-        labels: of a set.
     """
 
     sets: int = 690
@@ -117,12 +116,8 @@ class SuitePlan:
 
     Attributes:
         predicted_by: compiler and versions.
-        topology: as asked for.
         chips: of it.
-        chip: the published figures that are computed with.
         model: name of its preset.
-        config: of fine-tuning.
-        size: of the suite.
         plans: by number of jobs a chip, up to the first that does not fit.
     """
 

@@ -7,12 +7,12 @@ import pytest
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError
-from dnabert_jax.sequence.kmers import encode
-from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
 from dnabert_jax.tasks.baselines import cnn as cnn_baseline
 from dnabert_jax.tasks.baselines.cnn import CnnBaseline, fit_cnn_baseline
 from dnabert_jax.tasks.baselines.motif_cnn import CnnBaselineConfig
 from dnabert_jax.tasks.measures.metrics import measure
+from tests.tasks.baselines.conftest import complement
+from tests.tasks.baselines.conftest import rows as rows_of
 
 K = 3
 CLASSES = TaskConfig("single_label_classification", ("none", "donor", "acceptor"))
@@ -35,16 +35,8 @@ WORDS = ("TGACTCAG", "CCACGTGG")
 Split = tuple[np.ndarray, np.ndarray]
 
 
-def complement(sequence: str) -> str:
-    return sequence[::-1].translate(str.maketrans("ACGTN", "TGCAN"))
-
-
 def rows(sequences: list[str], width: int = 0) -> np.ndarray:
-    ids = [np.array([CLS, *encode(sequence, K), SEP]) for sequence in sequences]
-    table = np.full((len(ids), max(width, *map(len, ids))), PAD)
-    for row, values in zip(table, ids, strict=True):
-        row[: len(values)] = values
-    return table
+    return rows_of(sequences, K, special=True, width=width)
 
 
 def planted(count: int, seed: int) -> tuple[list[str], np.ndarray]:

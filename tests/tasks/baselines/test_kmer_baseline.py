@@ -9,10 +9,9 @@ from scipy.special import expit, softmax
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.kmers import encode
-from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
 from dnabert_jax.tasks.baselines.kmer import KmerBaselineConfig, fit_kmer_baseline, kmer_counts
 from dnabert_jax.tasks.measures.metrics import measure
+from tests.tasks.baselines.conftest import complement, rows
 
 BINARY = TaskConfig("single_label_classification", ("no", "yes"))
 CLASSES = TaskConfig("single_label_classification", ("none", "donor", "acceptor"))
@@ -21,23 +20,9 @@ NUMBERS = TaskConfig("regression", ("x", "y"))
 LETTERS = np.array(list("ATCG"))
 
 
-def rows(sequences: list[str], k: int, special: bool = False) -> np.ndarray:
-    ids = [encode(sequence, k) if len(sequence) >= k else np.zeros(0, int) for sequence in sequences]
-    if special:
-        ids = [np.array([CLS, *row, SEP]) for row in ids]
-    table = np.full((len(ids), max(map(len, ids)) + 2), PAD)
-    for row, values in zip(table, ids, strict=True):
-        row[: len(values)] = values
-    return table
-
-
 def random_sequences(count: int, shortest: int = 12, longest: int = 30, seed: int = 0) -> list[str]:
     random = np.random.default_rng(seed)
     return ["".join(random.choice(LETTERS, random.integers(shortest, longest + 1))) for _ in range(count)]
-
-
-def complement(sequence: str) -> str:
-    return sequence[::-1].translate(str.maketrans("ACGTN-", "TGCAN-"))
 
 
 def counted(sequence: str, config: KmerBaselineConfig) -> list[int]:
