@@ -251,7 +251,8 @@ def _full_disk(error: Exception) -> str:
     """Returns a sentence that says which disk is full: the one of the file if that is known, else either of two."""
     reason = str(getattr(error, "strerror", None) or error).partition("\n")[0][:300].rstrip(".")
     if path := getattr(error, "filename", None):
-        return f"{path}: {reason}. Make room there, or choose another output."
+        other = "set TMPDIR to another directory" if path == tempfile.gettempdir() else "choose another output"
+        return f"{path}: {reason}. Make room there, or {other}."
     return (
         f"{reason}. Make room on the disk of the output, or on the one of temporary files, {tempfile.gettempdir()} "
         "(TMPDIR chooses another one)."

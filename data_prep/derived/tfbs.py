@@ -12,7 +12,6 @@ from data_prep.derived.regions import regions_of
 from data_prep.derived.task import ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.bed import read_bed
-from dnabert_jax.io.left_out import BEYOND
 from dnabert_jax.storage import Location
 
 Negative = Literal["gc-windows", "shuffle", "substitution"]
@@ -65,10 +64,6 @@ class Tfbs(Task):
         windows: dict[str, set[tuple[int, bool]]] = defaultdict(set)
         without = at_end = 0
         for peak in read_bed(path, notes.left_out, name, summits=True):
-            if not 0 <= peak.start < peak.end:
-                reason = BEYOND if peak.start < peak.end else "they have no bases"
-                notes.left_out.add(reason, f"line {peak.line:,} of {name}")
-                continue
             peaks[peak.contig].append((peak.start, peak.end))
             windows[peak.contig].add((peak.center - self.length // 2, peak.strand == "-"))
             without += peak.summit is None

@@ -34,7 +34,7 @@ class Interval(NamedTuple):
     Attributes:
         contig: as the file names it.
         start: first base, 0-based; may be negative.
-        end: position after the last base, at least the start.
+        end: position after the last base.
         name: of the interval, "" if the file gives none.
         strand: "+" or "-".
         summit: offset of the summit from the start, None if the file gives none or `read_bed` was not asked for it.
@@ -63,9 +63,9 @@ def read_bed(
 ) -> Iterator[Interval]:
     """Yields the intervals of a file of the BED family in order.
 
-    Columns are separated by tabs, or else by spaces. Any strand but `-` is forward. A line without an interval,
-    as bedtools writes it (`.`, -1, -1), is left out. Callers check that intervals lie within their contigs and have
-    bases.
+    Columns are separated by tabs, or else by spaces. Any strand but `-` is forward. Intervals without bases, and lines
+    without an interval, as bedtools writes them (`.`, -1, -1), are left out. Callers check that intervals lie within
+    their contigs.
 
     Args:
         notes: takes up the lines that are left out, and what is unusual about the file.
@@ -90,17 +90,20 @@ def read_bed(
         if not layout:
             layout = _layout(header, columns)
             name_column, strand_column = (layout.get(column, _NONE) for column in ("name", "strand"))
-            if summits and not layout.keys() & {"summit offset", "abs_summit"} and end - start != 1:
-                notes.remark(f"{name} has no column of summits: the middle of each interval is taken.")
         start -= layout["first base"]
+        if start == end:
+            notes.add("they have no bases", f"line {number:,} of {name}")
+            continue
         title = columns[name_column] if name_column < len(columns) else ""
-        strand = columns[strand_column] if strand_column < len(columns) else "."
+        strand = columns[strand_column].strip(" ") if strand_column < len(columns) else "."
         if strand not in _STRANDS:
             title, what = _unusual(columns, title, strand)
             if usual:
                 notes.remark(f"Line {number:,} of {name} has {what}: any strand but '-' is read as forward.")
             usual = False
         summit = _summit(columns, layout, start, end, number, name) if summits else None
+        if summits and summit is None:
+            notes.remark(f"{name} has intervals without a summit: the middle of these is taken.")
         strand = "-" if strand == "-" else "+"
         yield Interval(columns[0].strip(), start, end, "" if title == "." else title, strand, summit, number, columns)
 

@@ -28,6 +28,7 @@ def intervals(tmp_path: Path, text: str | bytes, *, summits: bool = False) -> tu
         ("chr1 100 160\tp", "p", "+", False),
         (" chr1\t100\t160\tp q", "p q", "+", False),
         ("chr1 \t100\t160 ", "", "+", False),
+        ("chr1\t100\t160\tp\t0\t- ", "p", "-", False),
         ("chr1\t100\t160\t\t\t", "", "+", True),
         ("chr1\t100\t160\tp\t0\t*", "p", "+", True),
         ("chr1\t100\t160\tp\t0\t1", "p", "+", True),
@@ -101,8 +102,7 @@ def test_the_summit_or_the_middle(lines: list[str], center: int, given: bool, tm
     (interval,), notes = intervals(tmp_path, "\n".join(lines), summits=True)
     assert (interval.center, interval.summit is not None) == (center, given)
     assert interval[1:3] == (100, 160) or lines[0].startswith("chr1\t150")
-    is_narrow = len(interval.columns) == 10 and interval.columns[6] == "5.1"
-    assert len(notes.remarks) == (not given and not is_narrow)
+    assert len(notes.remarks) == (not given)
     (again,), notes = intervals(tmp_path, "\n".join(lines))
     assert (again.summit, notes.remarks) == (None, [])
 
@@ -141,11 +141,10 @@ def test_what_is_not_an_interval_is_named_with_file_line_and_value(line: str, va
             intervals(tmp_path, line)
 
 
-def test_lines_of_bedtools_without_an_interval_are_left_out_and_listed(tmp_path: Path) -> None:
+def test_lines_without_an_interval_and_intervals_without_bases_are_left_out_and_listed(tmp_path: Path) -> None:
     found, notes = intervals(tmp_path, ".\t-1\t-1\t.\t-1\t.\nchr1\t-5\t60\nchr1\t7\t7\n")
-    assert [interval[:3] for interval in found] == [("chr1", -5, 60), ("chr1", 7, 7)]
-    assert notes.total == 1
-    assert "line 1 of x.bed" in notes.sentences()[0]
+    assert [interval[:3] for interval in found] == [("chr1", -5, 60)]
+    assert sorted(notes.examples.values()) == [["line 1 of x.bed"], ["line 3 of x.bed"]]
 
 
 def test_compressed_files_and_names_in_other_encodings(tmp_path: Path) -> None:

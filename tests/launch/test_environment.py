@@ -74,6 +74,7 @@ class Raising:
     ("error", "place"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), tempfile.gettempdir()),
+        (OSError(errno.ENOSPC, "No space left on device", tempfile.gettempdir()), "TMPDIR"),
         (OSError(errno.ENOSPC, "No space left on device", "/data/out"), "/data/out"),
         (ValueError("RESOURCE_EXHAUSTED: /data/out: No space left on device"), "/data/out"),
         (RuntimeError("RESOURCE_EXHAUSTED: /data/out: Disk quota exceeded"), "/data/out"),

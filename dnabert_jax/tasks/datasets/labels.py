@@ -28,7 +28,8 @@ _SCIENTIFIC = re.compile(rf"({_PLAIN.pattern})[eE][+-]?[0-9]+")
 _NO_CLASS = re.compile(r"[+-]?[0-9]*\.0*[1-9][0-9]*|.*(\..*[eE]|[eE][+-]).*")
 """A fraction, or an exponent with a sign or behind a fraction: 0.5, 1e-05 and 1.2E3, but not 1e2."""
 _WHOLE = re.compile(r"([+-]?)([0-9]+)(\.0*)?")
-_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+(,[0-9]+([eE][+-]?[0-9]+)?)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?([0-9]+|[1-9][0-9]{0,2}(\.[0-9]{3})+)(,[0-9]+([eE][+-]?[0-9]+)?)?")
+"""A number with a decimal comma, also with points as marks of thousands, which are not read but must not be missed."""
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})*")
 _NUMERIC_SHARE = 0.9
 _ABSENT = {
@@ -126,9 +127,13 @@ class LabelScheme:
     def _number(self, text: str) -> float:
         if not text:
             raise ValueError("has no label: fill it in or remove the row")
-        plain = text.replace(self.decimal, ".") if "." not in text else text
+        # With decimal commas, a point may be a mark of thousands.
+        plain = text if self.decimal == "." else text.replace(".", " ").replace(",", ".")
         if not (_is_number(plain) and abs(float(plain)) <= _LARGEST):
-            raise ValueError(f"has the label {text!r}, which is not a finite number: correct it or remove the row")
+            form = " with a decimal comma, as others are" if self.decimal == "," else ""
+            raise ValueError(
+                f"has the label {text!r}, which is not a finite number{form}: correct it or remove the row"
+            )
         if self.task.problem == "multi_label_classification" and float(plain) not in (0, 1):
             raise ValueError(f"has the label {text!r}: of several labels, each is 0 or 1")
         return float(plain)
@@ -250,7 +255,8 @@ def _has_decimal_commas(values: Sequence[str], name: str, source: str, delimiter
     with_commas = [value for value in values if "," in value]
     if not with_commas or {part for value in values for part in value.split(",")} <= {"0", "1"}:
         return False
-    decimals = all(_DECIMAL_COMMA.fullmatch(value) for value in values)
+    # A few other values are errors, which are named with their rows.
+    decimals = sum(map(bool, map(_DECIMAL_COMMA.fullmatch, values))) >= _NUMERIC_SHARE * len(values)
     if decimals and delimiter in (";", "\t"):
         return True
     if decimals or all(_THOUSANDS.fullmatch(value) for value in values):

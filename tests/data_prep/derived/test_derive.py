@@ -15,6 +15,7 @@ from data_prep.derived.manifest import FILE_NAME, TABLE, DerivedManifest
 from data_prep.derived.promoters import Promoters, PromotersJob
 from data_prep.derived.splice import Splice, SpliceJob
 from data_prep.derived.splits import SPLITS
+from data_prep.derived.task import Notes
 from data_prep.derived.tfbs import Tfbs, TfbsJob
 from dnabert_jax.io.left_out import BEYOND
 from dnabert_jax.typed_json import read_json, to_json
@@ -232,6 +233,16 @@ def test_what_is_left_out_is_counted(assembly: Assembly, tmp_path: Path) -> None
     assert Counter(row["label"] for row in rows) == {"bound": 34, "background": 18}
     assert manifest.contigs == {"absent": {"chrUn": 1}, "renamed": {"chr1": "1"}}
     assert manifest.read["peaks without summit, of which the middle was taken"] == len(starts) + 2
+
+
+def test_a_peak_counts_if_its_window_lies_in_the_contig(assembly: Assembly, tmp_path: Path) -> None:
+    peaks = tmp_path / "a.bed"
+    # As `predict --width` has it, what is around the window does not matter; a peak without bases has no window.
+    peaks.write_text("chr1\t-6\t206\nchr1\t500\t500\n")
+    notes = Notes()
+    sites = Tfbs(TfbsJob(fasta=(assembly.fasta,), peaks=peaks, out=tmp_path / "out")).read(peaks, notes)
+    assert {name: own.start.tolist() for name, own in sites.items()} == {"chr1": [50]}
+    assert notes.left_out.total == 1
 
 
 @pytest.mark.parametrize("order", [("chrM", "chrMT"), ("chrMT", "chrM")])

@@ -61,6 +61,8 @@ def scheme(*rows: str, **settings: Any) -> LabelScheme:
         (["0,584", "-1,5", "2"], {"delimiter": ";"}, REGRESSION, ("label",), [[np.float32(0.584)], [-1.5], [2.0]]),
         (["1,2E-05", "0,5"], {"delimiter": "\t"}, REGRESSION, ("label",), [[np.float32(1.2e-5)], [0.5]]),
         (["0,1", "1,0"], {"delimiter": "\t"}, MULTI, ("0", "1"), [[0, 1], [1, 0]]),
+        (["0.5,1.5", "2,3"], {"delimiter": "\t"}, REGRESSION, ("0", "1"), [[0.5, 1.5], [2, 3]]),
+        (["1,2", "CTCF,3"], {"delimiter": "\t"}, MULTI, ("1", "2", "3", "CTCF"), [[1, 1, 0, 0], [0, 0, 1, 1]]),
         (["CTCF,NA", "CTCF"], {"literal": True}, MULTI, ("CTCF", "NA"), [[1, 1], [1, 0]]),
     ],
 )
@@ -145,6 +147,23 @@ def test_a_few_that_are_not_numbers_are_no_classes() -> None:
     rows = [f"{number / 8}" for number in range(20)] + ["inf"]
     with pytest.raises(InputError, match=r"Row 21 of x\.csv has the label 'inf'"):
         scheme(*rows).encode(columns(*rows), where)
+
+
+@pytest.mark.parametrize("odd", ["<0,1", "0,5%", "1.5", "1.234,5", "1,000,000", "x"])
+def test_a_few_without_a_decimal_comma_are_neither_classes_nor_several_targets(odd: str) -> None:
+    rows = [f"{number},5" for number in range(20)]
+    row = rf"Row 21 of x\.csv has the label '{odd}'"
+    for train in (rows, [*rows, odd]):
+        with pytest.raises(InputError, match=row):
+            scheme(*train, delimiter=";").encode(columns(*rows, odd), where)
+
+
+def test_marks_of_thousands_are_not_several_targets() -> None:
+    rows = ["834,5", "1.034,5", "1.200,25", "990"]
+    with pytest.raises(InputError, match=r"Row 2 of x\.csv has the label '1\.034,5'"):
+        scheme(*rows, delimiter=";").encode(columns(*rows), where)
+    with pytest.raises(InputError, match=r"'1\.034,5'"):
+        scheme(*rows, delimiter=",")
 
 
 def test_spellings_that_are_one_class_are_said() -> None:
