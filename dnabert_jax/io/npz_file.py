@@ -37,8 +37,9 @@ def write_npz(
     sequences: Iterable[tuple[str, tuple[np.ndarray, ...]]],
     arrays: Mapping[str, Values],
     by_position: bool,
+    label: str = "",
 ) -> int:
-    """Writes `ids` (text), the arrays and, by position, `offsets`; returns how many sequences there are.
+    """Writes `ids` (text), the arrays, `offsets` by position, and any `label`; returns how many sequences there are.
 
     By position, those of sequence i are rows `offsets[i] : offsets[i + 1]` of each array; else it has one row.
 
@@ -48,6 +49,7 @@ def write_npz(
         sequences: name, and rows of each of the arrays, of every sequence.
         arrays: what each of them holds, by its name.
         by_position: whether a sequence may have any number of rows, of each array the same.
+        label: of the model, of which the arrays are.
     """
     with contextlib.ExitStack() as files:
         # They have no names, so that nothing is left of them however the process ends.
@@ -70,6 +72,9 @@ def write_npz(
                 add_array(archive, name, kind.dtype, (total, *kind.shape), functools.partial(_copy, source))
             if by_position:
                 add_array(archive, "offsets", np.dtype(np.int64), (count + 1,), lambda target: _copy(ends, target))
+            if label:
+                entry = np.array(valid_unicode(label))
+                add_array(archive, "label", entry.dtype, (), lambda target: target.write(entry.tobytes()))
     return count
 
 
