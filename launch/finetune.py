@@ -205,7 +205,8 @@ class FittingBar:
         """Shows a bar of its own for each part of what follows the training."""
         if what != self._what:
             self._bar.close()
-            self._bar, self._what = progress_bar(what, "", total), what
+            unit = " sequences" if what.startswith("predict") else " resamples"
+            self._bar, self._what = progress_bar(what, unit, total), what
         self._bar.update(done)
 
     def restarted(self, job: str, seed: int) -> None:
