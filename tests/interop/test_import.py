@@ -384,5 +384,5 @@ sys.exit(run(["import", {str(copy)!r}, "--out", {str(tmp_path / "m")!r}])
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 20, result.stderr
-    assert "needs PyTorch, which is not installed" in result.stderr
+    assert "pip install torch (the extra huggingface)" in result.stderr
     assert_same_parameters(tmp_path / "e", copy)
