@@ -32,7 +32,7 @@ BLOCK_BYTES = 16 << 20
 """Bytes of one request of a download."""
 
 _SLOWEST_BYTES_PER_SECOND = 1e6
-_PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs", "abfs": "adlfs"}
+_PACKAGES = {"gs": "gcsfs (the extra gcs)", "s3": "s3fs", "az": "adlfs", "abfs": "adlfs"}
 _LEFT_BY_SYSTEMS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "lost+found"}
 _LOG = logging.getLogger(__name__)
 _WILL_NOT_MEND = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)

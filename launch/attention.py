@@ -122,7 +122,7 @@ class Attention:
             unit, total = (" variants", None) if self.method == "mutagenesis" else (" sequences", sequences.total)
             with progress_bar(self.method, unit, total) as bar:
                 scores = self._scores(model, target, sequences, bar.update, completeness)
-                notes = self._write(sequences, scores)
+                notes = self._write(sequences, scores, target.label if target else "")
         sequences.say("Scored the bases of")
         if self.method == "integrated-gradients":
             for note in completeness.notes(self.steps, self.compute_dtype):
@@ -190,20 +190,20 @@ class Attention:
             for mutated, one in zip(mutations, kept, strict=True):
                 yield BaseScores(one.name, one.codes, mutated.scores(one.codes), mutated.effects)
 
-    def _write(self, sequences: OpenSource, scores: Iterator["BaseScores"]) -> list[str]:
-        """Writes the file; what is to be said of it."""
+    def _write(self, sequences: OpenSource, scores: Iterator["BaseScores"], label: str) -> list[str]:
+        """Writes the file; returns what is to be said of it."""
         from dnabert_jax.interpret.base_scores import finite, write_score_npz, write_score_table
         from dnabert_jax.interpret.score_track import write_score_track
 
         with_effects = self.method == "mutagenesis"
         if self.out.suffix == _NPZ:
-            write_score_npz(self.out, scores, with_effects)
-            content = "ids, bases, scores, " + "effects, " * with_effects + "offsets"
+            write_score_npz(self.out, scores, with_effects, label)
+            content = "ids, bases, scores, " + "effects, " * with_effects + "offsets" + ", label" * bool(label)
             return [f"Written to {self.out} ({content}). {reading(self.out)}"]
         if self.out.suffix == _MODISCO:
             return self._write_modisco(scores)
         if self.out.suffix != _BIGWIG or sequences.intervals is None:
-            count = write_score_table(self.out, scores, with_effects)
+            count = write_score_table(self.out, scores, with_effects, label)
             return [f"Written to {self.out}, a row for each of {count:,} bases. {reading(self.out)}"]
         own = (row.scores for row in finite(scores))
         # The scores first: the intervals are read anew, in the same order.

@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import errno
 import inspect
+import itertools
 import logging
 import os
 import signal
@@ -39,7 +40,14 @@ from launch.prepare_derived import PreparePromoters, PrepareSplice, PrepareTfbs
 from launch.pretrain import parse_pretrain
 from launch.program import command
 from launch.report import Report
-from launch.signals import EXIT_INTERRUPTED, end_interrupted, end_on_sigint, signals_as_exception
+from launch.signals import (
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    end_interrupted,
+    end_on_sigint,
+    ended_by,
+    signals_as_exception,
+)
 from launch.variants import Variants
 from launch.verify import PrepareVerify
 
@@ -135,7 +143,7 @@ def main() -> None:
     with leaving_others():
         status = run(sys.argv[1:])
         sys.stderr.flush()
-        if status == EXIT_INTERRUPTED:
+        if status in (EXIT_INTERRUPTED, EXIT_TERMINATED):
             # The libraries' threads may be anywhere: taking the interpreter down around them can crash.
             os._exit(status)
         sys.exit(status)
@@ -170,7 +178,10 @@ def _silence_libraries() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command and returns its exit status: 0, 1 (failed), 2 (bad input), 130 (interrupted), 141 (unread)."""
+    """Runs one command and returns its exit status.
+
+    It is 0, 1 (failed), 2 (bad input), 130 (interrupted), 141 (unread) or 143 (SIGTERM).
+    """
     try:
         if list(arguments) in _ASKS_FOR_USAGE:
             print(USAGE, end="")
@@ -181,6 +192,8 @@ def run(arguments: Sequence[str]) -> int:
         advice = "use a smaller batch, a larger mesh, or shorter sequences"
         with INPUT_COPIES, signals_as_exception(), device_memory_errors(advice):
             job = _parse(arguments)
+            ours = itertools.takewhile(lambda argument: argument != "--", arguments)
+            _check_lists(job, [argument.partition("=")[0].replace("_", "-") for argument in ours])
             if isinstance(model := getattr(job, "model", None), str):
                 check_model(model)
             job.run()
@@ -199,7 +212,7 @@ def run(arguments: Sequence[str]) -> int:
         resumable = arguments[0] in ("pretrain", "finetune")
         hint = " The same command with --resume goes on from the last checkpoint, if there is one." if resumable else ""
         print(f"Interrupted.{hint}", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return ended_by()
     return 0
 
 
@@ -231,6 +244,15 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
         case [name, *rest] if name in _PLAIN:
             return _command(_PLAIN[name], name, rest)
     raise InputError(_no_such_command(arguments))
+
+
+def _check_lists(value: object, flags: Sequence[str], flag: str = "") -> None:
+    """Raises InputError if a flag that takes a list is given twice, since the parser keeps the last list alone."""
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            _check_lists(getattr(value, field.name), flags, f"--{field.name.replace('_', '-')}")
+    elif isinstance(value, tuple) and flags.count(flag) > 1:
+        raise InputError(f"{flag} is given twice. Give all its values after one {flag}.")
 
 
 def _no_such_command(arguments: Sequence[str]) -> str:

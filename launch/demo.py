@@ -103,7 +103,7 @@ def _try_transformers(model: Path, ours: "SavedModel") -> str:
     if not all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
         return (
             "transformers: not installed here, so the exported directory was not loaded with it; "
-            "pip install torch transformers, and run the demo again to see it load."
+            "pip install torch transformers (the extra huggingface), and run the demo again to see it load."
         )
     with importing():
         import jax

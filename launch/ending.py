@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from launch.signals import EXIT_INTERRUPTED
+from launch.signals import EXIT_INTERRUPTED, EXIT_TERMINATED
 
 EXIT_FAILED = 1
 """Exit status of a job that failed, though what was asked for made sense."""
@@ -49,7 +49,7 @@ def _leave(status: int) -> NoReturn:
     from jax.experimental import multihost_utils
 
     # Ctrl-C stops all of them in order, as SIGTERM does.
-    if status not in (0, EXIT_INTERRUPTED):
+    if status not in (0, EXIT_INTERRUPTED, EXIT_TERMINATED):
         timer = threading.Timer(_SECONDS_TO_LEAVE, os._exit, [status])
         timer.daemon = True
         timer.start()

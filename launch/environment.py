@@ -31,6 +31,6 @@ def missing_device(error: Exception) -> str | None:
         problem = f"JAX_PLATFORMS is {platform}, which JAX cannot use here" if platform else "JAX finds no device"
         return (
             f"{problem}{f' ({reason})' if reason else ''}. Install its plugin, for example with pip install "
-            "'jax[cuda13]' or 'jax[tpu]', or set JAX_PLATFORMS=cpu."
+            "'jax[cuda13]' (the extra cuda) or 'jax[tpu]' (the extra tpu), or set JAX_PLATFORMS=cpu."
         )
     return None

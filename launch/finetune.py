@@ -178,7 +178,7 @@ class FittingBar(Bars):
     def __init__(self, metric: str) -> None:
         from dnabert_jax.tasks.measures.metrics import better  # which loads scikit-learn
 
-        super().__init__({})
+        super().__init__({"predict the test split": " sequences", "compute intervals": " resamples"})
         self._metric, self._sign = metric, 1 if better(metric) == "higher" else -1
         self._bar = progress_bar("finetune", "step")
 

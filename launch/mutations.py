@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # loads JAX
     from dnabert_jax.interpret.changes import Change
     from dnabert_jax.interpret.mutation_file import Mutation
     from dnabert_jax.interpret.mutation_table import ChangeEffects
+    from dnabert_jax.interpret.target import Target
     from dnabert_jax.pretrained import DNABERT
     from dnabert_jax.stream import Coded, Named
 
@@ -85,7 +86,8 @@ class Mutations:
             # How many variants there are is not known before the last sequence is read.
             with progress_bar("mutations", " variants", None) as bar:
                 rows = change_effects(changed_outputs(model, pairs, target, bar.update), regression)
-                count = write_mutation_table(self.out, _drawn(rows, maps, regression) if maps else rows, regression)
+                rows = _drawn(rows, maps, target) if maps else rows
+                count = write_mutation_table(self.out, rows, regression, target.label)
         sequences.say(f"Made {count:,} changes of")
         if self.heat_maps and (drawn := len(list(self.heat_maps.iterdir()))):
             without = "; they have no insertions" * ("insertions" in self.kinds)
@@ -141,11 +143,11 @@ def _numbered(source: OpenSource, sequences: Iterable["Named"]) -> Iterator["Nam
             raise InputError(f"--mutations numbers the sequences, so none may be left out. {left_out.sentences()[-1]}")
 
 
-def _drawn(rows: Iterable["ChangeEffects"], directory: Path, regression: bool) -> Iterator["ChangeEffects"]:
+def _drawn(rows: Iterable["ChangeEffects"], directory: Path, target: "Target") -> Iterator["ChangeEffects"]:
     """Yields the rows, each when its picture is drawn."""
     from dnabert_jax.interpret.heat_map import draw_heat_map, heat_map_name
 
-    what = "difference of the number" if regression else "(p' - p) max(p, p')"
+    what = "difference of the number" if target.task.problem == "regression" else "(p' - p) max(p, p')"
     for number, row in enumerate(rows, 1):
-        draw_heat_map(directory / heat_map_name(number, row.sequence.name), row, what)
+        draw_heat_map(directory / heat_map_name(number, row.sequence.name), row, target.label, what)
         yield row

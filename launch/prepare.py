@@ -82,7 +82,7 @@ class PrepareGenomeBeam:
         except ModuleNotFoundError as error:
             if (error.name or "").split(".")[0] != "apache_beam":
                 raise
-            raise InputError("Apache Beam is not installed: pip install apache-beam.") from error
+            raise InputError("Apache Beam is not installed: pip install apache-beam (the extra beam).") from error
         manifest = prepare_genome_on_beam(
             self.job, self.beam_options, lambda phase: print(f"Beam: {phase} ...", file=sys.stderr)
         )

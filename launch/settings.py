@@ -1,6 +1,7 @@
 """Commands that take a whole configuration: which one they start from, and any field of it as a flag."""
 
 import dataclasses
+import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +15,9 @@ from dnabert_jax.typed_json import read_json
 from launch.flags import REGISTRY, SETTINGS
 
 _Job = TypeVar("_Job")
+
+_SPELT_ALIKE = 0.8
+"""Similarity of a mistyped flag to the right one; that of --process to --preset is 0.7."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,13 +55,16 @@ def parse_with_settings(job: Callable[[PretrainConfig], _Job], program: str, arg
     """
     wants_help = bool({"-h", "--help"} & set(arguments))
     scanned = [argument for argument in arguments if argument not in ("-h", "--help")]
-    start, _ = tyro.cli(
+    start, others = tyro.cli(
         _StartingPoint, args=scanned, return_unknown_args=True, prog=program, config=SETTINGS, registry=REGISTRY
     )
     try:
         settings = start.read()
-    except InputError:
+    except InputError as error:
         if not wants_help:
+            for flag in (argument.partition("=")[0] for argument in others if argument.startswith("-")):
+                if close := difflib.get_close_matches(flag, ["--preset", "--config"], cutoff=_SPELT_ALIKE):
+                    raise InputError(f"There is no flag {flag}. Did you mean {close[0]}? {error}") from error
             raise
         settings = PRESETS["dnabert6"]
     default = job(settings)

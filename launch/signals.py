@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-EXIT_INTERRUPTED = 130
+EXIT_INTERRUPTED, EXIT_TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+
+_sigterm_came = threading.Event()
+
+
+def ended_by() -> int:
+    """Returns the exit status of a process that a signal ends: 143 if it was SIGTERM, 130 if it was Ctrl-C."""
+    return EXIT_TERMINATED if _sigterm_came.is_set() else EXIT_INTERRUPTED
 
 
 def end_on_sigint() -> None:
@@ -20,18 +27,23 @@ def end_interrupted(*_: object) -> NoReturn:
     """Ends the process as Ctrl-C does; a signal handler."""
     # Not through sys.stderr, which may be what was interrupted.
     os.write(2, b"Interrupted.\n")
-    os._exit(EXIT_INTERRUPTED)
+    os._exit(ended_by())
 
 
 @contextmanager
 def signals_as_exception() -> Iterator[None]:
     """Inside, Ctrl-C and SIGTERM raise KeyboardInterrupt the first time, and end the process the second."""
+    _sigterm_came.clear()
 
     def interrupt(*_: object) -> NoReturn:
         end_on_sigint()
         raise KeyboardInterrupt
 
-    with _handling(signal.SIGINT, interrupt), _handling(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)):
+    def terminate(*_: object) -> None:
+        _sigterm_came.set()
+        signal.raise_signal(signal.SIGINT)
+
+    with _handling(signal.SIGINT, interrupt), _handling(signal.SIGTERM, terminate):
         yield
 
 

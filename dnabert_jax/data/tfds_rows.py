@@ -130,7 +130,7 @@ def _dataset_info(directory: Path) -> tuple[Any, Any]:
     except ImportError as error:
         raise InputError(
             f"{directory} is a data set of TensorFlow Datasets: to read it, pip install tensorflow-datasets "
-            "importlib_resources."
+            "importlib_resources (the extra tfds)."
         ) from error
     try:
         info = tfds.builder_from_directory(str(directory)).info

@@ -131,5 +131,5 @@ def _hub(why: str) -> Any:
         import huggingface_hub
         import huggingface_hub.errors
     except ImportError as error:
-        raise InputError(f"{why}, install huggingface_hub: pip install huggingface_hub.") from error
+        raise InputError(f"{why}, pip install huggingface_hub torch (the extra huggingface).") from error
     return huggingface_hub

@@ -1,7 +1,6 @@
 """Writes the README.md of an exported model: its data, its training, its figures, and how to use it."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,8 +8,7 @@ import dnabert_jax
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT
 from dnabert_jax.interop.tokenizer import EXAMPLE, tokenizer_section
-from dnabert_jax.io.markdown import table
-from dnabert_jax.io.text import valid_unicode
+from dnabert_jax.io.markdown import escaped, table
 from dnabert_jax.training.saved_model import SavedModel
 from dnabert_jax.typed_json import parse_json
 
@@ -60,14 +58,6 @@ learned from the data above; how well it does on other genomes is unknown.{poole
     return "\n\n".join(sections)
 
 
-def _literal(text: str) -> str:
-    """Returns a name from the data as code, in which no character has a meaning; line ends are written as escapes."""
-    text = valid_unicode(text.replace("\r", r"\r").replace("\n", r"\n"))
-    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    space = " " if text.startswith("`") or text.endswith("`") or not text.strip() else ""
-    return f"{fence}{space}{text}{space}{fence}"
-
-
 def _header(model: SavedModel, architecture: str) -> str:
     config, what = model.config, _WHAT[architecture]
     return f"""---
@@ -90,7 +80,8 @@ def _use(model: SavedModel, architecture: str) -> str:
     outputs = ""
     if architecture == "classifier" and model.description.task:
         task = model.description.task
-        outputs = f"\n\nOutputs, {task.problem.replace('_', ' ')}: {', '.join(map(_literal, task.labels))}."
+        labels = ", ".join(f"'{escaped(label)}'" for label in task.labels)
+        outputs = f"\n\nOutputs, {task.problem.replace('_', ' ')}: {labels}."
     return f"""## Use
 
 ```python
@@ -114,11 +105,11 @@ def _imported(provenance: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _origin(imported: dict[str, Any]) -> str:
-    files = [[_literal(name), f"`{digest}`"] for name, digest in imported["sha256"].items()]
-    notes = "".join(f" {note}" for note in imported.get("notes", []))
+    files = list(imported["sha256"].items())
+    notes = "".join(f" {escaped(note)}" for note in imported.get("notes", []))
     return f"""## Origin
 
-Imported from the directory {_literal(imported["directory"])}. Its makers say what it was trained on.{notes}
+Imported from the directory {escaped(imported["directory"])}. Its makers say what it was trained on.{notes}
 
 {table(["file", "SHA-256"], files)}"""
 
@@ -127,11 +118,11 @@ def _finetuning(finetuning: dict[str, Any]) -> str:
     sizes = ", ".join(f"{split} {count:,}" for split, count in finetuning["sizes"].items())
     recipe = ", ".join(f"{name} {value}" for name, value in finetuning["config"].items() if value not in (None, ""))
     test = {key: value for key, value in finetuning["test"].items() if value is not None}
-    figures = [[_literal(key), f"{value:.4f}"] for key, value in test.items()]
+    figures = [[key, f"{value:.4f}"] for key, value in test.items()]
     return f"""## Fine-tuning
 
-On {_literal(finetuning["data"])} ({sizes} sequences), seed {finetuning["seed"]}. The weights are those of epoch
-{finetuning["epoch"]}, the best by the validation split. Recipe: {recipe}.
+On {escaped(finetuning["data"])} ({sizes} sequences), seed {finetuning["seed"]}. The weights are those of epoch
+{finetuning["epoch"]}, the best by the validation split. Recipe: {escaped(recipe)}.
 
 {table(["test split", ""], figures)}"""
 
@@ -156,14 +147,14 @@ def _data_table(manifest: dict[str, Any]) -> str:
     policies = manifest["policies"]
     if not policies:
         # A TFDS data set, of which no more is known (Manifest).
-        data_sets = [f"{_literal(source['name'])}, {source['bytes']:,} bytes" for source in manifest["sources"]]
+        data_sets = [f"{escaped(source['name'])}, {source['bytes']:,} bytes" for source in manifest["sources"]]
         rows = [f"{name}: {split['rows']:,}" for name, split in manifest["splits"].items()]
         return (
             f"The TFDS data set {'; '.join(data_sets)}. Rows: {'; '.join(rows)}. Which sequences they are from, how "
             "they were cut and what was held out is not recorded."
         )
     sources = [
-        [_literal(source["name"]), f"{source['records']:,}", f"{source['bases']:,}", f"`{source['sha256'][:16]}…`"]
+        [source["name"], f"{source['records']:,}", f"{source['bases']:,}", f"{source['sha256'][:16]}…"]
         for source in manifest["sources"]
     ]
     splits = [
@@ -175,7 +166,7 @@ def _data_table(manifest: dict[str, Any]) -> str:
 {table(["split", "sequences", "k-mers", "certain bases"], splits)}
 
 Windows: {policies["windows"]}. {policies["ambiguous_bases"]}. Lower case: {policies["lower_case"]}.
-Held out: {policies["heldout"]}."""
+Held out: {escaped(policies["heldout"])}."""
 
 
 def _recipe(config: PretrainConfig, step: int, manifest: dict[str, Any]) -> str:
@@ -185,7 +176,7 @@ def _recipe(config: PretrainConfig, step: int, manifest: dict[str, Any]) -> str:
         rate += f", {masking.late_rate:.0%} from step {masking.late_from_step:,}"
     model = config.model
     initial = config.initial_checkpoint
-    begun = f"begun with the weights of {_literal(Path(initial).name)}" if initial else ""
+    begun = f"begun with the weights of {escaped(Path(initial).name)}" if initial else ""
     start = begun or f"{model.initializer} initialisation"
     packing = {True: ", several sequences packed into each", False: ", one sequence in each", None: ""}
     return "\n".join(

@@ -142,7 +142,7 @@ def import_torch(purpose: str, otherwise: str) -> Any:
         import torch
     except ImportError as error:
         raise InputError(
-            f"{purpose} needs PyTorch, which is not installed: pip install torch, or {otherwise}."
+            f"{purpose} needs PyTorch: pip install torch (the extra huggingface), or {otherwise}."
         ) from error
     return torch
 

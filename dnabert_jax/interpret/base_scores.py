@@ -41,14 +41,14 @@ def finite(rows: Iterable[BaseScores]) -> Iterator[BaseScores]:
         yield row
 
 
-def write_score_table(path: Path, rows: Iterable[BaseScores], with_effects: bool) -> int:
+def write_score_table(path: Path, rows: Iterable[BaseScores], with_effects: bool, label: str = "") -> int:
     """Writes id, position (from 0, in the direction of the sequence), base and score of each base; how many there are.
 
-    Effects, if there are any, are columns effect_A to effect_T.
+    Effects, if there are any, are columns effect_A to effect_T. The label, if there is one, is the last column.
     """
     effects = [(f"effect_{base}", pa.float32()) for base in COLUMNS] if with_effects else []
     columns = [("id", pa.string()), ("position", pa.int32()), ("base", pa.string()), ("score", pa.float32())]
-    schema = pa.schema([*columns, *effects])
+    schema = pa.schema([*columns, *effects, *[("label", pa.string())] * bool(label)])
     total = 0
     with output_table(path, schema) as write:
         for group in stream.groups(finite(rows), lambda row: len(row.codes), _ROWS):
@@ -62,13 +62,16 @@ def write_score_table(path: Path, rows: Iterable[BaseScores], with_effects: bool
             if with_effects:
                 found = np.concatenate([row.effects for row in group if row.effects is not None])
                 arrays += [np.ascontiguousarray(column) for column in found.T]
+            arrays += [np.full(sum(lengths), label, object)] * bool(label)
             write(record_batch(arrays, schema))
             total += sum(lengths)
     return total
 
 
-def write_score_npz(path: Path, rows: Iterable[BaseScores], with_effects: bool) -> None:
+def write_score_npz(path: Path, rows: Iterable[BaseScores], with_effects: bool, label: str = "") -> None:
     """Writes ids, bases (a letter each), scores, effects if there are any ([n, 4], of A, C, G and T), and offsets.
+
+    If the scores are of a label, it is written too.
 
     Those of sequence i are `scores[offsets[i] : offsets[i + 1]]`, and so on.
     """
@@ -81,4 +84,4 @@ def write_score_npz(path: Path, rows: Iterable[BaseScores], with_effects: bool) 
         return row.name, (LETTERS[row.codes], row.scores, *effects)
 
     with output_file(path) as file:
-        write_npz(file, path.parent, map(of_row, finite(rows)), arrays, by_position=True)
+        write_npz(file, path.parent, map(of_row, finite(rows)), arrays, by_position=True, label=label)

@@ -41,15 +41,18 @@ def effect_matrix(row: ChangeEffects) -> Float64[np.ndarray, "rows bases"]:
     return matrix[: len(COLUMNS)] if np.isnan(matrix[-1]).all() else matrix
 
 
-def draw_heat_map(path: Path, row: ChangeEffects, quantity: str) -> None:
-    """Draws a PNG, in lines of some bases: the mean effect of each base's substitutions above the effects of all."""
+def draw_heat_map(path: Path, row: ChangeEffects, label: str, quantity: str) -> None:
+    """Draws a PNG, in lines of some bases: what is lost without each base, above the effects of all changes.
+
+    The loss is minus the mean effect of the base's substitutions, as `Mutations.scores` has it.
+    """
     with accompanying(path):
-        _draw(path, row, quantity)
+        _draw(path, row, label, quantity)
 
 
-def _draw(path: Path, row: ChangeEffects, quantity: str) -> None:
+def _draw(path: Path, row: ChangeEffects, label: str, quantity: str) -> None:
     matrix = effect_matrix(row)
-    mean = np.nanmean(matrix[: len(COLUMNS)], axis=0)
+    loss = -np.nanmean(matrix[: len(COLUMNS)], axis=0)
     letters = LETTERS[row.sequence.codes].astype(str)
     bases = len(letters)
     lines = -(-bases // _BASES_A_LINE)
@@ -61,7 +64,7 @@ def _draw(path: Path, row: ChangeEffects, quantity: str) -> None:
         for line in range(lines):
             piece = slice(line * width, min((line + 1) * width, bases))
             track, map_axes = axes[2 * line : 2 * line + 2]
-            _draw_track(track, mean[piece], piece.start, width, np.abs(mean).max())
+            _draw_track(track, loss[piece], piece.start, width, np.abs(loss).max())
             image = map_axes.imshow(
                 np.ma.masked_invalid(matrix[:, piece]),
                 cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest",
@@ -71,23 +74,24 @@ def _draw(path: Path, row: ChangeEffects, quantity: str) -> None:
             map_axes.set_yticks(range(len(matrix)), [*COLUMNS, _DELETION][: len(matrix)], fontsize=8)
             map_axes.set_xticks(range(piece.start, piece.stop), letters[piece], fontsize=7, fontfamily="monospace")
             map_axes.tick_params(axis="x", length=0, pad=2)
-            for label in map_axes.get_xticklabels():
-                label.set_color(_COLOURS[label.get_text()])
+            for letter in map_axes.get_xticklabels():
+                letter.set_color(_COLOURS[letter.get_text()])
         bar = figure.colorbar(image, ax=list(axes), shrink=0.8 if lines == 1 else 0.5, pad=0.01, aspect=20)
         bar.set_label(quantity, fontsize=8)
         bar.ax.tick_params(labelsize=7)
-        name = row.sequence.name
-        title = name if len(name) <= _NAME_LETTERS else f"{name[:_NAME_LETTERS]}..."
-        figure.suptitle(f"{title}: {row.reference:.4g} unchanged".removeprefix(": "), fontsize=9)
+        names = (row.sequence.name, label)
+        title = ", label ".join(text if len(text) <= _NAME_LETTERS else f"{text[:_NAME_LETTERS]}..." for text in names)
+        figure.suptitle(f"{title}: {row.reference:.4g} unchanged".removeprefix(", "), fontsize=9)
 
 
-def _draw_track(axes: "Axes", mean: Float64[np.ndarray, " bases"], start: int, width: int, largest: float) -> None:
-    places = np.arange(start, start + len(mean))
-    axes.bar(places, mean, width=0.8, color=np.where(mean < 0, "#2166ac", "#b2182b"))
+def _draw_track(axes: "Axes", loss: Float64[np.ndarray, " bases"], start: int, width: int, largest: float) -> None:
+    places = np.arange(start, start + len(loss))
+    # The colours are those of the effects below.
+    axes.bar(places, loss, width=0.8, color=np.where(loss > 0, "#2166ac", "#b2182b"))
     axes.axhline(0, color="black", linewidth=0.5)
     reach = 1.1 * largest or 1.0
     axes.set(xlim=(start - 0.5, start + width - 0.5), ylim=(-reach, reach))
-    axes.set_ylabel("mean", fontsize=8)
+    axes.set_ylabel("mean loss", fontsize=8)
     axes.set_xticks([place for place in places if place % 10 == 0])
     axes.tick_params(labelsize=7)
     axes.xaxis.tick_top()

@@ -56,19 +56,21 @@ def change_effects(found: Iterable[Changed], regression: bool) -> Iterator[Chang
             yield ChangeEffects(own, changes, reference, probability(after), difference, ratio)
 
 
-def write_mutation_table(path: Path, rows: Iterable[ChangeEffects], regression: bool) -> int:
-    """Writes a row for each change; how many there are.
+def write_mutation_table(path: Path, rows: Iterable[ChangeEffects], regression: bool, label: str) -> int:
+    """Writes a row for each change; returns how many there are.
 
     The columns are id, position (from 0, in the direction of the sequence), kind, ref and alt (letters that go and
-    come), reference, changed, difference, and log_odds_ratio unless the model is a regression.
+    come), label, reference, changed, difference, and log_odds_ratio unless the model is a regression.
     """
-    texts = [("id", pa.string()), ("position", pa.int32())] + [(name, pa.string()) for name in ("kind", "ref", "alt")]
+    texts = [("id", pa.string()), ("position", pa.int32())] + [
+        (name, pa.string()) for name in ("kind", "ref", "alt", "label")
+    ]
     numbers = ["reference", "changed", "difference"] + ["log_odds_ratio"] * (not regression)
     schema = pa.schema([*texts, *((name, pa.float64()) for name in numbers)])
     total = 0
     with output_table(path, schema) as write:
         for group in stream.groups(rows, lambda row: len(row.changes), _ROWS):
-            told = [told for row in group for told in _described(row)]
+            told = [(*told, label) for row in group for told in _described(row)]
             columns: list[Sequence[object] | np.ndarray] = [*zip(*told, strict=True)] or [()] * len(texts)
             for name in numbers:
                 own = [getattr(row, name) for row in group]

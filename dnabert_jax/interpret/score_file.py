@@ -14,6 +14,8 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.sequence.vocabulary import BASES, COLUMNS
 
+_OPTIONAL = ("effects", "label")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScoreFile:
@@ -24,6 +26,7 @@ class ScoreFile:
         offsets: of each sequence in scores, and their end.
         bases: letters of all, if they were asked for.
         effects: of substitutions by A, C, G and T, if the bases were asked for and the file has them.
+        label: of the model, of which the scores are; empty if the bases were not asked for or the file names none.
     """
 
     source: str
@@ -32,6 +35,7 @@ class ScoreFile:
     offsets: Int64[np.ndarray, " ends"]
     bases: str = ""
     effects: Float32[np.ndarray, "bases 4"] | None = None
+    label: str = ""
 
     def of(self, names: Sequence[str], lengths: Int64[np.ndarray, " n"]) -> list[Float32[np.ndarray, " _"]]:
         """The scores of sequences of these names and lengths, which may be some of those in the file, in any order.
@@ -65,12 +69,12 @@ class ScoreFile:
 
 
 def read_score_file(path: Path, with_bases: bool = False) -> ScoreFile:
-    """Reads an npz file of `ids`, `scores` and `offsets`; with bases also of `bases` and perhaps `effects`.
+    """Reads an npz file of `ids`, `scores` and `offsets`; with bases also of `bases` and perhaps `effects` and `label`.
 
     Raises:
         InputError: it is no such file, or a number is not finite.
     """
-    more = ["bases", "effects"] if with_bases else []
+    more = ["bases", *_OPTIONAL] if with_bases else []
     arrays = _arrays(path, ["ids", "scores", "offsets", *more])
     ids, scores, offsets = arrays["ids"], arrays["scores"], arrays["offsets"]
     bases = "".join(arrays["bases"].ravel().tolist()) if with_bases else ""
@@ -99,11 +103,12 @@ def read_score_file(path: Path, with_bases: bool = False) -> ScoreFile:
             effects = effects.astype(np.float32) if numbers else effects
         if not numbers or not np.isfinite(effects).all():
             raise InputError(f"The effects of {path}, {effects.shape}, are not four finite numbers for each base.")
-    return ScoreFile(str(path), tuple(map(str, ids)), scores, offsets, bases, effects)
+    label = str(arrays.get("label", ""))
+    return ScoreFile(str(path), tuple(map(str, ids)), scores, offsets, bases, effects, label)
 
 
 def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """These of a file, which need have no `effects`."""
+    """These of a file, of which those in `_OPTIONAL` may be missing."""
     if not path.is_file():
         raise InputError(f"{path} is not a file on disk.")
     try:
@@ -111,7 +116,7 @@ def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise InputError(f"{path} is one array: give an npz file of ids, scores and offsets.")
         with loaded as file:
-            if missing := set(names) - {"effects", *file.files}:
+            if missing := set(names) - {*_OPTIONAL, *file.files}:
                 raise InputError(f"{path} has no array {' or '.join(sorted(missing))}, only {', '.join(file.files)}.")
             arrays = {name: file[name] for name in names if name in file.files}
             return arrays | {name: array.astype("U1") for name, array in arrays.items() if name == "bases"}

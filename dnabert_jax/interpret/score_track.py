@@ -42,7 +42,7 @@ def import_pybigwig() -> Any:
     try:
         import pyBigWig
     except ImportError as error:
-        raise InputError("A .bw file needs pyBigWig: pip install pyBigWig.") from error
+        raise InputError("A .bw file needs pyBigWig: pip install pyBigWig (the extra bigwig).") from error
     return pyBigWig
 
 

@@ -25,8 +25,9 @@ def write_npz(
     sequences: Iterable[tuple[str, tuple[np.ndarray, ...]]],
     arrays: Mapping[str, np.dtype],
     by_position: bool,
+    label: str = "",
 ) -> int:
-    """Writes `ids` (text), the arrays and, by position, `offsets`; returns how many sequences there are.
+    """Writes `ids` (text), the arrays, `offsets` by position, and any `label`; returns how many sequences there are.
 
     A row of an array is a number, or a dtype such as `np.dtype((np.float32, 4))` has its shape.
     By position, those of sequence i are rows `offsets[i] : offsets[i + 1]` of each array; else it has one row.
@@ -34,6 +35,7 @@ def write_npz(
     Args:
         scratch: directory with room for as much again.
         by_position: whether a sequence may have any number of rows, of each array the same.
+        label: of the model, of which the arrays are.
     """
     with contextlib.ExitStack() as files:
         # They have no names, so that nothing is left of them however the process ends.
@@ -56,6 +58,9 @@ def write_npz(
                 add_array(archive, name, kind.base, (total, *kind.shape), functools.partial(_copy, source))
             if by_position:
                 add_array(archive, "offsets", np.dtype(np.int64), (count + 1,), lambda target: _copy(ends, target))
+            if label:
+                entry = np.array(valid_unicode(label))
+                add_array(archive, "label", entry.dtype, (), lambda target: target.write(entry.tobytes()))
     return count
 
 

@@ -51,7 +51,7 @@ def make_devices(name: str, slices: int = 1) -> tuple[Chip, list[jax.Device]]:
 
 def _tpus(chip: Chip, sides: list[int], slices: int) -> list[jax.Device]:
     if not importlib.util.find_spec("libtpu"):
-        raise InputError("The TPU compiler is not installed: pip install 'jax[tpu]' (x86-64 Linux only).")
+        raise InputError("There is no TPU compiler here: pip install 'jax[tpu]' (the extra tpu; x86-64 Linux only).")
     name = f"{chip.name}:{'x'.join(map(str, sides))}"
     if chip.links == _LINKS_IN_A_PLANE and max(sides) > POD_AXIS:
         raise InputError(f"{name} is more than a pod: {chip.name} has up to {POD_AXIS}x{POD_AXIS}; give --slices.")
@@ -76,7 +76,7 @@ def _tpus(chip: Chip, sides: list[int], slices: int) -> list[jax.Device]:
 
 def _gpus(chip: Chip, number: int, specification: str) -> list[jax.Device]:
     if not importlib.util.find_spec("jax_cuda13_plugin"):
-        raise InputError("The GPU compiler is not installed: pip install 'jax[cuda13]' (no GPU is needed).")
+        raise InputError("There is no GPU compiler here: pip install 'jax[cuda13]' (the extra cuda; no GPU is needed).")
     if number > _GPUS_A_HOST and number % _GPUS_A_HOST:
         raise InputError(f"{number} GPUs do not fill machines of {_GPUS_A_HOST}: choose a multiple of {_GPUS_A_HOST}.")
     hosts = -(-number // _GPUS_A_HOST)

@@ -1,6 +1,7 @@
 """The laws of the house: the direction of imports, what stays light, and names that say something."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -162,3 +163,19 @@ def test_tests_mirror_the_packages() -> None:
     folders = {path.name for path in (ROOT / "dnabert_jax").iterdir() if path.is_dir() and path.name[0] not in "_."}
     tested = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
     assert folders - {"sample"} | {"data_prep", "launch"} <= tested
+
+
+def test_hints_name_the_extra_of_the_packages_to_install() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    del extras["test"]
+    named = set()
+    for path in modules().values():
+        for node in ast.walk(ast.parse(path.read_text())):
+            texts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            hint = "".join(one.value for one in texts if isinstance(one, ast.Constant) and isinstance(one.value, str))
+            for extra, requirements in extras.items():
+                packages = {re.split("[>=]", requirement)[0] for requirement in requirements}
+                if "pip install" in hint and packages & {*re.split(r"[\s':,.]+", hint)}:
+                    named.add(extra)
+                    assert f"the extra {extra}" in hint, f"{path}: {hint}"
+    assert named == {*extras} - {"gcs", "tensorboard", "tensorflow"}

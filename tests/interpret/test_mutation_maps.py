@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from dnabert_jax import DNABERT, stream
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.interpret.changes import Change, Kind, apply, changes_of
-from dnabert_jax.interpret.heat_map import effect_matrix, heat_map_name
-from dnabert_jax.interpret.mutagenesis import Changed, changed_outputs
+from dnabert_jax.interpret.heat_map import draw_heat_map, effect_matrix, heat_map_name
+from dnabert_jax.interpret.mutagenesis import Changed, Mutations, changed_outputs
 from dnabert_jax.interpret.mutation_file import read_mutations, with_sequences
 from dnabert_jax.interpret.mutation_table import change_effects
 from dnabert_jax.interpret.target import choose_target
@@ -169,6 +170,22 @@ def test_a_heat_map_has_each_effect_in_its_cell() -> None:
         if change.kind != "insertion":
             assert matrix["ACGT".find(change.alternative) if change.alternative else 4, change.start] == effect
     assert heat_map_name(7, "chr1:5-9(+)/x") == "007_chr1_5-9_x.png"
+
+
+def test_a_heat_map_names_its_label_and_has_bars_of_the_sign_of_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    changes = list(changes_of(base_codes(b"AC"), ("substitutions",)))
+    outputs = np.array([3, 4, 5, -9, 0, 3], np.float32)
+    (row,) = change_effects([Changed(coded("AC"), 1.0, changes, outputs)], regression=True)
+    draw_heat_map(tmp_path / "x.png", row, "$level$", "difference")
+    (figure,) = figures
+    assert "$level$" in figure.get_suptitle()
+    effects = np.nan_to_num(effect_matrix(row).T).astype(np.float32)
+    scores = Mutations("a", 1.0, effects).scores(row.sequence.codes)
+    assert [bar.get_height() for bar in figure.axes[0].patches] == scores.tolist() == [-3, 3]
 
 
 def test_groups_are_closed_when_they_are_full() -> None:

@@ -87,19 +87,21 @@ def test_files_have_what_the_library_says(
     effects = ["effect_A", "effect_C", "effect_G", "effect_T"] * (method == "mutagenesis")
     with (tmp_path / "x.tsv").open() as file:
         header, *rows = csv.reader(file, delimiter="\t")
-    assert header == ["id", "position", "base", "score", *effects]
+    label = ["label"] * (method != "attention")
+    assert header == ["id", "position", "base", "score", *effects, *label]
     assert [row[0] for row in rows] == ["s0"] * 20 + ["s1"] * 6
     assert [int(row[1]) for row in rows] == [*range(20), *range(6)]
     assert "".join(row[2] for row in rows) == "".join(SEQUENCES)
     np.testing.assert_allclose([float(row[3]) for row in rows], np.concatenate(expected), atol=1e-6)
     with np.load(tmp_path / "x.npz") as arrays:
-        assert sorted(arrays) == sorted(["bases", "ids", "offsets", "scores", *["effects"] * bool(effects)])
+        assert sorted(arrays) == sorted(["bases", "ids", "offsets", "scores", *["effects"] * bool(effects), *label])
+        assert not label or ({row[-1] for row in rows}, str(arrays["label"])) == ({"no"}, "no")
         assert arrays["ids"].tolist() == ["s0", "s1"]
         assert arrays["bases"].tobytes().decode() == "".join(SEQUENCES)
         for (first, end), own in zip(itertools.pairwise(arrays["offsets"]), expected, strict=True):
             np.testing.assert_allclose(arrays["scores"][first:end], own, atol=1e-6)
         if effects:
-            found = np.array([[float(value) for value in row[4:]] for row in rows])
+            found = np.array([[float(value) for value in row[4:8]] for row in rows])
             np.testing.assert_allclose(arrays["effects"], found, atol=1e-6)
             assert found[0, "ACGT".index(SEQUENCES[0][0])] == 0
 

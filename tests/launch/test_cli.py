@@ -219,6 +219,35 @@ def test_help_without_a_command_lists_them(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        ("prepare genome --fasta a.fa --out rows --fasta b.fa", "--fasta"),
+        ("prepare genome --fasta a.fa --out rows --heldout-records=chr1 --heldout_records=chr2", "--heldout-records"),
+        ("prepare tfbs --fasta a --peaks p --negatives shuffle --out x --negatives gc-windows", "--negatives"),
+        ("variants --vcf v --fasta f --model m --out o.vcf --scores effect --scores likelihood", "--scores"),
+        ("report --out r.html --results a --results b", "--results"),
+        ("finetune --model m --data d --out o --labels a --labels b", "--labels"),
+    ],
+)
+def test_a_list_given_in_parts_is_refused(
+    arguments: str, flag: str, fails: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last part would count alone; of a flag with one value, such as --out, the last one counts."""
+    monkeypatch.chdir(tmp_path)
+    for name in arguments.split():
+        Path(name).touch()
+    assert f" {flag} " in fails(*arguments.split(), "--out", "o.vcf")
+
+
+def test_a_mistyped_preset_is_named_before_a_missing_one(fails: Callable[..., str]) -> None:
+    data = ["--data", "rows", "--out", "run"]
+    error = fails("pretrain", "--prest", "tiny", *data)
+    assert "--prest." in error.split()
+    assert "--preset?" in error
+    assert "--process" not in fails("pretrain", "--process", "0", "--processes", "2", *data)
+
+
+@pytest.mark.parametrize(
     ("mistyped", "meant"),
     [
         (["pretrian"], "pretrain"),

@@ -1,6 +1,7 @@
 """How real processes end: Ctrl-C at its worst moments, and what libraries say besides our sentence."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -10,8 +11,10 @@ _DEAF = """
 import os, signal, sys
 import launch.cli
 
+number = int(sys.argv.pop())
+
 def interrupt():
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), number)
     for _ in range(1000):
         pass
 
@@ -35,7 +38,7 @@ if sys.argv[1] == "import":
     sys.meta_path.insert(0, Importer())
 else:
     launch.cli._parse = lambda _: Job()
-sys.argv[1:] = ["pretrain", "--preset", "tiny", "--data", "rows", "--out", "run"]
+sys.argv[1:] = ["export", ".", "--out", "model"]
 launch.cli.main()
 """
 
@@ -97,9 +100,10 @@ def run_python(code: str, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("where", ["import", "finaliser"])
-def test_ctrl_c_is_heard_where_a_keyboard_interrupt_would_be_dropped(where: str) -> None:
-    assert run_python(_DEAF, where) == (130, "Interrupted.\n")
+def test_signals_are_heard_where_a_keyboard_interrupt_would_be_dropped(where: str, number: signal.Signals) -> None:
+    assert run_python(_DEAF, where, str(int(number))) == (128 + number, "Interrupted.\n")
 
 
 def test_ctrl_c_while_python_ends_does_not_kill() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import jax
@@ -83,7 +84,7 @@ def test_the_model_predicts_here_and_in_transformers(finetuned: Path, tmp_path: 
     np.testing.assert_allclose(found, np.asarray(jax.nn.softmax(logits.numpy())), atol=1e-5)
 
 
-def test_labels_drawn_at_random_are_at_chance(model: Path, tmp_path: Path) -> None:
+def test_labels_drawn_at_random_are_at_chance(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     draw = random.Random(1)  # noqa: S311
     lines = ["split,sequence,label"]
     for split, count in (("train", 160), ("dev", 32), ("test", 400)):
@@ -99,6 +100,7 @@ def test_labels_drawn_at_random_are_at_chance(model: Path, tmp_path: Path) -> No
         str(tmp_path / "run"),
     ]
     assert run([*command, "--epochs", "2", "--restarts", "0"]) == 0
+    assert re.search("test split: .* 400/400 .* sequences/s", capsys.readouterr().err)
     figure = read_json(Result, tmp_path / "run/result.json").seeds[0].metrics.values["accuracy"].value
     assert figure == pytest.approx(0.5, abs=4 * 0.5 / 400**0.5)
 

@@ -20,7 +20,7 @@ TASKS = {
     "regression": TaskConfig("regression", ("level",)),
 }
 SEQUENCES = {"s0": "ACGTTGCA", "s 1/x": "TTNAC"}
-CHANGES = ["id", "position", "kind", "ref", "alt", "reference", "changed", "difference"]
+CHANGES = ["id", "position", "kind", "ref", "alt", "label", "reference", "changed", "difference"]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,7 @@ def test_every_change_has_a_row_and_every_sequence_a_picture(
     rows = read(tmp_path / "y.tsv")
     assert list(rows[0]) == [*CHANGES, "log_odds_ratio"]
     assert len(rows) == 8 * 4 + 5 * 4 + 1
+    assert {row["label"] for row in rows} == {"yes"}
     changed = []
     for row in rows:
         text, place = SEQUENCES[row["id"]], int(row["position"])
@@ -83,7 +84,7 @@ def test_a_regression_has_no_odds(folder: Path, tmp_path: Path) -> None:
     table = pyarrow.parquet.read_table(tmp_path / "y.parquet")
     assert table.column_names == CHANGES
     assert table.num_rows == 4 * (9 + 6)
-    columns = {name: np.array(table[name]) for name in CHANGES[5:]}
+    columns = {name: np.array(table[name]) for name in CHANGES[6:]}
     np.testing.assert_allclose(columns["difference"], columns["changed"] - columns["reference"])
 
 

@@ -214,6 +214,8 @@ def test_vectors_are_read_without_this_project(
         (["--fasta", "short.fa", "--out", "x.npz"], "'tiny'"),
         (["--fasta", "x.fa", "--layer", "2", "--out", "x.npz"], "layer is 2"),
         (["--fasta", "x.fa", "--out", "x.npy"], ".npz"),
+        (["--table", "header.csv", "--out", "x.tsv"], "rows of header.csv"),
+        (["--table", "header.csv", "--out", "x.npz"], "rows of header.csv"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence_and_leaves_no_file(
@@ -223,6 +225,7 @@ def test_bad_input_is_one_sentence_and_leaves_no_file(
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     (tmp_path / "long.fa").write_text(f">ok\nACGTACGT\n>big\n{dna(41, 0)}\n")
     (tmp_path / "x.bed").write_text("s1\t0\t8\n")
+    (tmp_path / "header.csv").write_text("name,seq\n")
     (tmp_path / "short.fa").write_text(">tiny\nAC\n>tinier\nA\n")
     name = "embed" if flags[-1].startswith("x.np") else "predict"
     assert value in fails(*command(name, folder, *flags), within=tmp_path)
@@ -252,5 +255,5 @@ def test_what_is_interrupted_leaves_nothing(
             os.kill(os.getpid(), number)
 
     monkeypatch.setattr(OpenSource, "__iter__", interrupted)
-    assert run(command("predict", folder, "--fasta", folder / "x.fa", "--out", tmp_path / "x.tsv")) == 130
+    assert run(command("predict", folder, "--fasta", folder / "x.fa", "--out", tmp_path / "x.tsv")) == 128 + number
     assert list(tmp_path.iterdir()) == []

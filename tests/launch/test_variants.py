@@ -25,6 +25,7 @@ from tests.launch.conftest import write_classifier
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=24)
 CONTIG = "".join(random.Random(2).choices("ACGT", k=50))  # noqa: S311
+TEXTS = ("contig", "id", "ref", "alt", "label", "left_out")
 OTHER = str.maketrans("ACGT", "CGTA")
 HEADER = '##fileformat=VCFv4.2\n##INFO=<ID=AF,Number=A,Type=Float,Description="x">\n'
 HEADER += "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS\n"
@@ -105,7 +106,7 @@ def test_every_record_comes_back_with_scores_or_a_reason(
         assert re.search(rf"{reason}.*: {count} ", printed)
     rows = table(tmp_path / "y.tsv")
     scores = ["reference", "alternative", "effect", "effect_log_odds", "difference", "log_odds_ratio"]
-    assert list(rows[0]) == ["contig", "position", "id", "ref", "alt", *scores, "left_out"]
+    assert list(rows[0]) == ["contig", "position", "id", "ref", "alt", "label", *scores, "left_out"]
     assert [row["position"] for row in rows] == ["20", "21", "21", "22", "5", "30", "30"]
     window = CONTIG[12:27]
     model = DNABERT.from_pretrained(folder / "model")
@@ -122,7 +123,7 @@ def test_effects_have_the_sign_of_the_change_and_the_scores_of_the_original_thei
 ) -> None:
     assert run(variants(folder, "--out", tmp_path / "y.vcf")) == 0
     rows = [
-        {name: float(value) for name, value in row.items() if name not in ("contig", "id", "ref", "alt", "left_out")}
+        {name: float(value) for name, value in row.items() if name not in TEXTS}
         for row in table(tmp_path / "y.tsv")
         if not row["left_out"]
     ]
@@ -134,6 +135,10 @@ def test_effects_have_the_sign_of_the_change_and_the_scores_of_the_original_thei
         assert row["effect_log_odds"] == pytest.approx(odds, abs=1e-9)
         assert row["difference"] == pytest.approx((after - before) * max(before, after), abs=1e-12)
         assert row["log_odds_ratio"] == pytest.approx(-odds / math.log(2), abs=1e-9)
+    assert variants(folder, "--out", tmp_path / "w.vcf", "--label", "no") == 0
+    others = [row for row in table(tmp_path / "w.tsv") if not row["left_out"]]
+    assert [float(row["effect"]) for row in others] == pytest.approx([-row["effect"] for row in rows], abs=1e-6)
+    assert {row["label"] for row in others} == {"no"}
     write_model(tmp_path / "regression", "regression")
     assert run(variants(folder, "--out", tmp_path / "z.vcf", model=tmp_path / "regression")) == 0
     numbers = [row for row in table(tmp_path / "z.tsv") if not row["left_out"]]
@@ -352,7 +357,7 @@ def test_scores_that_are_not_finite_are_not_written(
         (["--out", "y.bcf"], "y.bcf"),
         (["--out", "y.vcf", "--table", "y.txt"], "y.txt"),
         (["--out", "x.vcf"], "x.vcf"),
-        (["--out", "y.vcf", "--scores", "likelihood"], "masked"),
+        (["--out", "y.vcf", "--scores", "effect", "likelihood"], "likelihood from --scores"),
         (["--out", "y.vcf", "--vcf", "none.vcf"], "none.vcf"),
     ],
 )

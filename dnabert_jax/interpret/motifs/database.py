@@ -50,7 +50,7 @@ def read_database(database: str) -> KnownMotifs:
 
 def _read_jaspar() -> dict[tuple[str, str], np.ndarray]:
     if importlib.util.find_spec("pyjaspar") is None:
-        raise InputError("JASPAR needs pyjaspar: pip install pyjaspar, or give a file in MEME's format.")
+        raise InputError("JASPAR needs pyjaspar: pip install pyjaspar (the extra jaspar), or give a MEME file.")
     from pyjaspar import jaspardb
 
     database = jaspardb(release=_RELEASE)

@@ -15,7 +15,7 @@ _TITLE_LETTERS = 40
 def check_logomaker() -> None:
     """Raises InputError unless logos can be drawn."""
     if importlib.util.find_spec("logomaker") is None:
-        raise InputError("Logos need logomaker: pip install logomaker pandas, or draw none of them (--no-logos).")
+        raise InputError("Logos need logomaker: pip install logomaker pandas (the extra motifs), or give --no-logos.")
 
 
 def draw_logo(motif: Motif, picture: Path) -> None:

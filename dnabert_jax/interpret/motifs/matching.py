@@ -44,7 +44,7 @@ class Match:
 def check_memelite() -> None:
     """Raises InputError unless memelite can be loaded."""
     if importlib.util.find_spec("memelite") is None:
-        raise InputError("Matching with known motifs needs memelite: pip install memelite, or leave out --database.")
+        raise InputError("Known motifs need memelite: pip install memelite (the extra jaspar), or drop --database.")
     try:
         import memelite  # noqa: F401
     except RuntimeError as error:  # numba's, as it finds no place for what it compiles

@@ -12,7 +12,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.report.packing import packed
 from dnabert_jax.io.tables import Table, open_table
 
-_ALWAYS_TEXT = frozenset({"contig", "id", "ref", "alt", "left_out", "name", "seeds"})
+_ALWAYS_TEXT = frozenset({"contig", "id", "ref", "alt", "label", "left_out", "name", "seeds"})
 """Columns whose values are names even where all of them happen to be digits, as of contigs."""
 _NO_EFFECTS = frozenset({"position", "reference", "alternative"})
 """Numbers of `dnabert-jax variants` by whose size no variant is chosen."""

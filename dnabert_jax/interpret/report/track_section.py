@@ -31,7 +31,8 @@ def track_section(files: Mapping[str, Path], limit: int) -> dict[str, Any]:
                 "same sequences."
             )
         end = int(scores.offsets[min(limit, len(scores.names))])
-        track: dict[str, Any] = {"label": label, "file": str(path), "scores": packed(scores.scores[:end])}
+        title = f"{label}, label {scores.label}" if scores.label else label
+        track: dict[str, Any] = {"label": title, "file": str(path), "scores": packed(scores.scores[:end])}
         if scores.effects is not None:
             track["effects"] = packed(scores.effects[:end])
         tracks.append(track)

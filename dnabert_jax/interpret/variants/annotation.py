@@ -106,16 +106,18 @@ def annotate(
 
     Args:
         vcf: to write: the records with fields in INFO, one value for each alternative allele.
-        table: to write: a row for each alternative allele.
+        table: to write: a row for each alternative allele; it names the label of effects.
         advance: if given, called with the number of alleles that were done since the last call.
 
     Raises:
         InputError: one of the files exists, or no allele can be scored.
         JobError: a score is not finite.
     """
+    label = [scorer.label] * bool(scorer.label)
+    texts = ("id", "ref", "alt", *["label"] * len(label))
     schema = pa.schema(
         [
-            ("contig", pa.string()), ("position", pa.int64()), *((name, pa.string()) for name in ("id", "ref", "alt")),
+            ("contig", pa.string()), ("position", pa.int64()), *((name, pa.string()) for name in texts),
             *((name, pa.float64()) for name in scorer.columns), ("left_out", pa.string()),
         ]
     )  # fmt: skip
@@ -141,7 +143,7 @@ def annotate(
                         count.left_out.add(allele.left_out, f"{variant:.60} in line {record.line:,}")
                     values = (scores.get(name) for name in scorer.columns)
                     columns = record.contig, record.position, record.name, record.reference, allele.text
-                    yield *columns, *values, allele.left_out or None
+                    yield *columns, *label, *values, allele.left_out or None
                 write_record(annotated(record, _values(scorer, alleles)))
 
         every = written()

@@ -31,7 +31,10 @@ from dnabert_jax.sequence.vocabulary import MASK
 def check_has_head(model: DNABERT) -> None:
     """Raises InputError if a model has no head of masked tokens."""
     if model.masked_lm is None:
-        raise InputError("The masked-LM score needs a pre-trained model with its head of masked tokens: this has none.")
+        raise InputError(
+            "likelihood needs a pre-trained model with its masked-LM head, which fine-tuning leaves out: remove "
+            "likelihood from --scores, or give another --model."
+        )
 
 
 def allele_likelihoods(model: DNABERT, windows: Sequence[Window]) -> Float32[np.ndarray, " n"]:

@@ -180,6 +180,6 @@ _KINDS: dict[str, tuple[_Points, tuple[str, str], bool, dict[str, str]]] = {
     "roc": (_roc, ("false positive rate", "true positive rate"), True, {}),
     # Precision is not linear between thresholds, and average precision is the area below steps.
     "precision_recall": (_precision, ("recall", "precision"), False, {"drawstyle": "steps-post"}),
-    "calibration": (_calibration, ("mean probability", "share that holds"), True, {"marker": "o"}),
+    "calibration": (_calibration, ("mean probability", "observed frequency"), True, {"marker": "o"}),
 }
 """The points, axis labels, diagonal and style of each picture."""

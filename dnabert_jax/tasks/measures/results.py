@@ -160,9 +160,9 @@ def result_markdown(result: Result) -> str:
     for key, spread in over_seeds(result).items():
         summary = [_number(spread.mean), _number(spread.deviation)] if several else []
         rows.append([key, *summary, *(_cell(seed.metrics.values[key]) for seed in result.seeds)])
-    lines.append(table(head, rows))
+    lines += ["### Metrics on the test split", "", table(head, rows)]
     if result.positive:
-        lines += ["", f"Precision, recall, F1 and the curves are those of the class {escaped(result.positive)!r}."]
+        lines += ["", f"Precision, recall, F1 and the curves are those of the class '{escaped(result.positive)}'."]
     if collapsed := [str(seed.seed) for seed in result.seeds if seed.collapsed]:
         lines += ["", f"Collapsed to one class, so that figures mean little: seed {', '.join(collapsed)}."]
     first = result.seeds[0].metrics

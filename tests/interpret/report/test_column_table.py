@@ -16,8 +16,8 @@ def write(path: Path, rows: int) -> list[float]:
     draw = random.Random(0)  # noqa: S311
     scores = [draw.choice([-1, 1]) * draw.randrange(1, 60) / 8 for _ in range(rows)]
     cells = ["" if row % 7 == 3 else str(score) for row, score in enumerate(scores)]
-    lines = [f"{1 + row % 2}\t{row}\t0.5\t{cell}\tx{row}" for row, cell in enumerate(cells)]
-    path.write_text("contig\tposition\treference\tdifference\tnote\n" + "\n".join(lines) + "\n")
+    lines = [f"{1 + row % 2}\t{row}\t1\t0.5\t{cell}\tx{row}" for row, cell in enumerate(cells)]
+    path.write_text("contig\tposition\tlabel\treference\tdifference\tnote\n" + "\n".join(lines) + "\n")
     return [score if cell else 0.0 for score, cell in zip(scores, cells, strict=True)]
 
 
@@ -34,6 +34,7 @@ def test_columns_are_numbers_where_all_are(tmp_path: Path) -> None:
     assert (table["rows"], table["total"], table["rankedBy"]) == (30, 30, "")
     assert column(table, "contig") == ["1", "2"] * 15
     assert column(table, "position").tolist() == list(range(30))
+    assert column(table, "label") == ["1"] * 30
     assert column(table, "note") == [f"x{row}" for row in range(30)]
     found = column(table, "difference")
     assert np.flatnonzero(np.isnan(found)).tolist() == [3, 10, 17, 24]

@@ -88,15 +88,17 @@ def test_a_base_is_read_as_the_files_have_it(opened: Open, made: Made) -> None:
 def test_each_heat_map_has_its_own_scale_and_says_which(opened: Open, tmp_path: Path) -> None:
     effects = np.linspace(-1, 1, 80, dtype=np.float32).reshape(20, 4)
     for name, most in (("weak", 0.1), ("strong", 10)):
-        arrays = {"scores": effects.mean(axis=1), "effects": np.float32(most) * effects}
+        label = {"label": np.array("bound")} if name == "strong" else {}
+        arrays = {"scores": effects.mean(axis=1), "effects": np.float32(most) * effects, **label}
         write_scores(tmp_path / f"{name}.npz", ["one"], ["CNNNNNNNNNNNNNNNNNNA"], **arrays)
     files = [str(tmp_path / f"{name}.npz") for name in ("weak", "strong")]
     assert run(["report", "--scores", *files, "--out", str(tmp_path / "report.html")]) == 0
     with opened(report=tmp_path / "report.html") as page:
         shown(page)
         labels = page.locator("#canvas .label").all_text_contents()
-        assert [label for label in labels if "ubstitutions" in label] == [
-            "Substitutions, ±0.1: weak", "Substitutions, ±10: strong",
+        assert labels == [
+            "Mean loss: weak", "Substitutions, ±0.1: weak",
+            "Mean loss: strong, label bound", "Substitutions, ±10: strong, label bound",
         ]  # fmt: skip
         for number in range(2):
             cells = page.locator("#canvas .heat").nth(number).locator("path[fill-opacity]")

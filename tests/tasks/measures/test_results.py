@@ -1,12 +1,15 @@
 """Results are read back as they were, and the table says what the metrics say."""
 
 import dataclasses
+import html
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 
 from dnabert_jax.config import TaskConfig, TrainingLengths
 from dnabert_jax.errors import InputError
@@ -29,7 +32,8 @@ def result(task: TaskConfig, example: Example, seeds: tuple[int, ...] = (1, 2, 5
 
 def table(markdown: str) -> dict[str, list[str]]:
     """The first table."""
-    rows = [line.strip("| ").split(" | ") for line in markdown.partition("###")[0].splitlines() if line.startswith("|")]
+    first = markdown.partition("### Confusion")[0]
+    rows = [line.strip("| ").split(" | ") for line in first.splitlines() if line.startswith("|")]
     return {row[0]: row[1:] for row in rows}
 
 
@@ -111,17 +115,28 @@ def test_a_result_says_where_it_comes_from_and_what_is_confused_with_what(exampl
         counts={"train": (700, 300), "test": (41, 19)},
         lengths=TrainingLengths(99, 101, 103),
         base_model="models/dnabert6",
-        data="tables/$x$.csv",
+        data="tables/x.csv",
         date="2026-01-02T03:04:05+00:00",
         best=1,
     )
     text = result_markdown(written)
-    for value in ("models/dnabert6", "tables/$x$.csv", "2026-01-02", "99", "101", "103", "| yes | 300 | 19 |"):
+    for value in ("models/dnabert6", "tables/x.csv", "2026-01-02", "99", "101", "103", "| yes | 300 | 19 |"):
         assert value in text
     confusion = written.seeds[1].metrics.confusion[0]
     for name, row in zip(confusion.classes, confusion.counts, strict=True):
         assert f"| {name} | {row[0]} | {row[1]} |" in text
     assert written.positive == "yes"
+
+
+def test_names_and_labels_of_any_text_are_shown_as_they_are(example: Example) -> None:
+    odd = ("<b>&amp;|*no*", r"_1_ `a` ~~b~~ $x$ \[c](d) e_f")
+    task = TaskConfig("single_label_classification", odd)
+    written = dataclasses.replace(result(task, example, resamples=0), name=odd[1], data=odd[0], counts={"test": (7, 9)})
+    page = MarkdownIt().enable("table").render(result_markdown(written))
+    assert page.count("$") == page.count("<span>$</span>") > 0
+    shown = [html.unescape(re.sub("<[^>]*>", "", line)) for line in page.splitlines()]
+    assert {*odd, f"Data: {odd[0]}", *(f"predicted {label}" for label in odd)} <= {*shown}
+    assert f"those of the class '{odd[1]}'." in "\n".join(shown)
 
 
 def test_of_many_classes_the_largest_confusions_are_shown() -> None:
@@ -154,4 +169,6 @@ def test_results_of_earlier_versions_are_read(tmp_path: Path, example: Example) 
     (tmp_path / "result.json").write_text(json.dumps(record))
     read = read_json(Result, tmp_path / "result.json")
     assert over_seeds(read) == over_seeds(written)
-    assert "liver" not in result_markdown(read)
+    text = result_markdown(read)
+    assert "liver" not in text
+    assert "test split" in text.partition("| metric")[0]

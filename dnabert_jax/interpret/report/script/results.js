@@ -31,7 +31,7 @@ function finetuneElements(own) {
     curves ? html("div", { class: "curves" },
       curveFigure("ROC", curves.roc, ["false positive rate", "true positive rate"], { diagonal: true }),
       curveFigure("Precision and recall", curves.precision_recall, ["recall", "precision"], { steps: true }),
-      curveFigure("Calibration", curves.calibration, ["mean probability", "share that holds"], { diagonal: true, points: true })) : null,
+      curveFigure("Calibration", curves.calibration, ["mean probability", "observed frequency"], { diagonal: true, points: true })) : null,
     html("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Figures of ${own.name}` },
       html("table", { class: several ? "" : "plain" },
         html("thead", {}, html("tr", {}, heads.map((head, place) => html("th", { scope: "col", class: place ? "number" : "" }, head)))),

@@ -64,14 +64,14 @@ function drawInstances(frame, instances, motifs, chosen, choose, top) {
 }
 
 /** Bars from zero, or letters of their height. */
-function drawTrack(frame, { label, scores, extent: [low, high] }, top) {
+function drawTrack(frame, { label, scores, effects, extent: [low, high] }, top) {
   const { first, last, bases } = frame;
   const y0 = top + HEIGHT.title;
   const span = high - low || 1;
   const y = (value) => y0 + ((high - value) / span) * HEIGHT.track;
   const across = { x1: frame.left, x2: frame.right };
   const parts = [
-    svg("text", { class: "label", x: frame.left, y: top + 12 }, label),
+    svg("text", { class: "label", x: frame.left, y: top + 12 }, effects ? `Mean loss: ${label}` : label),
     svg("line", { class: "axis", ...across, y1: y(0), y2: y(0) }),
   ];
   for (const value of new Set([high, low, 0]))
