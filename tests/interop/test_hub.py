@@ -72,9 +72,14 @@ def downloaded_before(directory: Path, *files: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["dnabert6x", "./nothing", "../nothing", "runs/x/y", "a--b/c", "~/models", "a b/c"])
-def test_what_cannot_be_a_model_is_refused_before_anything_else(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_a_model_is_refused_before_anything_else(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(InputError):
         check_model(name)
+    monkeypatch.chdir(tmp_path)
+    for file in ("x.fa", "x.csv", "x.vcf"):
+        Path(file).touch()
     for command in (["predict", "--fasta", "x.fa"], ["finetune", "--data", "x.csv"], ["variants", "--vcf", "x.vcf"]):
         more = ["--fasta", "x.fa"] if command[0] == "variants" else []
         assert run([*command, *more, "--model", name, "--out", "out.tsv"]) == 2
