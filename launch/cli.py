@@ -247,7 +247,7 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
 
 
 def _check_lists(value: object, flags: Sequence[str], flag: str = "") -> None:
-    """Raises InputError if a flag that takes a list is given twice, since the parser keeps the last list alone."""
+    """Raises InputError if a flag that takes a list is given twice: the parser would keep only the last list."""
     if dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
             _check_lists(getattr(value, field.name), flags, f"--{field.name.replace('_', '-')}")
