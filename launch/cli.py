@@ -5,7 +5,6 @@ import dataclasses
 import difflib
 import errno
 import inspect
-import itertools
 import logging
 import os
 import signal
@@ -192,8 +191,7 @@ def run(arguments: Sequence[str]) -> int:
         advice = "use a smaller batch, a larger mesh, or shorter sequences"
         with INPUT_COPIES, signals_as_exception(), device_memory_errors(advice):
             job = _parse(arguments)
-            ours = itertools.takewhile(lambda argument: argument != "--", arguments)
-            _check_lists(job, [argument.partition("=")[0].replace("_", "-") for argument in ours])
+            _check_lists(job, [argument.partition("=")[0].replace("_", "-") for argument in arguments])
             if isinstance(model := getattr(job, "model", None), str):
                 check_model(model)
             job.run()
