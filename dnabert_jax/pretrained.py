@@ -142,7 +142,7 @@ class DNABERT:
         layer: int = -1,
         advance: Callable[[int], object] | None = None,
     ) -> Iterator[Result]:
-        """Yields name and vectors of each sequence, in their order and in constant memory.
+        """Yields name and vectors of each sequence as `embed` does, in their order and in constant memory.
 
         Args:
             sequences: (name, text or codes) of each; errors call them by number and name, which may be empty.
@@ -196,7 +196,7 @@ class DNABERT:
         strands: Strands = "forward",
         advance: Callable[[int], object] | None = None,
     ) -> Iterator[Result]:
-        """Yields name and probabilities of each sequence, in their order and in constant memory."""
+        """Yields name and probabilities of each sequence as `predict` does; sequences are as for `embeddings`."""
         task = self.task
         if task is None:
             raise InputError(f"predict needs a classifier: the model has {self._parts()}. To embed, use embed.")

@@ -32,7 +32,7 @@ def read_json(cls: type[_Record], path: Path) -> _Record:
 
 
 def parse_json(cls: type[_Record], text: bytes, name: str) -> _Record:
-    """The dataclass in the text of a file."""
+    """Returns the dataclass in the text of a file; raises InputError, which calls it by name, if it is none."""
     try:
         return dacite.from_dict(cls, json.loads(text), _SETTINGS)
     except (ValueError, dacite.DaciteError, TypeError, AttributeError, InputError) as error:

@@ -5,7 +5,6 @@ import dataclasses
 import difflib
 import errno
 import inspect
-import itertools
 import logging
 import os
 import signal
@@ -192,8 +191,7 @@ def run(arguments: Sequence[str]) -> int:
         advice = "use a smaller batch, a larger mesh, or shorter sequences"
         with INPUT_COPIES, signals_as_exception(), device_memory_errors(advice):
             job = _parse(arguments)
-            ours = itertools.takewhile(lambda argument: argument != "--", arguments)
-            _check_lists(job, [argument.partition("=")[0].replace("_", "-") for argument in ours])
+            _check_lists(job, [argument.partition("=")[0].replace("_", "-") for argument in arguments])
             if isinstance(model := getattr(job, "model", None), str):
                 check_model(model)
             job.run()
@@ -247,7 +245,7 @@ def _parse(arguments: Sequence[str]) -> _Runnable:
 
 
 def _check_lists(value: object, flags: Sequence[str], flag: str = "") -> None:
-    """Raises InputError if a flag that takes a list is given twice, since the parser keeps the last list alone."""
+    """Raises InputError if a flag that takes a list is given twice: the parser would keep only the last list."""
     if dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
             _check_lists(getattr(value, field.name), flags, f"--{field.name.replace('_', '-')}")

@@ -30,7 +30,8 @@ def _path_or_url(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | Non
 def _location(text: str) -> Location:
     text = text.removeprefix("file://")
     if re.match("(gs|s3|az|abfs|http|https|memory):?/", text) and not is_url(text):
-        raise ValueError(f"{text} is not a URL: write {text.split('/')[0].rstrip(':')}://")
+        # Not ValueError, of which tyro would make a page.
+        raise InputError(f"{text} is not a URL: write {text.split('/')[0].rstrip(':')}://.")
     return text if is_url(text) else Path(text)
 
 
@@ -38,7 +39,6 @@ def _local(text: str) -> Path:
     location = _location(text)
     if isinstance(location, Path):
         return location
-    # Not ValueError, of which tyro would make a page.
     raise InputError(f"{text} is a URL. Give a local path (docs/pods.md mounts a bucket as one).")
 
 

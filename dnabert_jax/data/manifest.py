@@ -144,7 +144,7 @@ def file_digest(path: Path) -> str:
 def checked_manifest(
     directory: Path, manifest: Manifest, progress: Callable[[int, int], object] | None = None
 ) -> Manifest:
-    """Reads every shard through, several at once, and compares its SHA-256 with the manifest, or notes it there.
+    """Returns the manifest with the SHA-256 of every shard, each read through and compared if the manifest has one.
 
     Args:
         progress: if given, told after each shard: bytes of it, and bytes in all.

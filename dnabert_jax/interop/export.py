@@ -49,7 +49,7 @@ def export_model(
     file_format: Format = "safetensors",
     dtype: Dtype = "float32",
 ) -> Architecture:
-    """Writes a directory that AutoModel and its kin load, with tokenizer, model card and provenance.
+    """Writes a directory that AutoModel loads, with tokenizer, model card and provenance; returns its architecture.
 
     Args:
         architecture: which of the model's heads; as `architecture_of` says if none is given.

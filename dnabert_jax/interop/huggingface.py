@@ -152,7 +152,7 @@ def to_huggingface(parameters: Parameters, config: ModelConfig) -> Tensors:
 
 
 def check_shapes(shapes: Mapping[str, tuple[int, ...]], abstract: Parameters, config: ModelConfig) -> None:
-    """Before anything is allocated or read: whether a file has every tensor of a model, in its shape."""
+    """Raises InputError, which lists them, if a file lacks tensors of a model or has them in other shapes."""
     blank = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), abstract)
     wanted = to_huggingface(blank, config)
     missing = [f"{name} {tensor.shape}" for name, tensor in wanted.items() if name not in shapes]

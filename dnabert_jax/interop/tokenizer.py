@@ -210,11 +210,14 @@ class DNAKmerTokenizer:
     def __call__(
         self, sequences: str | Sequence[str], max_length: int | None = None
     ) -> dict[str, Int32[np.ndarray, "sequences tokens"]]:
-        """`input_ids` with [CLS] and [SEP], padded to the longest, and `attention_mask`, 1 where there is no padding.
+        """Returns `input_ids` with [CLS] and [SEP], padded to the longest, and `attention_mask`, 0 for padding.
 
         Args:
             sequences: one or several; case is ignored, and a k-mer with an ambiguity letter becomes [UNK].
-            max_length: tokens, [CLS] and [SEP] included; what is longer is cut at its end.
+            max_length: tokens, [CLS] and [SEP] included, at least 3; what is longer is cut at its end.
+
+        Raises:
+            InputError: as for `dnabert_jax.sequence.kmers.encode`.
         """
         if max_length is not None and max_length < 3:
             raise InputError(f"max_length is {max_length}: [CLS], a k-mer and [SEP] need 3.")

@@ -42,7 +42,7 @@ def finite(rows: Iterable[BaseScores]) -> Iterator[BaseScores]:
 
 
 def write_score_table(path: Path, rows: Iterable[BaseScores], with_effects: bool, label: str = "") -> int:
-    """Writes id, position (from 0, in the direction of the sequence), base and score of each base; how many there are.
+    """Writes id, position (from 0, in the direction of the sequence), base and score of each base; returns how many.
 
     Effects, if there are any, are columns effect_A to effect_T. The label, if there is one, is the last column.
     """
@@ -71,9 +71,7 @@ def write_score_table(path: Path, rows: Iterable[BaseScores], with_effects: bool
 def write_score_npz(path: Path, rows: Iterable[BaseScores], with_effects: bool, label: str = "") -> None:
     """Writes ids, bases (a letter each), scores, effects if there are any ([n, 4], of A, C, G and T), and offsets.
 
-    If the scores are of a label, it is written too.
-
-    Those of sequence i are `scores[offsets[i] : offsets[i + 1]]`, and so on.
+    Those of sequence i are `scores[offsets[i] : offsets[i + 1]]`, and so on. A label is written too.
     """
     arrays = {"bases": LETTERS.dtype, "scores": np.dtype(np.float32)}
     if with_effects:

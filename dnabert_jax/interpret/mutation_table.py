@@ -40,7 +40,7 @@ class ChangeEffects(NamedTuple):
 
 
 def change_effects(found: Iterable[Changed], regression: bool) -> Iterator[ChangeEffects]:
-    """Yields the effects of changes, given log-odds of a label or the numbers of a regression, all finite."""
+    """Yields the effects of changes, given log-odds of a label or numbers; raises JobError if one is not finite."""
     for one in found:
         after = one.outputs.astype(np.float64)
         before = np.full_like(after, one.reference)

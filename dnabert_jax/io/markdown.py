@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from dnabert_jax.io.text import valid_unicode
 
-_SPECIAL = re.compile(r"[\\`*|<&~]|(?<![^\W_])_|_(?![^\W_])|(?<=\])\(")
+_SPECIAL = re.compile(r"[\\`*|<&~#]|(?<![^\W_])_|_(?![^\W_])|(?<=\])\(")
 """Characters with a meaning anywhere in a line; an underscore within a word, as in roc_auc, has none."""
 
 

@@ -64,7 +64,7 @@ def compile_step(config: PretrainConfig, mesh: Mesh, row_length: int) -> jax.sta
 
 
 def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
-    """Compiles for the devices lowered for; raises OutOfMemoryError for want of memory, else JobError."""
+    """Compiles a program; raises OutOfMemoryError if memory is too small for it, and JobError if it fails otherwise."""
     try:
         return lowered.compile()
     except jax.errors.JaxRuntimeError as error:

@@ -236,7 +236,7 @@ def _total(runs: Iterable[tuple[int, float | None]]) -> float | None:
 
 
 def sequential_seconds(work: Work, chip: Chip, devices: Sequence[Any]) -> float:
-    """Of a program on one TPU slice, if nothing runs beside anything else."""
+    """Returns the seconds that a program takes on one TPU slice if nothing in it overlaps."""
     traffic = _traffic(work.collectives, 1, Interconnect(chip, devices, 1))
     apart = [part.seconds for part in traffic] + [kernel.seconds for kernel in _kernels(work.kernels, chip, True)]
     return work.cycles / chip.clock + sum(seconds or 0.0 for seconds in apart)

@@ -60,7 +60,7 @@ Predictor = Callable[[Any, MaskedRows], Float[Array, "B M V"]]
 
 
 def network_predictor(config: PretrainConfig, network: Network, mesh: Mesh) -> Predictor:
-    """Returns masked-LM logits of a network at the masked positions, from parameters as training stores them."""
+    """Returns what computes masked-LM logits at the masked positions, from parameters as training stores them."""
     shardings = network.shardings(mesh)
     gathering = Gathering(config, shardings)
     execution = choose_execution(config, gathering, mesh, training=False)

@@ -162,7 +162,7 @@ def _begin(
     held: contextlib.ExitStack,
     lock: contextlib.AbstractContextManager[None] | None,
 ) -> tuple[Rows, Manifest]:
-    """Takes the lock of the run, where one is given, into `held`, and checks the data.
+    """Takes the lock of the run, where one is given, into `held`; returns the training rows and the checked manifest.
 
     Raises:
         InputError: on every process, if one cannot take its lock or use its data, or if the data differ.

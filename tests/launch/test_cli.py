@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import itertools
 import json
 import shlex
 import shutil
@@ -78,6 +79,9 @@ def test_what_must_be_local_is_no_url(rows: Path, fails: Callable[..., str]) -> 
     sentence = fails("pretrain", "--data", rows, "--out", "gs://bucket/run", *SMALL_FLAGS)
     assert "gs://bucket/run" in sentence
     assert not Path("gs:").exists()
+    for flag in ("--fasta", "--out"):  # an optional flag, and a required one
+        files = {"--fasta": "x.fa", "--out": "x.tsv", flag: "gs:/bucket/x"}
+        assert "gs:/bucket/x" in fails("predict", "--model", "m", *itertools.chain(*files.items()))
 
 
 def test_a_saved_configuration_is_reloaded_and_overridden(rows: Path, tmp_path: Path) -> None:

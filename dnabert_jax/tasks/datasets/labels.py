@@ -127,8 +127,7 @@ class LabelScheme:
     def _number(self, text: str) -> float:
         if not text:
             raise ValueError("has no label: fill it in or remove the row")
-        # With decimal commas, a point may be a mark of thousands.
-        plain = text if self.decimal == "." else text.replace(".", " ").replace(",", ".")
+        plain = self._plain(text)
         if not (_is_number(plain) and abs(float(plain)) <= _LARGEST):
             form = " with a decimal comma, as others are" if self.decimal == "," else ""
             raise ValueError(
@@ -137,6 +136,10 @@ class LabelScheme:
         if self.task.problem == "multi_label_classification" and float(plain) not in (0, 1):
             raise ValueError(f"has the label {text!r}: of several labels, each is 0 or 1")
         return float(plain)
+
+    def _plain(self, text: str) -> str:
+        # With decimal commas, a point may be a mark of thousands.
+        return text if self.decimal == "." else text.replace(".", " ").replace(",", ".")
 
     def _members(self, text: str) -> list[float]:
         members = [part for part in _parts(text, self.separator) if part]
@@ -147,7 +150,7 @@ class LabelScheme:
     def _class(self, text: str) -> list[float]:
         if not text:
             raise ValueError("has no label: fill it in or remove the row")
-        self._check_known(name := _class_name(text))
+        self._check_known(name := _class_name(self._plain(text)))
         return [float(self.task.labels.index(name))]
 
     def _check_known(self, name: str) -> None:
@@ -191,7 +194,8 @@ def infer_scheme(
     if commas:
         example = next(value for value in present[commas[0]] if "," in value)
         notes.append(f"Decimal commas: {example} is read as {example.replace(',', '.')} ({listed(commas)}).")
-    values = [value.replace(",", ".") if commas else value for texts in present.values() for value in texts]
+    values = [value for texts in present.values() for value in texts]
+    values = _with_points(values) if commas else values
     separator = ""
     if len(columns) == 1 and problem != "single_label_classification":
         # A comma and a space are of a name in words, as "weak, distal".
@@ -255,8 +259,11 @@ def _has_decimal_commas(values: Sequence[str], name: str, source: str, delimiter
     with_commas = [value for value in values if "," in value]
     if not with_commas or {part for value in values for part in value.split(",")} <= {"0", "1"}:
         return False
-    # A few other values are errors, which are named with their rows.
-    decimals = sum(map(bool, map(_DECIMAL_COMMA.fullmatch, values))) >= _NUMERIC_SHARE * len(values)
+    # A few other values are errors. Whole numbers alone do not make commas decimal.
+    decimals = all(
+        sum(map(bool, map(_DECIMAL_COMMA.fullmatch, texts))) >= _NUMERIC_SHARE * len(texts)
+        for texts in (values, with_commas)
+    )
     if decimals and delimiter in (";", "\t"):
         return True
     if decimals or all(_THOUSANDS.fullmatch(value) for value in values):
@@ -268,14 +275,21 @@ def _has_decimal_commas(values: Sequence[str], name: str, source: str, delimiter
     return False
 
 
+def _with_points(values: Sequence[str]) -> list[str]:
+    """Returns numbers without their decimal commas; values of another form are left out, as `encode` refuses them."""
+    plain = [value.replace(".", "").replace(",", ".") for value in values]
+    return [value for value in plain if _is_number(value)]
+
+
 def _problem(parts: Sequence[str], several: bool) -> Problem:
+    numbers = [part for part in parts if _is_number(part)]
+    # A few that are not numbers among many with fractions are errors, not classes.
+    if len(numbers) >= _NUMERIC_SHARE * len(parts) and any(map(_NO_CLASS.fullmatch, numbers)):
+        return "regression"
     if several:
         targets = _are_numbers(parts) and not {float(part) for part in parts} <= {0, 1}
         return "regression" if targets else "multi_label_classification"
-    numbers = [part for part in parts if _is_number(part)]
-    # A few that are not numbers among many with fractions are errors, not classes.
-    targets = len(numbers) >= _NUMERIC_SHARE * len(parts) and any(map(_NO_CLASS.fullmatch, numbers))
-    return "regression" if targets else "single_label_classification"
+    return "single_label_classification"
 
 
 def _parts(text: str, separator: str) -> list[str]:

@@ -60,6 +60,7 @@ def scheme(*rows: str, **settings: Any) -> LabelScheme:
         (["1e+16", "1.0"], {}, REGRESSION, ("label",), [[np.float32(1e16)], [1.0]]),
         (["0,584", "-1,5", "2"], {"delimiter": ";"}, REGRESSION, ("label",), [[np.float32(0.584)], [-1.5], [2.0]]),
         (["1,2E-05", "0,5"], {"delimiter": "\t"}, REGRESSION, ("label",), [[np.float32(1.2e-5)], [0.5]]),
+        (["1,0", "2,0", "10"], {"delimiter": "\t"}, SINGLE, ("1", "2", "10"), [0, 1, 2]),
         (["0,1", "1,0"], {"delimiter": "\t"}, MULTI, ("0", "1"), [[0, 1], [1, 0]]),
         (["0.5,1.5", "2,3"], {"delimiter": "\t"}, REGRESSION, ("0", "1"), [[0.5, 1.5], [2, 3]]),
         (["1,2", "CTCF,3"], {"delimiter": "\t"}, MULTI, ("1", "2", "3", "CTCF"), [[1, 1, 0, 0], [0, 0, 1, 1]]),
@@ -145,23 +146,34 @@ def test_a_missing_label_is_named_with_its_row(missing: str) -> None:
 
 def test_a_few_that_are_not_numbers_are_no_classes() -> None:
     rows = [f"{number / 8}" for number in range(20)] + ["inf"]
-    with pytest.raises(InputError, match=r"Row 21 of x\.csv has the label 'inf'"):
-        scheme(*rows).encode(columns(*rows), where)
+    for labels in (columns(*rows), columns(a=rows, b=rows)):
+        with pytest.raises(InputError, match=r"Row 21 of x\.csv has the label 'inf'"):
+            infer_scheme(labels, "x.csv").encode(labels, where)
 
 
 @pytest.mark.parametrize("odd", ["<0,1", "0,5%", "1.5", "1.234,5", "1,000,000", "x"])
 def test_a_few_without_a_decimal_comma_are_neither_classes_nor_several_targets(odd: str) -> None:
     rows = [f"{number},5" for number in range(20)]
     row = rf"Row 21 of x\.csv has the label '{odd}'"
-    for train in (rows, [*rows, odd]):
+    one, two = columns(*rows, odd), columns(a=[*rows, odd], b=[*rows, "1,5"])
+    for train, labels in ((columns(*rows), one), (one, one), (two, two)):
         with pytest.raises(InputError, match=row):
-            scheme(*train, delimiter=";").encode(columns(*rows, odd), where)
+            infer_scheme(train, "x.csv", delimiter=";").encode(labels, where)
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ","])
+def test_whole_numbers_do_not_make_commas_decimal(delimiter: str) -> None:
+    rows = [*map(str, range(20)), "3,weak"]
+    found = scheme(*rows, delimiter=delimiter)
+    assert found.task.labels == (*rows[:-1], "weak")
+    assert found.encode(columns(*rows), where).sum(axis=1).tolist() == [1] * 20 + [2]
 
 
 def test_marks_of_thousands_are_not_several_targets() -> None:
     rows = ["834,5", "1.034,5", "1.200,25", "990"]
-    with pytest.raises(InputError, match=r"Row 2 of x\.csv has the label '1\.034,5'"):
-        scheme(*rows, delimiter=";").encode(columns(*rows), where)
+    for labels in (columns(*rows), columns(*rows[1:3] * 2)):
+        with pytest.raises(InputError, match=r"Row [12] of x\.csv has the label '1\.034,5'"):
+            infer_scheme(labels, "x.csv", delimiter=";").encode(labels, where)
     with pytest.raises(InputError, match=r"'1\.034,5'"):
         scheme(*rows, delimiter=",")
 

@@ -129,12 +129,13 @@ def test_a_result_says_where_it_comes_from_and_what_is_confused_with_what(exampl
 
 
 def test_names_and_labels_of_any_text_are_shown_as_they_are(example: Example) -> None:
-    odd = ("<b>&amp;|*no*", r"_1_ `a` ~~b~~ $x$ \[c](d) e_f")
+    odd = ("<b>&amp;|*no*", r"_1_ `a` ~~b~~ $x$ \[c](d) e_f #")
     task = TaskConfig("single_label_classification", odd)
     written = dataclasses.replace(result(task, example, resamples=0), name=odd[1], data=odd[0], counts={"test": (7, 9)})
     page = MarkdownIt().enable("table").render(result_markdown(written))
     assert page.count("$") == page.count("<span>$</span>") > 0
     shown = [html.unescape(re.sub("<[^>]*>", "", line)) for line in page.splitlines()]
+    assert shown[0] == odd[1]
     assert {*odd, f"Data: {odd[0]}", *(f"predicted {label}" for label in odd)} <= {*shown}
     assert f"those of the class '{odd[1]}'." in "\n".join(shown)
 
