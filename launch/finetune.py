@@ -149,7 +149,8 @@ class Finetune:
                 counts = ", ".join(
                     f"{count:,} as {chosen!r}" for chosen, count in zip(confusion[0].classes, row, strict=True)
                 )
-                print(f"Of {sum(row):,} {name!r}, predicted: {counts}.")
+                seed = f"Seed {result.seeds[result.best].seed}, the best: of" if len(result.seeds) > 1 else "Of"
+                print(f"{seed} {sum(row):,} {name!r}, predicted: {counts}.")
         for job in done.fitted:
             if job.collapsed > self.settings.restarts:
                 print(f"{job.name} collapsed to one class in every attempt ({job.collapsed}): its figures mean little.")

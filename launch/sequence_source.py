@@ -77,6 +77,8 @@ class SequenceSource:
             yield OpenSource(records, None, ("id",), left_out, f"records of {self.fasta}", lengths)
         elif self.table is not None:
             table = open_table(self.table)
+            if keep and self.id and self.id not in keep:
+                keep = (self.id, *keep)
             columns = kept_columns(table, keep or table.names, self.sequence, self.id)
             rows = table_sequences(table, k, self.sequence, self.id, columns, left_out)
             named = id_column(table, self.id) is not None

@@ -51,6 +51,7 @@ class Result:
         data: the file or directory that was read, as it was given.
         date: when it was measured, in UTC and ISO 8601.
         best: which of the seeds did best on the validation split.
+        notes: sentences on how the data were read and split.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Result:
     data: str = ""
     date: str = ""
     best: int = 0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.seeds:
@@ -121,6 +123,7 @@ def new_result(
         data.source,
         dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         best,
+        data.notes,
     )
 
 
@@ -185,6 +188,7 @@ def origin(result: Result) -> list[tuple[str, str]]:
         ("Data", result.data),
         ("Date", result.date),
         ("Examples", sizes),
+        ("Notes", " ".join(result.notes)),
         ("Bases of a training sequence", ", ".join(f"{name} {bases:,}" for name, bases in lengths.items())),
         ("Positive class", result.positive),
     )

@@ -52,6 +52,8 @@ def write_predictions(
         How often each label is predicted; nothing for a regression.
     """
     schema = prediction_schema(task, columns)
+    if columns is BED_COLUMNS and ".tsv" in path.suffixes:
+        schema = schema.set(0, schema.field(0).with_name("#chrom"))  # a comment to BEDTools, which take no header
     counts = dict.fromkeys(task.labels if task.problem != "regression" else (), 0)
     with output_table(path, schema) as write:
         for kept, scores in _row_groups(predictions, len(task.labels)):
