@@ -4,15 +4,16 @@ Every file is read twice: once to survey it, so that all that is wrong with it i
 and once to cut it, block by block.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+import functools
+import itertools
+from collections.abc import Callable
 
 from data_prep.genome_job import GenomeJob
 from data_prep.genome_plan import GenomePlan
 from data_prep.ordered_map import ordered_map
-from data_prep.rows import Counts, Task, block_rows
+from data_prep.rows import Counts, block_rows
 from data_prep.shards import ShardWriter
-from data_prep.sources import SequenceFile, sequence_files, survey
+from data_prep.sources import sequence_files, survey
 from data_prep.tfds_metadata import tfds_metadata
 from dnabert_jax.data.manifest import FILE_NAME, HELDOUT, TRAIN, Manifest
 from dnabert_jax.data.tfrecord import RecordLayout
@@ -25,7 +26,9 @@ Progress = Callable[[str, int, int | None], object]
 "upload", in bytes, of files on stores, and "survey" and "write", in letters."""
 
 
-def prepare_genome(job: GenomeJob, processes: int = 1, progress: Progress | None = None) -> Manifest:
+def prepare_genome(
+    job: GenomeJob, processes: int = 1, progress: Progress = lambda _phase, _done, _total: None
+) -> Manifest:
     """Makes the data directory `job.out` and returns its manifest.
 
     Args:
@@ -35,40 +38,26 @@ def prepare_genome(job: GenomeJob, processes: int = 1, progress: Progress | None
     Raises:
         InputError: bad input, an output that exists, or no usable window. Nothing is left under `job.out`.
     """
-
-    def tell(phase: str, done: int, total: int | None = None) -> None:
-        if progress:
-            progress(phase, done, total)
-
     if processes < 1:
         raise InputError(f"{processes} processes cannot work: at least 1 is needed.")
     with (
-        output_directory(job.out, FILE_NAME, lambda done, total: tell("upload", done, total)) as directory,
-        sequence_files(job.files, directory, lambda done: tell("download", done)) as files,
+        output_directory(job.out, FILE_NAME, functools.partial(progress, "upload")) as directory,
+        sequence_files(job.files, directory, lambda done: progress("download", done, None)) as files,
     ):
-        plan = GenomePlan(
-            job, [survey(file, job.lower_case == "drop", lambda letters: tell("survey", letters)) for file in files]
-        )
+        drop = job.lower_case == "drop"
+        plan = GenomePlan(job, [survey(file, drop, lambda done: progress("survey", done, None)) for file in files])
         stride = RecordLayout(job.row_length).stride
         writers = {name: ShardWriter(directory, name, stride, job.rows_per_shard) for name in (TRAIN, HELDOUT)}
         counts = dict.fromkeys(writers, Counts())
-        under_way: deque[int] = deque()
-        tasks = _noted(plan, files, under_way)
-        for made in ordered_map(block_rows, tasks, job.row_settings, processes):
+        tasks, again = itertools.tee(task for number, file in enumerate(files) for task in plan.tasks(number, file))
+        results = ordered_map(block_rows, tasks, job.row_settings, processes)
+        for made, letters in zip(results, (len(task.letters) for task in again), strict=True):
             for name, rows in made.items():
                 writers[name].append(rows.records)
                 counts[name] += rows.counts
-            tell("write", under_way.popleft(), plan.letters)
+            progress("write", letters, plan.letters)
         manifest = plan.manifest(counts, {name: writer.close() for name, writer in writers.items()})
         for name, content in tfds_metadata(manifest).items():
             (directory / name).write_bytes(content)
         (directory / FILE_NAME).write_text(to_json(manifest), "utf-8")
     return manifest
-
-
-def _noted(plan: GenomePlan, files: Sequence[SequenceFile], under_way: deque[int]) -> Iterator[Task]:
-    """All tasks; the letters of each are noted as it is taken."""
-    for number, file in enumerate(files):
-        for task in plan.tasks(number, file):
-            under_way.append(len(task.letters))
-            yield task

@@ -94,7 +94,7 @@ class _Shards:
 
 
 def prepare_genome_on_beam(
-    job: GenomeJob, beam_options: Sequence[str] = (), progress: Progress | None = None
+    job: GenomeJob, beam_options: Sequence[str] = (), progress: Progress = lambda _: None
 ) -> Manifest:
     """Makes the data directory `job.out` and returns its manifest: the files of `prepare_genome`, to the byte.
 
@@ -108,11 +108,9 @@ def prepare_genome_on_beam(
     """
     options = checked_options(beam_options)
     with shared_output_directory(job.out, FILE_NAME) as (directory, check_claim):
-        if progress:
-            progress("survey")
+        progress("survey")
         plan = GenomePlan(job, _surveyed(job, directory, options))
-        if progress:
-            progress("write")
+        progress("write")
         check_claim()
         made = _written(plan, directory, options)
         manifest = plan.manifest(made.counts, made.shards)

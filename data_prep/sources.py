@@ -33,7 +33,7 @@ class SequenceFile:
 
 @contextlib.contextmanager
 def sequence_files(
-    locations: Sequence[Location], scratch: Path, progress: Callable[[int], object] | None = None
+    locations: Sequence[Location], scratch: Path, progress: Callable[[int], object] = lambda _: None
 ) -> Iterator[list[SequenceFile]]:
     """Yields the files, those of stores as copies that are removed at the end.
 
@@ -75,12 +75,12 @@ class Survey:
 
 
 def survey(
-    file: SequenceFile, drop_lower_case: bool = False, progress: Callable[[int], object] | None = None
+    file: SequenceFile, drop_lower_case: bool = False, progress: Callable[[int], object] = lambda _: None
 ) -> Survey:
     """Reads a file through once, so that all that is wrong with it is known before anything is written.
 
     Args:
-        progress: if given, called with the number of letters after each block.
+        progress: called with the number of letters after each block.
 
     Raises:
         InputError: as `read_blocks`; also two records of one name, or a letter that is no IUPAC DNA letter.
@@ -100,6 +100,5 @@ def survey(
         certain_bases += int(certain.sum())
         records[block.record] += int((certain & (block.letters < ord("a")) if drop_lower_case else certain).sum())
         letters += len(block.letters)
-        if progress:
-            progress(len(block.letters))
+        progress(len(block.letters))
     return Survey(file.location, size, digest, records, letters, certain_bases)

@@ -27,7 +27,7 @@ _TFDS_FILES = {"features.json", "dataset_info.json", "metadata.json"}
 """Of a data set that TensorFlow Datasets wrote; it is not held to be exactly as ours."""
 
 
-def verify_directory(directory: Location, progress: Callable[[int], object] | None = None) -> Iterator[str]:
+def verify_directory(directory: Location, progress: Callable[[int], object] = lambda _: None) -> Iterator[str]:
     """Yields all that is wrong with a data directory, in sentences; nothing if it is sound.
 
     Checked are: every file of the manifest, the TFDS metadata, and that there is no other file; size and SHA-256 of
@@ -65,7 +65,7 @@ def _split_problems(
     split: Split,
     manifest: Manifest,
     open_shard: OpenShard,
-    progress: Callable[[int], object] | None,
+    progress: Callable[[int], object],
 ) -> Iterator[str]:
     counted = {"rows": sum(entry.rows for entry in split.shards), "sequences": 0, "kmers": 0}
     complete = True
@@ -91,7 +91,7 @@ def _split_problems(
 
 
 def _shard_problems(
-    shard: RowShard, location: str, k: int, counted: dict[str, int], progress: Callable[[int], object] | None
+    shard: RowShard, location: str, k: int, counted: dict[str, int], progress: Callable[[int], object]
 ) -> Iterator[str]:
     """Yields what is wrong with the records of a shard, and counts what is in them."""
     told = 0
@@ -105,8 +105,7 @@ def _shard_problems(
                 yield f"{location}: record {number} {reason}."
         counted["sequences"] += int((rows == CLS).sum())
         counted["kmers"] += int((rows >= FIRST_KMER).sum())
-        if progress:
-            progress(len(rows))
+        progress(len(rows))
     if told > _MOST_RECORDS:
         yield f"{location}: {told - _MOST_RECORDS:,} more records are wrong."
 

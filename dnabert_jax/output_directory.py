@@ -27,14 +27,14 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 
 @contextlib.contextmanager
 def output_directory(
-    final: Location, last: str, progress: Callable[[int, int], object] | None = None
+    final: Location, last: str, progress: Callable[[int, int], object] = lambda _done, _total: None
 ) -> Iterator[Path]:
     """Yields a local directory to fill, which becomes the final one when the block ends well, and else is removed.
 
     Args:
         final: the directory to make, local or the URL of a store.
         last: name of the file to upload last.
-        progress: if given, told of an upload: bytes done since the last call, and bytes in all.
+        progress: told of an upload: bytes done since the last call, and bytes in all.
 
     Raises:
         InputError: the final directory exists, before the block or after it.
@@ -51,8 +51,7 @@ def output_directory(
         sizes = {path: path.stat().st_size for path in scratch.rglob("*") if path.is_file()}
         for path in sorted(sizes, key=lambda path: (path.name == last, path)):
             storage.upload(path, str(join(final, path.relative_to(scratch).as_posix())))
-            if progress:
-                progress(sizes[path], sum(sizes.values()))
+            progress(sizes[path], sum(sizes.values()))
 
 
 @contextlib.contextmanager

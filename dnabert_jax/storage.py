@@ -158,7 +158,7 @@ def names(directory: Location) -> list[str]:
     return _call(str(directory), find)
 
 
-def download(url: str, target: Path, progress: Callable[[int], object] | None = None) -> None:
+def download(url: str, target: Path, progress: Callable[[int], object] = lambda _: None) -> None:
     """Copies a file of a store to a local path, a block a request.
 
     Args:
@@ -172,8 +172,7 @@ def download(url: str, target: Path, progress: Callable[[int], object] | None = 
         for start in range(0, version["size"], BLOCK_BYTES):
             stop = min(start + BLOCK_BYTES, version["size"])
             file.write(block := _call(url, functools.partial(_read_range, start=start, stop=stop), stop - start))
-            if progress:
-                progress(len(block))
+            progress(len(block))
     if _version(url) != version or target.stat().st_size != version["size"]:
         raise InputError(f"{url} changed while it was read: run again when nothing writes to it.")
 
@@ -194,7 +193,7 @@ def scratch_directory(parent: Path | None = None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def local_copy(
-    location: Location, scratch: Path | None = None, progress: Callable[[int], object] | None = None
+    location: Location, scratch: Path | None = None, progress: Callable[[int], object] = lambda _: None
 ) -> Iterator[Path]:
     """Yields the path of a file on disk: its own, or that of a copy which is removed at the end.
 

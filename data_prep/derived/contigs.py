@@ -43,7 +43,7 @@ def read_contigs(
     files: Sequence[SequenceFile],
     wanted: Collection[str],
     names: ContigNames,
-    progress: Callable[[int], object] | None = None,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> Iterator[Contig]:
     """Yields each record whose name is wanted, whole; the others are passed over.
 
@@ -51,7 +51,7 @@ def read_contigs(
 
     Args:
         names: takes up the name of every record before it is yielded.
-        progress: if given, called with the number of letters after each block.
+        progress: called with the number of letters after each block.
 
     Raises:
         InputError: as `read_blocks`; a letter that is not IUPAC DNA; two records of one name.
@@ -71,7 +71,6 @@ def read_contigs(
             place = f"Record {block.record!r} of {file.location}"
             if contig_key(name) in wanted:
                 codes += base_codes(block.letters, place, block.number * BLOCK_LETTERS).tobytes()
-            if progress:
-                progress(len(block.letters))
+            progress(len(block.letters))
         if contig_key(name) in wanted and codes:
             yield Contig(name, np.frombuffer(codes, np.uint8))

@@ -6,6 +6,7 @@ of what came before only examples are kept.
 
 import contextlib
 import dataclasses
+import functools
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -36,26 +37,20 @@ _LEAK = (
 )
 
 
-def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
+def derive(task: Task, progress: Progress = lambda _phase, _done, _total: None) -> DerivedManifest:
     """Makes the directory `task.job.out` and returns its manifest; an error leaves nothing there."""
 
-    def tell(phase: str, done: int, total: int | None = None) -> None:
-        if progress:
-            progress(phase, done, total)
-
     def downloaded(done: int) -> None:
-        tell("download", done)
+        progress("download", done, None)
 
     job, notes = task.job, Notes()
     with contextlib.ExitStack() as stack:
-        directory = stack.enter_context(
-            output_directory(job.out, FILE_NAME, lambda done, total: tell("upload", done, total))
-        )
+        directory = stack.enter_context(output_directory(job.out, FILE_NAME, functools.partial(progress, "upload")))
         annotation = stack.enter_context(local_copy(task.annotation, directory, downloaded))
         size = annotation.stat().st_size if annotation.is_file() else 0
-        tell("annotation", 0, size)
+        progress("annotation", 0, size)
         sites = task.read(annotation, notes)
-        tell("annotation", size, size)
+        progress("annotation", size, size)
         sources = [(task.annotation, annotation)]
         blacklist: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for location in job.blacklist:
@@ -66,7 +61,9 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
         derivation = Derivation(task, sites, blacklist, notes)
         files = stack.enter_context(sequence_files(job.fasta, directory, downloaded))
         sources += [(file.location, file.path) for file in files]
-        for contig in read_contigs(files, derivation.wanted, derivation.records, lambda letters: tell("read", letters)):
+        for contig in read_contigs(
+            files, derivation.wanted, derivation.records, lambda letters: progress("read", letters, None)
+        ):
             derivation.add(contig)
         examples = derivation.finished()
         check = derivation.check
@@ -79,7 +76,7 @@ def derive(task: Task, progress: Progress | None = None) -> DerivedManifest:
         write_table(directory / TABLE, examples, of_split, names)
         write_array_record(
             directory, examples, of_split, names, f"{task.name}, {task.protocol}: see manifest.json",
-            lambda rows: tell("write", rows, len(examples)),
+            lambda rows: progress("write", rows, len(examples)),
         )  # fmt: skip
         manifest = DerivedManifest(
             task=task.name,

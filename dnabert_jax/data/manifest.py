@@ -142,12 +142,12 @@ def file_digest(path: Path) -> str:
 
 
 def checked_manifest(
-    directory: Path, manifest: Manifest, progress: Callable[[int, int], object] | None = None
+    directory: Path, manifest: Manifest, progress: Callable[[int, int], object] = lambda _done, _total: None
 ) -> Manifest:
     """Returns the manifest with the SHA-256 of every shard, each read through and compared if the manifest has one.
 
     Args:
-        progress: if given, told after each shard: bytes of it, and bytes in all.
+        progress: told after each shard: bytes of it, and bytes in all.
 
     Raises:
         InputError: a shard is missing, damaged, or from another run.
@@ -166,8 +166,7 @@ def checked_manifest(
                     "run; prepare the data again, or remove this directory if it is a copy."
                 )
             digests[shard.name] = digest
-            if progress:
-                progress(path.stat().st_size, total)
+            progress(path.stat().st_size, total)
     splits = {
         name: dataclasses.replace(
             split,

@@ -12,14 +12,14 @@ from dnabert_jax.storage import Location, is_url, join
 from dnabert_jax.typed_json import to_json
 
 
-def stage(location: Location, cache: Path, progress: Callable[[int], object] | None = None) -> Path:
+def stage(location: Location, cache: Path, progress: Callable[[int], object] = lambda _: None) -> Path:
     """The data directory on local disk: itself, or a copy of it under `cache`, which the next run finds there.
 
     A copy is known by the digest of its manifest. Processes of one machine share it: one copies, the others wait.
     What a killed process left is gone on with, shard by shard.
 
     Args:
-        progress: if given, called with the number of bytes after each block that is copied.
+        progress: called with the number of bytes after each block that is copied.
 
     Raises:
         InputError: no data directory, or a shard of it that is missing or not what its manifest says.

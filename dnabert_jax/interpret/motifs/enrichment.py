@@ -35,7 +35,7 @@ def enrichment(
     positives: Sequences,
     negatives: Sequences,
     both_strands: bool,
-    progress: Callable[[int], object] | None = None,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> Enrichment:
     """Counts the sequences that hold each word, and tests each by the hypergeometric distribution.
 
@@ -52,8 +52,7 @@ def enrichment(
     for count, sequences in zip(counts, (positives, negatives), strict=True):
         for row in range(len(sequences)):
             count[find(text_of(sequences[row]))] += 1
-            if progress:
-                progress(1)
+            progress(1)
     # Most words have the counts of some other: each pair is computed once.
     pairs, inverse = np.unique(np.stack(counts), axis=1, return_inverse=True)
     with_word = pairs.sum(axis=0)

@@ -35,7 +35,7 @@ def merge_words(
     all_ties: bool,
     min_score: float | None,
     both_strands: bool,
-    progress: Callable[[int], object] | None = None,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> dict[int, list[Member]]:
     """Groups words: from the shortest to the longest, each joins the seeds that it matches best, or is a new seed.
 
@@ -64,8 +64,7 @@ def merge_words(
         else:
             seeds[len(groups), : len(codes)] = _one_hot(codes)
             groups[word] = [Member(word, 0, False)]
-        if progress:
-            progress(1)
+        progress(1)
     return groups
 
 

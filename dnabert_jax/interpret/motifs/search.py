@@ -73,7 +73,7 @@ def find_motifs(
     scores: Sequence[Float[np.ndarray, " _"]],
     negatives: Sequences,
     search: MotifSearch,
-    progress: Progress | None = None,
+    progress: Progress = lambda _what, _done, _total: None,
     names: Sequence[str] = (),
 ) -> FoundMotifs:
     """Finds the motifs in regions of high score that are enriched in the positive sequences.
@@ -90,8 +90,8 @@ def find_motifs(
         if not len(sequences):
             raise InputError(f"There is no {what} sequence: motifs are what positive ones have and negative ones lack.")
 
-    def done(what: str, total: int) -> Callable[[int], object] | None:
-        return (lambda units: progress(what, units, total)) if progress else None
+    def done(what: str, total: int) -> Callable[[int], object]:
+        return lambda units: progress(what, units, total)
 
     left_out = LeftOut()
 
