@@ -5,11 +5,13 @@ preparing data needs no TensorFlow.
 """
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.data.tfrecord import FEATURE, RecordLayout
 
-_FEATURES = "tensorflow_datasets.core.features"
+TFDS_FEATURES = "tensorflow_datasets.core.features"
 
 
 def tfds_metadata(manifest: Manifest) -> dict[str, bytes]:
@@ -17,26 +19,37 @@ def tfds_metadata(manifest: Manifest) -> dict[str, bytes]:
     stride = RecordLayout(manifest.row_length).stride
     row = {"dtype": "uint16", "encoding": "bytes", "shape": {"dimensions": [str(manifest.row_length)]}}
     features = {
-        "pythonClassName": f"{_FEATURES}.features_dict.FeaturesDict",
+        "pythonClassName": f"{TFDS_FEATURES}.features_dict.FeaturesDict",
         "featuresDict": {
-            "features": {FEATURE: {"pythonClassName": f"{_FEATURES}.tensor_feature.Tensor", "tensor": row}}
+            "features": {FEATURE: {"pythonClassName": f"{TFDS_FEATURES}.tensor_feature.Tensor", "tensor": row}}
         },
     }
-    info = {
-        "name": "genome",
-        "version": "1.0.0",
-        "description": f"Rows of {manifest.row_length} {manifest.k}-mer ids for masked-language-model pre-training.",
-        "fileFormat": "tfrecord",
-        "splits": [
-            {
-                "name": name,
-                "filepathTemplate": "{SPLIT}-{SHARD_INDEX}-of-{NUM_SHARDS}.{FILEFORMAT}",
-                "shardLengths": [str(shard.rows) for shard in split.shards],
-                "numBytes": str(split.rows * stride),
-            }
-            for name, split in manifest.splits.items()
-        ],
+    description = f"Rows of {manifest.row_length} {manifest.k}-mer ids for masked-language-model pre-training."
+    splits = {
+        name: ([shard.rows for shard in split.shards], split.rows * stride) for name, split in manifest.splits.items()
     }
+    info = dataset_info("genome", description, "tfrecord", splits)
     metadata = {"k": manifest.k, "manifest_sha256": manifest.digest()}
     files = {"features.json": features, "dataset_info.json": info, "metadata.json": metadata}
     return {name: (json.dumps(content, indent=2) + "\n").encode() for name, content in files.items()}
+
+
+def dataset_info(
+    name: str, description: str, file_format: str, splits: Mapping[str, tuple[Sequence[int], int]]
+) -> dict[str, Any]:
+    """Returns what dataset_info.json says, given the number of examples in each shard of a split and its bytes."""
+    return {
+        "name": name,
+        "version": "1.0.0",
+        "description": description,
+        "fileFormat": file_format,
+        "splits": [
+            {
+                "name": split,
+                "filepathTemplate": "{SPLIT}-{SHARD_INDEX}-of-{NUM_SHARDS}.{FILEFORMAT}",
+                "shardLengths": [str(length) for length in lengths],
+                "numBytes": str(size),
+            }
+            for split, (lengths, size) in splits.items()
+        ],
+    }

@@ -5,7 +5,7 @@ B batch, L tokens, N sequences, W values of a result.
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -30,8 +30,6 @@ Result = tuple[str, Float32[np.ndarray, "..."]]
 
 TOKENS_ON_CPU, TOKENS_ON_ACCELERATOR = 512, 32_768
 """Of a batch. On a CPU, more tokens make temporary arrays that the allocator gets from the system each time anew."""
-
-_Item = TypeVar("_Item")
 
 _SECONDS_TO_BAR = 3.0
 """What takes less has no progress bar."""
@@ -88,20 +86,6 @@ def computed(
     results = computed_in_order(ids, longest, tokens_together(), fixed, told, most_tokens, own_lengths)
     # The results first: they read ahead, and what they read is kept until its turn.
     return ((one.name, *result) for result, one in zip(results, kept, strict=True))
-
-
-def groups(items: Iterable[_Item], size: Callable[[_Item], int], least: int) -> Iterator[list[_Item]]:
-    """Yields the items in a row in lists, each closed when its sizes sum to `least`; the last may have less."""
-    group: list[_Item] = []
-    held = 0
-    for item in items:
-        group.append(item)
-        held += size(item)
-        if held >= least:
-            yield group
-            group, held = [], 0
-    if group:
-        yield group
 
 
 def tokens_together() -> int:

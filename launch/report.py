@@ -70,7 +70,7 @@ class Report:
 
     def _sections(self) -> dict[str, Any]:
         with importing():
-            from dnabert_jax.interpret.report.column_table import Ranking, column_table
+            from dnabert_jax.interpret.report.column_table import column_table
             from dnabert_jax.interpret.report.motif_section import motif_section
             from dnabert_jax.interpret.report.result_section import result_section
             from dnabert_jax.interpret.report.track_section import track_section
@@ -95,7 +95,7 @@ class Report:
             found["results"] = [result_section(directory) for directory in self.results]
             sources += [(str(directory), "results") for directory in self.results]
         if self.variants is not None:
-            variants = found["variants"] = column_table(self.variants, Ranking(self.most_variants, self.variant_score))
+            variants = found["variants"] = column_table(self.variants, self.most_variants, self.variant_score)
             sources.append(
                 (str(self.variants), f"{variants['total']:,} variants, of which {variants['rows']:,} are shown")
             )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from data_prep.derived.examples import Examples
+from data_prep.tfds_metadata import TFDS_FEATURES, dataset_info
 from dnabert_jax.data.tfrecord import example
 from dnabert_jax.sequence.kmers import text_of
 from dnabert_jax.storage import write_text
@@ -16,8 +17,6 @@ from dnabert_jax.storage import write_text
 COLUMNS = ("split", "chrom", "start", "end", "strand", "label", "group", "origin", "sequence")
 
 ROWS_PER_SHARD = 65_536
-
-_FEATURES = "tensorflow_datasets.core.features"
 
 
 class Names(NamedTuple):
@@ -65,7 +64,7 @@ def write_array_record(
     progress: Callable[[int], object],
 ) -> None:
     """One or more array_record files a split, and TFDS's metadata: `tfds.builder_from_directory(directory)`."""
-    infos = []
+    splits = {}
     rows = list(_rows(examples, names))
     for name in dict.fromkeys(split):
         own = [row for row, other in zip(rows, split, strict=True) if other == name]
@@ -75,43 +74,31 @@ def write_array_record(
             path = directory / f"{name}-{number:05d}-of-{len(shards):05d}.array_record"
             writer = ArrayRecordWriter(str(path), "group_size:1")
             for row in shard:
-                record = example({**row, "label": names.labels.index(row["label"])})
+                texts = {key: value.encode() if isinstance(value, str) else value for key, value in row.items()}
+                record = example({**texts, "label": names.labels.index(row["label"])})
                 size += len(record)
                 writer.write(record)
             writer.close()
             progress(len(shard))
-        infos.append(
-            {
-                "name": name,
-                "filepathTemplate": "{SPLIT}-{SHARD_INDEX}-of-{NUM_SHARDS}.{FILEFORMAT}",
-                "shardLengths": [str(len(shard)) for shard in shards],
-                "numBytes": str(size),
-            }
-        )
-    info = {
-        "name": names.task,
-        "version": "1.0.0",
-        "description": description,
-        "fileFormat": "array_record",
-        "splits": infos,
-    }
+        splits[name] = [len(shard) for shard in shards], size
+    info = dataset_info(names.task, description, "array_record", splits)
     for file_name, value in (("dataset_info.json", info), ("features.json", _features(names.labels))):
         write_text(directory / file_name, json.dumps(value, indent=2) + "\n")
     write_text(directory / "label.labels.txt", "".join(f"{label}\n" for label in names.labels))
 
 
 def _features(labels: Sequence[str]) -> dict[str, Any]:
-    text = {"pythonClassName": f"{_FEATURES}.text_feature.Text", "text": {}}
+    text = {"pythonClassName": f"{TFDS_FEATURES}.text_feature.Text", "text": {}}
     number = {
-        "pythonClassName": f"{_FEATURES}.scalar.Scalar",
+        "pythonClassName": f"{TFDS_FEATURES}.scalar.Scalar",
         "tensor": {"shape": {}, "dtype": "int64", "encoding": "none"},
     }
     label = {
-        "pythonClassName": f"{_FEATURES}.class_label_feature.ClassLabel",
+        "pythonClassName": f"{TFDS_FEATURES}.class_label_feature.ClassLabel",
         "classLabel": {"numClasses": str(len(labels))},
     }
     kinds = {"label": label, "start": number, "end": number}
     return {
-        "pythonClassName": f"{_FEATURES}.features_dict.FeaturesDict",
+        "pythonClassName": f"{TFDS_FEATURES}.features_dict.FeaturesDict",
         "featuresDict": {"features": {name: kinds.get(name, text) for name in COLUMNS[1:]}},
     }

@@ -41,15 +41,8 @@ def _field(number: int, payload: bytes) -> bytes:
     return _varint(number << 3 | 2) + _varint(len(payload)) + payload
 
 
-def _example(ids: bytes) -> bytes:
-    """tf.train.Example {features {feature {key: "input_ids", value {bytes_list {value: ids}}}}}, serialised."""
-    feature = _field(1, _field(1, ids))
-    entry = _field(1, FEATURE.encode()) + _field(2, feature)
-    return _field(1, _field(1, entry))
-
-
-def example(features: Mapping[str, int | str]) -> bytes:
-    """A tf.train.Example, serialised: each number an int64_list of one value, each text a bytes_list of one.
+def example(features: Mapping[str, int | bytes]) -> bytes:
+    """Returns a tf.train.Example, serialised: each number is an int64_list of one value, all else a bytes_list of one.
 
     Args:
         features: by name; numbers are not negative.
@@ -57,8 +50,7 @@ def example(features: Mapping[str, int | str]) -> bytes:
     entries = b""
     for name, value in sorted(features.items()):
         # A list is field 1 of Feature if it is of bytes, 3 if of integers, which are packed.
-        number = 1 if isinstance(value, str) else 3
-        values = value.encode() if isinstance(value, str) else _varint(value)
+        number, values = (3, _varint(value)) if isinstance(value, int) else (1, value)
         entries += _field(1, _field(1, name.encode()) + _field(2, _field(number, _field(1, values))))
     return _field(1, entries)
 
@@ -74,12 +66,12 @@ class RecordLayout:
 
     def __init__(self, row_length: int):
         self.row_length = row_length
-        example = _example(bytes(2 * row_length))
-        length = len(example).to_bytes(8, "little")
+        zeros = example({FEATURE: bytes(2 * row_length)})
+        length = len(zeros).to_bytes(8, "little")
         self.header = length + _masked_crc(length).to_bytes(4, "little")
-        self.example_prefix = example[: -2 * row_length]
+        self.example_prefix = zeros[: -2 * row_length]
         self.prefix = self.header + self.example_prefix
-        self.stride = _HEADER_BYTES + len(example) + _FOOTER_BYTES
+        self.stride = _HEADER_BYTES + len(zeros) + _FOOTER_BYTES
 
 
 def decode_ids(payload: UInt8[np.ndarray, "R B"]) -> UInt16[np.ndarray, "R L"]:

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, UInt8
 
-from dnabert_jax import stream
 from dnabert_jax.errors import JobError
 from dnabert_jax.io.npz_file import write_npz
 from dnabert_jax.io.output_table import output_table, record_batch
 from dnabert_jax.output_file import output_file
+from dnabert_jax.sequence.buckets import groups
 from dnabert_jax.sequence.kmers import LETTERS
 from dnabert_jax.sequence.vocabulary import COLUMNS
 
@@ -51,7 +51,7 @@ def write_score_table(path: Path, rows: Iterable[BaseScores], with_effects: bool
     schema = pa.schema([*columns, *effects, *[("label", pa.string())] * bool(label)])
     total = 0
     with output_table(path, schema) as write:
-        for group in stream.groups(finite(rows), lambda row: len(row.codes), _ROWS):
+        for group in groups(finite(rows), lambda row: len(row.codes), _ROWS):
             lengths = [len(row.codes) for row in group]
             arrays = [
                 np.repeat(np.array([row.name for row in group], object), lengths),

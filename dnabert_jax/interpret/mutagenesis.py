@@ -18,6 +18,7 @@ from dnabert_jax import stream
 from dnabert_jax.interpret.changes import COLUMN_CODES, SUBSTITUTIONS, Change, apply, changes_of
 from dnabert_jax.interpret.target import Target, label_outputs
 from dnabert_jax.pretrained import DNABERT
+from dnabert_jax.sequence.buckets import groups
 from dnabert_jax.sequence.vocabulary import COLUMNS
 from dnabert_jax.stream import Coded, Codes, Named
 
@@ -89,7 +90,7 @@ def changed_outputs(
     """
     checked = (_checked(model, *one) for one in changed)
     lengths: dict[int, int] = {}
-    for together in stream.groups(checked, lambda one: len(one[1]), _VARIANTS_TOGETHER):
+    for together in groups(checked, lambda one: len(one[1]), _VARIANTS_TOGETHER):
         # A dictionary keeps the order in which they came.
         every = dict.fromkeys(letters for one in together for letters in _variants(*one))
         places = {letters: number for number, letters in enumerate(every)}

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float64
 
-from dnabert_jax import stream
 from dnabert_jax.errors import JobError
 from dnabert_jax.interpret.changes import Change
 from dnabert_jax.interpret.effect_size import log_odds_ratio, probability, weighted_difference
 from dnabert_jax.interpret.mutagenesis import Changed
 from dnabert_jax.io.output_table import output_table, record_batch
+from dnabert_jax.sequence.buckets import groups
 from dnabert_jax.sequence.kmers import text_of
 from dnabert_jax.stream import Coded
 
@@ -69,7 +69,7 @@ def write_mutation_table(path: Path, rows: Iterable[ChangeEffects], regression: 
     schema = pa.schema([*texts, *((name, pa.float64()) for name in numbers)])
     total = 0
     with output_table(path, schema) as write:
-        for group in stream.groups(rows, lambda row: len(row.changes), _ROWS):
+        for group in groups(rows, lambda row: len(row.changes), _ROWS):
             told = [(*told, label) for row in group for told in _described(row)]
             columns: list[Sequence[object] | np.ndarray] = [*zip(*told, strict=True)] or [()] * len(texts)
             for name in numbers:

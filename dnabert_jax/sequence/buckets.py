@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Int32
@@ -14,6 +14,8 @@ _WINDOW = 4096
 
 _SMALLEST_STEP = 8
 _STEPS_AN_OCTAVE = 8
+
+_Item = TypeVar("_Item")
 
 
 class Batch(NamedTuple):
@@ -93,6 +95,20 @@ def computed_in_order(
             results.update(zip(members, np.asarray(rows), strict=False))
             advance(len(members))
         yield from ((ids, results[number]) for number, ids in enumerate(window))
+
+
+def groups(items: Iterable[_Item], size: Callable[[_Item], int], least: int) -> Iterator[list[_Item]]:
+    """Yields the items in a row in lists, each closed when its sizes sum to `least`; the last may have less."""
+    group: list[_Item] = []
+    held = 0
+    for item in items:
+        group.append(item)
+        held += size(item)
+        if held >= least:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
 
 
 def _windows(

@@ -1,8 +1,8 @@
 """What a trained model is to beat: itself untrained, and a table of k-mer frequencies, on the same masks."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,12 @@ from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.training.checkpoints import Checkpoints, choose_step
 from dnabert_jax.training.evaluation import (
     Evaluation,
-    EvaluationRows,
-    Evaluator,
+    compile_evaluation,
+    evaluation_rows,
     frequency_table_logits,
     kmer_frequencies,
     network_predictor,
 )
-from dnabert_jax.training.masking import MaskedRows
 from dnabert_jax.training.state import abstract_network, abstract_state, init_state
 
 
@@ -38,9 +37,9 @@ def compare_heldout(
     mesh = make_mesh(config.mesh, devices or jax.devices())
     placement = RowPlacement(mesh, config.global_batch)
     network = abstract_network(config.model)
-    rows = EvaluationRows(open_rows(data, HELDOUT), config.evaluation_rows, placement)
-    evaluator = Evaluator(config, rows, placement, mesh)
-    evaluate = evaluator.compile(network_predictor(config, network, mesh))
+    rows = evaluation_rows(open_rows(data, HELDOUT), config.evaluation_rows, placement)
+    compiled = functools.partial(compile_evaluation, config, rows, placement, mesh)
+    evaluate = compiled(network_predictor(config, network, mesh))
     with Checkpoints(run) as checkpoints:
         step = choose_step(checkpoints, run, None)
         trained = checkpoints.restore_parameters(step, abstract_state(config, network, mesh).parameters)
@@ -49,10 +48,6 @@ def compare_heldout(
     return {
         "trained model": evaluate(trained),
         "untrained model": evaluate(init_state(config, network, mesh).parameters),
-        "k-mer frequency table": evaluator.compile(_table_predictor)(table),
+        # The same logits everywhere.
+        "k-mer frequency table": compiled(lambda t, masked: jnp.broadcast_to(t, (*masked.labels.shape, t.size)))(table),
     }
-
-
-def _table_predictor(table: Any, masked: MaskedRows) -> jax.Array:
-    """The same logits everywhere."""
-    return jnp.broadcast_to(table, (*masked.labels.shape, table.size))

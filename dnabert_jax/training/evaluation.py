@@ -8,7 +8,7 @@ B batch, L tokens, M masked positions, V padded vocabulary, D base slots of a ro
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +28,8 @@ from dnabert_jax.training.execution import Gathering, choose_execution, on_own_r
 from dnabert_jax.training.masking import MaskedRows, mask_rows
 from dnabert_jax.training.objectives import TokenSums, masked_token_sums
 from dnabert_jax.training.state import Network, Parameters
+
+_ROWS_AT_ONCE = 4096
 
 
 class EvaluationSums(NamedTuple):
@@ -72,60 +74,59 @@ def network_predictor(config: PretrainConfig, network: Network, mesh: Mesh) -> P
     return lambda parameters, masked: logits(parameters, masked.input_ids, masked.predict_at)
 
 
-class EvaluationRows:
-    """The first rows, at most `number`, of a fixed shuffle of a split, in batches of a fixed size."""
+def evaluation_rows(files: Rows, number: int, placement: RowPlacement) -> list[UInt16[np.ndarray, "R L"]]:
+    """Returns the first rows, at most `number`, of a fixed shuffle of a split: this process's part of each batch.
 
-    def __init__(self, files: Rows, number: int, placement: RowPlacement):
-        order = shuffled_rows(np.arange(min(number, len(files))), len(files), seed=0)
-        self._batches = []
-        # Read once and kept: they are few.
-        for first in range(0, len(order), placement.global_batch):
-            numbers = first + placement.rows
-            rows = np.full((len(numbers), files.manifest.row_length), PAD, np.uint16)
-            inside = numbers < len(order)
-            rows[inside] = files.read(order[numbers[inside]])
-            self._batches.append(rows)
-
-    def __iter__(self) -> Iterator[UInt16[np.ndarray, "R L"]]:
-        """This process's part of each batch; rows of padding fill up the last one."""
-        return iter(self._batches)
+    Rows of padding fill up the last batch. All rows are in memory, as they are few.
+    """
+    order = shuffled_rows(np.arange(min(number, len(files))), len(files), seed=0)
+    batches = []
+    for first in range(0, len(order), placement.global_batch):
+        numbers = first + placement.rows
+        rows = np.full((len(numbers), files.manifest.row_length), PAD, np.uint16)
+        inside = numbers < len(order)
+        rows[inside] = files.read(order[numbers[inside]])
+        batches.append(rows)
+    return batches
 
 
-class Evaluator:
-    """Evaluates predictors on the same rows under the same masks, whatever the run, its batch and its mesh."""
+def compile_evaluation(
+    config: PretrainConfig,
+    batches: Sequence[UInt16[np.ndarray, "R L"]],
+    placement: RowPlacement,
+    mesh: Mesh,
+    predict: Predictor,
+) -> Callable[[Any], Evaluation]:
+    """Returns a function of the predictor's parameters that evaluates it.
 
-    def __init__(self, config: PretrainConfig, rows: EvaluationRows, placement: RowPlacement, mesh: Mesh):
-        self._config, self._rows, self._placement, self._mesh = config, rows, placement, mesh
+    The same rows have the same masks, whatever the run, its batch and its mesh.
+    """
 
-    def compile(self, predict: Predictor) -> Callable[[Any], Evaluation]:
-        """A function of the predictor's parameters that runs the evaluation."""
-        config, placement = self._config, self._placement
+    def batch_sums(parameters: Any, rows: UInt16[Array, "B L"], first: Int[Array, ""]) -> EvaluationSums:
+        input_ids = rows.astype(jnp.int32)
+        masked = _mask_by_row(input_ids, first, config)
+        logits = predict(parameters, masked)
+        tokens = masked_token_sums(logits, masked.labels, masked.weights)
+        return EvaluationSums(tokens, *hidden_base_sums(logits, masked, input_ids, config.model.k))
 
-        def batch_sums(parameters: Any, rows: UInt16[Array, "B L"], first: Int[Array, ""]) -> EvaluationSums:
-            input_ids = rows.astype(jnp.int32)
-            masked = _mask_by_row(input_ids, first, config)
-            logits = predict(parameters, masked)
-            tokens = masked_token_sums(logits, masked.labels, masked.weights)
-            return EvaluationSums(tokens, *hidden_base_sums(logits, masked, input_ids, config.model.k))
+    jitted = jax.jit(batch_sums, out_shardings=replicated(mesh))
 
-        jitted = jax.jit(batch_sums, out_shardings=replicated(self._mesh))
+    def evaluate(parameters: Any) -> Evaluation:
+        totals = np.zeros(5)
+        for batch, rows in enumerate(batches):
+            first = jax.device_put(np.int32(batch * placement.global_batch), replicated(mesh))
+            sums = jax.device_get(jitted(parameters, placement.on_mesh(rows), first))
+            totals += np.array([*sums.tokens, *sums[1:]])
+        loss, correct, tokens, hidden_correct, hidden = totals.tolist()
+        return Evaluation(
+            loss=loss / max(tokens, 1),
+            accuracy=correct / max(tokens, 1),
+            hidden_base_accuracy=hidden_correct / max(hidden, 1),
+            masked_kmers=int(tokens),
+            hidden_bases=int(hidden),
+        )
 
-        def evaluate(parameters: Any) -> Evaluation:
-            totals = np.zeros(5)
-            for batch, rows in enumerate(self._rows):
-                first = jax.device_put(np.int32(batch * placement.global_batch), replicated(self._mesh))
-                sums = jax.device_get(jitted(parameters, placement.on_mesh(rows), first))
-                totals += np.array([*sums.tokens, *sums[1:]])
-            loss, correct, tokens, hidden_correct, hidden = totals.tolist()
-            return Evaluation(
-                loss=loss / max(tokens, 1),
-                accuracy=correct / max(tokens, 1),
-                hidden_base_accuracy=hidden_correct / max(hidden, 1),
-                masked_kmers=int(tokens),
-                hidden_bases=int(hidden),
-            )
-
-        return evaluate
+    return evaluate
 
 
 def _mask_by_row(input_ids: Int[Array, "B L"], first: Int[Array, ""], config: PretrainConfig) -> MaskedRows:
@@ -178,11 +179,11 @@ def _spread(
     return jnp.zeros((flag.shape[0], num_slots), bool).at[rows, slots].max(flag[:, :, None], mode="drop")
 
 
-def kmer_frequencies(files: Rows, rows_at_once: int = 4096) -> Int[np.ndarray, " V"]:
+def kmer_frequencies(files: Rows) -> Int[np.ndarray, " V"]:
     """Counts of every id of the vocabulary over all rows of a split."""
     counts = np.zeros(vocabulary_size(files.manifest.k), np.int64)
-    for first in range(0, len(files), rows_at_once):
-        rows = files.read(np.arange(first, min(first + rows_at_once, len(files))))
+    for first in range(0, len(files), _ROWS_AT_ONCE):
+        rows = files.read(np.arange(first, min(first + _ROWS_AT_ONCE, len(files))))
         counts += np.bincount(rows.reshape(-1), minlength=len(counts))
     return counts
 

@@ -26,7 +26,7 @@ from dnabert_jax.telemetry.profiler import Profiler
 from dnabert_jax.telemetry.run_log import RunLog
 from dnabert_jax.telemetry.speed import Speed
 from dnabert_jax.training.checkpoints import Checkpoints
-from dnabert_jax.training.evaluation import Evaluation, EvaluationRows, Evaluator, network_predictor
+from dnabert_jax.training.evaluation import Evaluation, compile_evaluation, evaluation_rows, network_predictor
 from dnabert_jax.training.nonfinite import FiniteCheck
 from dnabert_jax.training.preemption import stops_after, while_all_run
 from dnabert_jax.training.run_directory import check_run, has_begun, write_run
@@ -135,8 +135,9 @@ def pretrain(
         files, manifest = _begin(data, config, observers, held, kept_directory(run) if first else None)
         evaluate = None
         if HELDOUT in manifest.splits:
-            rows = EvaluationRows(open_rows(data, HELDOUT), config.evaluation_rows, placement)
-            evaluate = Evaluator(config, rows, placement, mesh).compile(network_predictor(config, network, mesh))
+            rows = evaluation_rows(open_rows(data, HELDOUT), config.evaluation_rows, placement)
+            predict = network_predictor(config, network, mesh)
+            evaluate = compile_evaluation(config, rows, placement, mesh, predict)
         # All that can be wrong is found out above and here by every process alike, before one of them writes.
         check_run(run, config, manifest, resume)
         multihost_utils.sync_global_devices("run checked")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from dnabert_jax import DNABERT, stream
+from dnabert_jax import DNABERT
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.interpret.changes import Change, Kind, apply, changes_of
 from dnabert_jax.interpret.heat_map import draw_heat_map, effect_matrix, heat_map_name
@@ -17,6 +17,7 @@ from dnabert_jax.interpret.mutagenesis import Changed, Mutations, changed_output
 from dnabert_jax.interpret.mutation_file import read_mutations, with_sequences
 from dnabert_jax.interpret.mutation_table import change_effects
 from dnabert_jax.interpret.target import choose_target
+from dnabert_jax.sequence.buckets import groups
 from dnabert_jax.sequence.kmers import base_codes
 from dnabert_jax.stream import Coded
 
@@ -189,5 +190,5 @@ def test_a_heat_map_names_its_label_and_has_bars_of_the_sign_of_scores(
 
 
 def test_groups_are_closed_when_they_are_full() -> None:
-    assert list(stream.groups(range(6), lambda item: item, 4)) == [[0, 1, 2, 3], [4], [5]]
-    assert list(stream.groups([1, 1, 1], lambda item: item, 2)) == [[1, 1], [1]]
+    assert list(groups(range(6), lambda item: item, 4)) == [[0, 1, 2, 3], [4], [5]]
+    assert list(groups([1, 1, 1], lambda item: item, 2)) == [[1, 1], [1]]

@@ -1,7 +1,10 @@
 """Held-out figures, against a base-by-base computation and against what is known in advance."""
 
+import functools
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +18,18 @@ from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, SEP
 from dnabert_jax.training.evaluation import (
-    EvaluationRows,
-    Evaluator,
+    Evaluation,
+    Predictor,
     base_digits,
+    compile_evaluation,
+    evaluation_rows,
     frequency_table_logits,
     hidden_base_sums,
     kmer_frequencies,
 )
 from dnabert_jax.training.masking import MaskedRows, mask_rows
+
+Compile = Callable[[Predictor], Callable[[Any], Evaluation]]
 
 
 def hidden_bases_one_by_one(logits: np.ndarray, masked: MaskedRows, rows: np.ndarray, k: int) -> tuple[int, int]:
@@ -83,7 +90,7 @@ def test_a_lone_span_hides_one_base() -> None:
     assert int(hidden) == 1
 
 
-def make_evaluator(
+def make_compile(
     model: ModelConfig,
     rows: Path,
     batch: int = 16,
@@ -91,16 +98,17 @@ def make_evaluator(
     rate: float = 0.15,
     devices: int = 8,
     number: int = 40,
-) -> Evaluator:
+) -> Compile:
     config = PretrainConfig(model=model, global_batch=batch, seed=seed, masking=MaskingConfig(rate=rate))
     mesh = make_mesh(MeshConfig(), jax.devices()[:devices])
     placement = RowPlacement(mesh, batch)
-    return Evaluator(config, EvaluationRows(open_rows(rows, HELDOUT), number, placement), placement, mesh)
+    batches = evaluation_rows(open_rows(rows, HELDOUT), number, placement)
+    return functools.partial(compile_evaluation, config, batches, placement, mesh)
 
 
 @pytest.fixture(scope="module")
-def evaluator(small_model: ModelConfig, sample_rows: Path) -> Evaluator:
-    return make_evaluator(small_model, sample_rows)
+def compiled(small_model: ModelConfig, sample_rows: Path) -> Compile:
+    return make_compile(small_model, sample_rows)
 
 
 def table(parameters: jax.Array, masked: MaskedRows) -> jax.Array:
@@ -108,7 +116,7 @@ def table(parameters: jax.Array, masked: MaskedRows) -> jax.Array:
 
 
 def test_a_table_scores_the_cross_entropy_of_its_frequencies(
-    evaluator: Evaluator, small_model: ModelConfig, sample_rows: Path
+    compiled: Compile, small_model: ModelConfig, sample_rows: Path
 ) -> None:
     counts = kmer_frequencies(open_rows(sample_rows, TRAIN))
     files = open_rows(sample_rows, TRAIN)
@@ -116,7 +124,7 @@ def test_a_table_scores_the_cross_entropy_of_its_frequencies(
     assert counts[FIRST_KMER:].sum() == files.entry.kmers
     logits = frequency_table_logits(counts, small_model.padded_vocabulary_size)
     assert math.isclose(np.exp(logits).sum(), 1, rel_tol=1e-5)
-    result = evaluator.compile(table)(logits)
+    result = compiled(table)(logits)
     frequencies = counts[FIRST_KMER:] / counts[FIRST_KMER:].sum()
     entropy = -(frequencies * np.log(frequencies)).sum()
     assert result.loss == pytest.approx(entropy, abs=0.1)
@@ -125,26 +133,24 @@ def test_a_table_scores_the_cross_entropy_of_its_frequencies(
     assert 0.12 * 40 * 60 < result.masked_kmers < 0.18 * 40 * 64
 
 
-def test_the_truth_scores_one(small_model: ModelConfig, evaluator: Evaluator) -> None:
+def test_the_truth_scores_one(small_model: ModelConfig, compiled: Compile) -> None:
     def oracle(_: object, masked: MaskedRows) -> jax.Array:
         return 50 * jax.nn.one_hot(masked.labels, small_model.padded_vocabulary_size)
 
-    result = evaluator.compile(oracle)(None)
+    result = compiled(oracle)(None)
     assert result.loss == pytest.approx(0, abs=1e-5)
     assert (result.accuracy, result.hidden_base_accuracy) == (1, 1)
     assert result.hidden_bases > 100
 
 
 def test_figures_do_not_depend_on_the_runs_seed_batch_or_mesh(
-    evaluator: Evaluator, small_model: ModelConfig, sample_rows: Path
+    compiled: Compile, small_model: ModelConfig, sample_rows: Path
 ) -> None:
     """So that runs can be compared."""
     logits = np.random.default_rng(0).normal(size=small_model.padded_vocabulary_size).astype(np.float32)
-    expected = evaluator.compile(table)(logits)
+    expected = compiled(table)(logits)
     for batch, seed, devices in ((8, 0, 1), (40, 3, 8), (64, 1, 4)):
-        figures = make_evaluator(small_model, sample_rows, batch=batch, seed=seed, devices=devices).compile(table)(
-            logits
-        )
+        figures = make_compile(small_model, sample_rows, batch=batch, seed=seed, devices=devices)(table)(logits)
         assert (figures.masked_kmers, figures.hidden_bases) == (expected.masked_kmers, expected.hidden_bases)
         assert figures.loss == pytest.approx(expected.loss, rel=1e-6)
         assert (figures.accuracy, figures.hidden_base_accuracy) == (expected.accuracy, expected.hidden_base_accuracy)
@@ -153,16 +159,14 @@ def test_figures_do_not_depend_on_the_runs_seed_batch_or_mesh(
 def test_rows_are_filled_up_with_padding(sample_rows: Path) -> None:
     files = open_rows(sample_rows, HELDOUT)
     placement = RowPlacement(make_mesh(MeshConfig(), jax.devices()), 16)
-    whole = np.concatenate(list(EvaluationRows(files, 40, placement)))
+    whole = np.concatenate(evaluation_rows(files, 40, placement))
     assert whole.shape == (48, 64)
     assert not whole[40:].any()
     assert whole[:40].any(axis=1).all()
-    assert len(np.concatenate(list(EvaluationRows(files, 10**9, placement)))) >= len(files)
+    assert len(np.concatenate(evaluation_rows(files, 10**9, placement))) >= len(files)
 
 
 def test_the_config_of_a_run_decides_the_evaluation_rate(sample_rows: Path, small_model: ModelConfig) -> None:
     uniform = np.zeros(small_model.padded_vocabulary_size, np.float32)
-    low, high = (
-        make_evaluator(small_model, sample_rows, rate=rate).compile(table)(uniform).masked_kmers for rate in (0.1, 0.2)
-    )
+    low, high = (make_compile(small_model, sample_rows, rate=rate)(table)(uniform).masked_kmers for rate in (0.1, 0.2))
     assert high / low == pytest.approx(2, rel=0.25)

@@ -1,7 +1,7 @@
 """A table, column by column: numbers packed, the rest as text, so that a page sorts and filters 100,000 rows."""
 
-import dataclasses
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,44 +19,29 @@ _NO_EFFECTS = frozenset({"position", "reference", "alternative"})
 _MISSING = frozenset({"", ".", "nan", "NaN"})
 
 
-@dataclasses.dataclass(frozen=True)
-class Ranking:
-    """What is shown of a table that has too many rows.
-
-    Attributes:
-        most: rows at most.
-        column: the rows of largest magnitude in this column are shown; the first column of effects if not given.
-    """
-
-    most: int
-    column: str = ""
-
-
-def column_table(path: Path, ranking: Ranking | None = None) -> dict[str, Any]:
-    """The columns of a CSV, TSV or Parquet table; of too many rows those that rank first, in the order of the file.
+def column_table(path: Path, most: int = sys.maxsize, by: str = "") -> dict[str, Any]:
+    """Returns the columns of a CSV, TSV or Parquet table; of too many rows those that rank first, in their order.
 
     A column is numeric if each of its values that is not missing (empty, a point, NaN) is a number.
 
-    Raises:
-        InputError: it is no such table, has no column to choose by, or a value there is no number.
+    Args:
+        most: rows at most.
+        by: the rows of largest magnitude in this column are shown; the first column of effects if not given.
     """
     table = open_table(path)
-    if ranking is not None and ranking.column and ranking.column not in table.names:
-        raise InputError(f"{table.path} has no column {ranking.column!r}, only {', '.join(table.names)}.")
+    if by and by not in table.names:
+        raise InputError(f"{table.path} has no column {by!r}, only {', '.join(table.names)}.")
     rows: list[tuple[str, ...]] = []
-    total, place = 0, -1
+    total, ranked_by = 0, ""
     for row in _rows(table):
         rows.append(row)
         total += 1
         # In batches, since each choice goes through all that is kept.
-        if ranking is not None and len(rows) >= 2 * ranking.most:
-            place = _rank_by(table, ranking, rows)
-            rows = _largest(table, rows, place, ranking.most)
-    if ranking is not None and len(rows) > ranking.most:
-        place = _rank_by(table, ranking, rows)
-        rows = _largest(table, rows, place, ranking.most)
+        if len(rows) >= 2 * most:
+            rows, ranked_by = _largest(table, rows, most, by)
+    if len(rows) > most:
+        rows, ranked_by = _largest(table, rows, most, by)
     columns = [{"name": name, **_column(name, [row[at] for row in rows])} for at, name in enumerate(table.names)]
-    ranked_by = "" if place < 0 else table.names[place]
     return {"columns": columns, "rows": len(rows), "total": total, "rankedBy": ranked_by}
 
 
@@ -77,28 +62,19 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _rank_by(table: Table, ranking: Ranking, rows: list[tuple[str, ...]]) -> int:
-    """The place of the column by which rows are chosen."""
-    if ranking.column:
-        return table.names.index(ranking.column)
+def _largest(table: Table, rows: list[tuple[str, ...]], most: int, by: str) -> tuple[list[tuple[str, ...]], str]:
+    """Returns the rows of largest magnitude in a column, in their order, of equal ones the first; and the column."""
     for place, name in enumerate(table.names):
-        if name not in _ALWAYS_TEXT | _NO_EFFECTS and all(_number(row[place]) is not None for row in rows):
-            return place
+        if name == by or not (by or name in _ALWAYS_TEXT | _NO_EFFECTS):
+            numbers = [_number(row[place]) for row in rows]
+            if None not in numbers:
+                magnitudes = np.abs(np.array(numbers, np.float64))
+                order = np.argsort(-np.where(np.isnan(magnitudes), -1, magnitudes), kind="stable")
+                return [rows[number] for number in np.sort(order[:most])], name
+            if by:
+                value = rows[numbers.index(None)][place]
+                raise InputError(f"{table.path} has {value!r} in the column {by!r}: no number to choose by.")
     raise InputError(f"{table.path} has too many rows to show all, and no column of numbers to choose them by.")
-
-
-def _largest(table: Table, rows: list[tuple[str, ...]], place: int, most: int) -> list[tuple[str, ...]]:
-    """The rows of largest magnitude in a column, in their order; of equal ones the first."""
-    magnitudes = np.empty(len(rows))
-    for number, row in enumerate(rows):
-        value = _number(row[place])
-        if value is None:
-            raise InputError(
-                f"{table.path} has {row[place]!r} in the column {table.names[place]!r}: no number to choose by."
-            )
-        magnitudes[number] = -1 if math.isnan(value) else abs(value)
-    kept = np.sort(np.argsort(-magnitudes, kind="stable")[:most])
-    return [rows[number] for number in kept]
 
 
 def _column(name: str, values: list[str]) -> dict[str, Any]:

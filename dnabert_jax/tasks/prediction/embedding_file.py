@@ -3,7 +3,7 @@
 N sequences, H hidden. Where a sequence has a vector for each k-mer or base, those of all sequences are n in all.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Literal
 
@@ -16,6 +16,7 @@ from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.io.npz_file import write_npz
 from dnabert_jax.io.output_table import typed_array
 from dnabert_jax.output_file import output_file
+from dnabert_jax.sequence.buckets import groups
 
 Dtype = Literal["float32", "float16"]
 Embedding = tuple[str, Float32[np.ndarray, "..."]]
@@ -76,7 +77,8 @@ def _write_parquet(
     count = 0
     # What a dictionary could save in numbers that are all different is nothing.
     with pa.parquet.ParquetWriter(file, schema, use_dictionary=False) as parquet:
-        for names, vectors in _row_groups(embeddings):
+        for group in groups(embeddings, lambda embedding: embedding[1].nbytes, _GROUP_BYTES):
+            names, vectors = zip(*group, strict=True)
             values = pa.FixedSizeListArray.from_arrays(
                 pa.array(np.concatenate([own.ravel() for own in vectors])), width
             )
@@ -88,18 +90,3 @@ def _write_parquet(
             )
             count += len(names)
     return count
-
-
-def _row_groups(embeddings: Iterable[Embedding]) -> Iterator[tuple[list[str], list[np.ndarray]]]:
-    names: list[str] = []
-    vectors: list[np.ndarray] = []
-    held = 0
-    for name, own in embeddings:
-        names.append(name)
-        vectors.append(own)
-        held += own.nbytes
-        if held >= _GROUP_BYTES:
-            yield names, vectors
-            names, vectors, held = [], [], 0
-    if names:
-        yield names, vectors

@@ -11,6 +11,7 @@ from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.io.output_table import output_table, typed_array
 from dnabert_jax.output_file import output_file
+from dnabert_jax.sequence.buckets import groups
 from dnabert_jax.tasks.datasets.intervals import BED_COLUMNS
 from dnabert_jax.tasks.measures.scores import decisions
 
@@ -91,20 +92,13 @@ def write_prediction_bed(path: Path, task: TaskConfig, predictions: Iterable[Pre
 
 def _row_groups(
     predictions: Iterable[Prediction], width: int
-) -> Iterator[tuple[list[Sequence[str]], Float32[np.ndarray, "N C"]]]:
-    capacity = max(1, min(_ROWS, _VALUES // width))
-    kept: list[Sequence[str]] = []
-    scores = np.empty((capacity, width), np.float32)
-    for fields, row in predictions:
-        if not np.isfinite(row).all():
-            raise JobError(f"The prediction for {' '.join(fields[:3])} is not finite ({row[~np.isfinite(row)][0]}).")
-        scores[len(kept)] = row
-        kept.append(fields)
-        if len(kept) == capacity:
-            yield kept, scores
-            kept = []
-    if kept:
-        yield kept, scores[: len(kept)]
+) -> Iterator[tuple[Sequence[Sequence[str]], Float32[np.ndarray, "N C"]]]:
+    for group in groups(predictions, lambda _: 1, max(1, min(_ROWS, _VALUES // width))):
+        kept, rows = zip(*group, strict=True)
+        scores = np.array(rows)
+        for row, column in np.argwhere(~np.isfinite(scores)):
+            raise JobError(f"The prediction for {' '.join(kept[row][:3])} is not finite ({scores[row, column]}).")
+        yield kept, scores
 
 
 def _decided(task: TaskConfig, scores: Float32[np.ndarray, "N C"], counts: dict[str, int]) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.interpret.report.column_table import Ranking, column_table
+from dnabert_jax.interpret.report.column_table import column_table
 
 
 def write(path: Path, rows: int) -> list[float]:
@@ -44,7 +44,7 @@ def test_columns_are_numbers_where_all_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("rows", "most"), [(30, 30), (31, 30), (200, 30), (60, 30), (61, 30)])
 def test_of_too_many_rows_the_largest_are_shown_in_their_order(tmp_path: Path, rows: int, most: int) -> None:
     scores = write(tmp_path / "x.tsv", rows)
-    table = column_table(tmp_path / "x.tsv", Ranking(most))
+    table = column_table(tmp_path / "x.tsv", most)
     assert (table["rows"], table["total"], table["rankedBy"]) == (most, rows, "difference" if rows > most else "")
     # Of equal ones the first, which a sort keeps in front.
     expected = sorted(sorted(range(rows), key=lambda row: -abs(scores[row]))[:most])
@@ -54,9 +54,9 @@ def test_of_too_many_rows_the_largest_are_shown_in_their_order(tmp_path: Path, r
 def test_what_cannot_be_chosen_by_is_said(tmp_path: Path) -> None:
     write(tmp_path / "x.tsv", 9)
     with pytest.raises(InputError, match="has no column 'none', only contig, position"):
-        column_table(tmp_path / "x.tsv", Ranking(1 << 20, "none"))
+        column_table(tmp_path / "x.tsv", 1 << 20, "none")
     with pytest.raises(InputError, match="'x0' in the column 'note'"):
-        column_table(tmp_path / "x.tsv", Ranking(5, "note"))
+        column_table(tmp_path / "x.tsv", 5, "note")
     (tmp_path / "y.tsv").write_text("contig\tnote\n" + "1\tx\n" * 9)
     with pytest.raises(InputError, match="no column of numbers"):
-        column_table(tmp_path / "y.tsv", Ranking(5))
+        column_table(tmp_path / "y.tsv", 5)
