@@ -26,12 +26,7 @@ _MOST_REPETITIONS = 1000
 
 
 class GenomePlan:
-    """The job, checked against its files.
-
-    Raises:
-        InputError: a held-out record that is nowhere, a file both held out and trained on, or one with a weight and
-            nothing to train on.
-    """
+    """The job, checked against its files."""
 
     def __init__(self, job: GenomeJob, surveys: Sequence[Survey]):
         self.job, self.surveys = job, surveys

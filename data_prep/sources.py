@@ -35,11 +35,7 @@ class SequenceFile:
 def sequence_files(
     locations: Sequence[Location], scratch: Path, progress: Callable[[int], object] = lambda _: None
 ) -> Iterator[list[SequenceFile]]:
-    """Yields the files, those of stores as copies that are removed at the end.
-
-    Raises:
-        InputError: a file does not exist, or cannot be copied.
-    """
+    """Yields the files, those of stores as copies that are removed at the end."""
     with contextlib.ExitStack() as copies:
         files = []
         for location in locations:
@@ -81,9 +77,6 @@ def survey(
 
     Args:
         progress: called with the number of letters after each block.
-
-    Raises:
-        InputError: as `read_blocks`; also two records of one name, or a letter that is no IUPAC DNA letter.
     """
     # Before it is read: should it change meanwhile, the digest of the second reading is another.
     size, digest = file.path.stat().st_size, file_digest(file.path)

@@ -35,9 +35,6 @@ def output_directory(
         final: the directory to make, local or the URL of a store.
         last: name of the file to upload last.
         progress: told of an upload: bytes done since the last call, and bytes in all.
-
-    Raises:
-        InputError: the final directory exists, before the block or after it.
     """
     with contextlib.ExitStack() as stack:
         if is_url(final):
@@ -86,9 +83,6 @@ def _claimed(url: str, last: str) -> Iterator[Callable[[], None]]:
 
     Yields:
         A function that raises InputError if a job that began at the same moment has the mark.
-
-    Raises:
-        InputError: something is there already.
     """
     if storage.names(url):
         raise InputError(

@@ -18,11 +18,7 @@ def refuse_existing(final: Path) -> None:
 
 @contextlib.contextmanager
 def output_file(final: Path) -> Iterator[BinaryIO]:
-    """Yields a file beside the final one, open to write, which is renamed when the block ends well, and else removed.
-
-    Raises:
-        InputError: the final file exists, before the block or after it.
-    """
+    """Yields a file beside the final one, open to write, that is renamed when the block ends well, and else removed."""
     with output_files(final) as (file,):
         yield file
 

@@ -163,9 +163,6 @@ def download(url: str, target: Path, progress: Callable[[int], object] = lambda 
 
     Args:
         target: to write; what is half-written is left for the caller to remove.
-
-    Raises:
-        InputError: also if the file changes meanwhile.
     """
     version = _version(url)
     with target.open("wb") as file:

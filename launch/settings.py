@@ -49,9 +49,6 @@ def parse_with_settings(job: Callable[[PretrainConfig], _Job], program: str, arg
 
     Args:
         job: makes a job, a dataclass, with this configuration; what must be given is tyro.MISSING.
-
-    Raises:
-        InputError: no configuration is named, or two are, or it cannot be read.
     """
     wants_help = bool({"-h", "--help"} & set(arguments))
     scanned = [argument for argument in arguments if argument not in ("-h", "--help")]

@@ -52,9 +52,6 @@ def read_contigs(
     Args:
         names: takes up the name of every record before it is yielded.
         progress: called with the number of letters after each block.
-
-    Raises:
-        InputError: as `read_blocks`; a letter that is not IUPAC DNA; two records of one name.
     """
     seen: set[str] = set()
     for file in files:

@@ -73,11 +73,7 @@ class Derivation:
         self._waiting = 0
 
     def add(self, contig: Contig) -> None:
-        """Cuts the positives of a contig and finds their negatives, if the annotation may mean it.
-
-        Raises:
-            InputError: the annotation means the contig by several names.
-        """
+        """Cuts the positives of a contig and finds their negatives, if the annotation may mean it."""
         names = self.wanted[contig_key(contig.name)]
         for name in names:
             if name in self._parts and self.records.find(name) != self._parts[name].contig:
@@ -196,11 +192,7 @@ class Derivation:
         return check
 
     def split(self, examples: Examples) -> tuple[Int8[np.ndarray, " n"], dict[str, int | float]]:
-        """Number in SPLITS of each example; and how many loci there are, and the share of the largest.
-
-        Raises:
-            InputError: a split gets nothing, or a contig is named that there is not.
-        """
+        """Number in SPLITS of each example; and how many loci there are, and the share of the largest."""
         job = self._task.job
         locus = loci(examples.contig, examples.start, self._task.length, job.locus_distance)
         sizes = np.bincount(locus)

@@ -45,9 +45,6 @@ def substitute_parts(codes: UInt8[np.ndarray, " l"], rng: np.random.Generator) -
     """A sequence of whose 20 equal parts 8, at random, are kept, and 12 replaced by bases drawn uniformly.
 
     Where 20 does not divide the length, the parts' lengths differ by one. (Public code for it drops or keeps a rest.)
-
-    Raises:
-        InputError: fewer than 20 bases.
     """
     length = len(codes)
     if length < PARTS:

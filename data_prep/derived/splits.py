@@ -37,9 +37,6 @@ def split_loci(
     Args:
         kind: of each example, 0-based; each split gets about the same share of every kind.
         validation, test: shares of the examples.
-
-    Raises:
-        InputError: a split gets nothing: the loci are too few.
     """
     counts = np.zeros((int(locus.max()) + 1, int(kind.max()) + 1))
     np.add.at(counts, (locus, kind), 1)
@@ -70,9 +67,6 @@ def split_contigs(
 
     Args:
         validation, test: names of the contigs of these splits; the others are for training.
-
-    Raises:
-        InputError: a split gets nothing.
     """
     of_contig = np.array([1 if name in validation else 2 if name in test else 0 for name in names], np.int8)
     split = of_contig[contig]

@@ -148,9 +148,6 @@ def checked_manifest(
 
     Args:
         progress: told after each shard: bytes of it, and bytes in all.
-
-    Raises:
-        InputError: a shard is missing, damaged, or from another run.
     """
     paths = [directory / shard.name for shard in manifest.shards]
     for path in paths:

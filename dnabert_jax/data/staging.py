@@ -20,9 +20,6 @@ def stage(location: Location, cache: Path, progress: Callable[[int], object] = l
 
     Args:
         progress: called with the number of bytes after each block that is copied.
-
-    Raises:
-        InputError: no data directory, or a shard of it that is missing or not what its manifest says.
     """
     if not is_url(location):
         return Path(location)

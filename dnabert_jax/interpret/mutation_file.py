@@ -36,12 +36,7 @@ class Mutation:
 
 
 def read_mutations(path: Path) -> list[Mutation]:
-    """Returns the rows of the file; a row of three fields is a deletion, if another row has an allele.
-
-    Raises:
-        InputError: the file is empty or not text, no row has the field of alleles, or a row has numbers that are not
-            whole, an end before its start, or an allele that is not DNA or has a letter such as N.
-    """
+    """Returns the rows of the file; a row of three fields is a deletion, if another row has an allele."""
     rows = [(number, line.split("\t")) for number, line in numbered_lines(path) if line.strip()]
     if not rows:
         raise InputError(f"{path} has no mutation.")
@@ -77,9 +72,6 @@ def with_sequences(
     """Yields the sequences with their changes in the order of the file, those of one sequence in a row together.
 
     Sequences that the file names are held, no others.
-
-    Raises:
-        InputError: there is no sequence of an index, or a change reaches beyond its end.
     """
     wanted = {one.index for one in mutations}
     held: dict[int, Coded] = {}

@@ -38,11 +38,7 @@ class ScoreFile:
     label: str = ""
 
     def of(self, names: Sequence[str], lengths: Int64[np.ndarray, " n"]) -> list[Float32[np.ndarray, " _"]]:
-        """The scores of sequences of these names and lengths, which may be some of those in the file, in any order.
-
-        Raises:
-            InputError: a name is not there, or is there twice so that it tells nothing; a sequence has another length.
-        """
+        """The scores of sequences of these names and lengths, which may be some of those in the file, in any order."""
         rows: Sequence[int] = range(len(names))
         names = tuple(map(valid_unicode, names))
         if names != self.names:
@@ -69,11 +65,7 @@ class ScoreFile:
 
 
 def read_score_file(path: Path, with_bases: bool = False) -> ScoreFile:
-    """Reads an npz file of `ids`, `scores` and `offsets`; with bases also of `bases` and perhaps `effects` and `label`.
-
-    Raises:
-        InputError: it is no such file, or a number is not finite.
-    """
+    """Reads an npz file of `ids`, `scores` and `offsets`, with bases also `bases`, `effects` and `label`."""
     more = ["bases", *_OPTIONAL] if with_bases else []
     arrays = _arrays(path, ["ids", "scores", "offsets", *more])
     ids, scores, offsets = arrays["ids"], arrays["scores"], arrays["offsets"]

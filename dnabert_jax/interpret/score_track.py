@@ -53,9 +53,6 @@ def write_score_track(
 
     Args:
         scores: of the bases of each interval, in its direction: from its end on the - strand.
-
-    Raises:
-        InputError: pyBigWig is not installed, or the file exists.
     """
     library = import_pybigwig()
     with output_file(path) as file, scratch_directory() as scratch, (scratch / "sums").open("w+b") as sums:

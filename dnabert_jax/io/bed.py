@@ -72,9 +72,6 @@ def read_bed(
         name: what errors call the file; the path if not given.
         summits: whether to read summits, which only narrowPeak and the tables of MACS give. An interval of 1 base is
             its own summit.
-
-    Raises:
-        InputError: as for `open_text`; a line is not an interval; a summit is asked for and outside of its interval.
     """
     name = name or str(path)
     notes = LeftOut() if notes is None else notes

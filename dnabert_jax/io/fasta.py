@@ -35,11 +35,7 @@ class Block(NamedTuple):
 
 
 def read_fasta(path: Path, name: str | None = None, block_letters: int = BLOCK_LETTERS) -> Iterator[Block]:
-    """Yields the blocks of each record in order; a record without letters gives one empty block.
-
-    Raises:
-        InputError: as for `open_bytes`; the file is empty, not FASTA text, or has a record without a name.
-    """
+    """Yields the blocks of each record in order; a record without letters gives one empty block."""
     with open_bytes(path, name) as stream:
         yield from _blocks(_pieces(stream, name or str(path)), block_letters)
 

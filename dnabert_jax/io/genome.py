@@ -17,11 +17,7 @@ from dnabert_jax.storage import scratch_directory
 
 
 def read_blocks(path: Path, name: str | None = None) -> Iterator[Block]:
-    """Yields the blocks of a FASTA (plain, gzip, bgzip) or .2bit file, whose type is detected from its content.
-
-    Raises:
-        InputError: the file is damaged, or neither FASTA nor .2bit.
-    """
+    """Yields the blocks of a FASTA (plain, gzip, bgzip) or .2bit file, whose type is detected from its content."""
     yield from (read_twobit if is_twobit(path) else read_fasta)(path, name, BLOCK_LETTERS)
 
 
@@ -64,9 +60,6 @@ def open_genome(path: Path, asked: Iterable[str], scratch: Path | None = None) -
     Args:
         scratch: existing directory with room for a byte for each base of these contigs; the system's directory for
             temporary files if not given.
-
-    Raises:
-        InputError: the genome is damaged, or one of these contigs has a letter that is not IUPAC DNA or occurs twice.
     """
     asked = list(asked)
     with scratch_directory(scratch) as directory:

@@ -72,9 +72,6 @@ def read_transcripts(path: Path, name: str, notes: LeftOut) -> list[Transcript]:
 
     Lines are joined by `gene_id` and `transcript_id`, or in GFF3 by `ID` and `Parent`: the type of a gene may stand on
     any of its lines. A gene without a type is protein-coding if it has CDS or mRNA lines.
-
-    Raises:
-        InputError: as for `open_text`; the file is neither GTF nor GFF3, or no line can be used.
     """
     annotation = _Annotation(name, notes)
     for number, columns in _rows(path, name):

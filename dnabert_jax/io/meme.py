@@ -54,10 +54,6 @@ def read_meme(path: Path) -> tuple[dict[tuple[str, str], Float64[np.ndarray, "wi
     Returns:
         Probabilities of A, C, G and T by (id, name), in the order of the file, each row summing to 1; the name may be
         empty. And the motifs that cannot be used, with a remark if the file says that it has another alphabet.
-
-    Raises:
-        InputError: the file does not exist, is in another format, is of another alphabet, has two motifs of one id and
-            name, or has motifs none of which can be used.
     """
     lines = list(numbered_lines(path))
     alphabet = _alphabet(path, lines)

@@ -49,11 +49,7 @@ def typed_array(values: Iterable[object], kind: pa.DataType) -> pa.Array:
 
 @contextlib.contextmanager
 def output_table(path: Path, schema: pa.Schema) -> Iterator[Write]:
-    """Yields a function that writes rows; the file gets its name when the block ends well, and is removed if not.
-
-    Raises:
-        InputError: the name does not say what it is, or the file exists.
-    """
+    """Yields a function that writes rows; the file gets its name when the block ends well, and is removed if not."""
     check_table_name(path)
     with output_file(path) as file, table_writer(file, path, schema) as write:
         yield write
@@ -65,9 +61,6 @@ def table_writer(file: BinaryIO, path: Path, schema: pa.Schema) -> Iterator[Writ
 
     Numbers are written as text with the fewest digits that read back to the same number; a text that holds the
     delimiter, a quote or a line end is in quotes.
-
-    Raises:
-        InputError: a value, here or in the block, does not have the type of its column.
     """
     try:
         with _writer(file, path, schema) as write:

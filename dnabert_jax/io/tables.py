@@ -64,9 +64,6 @@ class Table:
 
         A list (of Parquet) becomes its elements with semicolons between. A byte that is not UTF-8 becomes \xNN. Empty
         lines do not count as rows, and neither do lines of separators alone at the end of the file.
-
-        Raises:
-            InputError: the file is damaged, or a row has more or fewer values than the header.
         """
         try:
             yield from self._parquet(columns) if not self.delimiter else self._text(columns)
@@ -112,11 +109,7 @@ class Table:
 
 
 def open_table(path: Path) -> Table:
-    """Reads the header of a CSV, TSV or Parquet file; which of them it is, is read from its content.
-
-    Raises:
-        InputError: the file does not exist, is empty or damaged, or is not a CSV, TSV or Parquet table.
-    """
+    """Reads the header of a CSV, TSV or Parquet file; which of them it is, is read from its content."""
     if path.suffix.lower() in _WORKBOOKS:
         raise InputError(f"{path} is a spreadsheet. Save the sheet as CSV (UTF-8) or as tab-separated text.")
     with open_bytes(path) as stream:
@@ -160,11 +153,7 @@ def _unique(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def find_column(table: Table, wanted: str, usual: Sequence[str], flag: str) -> str | None:
-    """Returns the column of a name, or else the only one with a usual name in any case; None if there is none.
-
-    Raises:
-        InputError: there is no column of the wanted name, or several could be meant, of which the flag chooses one.
-    """
+    """Returns the column of a name, or else the only one with a usual name in any case; None if there is none."""
     if wanted:
         if (name := valid_unicode(wanted)) in table.names:
             return name

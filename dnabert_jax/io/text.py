@@ -71,9 +71,6 @@ def open_text(path: Path, name: str | None = None, newline: str | None = None) -
 
     Args:
         newline: as for `open`; with "" lines keep the ends that they have in the file.
-
-    Raises:
-        InputError: as for `open_bytes`; the file is not text.
     """
     with open_bytes(path, name) as stream:
         if b"\0" in stream.peek(512)[:512]:  # type: ignore[attr-defined]

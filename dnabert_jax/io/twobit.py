@@ -25,11 +25,7 @@ def is_twobit(path: Path) -> bool:
 
 
 def read_twobit(path: Path, name: str | None = None, block_letters: int = BLOCK_LETTERS) -> Iterator[Block]:
-    """Yields the blocks of each record in order; soft-masked bases are lower case.
-
-    Raises:
-        InputError: the file is damaged or of version 1 (64-bit offsets).
-    """
+    """Yields the blocks of each record in order; soft-masked bases are lower case."""
     name = name or str(path)
     with path.open("rb") as file:
         try:

@@ -83,9 +83,6 @@ def read_vcf(path: Path) -> Iterator[str | VcfRecord]:
 
     Where files were joined by `cat`, the header of each comes where it stands, without the lines that came before.
     Blank lines between records are left out, since htslib cannot read them.
-
-    Raises:
-        InputError: the file cannot be read, has no line of columns, or has a line that is not a record.
     """
     with open_bytes(path) as stream:
         if stream.read(len(_BCF_MAGIC)) == _BCF_MAGIC:

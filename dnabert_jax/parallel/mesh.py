@@ -22,9 +22,6 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device]) -> Mesh:
     """Lays the devices out, neighbours in the network close together on the later axes.
 
     Several TPU slices, which only the data centre's network joins, share nothing but the axis data.
-
-    Raises:
-        InputError: the axes do not multiply to the number of devices, or one but data would span slices.
     """
     # GPUs number their machines so, which NCCL may span with any axis.
     slices = len({getattr(device, "slice_index", 0) for device in devices if device.platform == "tpu"}) or 1

@@ -36,9 +36,6 @@ class RowPlacement:
 
     Attributes:
         rows: places in the global batch that this process reads, ascending.
-
-    Raises:
-        InputError: the rows do not divide over the mesh.
     """
 
     def __init__(self, mesh: Mesh, global_batch: int, process: int | None = None):

@@ -24,9 +24,6 @@ def make_devices(name: str, slices: int = 1) -> tuple[Chip, list[jax.Device]]:
     Args:
         name: chip and shape: v5e:16x16, v4:4x4x4, or GPUs by their number, h100:8.
         slices: TPU slices of that shape, joined by the data centre's network.
-
-    Raises:
-        InputError: no such chip or shape, or its compiler is not installed.
     """
     version, _, shape = name.partition(":")
     chip = chip_named(version)

@@ -29,11 +29,7 @@ from dnabert_jax.training.state import abstract_network, abstract_state, init_st
 def compare_heldout(
     config: PretrainConfig, data: Path, run: Path, devices: Sequence[jax.Device] | None = None
 ) -> dict[str, Evaluation]:
-    """Held-out figures of a run's latest checkpoint, of the same model untrained, and of a frequency table.
-
-    Raises:
-        InputError: no held-out split, or no checkpoint.
-    """
+    """Held-out figures of a run's latest checkpoint, of the same model untrained, and of a frequency table."""
     mesh = make_mesh(config.mesh, devices or jax.devices())
     placement = RowPlacement(mesh, config.global_batch)
     network = abstract_network(config.model)

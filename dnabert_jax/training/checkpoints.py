@@ -50,9 +50,6 @@ class Checkpoints:
         directory: of a run.
         keep: for the run that writes them: how many of the latest. Without it they are read only, and what another
             process is writing there is left alone.
-
-    Raises:
-        InputError: they are to be read, and there are none.
     """
 
     def __init__(self, directory: Path, keep: int | None = None):

@@ -107,11 +107,7 @@ def choose_execution(config: PretrainConfig, gathering: Gathering, mesh: Mesh, t
 
 
 def choose_attention(config: PretrainConfig, platform: str, tensor: int, training: bool) -> Attend:
-    """The kernel of attention that is asked for, or the fastest.
-
-    Raises:
-        InputError: what is asked for cannot run there.
-    """
+    """The kernel of attention that is asked for, or the fastest."""
     model, wish = config.model, config.execution.attention
     heads = model.num_heads // tensor
     drops = training and model.attention_dropout > 0

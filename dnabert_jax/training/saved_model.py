@@ -122,11 +122,7 @@ def _describe(directory: Path, checkpoints: Checkpoints, step: int) -> Descripti
 
 
 def read_initial_parameters(directory: Path, abstract: Parameters) -> Parameters:
-    """The latest parameters of a run or model directory, laid out as `abstract` says; parts that it lacks are left out.
-
-    Raises:
-        InputError: no such directory, or no such checkpoint or part in it.
-    """
+    """Returns the latest parameters of a run or model directory, laid out as `abstract` says, and no parts it lacks."""
     with Checkpoints(directory) as checkpoints:
         return checkpoints.restore_parts(choose_step(checkpoints, directory, None), abstract)
 

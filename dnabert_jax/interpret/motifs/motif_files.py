@@ -68,9 +68,6 @@ def write_instances(path: Path, motifs: Sequence[Motif], names: Sequence[str]) -
 
     Args:
         names: of the sequences, which stand in the column of the chromosome.
-
-    Raises:
-        InputError: the name of a sequence cannot stand in a BED file.
     """
     # A name that was not UTF-8 in its file has the same bytes here.
     with path.open("w", encoding="utf-8", errors="surrogateescape") as file:

@@ -82,9 +82,6 @@ def find_motifs(
         positives: sequences in which motifs are sought.
         scores: of each base of each of them.
         names: of the positive sequences, for what is left out; their numbers if not given.
-
-    Raises:
-        InputError: there are no positive or no negative sequences.
     """
     for what, sequences in (("positive", positives), ("negative", negatives)):
         if not len(sequences):

@@ -24,9 +24,6 @@ def motif_section(directory: Path, sequences: Sequence[str]) -> dict[str, Any]:
     Args:
         directory: with motifs.tsv, motifs.meme, instances.bed, and perhaps matches.tsv.
         sequences: ids of those that are shown.
-
-    Raises:
-        InputError: a file is missing, or is not what `dnabert-jax motifs` writes.
     """
     for name in _FILES:
         if not (directory / name).is_file():

@@ -67,9 +67,6 @@ class VcfSurvey:
         header: its lines, that of the columns last.
         contigs: their names, in the order in which they come.
         alleles: how many rows the table will have.
-
-    Raises:
-        InputError: it is not a VCF file, a line is not a record, it has none, or has our fields already.
     """
 
     def __init__(self, path: Path):

@@ -89,9 +89,6 @@ def open_intervals(
         width: number of bases to which intervals are brought, with one more to the left of the center if it is even;
             0 keeps intervals as they are.
         summit: whether their center is the summit, where a peak has one, and not the middle.
-
-    Raises:
-        InputError: as for `read_bed`, `open_genome` and `Intervals`; the width is negative.
     """
     if width < 0:
         raise InputError(f"The width of intervals is {width}. Give at least 1.")

@@ -52,9 +52,6 @@ def read_labelled(
         source: a directory or a table (see `layout`), or a table for each split; with a training split.
         k: k of the model: each sequence must have a k-mer, and k-mers must be of this k.
         options: those about splits that are not there, and duplicates, have no effect here.
-
-    Raises:
-        InputError: the first thing that is wrong, with its file, row and value.
     """
     check_k(k)
     parts = read_rows(source, k, columns)

@@ -84,11 +84,7 @@ class LabelScheme:
     notes: tuple[str, ...] = ()
 
     def encode(self, columns: Mapping[str, TextColumn], where: Callable[[int], str]) -> Labels:
-        """Returns the labels of a split.
-
-        Raises:
-            InputError: a label is missing, unknown, outside the range, not finite, or has another number of parts.
-        """
+        """Returns the labels of a split."""
         encode = {"class": self._class, "sets": self._members, "numbers": self._numbers}[self.form]
         dtypes = {"single_label_classification": np.int32, "multi_label_classification": np.uint8}
         for column in columns.values():  # before others are refused, as of a column with NA in it
@@ -180,9 +176,6 @@ def infer_scheme(
     Args:
         literal: whether names such as NA are those of classes.
         positive: which of two classes is the positive one; if it is neither, that of `positive_of`, or else the last.
-
-    Raises:
-        InputError: the labels do not fit together, or not what is asked for.
     """
     if len(columns) > 1 and problem == "single_label_classification":
         raise InputError(f"A single label of several needs one column, not {', '.join(columns)}.")

@@ -71,11 +71,7 @@ def _split_name(path: Path) -> str:
 
 
 def labelled_files(source: Path) -> Path | dict[Split, list[Path]]:
-    """Returns the files of a data set: one table with all splits, or the tables or folder of .npy files of each split.
-
-    Raises:
-        InputError: there is no data set in the directory, a split is there more than once, or a shard is missing.
-    """
+    """Returns the files of a data set: a table with all splits, or the tables or folder of .npy files of each split."""
     if source.exists() and not source.is_dir():
         return source
     if not source.is_dir():

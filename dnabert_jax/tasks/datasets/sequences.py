@@ -64,12 +64,7 @@ class SequenceParser:
         self.rows = 0
 
     def parse(self, texts: pa.Array, short: bool = False) -> tuple[UInt8[np.ndarray, " b"], Int64[np.ndarray, " n"]]:
-        """Returns the codes of the next rows of the file, one after the other, and their lengths.
-
-        Raises:
-            InputError: a sequence is missing, has a letter that is not IUPAC DNA, fewer than k bases, k-mers of another
-                k or which do not overlap, or is raw DNA among k-mers or the reverse.
-        """
+        """Returns the codes of the next rows of the file, one after the other, and their lengths."""
         texts = pa.compute.utf8_trim_whitespace(pa.compute.fill_null(texts, ""))
         self._refuse(pa.compute.equal(texts, ""), texts, "has no sequence")
         self._refuse(pa.compute.invert(pa.compute.string_is_ascii(texts)), texts, "is no IUPAC DNA")

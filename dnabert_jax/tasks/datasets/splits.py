@@ -93,9 +93,6 @@ def drop_duplicates(data: LabelledData, reverse_complements: bool = False) -> La
     What is also in the test split goes from training and validation, what is in the validation split from training.
     No row of the test split is dropped, so that figures stay comparable with those of others. Of rows of the training
     split that repeat each other, the first stays.
-
-    Raises:
-        InputError: a split would be empty.
     """
     keys = _keys(data, reverse_complements)
     splits: dict[Split, LabelledSplit] = {}
@@ -125,9 +122,6 @@ def carve(
     complement, stay together; with whole chromosomes, those of the training split are dropped. Each class keeps its
     share, to within a row unless rows must stay together; targets of regression, of which the first counts, are spread
     evenly; rows of several labels go by the rarest label that they have.
-
-    Raises:
-        InputError: too few rows for the fraction.
     """
     if split in data.splits:
         return data

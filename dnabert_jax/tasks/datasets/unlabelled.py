@@ -33,12 +33,7 @@ class NamedSequence(NamedTuple):
 
 
 def fasta_sequences(blocks: Iterable[Block], source: str, k: int, left_out: LeftOut) -> Iterator[NamedSequence]:
-    """Yields each record of a FASTA or .2bit file; its name is its only field.
-
-    Raises:
-        InputError: a record is longer than a block, so that memory would grow with it, or has a letter that is not
-            IUPAC DNA.
-    """
+    """Yields each record of a FASTA or .2bit file; its name is its only field."""
     end = Block("", 0, np.zeros(0, np.uint8))
     for block, following in itertools.pairwise(itertools.chain(blocks, [end])):
         if following.number:
@@ -58,9 +53,6 @@ def kept_columns(table: Table, keep: Sequence[str] | None, sequence: str = "", n
     Args:
         keep: their names; with (), all columns except those of the sequences and of the names; with None, none.
         sequence, name: as for `table_sequences`.
-
-    Raises:
-        InputError: the table has no column of such a name, or two of one.
     """
     if keep is None:
         return []
@@ -86,9 +78,6 @@ def table_sequences(
         keep: columns whose values come along, as for `kept_columns`; what is missing is empty. Where rows have no name,
             their number comes first.
         left_out: takes up the rows that have fewer than k bases, which are an error if it is not given.
-
-    Raises:
-        InputError: as `SequenceParser.parse`, `Table.batches` and `kept_columns`; a column is missing.
     """
     column = sequence_column(table, sequence)
     naming = id_column(table, name)

@@ -27,9 +27,6 @@ def prediction_schema(task: TaskConfig, columns: Sequence[str]) -> pa.Schema:
     """Returns the columns of the input, then prediction, and the probability of each label as p_LABEL.
 
     A regression has its numbers in place of these: prediction, or prediction_LABEL if there are several.
-
-    Raises:
-        InputError: the input has a column of such a name.
     """
     if task.problem == "regression":
         several = len(task.labels) > 1

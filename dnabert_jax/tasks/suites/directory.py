@@ -67,11 +67,7 @@ class Failure:
 
 
 class SuiteResults:
-    """The results of one evaluation.
-
-    Raises:
-        InputError: it has the results of another evaluation, or something else.
-    """
+    """The results of one evaluation."""
 
     def __init__(self, directory: Location, evaluation: Evaluation):
         self.directory = directory

@@ -105,9 +105,6 @@ def read_table(path: Path) -> dict[str, dict[str, float]]:
     """Returns the metrics in a table with a column `name`: one that `write_suite` wrote, or that of a baseline.
 
     Columns that are called like a metric are read, others are not; an empty cell is an undefined metric.
-
-    Raises:
-        InputError: no such file, no column `name` or none of a metric, a set that stands there twice, or no number.
     """
     from dnabert_jax.io.tables import open_table  # which loads Arrow
 
@@ -193,9 +190,6 @@ def draw_boxes(tables: Mapping[str, Table], picture: Path, metrics: Sequence[str
     """Draws, for each metric that any table has, a box of its sets for each table, by name of the model, as PNG.
 
     Boxes are quartiles with whiskers of 1.5 interquartile ranges; each set is a dot.
-
-    Raises:
-        InputError: no table has any of the metrics.
     """
     keys = [key for key in metrics if any(key in row for table in tables.values() for row in table.values())]
     if not keys:
