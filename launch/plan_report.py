@@ -172,11 +172,7 @@ def print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     for row in (head, *rows):
         cells = (
-            cell.rjust(width) if _is_figure(rows[0][column]) else cell.ljust(width)
+            cell.rjust(width) if rows[0][column][:1].isdigit() or rows[0][column] == "-" else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         print(f"  {'  '.join(cells)}".rstrip())
-
-
-def _is_figure(cell: str) -> bool:
-    return cell[:1].isdigit() or cell == "-"

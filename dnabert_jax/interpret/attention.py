@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Array, Float32, Int32
+from jaxtyping import Array, Int32
 
 from dnabert_jax import stream
 from dnabert_jax.errors import InputError
@@ -63,7 +63,8 @@ def attention_scores(
     own = stream.coded(sequences, model.config.k)
     for name, ids, row in stream.computed(own, model.ids_within_limit, of_bases, model.config.max_positions, advance):
         scores = row[1 : len(ids) - 2 + model.config.k]
-        yield name, _unit(scores) if normalization == "l2" else scores
+        norm = np.linalg.norm(scores) if normalization == "l2" else 0
+        yield name, scores / norm if norm else scores
 
 
 def _checked(model: DNABERT, layer: int, head: int | None, rollout: bool) -> tuple[int, int | None]:
@@ -76,8 +77,3 @@ def _checked(model: DNABERT, layer: int, head: int | None, rollout: bool) -> tup
     if rollout and head is not None:
         raise InputError("A rollout is a mean over heads: name no head with it.")
     return layer if layer > 0 else layers + 1 + layer, head
-
-
-def _unit(scores: Float32[np.ndarray, " bases"]) -> Float32[np.ndarray, " bases"]:
-    norm = np.linalg.norm(scores)
-    return scores / norm if norm else scores

@@ -9,6 +9,7 @@ B batch, L tokens.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -110,10 +111,7 @@ def _checked(model: DNABERT, own: Coded, changes: Sequence[Change]) -> tuple[Cod
     """Both; an error of length names the user's sequence, and the change that makes it so."""
     model.ids_within_limit(own.codes, own.place)
     if changes:
-        for change in (min(changes, key=_longer_by), max(changes, key=_longer_by)):
+        longer_by = attrgetter("longer_by")
+        for change in (min(changes, key=longer_by), max(changes, key=longer_by)):
             model.ids_within_limit(apply(own.codes, change), f"{own.place} with {change}")
     return own, changes
-
-
-def _longer_by(change: Change) -> int:
-    return change.longer_by

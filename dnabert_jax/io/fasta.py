@@ -4,6 +4,7 @@ Biopython's parser hands over whole records and takes about three bytes a base t
 holds more than a few blocks.
 """
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -40,15 +41,10 @@ def read_fasta(path: Path, name: str | None = None, block_letters: int = BLOCK_L
         yield from _blocks(_pieces(stream, name or str(path)), block_letters)
 
 
-def _chunks(stream: BinaryIO) -> Iterator[bytes]:
-    """Yields the file in pieces in which LF ends every line; where CR and LF are apart, an empty line more."""
-    while chunk := stream.read(_READ_BYTES):
-        yield chunk.replace(b"\r", b"\n") if b"\r" in chunk else chunk
-
-
 def _pieces(stream: BinaryIO, name: str) -> Iterator[tuple[str | None, bytes]]:
     """Yields (name, b"") at each title, and (None, letters without white space) for each piece of sequence."""
-    chunks = _chunks(stream)
+    # LF ends every line; where CR and LF are apart, there is an empty line more, which is nothing.
+    chunks = (chunk.replace(b"\r", b"\n") for chunk in iter(functools.partial(stream.read, _READ_BYTES), b""))
     start = next((text for chunk in chunks if (text := chunk.lstrip())), b"")
     if not start.startswith(b">"):
         what = f"does not begin with '>' but with {start[:1].decode('latin-1')!r}" if start else "is empty"

@@ -66,14 +66,14 @@ class Table:
         lines do not count as rows, and neither do lines of separators alone at the end of the file.
         """
         try:
-            yield from self._parquet(columns) if not self.delimiter else self._text(columns)
+            if self.delimiter:
+                yield from self._text(columns)
+                return
+            with pa.parquet.ParquetFile(self.path) as file:
+                for batch in file.iter_batches(_PARQUET_ROWS, columns=list(columns)):
+                    yield pa.record_batch([_as_text(batch[name], name, self.path) for name in columns], list(columns))
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"{self.path} cannot be read: {str(error).rstrip('.')}.") from error
-
-    def _parquet(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        with pa.parquet.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(_PARQUET_ROWS, columns=list(columns)):
-                yield pa.record_batch([_as_text(batch[name], name, self.path) for name in columns], list(columns))
 
     def _text(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         ragged: list[Any] = []
@@ -172,17 +172,16 @@ def id_column(table: Table, wanted: str = "") -> str | None:
 
 
 def sequence_column(table: Table, wanted: str = "") -> str:
-    """Returns the column of the sequences, by its name or by a usual one; raises InputError if there is none."""
-    column = find_column(table, wanted, SEQUENCE_NAMES, "--sequence")
-    if column is None:
-        raise missing_column(table, SEQUENCE_NAMES, "--sequence")
-    return column
+    """Returns the column of the sequences as `required_column` does."""
+    return required_column(table, wanted, SEQUENCE_NAMES, "--sequence")
 
 
-def missing_column(table: Table, usual: Sequence[str], flag: str) -> InputError:
-    """Returns the error that no column has a usual name, and the flag chooses one."""
+def required_column(table: Table, wanted: str, usual: Sequence[str], flag: str) -> str:
+    """Returns a column as `find_column` does; raises InputError if there is none."""
+    if (column := find_column(table, wanted, usual, flag)) is not None:
+        return column
     shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}..." for name in table.names)
-    return InputError(
+    raise InputError(
         f"{table.path} has no column named {' or '.join(usual)}, only {shown}. Choose one with {flag}, or "
         "give the file a header."
     )

@@ -1,18 +1,7 @@
 """Where the wall time of a run goes, as its host sees it.
 
 Steps run asynchronously: the loop sends one and then waits for the one before it. So a phase is what the loop was
-doing, not what the devices were doing:
-
-- startup: from the start of `pretrain` until the first step is compiled and sent. Data are checked, the state is made
-  or restored.
-- data: waiting for the next batch and handing it to the devices. They may be busy meanwhile with the step sent before,
-  so this is the most that they can have lost to the data.
-- step: everything else in the loop: sending steps, and waiting for them. A run that the devices limit is nearly all
-  step.
-- checkpoint: until a save lets the loop go on: copying the state to the host, and waiting for the save before it. It is
-  written while the next steps run, which is not counted.
-- evaluation: held-out evaluation; the first one compiles.
-- profile: starting a profiler trace and writing it.
+doing, not what the devices were doing. docs/file-formats.md says what each phase is.
 """
 
 import contextlib

@@ -45,7 +45,10 @@ def motif_section(directory: Path, sequences: Sequence[str]) -> dict[str, Any]:
         first = [match_columns.index(name) for name in _MATCH_COLUMNS_FIRST if name in match_columns]
         order = [0, *first, *(place for place in range(1, len(match_columns)) if place not in first)]
         match_columns, *match_rows = ([row[place] for place in order] for row in (match_columns, *match_rows))
-        section["matches"] = {"columns": match_columns[1:], "rows": _by_first(match_rows)}
+        by_motif: dict[str, list[list[str]]] = {}
+        for motif, *facts in match_rows:
+            by_motif.setdefault(motif, []).append(facts)
+        section["matches"] = {"columns": match_columns[1:], "rows": by_motif}
     return section
 
 
@@ -57,13 +60,6 @@ def _read_tsv(path: Path) -> tuple[list[str], list[list[str]]]:
         if len(row) != len(columns):
             raise InputError(f"{path}, line {number}, has {len(row)} values: its header has {len(columns)}.")
     return columns, rows
-
-
-def _by_first(rows: Sequence[Sequence[str]]) -> dict[str, list[Sequence[str]]]:
-    grouped: dict[str, list[Sequence[str]]] = {}
-    for first, *rest in rows:
-        grouped.setdefault(first, []).append(rest)
-    return grouped
 
 
 def _read_instances(

@@ -21,8 +21,8 @@ from dnabert_jax.io.tables import (
     Table,
     find_column,
     id_column,
-    missing_column,
     open_table,
+    required_column,
     sequence_column,
 )
 from dnabert_jax.tasks.datasets.labels import Labels, TextColumn, listed
@@ -150,7 +150,9 @@ def _split_table(path: Path, k: int, columns: Columns) -> dict[Split, TextRows]:
 def _read_tables(tables: Sequence[Table], k: int, columns: Columns, with_loci: bool, split: str = "") -> TextRows:
     """Returns the rows of all shards of a table; the column of the split, if one is named, is the last label."""
     sequences = [sequence_column(table, columns.sequence) for table in tables]
-    labels = [_label_columns(table, columns.labels) + ([split] if split else []) for table in tables]
+    wanted = columns.labels or ("",)
+    labels = [[required_column(table, name, LABEL_NAMES, "--labels") for name in wanted] for table in tables]
+    labels = [[*names, split] if split else names for names in labels]
     for table, sequence, names in zip(tables, sequences, labels, strict=True):
         if len({sequence, *names}) <= len(names):
             raise InputError(
@@ -169,13 +171,6 @@ def _read_tables(tables: Sequence[Table], k: int, columns: Columns, with_loci: b
     ]
     rows, texts = _collect(streams, k, labels[0], len(loci[0]))
     return dataclasses.replace(rows, loci=_loci(texts, rows.sequences.lengths), delimiter=tables[0].delimiter)
-
-
-def _label_columns(table: Table, wanted: Sequence[str]) -> list[str]:
-    names = [find_column(table, name, LABEL_NAMES, "--labels") for name in wanted or ("",)]
-    if None in names:
-        raise missing_column(table, LABEL_NAMES, "--labels")
-    return [name for name in names if name is not None]
 
 
 def _locus_columns(table: Table) -> list[str]:

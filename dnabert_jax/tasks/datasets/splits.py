@@ -76,7 +76,8 @@ def count_duplicates(data: LabelledData, reverse_complements: bool = False) -> D
     keys = _keys(data, reverse_complements)
     contradicting = {}
     for split, part in data.splits.items():
-        labelled = np.unique(np.column_stack([keys[split], _label_numbers(part)]), axis=0)
+        label = np.unique(part.labels, axis=0, return_inverse=True)[1].reshape(-1)
+        labelled = np.unique(np.column_stack([keys[split], label]), axis=0)
         numbers, labels = np.unique(labelled[:, 0], return_counts=True)
         contradicting[split] = int(np.isin(keys[split], numbers[labels > 1]).sum())
     return Duplicates(
@@ -261,10 +262,6 @@ def _strata(part: LabelledSplit) -> Shaped[np.ndarray, " n"]:
     return part.labels[:, 0]
 
 
-def _label_numbers(part: LabelledSplit) -> Int64[np.ndarray, " n"]:
-    return np.unique(part.labels, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
-
-
 def _keys(data: LabelledData, reverse_complements: bool) -> dict[Split, Int64[np.ndarray, " _"]]:
     """Returns a number for each row of each split that is the same for the same sequence."""
     digests = [_digests(part.sequences, reverse_complements) for part in data.splits.values()]
@@ -274,11 +271,10 @@ def _keys(data: LabelledData, reverse_complements: bool) -> dict[Split, Int64[np
 
 
 def _digests(sequences: Sequences, reverse_complements: bool) -> Shaped[np.ndarray, " n"]:
-    digests = [_digest(sequences[row]) for row in range(len(sequences))]
+    def digest(codes: UInt8[np.ndarray, " length"]) -> bytes:
+        return hashlib.blake2b(codes.tobytes(), digest_size=_DIGEST_BYTES).digest()
+
+    digests = [digest(sequences[row]) for row in range(len(sequences))]
     if reverse_complements:
-        digests = [min(digest, _digest(reverse_complement(sequences[row]))) for row, digest in enumerate(digests)]
+        digests = [min(own, digest(reverse_complement(sequences[row]))) for row, own in enumerate(digests)]
     return np.array(digests, f"S{_DIGEST_BYTES}")
-
-
-def _digest(codes: UInt8[np.ndarray, " length"]) -> bytes:
-    return hashlib.blake2b(codes.tobytes(), digest_size=_DIGEST_BYTES).digest()

@@ -214,17 +214,13 @@ def confusion_table(matrix: ConfusionMatrix) -> tuple[list[str], list[list[str]]
     if len(classes) <= _SHOWN_CLASSES:
         rows = [[name, *map(_COUNT, row)] for name, row in zip(classes, matrix.counts, strict=True)]
         return ["true class", *(f"predicted {name}" for name in classes)], rows
-    rows = [[classes[i], classes[j], _COUNT(count)] for i, j, count in _largest_confusions(matrix)]
-    return ["true class", "predicted class", "examples"], rows
-
-
-def _largest_confusions(matrix: ConfusionMatrix) -> Iterator[tuple[int, int, int]]:
     counts = np.array(matrix.counts)
     np.fill_diagonal(counts, 0)
-    for cell in np.argsort(-counts, axis=None, kind="stable")[:_SHOWN_CLASSES].tolist():
-        truth, predicted = divmod(cell, len(counts))
-        if counts[truth, predicted]:
-            yield truth, predicted, int(counts[truth, predicted])
+    largest = np.argsort(-counts, axis=None, kind="stable")[:_SHOWN_CLASSES]
+    cells = [(i, j) for i, j in zip(*np.unravel_index(largest, counts.shape), strict=True) if counts[i, j]]
+    return ["true class", "predicted class", "examples"], [
+        [classes[i], classes[j], _COUNT(counts[i, j])] for i, j in cells
+    ]
 
 
 def _counts(result: Result) -> Iterator[str]:

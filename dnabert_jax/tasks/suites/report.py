@@ -57,8 +57,7 @@ def write_report(
         for contender, of_contender in results.items():
             write_suite(of_contender, folder / f"{contender}.tsv")
         storage.write_text(folder / SUMMARY_FILE, text)
-        if any(summarise(table, metrics) for table in tables.values()):
-            draw_boxes(tables, folder / BOXES_FILE, metrics)
+        draw_boxes(tables, folder / BOXES_FILE, metrics)
         names = tuple(sorted(path.name for path in folder.iterdir()))
         for name in names:
             storage.write(join(out, name), (folder / name).read_bytes())

@@ -77,7 +77,7 @@ def suite_table(results: Iterable[Result]) -> dict[str, dict[str, float]]:
 def write_suite(results: Sequence[Result], path: Path) -> None:
     """Writes a row a set: sizes, seeds, seconds, mean over seeds of each metric and, if there are several, its sd.
 
-    Tabs separate columns, or commas if the file is called .csv. An undefined metric is an empty cell.
+    Tabs separate columns. An undefined metric is an empty cell.
     """
     rows = []
     for result in sorted(results, key=lambda result: result.name):
@@ -94,8 +94,7 @@ def write_suite(results: Sequence[Result], path: Path) -> None:
         rows.append(row)
     columns = list(dict.fromkeys(column for row in rows for column in row))
     file = io.StringIO(newline="")
-    delimiter = "," if path.suffix == ".csv" else "\t"
-    writer = csv.DictWriter(file, columns, restval="", delimiter=delimiter, lineterminator="\n")
+    writer = csv.DictWriter(file, columns, restval="", delimiter="\t", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     storage.write(path, file.getvalue().encode())
@@ -189,11 +188,11 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
 def draw_boxes(tables: Mapping[str, Table], picture: Path, metrics: Sequence[str] = PAPER_METRICS) -> None:
     """Draws, for each metric that any table has, a box of its sets for each table, by name of the model, as PNG.
 
-    Boxes are quartiles with whiskers of 1.5 interquartile ranges; each set is a dot.
+    Boxes are quartiles with whiskers of 1.5 interquartile ranges; each set is a dot. Without a metric nothing is drawn.
     """
     keys = [key for key in metrics if any(key in row for table in tables.values() for row in table.values())]
     if not keys:
-        raise InputError(f"There is nothing to draw: no set has {', '.join(metrics)}.")
+        return
     width = 1.2 + len(keys) * (0.8 + 0.7 * len(tables))
     with accompanying(picture), drawing(picture, width, 4.2) as figure:
         for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):

@@ -47,12 +47,10 @@ def results(example: Example) -> list[Result]:
     ]
 
 
-@pytest.mark.parametrize("name", ["suite.tsv", "suite.csv"])
-def test_a_table_is_read_back(name: str, tmp_path: Path, results: list[Result]) -> None:
-    write_suite(results, tmp_path / name)
-    assert read_table(tmp_path / name) == suite_table(results)
-    separator = "," if name.endswith("csv") else "\t"
-    head, *rows = (line.split(separator) for line in (tmp_path / name).read_text().splitlines())
+def test_a_table_is_read_back(tmp_path: Path, results: list[Result]) -> None:
+    write_suite(results, tmp_path / "suite.tsv")
+    assert read_table(tmp_path / "suite.tsv") == suite_table(results)
+    head, *rows = (line.split("\t") for line in (tmp_path / "suite.tsv").read_text().splitlines())
     cells = [dict(zip(head, row, strict=True)) for row in rows]
     assert [row["name"] for row in cells] == ["CTCF", "all", "splice"]
     splice = cells[2]
@@ -174,8 +172,8 @@ def test_boxes_are_drawn_for_the_metrics_that_are_there(tmp_path: Path) -> None:
     one, two = imread(tmp_path / "one.png"), imread(tmp_path / "two.png")
     assert two.shape[1] > one.shape[1] > 200
     assert len({tuple(pixel) for row in two[::5, ::5, :3] for pixel in row.tolist()}) > 10
-    with pytest.raises(InputError, match="nothing to draw"):
-        draw_boxes({"tiny": {"a": {"loss": 0.1}}}, tmp_path / "none.png")
+    draw_boxes({"tiny": {"a": {"loss": 0.1}}}, tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_collapsed_models_and_failures_are_named_once(tmp_path: Path, example: Example) -> None:
