@@ -5,17 +5,19 @@ and once to cut it, block by block.
 """
 
 import functools
+import hashlib
 import itertools
 from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
 
 from data_prep.genome_job import GenomeJob
 from data_prep.genome_plan import GenomePlan
 from data_prep.ordered_map import ordered_map
 from data_prep.rows import Counts, block_rows
-from data_prep.shards import ShardWriter
 from data_prep.sources import sequence_files, survey
 from data_prep.tfds_metadata import tfds_metadata
-from dnabert_jax.data.manifest import FILE_NAME, HELDOUT, TRAIN, Manifest
+from dnabert_jax.data.manifest import FILE_NAME, HELDOUT, TRAIN, Manifest, ShardEntry, shard_name
 from dnabert_jax.data.tfrecord import RecordLayout
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_directory import output_directory
@@ -61,3 +63,50 @@ def prepare_genome(
             (directory / name).write_bytes(content)
         (directory / FILE_NAME).write_text(to_json(manifest), "utf-8")
     return manifest
+
+
+class ShardWriter:
+    """Appends the records of one split to files of `rows_per_shard` records; the last one may have fewer.
+
+    Nothing is held in memory. The files are named `train-00000-of-00012.tfrecord` when `close` knows how many there
+    are.
+    """
+
+    def __init__(self, directory: Path, split: str, stride: int, rows_per_shard: int):
+        self._directory, self._split = directory, split
+        self._stride, self._shard_bytes = stride, stride * rows_per_shard
+        self._finished: list[tuple[Path, int, str]] = []
+        self._file: BinaryIO | None = None
+        self._size = 0
+        self._digest = hashlib.sha256()
+
+    def append(self, records: bytes) -> None:
+        """Writes whole records."""
+        rest = memoryview(records)
+        while rest:
+            piece = rest[: self._shard_bytes - self._size]
+            if self._file is None:
+                self._file = (self._directory / f"{self._split}-{len(self._finished):05d}.unnumbered").open("wb")
+            self._file.write(piece)
+            self._digest.update(piece)
+            self._size += len(piece)
+            rest = rest[len(piece) :]
+            if self._size == self._shard_bytes:
+                self._finish_file()
+
+    def close(self) -> tuple[ShardEntry, ...]:
+        """Ends the last file, gives the files their final names and returns their entries in order."""
+        self._finish_file()
+        entries = []
+        for number, (path, rows, digest) in enumerate(self._finished):
+            name = shard_name(self._split, number, len(self._finished))
+            path.rename(path.with_name(name))
+            entries.append(ShardEntry(name, rows, digest))
+        return tuple(entries)
+
+    def _finish_file(self) -> None:
+        if self._file is None:
+            return
+        self._file.close()
+        self._finished.append((Path(self._file.name), self._size // self._stride, self._digest.hexdigest()))
+        self._file, self._size, self._digest = None, 0, hashlib.sha256()

@@ -174,11 +174,12 @@ class Attention:
 
         # What is read ahead, a few thousand sequences, is kept until its turn.
         own, kept = itertools.tee(sequences)
-        if target is None:
-            found = attention_scores(model, own, self.layer, self.head, self.rollout, self.normalization, advance)
-            yield from (BaseScores(one.name, one.codes, scores) for (_, scores), one in zip(found, kept, strict=True))
-        elif self.method == "gradient-x-input":
-            found = gradient_times_input(model, own, target, advance)
+        if target is None or self.method == "gradient-x-input":
+            found = (
+                gradient_times_input(model, own, target, advance)
+                if target
+                else attention_scores(model, own, self.layer, self.head, self.rollout, self.normalization, advance)
+            )
             yield from (BaseScores(one.name, one.codes, scores) for (_, scores), one in zip(found, kept, strict=True))
         elif self.method == "integrated-gradients":
             integrals = integrated_gradients(model, own, target, self.baseline, self.steps, advance)

@@ -34,8 +34,7 @@ from launch.motifs import Motifs
 from launch.mutations import Mutations
 from launch.plan import parse_plan
 from launch.predict import Predict
-from launch.prepare import PrepareGenome, PrepareGenomeBeam
-from launch.prepare_derived import PreparePromoters, PrepareSplice, PrepareTfbs
+from launch.prepare import PrepareGenome, PrepareGenomeBeam, PreparePromoters, PrepareSplice, PrepareTfbs, PrepareVerify
 from launch.pretrain import parse_pretrain
 from launch.program import command
 from launch.report import Report
@@ -48,7 +47,6 @@ from launch.signals import (
     signals_as_exception,
 )
 from launch.variants import Variants
-from launch.verify import PrepareVerify
 
 USAGE = f"""\
 dnabert-jax {dnabert_jax.__version__}: pre-train, fine-tune and interpret DNABERT models with JAX.

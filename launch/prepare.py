@@ -1,21 +1,35 @@
-"""`dnabert-jax prepare genome` and `prepare genome-beam`."""
+"""`dnabert-jax prepare`: genomes for pre-training, labelled sets for fine-tuning, and their verification."""
 
 import dataclasses
 import logging
 import os
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from typing import Annotated
 
 import tyro
+from tqdm import tqdm
 
+from data_prep.derived.derive import derive
+from data_prep.derived.manifest import FILE_NAME, TABLE, DerivedManifest
+from data_prep.derived.promoters import Promoters, PromotersJob
+from data_prep.derived.splice import Splice, SpliceJob
+from data_prep.derived.task import Task
+from data_prep.derived.tfbs import Tfbs, TfbsJob
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
+from data_prep.verify import verify_directory
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
+from dnabert_jax.data.rows import read_source
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.left_out import LeftOut
+from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.presets import PRESETS
+from dnabert_jax.storage import Location, join
 from launch.program import command
-from launch.progress import Bars
+from launch.progress import Bars, progress_bar
 
 _OTHER_K = "dnabert6"
 """The preset to start from for a k that has none."""
@@ -110,3 +124,115 @@ def describe(manifest: Manifest) -> str:
             f"{dropped['uncut_bases']:,} in pieces too short for a cut window"
         )
     return "\n".join(lines)
+
+
+_EXIT_UNSOUND = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareVerify:
+    """Check a data directory against its manifest: every byte, id, sequence and count. Reports all that is wrong.
+
+    Example: dnabert-jax prepare verify data/hg38-k6
+
+    Attributes:
+        directory: Made by `dnabert-jax prepare`, local or the URL of one, or a TFDS data set of such rows in
+            array_record files.
+    """
+
+    directory: Annotated[Location, tyro.conf.Positional]
+
+    def run(self) -> None:
+        """Verifies; exits with status 1 if anything is wrong."""
+        rows = sum(split.rows for split in read_source(self.directory)[0].splits.values())
+        problems = 0
+        with progress_bar("verify", "row", rows, unit_scale=True) as bar:
+            for problem in verify_directory(self.directory, bar.update):
+                problems += 1
+                tqdm.write(problem, sys.stdout)
+        if problems:
+            print(f"{self.directory}: {problems:,} problem{'s' * (problems > 1)}: make it anew.", file=sys.stderr)
+            sys.exit(_EXIT_UNSOUND)
+        print(f"{self.directory} is sound: {rows:,} rows are what its metadata say.")
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparePromoters:
+    """Promoters, with and without TATA box, and negatives, from a genome and its annotation.
+
+    Example: dnabert-jax prepare promoters --fasta hg38.fa.gz --gtf gencode.v44.annotation.gtf.gz --out data/prom-300
+
+    The table has one row an example: split, coordinates, label, group (TATA or non-TATA), origin and sequence.
+    """
+
+    job: Annotated[PromotersJob, tyro.conf.arg(name="")]
+
+    def run(self) -> None:
+        """Prepares and says what was made."""
+        _run(Promoters(self.job))
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareSplice:
+    """Splice donors, acceptors and neither, from a genome and its annotation.
+
+    Example: dnabert-jax prepare splice --fasta hg38.fa.gz --gtf gencode.v44.annotation.gtf.gz --out data/splice
+
+    The table has one row an example: split, coordinates, label, origin and sequence.
+    """
+
+    job: Annotated[SpliceJob, tyro.conf.arg(name="")]
+
+    def run(self) -> None:
+        """Prepares and says what was made."""
+        _run(Splice(self.job))
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareTfbs:
+    """Windows at the summits of ChIP-seq peaks, and background, from a genome and a narrowPeak file.
+
+    Example: dnabert-jax prepare tfbs --fasta hg38.fa.gz --peaks CTCF.narrowPeak.gz --blacklist hg38-blacklist.bed.gz
+    --validation-contigs chr7 --test-contigs chr8 chr9 --out data/ctcf
+
+    The table has one row an example: split, coordinates, label, origin and sequence.
+    """
+
+    job: Annotated[TfbsJob, tyro.conf.arg(name="")]
+
+    def run(self) -> None:
+        """Prepares and says what was made."""
+        _run(Tfbs(self.job))
+
+
+def _run(task: Task) -> None:
+    with preparation_bars("example") as bar:
+        manifest = derive(task, bar.advanced)
+    print("\n".join(_described(manifest)))
+    print(
+        f"Written to {task.job.out}: the table {join(task.job.out, TABLE)}; the same for "
+        f"tfds.builder_from_directory({str(task.job.out)!r}); and every choice and count, in {FILE_NAME}."
+    )
+    print(f"Next: {command('finetune', '--model', 'MODEL', '--data', task.job.out, '--out', 'RUN')}")
+
+
+def _described(manifest: DerivedManifest) -> Iterator[str]:
+    """What a data set holds, what was left out, and what is odd about its sources, a line each."""
+    yield "annotation: " + _listed(manifest.read)
+    if renamed := manifest.contigs["renamed"]:
+        listed = ", ".join(f"{name} is {contig}" for name, contig in renamed.items())
+        yield f"contigs by another name in the sequence: {valid_unicode(listed)}"
+    if manifest.assembly:
+        figures = manifest.assembly
+        yield f"of the introns in it, {figures['GT share']:.1%} begin with GT and {figures['AG share']:.1%} end with AG"
+    yield from LeftOut(Counter(manifest.left_out), manifest.left_out_examples, list(manifest.remarks)).sentences()
+    if manifest.missing:
+        yield "negatives that were not found: " + _listed(manifest.missing)
+    for name, counts in manifest.splits.items():
+        yield f"{name}: " + "; ".join(_listed(own) for own in counts.values() if len(own) > 1)
+    yield "mean GC content: " + ", ".join(f"{origin} {share:.3f}" for origin, share in manifest.gc_content.items())
+    yield f"loci: {manifest.loci['number']:,}, the largest with {manifest.loci['largest share']:.2%} of the examples"
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)

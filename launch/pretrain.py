@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from launch.distributed import check_flags, join
 from launch.program import command
 from launch.progress import BarContext, progress_bar
 from launch.settings import parse_with_settings
-from launch.signals import EXIT_INTERRUPTED, importing, profile_on_sigusr1, sigint_as_sigterm, sigterm_as_flag
+from launch.signals import EXIT_INTERRUPTED, handling, importing, sigint_as_sigterm, sigterm_as_flag
 
 if TYPE_CHECKING:  # training loads JAX, which --help need not wait for
     from dnabert_jax.training.evaluation import Evaluation
@@ -94,7 +95,7 @@ class Pretrain:
 
         profiler = Profiler(self.out, self.profile_steps, self.profile_from, self._report_profile)
         first = jax.process_index() == 0
-        with profile_on_sigusr1(profiler.request):
+        with handling(signal.SIGUSR1, lambda *_: profiler.request()):
             with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as bar:
                 data = stage(self.data, self.data_cache.expanduser(), bar.update)
             training_bar = TrainingBar(self.profile_from)

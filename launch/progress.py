@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Mapping
-from typing import Any, Self
+from contextlib import AbstractContextManager
+from typing import Any
 
 from tqdm import tqdm
 
@@ -17,13 +18,10 @@ def progress_bar(description: str, unit: str, total: int | None = None, **settin
     )
 
 
-class BarContext:
+class BarContext(AbstractContextManager[Any]):
     """A context manager that closes the bar it has at the end."""
 
     _bar: tqdm
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

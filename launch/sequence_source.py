@@ -79,7 +79,7 @@ class SequenceSource:
             table = open_table(self.table)
             if keep and self.id and self.id not in keep:
                 keep = (self.id, *keep)
-            columns = kept_columns(table, keep or table.names, self.sequence, self.id)
+            columns = kept_columns(table, keep)
             rows = table_sequences(table, k, self.sequence, self.id, columns, left_out)
             named = id_column(table, self.id) is not None
             columns = columns if named else ["id", *columns]

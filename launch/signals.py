@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NoReturn
 
 EXIT_INTERRUPTED, EXIT_TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -43,19 +43,18 @@ def signals_as_exception() -> Iterator[None]:
         _sigterm_came.set()
         signal.raise_signal(signal.SIGINT)
 
-    with _handling(signal.SIGINT, interrupt), _handling(signal.SIGTERM, terminate):
+    with handling(signal.SIGINT, interrupt), handling(signal.SIGTERM, terminate):
         yield
 
 
-@contextmanager
-def importing() -> Iterator[None]:
+def importing() -> AbstractContextManager[None]:
     """Inside, where libraries are imported, of which some drop a KeyboardInterrupt, Ctrl-C ends the process."""
-    with _handling(signal.SIGINT, end_interrupted):
-        yield
+    return handling(signal.SIGINT, end_interrupted)
 
 
 @contextmanager
-def _handling(number: signal.Signals, handler: Callable[..., object]) -> Iterator[None]:
+def handling(number: signal.Signals, handler: Callable[..., object]) -> Iterator[None]:
+    """Handles a signal so inside."""
     before = signal.signal(number, handler)
     try:
         yield
@@ -84,15 +83,8 @@ def sigint_as_sigterm(ready: Callable[[], bool]) -> Iterator[Callable[[], bool]]
         os.write(2, b"\nInterrupted: saving the step under way. Ctrl-C again ends at once.\n")
         signal.raise_signal(signal.SIGTERM)
 
-    with _handling(signal.SIGINT, stop):
+    with handling(signal.SIGINT, stop):
         yield came.is_set
-
-
-@contextmanager
-def profile_on_sigusr1(request: Callable[[], None]) -> Iterator[None]:
-    """Inside, SIGUSR1 requests a profile of the next steps."""
-    with _handling(signal.SIGUSR1, lambda *_: request()):
-        yield
 
 
 @contextmanager
@@ -102,5 +94,5 @@ def sigterm_as_flag() -> Iterator[Callable[[], bool]]:
     Inside, the signal does nothing else, however often it comes.
     """
     came = threading.Event()
-    with _handling(signal.SIGTERM, lambda *_: came.set()):
+    with handling(signal.SIGTERM, lambda *_: came.set()):
         yield came.is_set

@@ -1,4 +1,4 @@
-"""Contigs of sequence files, one at a time, and the windows cut from them."""
+"""Contigs of sequence files, one at a time, the windows cut from them, and sets of intervals on one."""
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -71,3 +71,28 @@ def read_contigs(
             progress(len(block.letters))
         if contig_key(name) in wanted and codes:
             yield Contig(name, np.frombuffer(codes, np.uint8))
+
+
+class Regions:
+    """A set of intervals of one contig, to ask what overlaps it.
+
+    Args:
+        intervals: starts and ends, 0-based, half-open, in any order, overlapping or not.
+        margin: bases by which each is widened at both ends.
+    """
+
+    def __init__(self, intervals: Sequence[tuple[int, int]] | Int64[np.ndarray, "n 2"], margin: int = 0):
+        starts, ends = np.array(intervals, np.int64).reshape(-1, 2).T
+        order = np.argsort(starts, kind="stable")
+        starts, ends = starts[order] - margin, np.maximum.accumulate(ends[order]) + margin
+        first = np.ones(len(starts), bool)
+        first[1:] = starts[1:] > ends[:-1]
+        self._starts = starts[first]
+        self._ends = ends[np.append(first[1:], True)] if len(ends) else ends
+
+    def overlap(self, starts: Int64[np.ndarray, " w"], length: int) -> Bool[np.ndarray, " w"]:
+        """Of each window of `length` bases, whether it has a base in the set."""
+        if not len(self._starts):
+            return np.zeros(len(starts), bool)
+        last = np.searchsorted(self._starts, starts + length) - 1
+        return (last >= 0) & (self._ends[last] > starts)

@@ -9,10 +9,9 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Int8, Int64
 
-from data_prep.derived.contigs import Contig
+from data_prep.derived.contigs import Contig, Regions
 from data_prep.derived.examples import Examples, first_of_each, joined, smallest_keys
 from data_prep.derived.introns import AssemblyCheck
-from data_prep.derived.regions import Regions, regions_of
 from data_prep.derived.splits import loci, split_contigs, split_loci
 from data_prep.derived.task import ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
@@ -92,7 +91,7 @@ class Derivation:
 
     def _add(self, contig: Contig, sites: ContigSites, part: _Part) -> None:
         part.check.add(contig, sites.dinucleotides)
-        blacklist = regions_of(self._blacklist[contig_key(contig.name)])
+        blacklist = Regions(self._blacklist[contig_key(contig.name)])
         # Of the contig's own name, so that other contigs do not change what is drawn.
         rng = np.random.default_rng([self._task.job.seed, zlib.crc32(contig.name.encode("utf-8", "surrogateescape"))])
         positives = self._positives(contig, sites, blacklist, part, rng)

@@ -7,7 +7,6 @@ from dnabert_jax.data.manifest import EXAMPLES_FORMAT
 
 FILE_NAME = "manifest.json"
 TABLE = "examples.tsv.gz"
-FORMAT = EXAMPLES_FORMAT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,4 +50,4 @@ class DerivedManifest:
     files: dict[str, str]
     left_out_examples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     remarks: tuple[str, ...] = ()
-    format: str = FORMAT
+    format: str = EXAMPLES_FORMAT

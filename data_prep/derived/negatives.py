@@ -1,4 +1,7 @@
-"""Negatives drawn from the genome: windows of like GC content, with a motif, or with GT or AG that is no site."""
+"""Negatives drawn from the genome, or made from the positives' own sequence.
+
+From the genome come windows of like GC content, with a motif, or with GT or AG that is no site.
+"""
 
 import bisect
 from collections.abc import Callable, Sequence
@@ -7,8 +10,8 @@ import numpy as np
 from Bio.Data.IUPACData import ambiguous_dna_complement, ambiguous_dna_values
 from jaxtyping import Bool, Int64, UInt8
 
-from data_prep.derived.contigs import COMPLEMENT, Contig
-from data_prep.derived.regions import Regions
+from data_prep.derived.contigs import Contig, Regions
+from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
 
 PROPOSALS = 8192
@@ -173,12 +176,57 @@ def drawn_windows(
     return np.array(list(found)[:count], np.int64)
 
 
-def dinucleotide(bases: str, reverse: bool) -> UInt8[np.ndarray, " two"]:
-    """Codes, on the forward strand, of two bases of a strand."""
-    codes = base_codes(bases.encode())
-    return COMPLEMENT[codes[::-1]] if reverse else codes
-
-
 def _chosen(found: dict[int, int]) -> Chosen:
     templates = np.array(sorted(found), np.int64)
     return templates, np.array([found[template] for template in templates.tolist()], np.int64)
+
+
+PARTS, KEPT_PARTS = 20, 8
+"""Of DeePromoter (Oubounyt et al. 2019, doi 10.3389/fgene.2019.00286): 12 of 20 parts are replaced, 8 kept."""
+
+
+def dinucleotide_shuffle(codes: UInt8[np.ndarray, " l"], rng: np.random.Generator) -> UInt8[np.ndarray, " l"]:
+    """A sequence with the same number of each dinucleotide, and the same first and last base.
+
+    Every such sequence is equally likely: it is a uniformly drawn Eulerian path of the graph whose edges are the
+    dinucleotides (Altschul and Erickson 1985, doi 10.1093/oxfordjournals.molbev.a040370). Each base's last edge is
+    drawn until these lead to the last base from everywhere; the others come in any order.
+    """
+    if len(codes) < 3:
+        return codes.copy()
+    last = int(codes[-1])
+    edges = {int(base): codes[1:][codes[:-1] == base] for base in np.unique(codes[:-1])}
+    while True:
+        for ends in edges.values():
+            rng.shuffle(ends)
+        exits = {base: int(ends[-1]) for base, ends in edges.items() if base != last}
+        if all(_leads_to(last, base, exits) for base in exits):
+            break
+    walks = {base: iter(ends.tolist()) for base, ends in edges.items()}
+    path = [int(codes[0])]
+    while len(path) < len(codes):
+        path.append(next(walks[path[-1]]))
+    return np.array(path, np.uint8)
+
+
+def _leads_to(goal: int, base: int, exits: dict[int, int]) -> bool:
+    for _ in range(len(exits)):
+        base = exits[base]
+        if base == goal:
+            return True
+    return False
+
+
+def substitute_parts(codes: UInt8[np.ndarray, " l"], rng: np.random.Generator) -> UInt8[np.ndarray, " l"]:
+    """A sequence of whose 20 equal parts 8, at random, are kept, and 12 replaced by bases drawn uniformly.
+
+    Where 20 does not divide the length, the parts' lengths differ by one. (Public code for it drops or keeps a rest.)
+    """
+    length = len(codes)
+    if length < PARTS:
+        raise InputError(f"A sequence of {length} bases has no {PARTS} parts to replace some of.")
+    part = np.arange(length) * PARTS // length
+    replaced = ~np.isin(part, rng.permutation(PARTS)[:KEPT_PARTS])
+    result = codes.copy()
+    result[replaced] = rng.integers(0, 4, int(replaced.sum()), np.uint8)
+    return result

@@ -9,12 +9,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from jaxtyping import Int8, Int64, UInt8
 
-from data_prep.derived.contigs import Contig
+from data_prep.derived.contigs import Contig, Regions
 from data_prep.derived.examples import Examples
 from data_prep.derived.introns import intron_ends
 from data_prep.derived.job import DerivedJob
 from data_prep.derived.negatives import motif_places, motif_windows
-from data_prep.derived.regions import Regions, regions_of
 from data_prep.derived.task import KIND_RULES, ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.gtf import Transcript
@@ -110,7 +109,7 @@ class Promoters(Task):
             start=starts,
             reverse=reverse,
             label=np.ones(len(found), np.int8),
-            avoided=regions_of([(start, start + self.length) for start in windows], self.job.negative_distance),
+            avoided=Regions([(start, start + self.length) for start in windows], self.job.negative_distance),
             dinucleotides=intron_ends(transcripts),
             spans=np.empty((0, 3), np.int64),
         )

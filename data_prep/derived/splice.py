@@ -8,12 +8,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from jaxtyping import Bool, Int8, Int64, UInt8
 
-from data_prep.derived.contigs import Contig
+from data_prep.derived.contigs import COMPLEMENT, Contig, Regions
 from data_prep.derived.examples import Examples, joined
 from data_prep.derived.introns import ACCEPTOR, DONOR, intron_ends
 from data_prep.derived.job import DerivedJob
-from data_prep.derived.negatives import dinucleotide, drawn_windows
-from data_prep.derived.regions import Regions, regions_of
+from data_prep.derived.negatives import drawn_windows
 from data_prep.derived.task import KIND_RULES, ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.gtf import Transcript
@@ -104,7 +103,7 @@ class Splice(Task):
             start=border - self.length // 2,
             reverse=reverse == 1,
             label=(1 + side).astype(np.int8),
-            avoided=Regions(starts, starts + self.length, self.job.negative_distance),
+            avoided=Regions(np.stack([starts, starts + self.length], axis=1), self.job.negative_distance),
             dinucleotides=every,
             spans=np.array([(t.start, t.end, t.reverse) for t in chosen], np.int64).reshape(-1, 3),
         )
@@ -158,10 +157,10 @@ class Splice(Task):
         place = self._place(side)
         offset = self.length - place - 2 if reverse else place
         lengths = spans[:, 1] - spans[:, 0]
-        near = regions_of(
-            [(int(p), int(p) + 2) for p, strand, _ in sites.dinucleotides if strand == reverse], DECOY_DISTANCE
-        )
-        bases = dinucleotide(_BASES[side], reverse)
+        annotated = sites.dinucleotides[sites.dinucleotides[:, 1] == reverse, 0]
+        near = Regions(annotated[:, None] + [0, 2], DECOY_DISTANCE)
+        bases = base_codes(_BASES[side].encode())
+        bases = COMPLEMENT[bases[::-1]] if reverse else bases
 
         def propose(number: int) -> Int64[np.ndarray, " w"]:
             span = rng.choice(len(spans), number, p=lengths / lengths.sum())

@@ -9,12 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Bool, Int8, Int64, UInt8
 
-from data_prep.derived.contigs import Contig
+from data_prep.derived.contigs import Contig, Regions
 from data_prep.derived.examples import Examples
 from data_prep.derived.job import DerivedJob
-from data_prep.derived.negatives import gc_windows
-from data_prep.derived.regions import Regions
-from data_prep.derived.resampling import dinucleotide_shuffle, substitute_parts
+from data_prep.derived.negatives import dinucleotide_shuffle, gc_windows, substitute_parts
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.gtf import Transcript, of_gene_types, read_transcripts
 from dnabert_jax.io.left_out import LeftOut

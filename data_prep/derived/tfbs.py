@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from data_prep.derived.contigs import Regions
 from data_prep.derived.job import DerivedJob
-from data_prep.derived.regions import regions_of
 from data_prep.derived.task import ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.bed import read_bed
@@ -82,7 +82,7 @@ class Tfbs(Task):
             start=np.array([start for start, _ in windows], np.int64),
             reverse=np.array([reverse for _, reverse in windows], bool),
             label=np.ones(len(windows), np.int8),
-            avoided=regions_of(intervals, self.job.negative_distance),
+            avoided=Regions(intervals, self.job.negative_distance),
             dinucleotides=np.empty((0, 3), np.int64),
             spans=np.empty((0, 3), np.int64),
         )

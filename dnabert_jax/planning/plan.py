@@ -11,7 +11,7 @@ from dnabert_jax.parallel.chips import Chip
 from dnabert_jax.planning.compilation import Memory
 from dnabert_jax.planning.interconnect import Interconnect
 from dnabert_jax.planning.work import Collective, Estimated, Kernel, Unestimated, Work
-from dnabert_jax.telemetry.flops import step_flops
+from dnabert_jax.telemetry.speed import step_flops
 
 _SECONDS_AN_HOUR = 3600
 _GPU_SHARE = 0.75

@@ -1,5 +1,6 @@
 """A few steps of a run traced by JAX's profiler, for XProf, TensorBoard or Perfetto."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from dnabert_jax.telemetry.phases import Phases
 from dnabert_jax.telemetry.run_log import TENSORBOARD_DIRECTORY
 
 
-class Profiler:
+class Profiler(contextlib.AbstractContextManager["Profiler"]):
     """Traces windows of steps to RUN/tensorboard/plugins/profile/from-step-STEP-process-PROCESS; a context manager.
 
     A process traces itself and its own devices. A window that is set beforehand is traced by process 0 alone, as all
@@ -59,9 +60,6 @@ class Profiler:
             jax.block_until_ready(state)
             with phases.during("profile"):
                 self._write()
-
-    def __enter__(self) -> "Profiler":
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self._name:

@@ -1,5 +1,6 @@
 """The log of a run: one JSON object a line, and the same figures as TensorBoard events."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ _EVENT_FILES = "events.out.tfevents.*"
 _SECONDS_BETWEEN_FLUSHES = 20
 
 
-class RunLog:
+class RunLog(contextlib.AbstractContextManager["RunLog"]):
     """Appends figures to RUN/log.jsonl and RUN/tensorboard; a context manager.
 
     Args:
@@ -37,9 +38,6 @@ class RunLog:
         self._events = SummaryWriter(str(directory / TENSORBOARD_DIRECTORY), flush_secs=_SECONDS_BETWEEN_FLUSHES)
         for line in kept:
             self._add_events(line)
-
-    def __enter__(self) -> "RunLog":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()

@@ -43,7 +43,7 @@ class _Metadata:
     evaluation: LastEvaluation | None
 
 
-class Checkpoints:
+class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     """The checkpoints under a directory; a context manager that waits for what is being written.
 
     Args:
@@ -64,9 +64,6 @@ class Checkpoints:
             preservation_policy=policies.PreserveAll() if keep is None else policies.LatestN(keep),
             cleanup_tmp_directories=keep is not None,
         )
-
-    def __enter__(self) -> "Checkpoints":
-        return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if isinstance(error, OtherProcessEndedError):

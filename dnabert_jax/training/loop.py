@@ -20,11 +20,10 @@ from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.output_directory import kept_directory
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
-from dnabert_jax.telemetry.flops import step_flops
 from dnabert_jax.telemetry.phases import Phases
 from dnabert_jax.telemetry.profiler import Profiler
 from dnabert_jax.telemetry.run_log import RunLog
-from dnabert_jax.telemetry.speed import Speed
+from dnabert_jax.telemetry.speed import Speed, step_flops
 from dnabert_jax.training.checkpoints import Checkpoints
 from dnabert_jax.training.evaluation import Evaluation, compile_evaluation, evaluation_rows, network_predictor
 from dnabert_jax.training.nonfinite import FiniteCheck

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.interpret.report.packing import packed
+from dnabert_jax.interpret.report.page import packed
 from dnabert_jax.io.tables import Table, open_table
 
 _ALWAYS_TEXT = frozenset({"contig", "id", "ref", "alt", "label", "left_out", "name", "seeds"})

@@ -1,14 +1,16 @@
-"""The page: its parts and the data put into one file, which nothing can be loaded into and which loads nothing."""
+"""The page: its parts and the data, packed, in one file, which nothing can be loaded into and which loads nothing."""
 
 import base64
 import hashlib
 import html
+import json
 import re
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from dnabert_jax.interpret.report.packing import script_json
+import numpy as np
+from jaxtyping import Num
 
 # In the order in which they are read: each uses those before it.
 _SCRIPTS = ("elements", "glyphs", "view", "track_picture", "tracks", "motifs", "curves", "table", "results", "page")
@@ -48,3 +50,14 @@ def _part(name: str) -> str:
 
 def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def packed(numbers: Num[np.ndarray, "..."], kind: str = "f4") -> dict[str, str]:
+    """Numbers as base64 of little-endian values (f4 or f8), which `unpack` of elements.js reads."""
+    data = np.ascontiguousarray(numbers, np.dtype(kind).newbyteorder("<")).tobytes()
+    return {"kind": kind, "data": base64.b64encode(data).decode()}
+
+
+def script_json(values: Any) -> str:
+    """JSON that ends no script element and begins no comment in one, whatever names a user's files have."""
+    return json.dumps(values, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.interpret.report.packing import packed
+from dnabert_jax.interpret.report.page import packed
 from dnabert_jax.interpret.score_file import ScoreFile, read_score_file
 
 

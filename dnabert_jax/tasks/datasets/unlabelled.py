@@ -47,20 +47,10 @@ def fasta_sequences(blocks: Iterable[Block], source: str, k: int, left_out: Left
             yield NamedSequence(block.record, codes, (block.record,))
 
 
-def kept_columns(table: Table, keep: Sequence[str] | None, sequence: str = "", name: str = "") -> list[str]:
-    """Returns the columns of a table that are kept beside its sequences, in the order of the table.
-
-    Args:
-        keep: their names; with (), all columns except those of the sequences and of the names; with None, none.
-        sequence, name: as for `table_sequences`.
-    """
-    if keep is None:
-        return []
-    used = (sequence_column(table, sequence), id_column(table, name))
-    wanted = keep or [column for column in table.names if column not in used]
-    for column in filter(None, wanted):  # the index that pandas writes has an empty name
-        find_column(table, column, (), "--keep")
-    return [column for column in table.names if column in wanted]
+def kept_columns(table: Table, keep: Sequence[str]) -> list[str]:
+    """Returns the columns of these names, or all if none is named, in the order of the table; all must be there."""
+    wanted = [find_column(table, name, (), "--keep") for name in keep]
+    return [name for name in table.names if not keep or name in wanted]
 
 
 def table_sequences(
@@ -75,13 +65,13 @@ def table_sequences(
 
     Args:
         name: the column that names rows, if it has no usual name; without one they are numbered from 0.
-        keep: columns whose values come along, as for `kept_columns`; what is missing is empty. Where rows have no name,
-            their number comes first.
+        keep: columns whose values come along; what is missing is empty. Where rows have no name, their number comes
+            first.
         left_out: takes up the rows that have fewer than k bases, which are an error if it is not given.
     """
     column = sequence_column(table, sequence)
     naming = id_column(table, name)
-    kept = kept_columns(table, keep, sequence, name)
+    kept = keep or ()
     parser = SequenceParser(str(table.path), k)
     for batch in table.batches(list(dict.fromkeys([column, *([naming] if naming else []), *kept]))):
         numbers = range(parser.rows, parser.rows + len(batch))

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from data_prep.derived.contigs import Contig
+from data_prep.derived.contigs import Contig, Regions
 from data_prep.derived.examples import Examples, canonical_sequences, first_of_each, smallest_keys
 from data_prep.derived.negatives import usable
-from data_prep.derived.regions import regions_of
 from dnabert_jax.sequence.kmers import base_codes, reverse_complement
 
 
@@ -49,7 +48,7 @@ def test_usable_windows_by_brute_force() -> None:
     rng = np.random.default_rng(1)
     text = "".join(rng.choice(list("ACGTN"), 400, p=[0.24, 0.24, 0.24, 0.24, 0.04]))
     starts = np.arange(-10, 410)
-    avoided = [regions_of([(50, 60)]), regions_of([(200, 230)])]
+    avoided = [Regions([(50, 60)]), Regions([(200, 230)])]
     found = usable(Contig("a", base_codes(text.encode())), starts, 12, avoided)
     expected = [
         0 <= start <= len(text) - 12

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from data_prep.derived import negatives
-from data_prep.derived.contigs import Contig
+from data_prep.derived.contigs import Contig, Regions
 from data_prep.derived.negatives import gc_windows, motif_places, motif_windows
-from data_prep.derived.regions import regions_of
 from dnabert_jax.sequence.kmers import base_codes
 
 LENGTH = 50
@@ -37,7 +36,7 @@ def gc(text: str) -> int:
 def test_windows_have_the_gc_content_of_their_templates(text: str) -> None:
     templates = ["G" * gc + "A" * (LENGTH - gc) for gc in range(15, 36)]
     codes = np.array([base_codes(template.encode()) for template in templates])
-    avoided = [regions_of([(500, 600)], 40), regions_of([(9000, 9500)])]
+    avoided = [Regions([(500, 600)], 40), Regions([(9000, 9500)])]
     chosen, starts = gc_windows(contig_of(text), codes, 0.04, avoided, np.random.default_rng(1))
     assert sorted(chosen) == list(range(len(templates)))
     for template, start in zip(chosen, starts.tolist(), strict=True):
@@ -75,7 +74,7 @@ def test_motif_places(text: str, motif: str, block: int, monkeypatch: pytest.Mon
 
 def test_motif_windows_on_both_strands(text: str) -> None:
     offsets, reverse = np.array([3, 10, 20, 44, 0, 7]), np.array([True, False, True, False, True, False])
-    avoided = [regions_of([(0, 3000)])]
+    avoided = [Regions([(0, 3000)])]
     contig = contig_of(text)
     chosen, starts = motif_windows(contig, "TATW", offsets, reverse, LENGTH, avoided, np.random.default_rng(0))
     assert chosen.tolist() == list(range(6))

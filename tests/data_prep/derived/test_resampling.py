@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from data_prep.derived.resampling import dinucleotide_shuffle, substitute_parts
+from data_prep.derived.negatives import dinucleotide_shuffle, substitute_parts
 from dnabert_jax.errors import InputError
 
 
