@@ -57,11 +57,8 @@ class _BlockRows(NamedTuple):
     counts: Counts
 
 
-class _Piece(NamedTuple):
-    """Consecutive records of one shard; `first` is the number of the first of them in the split."""
-
-    first: int
-    records: bytes
+_Piece = tuple[int, bytes]
+"""Consecutive records of one shard, after the number of the first of them in the split."""
 
 
 class _Blocks(NamedTuple):
@@ -69,7 +66,6 @@ class _Blocks(NamedTuple):
 
     Attributes:
         first: number in the split of the first row of each.
-        total: over all of them.
     """
 
     first: dict[Order, int]
@@ -249,7 +245,7 @@ def _pieces(
     for start, stop in itertools.pairwise(borders):
         if start < stop:
             records = made.records[(start - first) * stride : (stop - first) * stride]
-            yield (made.split, start // rows_per_shard), _Piece(start, records)
+            yield (made.split, start // rows_per_shard), (start, records)
 
 
 def _write_shard(
@@ -260,7 +256,7 @@ def _write_shard(
     blocks: Mapping[str, _Blocks],
 ) -> tuple[tuple[str, int], ShardEntry]:
     (split, number), pieces = shard
-    content = b"".join(piece.records for piece in sorted(pieces, key=lambda piece: piece.first))
+    content = b"".join(records for _, records in sorted(pieces))
     name = shard_name(split, number, -(-blocks[split].total.rows // rows_per_shard))
     storage.write(join(directory, name), content)
     return (split, number), ShardEntry(name, len(content) // stride, hashlib.sha256(content).hexdigest())

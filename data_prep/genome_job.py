@@ -8,8 +8,8 @@ from typing import Literal
 from data_prep.rows import RowSettings
 from data_prep.sources import Survey
 from data_prep.windows import MIN_KMERS
+from dnabert_jax.config import require
 from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
-from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.vocabulary import check_k
 from dnabert_jax.storage import Location
 
@@ -54,24 +54,17 @@ class GenomeJob:
 
     def __post_init__(self) -> None:
         check_k(self.k)
-        for fails, message in (
-            (not self.fasta, "No sequence file is named: name at least one."),
-            (not 0 <= self.fraction < 1, f"The held-out fraction is {self.fraction}: it must be at least 0, below 1."),
-            (self.row_length < MIN_KMERS + SPECIAL_PER_SEQUENCE, f"A row of {self.row_length} tokens is too short."),
-            (self.rows_per_shard < 1, f"A shard of {self.rows_per_shard} rows is impossible: at least 1 is needed."),
-            (self.seed < 0, f"The seed is {self.seed}: it must not be negative."),
-            (
-                self.weights and len(self.weights) != len(self.fasta),
-                f"{len(self.weights)} weights are given for {len(self.fasta)} files: give one for each.",
-            ),
-            (any(weight <= 0 for weight in self.weights), "Every weight must be above 0: leave out what has none."),
-            (
-                self.weights and not math.isclose(sum(self.weights), 1, abs_tol=1e-6),
-                f"The weights sum to {sum(self.weights):g}: they must sum to 1.",
-            ),
-        ):
-            if fails:
-                raise InputError(message)
+        weights, files = self.weights, len(self.fasta)
+        require(files > 0, "No sequence file is named: name at least one.")
+        require(0 <= self.fraction < 1, f"The held-out fraction is {self.fraction}: it must be at least 0, below 1.")
+        require(self.row_length >= MIN_KMERS + SPECIAL_PER_SEQUENCE, f"A row of {self.row_length} tokens is too short.")
+        require(self.rows_per_shard > 0, f"A shard of {self.rows_per_shard} rows is impossible: at least 1 is needed.")
+        require(self.seed >= 0, f"The seed is {self.seed}: it must not be negative.")
+        if weights:
+            require(len(weights) == files, f"{len(weights)} weights are given for {files} files: give one for each.")
+            require(min(weights) > 0, "Every weight must be above 0: leave out what has none.")
+            is_one = math.isclose(sum(weights), 1, abs_tol=1e-6)
+            require(is_one, f"The weights sum to {sum(weights):g}: they must sum to 1.")
 
     @property
     def fraction(self) -> float:

@@ -100,8 +100,7 @@ def _split_rows(
 ) -> SplitRows:
     stream = (*task.place, task.repetition, (TRAIN, HELDOUT).index(name))
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(settings.seed, spawn_key=stream)))
-    windows = windows_of_runs(runs, settings.k, settings.row_length - SPECIAL_PER_SEQUENCE, rng)
-    starts, counts = windows.starts, windows.counts
+    starts, counts, uncut_bases = windows_of_runs(runs, settings.k, settings.row_length - SPECIAL_PER_SEQUENCE, rng)
     if name == TRAIN and task.share < 1:
         kept = rng.random(len(starts)) < task.share
         starts, counts = starts[kept], counts[kept]
@@ -118,6 +117,6 @@ def _split_rows(
         sequences=len(starts),
         kmers=int(counts.sum()),
         bases=int((runs[:, 1] - runs[:, 0]).sum()) if first else 0,
-        uncut_bases=windows.uncut_bases if first else 0,
+        uncut_bases=uncut_bases if first else 0,
     )
     return SplitRows(encode_rows(rows).tobytes(), total)

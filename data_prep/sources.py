@@ -18,7 +18,6 @@ class SequenceFile:
     """A FASTA (plain, gzip, bgzip) or .2bit file on local disk.
 
     Attributes:
-        path: of its bytes.
         location: where the user has it, by which errors call it.
     """
 

@@ -7,8 +7,6 @@ uniform place in the same run of certain bases. Lengths count k-mers and the las
 k-mers has n + k - 1 bases.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Int, UInt8
 
@@ -64,21 +62,13 @@ def sampled_windows(
     return rng.integers(0, room - counts, endpoint=True), counts
 
 
-class Windows(NamedTuple):
-    """Windows over the runs of a block.
+def windows_of_runs(
+    runs: Int[np.ndarray, "runs 2"], k: int, max_kmers: int, rng: np.random.Generator
+) -> tuple[Int[np.ndarray, " w"], Int[np.ndarray, " w"], int]:
+    """Returns windows over the runs of a block, half cut and half sampled: starts in bases, and lengths in k-mers.
 
-    Attributes:
-        starts: in bases from the start of the block.
-        uncut_bases: bases that no cut window holds: short runs, and what was left at the end of longer ones.
+    A run of fewer than 5 k-mers gives none. The third value is the number of bases that no cut window holds.
     """
-
-    starts: Int[np.ndarray, " w"]
-    counts: Int[np.ndarray, " w"]
-    uncut_bases: int
-
-
-def windows_of_runs(runs: Int[np.ndarray, "runs 2"], k: int, max_kmers: int, rng: np.random.Generator) -> Windows:
-    """The windows of several runs, half cut and half sampled; a run of fewer than 5 k-mers gives none."""
     starts, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     uncut_bases = 0
     for first, end in runs.tolist():
@@ -90,4 +80,4 @@ def windows_of_runs(runs: Int[np.ndarray, "runs 2"], k: int, max_kmers: int, rng
         sampled_starts, sampled_counts = sampled_windows(len(cut_starts), end - first, k, max_kmers, rng)
         starts += [first + cut_starts, first + sampled_starts]
         counts += [cut_counts, sampled_counts]
-    return Windows(np.concatenate(starts), np.concatenate(counts), uncut_bases)
+    return np.concatenate(starts), np.concatenate(counts), uncut_bases

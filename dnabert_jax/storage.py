@@ -45,7 +45,6 @@ class Patience:
     """How long a store is waited for.
 
     Attributes:
-        attempts: of each call.
         seconds: for an attempt, besides those that its bytes need at 1 MB/s.
         pause: seconds before the second attempt; doubled before each further one.
     """

@@ -39,7 +39,6 @@ class Coded(NamedTuple):
     """A sequence as codes.
 
     Attributes:
-        name: of the user's.
         place: what errors call it.
         codes: as of `base_codes`.
     """

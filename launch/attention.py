@@ -209,11 +209,9 @@ class Attention:
         own = (row.scores for row in finite(scores))
         # The scores first: the intervals are read anew, in the same order.
         pairs = ((interval, row) for row, interval in zip(own, sequences.intervals, strict=True))
-        track = write_score_track(self.out, sequences.intervals.contig_lengths, pairs)
-        shared = f"; {track.shared:,} of them lie in several intervals and have the mean" if track.shared else ""
-        return [
-            f"Written to {self.out}: {track.bases:,} bases of the genome{shared}. Genome browsers such as IGV open it."
-        ]
+        bases, several = write_score_track(self.out, sequences.intervals.contig_lengths, pairs)
+        shared = f"; {several:,} of them lie in several intervals and have the mean" if several else ""
+        return [f"Written to {self.out}: {bases:,} bases of the genome{shared}. Genome browsers such as IGV open it."]
 
     def _write_modisco(self, scores: Iterator["BaseScores"]) -> list[str]:
         from dnabert_jax.interpret.modisco_input import (

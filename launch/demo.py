@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
-from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.errors import JobError
 from dnabert_jax.io.genome import read_blocks
+from dnabert_jax.output_file import refuse_existing
 from dnabert_jax.presets import PRESETS
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.sequence.kmers import split_kmers
@@ -38,8 +39,7 @@ class Demo:
 
     def run(self) -> None:
         """Runs the whole way and prints one table."""
-        if self.out.exists():
-            raise InputError(f"{self.out} exists already: choose another --out, or remove it first.")
+        refuse_existing(self.out)
         config = PRESETS["tiny"]
         data, run, model = self.out / "data", self.out / "run", self.out / "model"
 

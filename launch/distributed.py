@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dnabert_jax.config import require
 from dnabert_jax.errors import InputError, JobError
 from launch.ending import EXIT_FAILED, print_error
 
@@ -19,14 +20,13 @@ def check_flags(
 ) -> None:
     """Raises InputError unless the flags make sense together."""
     named = [value is not None for value in (coordinator, processes, process)]
-    if any(named) and not distributed:
-        raise InputError("--coordinator, --processes and --process are for several processes: add --distributed.")
+    joins = distributed or not any(named)
+    require(joins, "--coordinator, --processes and --process are for several processes: add --distributed.")
     if any(named) and not all(named):
         raise InputError(
             "Give --coordinator, --processes and --process together; or none of them, where JAX finds them by itself."
         )
-    if timeout < 1:
-        raise InputError(f"--join-timeout is {timeout}: give at least 1 second.")
+    require(timeout >= 1, f"--join-timeout is {timeout}: give at least 1 second.")
     if coordinator is None or processes is None or process is None:
         return
     host, _, port = coordinator.rpartition(":")

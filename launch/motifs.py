@@ -8,6 +8,7 @@ import tyro
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.config import MotifSearch
+from dnabert_jax.output_file import refuse_existing
 from launch.flags import InputPath
 from launch.progress import Bars
 from launch.sequence_source import SequenceSource
@@ -63,10 +64,10 @@ class Motifs:
 
     def run(self) -> None:
         """Searches, writes and reports the motifs."""
-        if self.out.exists():
-            raise InputError(f"{self.out} exists already: choose another --out, or remove it first.")
+        refuse_existing(self.out)
         with importing():
             from dnabert_jax.interpret.motifs.logos import check_logomaker, draw_logo, logo_name
+            from dnabert_jax.interpret.motifs.matching import match_motifs, write_matches
             from dnabert_jax.interpret.motifs.motif_files import write_instances, write_meme, write_table
             from dnabert_jax.interpret.motifs.search import find_motifs
             from dnabert_jax.interpret.score_file import read_score_file
@@ -91,7 +92,11 @@ class Motifs:
                     bars.advanced("draw logos", 1, len(found.motifs))
             if known:
                 bars.close()
-                matches = self._match(found, known, directory)
+                if found.motifs:
+                    print("Matching with known motifs. The first time, compiling takes a minute or two.", flush=True)
+                listed = match_motifs(found.motifs, known, self.match_q)
+                write_matches(directory / "matches.tsv", listed)
+                matches = {match.motif: match for match in reversed(listed)}  # the best of each motif
             write_table(directory / "motifs.tsv", found.motifs)
         self._say(found, matches)
 
@@ -113,16 +118,6 @@ class Motifs:
             print(f"Warning: with fewer than {FEW}, p-values of matches depend on which ones they are.")
         return known
 
-    def _match(self, found: "FoundMotifs", known: "KnownMotifs", directory: Path) -> "dict[str, Match]":
-        """Writes the matches and returns the best of each motif that has one."""
-        from dnabert_jax.interpret.motifs.matching import match_motifs, write_matches
-
-        if found.motifs:
-            print("Matching with known motifs. The first time, this is compiled for a minute or two.", flush=True)
-        matches = match_motifs(found.motifs, known, self.match_q)
-        write_matches(directory / "matches.tsv", matches)
-        return {match.motif: match for match in reversed(matches)}
-
     def _read(self, path: Path, what: str) -> tuple[list[str], "Sequences"]:
         import numpy as np
 
@@ -138,8 +133,6 @@ class Motifs:
         )
         with source.open(self.k) as opened:
             listed = list(opened)
-        if not listed:
-            raise InputError(f"{path} has no {what} sequence.")
         opened.say(f"{what.capitalize()}:")
         pieces = ((sequence.codes, np.array([len(sequence.codes)])) for sequence in listed)
         return [sequence.name for sequence in listed], Sequences.of(pieces)

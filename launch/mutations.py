@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_file import refuse_existing
 from launch.flags import InputPath
@@ -103,15 +104,13 @@ class Mutations:
         check_table_name(self.out)
         refuse_existing(self.out)
         if self.mutations is not None:
-            if set(self.kinds) != {"substitutions", "deletions"}:
-                raise InputError("--kinds says nothing to --mutations, which names each change.")
-        elif not self.kinds:
-            raise InputError("--kinds must name substitutions, deletions or insertions.")
+            usual = set(self.kinds) == {"substitutions", "deletions"}
+            require(usual, "--kinds has no effect together with --mutations, which names each change.")
+        require(len(self.kinds) > 0, "--kinds must name substitutions, deletions or insertions.")
         if self.heat_maps is not None:
             if self.mutations is not None or "substitutions" not in self.kinds:
                 raise InputError("--heat-maps shows every substitution: it goes with --kinds substitutions.")
-            if self.heat_maps.exists():
-                raise InputError(f"{self.heat_maps} exists already: choose another --heat-maps, or remove it first.")
+            refuse_existing(self.heat_maps)
 
     def _within_reach(self, sequences: OpenSource) -> Iterable["Named"]:
         """The sequences; raises InputError before anything is computed if there are more than heat maps of them."""

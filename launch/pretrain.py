@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tqdm import tqdm
 
-from dnabert_jax.config import PretrainConfig
+from dnabert_jax.config import PretrainConfig, require
 from dnabert_jax.data.staging import stage
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location, is_url
@@ -78,8 +78,7 @@ class Pretrain:
         """Trains and says how it ended."""
         if self.profile_from is not None and not 1 <= self.profile_from <= self.settings.steps:
             raise InputError(f"--profile-from is {self.profile_from}: give a step from 1 to {self.settings.steps}.")
-        if self.profile_steps < 1:
-            raise InputError(f"--profile-steps is {self.profile_steps}: give at least 1.")
+        require(self.profile_steps >= 1, f"--profile-steps is {self.profile_steps}: give at least 1.")
         check_flags(self.distributed, self.coordinator, self.processes, self.process, self.join_timeout)
         with sigterm_as_flag() as terminated:
             self._run(terminated)

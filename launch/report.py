@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_file import output_file, refuse_existing
 from launch.signals import importing
@@ -59,11 +60,9 @@ class Report:
     def _check(self) -> None:
         if not (self.scores or self.motifs or self.results or self.variants):
             raise InputError("A report needs something to show: give any of --scores, --motifs, --results, --variants.")
-        if self.out.suffix not in _SUFFIXES:
-            raise InputError(f"{self.out} is to be an HTML page: give it a name that ends with .html.")
+        require(self.out.suffix in _SUFFIXES, f"{self.out} is to be an HTML page: give it a name that ends with .html.")
         for name in ("sequences", "most_variants"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}: give at least 1.")
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}: give at least 1.")
         if self.variant_score and self.variants is None:
             raise InputError("--variant-score is a column of --variants, which is not given.")
         refuse_existing(self.out)

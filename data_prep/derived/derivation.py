@@ -13,7 +13,7 @@ from data_prep.derived.contigs import Contig, Regions
 from data_prep.derived.examples import Examples, first_of_each, joined, smallest_keys
 from data_prep.derived.introns import AssemblyCheck
 from data_prep.derived.splits import loci, split_contigs, split_loci
-from data_prep.derived.task import ContigSites, Notes, Task
+from data_prep.derived.task import ContigSites, Notes, Place, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.contigs import ContigNames, contig_key
 from dnabert_jax.io.left_out import BEYOND, LeftOut
@@ -43,7 +43,6 @@ class Derivation:
     by annotation of MT). What was made of that one is dropped then.
 
     Args:
-        task: what to derive.
         blacklist: intervals that no example may touch, by contig.
         sites: positives, by contig as the annotation names it.
         notes: of what is read and left out.
@@ -95,12 +94,12 @@ class Derivation:
         # Of the contig's own name, so that other contigs do not change what is drawn.
         rng = np.random.default_rng([self._task.job.seed, zlib.crc32(contig.name.encode("utf-8", "surrogateescape"))])
         positives = self._positives(contig, sites, blacklist, part, rng)
-        parts = [positives]
+        parts, place = [positives], Place(contig, sites, blacklist, rng)
         for group, kinds in enumerate(self._task.kinds):
             own = positives.take(positives.group == group)
             for kind in kinds if len(own) else ():
                 templates = own.take(_repeated(len(own), self._task.ratio, rng))
-                found = self._task.negatives(kind, contig, sites, templates, [sites.avoided, blacklist], rng)
+                found = self._task.negatives(kind, place, templates)
                 part.notes.missing[kind] += len(templates) - len(found)
                 parts.append(
                     dataclasses.replace(

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from dnabert_jax.errors import InputError
+from dnabert_jax.config import require
 from dnabert_jax.storage import Location
 
 
@@ -42,31 +42,22 @@ class DerivedJob:
 
     def __post_init__(self) -> None:
         both = set(self.validation_contigs) & set(self.test_contigs)
-        for fails, message in (
-            (not self.fasta, "No sequence file is named: name at least one."),
-            (self.seed < 0, f"The seed is {self.seed}: it must not be negative."),
-            (
-                min(self.validation_fraction, self.test_fraction) < 0
-                or self.validation_fraction + self.test_fraction >= 1,
-                f"The fractions for validation, {self.validation_fraction:g}, and test, {self.test_fraction:g}, must "
-                "not be negative and leave something for training.",
-            ),
-            (
-                bool(self.validation_contigs) != bool(self.test_contigs),
-                "Give --validation-contigs and --test-contigs, or neither: a model must not be chosen on the test.",
-            ),
-            (bool(both), f"Both splits have the contigs {', '.join(sorted(both))}: give each to one."),
-            (self.locus_distance < 0, f"A locus distance of {self.locus_distance} is impossible: give 0 or more."),
-            (self.negative_distance < 0, f"A distance of {self.negative_distance} is impossible: give 0 or more."),
-            (not 0 <= self.gc_tolerance <= 1, f"A GC tolerance of {self.gc_tolerance:g} is no share: give 0 to 1."),
-            (
-                self.negative_ratio is not None and self.negative_ratio <= 0,
-                f"{self.negative_ratio} negatives for each positive are impossible: give more than 0.",
-            ),
-            (
-                self.maximum_per_label is not None and self.maximum_per_label < 1,
-                f"At most {self.maximum_per_label} examples of a label are impossible: give 1 or more.",
-            ),
-        ):
-            if fails:
-                raise InputError(message)
+        validation, test = self.validation_fraction, self.test_fraction
+        ratio, most = self.negative_ratio, self.maximum_per_label
+        require(len(self.fasta) > 0, "No sequence file is named: name at least one.")
+        require(self.seed >= 0, f"The seed is {self.seed}: it must not be negative.")
+        require(
+            min(validation, test) >= 0 and validation + test < 1,
+            f"The fractions for validation, {validation:g}, and test, {test:g}, must not be negative and leave "
+            "something for training.",
+        )
+        require(
+            bool(self.validation_contigs) == bool(self.test_contigs),
+            "Give --validation-contigs and --test-contigs, or neither: a model must not be chosen on the test.",
+        )
+        require(not both, f"Both splits have the contigs {', '.join(sorted(both))}: give each to one.")
+        require(self.locus_distance >= 0, f"A locus distance of {self.locus_distance} is impossible: give 0 or more.")
+        require(self.negative_distance >= 0, f"A distance of {self.negative_distance} is impossible: give 0 or more.")
+        require(0 <= self.gc_tolerance <= 1, f"A GC tolerance of {self.gc_tolerance:g} is no share: give 0 to 1.")
+        require(ratio is None or ratio > 0, f"{ratio} negatives for each positive are impossible: give more than 0.")
+        require(most is None or most >= 1, f"At most {most} examples of a label are impossible: give 1 or more.")

@@ -14,12 +14,10 @@ class DerivedManifest:
     """A whole data set.
 
     Attributes:
-        task, protocol: what was derived.
         choices: every setting in force, by its flag's name.
         rules: what they mean, in words.
         sources: name, size and SHA-256 of each file that was read.
         labels: names in the order of their numbers, the negatives' first.
-        read: what the annotation has.
         left_out: positives that are no example, and duplicates, by reason.
         left_out_examples: the first few of each reason.
         remarks: what is unusual about the annotation.

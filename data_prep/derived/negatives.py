@@ -125,8 +125,6 @@ def motif_windows(
 
     Args:
         offsets: of the motif in each template, 0-based in its direction.
-        reverse: strand of each.
-        avoided: what windows must not overlap.
     """
     found: dict[int, int] = {}
     taken = _Taken(length)
@@ -163,7 +161,6 @@ def drawn_windows(
     Args:
         propose: gives a number of starts, at random.
         suits: of windows of the forward strand, which are wanted.
-        avoided: what windows must not overlap.
     """
     found: dict[int, None] = {}
     proposals = PROPOSALS_PER_NEGATIVE * count

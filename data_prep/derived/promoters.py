@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from jaxtyping import Int8, Int64, UInt8
 
-from data_prep.derived.contigs import Contig, Regions
+from data_prep.derived.contigs import Regions
 from data_prep.derived.examples import Examples
 from data_prep.derived.introns import intron_ends
 from data_prep.derived.job import DerivedJob
 from data_prep.derived.negatives import motif_places, motif_windows
-from data_prep.derived.task import KIND_RULES, ContigSites, Notes, Task
+from data_prep.derived.task import KIND_RULES, ContigSites, Notes, Place, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.gtf import Transcript
 from dnabert_jax.storage import Location
@@ -127,20 +127,14 @@ class Promoters(Task):
         places = motif_places(region, TATA_MOTIF)
         return begin + int(places[0]) if len(places) else None
 
-    def negatives(
-        self,
-        kind: str,
-        contig: Contig,
-        sites: ContigSites,
-        templates: Examples,
-        avoided: list[Regions],
-        rng: np.random.Generator,
-    ) -> Examples:
+    def negatives(self, kind: str, place: Place, templates: Examples) -> Examples:
         if kind != "tata-windows":
-            return super().negatives(kind, contig, sites, templates, avoided, rng)
+            return super().negatives(kind, place, templates)
         offsets: Int64[np.ndarray, " t"] = np.array([self._box(row) for row in templates.codes], np.int64)
-        chosen, start = motif_windows(contig, TATA_MOTIF, offsets, templates.reverse, self.length, avoided, rng)
-        return self.windows(contig, templates.take(chosen), start)
+        chosen, start = motif_windows(
+            place.contig, TATA_MOTIF, offsets, templates.reverse, self.length, place.avoided, place.rng
+        )
+        return self.windows(place.contig, templates.take(chosen), start)
 
 
 def one_a_gene(transcripts: Sequence[Transcript]) -> list[Transcript]:

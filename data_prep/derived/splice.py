@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from jaxtyping import Bool, Int8, Int64, UInt8
 
-from data_prep.derived.contigs import COMPLEMENT, Contig, Regions
+from data_prep.derived.contigs import COMPLEMENT, Regions
 from data_prep.derived.examples import Examples, joined
 from data_prep.derived.introns import ACCEPTOR, DONOR, intron_ends
 from data_prep.derived.job import DerivedJob
 from data_prep.derived.negatives import drawn_windows
-from data_prep.derived.task import KIND_RULES, ContigSites, Notes, Task
+from data_prep.derived.task import KIND_RULES, ContigSites, Notes, Place, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.gtf import Transcript
 from dnabert_jax.sequence.kmers import base_codes
@@ -123,35 +123,19 @@ class Splice(Task):
         """Where in a window the two bases of a donor or acceptor are."""
         return self.length // 2 - 2 * (side == ACCEPTOR)
 
-    def negatives(
-        self,
-        kind: str,
-        contig: Contig,
-        sites: ContigSites,
-        templates: Examples,
-        avoided: list[Regions],
-        rng: np.random.Generator,
-    ) -> Examples:
+    def negatives(self, kind: str, place: Place, templates: Examples) -> Examples:
         if kind != "decoys":
-            return super().negatives(kind, contig, sites, templates, avoided, rng)
+            return super().negatives(kind, place, templates)
         parts = []
         for side in (DONOR, ACCEPTOR):
             for reverse in (False, True):
                 own = templates.take((templates.label == 1 + side) & (templates.reverse == reverse))
-                start = self._decoys(contig, sites, side, reverse, len(own), avoided[1:], rng)
-                parts.append(self.windows(contig, own.take(np.arange(len(start))), start))
+                start = self._decoys(place, side, reverse, len(own))
+                parts.append(self.windows(place.contig, own.take(np.arange(len(start))), start))
         return joined(parts)
 
-    def _decoys(
-        self,
-        contig: Contig,
-        sites: ContigSites,
-        side: int,
-        reverse: bool,
-        count: int,
-        blacklist: list[Regions],
-        rng: np.random.Generator,
-    ) -> Int64[np.ndarray, " m"]:
+    def _decoys(self, where: Place, side: int, reverse: bool, count: int) -> Int64[np.ndarray, " m"]:
+        sites, rng = where.sites, where.rng
         spans = sites.spans[sites.spans[:, 2] == reverse]
         # Of the two bases, from the window's start on the forward strand.
         place = self._place(side)
@@ -170,4 +154,4 @@ class Splice(Task):
         def suits(codes: UInt8[np.ndarray, "w l"]) -> Bool[np.ndarray, " w"]:
             return (codes[:, offset : offset + 2] == bases).all(axis=1)
 
-        return drawn_windows(contig, count, self.length, propose, suits, blacklist)
+        return drawn_windows(where.contig, count, self.length, propose, suits, [where.blacklist])

@@ -36,7 +36,6 @@ def split_loci(
 
     Args:
         kind: of each example, 0-based; each split gets about the same share of every kind.
-        validation, test: shares of the examples.
     """
     counts = np.zeros((int(locus.max()) + 1, int(kind.max()) + 1))
     np.add.at(counts, (locus, kind), 1)

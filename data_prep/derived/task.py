@@ -35,7 +35,6 @@ class ContigSites:
 
     Attributes:
         start, reverse, label: windows of the positives, 0-based.
-        avoided: what negative windows must not touch.
         dinucleotides: starts, strands and whether it is an acceptor, of the two bases at each end of its introns.
         spans: starts, ends and strands of its transcripts, where negatives are drawn from them.
     """
@@ -46,6 +45,20 @@ class ContigSites:
     avoided: Regions
     dinucleotides: Int64[np.ndarray, "d 3"]
     spans: Int64[np.ndarray, "s 3"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where negatives are sought: on a contig, away from its sites and from what is blacklisted."""
+
+    contig: Contig
+    sites: ContigSites
+    blacklist: Regions
+    rng: np.random.Generator
+
+    @property
+    def avoided(self) -> tuple[Regions, Regions]:
+        return self.sites.avoided, self.blacklist
 
 
 @dataclasses.dataclass
@@ -65,7 +78,6 @@ class Task(abc.ABC):
         groups: names of what positives, and their negatives, are told apart by; ("-",) if by nothing.
         kind_rules: what each kind of negative is, in words.
         annotation: of the sites: GTF, or peaks.
-        settings: of the protocol.
         kinds: of negatives, for each group.
         ratio: negatives of each kind for each positive.
         maximum: examples of a label at most, if so.
@@ -127,21 +139,14 @@ class Task(abc.ABC):
         """Where examples come from: the annotation, or a kind of negative."""
         return ("annotation", *dict.fromkeys(kind for kinds in self.kinds for kind in kinds))
 
-    def negatives(
-        self,
-        kind: str,
-        contig: Contig,
-        sites: ContigSites,
-        templates: Examples,
-        avoided: list[Regions],
-        rng: np.random.Generator,
-    ) -> Examples:
+    def negatives(self, kind: str, place: Place, templates: Examples) -> Examples:
         """Negatives of a kind, one for each template for which one is found; see `kind_rules`."""
         if kind == "gc-windows":
-            chosen, start = gc_windows(contig, templates.codes, self.job.gc_tolerance, avoided, rng)
-            return self.windows(contig, templates.take(chosen), start)
+            tolerance = self.job.gc_tolerance
+            chosen, start = gc_windows(place.contig, templates.codes, tolerance, place.avoided, place.rng)
+            return self.windows(place.contig, templates.take(chosen), start)
         resample = {"shuffle": dinucleotide_shuffle, "substitution": substitute_parts}[kind]
-        codes = np.array([resample(row, rng) for row in templates.codes], np.uint8).reshape(-1, self.length)
+        codes = np.array([resample(row, place.rng) for row in templates.codes], np.uint8).reshape(-1, self.length)
         return dataclasses.replace(templates, codes=codes)
 
     def windows(self, contig: Contig, templates: Examples, start: Int64[np.ndarray, " n"]) -> Examples:

@@ -44,7 +44,6 @@ class Split:
 
     Attributes:
         shards: in order; row r of the split counts on from shard to shard.
-        rows, sequences, kmers: how many in all.
         bases: certain bases of the sources in the split, each once however often it was cut.
 
     Of a TFDS data set only shards and rows are known; the rest is None.
@@ -63,13 +62,11 @@ class Manifest:
 
     Attributes:
         k: letters of a k-mer.
-        row_length: tokens of a row.
         packed: several sequences a row, or one.
         seed: of the windows.
         policies: what was done with N, lower case and strands, and what is held out, in words.
         dropped: what the policies left out, counted in bases. `uncut_bases` are in pieces too short for a cut window.
         sources: name, size, SHA-256, records, letters and repetitions of each sequence file.
-        splits: by name, `train` and usually `heldout`.
 
     Of a TFDS data set, `packed` and `seed` are None, `policies` and `dropped` are empty, and its one source has only a
     name and a size.

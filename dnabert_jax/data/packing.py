@@ -45,11 +45,6 @@ def best_fit(sizes: Int[np.ndarray, " n"], capacity: int) -> tuple[Int[np.ndarra
     return rows, offsets, num_rows
 
 
-def one_a_row(sizes: Int[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], int]:
-    """Each item alone in a row, in order: the original's layout, with the result of `best_fit`."""
-    return np.arange(len(sizes)), np.zeros(len(sizes), np.int64), len(sizes)
-
-
 def fill_rows(
     ids: UInt16[np.ndarray, " m"],
     starts: Int[np.ndarray, " n"],
@@ -64,7 +59,8 @@ def fill_rows(
         counts: number of k-mers of each, from 1 to row_length - 2.
     """
     sizes = counts + SPECIAL_PER_SEQUENCE
-    place, offsets, num_rows = best_fit(sizes, row_length) if packed else one_a_row(sizes)
+    one_a_row = np.arange(len(sizes)), np.zeros(len(sizes), np.int64), len(sizes)  # the layout of the original
+    place, offsets, num_rows = best_fit(sizes, row_length) if packed else one_a_row
     rows = np.zeros((num_rows, row_length), np.uint16)
     flat = rows.reshape(-1)
     first = place * row_length + offsets

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Int32
 
 from dnabert_jax import stream
-from dnabert_jax.errors import InputError
+from dnabert_jax.config import require
 from dnabert_jax.interpret.target import check_reads_whole
 from dnabert_jax.model.layerwise import mean_over_bases
 from dnabert_jax.pretrained import DNABERT
@@ -70,10 +70,8 @@ def attention_scores(
 def _checked(model: DNABERT, layer: int, head: int | None, rollout: bool) -> tuple[int, int | None]:
     """Layer, counted from 1, and head."""
     layers, heads = model.config.num_layers, model.config.num_heads
-    if layer == 0 or not -layers <= layer <= layers:
-        raise InputError(f"layer is {layer}: the first is 1 or -{layers}, the last {layers} or -1.")
-    if head is not None and not 1 <= head <= heads:
-        raise InputError(f"head is {head}: the model has 1 to {heads}.")
-    if rollout and head is not None:
-        raise InputError("A rollout is a mean over heads: name no head with it.")
+    in_model = 1 <= abs(layer) <= layers
+    require(in_model, f"layer is {layer}: the first is 1 or -{layers}, the last {layers} or -1.")
+    require(head is None or 1 <= head <= heads, f"head is {head}: the model has 1 to {heads}.")
+    require(head is None or not rollout, "A rollout is a mean over heads: name no head with it.")
     return layer if layer > 0 else layers + 1 + layer, head

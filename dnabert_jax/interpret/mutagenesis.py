@@ -40,7 +40,6 @@ class Mutations(NamedTuple):
     """What substitutions do.
 
     Attributes:
-        reference: what the model says of it.
         effects: what it says of the sequence with the base of the column in place of the row's, less the reference; 0
             where that is the base. An ambiguous base, such as N, has four substitutions.
     """

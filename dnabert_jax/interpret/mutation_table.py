@@ -26,7 +26,6 @@ class ChangeEffects(NamedTuple):
 
     Attributes:
         reference: probability of the label for the sequence, or the number of a regression.
-        changed: that for the sequence with each change.
         difference: as `weighted_difference`; of a regression, changed less reference.
         log_odds_ratio: as `log_odds_ratio`; None of a regression.
     """

@@ -22,7 +22,6 @@ class ScoreFile:
     """A number for each base of each sequence: those of sequence i are `scores[offsets[i] : offsets[i + 1]]`.
 
     Attributes:
-        source: the file, to call it by.
         offsets: of each sequence in scores, and their end.
         bases: letters of all, if they were asked for.
         effects: of substitutions by A, C, G and T, if the bases were asked for and the file has them.

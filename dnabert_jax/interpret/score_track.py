@@ -10,7 +10,7 @@ import itertools
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -25,18 +25,6 @@ _BLOCK = 1 << 20
 _BASE = np.dtype([("sum", np.float64), ("count", np.uint32)])
 
 
-class TrackCount(NamedTuple):
-    """What a track has.
-
-    Attributes:
-        bases: with a value.
-        shared: of them, those that several intervals cover, whose mean it is.
-    """
-
-    bases: int
-    shared: int
-
-
 def import_pybigwig() -> Any:
     """Returns the library; raises InputError if it is not installed."""
     try:
@@ -48,8 +36,8 @@ def import_pybigwig() -> Any:
 
 def write_score_track(
     path: Path, lengths: Mapping[str, int], scores: Iterable[tuple[Interval, Float32[np.ndarray, " bases"]]]
-) -> TrackCount:
-    """Writes a value for each base that an interval covers, the mean where several do.
+) -> tuple[int, int]:
+    """Writes a value for each base that an interval covers, the mean where several do; counts both kinds of bases.
 
     Args:
         scores: of the bases of each interval, in its direction: from its end on the - strand.
@@ -75,7 +63,7 @@ def write_score_track(
                     bases, shared = bases + len(covered), shared + int((covered["count"] > 1).sum())
         with (scratch / "track").open("rb") as source:
             shutil.copyfileobj(source, file, _BLOCK)
-    return TrackCount(bases, shared)
+    return bases, shared
 
 
 def _read(sums: IO[bytes], start: int, count: int) -> np.ndarray:

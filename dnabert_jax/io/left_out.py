@@ -22,7 +22,6 @@ class LeftOut:
     """Records of the input that a command cannot use, counted by reason.
 
     Attributes:
-        counts: number of records left out, by reason.
         examples: the first few records of each reason, as "line 7 of x.bed (chrUn)".
         remarks: sentences on what is unusual about the input, each once.
     """
@@ -61,12 +60,13 @@ class LeftOut:
 
     def _reasons(self) -> list[str]:
         counts = self.counts.most_common()
-        return [f"Left out because {reason}: {self._listed(reason)}." for reason, count in counts if count]
-
-    def _listed(self, reason: str) -> str:
-        examples = [valid_unicode(example) for example in self.examples.get(reason, [])]
-        more = ", ..." if examples and self.counts[reason] > len(examples) else ""
-        return f"{self.counts[reason]:,}" + (f" ({', '.join(examples)}{more})" if examples else "")
+        sentences = []
+        for reason, count in counts:
+            examples = [valid_unicode(example) for example in self.examples.get(reason, [])]
+            more = ", ..." if count > len(examples) else ""
+            listed = f" ({', '.join(examples)}{more})" if examples else ""
+            sentences += [f"Left out because {reason}: {count:,}{listed}."] if count else []
+        return sentences
 
     def check_some_left(self, used: int, what: str, advice: str = "") -> None:
         """Raises InputError if no record was used."""

@@ -62,31 +62,25 @@ def table_writer(file: BinaryIO, path: Path, schema: pa.Schema) -> Iterator[Writ
     Numbers are written as text with the fewest digits that read back to the same number; a text that holds the
     delimiter, a quote or a line end is in quotes.
     """
+    kind = check_table_name(path)
     try:
-        with _writer(file, path, schema) as write:
-            yield write
+        if kind == _PARQUET:
+            with pa.parquet.ParquetWriter(file, schema) as parquet:
+                yield parquet.write_batch
+            return
+        # The time of writing is left out: the same rows give the same bytes.
+        compressed = gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) if path.name.endswith(".gz") else None
+        text = io.TextIOWrapper(compressed or file, "utf-8", newline="")
+        rows = csv.writer(text, delimiter=_DELIMITERS[kind], lineterminator="\n")
+        rows.writerow(schema.names)
+
+        def write(batch: pa.RecordBatch) -> None:
+            rows.writerows(zip(*(column.cast(pa.string()).to_pylist() for column in batch.columns), strict=True))
+
+        yield write
+        text.flush()
+        text.detach()
+        if compressed:
+            compressed.close()
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise InputError(f"{path} cannot hold a value: {str(error).splitlines()[0].rstrip('.')}.") from error
-
-
-@contextlib.contextmanager
-def _writer(file: BinaryIO, path: Path, schema: pa.Schema) -> Iterator[Write]:
-    kind = check_table_name(path)
-    if kind == _PARQUET:
-        with pa.parquet.ParquetWriter(file, schema) as parquet:
-            yield parquet.write_batch
-        return
-    # The time of writing is left out: the same rows give the same bytes.
-    compressed = gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) if path.name.endswith(".gz") else None
-    text = io.TextIOWrapper(compressed or file, "utf-8", newline="")
-    rows = csv.writer(text, delimiter=_DELIMITERS[kind], lineterminator="\n")
-    rows.writerow(schema.names)
-
-    def write(batch: pa.RecordBatch) -> None:
-        rows.writerows(zip(*(column.cast(pa.string()).to_pylist() for column in batch.columns), strict=True))
-
-    yield write
-    text.flush()
-    text.detach()
-    if compressed:
-        compressed.close()

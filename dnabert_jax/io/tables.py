@@ -44,7 +44,6 @@ class Table:
     """A table of which only the header was read.
 
     Attributes:
-        path: the file.
         names: names of its columns; of two with one name, the second has ".1" behind it, as in pandas.
         delimiter: what separates values; empty for Parquet.
         written: the names as they are in the file.

@@ -119,11 +119,6 @@ def read_vcf(path: Path) -> Iterator[str | VcfRecord]:
         )
 
 
-def read_records(path: Path) -> Iterator[VcfRecord]:
-    """Yields the records in order; raises InputError as `read_vcf` does."""
-    return (part for part in read_vcf(path) if isinstance(part, VcfRecord))
-
-
 def _column_names(text: str) -> list[str]:
     """Returns the columns that a line of the header names; none if it is another line."""
     names = text.rstrip("\t ").split("\t" if "\t" in text else None)

@@ -23,7 +23,6 @@ class Chip:
         name: as in the name of a topology, v5e:16x16 or h100:8.
         kinds: what JAX may call it, `jax.Device.device_kind`.
         peak_flops: of matrix products in bfloat16, FLOP/s.
-        hbm_bytes: memory.
         hbm_bandwidth: bytes/s.
         clock: Hz; of a TPU, what the compiler's cycles are counted in.
         links: to other chips of the slice; a GPU's NVLinks to the switch count as one.

@@ -69,14 +69,11 @@ def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
         return lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         if is_out_of_memory(error):
-            raise OutOfMemoryError(_in_short(str(error))) from error
+            # Of a page about the largest allocations, the sentence that says how much is needed and how much there is.
+            found = re.search(r"Used [\d.]+\w* of [\d.]+\w* \w+", str(error))
+            first = str(error).splitlines()[0].removeprefix("RESOURCE_EXHAUSTED: ").rstrip(".")
+            raise OutOfMemoryError(found[0] if found else first) from error
         raise JobError(f"The compiler cannot compile this step: {str(error).splitlines()[0].rstrip('.')}.") from error
-
-
-def _in_short(message: str) -> str:
-    """Of a page about the largest allocations, the sentence that says how much is needed and how much there is."""
-    found = re.search(r"Used [\d.]+\w* of [\d.]+\w* \w+", message)
-    return found[0] if found else message.splitlines()[0].removeprefix("RESOURCE_EXHAUSTED: ").rstrip(".")
 
 
 def read_memory(compiled: jax.stages.Compiled) -> Memory:

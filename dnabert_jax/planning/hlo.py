@@ -28,7 +28,6 @@ class Instruction:
     Attributes:
         name: without the %.
         shape: of the result, with layout.
-        opcode: all-gather, fusion, ...
         operands: names, or the text of a constant.
         attributes: all that follows, metadata and backend_config included.
         is_root: its result is that of the computation.
@@ -136,7 +135,8 @@ class Module:
         left, right = ([*(condition.get(operand) for operand in compare.operand_names), None, None])[:2]
         if left and right and left.opcode == "get-tuple-element" and "direction=LT" in compare.attributes:
             place = int(re.search(r"index=(\d+)", left.attributes)[1])  # type: ignore[index]
-            first = self.constant(self.computations[name], self._element(self.computations[name], loop, place))
+            outside = self.computations[name]
+            first = self.constant(outside, outside[loop.operand_names[0]].operand_names[place])
             stop = self.constant(condition, right.name)
             result = next(instruction for instruction in body.values() if instruction.is_root)
             step = body.get(result.operand_names[place])
@@ -144,9 +144,6 @@ class Module:
             if first == 0 and stop is not None and by_one:
                 return stop
         raise JobError(f"The compiler's HLO does not say how often the loop {loop.name} runs.")
-
-    def _element(self, computation: Computation, loop: Instruction, place: int) -> str:
-        return computation[loop.operand_names[0]].operand_names[place]
 
     def constant(self, computation: Computation, name: str) -> int | None:
         """The value of an integer constant, copied about as it may be; None if it is something else."""

@@ -70,9 +70,7 @@ class Interconnect:
     """The network of a slice, and that between slices.
 
     Args:
-        chip: of every device.
         devices: of one slice, in the order of the mesh; TPUs, which say where they are.
-        slices: how many.
     """
 
     def __init__(self, chip: Chip, devices: Sequence[Any], slices: int = 1):

@@ -49,7 +49,6 @@ class Collective:
 
     Attributes:
         kind: all-gather, all-reduce, ... inside a slice; ALL_GATHER, ALL_REDUCE, ... between slices.
-        times: how often it runs in a step.
         size: bytes of the whole array in one run: what is gathered, or what each chip has before it is reduced or sent.
         group: the devices of one of its groups, by place in the mesh; between slices, none.
         overlaps: whether the compiler lets it run beside computation; if not, the core waits for it.
@@ -68,7 +67,6 @@ class Kernel:
 
     Attributes:
         name: of a Pallas kernel; of others, the target of the call.
-        times: how often it runs in a step.
         flops: executed in one run, as its author states them; 0 if they are not stated.
         size: bytes to and from memory in one run, as stated, or else those of its operands and results.
     """
@@ -113,7 +111,6 @@ def read_work(module: Module, num_devices: int) -> Work:
     """Sorts what a program executes.
 
     Args:
-        module: optimised.
         num_devices: that run it together; of one slice, if there are several.
 
     Raises:

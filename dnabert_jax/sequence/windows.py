@@ -60,7 +60,6 @@ class Windows:
         Args:
             ids: of all sequences end to end, each with its [CLS] and [SEP].
             begins: of each sequence, where its [CLS] is.
-            kmers: of each sequence.
             windows: the most that any of them has, or more.
             length: tokens of the longest window of any of them, or more.
         """

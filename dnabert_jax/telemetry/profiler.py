@@ -18,7 +18,6 @@ class Profiler(contextlib.AbstractContextManager["Profiler"]):
     of them do the same; one that is requested, by the process of which it was: a slow one, say.
 
     Args:
-        run: the run directory.
         steps: of a window; fewer if the run ends in it.
         first: where a window begins: the number of its first update, from 1; none is set beforehand if not given.
         report: told of each window where its profile is or, with the error, could not be written. That does not end

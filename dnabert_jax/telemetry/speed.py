@@ -2,7 +2,7 @@
 
 FLOPs are counted from the model's sizes. Matrix products only, a multiplication and an addition counting two, as in
 Chowdhery et al. 2022 (arXiv 2204.02311, appendix B), with two differences: every token attends to its whole row, and
-the head sees masked positions alone. What is computed on top does not count: heads padded to a register, say, or a layer
+the head sees masked positions alone. What is computed on top does not count: heads padded to a register, or a layer
 a second time in the backward pass.
 H hidden, F feed-forward, L tokens of a row, V vocabulary.
 """

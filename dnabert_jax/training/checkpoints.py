@@ -47,7 +47,6 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
     """The checkpoints under a directory; a context manager that waits for what is being written.
 
     Args:
-        directory: of a run.
         keep: for the run that writes them: how many of the latest. Without it they are read only, and what another
             process is writing there is left alone.
     """
@@ -148,8 +147,9 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         # What orbax and tensorstore raise when a file cannot be written, in this call or in the background before it.
         except (ValueError, OSError, RuntimeError) as error:
             first = "make room, then " if is_out_of_room(error) else ""
+            reason = f"{type(error).__name__}: {error!s}".partition("\n")[0][:300]  # the rest may be pages
             raise JobError(
-                f"A checkpoint could not be written to {self._directory} ({_in_short(error)}): {first}{self._remedy}."
+                f"A checkpoint could not be written to {self._directory} ({reason}): {first}{self._remedy}."
             ) from error
 
     def restore_items(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -172,11 +172,6 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             f"The checkpoint {self._directory / str(step)} cannot be read, as files of it are missing or damaged: "
             f"restore it; or {remedy}."
         )
-
-
-def _in_short(error: Exception) -> str:
-    """Which kind of error, and the first line of what it says, which may be nothing or pages."""
-    return f"{type(error).__name__}: {error!s}".partition("\n")[0][:300]
 
 
 def write_parameters(directory: Path, parameters: Parameters, step: int) -> None:

@@ -39,9 +39,6 @@ def on_own_rows(
     `jax.lax.psum`. Only `tensor` is left to the compiler.
 
     Args:
-        function: the function.
-        mesh: of the run.
-        shardings: of the parameters.
         arguments: PartitionSpec of each other argument, or prefix trees of them.
         results: the same of the results, where `shardings` may stand for parameters.
     """

@@ -28,7 +28,7 @@ from dnabert_jax.training.checkpoints import Checkpoints
 from dnabert_jax.training.evaluation import Evaluation, compile_evaluation, evaluation_rows, network_predictor
 from dnabert_jax.training.nonfinite import FiniteCheck
 from dnabert_jax.training.preemption import stops_after, while_all_run
-from dnabert_jax.training.run_directory import check_run, has_begun, write_run
+from dnabert_jax.training.run_directory import CONFIG_FILE, check_run, write_run
 from dnabert_jax.training.saved_model import check_initial_model, read_initial_parameters
 from dnabert_jax.training.state import (
     Network,
@@ -103,11 +103,9 @@ def pretrain(
     same directories; process 0 alone writes the log and tells the observers.
 
     Args:
-        config: the run.
         data: a directory made by `prepare`, or a TFDS data set of such rows in array_record files; on local disk
             (data.staging copies one from a store).
         run: the run directory; must be new, or be the one to go on with.
-        observers: told of every step.
         resume: go on from the latest checkpoint under `run`, if there is one.
         devices: to use; all, if not given.
         profiler: of this process, if some steps are to be traced.
@@ -126,7 +124,7 @@ def pretrain(
     network = abstract_network(config.model)
     step = jit_train_step(config, network, mesh)
     initial = None
-    if config.initial_checkpoint and not has_begun(run):
+    if config.initial_checkpoint and not (run / CONFIG_FILE).is_file():  # which is written last
         initial = check_initial_model(Path(config.initial_checkpoint), config.model)
     placement = RowPlacement(mesh, config.global_batch)
     with contextlib.ExitStack() as held:

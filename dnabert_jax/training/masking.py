@@ -30,9 +30,7 @@ class MaskedRows(NamedTuple):
     """Corrupted rows and what is to be predicted; the number of positions is static.
 
     Attributes:
-        input_ids: what the model sees.
         predict_at: positions in the row, ascending; where weights is 0 they mean nothing.
-        labels: the true ids there.
         weights: 1 for a masked position, 0 for a filler.
         overflow: masked positions that found no place in M and were left as they were, over the batch.
     """

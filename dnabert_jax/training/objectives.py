@@ -38,7 +38,6 @@ def sequence_losses(
     """The loss of each sequence; its mean over a batch is that of transformers' BertForSequenceClassification.
 
     Args:
-        task: which problem it is.
         logits: of the labels; for regression what is predicted.
         labels: the number of each sequence's label, or the probability of each label; for multi-label classification
             the probability of each, 0 or 1 as a rule; for regression the true values.

@@ -70,11 +70,6 @@ def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def has_begun(directory: Path) -> bool:
-    """Whether `write_run` has written all there."""
-    return (directory / CONFIG_FILE).is_file()
-
-
 def read_initial(directory: Path) -> dict[str, Any] | None:
     """Returns the provenance of the weights that a run began with; None if they were random."""
     path = directory / INITIAL_FILE

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyBigWig
 
-from dnabert_jax.interpret.score_track import TrackCount, write_score_track
+from dnabert_jax.interpret.score_track import write_score_track
 from dnabert_jax.tasks.datasets.intervals import Interval
 
 RECORDS = 300
@@ -43,7 +43,7 @@ def test_records_may_be_more_than_the_files_that_may_be_open(tmp_path: Path) -> 
     expected["scaffold3"][1:3] = [2, 8]
     with few_files(32):
         count = write_score_track(tmp_path / "x.bw", lengths, iter(scores))
-    assert count == TrackCount(4 * RECORDS + 1, 1)
+    assert count == (4 * RECORDS + 1, 1)
     track = pyBigWig.open(str(tmp_path / "x.bw"))
     assert track.chroms() == lengths
     for record, values in expected.items():

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from dnabert_jax.errors import InputError
+from dnabert_jax.config import require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +35,8 @@ class MotifSearch:
 
     def __post_init__(self) -> None:
         for name in ("window_size", "min_len", "min_n_motif"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}: give at least 1.")
-        if not 0 < self.pval_cutoff <= 1:
-            raise InputError(f"pval_cutoff is {self.pval_cutoff}: give a number above 0, up to 1.")
-        if self.align_cond is not None and not self.align_cond >= 1:
-            raise InputError(f"align_cond is {self.align_cond}: give at least 1 base.")
-        if not 0 <= self.over_minimum < float("inf"):
-            raise InputError(f"over_minimum is {self.over_minimum}: give a number of at least 0.")
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}: give at least 1.")
+        require(0 < self.pval_cutoff <= 1, f"pval_cutoff is {self.pval_cutoff}: give a number above 0, up to 1.")
+        matches, over = self.align_cond, self.over_minimum
+        require(matches is None or matches >= 1, f"align_cond is {matches}: give at least 1 base.")
+        require(0 <= over < float("inf"), f"over_minimum is {over}: give a number of at least 0.")

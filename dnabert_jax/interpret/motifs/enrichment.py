@@ -19,7 +19,6 @@ class Enrichment:
 
     Attributes:
         positives: number of positive sequences that each word stands in, however often.
-        negatives: number of negative ones.
         p: probability of at least as many positive ones, if the sequences with the word were drawn from all.
         adjusted_p: by Benjamini and Hochberg, over all words.
     """

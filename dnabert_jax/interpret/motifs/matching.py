@@ -22,7 +22,6 @@ class Match:
 
     Attributes:
         motif: the seed of the one found.
-        target_id, target_name: of the known one.
         p_value: that so good an alignment comes by chance, with random columns of all targets for the target's, on
             the better strand and shift.
         q_value: by Benjamini and Hochberg over all targets of this motif.

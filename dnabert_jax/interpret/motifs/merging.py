@@ -19,7 +19,6 @@ class Member:
     """A word of a group.
 
     Attributes:
-        word: number of the word.
         shift: where in it the group's seed begins; negative, if before it.
         reverse: whether it is the reverse complement of the word that this holds for.
     """

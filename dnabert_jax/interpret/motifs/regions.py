@@ -34,7 +34,6 @@ class Places:
     """Where a word stands in sequences.
 
     Attributes:
-        sequence: number of the sequence.
         start: of the first base of it, on the sequence as it is.
         reverse: whether the word reads on the other strand.
     """
@@ -53,7 +52,6 @@ class Candidates:
 
     Attributes:
         places: of each word, in the order in which the words first occur.
-        regions: how many runs there are.
         ambiguous: sequence, start and end of those that hold a letter such as N and are not words.
     """
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
-from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.config import MotifSearch
 from dnabert_jax.interpret.motifs.enrichment import enrichment
 from dnabert_jax.interpret.motifs.merging import merge_words
@@ -25,11 +24,8 @@ class Motif:
     """A motif.
 
     Attributes:
-        seed: the word that others joined.
         words: all of them, the seed first.
         positives, negatives: in how many sequences of each kind the seed stands.
-        p, adjusted_p: of the seed.
-        windows: of the instances.
     """
 
     seed: str
@@ -51,7 +47,6 @@ class FoundMotifs:
 
     Attributes:
         motifs: by p-value; by instances, where those are the same.
-        regions: of high score.
         words: different ones in the regions.
         enriched: how many of these are.
         least_adjusted_p: of all words; None if there is none.
@@ -79,13 +74,9 @@ def find_motifs(
     """Finds the motifs in regions of high score that are enriched in the positive sequences.
 
     Args:
-        positives: sequences in which motifs are sought.
-        scores: of each base of each of them.
+        positives, negatives: sequences in which motifs are sought, and those that have none; neither may be empty.
         names: of the positive sequences, for what is left out; their numbers if not given.
     """
-    for what, sequences in (("positive", positives), ("negative", negatives)):
-        if not len(sequences):
-            raise InputError(f"There is no {what} sequence: motifs are what positive ones have and negative ones lack.")
 
     def done(what: str, total: int) -> Callable[[int], object]:
         return lambda units: progress(what, units, total)

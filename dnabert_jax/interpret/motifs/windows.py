@@ -22,7 +22,6 @@ class Windows:
     """The windows of a motif.
 
     Attributes:
-        sequence: number of the sequence that each is of.
         start: of the window in it.
         core: start of the motif's seed in it.
         reverse: whether the motif reads on the other strand.

@@ -25,7 +25,6 @@ def column_table(path: Path, most: int = sys.maxsize, by: str = "") -> dict[str,
     A column is numeric if each of its values that is not missing (empty, a point, NaN) is a number.
 
     Args:
-        most: rows at most.
         by: the rows of largest magnitude in this column are shown; the first column of effects if not given.
     """
     table = open_table(path)

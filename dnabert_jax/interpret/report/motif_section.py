@@ -23,7 +23,6 @@ def motif_section(directory: Path, sequences: Sequence[str]) -> dict[str, Any]:
 
     Args:
         directory: with motifs.tsv, motifs.meme, instances.bed, and perhaps matches.tsv.
-        sequences: ids of those that are shown.
     """
     for name in _FILES:
         if not (directory / name).is_file():

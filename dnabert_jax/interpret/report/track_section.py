@@ -14,7 +14,6 @@ def track_section(files: Mapping[str, Path], limit: int) -> dict[str, Any]:
 
     Args:
         files: npz files of ids, bases, scores, offsets and perhaps effects, by the labels of their tracks.
-        limit: most sequences.
     """
     tracks: list[dict[str, Any]] = []
     first: ScoreFile | None = None

@@ -21,7 +21,6 @@ class Allele(NamedTuple):
         record: contig, by its name in the genome; empty if the genome does not have it.
         position: of the first base of the reference allele, from 0.
         reference: bases of that allele.
-        codes: of the alternative allele's bases.
         text: of the alternative allele, as in the file; a dot if a record has none.
         left_out: why it cannot be scored; empty if it can.
         matches: whether REF is what the genome has; None if that was not looked at.

@@ -20,7 +20,6 @@ from dnabert_jax.io.vcf import (
     InfoField,
     VcfRecord,
     annotated,
-    read_records,
     read_vcf,
     vcf_writer,
 )
@@ -37,11 +36,8 @@ class VariantCount:
     """Counts of what was scored and what was not.
 
     Attributes:
-        records: of the VCF file.
-        scored: number of alleles with scores.
         compared: number of alleles whose REF was compared with the genome.
         differing: number of these whose REF is not what the genome has.
-        left_out: alleles without scores, by reason.
     """
 
     records: int = 0
@@ -155,7 +151,8 @@ def _by_record(
     path: Path, genome: Genome, scorer: VariantScorer, k: int, advance: Callable[[int], object] | None
 ) -> Iterator[tuple[VcfRecord, list[ScoredAllele]]]:
     """Yields each record with its scored alleles."""
-    to_score, again = itertools.tee(alleles_of(read_records(path), genome, scorer.window, k))
+    records = (part for part in read_vcf(path) if isinstance(part, VcfRecord))
+    to_score, again = itertools.tee(alleles_of(records, genome, scorer.window, k))
     scored = scorer.score((allele for _, allele in to_score), genome, advance)
     pairs = ((record, allele) for allele, (record, _) in zip(scored, again, strict=True))
     for _, group in itertools.groupby(pairs, key=lambda pair: pair[0].line):

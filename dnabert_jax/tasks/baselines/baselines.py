@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Num, UInt16
 
-from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.baselines.cnn import fit_cnn_baseline
 from dnabert_jax.tasks.baselines.kmer import KmerBaselineConfig, fit_kmer_baseline
 from dnabert_jax.tasks.baselines.motif_cnn import CnnBaselineConfig
@@ -37,22 +36,13 @@ def run_baseline(
     """Fits a baseline to the training split, chooses by the validation split, and measures on the test split.
 
     Args:
-        name: of BASELINES.
         data: with the splits train, validation and test, of sequences of whatever length.
         k: letters of the k-mers of the model that it is compared with: a base is known by them alone.
-        seeds: one fit each; where nothing is random, in logistic and ridge regression, the first alone.
+        seeds: one or several, one fit each; where nothing is random, in logistic and ridge regression, the first alone.
 
     Raises:
-        InputError: no such baseline, no seed, a split that is not there, or data that it cannot learn from.
         JobError: a fit that does not come out.
     """
-    if name not in BASELINES:
-        raise InputError(f"There is no baseline {name!r}: choose one of {', '.join(BASELINES)}.")
-    if not seeds:
-        raise InputError(f"The baseline {name} on {set_name} has no seed: give at least one.")
-    for split in ("train", "validation", "test"):
-        if split not in data.splits:
-            raise InputError(f"{set_name} has no {split} split: a baseline needs train, validation and test.")
     config, encoded = BASELINES[name], _encoded(data, k)
     results = []
     for seed in seeds:

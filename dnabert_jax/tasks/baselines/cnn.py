@@ -44,7 +44,6 @@ class CnnBaseline:
         epoch: that was the best, counted from 1.
         validation: after each epoch, the metric of the validation split by which it was chosen.
         losses: mean training loss of each epoch; in regression, of targets in units of their deviation.
-        parameters: of the best epoch.
         centre: of each output, and
         scale: what the network's values are multiplied by before it is added; 0 and 1 but in regression.
         length: bases to which training sequences were padded.

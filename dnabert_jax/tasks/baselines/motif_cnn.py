@@ -24,17 +24,12 @@ class CnnBaselineConfig:
     """The network and how it is trained.
 
     Attributes:
-        detectors: of motifs.
-        width: bases of a detector.
-        hidden: units of the dense layer.
         dropout: rate before the dense layer and after it.
         reverse_complement: a detector looks at both strands, so that a sequence and its reverse complement are one.
         epochs: over the training split, at most, and
         least_steps: updates there is time for, however small the split: the loss falls only when a detector has found a
             motif, on 2,000 sequences of CEBPB after some 400.
-        batch_size: sequences a step.
         peak_learning_rate: reached at the end of the warm-up; then it falls linearly to 0 at the end of the last epoch.
-        warmup_share: of all steps.
         weight_decay: decoupled, on what is no bias.
         patience: epochs without a better validation figure after which it stops, if they are
         patience_steps: updates or more.

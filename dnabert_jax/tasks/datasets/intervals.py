@@ -22,8 +22,6 @@ class Intervals:
 
     Attributes:
         genome: the contigs that the file names.
-        count: number of intervals that are used.
-        left_out: intervals that are not, with the reason.
     """
 
     def __init__(self, bed: Path, genome: Genome, genome_path: Path, k: int, width: int, summit: bool):
@@ -79,9 +77,7 @@ class Intervals:
 
 
 @contextlib.contextmanager
-def open_intervals(
-    bed: Path, genome: Path, k: int, width: int = 0, summit: bool = False, scratch: Path | None = None
-) -> Iterator[Intervals]:
+def open_intervals(bed: Path, genome: Path, k: int, width: int = 0, summit: bool = False) -> Iterator[Intervals]:
     """Opens the intervals of a BED file, all of which are checked before the first sequence is given.
 
     Args:
@@ -93,5 +89,5 @@ def open_intervals(
     if width < 0:
         raise InputError(f"The width of intervals is {width}. Give at least 1.")
     contigs = dict.fromkeys(interval.contig for interval in read_bed(bed))
-    with open_genome(genome, contigs, scratch) as opened:
+    with open_genome(genome, contigs) as opened:
         yield Intervals(bed, opened, genome, k, width, summit)

@@ -30,7 +30,6 @@ class LabelledData:
     """A data set.
 
     Attributes:
-        task: what its labels ask of a head.
         notes: sentences on what was decided or seen, for the user.
     """
 

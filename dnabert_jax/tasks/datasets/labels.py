@@ -67,13 +67,9 @@ class LabelScheme:
     """How the labels of a data set are read.
 
     Attributes:
-        task: what they ask of a head.
         form: a class in each row; the names of those that apply (sets); a number for each output, in a column each or
             all in one.
-        separator: between several in one column.
-        decimal: what separates the fraction of a number.
         literal: whether names such as NA are those of classes.
-        notes: sentences on what was decided, for the user.
     """
 
     task: TaskConfig

@@ -71,14 +71,12 @@ class Rows(Generic[_Labels]):
     """Rows of a split.
 
     Attributes:
-        sequences: their bases.
         labels: numbers of classes (int32), 0 or 1 for each of several labels (uint8), or targets (float32); columns of
             text by name as long as they have no meaning.
         rows: number of each in its file, from 1, without the header; counted through all shards of a table.
         source: the file, or the first shard.
         loci: where they lie, if the table says so and has no splits.
         shards: files of a table in shards, and rows before each.
-        delimiter: between values of the file.
     """
 
     sequences: Sequences

@@ -23,10 +23,8 @@ class Collapse:
     """What validation scores say.
 
     Attributes:
-        collapsed: to one class.
         spread: standard deviation of the probabilities of a label over that of the label itself (0 or 1), the largest
             of all labels: 0 for a constant output, 1 for a perfect one; 0 where no label varies.
-        reason: a sentence for the log.
     """
 
     collapsed: bool

@@ -91,7 +91,6 @@ class OverSeeds:
     Attributes:
         mean: over the seeds where it is defined; None if it is so nowhere.
         deviation: the sample's standard deviation; None with fewer than two.
-        defined: seeds where it is defined.
     """
 
     mean: float | None

@@ -39,7 +39,6 @@ class Evaluation(DataOptions):
 
     Attributes:
         model: digest of the weights.
-        seeds: how many for each set.
         same_settings: whether all sets are trained by these, whatever the suite's protocol says.
         limit: most training rows of a set; 0 for all.
     """

@@ -41,12 +41,7 @@ class Comparison:
     """A paired Wilcoxon signed-rank test of a suite against a baseline.
 
     Attributes:
-        metric: compared.
-        direction: which is better.
-        sets: in both tables.
-        better: sets where ours is the better one.
-        worse: sets where the baseline is.
-        equal: sets where both are the same; the test does without them.
+        better, worse, equal: sets where ours is so; the test does without the last.
         median_difference: ours less the baseline.
         favours: whose ranks sum to more.
         p_value: two-sided; None if no set differs.

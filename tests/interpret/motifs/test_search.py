@@ -88,14 +88,6 @@ def test_windows_that_are_left_out_are_named(planted: Planted) -> None:
     assert listed == [f"p{row}:{start}-{start + 48}" for row, start in beyond[:3]]
 
 
-def test_no_sequences_are_an_error(planted: Planted) -> None:
-    none, some = sequences_of([]), sequences_of(planted.positives)
-    with pytest.raises(InputError, match="no positive sequence"):
-        find_motifs(none, [], some, MotifSearch())
-    with pytest.raises(InputError, match="no negative sequence"):
-        find_motifs(some, planted.scores, none, MotifSearch())
-
-
 @pytest.mark.parametrize(
     "value", [{"window_size": -1}, {"min_len": -1}, {"min_n_motif": -1}, {"pval_cutoff": -1.0}, {"align_cond": -1.0}]
 )

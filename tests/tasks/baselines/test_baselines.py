@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.baselines import baselines
 from dnabert_jax.tasks.baselines.baselines import run_baseline
 from dnabert_jax.tasks.baselines.kmer import KmerBaselineConfig
@@ -51,13 +50,3 @@ def test_results(data: LabelledData, name: str, seeds: tuple[int, ...]) -> None:
         assert seed.metrics.values["roc_auc"].value > 0.9
         assert seed.metrics.values["roc_auc"].low is not None
         assert seed.seconds > 0
-
-
-def test_what_cannot_be_run(data: LabelledData) -> None:
-    with pytest.raises(InputError, match="no baseline 'svm': choose one of kmer, cnn"):
-        run_baseline("svm", data, "A", 3, (0,))
-    with pytest.raises(InputError, match="on A has no seed"):
-        run_baseline("cnn", data, "A", 3, ())
-    without = LabelledData(data.task, {split: rows for split, rows in data.splits.items() if split != "validation"})
-    with pytest.raises(InputError, match="A has no validation split"):
-        run_baseline("kmer", without, "A", 3, (0,))

@@ -1,5 +1,6 @@
 """Intervals of a BED file are the bases of the genome there, in the order of the file."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -87,10 +88,13 @@ def test_intervals_are_brought_to_one_width(
         assert read(path, genome, width, summit) == [("p", GENOME["chr1"][slice(*place)])]
 
 
-def test_the_copy_of_the_genome_holds_the_named_contigs_and_is_removed(genome: Path, tmp_path: Path) -> None:
+def test_the_copy_of_the_genome_holds_the_named_contigs_and_is_removed(
+    genome: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    with open_intervals(bed(tmp_path, "chr2\t0\t4", "chr3\t0\t4"), genome, 3, scratch=scratch) as intervals:
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    with open_intervals(bed(tmp_path, "chr2\t0\t4", "chr3\t0\t4"), genome, 3) as intervals:
         next(intervals.sequences())
         assert [file.stat().st_size for file in scratch.rglob("genome")] == [14 + 7]
     assert list(scratch.iterdir()) == []
