@@ -142,17 +142,13 @@ def _print_rest(plan: "Plan") -> None:
                 f"{item.cycles / plan.time.cycles:.1%}",
                 f"{item.times}",
                 item.name,
-                _clipped(item.shape),
+                item.shape if len(item.shape) <= _SHAPE_WIDTH else f"{item.shape[: _SHAPE_WIDTH - 3]}...",
                 item.op_name,
             )
             for item in plan.top
             if plan.time
         ],
     )
-
-
-def _clipped(shape: str) -> str:
-    return shape if len(shape) <= _SHAPE_WIDTH else f"{shape[: _SHAPE_WIDTH - 3]}..."
 
 
 def _short(figure: float) -> str:

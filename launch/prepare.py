@@ -28,6 +28,7 @@ from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.presets import PRESETS
 from dnabert_jax.storage import Location, join
+from launch.ending import EXIT_FAILED
 from launch.program import command
 from launch.progress import Bars, progress_bar
 
@@ -126,9 +127,6 @@ def describe(manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
-_EXIT_UNSOUND = 1
-
-
 @dataclasses.dataclass(frozen=True)
 class PrepareVerify:
     """Check a data directory against its manifest: every byte, id, sequence and count. Reports all that is wrong.
@@ -152,7 +150,7 @@ class PrepareVerify:
                 tqdm.write(problem, sys.stdout)
         if problems:
             print(f"{self.directory}: {problems:,} problem{'s' * (problems > 1)}: make it anew.", file=sys.stderr)
-            sys.exit(_EXIT_UNSOUND)
+            sys.exit(EXIT_FAILED)
         print(f"{self.directory} is sound: {rows:,} rows are what its metadata say.")
 
 

@@ -173,20 +173,22 @@ def infer_scheme(
         literal: whether names such as NA are those of classes.
         positive: which of two classes is the positive one; if it is neither, that of `positive_of`, or else the last.
     """
-    if len(columns) > 1 and problem == "single_label_classification":
+    single, notes = problem == "single_label_classification", []
+    if len(columns) > 1 and single:
         raise InputError(f"A single label of several needs one column, not {', '.join(columns)}.")
-    present = {name: _present(column, f"column {name!r} of {source}") for name, column in columns.items()}
-    notes = []
-    commas = []
-    if problem != "single_label_classification":
-        commas = [name for name, texts in present.items() if _has_decimal_commas(texts, name, source, delimiter)]
+    present = {name: [value for value in column.values if value] for name, column in columns.items()}
+    if empty := [name for name, texts in present.items() if not texts]:
+        raise InputError(f"There are no labels in column {empty[0]!r} of {source}.")
+    commas = [
+        name for name, texts in present.items() if not single and _has_decimal_commas(texts, name, source, delimiter)
+    ]
     if commas:
         example = next(value for value in present[commas[0]] if "," in value)
         notes.append(f"Decimal commas: {example} is read as {example.replace(',', '.')} ({listed(commas)}).")
     values = [value for texts in present.values() for value in texts]
     values = _with_points(values) if commas else values
     separator = ""
-    if len(columns) == 1 and problem != "single_label_classification":
+    if len(columns) == 1 and not single:
         # A comma and a space are of a name in words, as "weak, distal".
         joined = [value.replace(", ", " ") for value in values]
         separator = next((mark for mark in SEPARATORS if any(mark in value for value in joined)), "")
@@ -226,13 +228,6 @@ def positive_of(names: Sequence[str]) -> str:
     negations = [f"{no}{mark}{name}" for name in lower for no in _NOT for mark in ("", " ", "-", "_")]
     negative = [name in _ABSENT or name in negations for name in lower]
     return names[negative.index(False)] if sum(negative) == 1 else ""
-
-
-def _present(column: TextColumn, name: str) -> list[str]:
-    present = [value for value in column.values if value]
-    if not present:
-        raise InputError(f"There are no labels in {name}.")
-    return present
 
 
 def _merged(values: Sequence[str]) -> list[str]:

@@ -45,8 +45,10 @@ def write_report(
         parts += [f"## {name}", "", summary_markdown(summarise(table, metrics))]
     ours = tables.get("finetuned", {})
     for name, table in tables.items():
-        tests = [compare(ours, table, key) for key in metrics if _in_both(ours, table, key)]
-        if name != "finetuned" and tests:
+        common = [(row, table[own]) for own, row in ours.items() if own in table]
+        in_both = [key for key in metrics if any(key in row and key in other for row, other in common)]
+        if name != "finetuned" and in_both:
+            tests = [compare(ours, table, key) for key in in_both]
             parts += [f"## finetuned against {name}", "", comparison_markdown(tests)]
     if collapsed := list(_collapsed(results)):
         parts += ["## Collapsed", "", *collapsed, ""]
@@ -79,7 +81,3 @@ def failures_by_set(failures: Mapping[str, str]) -> list[str]:
         contender, _, set_name = name.partition("/")
         by_set.setdefault((set_name, reason), []).append(contender)
     return [f"{name} ({', '.join(contenders)}): {reason}" for (name, reason), contenders in sorted(by_set.items())]
-
-
-def _in_both(ours: Table, other: Table, key: str) -> bool:
-    return any(key in other[name] and key in row for name, row in ours.items() if name in other)
