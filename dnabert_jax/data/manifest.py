@@ -163,8 +163,7 @@ def checked_manifest(
             progress(path.stat().st_size, total)
     splits = {
         name: dataclasses.replace(
-            split,
-            shards=tuple(dataclasses.replace(shard, sha256=digests[shard.name]) for shard in split.shards),
+            split, shards=tuple(dataclasses.replace(shard, sha256=digests[shard.name]) for shard in split.shards)
         )
         for name, split in manifest.splits.items()
     }

@@ -55,10 +55,7 @@ class Mutations(NamedTuple):
 
 
 def mutation_effects(
-    model: DNABERT,
-    sequences: Iterable[Named],
-    target: Target,
-    advance: Callable[[int], object] | None = None,
+    model: DNABERT, sequences: Iterable[Named], target: Target, advance: Callable[[int], object] | None = None
 ) -> Iterator[Mutations]:
     """Yields the effect of every substitution of each sequence, in their order and in constant memory.
 

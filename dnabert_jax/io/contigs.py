@@ -54,8 +54,6 @@ class ContigNames:
     def why_not(self, name: str) -> str:
         """Returns why `find` gives None, as the reason of a `LeftOut`."""
         candidates = self.candidates(name)
-        return (
-            f"the genome has {' and '.join(candidates)}, either of which may be meant"
-            if candidates
-            else "the genome has no such contig"
-        )
+        if not candidates:
+            return "the genome has no such contig"
+        return f"the genome has {' and '.join(candidates)}, either of which may be meant"

@@ -92,10 +92,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
 
     def restore(self, step: int, abstract: TrainState) -> TrainState:
         """The state at a step, laid out as `abstract` says."""
-        wanted = {
-            _PARAMETERS: abstract.parameters,
-            _TRAINING: {"step": abstract.step, "optimizer": abstract.optimizer},
-        }
+        wanted = {_PARAMETERS: abstract.parameters, _TRAINING: {"step": abstract.step, "optimizer": abstract.optimizer}}
         items = self.restore_items(step, wanted)
         return TrainState(items[_TRAINING]["step"], items[_PARAMETERS], items[_TRAINING]["optimizer"])
 

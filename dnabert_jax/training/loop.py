@@ -30,14 +30,7 @@ from dnabert_jax.training.nonfinite import FiniteCheck
 from dnabert_jax.training.preemption import stops_after, while_all_run
 from dnabert_jax.training.run_directory import CONFIG_FILE, check_run, write_run
 from dnabert_jax.training.saved_model import check_initial_model, read_initial_parameters
-from dnabert_jax.training.state import (
-    Network,
-    Parameters,
-    TrainState,
-    abstract_network,
-    abstract_state,
-    init_state,
-)
+from dnabert_jax.training.state import Network, Parameters, TrainState, abstract_network, abstract_state, init_state
 from dnabert_jax.training.step import StepMetrics, TrainStep, jit_train_step
 
 _DIGEST_BYTES = 32

@@ -19,23 +19,11 @@ from dnabert_jax.parallel.mesh import DATA, FSDP
 from dnabert_jax.parallel.placement import check_global_batch
 from dnabert_jax.parallel.rules import ROWS, replicated, row_sharding
 from dnabert_jax.sequence.vocabulary import FIRST_KMER, PAD
-from dnabert_jax.training.execution import (
-    Gathering,
-    choose_execution,
-    on_own_rows,
-    summed_gradients,
-    summed_over_rows,
-)
+from dnabert_jax.training.execution import Gathering, choose_execution, on_own_rows, summed_gradients, summed_over_rows
 from dnabert_jax.training.masking import mask_rows
 from dnabert_jax.training.objectives import masked_token_sums
 from dnabert_jax.training.optimizer import learning_rate_schedule, make_optimizer
-from dnabert_jax.training.state import (
-    Network,
-    Parameters,
-    TrainState,
-    abstract_state,
-    stream_key,
-)
+from dnabert_jax.training.state import Network, Parameters, TrainState, abstract_state, stream_key
 
 
 class StepMetrics(NamedTuple):

@@ -151,12 +151,7 @@ def write_result(result: Result, path: Path) -> None:
 def result_markdown(result: Result) -> str:
     """Returns a heading, where the result comes from, metrics with intervals, confusions, and counts of labels."""
     several = len(result.seeds) > 1
-    lines = [
-        f"## {escaped(result.name)}",
-        "",
-        *(f"- {escaped(what)}: {escaped(s)}" for what, s in origin(result)),
-        "",
-    ]
+    lines = [f"## {escaped(result.name)}", "", *(f"- {escaped(what)}: {escaped(s)}" for what, s in origin(result)), ""]
     head = ["metric", *(["mean", "sd"] if several else []), *(f"seed {seed.seed}" for seed in result.seeds)]
     rows = []
     for key, spread in over_seeds(result).items():
