@@ -74,8 +74,7 @@ def write_array_record(
             path = directory / f"{name}-{number:05d}-of-{len(shards):05d}.array_record"
             writer = ArrayRecordWriter(str(path), "group_size:1")
             for row in shard:
-                texts = {key: value.encode() if isinstance(value, str) else value for key, value in row.items()}
-                record = example({**texts, "label": names.labels.index(row["label"])})
+                record = example({**row, "label": names.labels.index(row["label"])})
                 size += len(record)
                 writer.write(record)
             writer.close()

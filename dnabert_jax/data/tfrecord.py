@@ -41,7 +41,7 @@ def _field(number: int, payload: bytes) -> bytes:
     return _varint(number << 3 | 2) + _varint(len(payload)) + payload
 
 
-def example(features: Mapping[str, int | bytes]) -> bytes:
+def example(features: Mapping[str, int | str | bytes]) -> bytes:
     """Returns a tf.train.Example, serialised: each number is an int64_list of one value, all else a bytes_list of one.
 
     Args:
@@ -50,7 +50,8 @@ def example(features: Mapping[str, int | bytes]) -> bytes:
     entries = b""
     for name, value in sorted(features.items()):
         # A list is field 1 of Feature if it is of bytes, 3 if of integers, which are packed.
-        number, values = (3, _varint(value)) if isinstance(value, int) else (1, value)
+        data = value.encode() if isinstance(value, str) else value
+        number, values = (3, _varint(data)) if isinstance(data, int) else (1, data)
         entries += _field(1, _field(1, name.encode()) + _field(2, _field(number, _field(1, values))))
     return _field(1, entries)
 
