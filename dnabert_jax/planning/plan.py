@@ -54,6 +54,7 @@ class Pace:
     """What a step time means.
 
     Attributes:
+        step_seconds: of a training step.
         tokens_per_second: of all rows, padding counted.
         useful_tokens_per_second: padding not counted; None if the share of padding is not known.
         mfu: share of the chips' peak that the model's FLOPs take.
@@ -72,7 +73,10 @@ class StepTime:
     """The parts of a step, and its time if the collectives that may overlap with the rest do so wholly, or not at all.
 
     Attributes:
+        cycles: estimated by the compiler.
         compiler_seconds: those cycles at the chip's clock.
+        kernel_seconds: of custom calls, computed.
+        collective_seconds: computed.
         waiting_seconds: of those collectives that the core waits for.
         overlapped: these, and the longer of the other collectives and the rest.
         sequential: the sum of all.
@@ -93,13 +97,16 @@ class Plan:
 
     Attributes:
         predicted_by: compiler and versions.
+        slices: of that topology.
         chips: in all slices.
         chip: the published figures that are computed with.
+        mesh: sizes of its axes.
         available: bytes of a chip's memory that a program may use.
         step_flops: of the model, counted analytically, in all chips.
         fits: whether they suffice.
         refusal: what the compiler said if it refused for want of memory; all below is then missing.
         collectives: by kind and size of group.
+        kernels: custom calls.
         unestimated: what has no estimate besides those two, and is not part of the time.
         top: what the compiler estimates to take longest.
         time: None on GPUs, whose compiler estimates none.
