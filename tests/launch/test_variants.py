@@ -135,7 +135,7 @@ def test_effects_have_the_sign_of_the_change_and_the_scores_of_the_original_thei
         assert row["effect_log_odds"] == pytest.approx(odds, abs=1e-9)
         assert row["difference"] == pytest.approx((after - before) * max(before, after), abs=1e-12)
         assert row["log_odds_ratio"] == pytest.approx(-odds / math.log(2), abs=1e-9)
-    assert variants(folder, "--out", tmp_path / "w.vcf", "--label", "no") == 0
+    assert run(variants(folder, "--out", tmp_path / "w.vcf", "--label", "no")) == 0
     others = [row for row in table(tmp_path / "w.tsv") if not row["left_out"]]
     assert [float(row["effect"]) for row in others] == pytest.approx([-row["effect"] for row in rows], abs=1e-6)
     assert {row["label"] for row in others} == {"no"}

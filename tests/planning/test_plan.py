@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 
 from dnabert_jax.parallel.chips import chip_named
-from dnabert_jax.planning import plan as planning
 from dnabert_jax.planning.compilation import Memory
 from dnabert_jax.planning.plan import Plan, complete, outline
 from dnabert_jax.planning.work import Collective, Estimated, Kernel, Work
@@ -99,9 +98,3 @@ def test_a_gpu_has_no_times() -> None:
     plan = plan_on("gpu")
     assert plan.time is None
     assert all(part.seconds is None for part in (*plan.collectives, *plan.kernels))
-
-
-def test_every_field_of_a_plan_is_explained() -> None:
-    for record in (planning.Plan, planning.Traffic, planning.Pace, planning.StepTime, Memory):
-        for field in dataclasses.fields(record):
-            assert f"        {field.name}: " in (record.__doc__ or "").replace("\n    ", "\n        "), field.name
