@@ -25,7 +25,7 @@ from dnabert_jax.presets import PRESETS
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.kmers import base_codes, encode_codes
 from dnabert_jax.sequence.vocabulary import CLS, SEP
-from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, epoch_order, learning_rate, total_steps
 
 _BASES, _LARGEST_DIFFERENCE = 101, 1e-3
@@ -68,7 +68,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side (%(default)s)")
     arguments = parser.parse_args()
     config = dataclasses.replace(PRESETS[arguments.preset].model, dropout=0.0, attention_dropout=0.0)
-    settings = FinetuneConfig(epochs=1, dropout=0.0, restarts=0, peak_learning_rate=1e-4)
+    settings = dataclasses.replace(
+        FINETUNE_PRESETS["dnabert"], epochs=1, dropout=0.0, restarts=0, peak_learning_rate=1e-4
+    )
     splits = [windows(config.k, arguments.sequences, job) for job in range(arguments.jobs)]
     task = Task(config, settings, splits, arguments.threads)
     versions = ", ".join(f"{name} {version(name)}" for name in ("jax", "torch", "transformers"))
@@ -103,7 +105,7 @@ def windows(k: int, count: int, job: int) -> EncodedSplit:
         own = window if number % 2 else draw.permutation(window)
         rows.append(np.concatenate([[CLS], encode_codes(own, k), [SEP]]).astype(np.uint16))
     targets = np.eye(2, dtype=np.float32)[np.arange(count) % 2]
-    return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets)
+    return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets, k)
 
 
 def this_project(task: Task, devices: int) -> tuple[Callable[[], float], Ready]:
@@ -128,9 +130,8 @@ def this_project(task: Task, devices: int) -> tuple[Callable[[], float], Ready]:
 
     fitting = Fitting(task.config, weights(task), _TASK, task.settings, lambda *_: 0.0, lambda *_: False, jax.devices())
     # The same seed for all: nothing is random but the order. The validation split is next to nothing.
-    first = EncodedSplit(
-        task.splits[0].ids[: task.splits[0].offsets[1]], task.splits[0].offsets[:2], task.splits[0].targets[:1]
-    )
+    split = task.splits[0]
+    first = EncodedSplit(split.ids[: split.offsets[1]], split.offsets[:2], split.targets[:1], split.k)
     jobs = [Job(str(number), split, first, 0) for number, split in enumerate(task.splits)]
     groups = [jobs] if devices > 1 else [[job] for job in jobs]
 

@@ -14,6 +14,9 @@ from dnabert_jax.sequence.windows import Windows
 
 Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
 
+TokenPooling = Literal["cls", "mean", "max", "mean-max", "attention"]
+Strands = Literal["forward", "both"]
+
 _VOCABULARY_MULTIPLE = 128
 """Embedding rows are padded to a multiple of this, so that they divide over a mesh and fill a TPU's lanes."""
 
@@ -109,6 +112,10 @@ class TaskConfig:
         overlap: k-mers that a window shares with the next.
         num_rnn_layer: Layers of the lstm or gru, as wide as the encoder: the original ignores its rnn_hidden.
         rnn_dropout: Rate between those layers.
+        pooling: How the hidden states of a sequence, or of each piece, become one vector: that of [CLS] through a dense
+            layer and tanh, as in the original (cls); or a LayerNorm of the mean over k-mers, their maximum, both side
+            by side (mean-max), or a mean whose weights are learned (attention). All but cls leave out [CLS] and [SEP].
+        strands: both if the logits are the mean over a sequence and its reverse complement.
     """
 
     problem: Problem
@@ -120,6 +127,8 @@ class TaskConfig:
     overlap: int = 0
     num_rnn_layer: int = 1
     rnn_dropout: float = 0.0
+    pooling: TokenPooling = "cls"
+    strands: Strands = "forward"
 
     def __post_init__(self) -> None:
         fewest = 2 if self.problem == "single_label_classification" else 1

@@ -22,12 +22,12 @@ import numpy as np
 from jaxtyping import Array, Float32, Int32
 
 from dnabert_jax import stream
-from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.config import ModelConfig, Strands, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import Architecture, Dtype, Format, export_model
 from dnabert_jax.interop.hub import push_directory
 from dnabert_jax.interop.load import read_model
-from dnabert_jax.model.bound_head import apply_pooler, classify
+from dnabert_jax.model.bound_head import apply_pooler, classify, probabilities
 from dnabert_jax.model.layerwise import LayerwiseEncoder, mean_of_kmers, mean_over_bases
 from dnabert_jax.model.windowed import classify_windows
 from dnabert_jax.sequence.kmers import check_has_kmer, encode_codes, sequence_codes
@@ -39,7 +39,6 @@ from dnabert_jax.stream import Codes, Named, Result
 from dnabert_jax.training.saved_model import SavedModel, training_lengths
 
 Pooling = Literal["mean", "cls", "pooled", "tokens", "bases"]
-Strands = Literal["forward", "both"]
 ComputeDtype = Literal["float32", "bfloat16"]
 
 BY_POSITION: tuple[Pooling, ...] = ("tokens", "bases")
@@ -155,7 +154,7 @@ class DNABERT:
             if pooling == "mean":
                 return mean_of_kmers(hidden, ids)
             if pooling == "pooled":
-                return apply_pooler(self.config, self.task, self.on_encoder, hidden)
+                return apply_pooler(self.config, self.task, self.on_encoder, hidden, ids)
             if pooling == "bases":
                 return mean_over_bases(hidden, ids, self.config.k)
             return (hidden if pooling == "tokens" else hidden[:, 0]).astype(jnp.float32)
@@ -168,14 +167,15 @@ class DNABERT:
         return ((name, row[1 : len(ids) - 1 + more] if by_position else row) for name, ids, row in found)
 
     def predict(
-        self, sequences: str | Iterable[str], progress: bool = True, strands: Strands = "forward"
+        self, sequences: str | Iterable[str], progress: bool = True, strands: Strands | None = None
     ) -> Float32[np.ndarray, "*shape"]:
         """What the classifier says of sequences, in their order.
 
         Args:
             sequences: as for `encode`, in any number.
             progress: shows a bar on standard error if it takes more than a few seconds.
-            strands: forward, the sequence as it is; both, the mean over it and its reverse complement.
+            strands: forward, the sequence as it is; both, the mean of the logits over it and its reverse complement;
+                as the model was trained if not given.
 
         Returns:
             [N, C], or [C] for a sequence that is given alone, as a str: probabilities of `labels`, which sum to 1 if
@@ -193,29 +193,31 @@ class DNABERT:
     def predictions(
         self,
         sequences: Iterable[Named],
-        strands: Strands = "forward",
+        strands: Strands | None = None,
         advance: Callable[[int], object] | None = None,
     ) -> Iterator[Result]:
         """Yields name and probabilities of each sequence as `predict` does; sequences are as for `embeddings`."""
         task = self.task
         if task is None:
             raise InputError(f"predict needs a classifier: the model has {self._parts()}. To embed, use embed.")
+        strands = strands or task.strands
         if strands not in ("forward", "both"):
             raise InputError(f"strands is {strands!r}: it must be forward or both.")
 
-        def probabilities(ids: Int32[np.ndarray, "B tokens"]) -> Array:
+        def logits(ids: Int32[np.ndarray, "B tokens"]) -> Array:
             if task.windows is not None:
                 return classify_windows(self.config, task, self.encoder, self.on_encoder, ids, stream.tokens_together())
-            hidden = self.encoder(ids.reshape(len(ids) * task.split, -1), self.config.num_layers)
-            return classify(self.config, task, self.on_encoder, hidden)
+            pieces = ids.reshape(len(ids) * task.split, -1)
+            return classify(self.config, task, self.on_encoder, self.encoder(pieces, self.config.num_layers), pieces)
 
         prepare = self.ids_within_limit if task.long == "none" else self._cut
-        pieces = task.split if task.windows is None else 1 << 40  # windows, more than any sequence has
-        own, longest = stream.coded(sequences, self.config.k), self.config.max_positions * pieces
+        most_pieces = task.split if task.windows is None else 1 << 40  # windows, more than any sequence has
+        own, longest = stream.coded(sequences, self.config.k), self.config.max_positions * most_pieces
         if strands == "both":
             own, advance = stream.both_strands(own), advance and stream.of_strands(advance)
-        found = ((name, row) for name, _, row in stream.computed(own, prepare, probabilities, longest, advance))
-        return found if strands == "forward" else stream.mean_of_strands(found)
+        found = ((name, row) for name, _, row in stream.computed(own, prepare, logits, longest, advance))
+        merged = found if strands == "forward" else stream.mean_of_strands(found)
+        return ((name, probabilities(task, row)) for name, row in merged)
 
     def save_pretrained(
         self,

@@ -116,6 +116,12 @@ class Attention:
         if self.method != "attention":
             target = choose_target(model, f"--method {self.method}", self.label, self.scale)
             print(f"Of the label {target.label}: its {target.scale}.")
+        elif model.task and model.task.pooling != "cls":
+            print(
+                f"Note: the classifier pools over k-mers ({model.task.pooling}), so fine-tuning did not teach [CLS], "
+                "whose attention this is. Explain predictions by --method gradient-x-input, or fine-tune with "
+                "--pooling cls."
+            )
         completeness = _Completeness()
         with self.source.open(model.config.k, model.training_lengths) as sequences:
             # Of variants, it is not known how many there are before the last sequence is read.

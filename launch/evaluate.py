@@ -14,7 +14,7 @@ from dnabert_jax.storage import Location, is_url
 from dnabert_jax.tasks.datasets.options import DataOptions
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.tasks.suites.suite import SUITES, SuiteName, find_sets, groups_of_like_size, part_of
-from launch.finetune import chosen_preset
+from launch.finetune import DEFAULT_PRESET, chosen_preset
 from launch.flags import REGISTRY, SETTINGS
 from launch.progress import BarContext, progress_bar
 from launch.signals import importing
@@ -41,8 +41,9 @@ class Evaluate:
         baselines: What is evaluated besides, on the same splits: random, the same network from random weights;
             logistic regression on k-mers (kmer) or gapped k-mers; cnn, a small convolutional network.
         seeds: Models for each set, in lockstep.
-        preset: dnabert or gue; that of the suite, if not given.
-        same_settings: Train all sets by the same settings, rather than with the epochs that GUE has for each task.
+        preset: default; dnabert, as in its README; or gue, as in GUE's scripts.
+        same_settings: With the preset gue, train all sets by the same settings, rather than with the epochs that GUE
+            has for each task.
         limit: Use at most this many training rows of a set, drawn by the seed.
         compare: Tables of other systems to compare with (name, and columns called like metrics), as finetuned.tsv of
             another evaluation.
@@ -61,7 +62,7 @@ class Evaluate:
     out: Location
     baselines: tuple[Baseline, ...] = ()
     seeds: int = 1
-    preset: str = ""
+    preset: str = DEFAULT_PRESET
     same_settings: bool = False
     limit: int = 0
     compare: tuple[Path, ...] = ()
@@ -71,7 +72,7 @@ class Evaluate:
     keep_models: bool = False
     step: int | None = None
     options: Annotated[DataOptions, tyro.conf.arg(name="")] = dataclasses.field(default_factory=DataOptions)
-    settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS["dnabert"]
+    settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS[DEFAULT_PRESET]
 
     def run(self) -> None:
         """Evaluates, writes, and says what came of it."""
@@ -95,7 +96,7 @@ class Evaluate:
             model=weights_digest(model),
             seeds=self.seeds,
             settings=self.settings,
-            same_settings=self.same_settings,
+            same_settings=self.same_settings or self.preset != self.suite,
             limit=self.limit,
             **vars(self.options),
         )
@@ -202,6 +203,6 @@ def parse_evaluate(arguments: Sequence[str]) -> Evaluate:
     if suite not in SUITES:
         raise InputError(f"Name a suite: dnabert-jax evaluate {'|'.join(SUITES)}; --help behind it tells the flags.")
     program, missing = f"dnabert-jax evaluate {suite}", tyro.MISSING
-    preset = chosen_preset(arguments[1:], program, SUITES[suite].preset)
+    preset = chosen_preset(arguments[1:], program, DEFAULT_PRESET)
     default: Any = Evaluate(suite, missing, missing, missing, preset=preset, settings=FINETUNE_PRESETS[preset])
     return tyro.cli(Evaluate, args=arguments[1:], default=default, prog=program, config=SETTINGS, registry=REGISTRY)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # they load JAX, which --help need not wait for
 PROGRAM = "dnabert-jax finetune"
 
 _LABELS_SHOWN, _FIGURES_SHOWN, _CLASSES_SHOWN = 8, 8, 6
-_DEFAULT = "dnabert"
+DEFAULT_PRESET = "default"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Finetune:
         resume: Go on with what an earlier run of the same command has saved in OUT.unfinished; begin if there is
             nothing.
         seeds: How many models are trained, each with its own seed, in lockstep.
-        preset: dnabert, as in its README, or gue, as in GUE's scripts.
+        preset: default; dnabert, as in its README; or gue, as in GUE's scripts.
         sequence: Column of the sequences; found by its name if not given.
         labels: Columns of the labels; found by their names if not given.
         split: Column of the split; found by its name if not given.
@@ -61,7 +61,7 @@ class Finetune:
     out: Path
     resume: bool = False
     seeds: int = 1
-    preset: str = _DEFAULT
+    preset: str = DEFAULT_PRESET
     sequence: str = ""
     labels: tuple[str, ...] = ()
     split: str = ""
@@ -69,7 +69,7 @@ class Finetune:
     random_weights: bool = False
     arguments: tyro.conf.Suppress[tuple[str, ...]] = ()
     options: Annotated[DataOptions, tyro.conf.arg(name="")] = dataclasses.field(default_factory=DataOptions)
-    settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS[_DEFAULT]
+    settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS[DEFAULT_PRESET]
 
     def run(self) -> None:
         """Trains, measures, writes, and says what came of it."""
@@ -118,6 +118,7 @@ class Finetune:
     def _read_data(self, k: int) -> "LabelledData":
         from dnabert_jax.tasks.datasets.rows import Columns
         from dnabert_jax.tasks.datasets.splits import count_duplicates, drop_duplicates, read_splits
+        from dnabert_jax.tasks.finetuning.encoding import task_to_learn
 
         columns = Columns(self.sequence, self.labels, self.split)
         data = read_splits(self.data, k, self.options, self.settings.seed, columns)
@@ -125,6 +126,8 @@ class Finetune:
         if positive and (data.task.problem != "single_label_classification" or labels[1:] != (positive,)):
             raise InputError(f"--positive {positive!r} is not one of two classes: the labels are {', '.join(labels)}.")
         print(_what_is_learned(data.task))
+        if self.settings.strands == "auto":
+            print(_which_strands(task_to_learn(data, self.settings)))
         for note in (*data.notes, *count_duplicates(data).sentences()):
             print(note)
         if not self.options.keep_duplicates:
@@ -159,6 +162,15 @@ class Finetune:
         print(f"Next: {command('predict', '--model', self.out, '--fasta', 'FILE', '--out', 'predictions.tsv')}")
         if result.task.windows is None:  # transformers has no class that others could be exported to
             print(f"Next: {command('export', self.out, '--out', 'DIRECTORY')}")
+
+
+def _which_strands(task: TaskConfig) -> str:
+    if task.strands == "both":
+        return "Sequences are read on both strands. If the label depends on the strand, give --strands forward."
+    return (
+        "Training sequences differ from their reverse complements, as splice sites do: they are read as they are. "
+        "--strands both reads both strands."
+    )
 
 
 def _what_is_learned(task: TaskConfig) -> str:
@@ -218,7 +230,7 @@ def chosen_preset(arguments: Sequence[str], program: str, default: str) -> str:
 
 def parse_finetune(arguments: Sequence[str]) -> Finetune:
     """Parses in two passes: the first finds the preset whose fields are the defaults of the second."""
-    preset = chosen_preset(arguments, PROGRAM, _DEFAULT)
+    preset = chosen_preset(arguments, PROGRAM, DEFAULT_PRESET)
     missing: Any = tyro.MISSING
     default = Finetune(missing, missing, missing, preset=preset, settings=FINETUNE_PRESETS[preset])
     job = tyro.cli(Finetune, args=list(arguments), default=default, prog=PROGRAM, config=SETTINGS, registry=REGISTRY)

@@ -15,7 +15,7 @@ from dnabert_jax.presets import PRESETS
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.typed_json import to_json
 from launch.compiler import ENVIRONMENT, compiler_version, with_clock
-from launch.finetune import chosen_preset
+from launch.finetune import DEFAULT_PRESET, chosen_preset
 from launch.flags import REGISTRY, SETTINGS
 from launch.plan_report import print_table
 from launch.signals import importing
@@ -23,7 +23,6 @@ from launch.signals import importing
 if TYPE_CHECKING:  # which loads JAX, and --help need not wait for it
     from dnabert_jax.tasks.suites.plan import JobsAChip, SuitePlan
 
-_DEFAULT = "dnabert"
 _GIB = 2**30
 
 
@@ -41,7 +40,7 @@ class PlanSuite:
     Attributes:
         topology: TPUs by version and shape, v5e:2x4, v4:2x2x2, v5p:2x2x2 or v6e:2x4 (extra tpu).
         model_preset: Model that is fine-tuned.
-        preset: dnabert, as in its README, or gue, as in GUE's scripts.
+        preset: default; dnabert, as in its README; or gue, as in GUE's scripts.
         sets: Data sets.
         seeds: Models of each data set.
         examples: Training sequences of a data set.
@@ -56,7 +55,7 @@ class PlanSuite:
 
     topology: str
     model_preset: Literal["tiny", "dnabert3", "dnabert4", "dnabert5", "dnabert6"] = "dnabert6"
-    preset: str = _DEFAULT
+    preset: str = DEFAULT_PRESET
     sets: int = 690
     seeds: int = 1
     examples: int = 25_669
@@ -66,7 +65,7 @@ class PlanSuite:
     labels: int = 2
     jobs_per_chip: tuple[int, ...] = (1, 2, 4, 8)
     json: Path | None = None
-    settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS[_DEFAULT]
+    settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS[DEFAULT_PRESET]
 
     def run(self) -> None:
         """Plans and prints; raises JobError if not one job fits."""
@@ -106,7 +105,10 @@ class PlanSuite:
 def _print_plan(plan: "SuitePlan") -> None:
     size, config = plan.size, plan.config
     print(f"{size.sets * size.seeds:,} fine-tunings of {plan.model} ({config.train}): {size.sets:,} sets of ", end="")
-    print(f"{size.examples:,} training sequences of {size.bases} bases, {config.epochs} epochs, ", end="")
+    print(
+        f"{size.examples:,} training sequences of {size.bases} bases, {config.epochs_of(size.examples)} epochs, ",
+        end="",
+    )
     print(f"batch {config.batch_size}, on {plan.topology}: {plan.chips:,} chips.")
     print(f"Predicted by {plan.predicted_by}, or counted from that; nothing was measured.\n")
     if plan.fitting:
@@ -147,6 +149,6 @@ def parse_plan_suite(arguments: Sequence[str]) -> PlanSuite:
     """Reads the flags, among them those of the configuration of fine-tuning."""
     missing: Any = tyro.MISSING
     name = "dnabert-jax plan --suite"
-    preset = chosen_preset(arguments, name, _DEFAULT)
+    preset = chosen_preset(arguments, name, DEFAULT_PRESET)
     default = PlanSuite(missing, preset=preset, settings=FINETUNE_PRESETS[preset])
     return tyro.cli(PlanSuite, args=list(arguments), default=default, prog=name, config=SETTINGS, registry=REGISTRY)

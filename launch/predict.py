@@ -31,7 +31,8 @@ class Predict:
         out: File to write, named for what it is: a table (.tsv, .csv, .tsv.gz, .csv.gz or .parquet) or, with --bed and
             a model with two classes, .bed for genome browsers (score: 1,000 times the probability of the second).
         keep: Columns of --table to keep; all if not given.
-        strands: forward predicts the sequence as it is; both averages over it and its reverse complement.
+        strands: forward predicts the sequence as it is; both averages the logits over it and its reverse complement; if
+            not given, as the model was fine-tuned.
         step: Checkpoint of a run; the latest if not given.
         compute_dtype: Precision of activations; bfloat16 is for accelerators.
         source: Where the sequences come from.
@@ -40,7 +41,7 @@ class Predict:
     model: str
     out: Path
     keep: tuple[str, ...] = ()
-    strands: Literal["forward", "both"] = "forward"
+    strands: Literal["forward", "both"] | None = None
     step: int | None = None
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     source: Annotated[SequenceSource, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SequenceSource)

@@ -72,8 +72,11 @@ def export_model(
         raise InputError(f"The model has no {_NEEDED[architecture]}: it can be exported as {architecture_of(model)}.")
     torch = None if file_format == "safetensors" else import_torch("Writing pytorch_model.bin", "export safetensors")
     parameters = {part: model.parameters[part] for part in _PARTS[architecture] if part in model.parameters}
+    pools_kmers = description.task is not None and description.task.pooling != "cls"
+    if architecture == "encoder" and pools_kmers:
+        del parameters["pooler"]
     tensors = to_huggingface(parameters, description.config)
-    if architecture == "encoder":
+    if architecture == "encoder" or (architecture == "classifier" and pools_kmers):
         tensors = {name.removeprefix("bert."): tensor for name, tensor in tensors.items()}
     with output_directory(out, "config.json") as directory:
         try:

@@ -81,6 +81,9 @@ _TABLE = [
     *_norm("cls.predictions.transform.LayerNorm", "head.norm"),
     _Entry("cls.predictions.bias", "head.bias", vocabulary=True),
     *_dense("bert.pooler.dense", "pooler.dense"),
+    # Ours, where a classifier pools over k-mers.
+    *_norm("pooled_norm", "pooler.norm"),
+    _Entry("pooling_query", "pooler.query"),
     *_dense("classifier", "classifier"),
     # The original's models for long sequences: dnalongcat here, dnalong below.
     *_dense("classifier1", "classifier1"),
@@ -105,10 +108,19 @@ def _slots(config: ModelConfig, parts: Parameters) -> list[tuple[str, _Entry, in
     """Every tensor in the file of a model with these parts: its name, its entry and its layer."""
     slots: list[tuple[str, _Entry, int | None]] = []
     for entry in [*_TABLE, *_recurrence(parts.get("rnn", ()))]:
-        if entry.part in parts:
+        if _has(parts, entry.path):
             layers = range(config.num_layers) if entry.per_layer else [None]
             slots += [(entry.name.format(layer=layer), entry, layer) for layer in layers]
     return slots
+
+
+def _has(parts: Parameters, path: str) -> bool:
+    tree: Any = parts
+    for name in path.split("."):
+        if name not in tree:
+            return False
+        tree = tree[name]
+    return True
 
 
 def parts_of(names: Iterable[str]) -> list[str]:

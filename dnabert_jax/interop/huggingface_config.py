@@ -41,6 +41,9 @@ _FIXED: dict[str, tuple[Any, ...]] = {
 }
 """What the network here can be; a file that says nothing of one of them means its first value."""
 
+OUR_SETTINGS = "dnabert_jax"
+"""The settings of a classifier that transformers does not know."""
+
 _OF_DNABERT2 = ("alibi_starting_size", "attn_alibi")
 
 
@@ -50,8 +53,9 @@ def huggingface_config(config: ModelConfig, task: TaskConfig | None = None, mode
     Args:
         model: masked-lm, encoder or classifier.
     """
+    pooled = model == "classifier" and task is not None and task.pooling != "cls"
     settings: dict[str, Any] = {
-        "architectures": [_ARCHITECTURES[model]],
+        "architectures": [_ARCHITECTURES["encoder" if pooled else model]],
         "model_type": "bert",
         "vocab_size": config.vocabulary_size,
         "hidden_size": config.hidden_size,
@@ -74,6 +78,7 @@ def huggingface_config(config: ModelConfig, task: TaskConfig | None = None, mode
             "id2label": {str(number): label for number, label in enumerate(task.labels)},
             "label2id": {label: number for number, label in enumerate(task.labels)},
             "classifier_dropout": task.dropout,
+            OUR_SETTINGS: {"pooling": task.pooling, "strands": task.strands},
         }
     return settings
 
@@ -157,6 +162,8 @@ def read_task(settings: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], n
     if dropout is None:
         dropout = settings.get("hidden_dropout_prob", _DEFAULTS["hidden_dropout_prob"])
     record = {"problem": problem, "labels": [labels[place] for place in places], "dropout": dropout}
+    if isinstance(ours := settings.get(OUR_SETTINGS), dict):
+        record |= ours
     record |= _for_long(settings, shapes, hidden)
     return parse_json(TaskConfig, json.dumps(record).encode(), name)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import dnabert_jax
-from dnabert_jax.config import PretrainConfig
+from dnabert_jax.config import ModelConfig, PretrainConfig, TaskConfig
 from dnabert_jax.data.manifest import HELDOUT
 from dnabert_jax.interop.tokenizer import EXAMPLE, tokenizer_section
 from dnabert_jax.io.markdown import escaped, table
@@ -76,24 +76,80 @@ written by dnabert-jax {dnabert_jax.__version__}. It is BERT as `transformers` k
 
 
 def _use(model: SavedModel, architecture: str) -> str:
-    config, what = model.config, _WHAT[architecture]
-    outputs = ""
-    if architecture == "classifier" and model.description.task:
-        task = model.description.task
+    config, task = model.config, model.description.task
+    code, outputs = _stock_code(_WHAT[architecture]), ""
+    if architecture == "classifier" and task:
+        if task.pooling != "cls" or task.strands == "both":
+            code = _classifier_code(config, task)
         labels = ", ".join(f"'{escaped(label)}'" for label in task.labels)
         outputs = f"\n\nOutputs, {task.problem.replace('_', ' ')}: {labels}."
     return f"""## Use
 
 ```python
-from transformers import AutoTokenizer, {what.auto_class}
+{code}
+```
+
+{tokenizer_section(config.k, config.max_positions)}{outputs}"""
+
+
+def _stock_code(what: _What) -> str:
+    return f"""from transformers import AutoTokenizer, {what.auto_class}
 
 tokenizer = AutoTokenizer.from_pretrained(".")
 model = {what.auto_class}.from_pretrained(".")
 
-{what.output} = model(**tokenizer("{EXAMPLE}", return_tensors="pt")).{what.output}
-```
+{what.output} = model(**tokenizer("{EXAMPLE}", return_tensors="pt")).{what.output}"""
 
-{tokenizer_section(config.k, config.max_positions)}{outputs}"""
+
+_POOLED = {
+    "mean": "hidden.mean(1)",
+    "max": "hidden.amax(1)",
+    "mean-max": "torch.cat([hidden.mean(1), hidden.amax(1)], 1)",
+    "attention": 'torch.einsum("bl,blh->bh", torch.softmax(hidden @ head["pooling_query"], 1), hidden)',
+}
+
+
+def _classifier_code(config: ModelConfig, task: TaskConfig) -> str:
+    """Returns how transformers applies a classifier that pools k-mers or reads both strands, unlike its own."""
+    if task.pooling == "cls":
+        read = """from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(".")
+model = AutoModelForSequenceClassification.from_pretrained(".")
+
+
+def strand_logits(sequence):
+    return model(**tokenizer(sequence, return_tensors="pt")).logits"""
+    else:
+        read = f"""import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(".")
+encoder = AutoModel.from_pretrained(".", add_pooling_layer=False)
+head = load_file("model.safetensors")
+
+
+def strand_logits(sequence):
+    hidden = encoder(**tokenizer(sequence, return_tensors="pt")).last_hidden_state[:, 1:-1]  # without [CLS] and [SEP]
+    pooled = {_POOLED[task.pooling]}
+    norm = head["pooled_norm.weight"], head["pooled_norm.bias"], {config.layer_norm_epsilon}
+    pooled = torch.nn.functional.layer_norm(pooled, pooled.shape[1:], *norm)
+    return torch.nn.functional.linear(pooled, head["classifier.weight"], head["classifier.bias"])"""
+    if task.strands == "forward":
+        return f'''{read}
+
+
+logits = strand_logits("{EXAMPLE}")'''
+    return f'''{read}
+
+
+def other_strand(sequence):
+    return sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1]
+
+
+sequence = "{EXAMPLE}"
+logits = (strand_logits(sequence) + strand_logits(other_strand(sequence))) / 2'''
 
 
 def _imported(provenance: dict[str, Any]) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from dnabert_jax.interpret.target import Target
 from dnabert_jax.model.bound_head import label_output, label_output_and_gradient
 from dnabert_jax.model.layerwise import shared_among_bases
 from dnabert_jax.pretrained import DNABERT
-from dnabert_jax.sequence.vocabulary import FIRST_KMER, MASK, UNK
+from dnabert_jax.sequence.vocabulary import FIRST_KMER, MASK, PAD, UNK
 from dnabert_jax.stream import Named, Result
 
 Baseline = Literal["mask", "unknown", "zero"]
@@ -66,9 +66,10 @@ def gradient_times_input(
     """
 
     def of_bases(ids: Int32[np.ndarray, "B L"]) -> Array:
-        vectors = model.encoder.token_vectors(ids)
-        _, gradient = _value_and_gradient(model, target, vectors, ids)
-        return shared_among_bases((vectors * gradient).sum(axis=-1), ids, model.config.k)
+        rows = target.rows(ids, model.config.k)
+        vectors = model.encoder.token_vectors(rows)
+        _, gradient = _value_and_gradient(model, target, vectors, rows)
+        return _of_bases(model, target, (vectors * gradient).sum(axis=-1), rows)
 
     own = stream.coded(sequences, model.config.k)
     for name, ids, row in stream.computed(own, model.ids_within_limit, of_bases, model.config.max_positions, advance):
@@ -103,13 +104,14 @@ def integrated_gradients(
     nodes, weights = np.polynomial.legendre.leggauss(steps)
 
     def of_bases(ids: Int32[np.ndarray, "B L"]) -> Array:
-        vectors = model.encoder.token_vectors(ids)
-        start = _baseline_vectors(model, baseline, ids, vectors)
+        rows = target.rows(ids, model.config.k)
+        vectors = model.encoder.token_vectors(rows)
+        start = _baseline_vectors(model, baseline, rows, vectors)
         difference, total = vectors - start, jnp.zeros_like(vectors)
         for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-            total += weight * _value_and_gradient(model, target, start + node * difference, ids)[1]
-        scores = shared_among_bases((difference * total).sum(axis=-1), ids, model.config.k)
-        outputs = [_value(model, target, one, ids) for one in (vectors, start)]
+            total += weight * _value_and_gradient(model, target, start + node * difference, rows)[1]
+        scores = _of_bases(model, target, (difference * total).sum(axis=-1), rows)
+        outputs = [_value(model, target, ends, rows) for ends in (vectors, start)]
         return jnp.concatenate([jnp.stack(outputs, axis=1), scores], axis=1)
 
     own = stream.coded(sequences, model.config.k)
@@ -119,18 +121,33 @@ def integrated_gradients(
 
 
 def _value(
-    model: DNABERT, target: Target, vectors: Float[Array, "B L H"], ids: Int32[np.ndarray, "B L"]
+    model: DNABERT, target: Target, vectors: Float[Array, "rows L H"], ids: Int32[np.ndarray, "rows L"]
 ) -> Float[Array, " B"]:
     hidden = model.encoder.states_of_vectors(vectors, ids)[-1]
-    return label_output(model.config, target.task, model.on_encoder, hidden, target.number, target.scale)
+    return label_output(model.config, target.task, model.on_encoder, hidden, ids, target.number, target.scale)
+
+
+def _of_bases(
+    model: DNABERT, target: Target, scores: Float[Array, "rows L"], rows: Int32[np.ndarray, "rows L"]
+) -> Float[Array, "B bases_and_more"]:
+    """Returns the scores of bases, which stand as in `mean_over_bases`, of those of k-mers; of both strands the sum."""
+    k = model.config.k
+    of_rows = shared_among_bases(scores, rows, k)
+    if target.task.strands == "forward":
+        return of_rows
+    forward, reverse = of_rows[::2], of_rows[1::2]
+    # The bases stand at 1, 2, ..., behind [CLS]; n tokens with [CLS] and [SEP] are of n + k - 3 bases.
+    last = (rows[::2] != PAD).sum(axis=1, keepdims=True) + k - 3
+    mirror = np.clip(last + 1 - np.arange(forward.shape[1]), 0, forward.shape[1] - 1)
+    return forward + jnp.take_along_axis(reverse, mirror, axis=1)
 
 
 def _value_and_gradient(
-    model: DNABERT, target: Target, vectors: Float[Array, "B L H"], ids: Int32[np.ndarray, "B L"]
-) -> tuple[Float[Array, " B"], Float[Array, "B L H"]]:
+    model: DNABERT, target: Target, vectors: Float[Array, "rows L H"], ids: Int32[np.ndarray, "rows L"]
+) -> tuple[Float[Array, " B"], Float[Array, "rows L H"]]:
     def value(hidden: Array) -> tuple[Array, Array]:
         return label_output_and_gradient(
-            model.config, target.task, model.on_encoder, hidden, target.number, target.scale
+            model.config, target.task, model.on_encoder, hidden, ids, target.number, target.scale
         )
 
     return model.encoder.value_and_gradient(vectors, ids, value)

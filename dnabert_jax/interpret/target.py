@@ -11,6 +11,7 @@ from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.model.bound_head import Scale, label_output
 from dnabert_jax.pretrained import DNABERT
+from dnabert_jax.sequence.kmers import both_strands
 from dnabert_jax.stream import Coded
 
 
@@ -30,6 +31,10 @@ class Target:
     @property
     def label(self) -> str:
         return self.task.labels[self.number]
+
+    def rows(self, ids: Int32[np.ndarray, "B L"], k: int) -> Int32[np.ndarray, "rows L"]:
+        """Returns the rows that the model reads for sequences: each, and after it its other strand if it reads both."""
+        return both_strands(ids, k) if self.task.strands == "both" else ids
 
 
 def check_reads_whole(model: DNABERT, what: str) -> None:
@@ -77,8 +82,10 @@ def label_outputs(
     """Yields what the model says of the label for each sequence, in their order and in constant memory."""
 
     def of_label(ids: Int32[np.ndarray, "B L"]) -> Array:
-        hidden_of_cls = model.encoder.last_of_cls(ids)
-        return label_output(model.config, target.task, model.on_encoder, hidden_of_cls, target.number, target.scale)
+        ids = target.rows(ids, model.config.k)
+        of_cls = target.task.pooling == "cls"  # then no other token of the last layer needs to be computed
+        hidden = model.encoder.last_of_cls(ids) if of_cls else model.encoder(ids, model.config.num_layers)
+        return label_output(model.config, target.task, model.on_encoder, hidden, ids, target.number, target.scale)
 
     found = stream.computed(
         sequences, model.ids_within_limit, of_label, model.config.max_positions, advance, lengths=lengths

@@ -1,7 +1,7 @@
 """What stands on the encoder, for inference: the pooler and the classifiers, bound to parameters.
 
-The encoder runs apart (`model/layerwise.py`), so these take hidden states.
-B batch, T pieces of a sequence, L tokens, H hidden, C labels.
+The encoder runs apart (`model/layerwise.py`), so these take hidden states, and the ids that they are of.
+B batch, T pieces of a sequence, L tokens, H hidden, P pooled, C labels.
 """
 
 import functools
@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
@@ -38,49 +39,63 @@ def _bound_head(config: ModelConfig, task: TaskConfig | None, parameters: Any) -
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def apply_pooler(config: ModelConfig, task: TaskConfig | None, parameters: Any, hidden: Array) -> Array:
-    """Pooled vectors, [B, H], from hidden states, [B, L, H]."""
-    return _bound_head(config, task, parameters).pooler(hidden)
+def apply_pooler(config: ModelConfig, task: TaskConfig | None, parameters: Any, hidden: Array, ids: Array) -> Array:
+    """Returns pooled vectors, [B, P], of hidden states, [B, L, H], of ids, [B, L]."""
+    return _bound_head(config, task, parameters).pooler(hidden, ids)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def classify(config: ModelConfig, task: TaskConfig, parameters: Any, hidden: Array) -> Array:
-    """Probabilities or numbers, [B, C], from the hidden states of all pieces, [B T, L, H]."""
+def classify(config: ModelConfig, task: TaskConfig, parameters: Any, hidden: Array, ids: Array) -> Array:
+    """Returns logits or numbers, [B, C], from the hidden states of all pieces, [B T, L, H], and their ids, [B T, L]."""
     head = _bound_head(config, task, parameters)
-    return _probabilities(task, head.classify(head.pooler(hidden).reshape(-1, task.split, hidden.shape[-1])))
+    vectors = head.pooler(hidden, ids)
+    return head.classify(vectors.reshape(-1, task.split, vectors.shape[-1]))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def classify_vectors(config: ModelConfig, task: TaskConfig, parameters: Any, vectors: Array, present: Array) -> Array:
-    """The same from the pooled vectors of windows, [B, T, H], of which some may not be present, [B, T]."""
-    return _probabilities(task, _bound_head(config, task, parameters).classify(vectors, None, present))
+    """Returns the same from the pooled vectors of windows, [B, T, P], of which some may not be present, [B, T]."""
+    return _bound_head(config, task, parameters).classify(vectors, None, present)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 5))
+@functools.partial(jax.jit, static_argnums=(0, 1, 6))
 def label_output(
-    config: ModelConfig, task: TaskConfig, parameters: Any, hidden: Array, label: int | Array, scale: Scale
+    config: ModelConfig, task: TaskConfig, parameters: Any, hidden: Array, ids: Array, label: int | Array, scale: Scale
 ) -> Array:
-    """What is said of one label, [B], from the hidden states of sequences of one piece, [B, L, H]."""
+    """Returns the output of one label, [B], from the hidden states of sequences of one piece, [B, L, H], and their ids.
+
+    A task of both strands has rows of `both_strands`, 2 B of them.
+    """
     head = _bound_head(config, task, parameters)
-    logits = head.classify(head.pooler(hidden)[:, None])
+    logits = head.classify(head.pooler(hidden, ids)[:, None])
+    if task.strands == "both":
+        logits = logits.reshape(-1, 2, logits.shape[-1]).mean(axis=1)
     if scale == "probability":
-        return _probabilities(task, logits)[:, label]
+        return probabilities(task, logits)[:, label]
     if scale == "log-odds" and task.problem == "single_label_classification":
         others = jnp.arange(logits.shape[1]) != label
         return logits[:, label] - jax.nn.logsumexp(logits, axis=1, where=others)
     return logits[:, label]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 5))
+@functools.partial(jax.jit, static_argnums=(0, 1, 6))
 def label_output_and_gradient(
-    config: ModelConfig, task: TaskConfig, parameters: Any, hidden: Array, label: int | Array, scale: Scale
+    config: ModelConfig, task: TaskConfig, parameters: Any, hidden: Array, ids: Array, label: int | Array, scale: Scale
 ) -> tuple[Array, Array]:
-    """The same, and of each its gradient by the hidden states of its sequence, [B, L, H]."""
-    values, pull = jax.vjp(lambda taken: label_output(config, task, parameters, taken, label, scale), hidden)
+    """Returns the same, and the gradient of each by the hidden states of its rows, of the shape of `hidden`."""
+    values, pull = jax.vjp(lambda taken: label_output(config, task, parameters, taken, ids, label, scale), hidden)
     return values, pull(jnp.ones_like(values))[0]
 
 
-def _probabilities(task: TaskConfig, logits: Array) -> Array:
-    if task.problem == "single_label_classification":
-        return jax.nn.softmax(logits)
-    return jax.nn.sigmoid(logits) if task.problem == "multi_label_classification" else logits
+def probabilities(task: TaskConfig, logits: Array | np.ndarray) -> Any:
+    """Returns the softmax of labels that exclude each other, the logistic function of others; numbers as they are.
+
+    Logits are [..., C], of JAX or of NumPy, and so is the result.
+    """
+    if task.problem == "regression":
+        return logits
+    numpy = jnp if isinstance(logits, jax.Array) else np
+    if task.problem == "multi_label_classification":
+        return (1 + numpy.tanh(logits / 2)) / 2
+    exponentials = numpy.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)

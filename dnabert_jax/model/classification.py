@@ -1,6 +1,6 @@
 """The encoder with its pooler, and with a classifier on the pooled vector.
 
-A row is one sequence, [CLS] kmers [SEP] [PAD]. B batch, L tokens, H hidden, C labels.
+A row is one sequence, [CLS] kmers [SEP] [PAD]. B batch, L tokens, H hidden, P pooled, C labels.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.model.bert import PLAIN, Bert, Execution
 from dnabert_jax.model.dropout import RowKeys, dropout, fold_in
-from dnabert_jax.model.heads import Pooler
+from dnabert_jax.model.heads import Pooler, pooled_size
 from dnabert_jax.model.layers import Dense
 from dnabert_jax.model.segments import read_segments
 
@@ -25,15 +25,15 @@ class Pooled(NamedTuple):
     """
 
     hidden: Float[Array, "B L H"]
-    vector: Float[Array, "B H"]
+    vector: Float[Array, "B P"]
 
 
 class BertWithPooler(nnx.Module):
-    """The bare encoder, as transformers' BertModel."""
+    """The encoder and the pooler of a task; without a task, transformers' BertModel."""
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, task: TaskConfig | None = None, *, rngs: nnx.Rngs):
         self.bert = Bert(config, rngs=rngs)
-        self.pooler = Pooler(config, rngs=rngs)
+        self.pooler = Pooler(config, task.pooling if task else "cls", rngs=rngs)
 
     def pooled(self, input_ids: Int[Array, "B L"], keys: RowKeys | None = None, execution: Execution = PLAIN) -> Pooled:
         """Hidden states and pooled vectors.
@@ -44,14 +44,14 @@ class BertWithPooler(nnx.Module):
             execution: how to compute it.
         """
         hidden = self.bert(input_ids, read_segments(input_ids), keys, execution)
-        return Pooled(hidden, self.pooler(hidden))
+        return Pooled(hidden, self.pooler(hidden, input_ids))
 
 
 class BertForSequenceClassification(BertWithPooler):
-    """Dropout and a dense layer on the pooled vector, as transformers' class of this name."""
+    """Dropout and a dense layer on the pooled vector; with the pooling cls, transformers' class of this name."""
 
     def __init__(self, config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs):
-        super().__init__(config, rngs=rngs)
+        super().__init__(config, task, rngs=rngs)
         self.classifier = classifier(config, task, rngs=rngs)
         self.first_key, self.dropout_rate = first_key(config), task.dropout
 
@@ -61,14 +61,19 @@ class BertForSequenceClassification(BertWithPooler):
         """Logits, or predicted numbers, in float32; the arguments are those of `pooled`."""
         return self.classify(self.pooled(input_ids, keys, execution).vector[:, None], keys)
 
-    def classify(self, vectors: Float[Array, "B 1 H"], keys: RowKeys | None = None) -> Float[Array, "B C"]:
+    def classify(self, vectors: Float[Array, "B 1 P"], keys: RowKeys | None = None) -> Float[Array, "B C"]:
         """The same from the pooled vector of each sequence, its only piece."""
         return self.classifier(drop_features(vectors[:, 0], self.dropout_rate, keys, self.first_key))
 
 
 def classifier(config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs) -> Dense:
-    """The last layer: from a vector of the hidden size to a number for each label."""
-    return Dense(("pooled", config.hidden_size), ("label", len(task.labels)), config.initializer_range, rngs=rngs)
+    """Returns the last layer, from a pooled vector to a number for each label.
+
+    On BERT's pooler it starts at random, as BERT's does; elsewhere at zero, so that the encoder is left alone until the
+    head has learned something (the gradient of the encoder is zero at first).
+    """
+    scale = config.initializer_range if task.pooling == "cls" else 0.0
+    return Dense(("pooled", pooled_size(config, task.pooling)), ("label", len(task.labels)), scale, rngs=rngs)
 
 
 def first_key(config: ModelConfig) -> int:

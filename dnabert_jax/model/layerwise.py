@@ -19,8 +19,8 @@ from jaxtyping import Array, Float, Int
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.model.attention import xla_attention
 from dnabert_jax.model.bert import Embeddings, Layer
-from dnabert_jax.model.segments import read_segments
-from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
+from dnabert_jax.model.heads import masked_mean
+from dnabert_jax.model.segments import is_kmer, read_segments
 
 
 class LayerwiseEncoder:
@@ -90,7 +90,7 @@ class LayerwiseEncoder:
         vectors: Float[Array, "B L H"],
         input_ids: Int[np.ndarray, "B L"],
         value: Callable[[Array], tuple[Array, Array]],
-    ) -> tuple[Float[Array, " B"], Float[Array, "B L H"]]:
+    ) -> tuple[Float[Array, " numbers"], Float[Array, "B L H"]]:
         """A number of each row, and its gradient by the vectors of the row's tokens.
 
         A layer is computed again before its backward pass, so that nothing is kept of it but what it took: the memory
@@ -167,9 +167,7 @@ def _bound(module: type, config: ModelConfig, parameters: Any) -> Any:
 @jax.jit
 def mean_of_kmers(hidden: Float[Array, "B L H"], input_ids: Int[Array, "B L"]) -> Float[Array, "B H"]:
     """The mean over a row's tokens but [CLS], [SEP] and padding, in float32; zero where there are none."""
-    is_kmer = _is_kmer(input_ids)
-    total = jnp.einsum("BLH,BL->BH", hidden.astype(jnp.float32), is_kmer.astype(jnp.float32))
-    return total / jnp.maximum(is_kmer.sum(axis=1, keepdims=True), 1)
+    return masked_mean(hidden.astype(jnp.float32), is_kmer(input_ids))
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -182,8 +180,8 @@ def mean_over_bases(
     github.com/jerryji1993/DNABERT). Base number b of a row stands at b + 1, as its first k-mer does; what is no base is
     zero.
     """
-    is_kmer = _is_kmer(input_ids)[..., None].astype(jnp.float32)
-    return _over_covering(hidden.astype(jnp.float32) * is_kmer, k) / jnp.maximum(_over_covering(is_kmer, k), 1)
+    real = is_kmer(input_ids)[..., None].astype(jnp.float32)
+    return _over_covering(hidden.astype(jnp.float32) * real, k) / jnp.maximum(_over_covering(real, k), 1)
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -195,14 +193,10 @@ def shared_among_bases(
     It is the mean over the k-mers that cover a base, but for the k - 1 bases at either end, which fewer cover: so the
     sum over bases is that over k-mers.
     """
-    return _over_covering(jnp.where(_is_kmer(input_ids), scores, 0)[..., None], k)[..., 0] / k
+    return _over_covering(jnp.where(is_kmer(input_ids), scores, 0)[..., None], k)[..., 0] / k
 
 
 def _over_covering(values: Array, k: int) -> Array:
     """For each base the sum over the k-mers that cover it."""
     shifted = (jnp.pad(values, ((0, 0), (ahead, k - 1 - ahead), (0, 0))) for ahead in range(k))
     return functools.reduce(jnp.add, shifted)
-
-
-def _is_kmer(input_ids: Array) -> Array:
-    return (input_ids != PAD) & (input_ids != CLS) & (input_ids != SEP)

@@ -32,6 +32,7 @@ from dnabert_jax.model.classification import (
     first_key,
 )
 from dnabert_jax.model.dropout import RowKeys, dropout, fold_in
+from dnabert_jax.model.heads import NEVER, masked_max, pooled_size
 from dnabert_jax.model.layers import Dense
 from dnabert_jax.sequence.vocabulary import PAD
 from dnabert_jax.sequence.windows import SPECIAL
@@ -65,7 +66,7 @@ class _PiecewiseBert(BertWithPooler):
     """The pooled vector of every piece, and a head over all."""
 
     def __init__(self, config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs):
-        super().__init__(config, rngs=rngs)
+        super().__init__(config, task, rngs=rngs)
         self.first_key, self.dropout_rate, self.windows = first_key(config), task.dropout, task.window > 0
 
     def __call__(
@@ -109,7 +110,7 @@ class BertWithRecurrence(_PiecewiseBert):
 
     def __init__(self, config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs):
         super().__init__(config, task, rngs=rngs)
-        self.rnn = Recurrence(config.hidden_size, task, self.first_key + 1, rngs=rngs)
+        self.rnn = Recurrence(pooled_size(config, task.pooling), task, self.first_key + 1, rngs=rngs)
         self.classifier = classifier(config, task, rngs=rngs)
 
     def _of_vectors(
@@ -124,7 +125,7 @@ class BertWithConcatenation(_PiecewiseBert):
 
     def __init__(self, config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs):
         super().__init__(config, task, rngs=rngs)
-        size = config.hidden_size
+        size = pooled_size(config, task.pooling)
         self.classifier1 = Dense(("pieces", task.split * size), ("pooled", size), config.initializer_range, rngs=rngs)
         self.classifier2 = classifier(config, task, rngs=rngs)
 
@@ -143,24 +144,19 @@ class BertWithWindowPooling(_PiecewiseBert):
         super().__init__(config, task, rngs=rngs)
         self.long = task.long
         if task.long == "attention":
-            self.window_attention = WindowAttention(config.hidden_size, rngs=rngs)
+            self.window_attention = WindowAttention(pooled_size(config, task.pooling), rngs=rngs)
         self.classifier = classifier(config, task, rngs=rngs)
 
     def _of_vectors(
         self, vectors: Float[Array, "B T H"], present: Bool[Array, "B T"], keys: RowKeys | None
     ) -> Float[Array, "B C"]:
         if self.long == "max":
-            # -1 is the least that tanh, from which the vectors come, can be.
-            pooled = jnp.max(vectors, axis=1, where=present[:, :, None], initial=-1.0)
+            pooled = masked_max(vectors, present)
         else:
             scores = self.window_attention(vectors) if self.long == "attention" else jnp.zeros(present.shape)
-            weights = jax.nn.softmax(jnp.where(present, scores, _NEVER), axis=1)
+            weights = jax.nn.softmax(jnp.where(present, scores, NEVER), axis=1)
             pooled = jnp.einsum("BT,BTH->BH", weights, vectors)
         return self.classifier(drop_features(pooled, self.dropout_rate, keys, self.first_key))
-
-
-_NEVER = -1e30
-"""A score whose weight is 0 beside any other; finite, since a row that fills up a batch has no window at all."""
 
 
 class WindowAttention(nnx.Module):

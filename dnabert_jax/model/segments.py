@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from dnabert_jax.sequence.vocabulary import CLS, PAD
+from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
 
 
 class Segments(NamedTuple):
@@ -36,3 +36,8 @@ def read_segments(input_ids: Int[Array, "B L"]) -> Segments:
 def attention_mask(segment_ids: Int[Array, "B L"]) -> Bool[Array, "B 1 L L"]:
     """True where a query (third axis) may attend to a key: inside its own sequence. Padding sees padding only."""
     return (segment_ids[:, :, None] == segment_ids[:, None, :])[:, None]
+
+
+def is_kmer(input_ids: Int[Array, "*rows L"]) -> Bool[Array, "*rows L"]:
+    """Returns whether each token is a k-mer, known or not: neither [CLS] nor [SEP] nor padding."""
+    return (input_ids != PAD) & (input_ids != CLS) & (input_ids != SEP)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int32
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.model.bound_head import apply_pooler, classify_vectors
+from dnabert_jax.model.heads import pooled_size
 from dnabert_jax.model.layerwise import LayerwiseEncoder
 from dnabert_jax.sequence.vocabulary import PAD
 from dnabert_jax.sequence.windows import SPECIAL
@@ -23,7 +24,7 @@ def classify_windows(
     ids: Int32[np.ndarray, "B tokens"],
     tokens: int,
 ) -> Float[Array, "B C"]:
-    """Probabilities or numbers.
+    """Returns logits or numbers.
 
     Args:
         ids: the windows of each sequence end to end, each as long as the task's unless it is the only one, and then
@@ -37,12 +38,12 @@ def classify_windows(
     present = rows[:, 0] != PAD
     real = np.flatnonzero(present)
     size = min(max(1, tokens // length), 1 << (len(real) - 1).bit_length())
-    vectors = np.zeros((len(rows), config.hidden_size), np.float32)
+    vectors = np.zeros((len(rows), pooled_size(config, task.pooling)), np.float32)
     for first in range(0, len(real), size):
         chosen = real[first : first + size]
         part = np.full((size, length), PAD, np.int32)
         part[: len(chosen)] = rows[chosen]
-        pooled = apply_pooler(config, task, head, encoder(part, config.num_layers))
+        pooled = apply_pooler(config, task, head, encoder(part, config.num_layers), part)
         vectors[chosen] = np.asarray(pooled)[: len(chosen)]
     kept = task.split if task.long == "concatenation" else count
     shape = (len(ids), count)

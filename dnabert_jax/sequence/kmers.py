@@ -5,13 +5,24 @@ last one, its motif tools keep it.) Everything is numpy over whole arrays: a byt
 table, and a k-mer id is k shifted additions.
 """
 
+import functools
 import re
 
 import numpy as np
-from jaxtyping import Integer, UInt8, UInt16
+from jaxtyping import Int64, Integer, UInt8, UInt16
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.vocabulary import BASES, FIRST_KMER, SPECIAL_TOKENS, UNK, check_k, vocabulary_size
+from dnabert_jax.sequence.vocabulary import (
+    BASES,
+    CLS,
+    FIRST_KMER,
+    PAD,
+    SEP,
+    SPECIAL_TOKENS,
+    UNK,
+    check_k,
+    vocabulary_size,
+)
 
 AMBIGUOUS = 4
 """Code of a base that is some IUPAC ambiguity letter (N, R, Y, ...): a real position, but no certain base."""
@@ -123,6 +134,44 @@ def encode_codes(codes: UInt8[np.ndarray, " n"], k: int) -> UInt16[np.ndarray, "
     ambiguous = np.convolve(codes == AMBIGUOUS, np.ones(k, np.int32), mode="valid") > 0
     ids[ambiguous] = UNK
     return ids
+
+
+@functools.cache
+def other_strand_ids(k: int) -> UInt16[np.ndarray, " vocabulary"]:
+    """Returns the id on the other strand of each id: that of the reverse complement; [CLS] and [SEP] change places.
+
+    So the other strand of `[CLS] k-mers [SEP]` is the row of these ids, read backwards.
+    """
+    table = np.arange(vocabulary_size(k), dtype=np.uint16)
+    numbers = np.arange(4**k)
+    reverse = np.zeros_like(numbers)
+    for _ in range(k):
+        reverse, numbers = reverse << 2 | numbers & 3 ^ 1, numbers >> 2
+    table[FIRST_KMER:] = reverse + FIRST_KMER
+    table[[CLS, SEP]] = SEP, CLS
+    return table
+
+
+def other_strand(
+    ids: Integer[np.ndarray, " tokens"], offsets: Int64[np.ndarray, " ends"], k: int
+) -> Integer[np.ndarray, " tokens"]:
+    """Returns the reverse complements of sequences that lie end to end, each with its [CLS] and [SEP].
+
+    Args:
+        ids: of all sequences.
+        offsets: where each begins, and where the last ends.
+        k: letters of a k-mer.
+    """
+    mirror = np.repeat(offsets[:-1] + offsets[1:] - 1, np.diff(offsets)) - np.arange(len(ids))
+    return other_strand_ids(k).astype(ids.dtype)[ids[mirror]]
+
+
+def both_strands(rows: Integer[np.ndarray, "B L"], k: int) -> Integer[np.ndarray, "rows L"]:
+    """Returns each row, `[CLS] k-mers [SEP] [PAD]`, and after it its reverse complement, padded in the same way."""
+    lengths = (rows != PAD).sum(axis=1, keepdims=True)
+    place = np.arange(rows.shape[1])
+    mirrored = np.take_along_axis(rows, np.where(place < lengths, lengths - 1 - place, place), axis=1)
+    return np.stack([rows, other_strand_ids(k).astype(rows.dtype)[mirrored]], axis=1).reshape(-1, rows.shape[1])
 
 
 def codes_of_ids(ids: Integer[np.ndarray, "N L"], k: int) -> UInt8[np.ndarray, "N M"]:

@@ -44,7 +44,18 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finetuned(model: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "run"
-    flags = ["--seeds", "2", "--epochs", "8", "--batch-size", "16", "--peak-learning-rate", "3e-3"]
+    flags = [
+        "--preset",
+        "dnabert",
+        "--seeds",
+        "2",
+        "--epochs",
+        "8",
+        "--batch-size",
+        "16",
+        "--peak-learning-rate",
+        "3e-3",
+    ]
     assert run(["finetune", "--model", str(model), "--data", str(table), "--out", str(out), *flags]) == 0
     return out
 

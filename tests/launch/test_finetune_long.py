@@ -51,7 +51,14 @@ def write_table(path: Path, length: int) -> list[str]:
 
 
 def finetune(model: Path, data: Path, out: Path, *flags: str) -> int:
-    settings = {"epochs": 3, "batch-size": 8, "peak-learning-rate": 1e-2, "dropout": 0, "restarts": 0}
+    settings = {
+        "epochs": 3,
+        "batch-size": 8,
+        "peak-learning-rate": 1e-2,
+        "dropout": 0,
+        "restarts": 0,
+        "strands": "forward",
+    }
     given = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
     return run(["finetune", "--model", str(model), "--data", str(data), "--out", str(out), *given, *flags])
 

@@ -58,8 +58,8 @@ def test_parts_that_pre_training_has_no_use_for_are_left(
     pretrain(beginning_with(tmp_path / "model", config), sample_rows, tmp_path / "run")
     run = read_saved_model(tmp_path / "run")
     card = model_card(run, "masked-lm")
-    assert "`model`" in card
-    assert "| `model.safetensors` | `12ab` |" in card
+    assert "the weights of model;" in card
+    assert "| model.safetensors | 12ab |" in card
     parameters = run.parameters
     assert parameters.keys() == {"bert", "head"}
     assert_same(parameters, read_saved_model(finished).parameters)

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 from jaxtyping import Float, Int64
 
+from dnabert_jax.config import Strands
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.attention import attention_scores
 from dnabert_jax.interpret.effect_size import log_odds_ratio, probability, weighted_difference
@@ -20,7 +21,7 @@ from dnabert_jax.interpret.variants.alleles import Allele
 from dnabert_jax.interpret.variants.masked_likelihood import allele_likelihoods, check_has_head
 from dnabert_jax.interpret.variants.placement import Pair, Window, pairs
 from dnabert_jax.io.genome import Genome
-from dnabert_jax.pretrained import DNABERT, Strands
+from dnabert_jax.pretrained import DNABERT
 from dnabert_jax.sequence.kmers import AMBIGUOUS
 from dnabert_jax.stream import Coded
 
@@ -150,7 +151,9 @@ class VariantScorer:
     def _score(self, alleles: Sequence[Allele], genome: Genome) -> list[dict[str, float]]:
         if not alleles:
             return []
-        both = self._scoring.strands == "both"
+        # A model of both strands gives either of a pair of windows the same effect.
+        merged = self._model.task is not None and self._model.task.strands == "both" and self._kinds == ("effect",)
+        both = self._scoring.strands == "both" and not merged
         windows: list[Pair] = []
         counts = []
         for allele in alleles:

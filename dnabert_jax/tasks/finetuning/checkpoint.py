@@ -46,11 +46,17 @@ class StoppedError(JobError):
 
 @dataclasses.dataclass
 class JobProgress:
-    """A job's mean training losses and selecting figures by epoch, and the epoch of the best, counted from 1."""
+    """A job's mean training losses and selecting figures by epoch.
+
+    Attributes:
+        best: the best epoch, counted from 1.
+        flat: whether the classifier said the same of everything after it.
+    """
 
     losses: list[float] = dataclasses.field(default_factory=list)
     figures: list[float] = dataclasses.field(default_factory=list)
     best: int = 0
+    flat: bool = False
 
 
 @dataclasses.dataclass

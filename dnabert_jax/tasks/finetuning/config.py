@@ -4,16 +4,21 @@ import dataclasses
 import math
 from typing import Literal
 
-from dnabert_jax.config import require, require_in
+from dnabert_jax.config import TokenPooling, require, require_in
 
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneConfig:
-    """How a model is fine-tuned. The defaults are those of DNABERT's README.
+    """How a model is fine-tuned. The defaults were chosen on development sets (docs/fine-tuning.md).
 
     Attributes:
         train: what learns: full, all parameters; lora, low-rank additions to the matrices of attention (Hu et al. 2021,
             arXiv 2106.09685), with pooler and classifier; head, pooler and classifier.
+        pooling: how the hidden states of a sequence become one vector: mean over the k-mers, max, mean-max (both side
+            by side), a mean whose weights are learned (attention), or cls, the original's pooler on [CLS].
+        strands: both, to read each sequence as its reverse complement with probability 1/2 in training and to average
+            the logits over both strands afterwards; forward, to read it as it is; auto, both unless the training
+            sequences differ from their reverse complements.
         long: how windows over a sequence that is longer than the model takes become one vector: by their mean, their
             max, a mean whose weights are learned (attention), a bidirectional lstm or gru, or side by side
             (concatenation); none if every sequence fits.
@@ -21,9 +26,12 @@ class FinetuneConfig:
         overlap: k-mers that a window shares with the next; an eighth of a window if not given.
         remat: what of a layer is computed again in the backward pass, to save memory: none, dots (all but products with
             parameters) or full.
-        epochs: passes over the training split, at most.
+        epochs: passes over the training split, at most; if 0, as many as make UPDATES updates, but at least
+            FEWEST_EPOCHS and at most MOST_EPOCHS.
         batch_size: sequences a step.
         peak_learning_rate: reached at the end of the warm-up; then it falls linearly to 0 at the end of the last epoch.
+            If 0, that of `rate_by_rule`.
+        head_rate: factor on the learning rate of all that is not the encoder.
         warmup_share: of all steps.
         warmup_steps: instead of a share, if above 0.
         max_steps: at which training stops and the learning rate is 0, however few or many epochs these are, as in
@@ -47,13 +55,16 @@ class FinetuneConfig:
     """
 
     train: Literal["full", "lora", "head"] = "full"
+    pooling: TokenPooling = "mean"
+    strands: Literal["auto", "both", "forward"] = "auto"
     long: Literal["none", "mean", "max", "attention", "lstm", "gru", "concatenation"] = "none"
     window: int = 0
     overlap: int | None = None
     remat: Literal["none", "dots", "full"] = "none"
-    epochs: int = 5
+    epochs: int = 0
     batch_size: int = 32
-    peak_learning_rate: float = 2e-4
+    peak_learning_rate: float = 0.0
+    head_rate: float = 5.0
     warmup_share: float = 0.1
     warmup_steps: int = 0
     max_steps: int = 0
@@ -74,13 +85,13 @@ class FinetuneConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_in(self, 1, math.inf, "epochs", "batch_size", "lora_rank")
-        require_in(self, 0, math.inf, "epsilon", "weight_decay", "patience", "restarts")
+        require_in(self, 1, math.inf, "batch_size", "lora_rank")
+        require_in(self, 0, math.inf, "epochs", "peak_learning_rate", "epsilon", "weight_decay", "patience", "restarts")
         # Of 32 bits on the device, those of restarts too.
         require_in(self, 0, 2**30, "seed")
         require_in(self, 0, math.inf, "warmup_steps", "max_steps", "window")
         require_in(self, 0, 1, "beta1", "beta2", "warmup_share", "label_smoothing")
-        for name in ("peak_learning_rate", "clip_norm", "lora_alpha"):
+        for name in ("head_rate", "clip_norm", "lora_alpha"):
             require(0 < getattr(self, name) < math.inf, f"{name} is {getattr(self, name)}: it must be above 0.")
         require(0 < self.layer_decay <= 1, f"layer_decay is {self.layer_decay}: it must lie in (0, 1].")
         if self.overlap is not None:
@@ -94,10 +105,39 @@ class FinetuneConfig:
         if self.dropout is not None:
             require_in(self, 0, 1, "dropout")
 
+    def resolved(self, hidden_size: int) -> "FinetuneConfig":
+        """Returns the same with the learning rate that a network of this width is given."""
+        rate = self.peak_learning_rate or rate_by_rule(hidden_size, self.train)
+        return dataclasses.replace(self, peak_learning_rate=rate)
+
+    def epochs_of(self, examples: int) -> int:
+        """Returns the passes over so many training sequences."""
+        updates = -(-examples // self.batch_size)
+        return self.epochs or min(max(-(-UPDATES // updates), FEWEST_EPOCHS), MOST_EPOCHS)
+
+
+UPDATES, FEWEST_EPOCHS, MOST_EPOCHS = 1000, 3, 20
+"""Updates that a fine-tuning makes if no epochs are given, and the fewest and the most epochs that these may be."""
+
+_RATE, _WIDTH = 2e-4, 768
+_RATE_FACTORS = {"full": 1.0, "lora": 3.0, "head": 5.0}
+
+
+def rate_by_rule(hidden_size: int, train: str) -> float:
+    """Returns a learning rate: 2e-4, that of DNABERT's README, times (768 / hidden_size)^(2/3).
+
+    Narrow networks need larger steps: for 64 features the rule gives 1e-3. Where less than the whole network learns,
+    the rate is 3 (lora) or 5 times (head) as large.
+    """
+    return float(f"{_RATE_FACTORS[train] * _RATE * (_WIDTH / hidden_size) ** (2 / 3):.2g}")
+
+
+_ORIGINAL = FinetuneConfig(pooling="cls", strands="forward", head_rate=1.0)
 
 FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
+    "default": FinetuneConfig(),
     # README.md of github.com/jerryji1993/DNABERT, "Fine-tune with pre-trained model" (prom-core, k = 6).
-    "dnabert": FinetuneConfig(),
+    "dnabert": dataclasses.replace(_ORIGINAL, peak_learning_rate=2e-4, epochs=5),
     # finetune/scripts/run_dnabert1.sh of github.com/MAGICS-LAB/DNABERT_2; epochs are the task's: 3 for most.
-    "gue": FinetuneConfig(peak_learning_rate=3e-5, epochs=3, warmup_share=0.03),
+    "gue": dataclasses.replace(_ORIGINAL, peak_learning_rate=3e-5, epochs=3, warmup_share=0.03),
 }

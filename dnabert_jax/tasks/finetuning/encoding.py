@@ -16,7 +16,8 @@ from dnabert_jax.sequence.buckets import bucket
 from dnabert_jax.sequence.kmers import encode_codes
 from dnabert_jax.sequence.vocabulary import CLS, SEP
 from dnabert_jax.sequence.windows import SPECIAL, Windows
-from dnabert_jax.tasks.datasets.labelled import LabelledSplit
+from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
+from dnabert_jax.tasks.datasets.strands import differs_between_strands
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.jobs import EncodedSplit
 
@@ -24,10 +25,19 @@ _OVERLAP_SHARE = 8
 """One in so many k-mers of a window is shared with the next, if nobody says how many."""
 
 
+def task_to_learn(data: LabelledData, config: FinetuneConfig) -> TaskConfig:
+    """Returns the task of the data with the dropout, pooling and strands of a fine-tuning, which has no windows yet."""
+    strands = config.strands
+    if strands == "auto":
+        strands = "forward" if differs_between_strands(data.splits["train"]) else "both"
+    dropout = data.task.dropout if config.dropout is None else config.dropout
+    return dataclasses.replace(data.task, dropout=dropout, pooling=config.pooling, strands=strands)
+
+
 def windowed_task(
     task: TaskConfig, config: FinetuneConfig, model: ModelConfig, splits: Iterable[LabelledSplit]
 ) -> TaskConfig:
-    """Returns the task of the data with the windows that a fine-tuning asks for.
+    """Returns a task with the windows that a fine-tuning asks for.
 
     The splits are all that the model is trained and measured on: the longest sequence has the most windows.
 
@@ -60,7 +70,7 @@ def encode_split(split: LabelledSplit, task: TaskConfig, k: int, max_positions: 
         rows.append(np.concatenate([[CLS], ids, [SEP]]).astype(np.uint16))
     single = task.problem == "single_label_classification"
     targets = np.eye(len(task.labels), dtype=np.float32)[split.labels] if single else split.labels.astype(np.float32)
-    return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets, task.windows)
+    return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets, k, task.windows)
 
 
 def batch_shape(task: TaskConfig, longest: int, max_positions: int) -> tuple[int, ...]:

@@ -14,13 +14,14 @@ from jaxtyping import Float
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.pictures import accompanying
+from dnabert_jax.model.bound_head import probabilities
 from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.storage import Location, write_text
 from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
-from dnabert_jax.tasks.finetuning.encoding import encode_split, windowed_task
+from dnabert_jax.tasks.finetuning.encoding import encode_split, task_to_learn, windowed_task
 from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting, FittingObserver
 from dnabert_jax.tasks.finetuning.jobs import Job
 from dnabert_jax.tasks.measures.collapse import collapse
@@ -116,13 +117,13 @@ def finetune_sets(
         JobError: a loss is not finite, or a checkpoint cannot be written.
         StoppedError: the checkpoint was asked to stop.
     """
+    config = config.resolved(model.config.hidden_size)
     every_split = [split for data in sets.values() for split in data.splits.values()]
     tasks = {}
     for name, data in sets.items():
-        whole = data.task if config.dropout is None else dataclasses.replace(data.task, dropout=config.dropout)
         # How many windows there are is part of the network where they lie side by side: then neighbours have no say.
         of_whom = data.splits.values() if config.long == "concatenation" else every_split
-        tasks[name] = windowed_task(whole, config, model.config, of_whom)
+        tasks[name] = windowed_task(task_to_learn(data, config), config, model.config, of_whom)
     # Names of labels are a set's own: without them, one compiled step serves all sets. But one may be selected by.
     named = "/" in config.select_by
     task, *others = (named_task if named else named_task.without_names for named_task in tasks.values())
@@ -154,7 +155,9 @@ def finetune_sets(
             for number in range(seeds)
         ]
         tests += [splits["test"]] * seeds
-    kept = {part: tree for part, tree in model.parameters.items() if part in ("bert", "pooler")}
+    # Its pooler is of [CLS], and its classifier of other labels.
+    kept_parts = ("bert", "pooler") if task.pooling == "cls" else ("bert",)
+    kept = {part: tree for part, tree in model.parameters.items() if part in kept_parts}
     fitting = Fitting(model.config, kept, task, config, score, collapsed, devices)
     fitted = fitting.run(jobs, observer, checkpoint)
 
@@ -192,14 +195,6 @@ def finetune_sets(
 def _labels(task: TaskConfig, targets: Float[np.ndarray, "n C"]) -> np.ndarray:
     """Returns targets of `encode_split` as `metrics.measure` takes them."""
     return targets.argmax(axis=1) if task.problem == "single_label_classification" else targets
-
-
-def probabilities(task: TaskConfig, logits: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
-    """Returns the softmax of labels that exclude each other, the logistic function of others; values as they are."""
-    if task.problem == "regression":
-        return logits
-    function = jax.nn.softmax if task.problem == "single_label_classification" else jax.nn.sigmoid
-    return np.asarray(function(logits))
 
 
 def write_finetuned(

@@ -18,7 +18,15 @@ from dnabert_jax.errors import JobError
 from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint, GroupCheckpoint, JobProgress, Progress
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import batch_shape
-from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, Job, epoch_order, learning_rate, smoothed, total_steps
+from dnabert_jax.tasks.finetuning.jobs import (
+    EncodedSplit,
+    Job,
+    epoch_order,
+    epoch_strands,
+    learning_rate,
+    smoothed,
+    total_steps,
+)
 from dnabert_jax.tasks.finetuning.lockstep import JOB, Batch, JobsState, Lockstep, Turn, jobs_mesh
 from dnabert_jax.tasks.finetuning.trainable import split_trainable, stacked, whole_model, with_fresh_heads
 from dnabert_jax.training.state import Parameters
@@ -144,6 +152,7 @@ class _Group:
         self._lockstep = Lockstep(model, task, self._config, mesh)
         # Jobs that fill up the mesh repeat the last one, and never move.
         self._lanes = [*range(len(jobs)), *[len(jobs) - 1] * (-len(jobs) % mesh.shape[JOB])]
+        self._both_strands = task.strands == "both"
         self._row_weights = [self._label_weights(job.train) for job in jobs]
         self._step, self._predict = self._lockstep.train_step(), self._lockstep.predict()
         self._keep_best = self._lockstep.keep_best()
@@ -164,21 +173,22 @@ class _Group:
                 if not running[number]:
                     continue
                 figure = self._fitting.score(logits[number], job.validation.targets)
-                if not so_far.figures or figure > max(so_far.figures):
-                    improved[number], so_far.best = 1, progress.epoch
+                flat = self._fitting.collapsed(logits[number], job.validation.targets)
+                # An epoch that ranks well but says the same of everything is not the best as long as there is another.
+                if not so_far.figures or (flat, -figure) < (so_far.flat, -so_far.figures[so_far.best - 1]):
+                    improved[number], so_far.best, so_far.flat = 1, progress.epoch, flat
                 so_far.figures.append(figure)
                 observer.epoch_ended(job.name, progress.epoch, so_far.losses[-1], figure)
             state = self._keep_best(state, self._lockstep.place(improved))
             if kept is not None:
                 kept.epoch_ended(state, progress)
-        best_logits = self._logits(frozen, state.best, validation)
         best, shared = jax.device_get(state.best), jax.device_get(frozen)
         results, seconds = [], (time.monotonic() - begin) / len(self._jobs)
         for number, (job, so_far) in enumerate(zip(self._jobs, progress.jobs, strict=True)):
             trained = jax.tree.map(lambda leaf, number=number: leaf[number], best)
             parameters = jax.tree.map(np.asarray, whole_model(shared, trained, self._config))
             fitted = Fitted(job.name, job.seed, parameters, so_far.best, so_far.losses, so_far.figures, 0, seconds)
-            results.append((fitted, self._fitting.collapsed(best_logits[number], job.validation.targets)))
+            results.append((fitted, so_far.flat))
         return results
 
     def _goes_on(self, job: Job, so_far: JobProgress) -> bool:
@@ -217,9 +227,10 @@ class _Group:
         before = [(epoch - 1) * -(-len(job.train) // self._config.batch_size) for job in self._jobs]
         in_all = [total_steps(self._config, len(job.train)) for job in self._jobs]
         orders = [epoch_order(len(job.train), job.seed, epoch) for job in self._jobs]
+        turned = [epoch_strands(len(job.train), job.seed, epoch) & self._both_strands for job in self._jobs]
         for number in range(len(losses), longest):
             active = [number < count for count in steps]
-            batch = self._batch(orders, number, active)
+            batch = self._batch(orders, turned, number, active)
             rates = [
                 learning_rate(self._config, past + number, total) for past, total in zip(before, in_all, strict=True)
             ]
@@ -259,7 +270,7 @@ class _Group:
         count = -(-len(job.train) // self._config.batch_size)
         return max(0, min(count, total_steps(self._config, len(job.train)) - (epoch - 1) * count))
 
-    def _batch(self, orders: list[np.ndarray], number: int, active: list[bool]) -> Batch:
+    def _batch(self, orders: list[np.ndarray], turned: list[np.ndarray], number: int, active: list[bool]) -> Batch:
         size = self._config.batch_size
         chosen = [order[number * size : (number + 1) * size] for order in orders]
         taking = [lane for lane, takes in enumerate(active) if takes]
@@ -275,6 +286,8 @@ class _Group:
             smooth = smoothed(self._fitting.task, split.targets[rows], self._config.label_smoothing)
             counted = self._row_weights[lane][rows]
             input_ids[lane, : len(rows)], targets[lane, : len(rows)] = split.rows(rows, shape), smooth
+            if (other := turned[lane][rows]).any():
+                input_ids[lane, : len(rows)][other] = split.other_strand.rows(rows[other], shape)
             weights[lane, : len(rows)] = counted / counted.sum()
         return Batch(*(self._lockstep.place(part, rows=True) for part in (input_ids, targets, weights)))
 
@@ -291,7 +304,8 @@ class _Group:
         splits: Sequence[EncodedSplit],
         advance: Advance = lambda _: None,
     ) -> list[np.ndarray]:
-        """Returns those of all sequences of each job's split."""
+        """Returns those of all sequences of each job's split; of both strands the mean."""
+        strands = [splits, [split.other_strand for split in splits]] if self._both_strands else [splits]
         size = self._config.batch_size * max(1, EVALUATED_TOGETHER // self._fitting.task.split)
         gathered: list[list[np.ndarray]] = [[] for _ in splits]
         by_length = [np.argsort(-split.lengths, kind="stable") for split in splits]
@@ -299,10 +313,13 @@ class _Group:
             chosen = [order[first : first + size] for order in by_length]
             longest = max(int(split.lengths[rows].max(initial=1)) for split, rows in zip(splits, chosen, strict=True))
             shape = batch_shape(self._fitting.task, longest, self._fitting.model.max_positions)
-            ids = np.zeros((len(self._lanes), size, *shape), np.int32)
-            for lane, (split, rows) in enumerate(zip(splits, chosen, strict=True)):
-                ids[lane, : len(rows)] = split.rows(rows, shape)
-            logits = np.asarray(self._predict(frozen, trainable, self._lockstep.place(ids, rows=True)))
+            logits = np.zeros((len(self._lanes), size, splits[0].targets.shape[1]), np.float32)
+            for strand in strands:
+                ids = np.zeros((len(self._lanes), size, *shape), np.int32)
+                for lane, (split, rows) in enumerate(zip(strand, chosen, strict=True)):
+                    ids[lane, : len(rows)] = split.rows(rows, shape)
+                computed = self._predict(frozen, trainable, self._lockstep.place(ids, rows=True))
+                logits += np.asarray(computed) / np.float32(len(strands))
             for lane, rows in enumerate(chosen):
                 gathered[lane].append(logits[lane, : len(rows)])
             advance(sum(map(len, chosen)))

@@ -4,11 +4,13 @@ n sequences, m of them, T windows, L tokens, C labels.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
-from jaxtyping import Float, Int64, UInt16
+from jaxtyping import Bool, Float, Int64, UInt16
 
 from dnabert_jax.config import TaskConfig
+from dnabert_jax.sequence.kmers import other_strand
 from dnabert_jax.sequence.vocabulary import PAD
 from dnabert_jax.sequence.windows import SPECIAL, Windows
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
@@ -22,12 +24,14 @@ class EncodedSplit:
         ids: of all sequences end to end, each with its [CLS] and [SEP].
         offsets: where each begins, and where the last ends.
         targets: for each, the probability of each label, or the true values.
+        k: letters of a k-mer.
         windows: how they are cut into rows; None if each is a row.
     """
 
     ids: UInt16[np.ndarray, " tokens"]
     offsets: Int64[np.ndarray, " ends"]
     targets: Float[np.ndarray, "n C"]
+    k: int
     windows: Windows | None = None
 
     def __len__(self) -> int:
@@ -37,6 +41,11 @@ class EncodedSplit:
     def lengths(self) -> Int64[np.ndarray, " n"]:
         """The tokens of each sequence."""
         return np.diff(self.offsets)
+
+    @functools.cached_property
+    def other_strand(self) -> "EncodedSplit":
+        """The reverse complements of the sequences."""
+        return dataclasses.replace(self, ids=other_strand(self.ids, self.offsets, self.k))
 
     def rows(self, chosen: Int64[np.ndarray, " m"], shape: tuple[int, ...]) -> UInt16[np.ndarray, "m ..."]:
         """Returns padded rows of some sequences: [m, L], or with windows [m, T, L], as `encoding.batch_shape` says."""
@@ -73,12 +82,17 @@ def learning_rate(config: FinetuneConfig, step: int, steps: int) -> float:
 
 def total_steps(config: FinetuneConfig, examples: int) -> int:
     """Returns the updates of a job that learns from so many sequences, if nothing stops it sooner."""
-    return config.max_steps or config.epochs * -(-examples // config.batch_size)
+    return config.max_steps or config.epochs_of(examples) * -(-examples // config.batch_size)
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
     """Returns the order of a job's sequences in an epoch: of the seed and the epoch alone."""
     return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def epoch_strands(count: int, seed: int, epoch: int) -> Bool[np.ndarray, " n"]:
+    """Returns which of a job's sequences an epoch reads as their reverse complements: each with probability 1/2."""
+    return np.random.default_rng([seed, epoch, 1]).random(count) < 0.5
 
 
 def smoothed(task: TaskConfig, targets: Float[np.ndarray, "m C"], share: float) -> Float[np.ndarray, "m C"]:

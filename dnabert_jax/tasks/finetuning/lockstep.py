@@ -216,7 +216,7 @@ class Lockstep:
 
     def _update(self, gradients: Parameters, state: optax.OptState, trainable: Parameters, rate: Array) -> Any:
         updates, state = self._optimizer(trainable).update(gradients, state, trainable)
-        factors = rate_factors(trainable, self.model.num_layers, self.config.layer_decay)
+        factors = rate_factors(trainable, self.model.num_layers, self.config.layer_decay, self.config.head_rate)
         moved = jax.tree.map(lambda value, update, factor: value - rate * factor * update, trainable, updates, factors)
         return moved, state
 

@@ -91,8 +91,8 @@ def _low_rank(attention: Parameters, rank: int, seed: int) -> Parameters:
     return factors
 
 
-def rate_factors(trainable: Parameters, num_layers: int, layer_decay: float) -> Parameters:
-    """Returns the factor on each parameter's learning rate, which broadcasts: 1 above the layers, least for embeddings.
+def rate_factors(trainable: Parameters, num_layers: int, layer_decay: float, head_rate: float) -> Parameters:
+    """Returns the factor on each parameter's learning rate, which broadcasts: `head_rate` on the encoder, less within.
 
     The last layer has the factor `layer_decay`, the one before it its square, and so on (Howard and Ruder 2018, arXiv
     1801.06146).
@@ -103,7 +103,7 @@ def rate_factors(trainable: Parameters, num_layers: int, layer_decay: float) -> 
         if "layers" in names or names[0] == _LORA:
             powers = np.arange(num_layers, 0, -1).reshape(-1, *[1] * (parameter.ndim - 1))
             return (layer_decay**powers).astype(np.float32)
-        return np.array(layer_decay ** (num_layers + 1) if "embeddings" in names else 1.0, np.float32)
+        return np.array(layer_decay ** (num_layers + 1) if "embeddings" in names else head_rate, np.float32)
 
     return jax.tree_util.tree_map_with_path(factor, trainable)
 

@@ -93,17 +93,20 @@ def reported_keys(task: TaskConfig) -> tuple[str, ...]:
 
 
 def validation_metric(task: TaskConfig, name: str = "") -> str:
-    """Returns the metric by which the best epoch is kept: the named one, or mcc, roc_auc_macro or r2.
+    """Returns the metric by which the best epoch is kept: the named one, or roc_auc, roc_auc_macro or r2.
 
-    MCC is what GUE's tables print, it weighs classes of any size alike, and it is defined wherever labels differ. The
+    The area under the ROC needs no threshold: on a small validation split it tells epochs apart that have one MCC. The
     loss is not taken: a fine-tuned BERT grows overconfident, and its loss rises while its predictions still improve.
-    Labels of several are often rare and stay below 0.5 for long: the area under the ROC needs no threshold. R2, unlike
-    a correlation, sees scale and offset.
+    R2, unlike a correlation, sees scale and offset.
 
     Raises:
         InputError: the task has no metric of that name.
     """
-    usual = {"single_label_classification": "mcc", "multi_label_classification": "roc_auc_macro", "regression": "r2"}
+    usual = {
+        "single_label_classification": "roc_auc",
+        "multi_label_classification": "roc_auc_macro",
+        "regression": "r2",
+    }
     keys = metric_keys(task)
     if name and name not in keys:
         raise InputError(f"{task.problem} has no metric {name!r}: choose one of {', '.join(keys)}.")

@@ -160,7 +160,7 @@ def plan_jobs(
             f"{model.max_positions + model.k - 3}."
         )
     length = bucket(tokens, model.max_positions)
-    task = TaskConfig("single_label_classification", tuple(map(str, range(size.labels))))
+    task = TaskConfig("single_label_classification", tuple(map(str, range(size.labels))), pooling=config.pooling)
     mesh = jobs_mesh(devices, jobs * len(devices), config.batch_size)
     lockstep = Lockstep(model, task, config, mesh)
     try:
@@ -180,10 +180,12 @@ def _added_up(
     plan: JobsAChip, step: Program, prediction: Program, config: FinetuneConfig, size: SuiteSize, chips: int
 ) -> JobsAChip:
     together = config.batch_size * EVALUATED_TOGETHER
+    strands = 1 if config.strands == "forward" else 2
     groups = -(-size.sets * size.seeds // (chips * plan.jobs))
     steps = total_steps(config, size.examples)
     epochs = -(-steps // -(-size.examples // config.batch_size))
-    validations, tests = epochs * -(-size.validation // together), -(-size.test // together)
+    validations = strands * epochs * -(-size.validation // together)
+    tests = strands * -(-size.test // together)
     hours = [
         groups * runs * program.seconds / _SECONDS_AN_HOUR
         for runs, program in ((steps, step), (validations, prediction), (tests, prediction))

@@ -14,6 +14,7 @@ from dnabert_jax.tasks.baselines.baselines import run_baseline
 from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.datasets.splits import drop_duplicates, limit_training, read_splits
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.finetuning.encoding import task_to_learn
 from dnabert_jax.tasks.finetuning.finetune import RESAMPLES, Finetuned, finetune_sets, from_scratch, write_finetuned
 from dnabert_jax.tasks.finetuning.fitting import FittingObserver
 from dnabert_jax.tasks.measures.results import Result
@@ -99,7 +100,7 @@ class SuiteRun:
             settings = self.evaluation.settings
             if not self.evaluation.same_settings:
                 settings = settings_of(self.evaluation.suite, name, settings)
-            alike.setdefault((settings, data.task.without_names), {})[name] = data
+            alike.setdefault((settings, task_to_learn(data, settings).without_names), {})[name] = data
         return [(settings, sets) for (settings, _), sets in alike.items()]
 
     def _train(self, contender: Contender, settings: FinetuneConfig, sets: dict[str, LabelledData]) -> None:

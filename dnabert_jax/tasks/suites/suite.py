@@ -22,10 +22,10 @@ class Suite:
 
     Attributes:
         metrics: that its paper averages over the sets.
-        settings: patterns of names of sets, and what of the settings is otherwise for those; the first that fits holds.
+        settings: patterns of names of sets, and what the preset of the suite's name changes for those; the first that
+            fits holds.
     """
 
-    preset: str
     metrics: tuple[str, ...]
     settings: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
@@ -43,10 +43,10 @@ _GUE_SETTINGS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 )
 
 SUITES: dict[str, Suite] = {
-    "tfbs690": Suite("dnabert", PAPER_METRICS),
+    "tfbs690": Suite(PAPER_METRICS),
     # MCC of all, F1 of the classes of covid.
-    "gue": Suite("gue", ("mcc", "f1_macro", "accuracy", "roc_auc"), _GUE_SETTINGS),
-    "mouse": Suite("dnabert", PAPER_METRICS),
+    "gue": Suite(("mcc", "f1_macro", "accuracy", "roc_auc"), _GUE_SETTINGS),
+    "mouse": Suite(PAPER_METRICS),
 }
 
 

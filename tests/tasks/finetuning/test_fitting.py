@@ -14,7 +14,7 @@ from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.interop.huggingface import abstract_parameters, from_huggingface, to_huggingface
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, SEP
-from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting
 from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, Job, epoch_order, learning_rate
 from dnabert_jax.tasks.finetuning.lockstep import Batch, Lockstep, Turn, jobs_mesh
@@ -24,7 +24,7 @@ from dnabert_jax.training.state import Parameters
 MODEL = ModelConfig(k=3, hidden_size=32, num_layers=2, num_heads=2, intermediate_size=64, max_positions=40)
 TASK = TaskConfig("single_label_classification", ("no", "yes"))
 SPLITS = ("train", "validation")
-CONFIG = FinetuneConfig(epochs=2, batch_size=8, peak_learning_rate=1e-3, restarts=0)
+CONFIG = dataclasses.replace(FINETUNE_PRESETS["dnabert"], epochs=2, batch_size=8, peak_learning_rate=1e-3, restarts=0)
 
 
 class Silent:
@@ -58,7 +58,7 @@ def sequences(count: int, seed: int, shortest: int) -> EncodedSplit:
         kmers = generator.integers(FIRST_KMER, MODEL.vocabulary_size - 56 * label, generator.integers(shortest, 30))
         rows.append(np.array([CLS, *kmers, SEP], np.uint16))
     offsets = np.cumsum([0, *map(len, rows)])
-    return EncodedSplit(np.concatenate(rows), offsets, np.eye(2, dtype=np.float32)[labels])
+    return EncodedSplit(np.concatenate(rows), offsets, np.eye(2, dtype=np.float32)[labels], MODEL.k)
 
 
 def job(name: str, count: int, seed: int = 0, shortest: int = 29) -> Job:
@@ -252,6 +252,13 @@ def test_the_best_epoch_is_kept_and_patience_ends_a_job(fit: Fit) -> None:
     assert_close(one.parameters, stopped.parameters, atol=0)
 
 
+def test_an_epoch_that_says_the_same_of_everything_is_the_best_only_if_all_do(fit: Fit) -> None:
+    figures, flat = iter([0.9, 0.5, 0.6, 0.7]), iter([True, False, False, True])
+    config = dataclasses.replace(CONFIG, epochs=4)
+    one = fit([job("a", 24)], config, score=lambda *_: next(figures), collapsed=lambda *_: next(flat))[0]
+    assert (one.epoch, one.collapsed) == (3, 0)
+
+
 def test_a_job_that_ends_early_stays_as_it_is_while_others_go_on(fit: Fit) -> None:
     config = dataclasses.replace(CONFIG, epochs=4, patience=1)
     short, long = job("a", 24), job("b", 24)
@@ -309,8 +316,8 @@ def test_a_low_rank_addition_starts_at_zero_and_has_its_rank(parameters: Paramet
 
 
 def test_lower_layers_learn_more_slowly(parameters: Parameters) -> None:
-    factors = rate_factors(fresh(parameters), num_layers=2, layer_decay=0.5)
-    assert factors["classifier"]["kernel"] == 1
+    factors = rate_factors(fresh(parameters), num_layers=2, layer_decay=0.5, head_rate=3.0)
+    assert factors["classifier"]["kernel"] == factors["pooler"]["dense"]["kernel"] == 3
     assert factors["bert"]["layers"]["intermediate"]["kernel"].ravel().tolist() == [0.25, 0.5]
     assert factors["bert"]["embeddings"]["token"]["table"] == 0.125
 
@@ -319,7 +326,7 @@ def test_rates_are_those_of_transformers() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2e-4)
     schedule = get_linear_schedule_with_warmup(optimizer, 3, 30)
     for step in range(30):
-        assert learning_rate(FinetuneConfig(), step, 30) == pytest.approx(schedule.get_last_lr()[0])
+        assert learning_rate(FINETUNE_PRESETS["dnabert"], step, 30) == pytest.approx(schedule.get_last_lr()[0])
         optimizer.step()
         schedule.step()
 
@@ -348,8 +355,9 @@ def test_a_loss_that_is_not_finite_ends_it_with_the_job_and_the_step(fit: Fit) -
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"epochs": 0}, "epochs is 0"),
-        ({"peak_learning_rate": 0.0}, "peak_learning_rate is 0"),
+        ({"epochs": -1}, "epochs is -1"),
+        ({"peak_learning_rate": -1.0}, "peak_learning_rate is -1"),
+        ({"head_rate": 0.0}, "head_rate is 0"),
         ({"layer_decay": 0.0}, "layer_decay is 0"),
         ({"label_smoothing": 1.0}, "label_smoothing is 1"),
         ({"dropout": 1.0}, "dropout is 1"),

@@ -15,7 +15,7 @@ from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.interop.huggingface import abstract_parameters
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, SEP
 from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint, StoppedError, check_unfinished
-from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS
 from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting
 from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, Job
 from dnabert_jax.tasks.finetuning.starting_point import StartingPoint
@@ -23,7 +23,9 @@ from dnabert_jax.telemetry.run_log import read_log
 
 MODEL = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=16, max_positions=16)
 TASK = TaskConfig("single_label_classification", ("no", "yes"))
-CONFIG = FinetuneConfig(train="head", epochs=3, batch_size=8, peak_learning_rate=1e-2, restarts=1)
+CONFIG = dataclasses.replace(
+    FINETUNE_PRESETS["dnabert"], train="head", epochs=3, batch_size=8, peak_learning_rate=1e-2, restarts=1
+)
 START = StartingPoint("model", 7, "w", TASK, {"train": "a", "validation": "b", "test": "c"}, 2, CONFIG)
 """Training the head alone compiles in a moment, and the state is of the same kind."""
 
@@ -49,7 +51,7 @@ def sequences(count: int, seed: int) -> EncodedSplit:
     generator = np.random.default_rng(seed)
     rows = [np.array([CLS, *generator.integers(FIRST_KMER, 69, 12), SEP], np.uint16) for _ in range(count)]
     targets = np.eye(2, dtype=np.float32)[generator.integers(0, 2, count)]
-    return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets)
+    return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets, MODEL.k)
 
 
 @pytest.fixture(scope="module")

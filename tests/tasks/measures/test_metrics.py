@@ -357,7 +357,7 @@ def test_the_better_direction_is_that_of_better_scores(task: TaskConfig, example
 
 
 def test_metrics_are_chosen_by_name() -> None:
-    assert [validation_metric(task) for task in (BINARY, SEVERAL, NUMBERS)] == ["mcc", "roc_auc_macro", "r2"]
+    assert [validation_metric(task) for task in (BINARY, SEVERAL, NUMBERS)] == ["roc_auc", "roc_auc_macro", "r2"]
     assert validation_metric(BINARY, "loss") == "loss"
     for task, name in ((BINARY, "f1_micro"), (CLASSES, "f1"), (NUMBERS, "mcc"), (SEVERAL, "mcc/SPI1")):
         with pytest.raises(InputError, match="has no metric"):

@@ -31,11 +31,11 @@ def test_hours_are_counted(small_model: ModelConfig, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(suite_plan, "_compiled", compiled)
     found = plan(small_model)
-    # 10 jobs, 4 at a time; 3 steps an epoch; batches of 16 are predicted.
-    assert (found.groups, found.steps, found.validations, found.tests) == (3, 9, 6, 3)
+    # 10 jobs, 4 at a time; 3 steps an epoch; batches of 16 are predicted, on both strands.
+    assert (found.groups, found.steps, found.validations, found.tests) == (3, 9, 12, 6)
     assert found.training_hours * 3600 == pytest.approx(3 * 9 * 2.0)
-    assert found.validation_hours * 3600 == pytest.approx(3 * 6 * 0.5)
-    assert found.test_hours * 3600 == pytest.approx(3 * 3 * 0.5)
+    assert found.validation_hours * 3600 == pytest.approx(3 * 12 * 0.5)
+    assert found.test_hours * 3600 == pytest.approx(3 * 6 * 0.5)
     assert found.hours == found.training_hours + found.validation_hours + found.test_hours
     # Every parameter is there four times for each of 4 jobs, and rows are as long as 20 bases are when they are padded.
     train, predict = ({leaf.shape for leaf in leaves} for leaves in arguments)
@@ -44,7 +44,7 @@ def test_hours_are_counted(small_model: ModelConfig, monkeypatch: pytest.MonkeyP
     assert (4, 16, length) in predict
     kernel = (4, small_model.num_layers, small_model.hidden_size, small_model.intermediate_size)
     assert sum(leaf.shape == kernel for leaf in arguments[0]) == 4
-    stopped = plan(small_model, config=FinetuneConfig(epochs=3, batch_size=4, max_steps=4))
+    stopped = plan(small_model, config=FinetuneConfig(epochs=3, batch_size=4, max_steps=4, strands="forward"))
     assert (stopped.steps, stopped.validations) == (4, 4)
 
 
