@@ -46,6 +46,9 @@ class Export:
         architecture = export_model(model, self.out, self.architecture, self.format, self.dtype)
         print(f"Exported step {model.step:,} of {self.checkpoint} to {self.out}.")
         load = "Copy it to a local disk to load it" if is_url(self.out) else "Load it"
-        print(f'{load}: {_LOADERS[architecture]}.from_pretrained("{self.out}").')
+        task = model.description.task
+        pools_kmers = architecture == "classifier" and task is not None and task.pooling != "cls"
+        loader = _LOADERS["encoder" if pools_kmers else architecture]
+        print(f'{load}: {loader}.from_pretrained("{self.out}").')
         if is_url(self.out) or (Path(self.out) / "README.md").is_file():
             print(f"{self.out}/README.md shows how to use it.")
