@@ -64,7 +64,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help lists the f
   plan                 estimate memory, time and cost on a TPU or GPU topology; --suite estimates fine-tuning
   import OWNER/NAME    published DNABERT weights of the Hugging Face hub, or a directory -> a checkpoint
   finetune             model and labelled DNA -> a classifier or a regression, measured on a test split
-  evaluate SUITE       fine-tune a model on many data sets (tfbs690, gue, mouse), beside baselines
+  evaluate SUITE       fine-tune a model on many data sets (tfbs690, gue, mouse, suite), beside baselines
   predict              FASTA, table, or BED and genome -> predictions of a fine-tuned model, as a table
   embed                the same inputs -> embeddings of sequences, k-mers or bases, as npz or Parquet
   attention            the same inputs -> a score for each base from attention, gradients or mutagenesis

@@ -33,7 +33,7 @@ class Evaluate:
     Example: dnabert-jax evaluate tfbs690 --data encode690/ --model models/dnabert6 --out results --baselines kmer cnn
 
     Attributes:
-        suite: tfbs690, the ENCODE sets of DNABERT; gue; or mouse, the mouse sets of DNABERT.
+        suite: tfbs690, the ENCODE sets of DNABERT; gue; mouse, the mouse sets of DNABERT; or suite, sets of your own.
         data: Directory with a folder or table for each data set, at any depth.
         model: Run directory, model directory, Hugging Face directory, or OWNER/NAME on its hub.
         out: Directory of the results, local or a URL that several machines write to; if it is there, what is missing

@@ -28,9 +28,11 @@ _PARQUET_ROWS = 1 << 14
 _WORKBOOKS = (".xlsx", ".xls", ".ods")
 
 SEQUENCE_NAMES = ("sequence", "seq", "dna", "dna_sequence")
-LABEL_NAMES = ("label", "labels", "target", "targets", "class")
-SPLIT_NAMES = ("split", "set", "partition")
+LABEL_NAMES = ("label", "labels", "target", "targets", "class", "bound")
+SPLIT_NAMES = ("split", "set", "partition", "foldid")
 ID_NAMES = ("id", "name", "seq_id", "sequence_id")
+_UNNAMED = ("name", "sequence", "label")
+"""Columns of the 690 ENCODE sets as they circulate, `>chr1:100-200 ACGT... 1`, which have no header."""
 LOCUS_NAMES = (
     ("chrom", "chr", "#chrom", "#chr", "chromosome", "contig", "seqname", "seqnames"),
     ("start", "chromstart", "chrom_start"),
@@ -47,12 +49,14 @@ class Table:
         names: names of its columns; of two with one name, the second has ".1" behind it, as in pandas.
         delimiter: what separates values; empty for Parquet.
         written: the names as they are in the file.
+        has_header: whether the first line names the columns.
     """
 
     path: Path
     names: tuple[str, ...]
     delimiter: str
     written: tuple[str, ...]
+    has_header: bool = True
 
     def known_rows(self) -> int | None:
         """Returns the number of rows if the file states it, as Parquet does."""
@@ -89,7 +93,7 @@ class Table:
         rows = 0
         with open_bytes(self.path) as stream:
             for number, block in enumerate(_blocks(stream, self.delimiter, self.path)):
-                lines = block if number else block[block.find(b"\n") + 1 :]  # without the header
+                lines = block if number or not self.has_header else block[block.find(b"\n") + 1 :]
                 if not lines.strip(b"\n"):
                     continue
                 # In one thread, rows that do not fit have their numbers.
@@ -125,6 +129,8 @@ def open_table(path: Path) -> Table:
         raise InputError(f"{path} is not a CSV, TSV or Parquet table.")
     if not header.strip():
         raise InputError(f"{path} is empty or begins with an empty line: its first line must name the columns.")
+    if header.startswith(b">") and len(header.split()) > 1:
+        return Table(path, _UNNAMED, "\t" if b"\t" in header else " ", _UNNAMED, has_header=False)
     # Spreadsheets write semicolons where the comma is in numbers.
     unquoted = re.sub(rb'"[^"]*"', b"", header).decode("ascii", "replace")
     delimiter = next((mark for mark in "\t,;" if mark in unquoted), ",")

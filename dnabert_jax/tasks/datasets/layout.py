@@ -1,8 +1,9 @@
 """Which file is which split: the layouts in which labelled DNA is passed around.
 
 A directory with train, dev and test as CSV, TSV or Parquet (DNABERT, GUE), whole or in shards, and perhaps in a folder
-`data` (Hugging Face datasets); with train/ and test/ folders of two .npy files each (the 690 ENCODE sets of the
-original); with one table (`dnabert-jax prepare`); or a table.
+`data` (Hugging Face datasets); with train.data and test.data (the 690 ENCODE sets as they circulate); with train/ and
+test/ folders of two .npy files each (these sets as the original cuts them); with one table (`dnabert-jax prepare`); or
+a table.
 """
 
 import re
@@ -26,7 +27,9 @@ ALIASES: dict[str, Split] = {
     "testing": "test",
 }
 NPY_SEQUENCES, NPY_TARGETS = "sequences_alph.npy", "targets.npy"
-_TABLE = re.compile(r"(\w+?)(-(\d{5})-of-(\d{5})(?:-[0-9a-f]{16})?)?\.(csv|tsv|txt|parquet)(\.gz)?", re.IGNORECASE)
+_TABLE = re.compile(
+    r"(\w+?)(-(\d{5})-of-(\d{5})(?:-[0-9a-f]{16})?)?\.(csv|tsv|txt|data|seq|parquet)(\.gz)?", re.IGNORECASE
+)
 _OF_PREPARE = "examples"
 """The table in the directory of each set that `dnabert-jax prepare` makes, without its endings."""
 _DATA_FOLDER = "data"
@@ -34,7 +37,7 @@ _DATA_FOLDER = "data"
 
 def is_table(path: Path) -> bool:
     """Returns whether a file is called like a table that may be a data set by itself."""
-    return path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet"))
+    return path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".data", ".seq", ".parquet"))
 
 
 def table_name(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-from jaxtyping import Bool, Int64, Integer
+from jaxtyping import Bool, Int64, Integer, Shaped
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.tables import (
@@ -30,9 +30,11 @@ from dnabert_jax.tasks.datasets.layout import ALIASES, NPY_SEQUENCES, NPY_TARGET
 from dnabert_jax.tasks.datasets.sequences import SequenceParser, Sequences
 
 _NPY_ROWS = 1 << 14
+_FOLDS: dict[str, Split] = {"a": "train", "b": "test", "c": "train"}
+"""Folds of DeepBind's sets (Alipanahi et al. 2015): B is held out."""
 _Labels = TypeVar("_Labels", Labels, dict[str, TextColumn])
-_LOCUS = r"(?:^|.*::)(?P<contig>[^:\s]+):(?P<start>[0-9]+)-(?P<end>[0-9]+)(?:\([-+.]\))?$"
-"""Matches intervals as samtools and bedtools name them: chr1:100-200, name::chr1:100-200(+)."""
+_LOCUS = r"(?:^>?|.*::)(?P<contig>[^:\s]+):(?P<start>[0-9]+)-(?P<end>[0-9]+)(?:\([-+.]\)|_shuf)?$"
+"""Matches intervals as samtools and bedtools name them: chr1:100-200, name::chr1:100-200(+); and shuffles of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +63,11 @@ class Loci:
     starts: Int64[np.ndarray, " n"]
     ends: Int64[np.ndarray, " n"]
 
+    def names(self) -> Shaped[np.ndarray, " n"]:
+        """Returns the contig, start and end of each row as one text."""
+        contigs = np.array(self.contigs.values, dtype=np.str_)[self.contigs.index]
+        return np.array([f"{c}:{s}-{e}" for c, s, e in zip(contigs, self.starts, self.ends, strict=True)], np.str_)
+
     def select(self, rows: Integer[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> "Loci":
         """Returns some of the rows, by numbers or by a mask."""
         return Loci(self.contigs.select(rows), self.starts[rows], self.ends[rows])
@@ -75,7 +82,7 @@ class Rows(Generic[_Labels]):
             text by name as long as they have no meaning.
         rows: number of each in its file, from 1, without the header; counted through all shards of a table.
         source: the file, or the first shard.
-        loci: where they lie, if the table says so and has no splits.
+        loci: where they lie, if the table says so and has no splits, or if they are of a set of the 690.
         shards: files of a table in shards, and rows before each.
     """
 
@@ -135,12 +142,13 @@ def _split_table(path: Path, k: int, columns: Columns) -> dict[Split, TextRows]:
     if split is None:
         return {"train": rows}
     names = rows.labels.pop(split)
-    splits = np.array([ALIASES.get(name.lower(), "") for name in names.values])[names.index]
+    aliases = _FOLDS if split.lower() == "foldid" else ALIASES
+    splits = np.array([aliases.get(name.lower(), "") for name in names.values])[names.index]
     if (splits == "").any():
         row = int(np.argmax(splits == ""))
         raise InputError(
             f"{rows.where(row)} is of the split {names.values[names.index[row]]!r}, which is none of "
-            f"{listed(list(ALIASES))}."
+            f"{listed(list(aliases))}."
         )
     return {wanted: rows.select(splits == wanted) for wanted in SPLITS if wanted in splits}
 
@@ -160,6 +168,7 @@ def _read_tables(tables: Sequence[Table], k: int, columns: Columns, with_loci: b
         if names != labels[0]:
             raise InputError(f"{table.path} has the labels {listed(names)}, {tables[0].path} {listed(labels[0])}.")
     taken = {*sequences, *labels[0]}
+    with_loci |= not tables[0].has_header
     loci = [[name for name in _locus_columns(table) if with_loci and name not in taken] for table in tables]
     if len({len(names) for names in loci}) > 1:
         loci = [[] for _ in tables]
@@ -168,7 +177,21 @@ def _read_tables(tables: Sequence[Table], k: int, columns: Columns, with_loci: b
         for table, sequence, names in zip(tables, sequences, loci, strict=True)
     ]
     rows, texts = _collect(streams, k, labels[0], len(loci[0]))
+    if not tables[0].has_header:
+        _check_encode(rows, labels[0][0])
     return dataclasses.replace(rows, loci=_loci(texts, rows.sequences.lengths), delimiter=tables[0].delimiter)
+
+
+def _check_encode(rows: TextRows, label: str) -> None:
+    """Raises InputError unless the rows are as the 690 sets have them: of one length, with the labels 0 and 1."""
+    column, lengths = rows.labels[label], rows.sequences.lengths
+    wrong = np.array([value not in ("0", "1") for value in column.values])[column.index]
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InputError(f"{rows.where(row)} has the label {column.values[column.index[row]]!r}: it must be 0 or 1.")
+    if len(lengths) and (lengths != lengths[0]).any():
+        row = int(np.argmax(lengths != lengths[0]))
+        raise InputError(f"{rows.where(row)} has {lengths[row]:,} bases, the first row {lengths[0]:,}.")
 
 
 def _locus_columns(table: Table) -> list[str]:

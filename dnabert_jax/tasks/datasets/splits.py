@@ -48,12 +48,15 @@ class Duplicates:
     Attributes:
         within: for each split, rows that repeat a row before them in the split.
         between: for each two splits, rows of the second whose sequence is in the first too.
+        of_one_locus: for each two splits, rows of the second that lie where a row of the first does, as a negative that
+            was shuffled from a positive; where the data say where rows lie.
         contradicting: for each split, rows whose sequence has another label in another row of the split.
         reverse_complements: whether a sequence and its reverse complement counted as one.
     """
 
     within: Mapping[Split, int]
     between: Mapping[tuple[Split, Split], int]
+    of_one_locus: Mapping[tuple[Split, Split], int]
     contradicting: Mapping[Split, int]
     reverse_complements: bool
 
@@ -62,6 +65,10 @@ class Duplicates:
         same = "itself or as its reverse complement " if self.reverse_complements else ""
         sentences = (
             *((n, f"of {b} have a sequence that {same}is in {a} too") for (a, b), n in self.between.items()),
+            *(
+                (n, f"of {b} lie where a row of {a} does, such as its shuffle")
+                for (a, b), n in self.of_one_locus.items()
+            ),
             *((n, f"of {split} repeat a row before them") for split, n in self.within.items()),
             *(
                 (n, f"of {split} have a sequence that has another label in another row")
@@ -74,6 +81,7 @@ class Duplicates:
 def count_duplicates(data: LabelledData, reverse_complements: bool = False) -> Duplicates:
     """Counts sequences that occur more than once, within a split and between splits."""
     keys = _keys(data, reverse_complements)
+    loci = {split: part.loci.names() for split, part in data.splits.items() if part.loci is not None}
     contradicting = {}
     for split, part in data.splits.items():
         label = np.unique(part.labels, axis=0, return_inverse=True)[1].reshape(-1)
@@ -83,6 +91,7 @@ def count_duplicates(data: LabelledData, reverse_complements: bool = False) -> D
     return Duplicates(
         {split: len(numbers) - len(np.unique(numbers)) for split, numbers in keys.items()},
         {(a, b): int(np.isin(keys[b], keys[a]).sum()) for a, b in itertools.combinations(keys, 2)},
+        {(a, b): int(np.isin(loci[b], loci[a]).sum()) for a, b in itertools.combinations(loci, 2)},
         contradicting,
         reverse_complements,
     )

@@ -13,7 +13,7 @@ from dnabert_jax.tasks.datasets.layout import is_data_set, is_table, table_name
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.suites.summary import PAPER_METRICS
 
-SuiteName = Literal["tfbs690", "gue", "mouse"]
+SuiteName = Literal["tfbs690", "gue", "mouse", "suite"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +47,7 @@ SUITES: dict[str, Suite] = {
     # MCC of all, F1 of the classes of covid.
     "gue": Suite(("mcc", "f1_macro", "accuracy", "roc_auc"), _GUE_SETTINGS),
     "mouse": Suite(PAPER_METRICS),
+    "suite": Suite(PAPER_METRICS),
 }
 
 

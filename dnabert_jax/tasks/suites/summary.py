@@ -44,7 +44,7 @@ class Comparison:
         better, worse, equal: sets where ours is so; the test does without the last.
         median_difference: ours less the baseline.
         favours: whose ranks sum to more.
-        p_value: two-sided; None if no set differs.
+        p_value: two-sided; None of fewer than 6 sets, where it cannot be below 0.05, or if no set differs.
         left_out: sets that are not in both tables, and why.
     """
 
@@ -127,6 +127,10 @@ def summarise(table: Table, metrics: Sequence[str] = PAPER_METRICS) -> dict[str,
     return summaries
 
 
+_FEWEST_SETS = 6
+"""Sets of which a two-sided signed-rank test can say p < 0.05."""
+
+
 def compare(ours: Table, baseline: Table, metric: str) -> Comparison:
     """Returns a paired Wilcoxon test over the sets that both tables have; raises InputError if there are none."""
     from scipy.stats import rankdata, wilcoxon
@@ -155,7 +159,7 @@ def compare(ours: Table, baseline: Table, metric: str) -> Comparison:
         equal=int((gains == 0).sum()),
         median_difference=float(np.median(differences)),
         favours="ours" if balance > 0 else "baseline" if balance < 0 else "neither",
-        p_value=float(wilcoxon(gains).pvalue) if gains.any() else None,
+        p_value=float(wilcoxon(gains).pvalue) if gains.any() and len(gains) >= _FEWEST_SETS else None,
         left_out=left_out,
     )
 
@@ -170,7 +174,8 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
     """Returns a sentence for each test against a baseline."""
     lines: list[str] = []
     for test in comparisons:
-        p = "no set differs" if test.p_value is None else f"p = {test.p_value:.3g}"
+        none = f"none of fewer than {_FEWEST_SETS} sets" if test.sets < _FEWEST_SETS else "no set differs"
+        p = none if test.p_value is None else f"p = {test.p_value:.3g}"
         lines += [
             f"- {test.metric} ({test.direction} is better) on {test.sets} sets: better on {test.better}, worse on "
             f"{test.worse}, equal on {test.equal}; median difference {test.median_difference:+.4f}; paired Wilcoxon "

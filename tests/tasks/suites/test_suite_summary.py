@@ -124,6 +124,9 @@ def test_the_wilcoxon_test_by_brute_force() -> None:
     assert (found.sets, found.better, found.worse, found.equal) == (7, 5, 1, 1)
     assert found.median_difference == pytest.approx(np.median(pairs))
     assert (found.direction, found.favours) == ("higher", "ours")
+    six, five = (compare({name: OURS[name] for name in list(OURS)[:count]}, BASELINE, "mcc") for count in (6, 5))
+    assert six.p_value is not None
+    assert five.p_value is None, "it could not be below 0.05"
     swapped = compare(BASELINE, OURS, "mcc")
     assert swapped.favours == "baseline"
     assert swapped.median_difference == -found.median_difference
