@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data_prep.genome import prepare_genome
-from data_prep.genome_beam import _in_order, _Piece, _write_shard, prepare_genome_on_beam
+from data_prep.genome_beam import _in_order, _write_shard, prepare_genome_on_beam
 from data_prep.genome_job import GenomeJob
 from data_prep.rows import Counts
 from data_prep.verify import verify_directory
@@ -150,7 +150,7 @@ def test_of_several_errors_the_first_file_s_is_told(fasta: Path, tmp_path: Path)
 def test_the_order_in_which_a_runner_hands_things_over_does_not_matter(tmp_path: Path) -> None:
     orders = [(0, part, 0) for part in range(20)]
     counted = [(order, Counts(rows=number + 1)) for number, order in enumerate(orders)]
-    pieces = [_Piece(first, bytes([first])) for first in range(20)]
+    pieces = [(first, bytes([first])) for first in range(20)]
     random = np.random.default_rng(0)
     for _ in range(5):
         split, blocks = _in_order(("train", [counted[place] for place in random.permutation(20)]))
