@@ -215,7 +215,7 @@ def _run(task: Task) -> None:
 
 
 def _described(manifest: DerivedManifest) -> Iterator[str]:
-    """What a data set holds, what was left out, and what is odd about its sources, a line each."""
+    """Returns a line each on the size of a data set, what was left out, and oddities of its sources."""
     yield "annotation: " + _listed(manifest.read)
     if renamed := manifest.contigs["renamed"]:
         listed = ", ".join(f"{name} is {contig}" for name, contig in renamed.items())

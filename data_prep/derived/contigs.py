@@ -91,7 +91,7 @@ class Regions:
         self._ends = ends[np.append(first[1:], True)] if len(ends) else ends
 
     def overlap(self, starts: Int64[np.ndarray, " w"], length: int) -> Bool[np.ndarray, " w"]:
-        """Of each window of `length` bases, whether it has a base in the set."""
+        """Returns, for each window of `length` bases, whether it has a base in the set."""
         if not len(self._starts):
             return np.zeros(len(starts), bool)
         last = np.searchsorted(self._starts, starts + length) - 1

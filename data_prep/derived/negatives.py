@@ -179,7 +179,7 @@ def _chosen(found: dict[int, int]) -> Chosen:
 
 
 PARTS, KEPT_PARTS = 20, 8
-"""Of DeePromoter (Oubounyt et al. 2019, doi 10.3389/fgene.2019.00286): 12 of 20 parts are replaced, 8 kept."""
+"""DeePromoter (Oubounyt et al. 2019, doi 10.3389/fgene.2019.00286) replaces 12 of 20 parts and keeps 8."""
 
 
 def dinucleotide_shuffle(codes: UInt8[np.ndarray, " l"], rng: np.random.Generator) -> UInt8[np.ndarray, " l"]:

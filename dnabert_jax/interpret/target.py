@@ -79,7 +79,7 @@ def label_outputs(
     advance: Callable[[int], object] | None = None,
     lengths: dict[int, int] | None = None,
 ) -> Iterator[float]:
-    """Yields what the model says of the label for each sequence, in their order and in constant memory."""
+    """Yields the output of the label for each sequence, in input order and in constant memory."""
 
     def of_label(ids: Int32[np.ndarray, "B L"]) -> Array:
         ids = target.rows(ids, model.config.k)

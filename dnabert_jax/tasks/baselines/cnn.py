@@ -75,7 +75,7 @@ class CnnBaseline:
 
 @dataclasses.dataclass(frozen=True)
 class _Network:
-    """What is compiled for: data sets whose tasks differ in nothing but names share it."""
+    """The shapes and settings of a compiled program; data sets whose tasks differ only in names share it."""
 
     config: CnnBaselineConfig
     task: TaskConfig

@@ -7,14 +7,15 @@ import numpy as np
 from jaxtyping import Float
 from scipy import special
 
-from dnabert_jax.sequence.kmers import AMBIGUOUS
+from dnabert_jax.sequence.kmers import AMBIGUOUS, encode_codes, reverse_complement
+from dnabert_jax.sequence.vocabulary import FIRST_KMER
 from dnabert_jax.tasks.datasets.labelled import LabelledSplit
 
 _FALSE_ALARM = 1e-6
 """Probability at which a split of sequences without direction is taken for one with direction."""
 
 _SMALL_EFFECT = 0.2
-"""Of a mean over its standard deviation (Cohen's d): less is no direction, however many sequences show it."""
+"""The smallest mean over its standard deviation (Cohen's d) that is a direction, however many sequences show it."""
 
 _WORD, _EDGE, _FEWEST = 3, 40, 8
 
@@ -55,18 +56,12 @@ def _p_value(differences: Float[np.ndarray, "n D"]) -> float:
 
 def _difference(codes: np.ndarray) -> Float[np.ndarray, " D"]:
     """Returns the words of a sequence and the bases at its places, less those of the other strand."""
-    reverse = np.where(codes < AMBIGUOUS, codes ^ 1, codes)[::-1]
-    return _features(codes) - _features(reverse)
+    return _features(codes) - _features(reverse_complement(codes))
 
 
 def _features(codes: np.ndarray) -> Float[np.ndarray, " D"]:
-    words = np.zeros(len(codes) - _WORD + 1 if len(codes) >= _WORD else 0, np.int64)
-    certain = np.ones(len(words), bool)
-    for offset in range(_WORD):
-        of_place = codes[offset : offset + len(words)]
-        words = words * 4 + np.minimum(of_place, 3)
-        certain &= of_place < AMBIGUOUS
-    counts = np.bincount(words[certain], minlength=4**_WORD).astype(np.float32)
+    ids = encode_codes(codes, _WORD).astype(np.int64) if len(codes) >= _WORD else np.zeros(0, np.int64)
+    counts = np.bincount(ids[ids >= FIRST_KMER] - FIRST_KMER, minlength=4**_WORD).astype(np.float32)
     places = np.full((2, _EDGE), AMBIGUOUS)
     begin, middle = codes[:_EDGE], codes[max(0, (len(codes) - _EDGE) // 2) :][:_EDGE]
     places[0, : len(begin)], places[1, : len(middle)] = begin, middle

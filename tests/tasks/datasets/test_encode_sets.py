@@ -58,9 +58,9 @@ def test_a_set_is_read_and_shuffles_of_the_other_half_are_counted(tmp_path: Path
 @pytest.mark.parametrize(
     ("wrong", "what"),
     [
-        (">chr1:5-15 ACGTACGTACG\n", "Row 71 of .*train.data has 2 values"),
-        (">chr1:5-15 ACGTACGTACG 2\n", "Row 71 of .*train.data has the label '2'"),
-        (line(50, bases=12), "Row 71 of .*train.data has 12 bases"),
+        (">chr1:5-15 ACGTACGTACG\n", r"71 .*train\.data.*ACGTACGTACG"),
+        (">chr1:5-15 ACGTACGTACG 2\n", r"71 .*train\.data.*'2'"),
+        (line(50, bases=12), r"71 .*train\.data.* 12 .* 11\b"),
     ],
 )
 def test_what_a_set_cannot_have_is_named_with_its_row(tmp_path: Path, wrong: str, what: str) -> None:
@@ -70,7 +70,7 @@ def test_what_a_set_cannot_have_is_named_with_its_row(tmp_path: Path, wrong: str
     with pytest.raises(InputError, match=what):
         read(directory)
     (directory / "train.data").write_text("")
-    with pytest.raises(InputError, match=r"train\.data is empty"):
+    with pytest.raises(InputError, match=r"train\.data "):
         read(directory)
 
 

@@ -147,14 +147,14 @@ def test_a_missing_label_is_named_with_its_row(missing: str) -> None:
 def test_a_few_that_are_not_numbers_are_no_classes() -> None:
     rows = [f"{number / 8}" for number in range(20)] + ["inf"]
     for labels in (columns(*rows), columns(a=rows, b=rows)):
-        with pytest.raises(InputError, match=r"Row 21 of x\.csv has the label 'inf'"):
+        with pytest.raises(InputError, match=r"21 .*x\.csv.*'inf'"):
             infer_scheme(labels, "x.csv").encode(labels, where)
 
 
 @pytest.mark.parametrize("odd", ["<0,1", "0,5%", "1.5", "1.234,5", "1,000,000", "x"])
 def test_a_few_without_a_decimal_comma_are_neither_classes_nor_several_targets(odd: str) -> None:
     rows = [f"{number},5" for number in range(20)]
-    row = rf"Row 21 of x\.csv has the label '{odd}'"
+    row = rf"21 .*x\.csv.*'{odd}'"
     one, two = columns(*rows, odd), columns(a=[*rows, odd], b=[*rows, "1,5"])
     for train, labels in ((columns(*rows), one), (one, one), (two, two)):
         with pytest.raises(InputError, match=row):
@@ -172,7 +172,7 @@ def test_whole_numbers_do_not_make_commas_decimal(delimiter: str) -> None:
 def test_marks_of_thousands_are_not_several_targets() -> None:
     rows = ["834,5", "1.034,5", "1.200,25", "990"]
     for labels in (columns(*rows), columns(*rows[1:3] * 2)):
-        with pytest.raises(InputError, match=r"Row [12] of x\.csv has the label '1\.034,5'"):
+        with pytest.raises(InputError, match=r"[12] .*x\.csv.*'1\.034,5'"):
             infer_scheme(labels, "x.csv", delimiter=";").encode(labels, where)
     with pytest.raises(InputError, match=r"'1\.034,5'"):
         scheme(*rows, delimiter=",")
