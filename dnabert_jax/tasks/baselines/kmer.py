@@ -8,7 +8,6 @@ place, and the reverse complement of a pattern is a pattern.
 import dataclasses
 import itertools
 import math
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,15 +15,13 @@ import numpy as np
 from jaxtyping import Float, Integer, Num
 
 from dnabert_jax.config import TaskConfig
-from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import AMBIGUOUS, codes_of_ids
-from dnabert_jax.tasks.baselines.selection import gain, learnable_labels, validation_figure
+from dnabert_jax.tasks.baselines.linear import LinearFit, fit_linear
+from dnabert_jax.tasks.baselines.selection import learnable_labels
 from dnabert_jax.tasks.measures.metrics import validation_metric
 
 _MOST_COLUMNS = 1 << 24
-_ITERATIONS = 2000
-_RIDGE_TOLERANCE = 1e-6
-"""Of the residual, relative."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,31 +71,21 @@ class KmerBaselineConfig:
 
 @dataclasses.dataclass(frozen=True)
 class KmerBaseline:
-    """A fitted baseline.
+    """A fitted baseline; `k` is that of the k-mers whose ids it takes."""
 
-    Attributes:
-        k: letters of the k-mers whose ids it takes.
-        inverse_penalty: that was chosen.
-        validation: by inverse penalty, the metric of the validation split by which it was chosen.
-        models: scikit-learn's; one, or one for each output of several.
-    """
-
-    task: TaskConfig
     config: KmerBaselineConfig
     k: int
-    inverse_penalty: float
-    validation: dict[float, float]
-    models: tuple[Any, ...]
+    fit: LinearFit
 
     @property
     def description(self) -> str:
         """In words, for tables."""
-        kind = "ridge" if self.task.problem == "regression" else "logistic"
+        kind = "ridge" if self.fit.task.problem == "regression" else "logistic"
         return f"{kind} regression on {self.config.description}"
 
     def scores(self, ids: Integer[np.ndarray, "N L"]) -> Float[np.ndarray, "N C"]:
         """Probabilities of the labels, or values, as `metrics.measure` takes them."""
-        return _scores(self.task, self.models, _features(ids, self.k, self.config))
+        return self.fit.scores(_features(ids, self.k, self.config))
 
 
 def fit_kmer_baseline(
@@ -121,16 +108,9 @@ def fit_kmer_baseline(
     """
     metric = validation_metric(task, config.select_by)
     labels = learnable_labels(task, train[1], len(train[0]))
-    columns = labels[:, None] if labels.ndim == 1 else labels
-    features, held_out = _features(train[0], k, config), _features(validation[0], k, config)
-    figures: dict[float, float] = {}
-    fits: dict[float, tuple[Any, ...]] = {}
-    for penalty in sorted(config.inverse_penalties):
-        fits[penalty] = tuple(_fit(task, features, column, penalty) for column in columns.T)
-        figures[penalty] = validation_figure(task, metric, _scores(task, fits[penalty], held_out), validation[1])
-    # Of equal figures the first, which is that of the strongest penalty.
-    chosen = max(figures, key=lambda penalty: gain(metric, figures[penalty]))
-    return KmerBaseline(task, config, k, chosen, figures, fits[chosen])
+    of_train, of_validation = (_features(ids, k, config) for ids in (train[0], validation[0]))
+    fit = fit_linear(task, config.inverse_penalties, metric, (of_train, labels), (of_validation, validation[1]))
+    return KmerBaseline(config, k, fit)
 
 
 def kmer_counts(ids: Integer[np.ndarray, "N L"], k: int, config: KmerBaselineConfig) -> Any:
@@ -186,34 +166,3 @@ def _features(ids: Integer[np.ndarray, "N L"], k: int, config: KmerBaselineConfi
     from sklearn.preprocessing import normalize
 
     return normalize(kmer_counts(ids, k, config))
-
-
-def _fit(task: TaskConfig, features: Any, labels: Num[np.ndarray, " N"], penalty: float) -> Any:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression, Ridge
-
-    model: Any
-    if task.problem == "regression":
-        model = Ridge(alpha=1 / penalty, max_iter=_ITERATIONS, solver="sparse_cg", tol=_RIDGE_TOLERANCE)
-    else:
-        model = LogisticRegression(C=penalty, max_iter=_ITERATIONS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ConvergenceWarning)
-        try:
-            return model.fit(features, labels)
-        except ConvergenceWarning as error:
-            raise JobError(
-                f"The k-mer baseline does not converge in {_ITERATIONS:,} iterations with inverse penalty {penalty:g}: "
-                "leave it out."
-            ) from error
-
-
-def _scores(task: TaskConfig, models: tuple[Any, ...], features: Any) -> Float[np.ndarray, "N C"]:
-    if task.problem == "regression":
-        return np.stack([model.predict(features) for model in models], axis=1)
-    if task.problem == "multi_label_classification":
-        return np.stack([model.predict_proba(features)[:, 1] for model in models], axis=1)
-    scores = np.zeros((features.shape[0], len(task.labels)))
-    # A class without training examples has no probability.
-    scores[:, models[0].classes_] = models[0].predict_proba(features)
-    return scores

@@ -128,36 +128,36 @@ def test_the_penalty_is_that_of_the_least_validation_loss(task: TaskConfig) -> N
     for _, labels in (train, validation):
         labels[::4] = np.roll(labels[::4], 1)
     baseline = fit_kmer_baseline(task, CONFIG, 3, train, validation)
-    assert set(baseline.validation) == set(CONFIG.inverse_penalties)
-    for penalty, loss in baseline.validation.items():
+    assert set(baseline.fit.validation) == set(CONFIG.inverse_penalties)
+    for penalty, loss in baseline.fit.validation.items():
         alone = fit_kmer_baseline(task, KmerBaselineConfig(5, 4, inverse_penalties=(penalty,)), 3, train, validation)
         scores = alone.scores(validation[0])
         assert loss == pytest.approx(-np.log(scores[np.arange(200), validation[1]]).mean())
         # The scores are those of the weights: the fit sees nothing but normalised counts.
-        model = alone.models[0]
+        model = alone.fit.models[0]
         logits = normalised(validation[0]) @ model.coef_.T + model.intercept_
         expected = softmax(logits, axis=1) if len(task.labels) > 2 else np.hstack([1 - expit(logits), expit(logits)])
         assert scores == pytest.approx(expected)
-        if penalty == baseline.inverse_penalty:
+        if penalty == baseline.fit.inverse_penalty:
             assert baseline.scores(validation[0]) == pytest.approx(scores)
-    assert baseline.validation[baseline.inverse_penalty] == min(baseline.validation.values())
-    assert CONFIG.inverse_penalties[0] < baseline.inverse_penalty < max(CONFIG.inverse_penalties)
+    assert baseline.fit.validation[baseline.fit.inverse_penalty] == min(baseline.fit.validation.values())
+    assert CONFIG.inverse_penalties[0] < baseline.fit.inverse_penalty < max(CONFIG.inverse_penalties)
 
 
 def test_a_metric_of_which_more_is_better_can_choose() -> None:
     train, validation = planted(200, 2, 0), planted(100, 2, 1)
     config = KmerBaselineConfig(5, 4, inverse_penalties=(100.0, 0.01, 1.0), select_by="mcc")
     baseline = fit_kmer_baseline(BINARY, config, 3, train, validation)
-    best = max(baseline.validation.values())
-    assert baseline.validation[baseline.inverse_penalty] == best
+    best = max(baseline.fit.validation.values())
+    assert baseline.fit.validation[baseline.fit.inverse_penalty] == best
 
 
 def test_of_equal_penalties_the_strongest_is_taken() -> None:
     # So strong that all predict the more frequent class.
     config = KmerBaselineConfig(5, 4, inverse_penalties=(1e-5, 1e-6, 1e-4), select_by="mcc")
     baseline = fit_kmer_baseline(BINARY, config, 3, planted(201, 2, 0), planted(100, 2, 1))
-    assert baseline.validation == {1e-6: 0.0, 1e-5: 0.0, 1e-4: 0.0}
-    assert baseline.inverse_penalty == 1e-6
+    assert baseline.fit.validation == {1e-6: 0.0, 1e-5: 0.0, 1e-4: 0.0}
+    assert baseline.fit.inverse_penalty == 1e-6
 
 
 def test_each_label_of_several_is_fitted_alone() -> None:
@@ -183,7 +183,7 @@ def test_numbers_are_fitted_as_ridge_regression_in_closed_form(penalty: float) -
     inner = centred @ centred.T + np.eye(120) / penalty
     expected = (normalised(held_out) - features.mean(axis=0)) @ centred.T @ np.linalg.solve(inner, targets - mean)
     assert baseline.scores(held_out) == pytest.approx(expected + mean, rel=1e-4, abs=1e-3)
-    assert baseline.validation[penalty] == pytest.approx(np.square(expected + mean - values).mean(), rel=1e-4)
+    assert baseline.fit.validation[penalty] == pytest.approx(np.square(expected + mean - values).mean(), rel=1e-4)
     assert baseline.description == "ridge regression on 4 of 5 letters at most, strands merged"
 
 

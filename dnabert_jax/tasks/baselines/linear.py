@@ -1,0 +1,101 @@
+"""Logistic or ridge regression on features, with the penalty that does best on the validation split.
+
+N examples, F features, C outputs.
+"""
+
+import dataclasses
+import warnings
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from dnabert_jax.config import TaskConfig
+from dnabert_jax.errors import JobError
+from dnabert_jax.tasks.baselines.selection import gain, validation_figure
+
+_ITERATIONS = 2000
+_RIDGE_TOLERANCE = 1e-6
+"""Of the residual, relative."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearFit:
+    """A fitted regression.
+
+    Attributes:
+        inverse_penalty: that was chosen.
+        validation: by inverse penalty, the metric of the validation split by which it was chosen.
+        models: scikit-learn's; one, or one for each output of several.
+    """
+
+    task: TaskConfig
+    inverse_penalty: float
+    validation: dict[float, float]
+    models: tuple[Any, ...]
+
+    def scores(self, features: Any) -> Float[np.ndarray, "N C"]:
+        """Returns probabilities of the labels, or values, as `metrics.measure` takes them."""
+        return _scores(self.task, self.models, features)
+
+
+def fit_linear(
+    task: TaskConfig,
+    inverse_penalties: tuple[float, ...],
+    metric: str,
+    train: tuple[Any, Num[np.ndarray, "N ..."]],
+    validation: tuple[Any, Num[np.ndarray, "M ..."]],
+) -> LinearFit:
+    """Fits the training split with each penalty and keeps the fit that is best on the validation split.
+
+    Args:
+        inverse_penalties: C of the L2 penalty |w|² / 2C on the sum of the losses, of half the squared errors in
+            regression.
+        metric: of the validation split.
+        train: features, an array or a sparse matrix, [N, F]; and labels, as `learnable_labels` returns them.
+        validation: the same of the validation split, which nothing is fitted to.
+
+    Raises:
+        InputError: a metric that the validation split does not define.
+        JobError: a fit that does not converge.
+    """
+    features, labels = train
+    columns = labels[:, None] if labels.ndim == 1 else labels
+    figures: dict[float, float] = {}
+    fits: dict[float, tuple[Any, ...]] = {}
+    for penalty in sorted(inverse_penalties):
+        fits[penalty] = tuple(_fit(task, features, column, penalty) for column in columns.T)
+        figures[penalty] = validation_figure(task, metric, _scores(task, fits[penalty], validation[0]), validation[1])
+    # Of equal figures the first, which is that of the strongest penalty.
+    chosen = max(figures, key=lambda penalty: gain(metric, figures[penalty]))
+    return LinearFit(task, chosen, figures, fits[chosen])
+
+
+def _fit(task: TaskConfig, features: Any, labels: Num[np.ndarray, " N"], penalty: float) -> Any:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    model: Any
+    if task.problem == "regression":
+        model = Ridge(alpha=1 / penalty, max_iter=_ITERATIONS, solver="sparse_cg", tol=_RIDGE_TOLERANCE)
+    else:
+        model = LogisticRegression(C=penalty, max_iter=_ITERATIONS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            return model.fit(features, labels)
+        except ConvergenceWarning as error:
+            raise JobError(
+                f"The regression does not converge in {_ITERATIONS:,} iterations with inverse penalty {penalty:g}."
+            ) from error
+
+
+def _scores(task: TaskConfig, models: tuple[Any, ...], features: Any) -> Float[np.ndarray, "N C"]:
+    if task.problem == "regression":
+        return np.stack([model.predict(features) for model in models], axis=1)
+    if task.problem == "multi_label_classification":
+        return np.stack([model.predict_proba(features)[:, 1] for model in models], axis=1)
+    scores = np.zeros((features.shape[0], len(task.labels)))
+    # A class without training examples has no probability.
+    scores[:, models[0].classes_] = models[0].predict_proba(features)
+    return scores
