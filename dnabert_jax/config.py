@@ -52,7 +52,8 @@ class ModelConfig:
         layer_norm_epsilon: Added to the variance.
         initializer_range: Standard deviation of initial weights.
         initializer: bert, or mimetic: queries equal keys and positions are sinusoids, so that attention starts
-            local; small models then learn from neighbours much sooner (Trockman and Kolter 2023, arXiv 2305.09828).
+            local (Trockman and Kolter 2023, arXiv 2305.09828), and k-mers that share letters begin alike; small models
+            then learn much sooner.
         compute_dtype: Of activations; parameters, softmax and LayerNorm statistics are always float32.
     """
 

@@ -118,6 +118,27 @@ class Embedding(nnx.Module):
         self.table = nnx.Param(table, axes=(row_axis, "embed"))
 
 
+_SPELT = 0.9
+"""Share of the variance of `spelt_kmers` that k-mers with the same letter at the same place have in common."""
+
+
+def spelt_kmers(k: int, size: int, scale: float, *, rngs: nnx.Rngs) -> Float[Array, "4**k H"]:
+    """Vectors of all k-mers, in the order of their ids: a sum over places of a vector of the letter there, and a rest.
+
+    K-mers that share letters begin alike, so that what is learned of one holds for its neighbours at once.
+
+    Args:
+        size: columns, H.
+        scale: standard deviation of the values.
+    """
+    letters = jax.random.normal(rngs.params(), (k, 4, size))
+    # Centred, so that no direction is common to all k-mers; a fourth of the variance goes with it.
+    letters = (letters - letters.mean(axis=1, keepdims=True)) * (_SPELT / (0.75 * k)) ** 0.5
+    numbers = jnp.arange(4**k)
+    spelt = sum(letters[place, numbers // 4 ** (k - 1 - place) % 4] for place in range(k))
+    return scale * (spelt + (1 - _SPELT) ** 0.5 * jax.random.normal(rngs.params(), (4**k, size)))
+
+
 def sinusoids(positions: int, size: int, scale: float) -> Float[Array, "P H"]:
     """Sines and cosines of geometric wavelengths (Vaswani et al. 2017, section 3.5), from 2 pi to 2 pi x positions.
 
