@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dnabert_jax.tasks.measures.results import Result
     from dnabert_jax.tasks.suites.directory import Contender
 
-Baseline = Literal["random", "kmer", "gapped-kmer", "cnn"]
+Baseline = Literal["probe", "probe-forest", "random", "kmer", "gapped-kmer", "cnn"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dnabert_jax.tasks.datasets.options import DataOptions
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from launch.flags import REGISTRY, SETTINGS, InputPath
 from launch.program import command
-from launch.progress import Bars, progress_bar
+from launch.progress import Bars
 from launch.signals import importing, sigterm_as_flag
 
 if TYPE_CHECKING:  # they load JAX, which --help need not wait for
@@ -191,14 +191,15 @@ class FittingBar(Bars):
     def __init__(self, metric: str) -> None:
         from dnabert_jax.tasks.measures.metrics import better  # which loads scikit-learn
 
-        super().__init__({"predict the test split": " sequences", "compute intervals": " resamples"})
+        sequences = dict.fromkeys(("embed", "predict the test split"), " sequences")
+        super().__init__({"finetune": "step", "compute intervals": " resamples"} | sequences)
         self._metric, self._sign = metric, 1 if better(metric) == "higher" else -1
-        self._bar = progress_bar("finetune", "step")
+        self.advanced("finetune", 0, None)
 
     def stepped(self, done: int, total: int) -> None:
         """Shows that steps of lockstep were done."""
+        self.advanced("finetune", done, total)
         self._bar.total = total
-        self._bar.update(done)
 
     def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
         """Writes a line."""

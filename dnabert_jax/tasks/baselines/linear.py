@@ -35,8 +35,8 @@ class LinearFit:
     models: tuple[Any, ...]
 
     def scores(self, features: Any) -> Float[np.ndarray, "N C"]:
-        """Returns probabilities of the labels, or values, as `metrics.measure` takes them."""
-        return _scores(self.task, self.models, features)
+        """Returns `model_scores` of features, [N, F]."""
+        return model_scores(self.task, self.models, features)
 
 
 def fit_linear(
@@ -65,7 +65,9 @@ def fit_linear(
     fits: dict[float, tuple[Any, ...]] = {}
     for penalty in sorted(inverse_penalties):
         fits[penalty] = tuple(_fit(task, features, column, penalty) for column in columns.T)
-        figures[penalty] = validation_figure(task, metric, _scores(task, fits[penalty], validation[0]), validation[1])
+        figures[penalty] = validation_figure(
+            task, metric, model_scores(task, fits[penalty], validation[0]), validation[1]
+        )
     # Of equal figures the first, which is that of the strongest penalty.
     chosen = max(figures, key=lambda penalty: gain(metric, figures[penalty]))
     return LinearFit(task, chosen, figures, fits[chosen])
@@ -90,7 +92,11 @@ def _fit(task: TaskConfig, features: Any, labels: Num[np.ndarray, " N"], penalty
             ) from error
 
 
-def _scores(task: TaskConfig, models: tuple[Any, ...], features: Any) -> Float[np.ndarray, "N C"]:
+def model_scores(task: TaskConfig, models: tuple[Any, ...], features: Any) -> Float[np.ndarray, "N C"]:
+    """Returns probabilities of the labels, or values, as `metrics.measure` takes them, by models of scikit-learn.
+
+    There is one model, or one for each output of several.
+    """
     if task.problem == "regression":
         return np.stack([model.predict(features) for model in models], axis=1)
     if task.problem == "multi_label_classification":

@@ -49,13 +49,15 @@ class JobProgress:
     """A job's mean training losses and selecting figures by epoch.
 
     Attributes:
-        best: the best epoch, counted from 1.
+        best: the best epoch, counted from 1; 0 if the start is better than any.
+        best_figure: of that one; none before there is one.
         flat: whether the classifier said the same of everything after it.
     """
 
     losses: list[float] = dataclasses.field(default_factory=list)
     figures: list[float] = dataclasses.field(default_factory=list)
     best: int = 0
+    best_figure: float | None = None
     flat: bool = False
 
 

@@ -13,7 +13,11 @@ class FinetuneConfig:
 
     Attributes:
         train: what learns: full, all parameters; lora, low-rank additions to the matrices of attention (Hu et al. 2021,
-            arXiv 2106.09685), with pooler and classifier; head, pooler and classifier.
+            arXiv 2106.09685), with pooler and classifier; head, pooler and classifier; probe, the last layer alone, as
+            a logistic or ridge regression on the vectors of the frozen model, whose penalty is chosen by the validation
+            split.
+        start: where the last layer starts: fresh (at zero, or at random on the original's pooler), or at the solution
+            of the probe (Kumar et al. 2022, arXiv 2202.10054), which is kept unless an epoch is better.
         pooling: how the hidden states of a sequence become one vector: mean over the k-mers, max, mean-max (both side
             by side), a mean whose weights are learned (attention), or cls, the original's pooler on [CLS].
         strands: both, to read each sequence as its reverse complement with probability 1/2 in training and to average
@@ -54,7 +58,8 @@ class FinetuneConfig:
         seed: of the first job: the order of sequences, dropout, and what starts at random.
     """
 
-    train: Literal["full", "lora", "head"] = "full"
+    train: Literal["full", "lora", "head", "probe"] = "full"
+    start: Literal["fresh", "probe"] = "fresh"
     pooling: TokenPooling = "mean"
     strands: Literal["auto", "both", "forward"] = "auto"
     long: Literal["none", "mean", "max", "attention", "lstm", "gru", "concatenation"] = "none"
@@ -102,13 +107,21 @@ class FinetuneConfig:
             )
         alone = self.long == "none" and (self.window > 0 or self.overlap is not None)
         require(not alone, "window and overlap are of long sequences: give --long too.")
+        if "probe" in (self.train, self.start):
+            vector = self.long in ("none", "mean", "max")
+            require(
+                vector,
+                f"A probe reads one vector of a sequence: with --long {self.long} there is none. Give mean or max.",
+            )
         if self.dropout is not None:
             require_in(self, 0, 1, "dropout")
 
     def resolved(self, hidden_size: int) -> "FinetuneConfig":
         """Returns the same with the learning rate that a network of this width is given."""
         rate = self.peak_learning_rate or rate_by_rule(hidden_size, self.train)
-        return dataclasses.replace(self, peak_learning_rate=rate)
+        # A probe has no other seed to begin anew with.
+        restarts = 0 if self.train == "probe" else self.restarts
+        return dataclasses.replace(self, peak_learning_rate=rate, restarts=restarts)
 
     def epochs_of(self, examples: int) -> int:
         """Returns the passes over so many training sequences."""
@@ -120,7 +133,7 @@ UPDATES, FEWEST_EPOCHS, MOST_EPOCHS = 1000, 3, 20
 """Updates that a fine-tuning makes if no epochs are given, and the fewest and the most epochs that these may be."""
 
 _RATE, _WIDTH = 2e-4, 768
-_RATE_FACTORS = {"full": 1.0, "lora": 3.0, "head": 5.0}
+_RATE_FACTORS = {"full": 1.0, "lora": 3.0, "head": 5.0, "probe": 1.0}
 
 
 def rate_by_rule(hidden_size: int, train: str) -> float:

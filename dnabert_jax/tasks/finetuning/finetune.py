@@ -5,6 +5,7 @@ C labels.
 
 import dataclasses
 import functools
+import time
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -23,7 +24,9 @@ from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import encode_split, task_to_learn, windowed_task
 from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting, FittingObserver
-from dnabert_jax.tasks.finetuning.jobs import Job
+from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, Job
+from dnabert_jax.tasks.finetuning.probe import Probe, fit_probe, pooled_vectors
+from dnabert_jax.tasks.finetuning.trainable import kept_parts
 from dnabert_jax.tasks.measures.collapse import collapse
 from dnabert_jax.tasks.measures.curves import draw_curves
 from dnabert_jax.tasks.measures.metrics import better, measure, validation_metric
@@ -144,21 +147,12 @@ def finetune_sets(
         scores = probabilities(task, logits)
         return task.problem != "regression" and collapse(task, scores, _labels(task, targets)).collapsed
 
-    jobs, tests = [], []
-    for name, data in sets.items():
-        splits = {
-            split: encode_split(rows, task, model.config.k, model.config.max_positions)
-            for split, rows in data.splits.items()
-        }
-        jobs += [
-            Job(f"{name}, seed {config.seed + number}", splits["train"], splits["validation"], config.seed + number)
-            for number in range(seeds)
-        ]
-        tests += [splits["test"]] * seeds
-    # Its pooler is of [CLS], and its classifier of other labels.
-    kept_parts = ("bert", "pooler") if task.pooling == "cls" else ("bert",)
-    kept = {part: tree for part, tree in model.parameters.items() if part in kept_parts}
-    fitting = Fitting(model.config, kept, task, config, score, collapsed, devices)
+    if config.train == "probe":
+        seeds = 1  # nothing in it is random
+    fitting = Fitting(model.config, kept_parts(model.parameters, task), task, config, score, collapsed, devices)
+    begin = time.monotonic()
+    jobs, tests = _jobs(fitting, sets, seeds, observer)
+    seconds = (time.monotonic() - begin) / len(jobs)
     fitted = fitting.run(jobs, observer, checkpoint)
 
     def advance(what: str, total: int, done: int) -> None:
@@ -179,17 +173,54 @@ def finetune_sets(
         results = tuple(
             SeedResult(
                 job.seed,
-                job.seconds,
+                seconds + job.seconds,
                 measure(tasks[name], job_scores, labels, resamples=RESAMPLES, seed=job.seed, advance=measured),
                 job.collapsed > config.restarts,
             )
             for job, job_scores in zip(models, scores, strict=True)
         )
-        best = int(np.argmax([max(job.figures) for job in models]))
-        method = f"{config.train} fine-tuning{start}{windows}"
+        best = int(np.argmax([job.figure for job in models]))
+        method = "probe" if config.train == "probe" else f"{config.train} fine-tuning"
+        method += f"{start}{windows}"
         result = new_result(name, method, data, results, tasks[name], base_model, best)
         done[name] = Finetuned(result, models, best, scores[best])
     return done
+
+
+def _jobs(
+    fitting: Fitting, sets: Mapping[str, LabelledData], seeds: int, observer: FittingObserver
+) -> tuple[list[Job], list[EncodedSplit]]:
+    """Returns what is trained, and the test split of each."""
+    jobs, tests = [], []
+    for name, data in sets.items():
+        splits = {
+            str(split): encode_split(rows, fitting.task, fitting.model.k, fitting.model.max_positions)
+            for split, rows in data.splits.items()
+        }
+        tests += [splits.pop("test")] * seeds
+        probes: list[Probe | None] = [None] * seeds
+        if "probe" in (fitting.config.train, fitting.config.start):
+            probes = list(_probes(fitting, seeds, splits, data, observer))
+        jobs += [
+            Job(f"{name}, seed {seed}", splits["train"], splits["validation"], seed, probe and probe.parameters)
+            for seed, probe in enumerate(probes, fitting.config.seed)
+        ]
+    return jobs, tests
+
+
+def _probes(
+    fitting: Fitting, seeds: int, splits: Mapping[str, EncodedSplit], data: LabelledData, observer: FittingObserver
+) -> list[Probe]:
+    """Returns the probe of the untrained network of each seed."""
+    drawn = {"bert", "pooler"} if fitting.task.pooling == "cls" else {"bert"}
+    same = drawn <= fitting.parameters.keys()
+    labels = {str(split): rows.labels for split, rows in data.splits.items()}
+    total = sum(map(len, splits.values()))
+    probes = []
+    for seed in range(fitting.config.seed, fitting.config.seed + (1 if same else seeds)):
+        vectors = pooled_vectors(fitting, seed, splits, lambda done: observer.advanced("embed", done, total))
+        probes.append(fit_probe(data.task, fitting.config.select_by, vectors, labels))
+    return probes * seeds if same else probes
 
 
 def _labels(task: TaskConfig, targets: Float[np.ndarray, "n C"]) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int32
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import JobError
@@ -60,7 +60,8 @@ class Fitted:
     Attributes:
         seed: that it ended with.
         parameters: of the best epoch, the whole model, on the host.
-        epoch: that was the best, counted from 1.
+        epoch: that was the best, counted from 1; 0 for the start.
+        figure: of that one.
         losses: mean training loss of each epoch.
         figures: the selecting figure of the validation split after each epoch.
         collapsed: how many times it did, and began anew.
@@ -71,6 +72,7 @@ class Fitted:
     seed: int
     parameters: Parameters
     epoch: int
+    figure: float
     losses: list[float]
     figures: list[float]
     collapsed: int
@@ -165,20 +167,16 @@ class _Group:
             state, progress = kept.restore(state, progress)
             observer.stepped(progress.steps, max(total_steps(self._config, len(job.train)) for job in self._jobs))
         begin = time.monotonic() - progress.seconds
+        if progress.steps == 0 and all(job.classifier is not None for job in self._jobs):
+            self._improved(progress, [True] * len(self._jobs), self._logits(frozen, state.trainable, validation))
         while any(running := [self._goes_on(*each) for each in zip(self._jobs, progress.jobs, strict=True)]):
             state = self._train_epoch(frozen, state, progress, running, observer, kept)
             logits = self._logits(frozen, state.trainable, validation)
-            improved = np.zeros(len(self._lanes), np.int32)
-            for number, (job, so_far) in enumerate(zip(self._jobs, progress.jobs, strict=True)):
-                if not running[number]:
-                    continue
-                figure = self._fitting.score(logits[number], job.validation.targets)
-                flat = self._fitting.collapsed(logits[number], job.validation.targets)
-                # An epoch that ranks well but says the same of everything is not the best as long as there is another.
-                if not so_far.figures or (flat, -figure) < (so_far.flat, -so_far.figures[so_far.best - 1]):
-                    improved[number], so_far.best, so_far.flat = 1, progress.epoch, flat
-                so_far.figures.append(figure)
-                observer.epoch_ended(job.name, progress.epoch, so_far.losses[-1], figure)
+            figures, improved = self._improved(progress, running, logits)
+            for number in np.flatnonzero(running):
+                job, so_far = self._jobs[number], progress.jobs[number]
+                so_far.figures.append(figures[number])
+                observer.epoch_ended(job.name, progress.epoch, so_far.losses[-1], figures[number])
             state = self._keep_best(state, self._lockstep.place(improved))
             if kept is not None:
                 kept.epoch_ended(state, progress)
@@ -187,9 +185,27 @@ class _Group:
         for number, (job, so_far) in enumerate(zip(self._jobs, progress.jobs, strict=True)):
             trained = jax.tree.map(lambda leaf, number=number: leaf[number], best)
             parameters = jax.tree.map(np.asarray, whole_model(shared, trained, self._config))
-            fitted = Fitted(job.name, job.seed, parameters, so_far.best, so_far.losses, so_far.figures, 0, seconds)
+            best_figure = -np.inf if so_far.best_figure is None else so_far.best_figure
+            fitted = Fitted(
+                job.name, job.seed, parameters, so_far.best, best_figure, so_far.losses, so_far.figures, 0, seconds
+            )
             results.append((fitted, so_far.flat))
         return results
+
+    def _improved(
+        self, progress: Progress, running: list[bool], logits: list[np.ndarray]
+    ) -> tuple[list[float], Int32[np.ndarray, " lanes"]]:
+        """Returns the figure of each job, and 1 for those for which it is the best so far, which is noted."""
+        figures, improved = [-np.inf] * len(self._jobs), np.zeros(len(self._lanes), np.int32)
+        for number in np.flatnonzero(running):
+            so_far, targets = progress.jobs[number], self._jobs[number].validation.targets
+            figures[number] = figure = self._fitting.score(logits[number], targets)
+            flat = self._fitting.collapsed(logits[number], targets)
+            # An epoch that ranks well but says the same of everything is not the best as long as there is another.
+            if so_far.best_figure is None or (flat, -figure) < (so_far.flat, -so_far.best_figure):
+                improved[number] = 1
+                so_far.best, so_far.best_figure, so_far.flat = progress.epoch, figure, flat
+        return figures, improved
 
     def _goes_on(self, job: Job, so_far: JobProgress) -> bool:
         made, patience = len(so_far.figures), self._config.patience
@@ -207,6 +223,8 @@ class _Group:
         for lane in self._lanes:
             seed = self._jobs[lane].seed
             parameters = with_fresh_heads(self._fitting.parameters, self._fitting.model, self._fitting.task, seed)
+            if self._jobs[lane].classifier is not None:
+                parameters["classifier"] = self._jobs[lane].classifier
             frozen, trained = split_trainable(parameters, self._config, seed)
             trainable.append(trained)
         return self._lockstep.share(frozen), self._lockstep.start(stacked(trainable))
@@ -313,7 +331,7 @@ class _Group:
             chosen = [order[first : first + size] for order in by_length]
             longest = max(int(split.lengths[rows].max(initial=1)) for split, rows in zip(splits, chosen, strict=True))
             shape = batch_shape(self._fitting.task, longest, self._fitting.model.max_positions)
-            logits = np.zeros((len(self._lanes), size, splits[0].targets.shape[1]), np.float32)
+            logits = np.zeros((len(self._lanes), size, len(self._fitting.task.labels)), np.float32)
             for strand in strands:
                 ids = np.zeros((len(self._lanes), size, *shape), np.int32)
                 for lane, (split, rows) in enumerate(zip(strand, chosen, strict=True)):

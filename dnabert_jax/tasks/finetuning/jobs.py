@@ -5,6 +5,7 @@ n sequences, m of them, T windows, L tokens, C labels.
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt16
@@ -64,12 +65,14 @@ class Job:
     Attributes:
         name: for the progress bar and results.
         seed: of everything that is random in it.
+        classifier: what the last layer starts from, if not fresh; then the model as it starts may be the best.
     """
 
     name: str
     train: EncodedSplit
     validation: EncodedSplit
     seed: int
+    classifier: Any = None
 
 
 def learning_rate(config: FinetuneConfig, step: int, steps: int) -> float:
@@ -82,6 +85,8 @@ def learning_rate(config: FinetuneConfig, step: int, steps: int) -> float:
 
 def total_steps(config: FinetuneConfig, examples: int) -> int:
     """Returns the updates of a job that learns from so many sequences, if nothing stops it sooner."""
+    if config.train == "probe":
+        return 0
     return config.max_steps or config.epochs_of(examples) * -(-examples // config.batch_size)
 
 

@@ -23,6 +23,13 @@ _ADAPTED = ("query", "key", "value", "output")
 """Matrices of attention, as in GUE's scripts for LoRA (run_nt.sh: query, value, key, dense)."""
 
 
+def kept_parts(parameters: Parameters, task: TaskConfig) -> Parameters:
+    """Returns the parts of a model that a fine-tuning begins with."""
+    # A model's pooler is of [CLS], and its classifier of other labels.
+    parts = ("bert", "pooler") if task.pooling == "cls" else ("bert",)
+    return {part: tree for part, tree in parameters.items() if part in parts}
+
+
 def with_fresh_heads(parameters: Parameters, model: ModelConfig, task: TaskConfig, seed: int) -> Parameters:
     """Returns the parts of a task's network: those that are given, and the others at random."""
     needed = abstract_parts(model, task)

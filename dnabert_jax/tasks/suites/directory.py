@@ -3,6 +3,7 @@
     evaluation.json         what is evaluated; what differs from it does not get in
     data/SET.json           digest of the files that its results are of
     MODEL/SET.json          a finished result; MODEL is one of CONTENDERS
+    vectors/SET.npz         what a probe reads of each sequence, by split, and the digest of the files they are of
     failures/MODEL/SET.json why there was none when it was last tried; it counts until there is one
 
 Each file appears whole or not at all, so any number of processes may write here, and one that is stopped goes on where
@@ -10,8 +11,13 @@ it was.
 """
 
 import dataclasses
+import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
+
+import numpy as np
+from jaxtyping import Float32
 
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError
@@ -22,15 +28,17 @@ from dnabert_jax.tasks.measures.results import Result
 from dnabert_jax.tasks.suites.suite import LabelledSet, SuiteName
 from dnabert_jax.typed_json import parse_json, to_json
 
-Contender = Literal["finetuned", "random", "kmer", "gapped-kmer", "cnn"]
-CONTENDERS: tuple[Contender, ...] = ("finetuned", "random", "kmer", "gapped-kmer", "cnn")
-"""The model; the same network from random weights; and the baselines of `baselines.BASELINES`."""
+Contender = Literal["finetuned", "probe", "probe-forest", "random", "kmer", "gapped-kmer", "cnn"]
+CONTENDERS: tuple[Contender, ...] = get_args(Contender)
+"""The model fine-tuned, and probed by regression or a random forest; the same network fine-tuned from random weights;
+and the baselines of `baselines.BASELINES`."""
 
 MODELS = "models"
 """Where models are kept, if they are."""
 
 _Record = TypeVar("_Record")
-_EVALUATION, _FAILURES, _DATA = "evaluation.json", "failures", "data"
+_DIGEST = "sha256"
+_EVALUATION, _FAILURES, _DATA, _VECTORS = "evaluation.json", "failures", "data", "vectors"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +106,21 @@ class SuiteResults:
         self._write(f"{_DATA}/{data.name}.json", to_json(_Data(data.digest())))
         self._write(f"{contender}/{result.name}.json", to_json(result))
 
+    def vectors(
+        self, data: LabelledSet, compute: Callable[[], Mapping[str, Float32[np.ndarray, "n P"]]]
+    ) -> Mapping[str, Float32[np.ndarray, "n P"]]:
+        """Returns the vectors of each split of a set: those that were kept, or what is computed, which is kept."""
+        name, digest = f"{_VECTORS}/{data.name}.npz", data.digest()
+        if name in storage.names(self.directory):
+            with np.load(io.BytesIO(storage.read(join(self.directory, name)))) as kept:
+                arrays = dict(kept)
+            if arrays.pop(_DIGEST).item() == digest:
+                return arrays
+        vectors, file = compute(), io.BytesIO()
+        np.savez(file, **vectors, **{_DIGEST: np.array(digest)})
+        self._write(name, file.getvalue())
+        return vectors
+
     def fail(self, contender: Contender, name: str, reason: str) -> None:
         """Notes why a set has no result. It is tried again the next time."""
         self._write(f"{_FAILURES}/{contender}/{name}.json", to_json(Failure(reason)))
@@ -132,11 +155,11 @@ class SuiteResults:
                     f"{new[name]}. Choose another --out, or evaluate as before."
                 )
 
-    def _write(self, name: str, text: str) -> None:
+    def _write(self, name: str, content: str | bytes) -> None:
         location = join(self.directory, name)
         if not is_url(location):
             Path(location).parent.mkdir(parents=True, exist_ok=True)
-        storage.write(location, text.encode())
+        storage.write(location, content.encode() if isinstance(content, str) else content)
         self._done.add(name)
 
     def _parse(self, cls: type[_Record], name: str) -> _Record:

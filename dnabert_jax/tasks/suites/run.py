@@ -1,7 +1,9 @@
 """Runs a suite: sets are read as their turn comes, trained in lockstep with others, and written one by one."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -9,6 +11,7 @@ import jax
 from dnabert_jax import storage
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError, device_memory_errors
+from dnabert_jax.model.bound_head import probabilities
 from dnabert_jax.storage import Location, join
 from dnabert_jax.tasks.baselines.baselines import run_baseline
 from dnabert_jax.tasks.datasets.labelled import LabelledData
@@ -17,7 +20,9 @@ from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import task_to_learn
 from dnabert_jax.tasks.finetuning.finetune import RESAMPLES, Finetuned, finetune_sets, from_scratch, write_finetuned
 from dnabert_jax.tasks.finetuning.fitting import FittingObserver
-from dnabert_jax.tasks.measures.results import Result
+from dnabert_jax.tasks.finetuning.probe import embedded_set, fit_forest, fit_probe
+from dnabert_jax.tasks.measures.metrics import measure
+from dnabert_jax.tasks.measures.results import Result, SeedResult, new_result
 from dnabert_jax.tasks.suites.directory import MODELS, Contender, Evaluation, SuiteResults
 from dnabert_jax.tasks.suites.suite import LabelledSet, settings_of
 from dnabert_jax.training.saved_model import DESCRIPTION_FILE, SavedModel
@@ -75,7 +80,7 @@ class SuiteRun:
                         self._train(contender, settings, alike)
                 else:
                     for name, rows in sets.items():
-                        self._fit_baseline(contender, name, rows)
+                        self._fit(contender, name, rows)
 
     def _read(self, wanted: Mapping[Contender, Sequence[str]]) -> dict[str, LabelledData]:
         """Reads the sets of which a result is wanted, as `dnabert-jax finetune` does."""
@@ -129,18 +134,53 @@ class SuiteRun:
         if DESCRIPTION_FILE not in storage.names(directory):
             write_finetuned(directory, done, self.model, data, settings)
 
-    def _fit_baseline(self, contender: Contender, name: str, data: LabelledData) -> None:
+    def _fit(self, contender: Contender, name: str, data: LabelledData) -> None:
+        """Fits a baseline, or a probe of the model."""
         seeds = range(self.evaluation.settings.seed, self.evaluation.settings.seed + self.evaluation.seeds)
+        total = RESAMPLES * len(seeds)
+
+        def measured(done: int) -> None:
+            self.observer.advanced("compute intervals", done, total)
+
         try:
-            total = RESAMPLES * len(seeds)
-            result = run_baseline(
-                contender, data, name, self.model.config.k, seeds, resamples=RESAMPLES,
-                advance=lambda done: self.observer.advanced("compute intervals", done, total),
-            )  # fmt: skip
+            if contender in ("probe", "probe-forest"):
+                result = self._probe(contender, name, data, seeds, measured)
+            else:
+                k = self.model.config.k
+                result = run_baseline(contender, data, name, k, seeds, resamples=RESAMPLES, advance=measured)
         except (InputError, JobError) as error:
             self._fail(contender, name, error)
             return
         self._write(contender, result)
+
+    def _probe(
+        self, contender: Contender, name: str, data: LabelledData, seeds: range, measured: Callable[[int], object]
+    ) -> Result:
+        begin = time.monotonic()
+        vectors = self.results.vectors(
+            self._sets[name],
+            lambda: embedded_set(
+                self.model,
+                data,
+                self.evaluation.settings,
+                self.devices,
+                functools.partial(self.observer.advanced, "embed"),
+            ),
+        )
+        labels = {str(split): rows.labels for split, rows in data.splits.items()}
+        results = []
+        # Nothing is random in a regression.
+        for seed in seeds if contender == "probe-forest" else seeds[:1]:
+            if contender == "probe-forest":
+                scores = fit_forest(data.task, vectors, labels, seed)(vectors["test"])
+            else:
+                probe = fit_probe(data.task, self.evaluation.settings.select_by, vectors, labels)
+                scores = probabilities(data.task, probe.logits(vectors["test"]))
+            seconds, begin = time.monotonic() - begin, time.monotonic()
+            metrics = measure(data.task, scores, labels["test"], resamples=RESAMPLES, seed=seed, advance=measured)
+            results.append(SeedResult(seed, seconds, metrics))
+        kind = "random forest" if contender == "probe-forest" else "regression"
+        return new_result(name, f"{kind} on frozen vectors", data, tuple(results), base_model=self.base_model)
 
     def _write(self, contender: Contender, result: Result) -> None:
         self.results.write(contender, result, self._sets[result.name])

@@ -1,0 +1,171 @@
+"""A probe: regression on the vectors of a frozen model, whose solution is the last layer of the model's classifier.
+
+The protocol of Feng et al. 2025 (Nat. Commun. 16:10780): what a model knows, without fine-tuning it.
+n sequences, P features of a pooled vector, C labels.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, Num
+
+from dnabert_jax.config import TaskConfig
+from dnabert_jax.model.heads import pooled_size
+from dnabert_jax.tasks.baselines.linear import LinearFit, fit_linear, model_scores
+from dnabert_jax.tasks.baselines.selection import learnable_labels
+from dnabert_jax.tasks.datasets.labelled import LabelledData
+from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.finetuning.encoding import encode_split, task_to_learn, windowed_task
+from dnabert_jax.tasks.finetuning.fitting import Advance, Fitting
+from dnabert_jax.tasks.finetuning.jobs import EncodedSplit
+from dnabert_jax.tasks.finetuning.trainable import kept_parts, with_fresh_heads
+from dnabert_jax.tasks.measures.metrics import validation_metric
+from dnabert_jax.training.saved_model import SavedModel
+from dnabert_jax.training.state import Parameters
+
+INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
+"""Of features that are scaled to a standard deviation of 1."""
+
+_UNTRAINED: Any = (lambda *_: 0.0, lambda *_: False)
+"""Score and collapse of a fitting that only predicts."""
+
+FOREST_TREES = 500
+
+_NO_EXAMPLES = -20.0
+"""The logit of a class that has no training examples."""
+
+Vectors = Mapping[str, Float[np.ndarray, "n P"]]
+"""The vector of each sequence of each split."""
+
+
+def embedded_set(
+    model: SavedModel,
+    data: LabelledData,
+    config: FinetuneConfig,
+    devices: Sequence[jax.Device],
+    advance: Callable[[int, int], object] = lambda _done, _total: None,
+) -> dict[str, Float[np.ndarray, "n P"]]:
+    """Returns `pooled_vectors` of all splits of a data set, read as a fine-tuning with this configuration reads them.
+
+    Args:
+        advance: is called with the sequences that were embedded since the last call, and the number of all.
+    """
+    task = windowed_task(task_to_learn(data, config), config, model.config, data.splits.values())
+    splits = {
+        str(split): encode_split(rows, task, model.config.k, model.config.max_positions)
+        for split, rows in data.splits.items()
+    }
+    total = sum(map(len, splits.values()))
+    fitting = Fitting(model.config, kept_parts(model.parameters, task), task, config, *_UNTRAINED, devices)
+    return pooled_vectors(fitting, config.seed, splits, lambda done: advance(done, total))
+
+
+def pooled_vectors(
+    fitting: Fitting, seed: int, splits: Mapping[str, EncodedSplit], advance: Advance = lambda _: None
+) -> dict[str, Float[np.ndarray, "n P"]]:
+    """Returns what the classifier of an untrained network is given of each sequence: of both strands the mean.
+
+    Args:
+        seed: of what starts at random.
+    """
+    task, width = fitting.task, pooled_size(fitting.model, fitting.task.pooling)
+    # A classifier that returns what it is given: strands, windows and batches are those of fine-tuning.
+    features = dataclasses.replace(task, problem="regression", labels=tuple(map(str, range(width))))
+    whole = with_fresh_heads(fitting.parameters, fitting.model, task, seed)
+    whole["classifier"] = {"kernel": np.eye(width, dtype=np.float32), "bias": np.zeros(width, np.float32)}
+    config = dataclasses.replace(fitting.config, class_weights="none")
+    embedding = dataclasses.replace(fitting, parameters={}, task=features, config=config)
+    return {name: embedding.predict([whole], [split], advance)[0] for name, split in splits.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """A fitted probe.
+
+    Attributes:
+        kernel, bias: of the last layer that it is.
+        validation: metric of the validation split by which the penalty was chosen.
+    """
+
+    kernel: Float[np.ndarray, "P C"]
+    bias: Float[np.ndarray, " C"]
+    inverse_penalty: float
+    validation: float
+
+    @property
+    def parameters(self) -> Parameters:
+        """The part `classifier` of a network."""
+        return {"kernel": self.kernel, "bias": self.bias}
+
+    def logits(self, vectors: Float[np.ndarray, "n P"]) -> Float[np.ndarray, "n C"]:
+        """Returns those of sequences, or their values, by their pooled vectors."""
+        return vectors @ self.kernel + self.bias
+
+
+def fit_probe(
+    task: TaskConfig, select_by: str, vectors: Vectors, labels: Mapping[str, Num[np.ndarray, "n ..."]]
+) -> Probe:
+    """Fits a regression to the training split, with the penalty that does best on the validation split.
+
+    Args:
+        select_by: metric; the task's own if empty.
+        labels: of each split, as `LabelledData` has them.
+
+    Raises:
+        InputError: an output that is always the same in the training split, or a metric that the task has not, or the
+            validation split does not define.
+        JobError: a fit that does not converge.
+    """
+    metric = validation_metric(task, select_by)
+    target = learnable_labels(task, labels["train"], len(vectors["train"]))
+    mean, scale = vectors["train"].mean(axis=0), vectors["train"].std(axis=0) + 1e-6
+    train, held_out = ((vectors[split] - mean) / scale for split in ("train", "validation"))
+    fit = fit_linear(task, INVERSE_PENALTIES, metric, (train, target), (held_out, labels["validation"]))
+    weights, bias = _last_layer(fit)
+    kernel = weights / scale[:, None]
+    return Probe(
+        kernel.astype(np.float32),
+        (bias - mean @ kernel).astype(np.float32),
+        fit.inverse_penalty,
+        fit.validation[fit.inverse_penalty],
+    )
+
+
+def _last_layer(fit: LinearFit) -> tuple[Float[np.ndarray, "P C"], Float[np.ndarray, " C"]]:
+    """Returns kernel and bias that give the logits, or values, of a fit."""
+    if fit.task.problem != "single_label_classification":
+        coefficients: Any = [np.ravel(model.coef_) for model in fit.models]
+        return np.stack(coefficients, axis=1), np.array([float(np.ravel(model.intercept_)[0]) for model in fit.models])
+    (model,) = fit.models
+    coefficients, intercept = model.coef_, model.intercept_
+    if len(model.classes_) == 2:  # scikit-learn has the difference of their logits alone
+        coefficients, intercept = (
+            np.concatenate([-coefficients, coefficients]) / 2,
+            np.append(-intercept, intercept) / 2,
+        )
+    kernel = np.zeros((coefficients.shape[1], len(fit.task.labels)))
+    bias = np.full(len(fit.task.labels), _NO_EXAMPLES)
+    kernel[:, model.classes_], bias[model.classes_] = coefficients.T, intercept
+    return kernel, bias
+
+
+def fit_forest(
+    task: TaskConfig, vectors: Vectors, labels: Mapping[str, Num[np.ndarray, "n ..."]], seed: int
+) -> Callable[[Float[np.ndarray, "n P"]], Float[np.ndarray, "n C"]]:
+    """Returns the scores of a random forest of FOREST_TREES trees, as a function of the vectors of sequences.
+
+    Nothing is chosen on the validation split: a forest has no penalty.
+    """
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    target = learnable_labels(task, labels["train"], len(vectors["train"]))
+    kind = RandomForestRegressor if task.problem == "regression" else RandomForestClassifier
+    columns = target[:, None] if target.ndim == 1 else target
+    models = tuple(
+        kind(n_estimators=FOREST_TREES, random_state=seed, n_jobs=-1).fit(vectors["train"], column)
+        for column in columns.T
+    )
+    return lambda rows: model_scores(task, models, rows)
