@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.peak_index import INDEX_FILE, PeakFile, read_peak_index
 from dnabert_jax.storage import Location, is_url
 from dnabert_jax.tasks.datasets.options import DataOptions
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
@@ -45,8 +46,8 @@ class Evaluate:
         same_settings: With the preset gue, train all sets by the same settings, rather than with the epochs that GUE
             has for each task.
         limit: Use at most this many training rows of a set, drawn by the seed.
-        compare: Tables of other systems to compare with (name, and columns called like metrics), as finetuned.tsv of
-            another evaluation.
+        compare: Tables of other systems to compare with, such as published figures or finetuned.tsv of another
+            evaluation: a column name, set or dataset, and columns called like metrics.
         together: Sets of like size that are trained in lockstep; if not given, as many as give each device a job.
         processes: Into how many parts the suite is shared out, on one machine or several.
         process: Which part this is, from 0.
@@ -85,11 +86,13 @@ class Evaluate:
             from dnabert_jax.interop.load import read_model
             from dnabert_jax.tasks.finetuning.starting_point import weights_digest
             from dnabert_jax.tasks.suites.directory import Evaluation, SuiteResults
+            from dnabert_jax.tasks.suites.published import read_published
             from dnabert_jax.tasks.suites.report import write_report
             from dnabert_jax.tasks.suites.run import SuiteRun
-            from dnabert_jax.tasks.suites.summary import read_table
 
-        others = {_table_name(path): read_table(path) for path in self.compare}
+        names = [each.name for each in sets]
+        others = {_table_name(path): read_published(path, names) for path in self.compare}
+        index = _peak_index(self.data / INDEX_FILE)
         model = read_model(self.model, self.step)
         evaluation = Evaluation(
             suite=self.suite,
@@ -113,11 +116,11 @@ class Evaluate:
         if failures and not done and not missing:
             raise InputError(f"No set of {self.data} could be evaluated: {next(iter(failures.values()))}")
         if found:
-            text, names = write_report(found, failures, SUITES[self.suite].metrics, self.out, others)
+            text, written = write_report(found, failures, SUITES[self.suite].metrics, self.out, others, index)
             print(text)
         print(f"{len(done)} results, {len(failures)} failures{f', {missing} still to come' if missing else ''}.")
         if found:
-            print(f"Written to {self.out}: {', '.join(names)}, and a file for each result.")
+            print(f"Written to {self.out}: {', '.join(written)}, and a file for each result.")
         if missing:
             print("Next: the same command again, of each process, which adds what is missing.")
         elif failures:
@@ -142,6 +145,15 @@ class Evaluate:
 def _table_name(path: Path) -> str:
     """With that of its directory, as the tables of any evaluation are called like ours."""
     return f"{path.resolve().parent.name}/{path.stem}"
+
+
+def _peak_index(path: Path) -> dict[str, PeakFile]:
+    """Returns what UCSC's index says of the suite's peak files; nothing, and says so, if it is an index of others."""
+    try:
+        return read_peak_index(path) if path.is_file() else {}
+    except InputError as error:
+        print(f"Tables will not have cell, factor and treatment: {error}")
+        return {}
 
 
 def _one_device_a_processor() -> None:

@@ -16,7 +16,7 @@ def escaped(text: str) -> str:
     return " ".join(marked.replace("$", "<span>$</span>").split())
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a table in which all columns but the first are aligned right, as numbers are."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
+    """Returns a table in which all columns but the first, or the first few, are aligned right, as numbers are."""
+    lines = [head, [*["---"] * texts, *["---:"] * (len(head) - texts)], *rows]
     return "\n".join(f"| {' | '.join(map(escaped, line))} |" for line in lines)

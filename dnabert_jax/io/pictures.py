@@ -10,37 +10,49 @@ from typing import Any
 from dnabert_jax.io.text import valid_unicode
 
 _LOG = logging.getLogger(__name__)
+_DATES = {".svg": "Date", ".pdf": "CreationDate"}
 
 
 @contextmanager
-def accompanying(path: Path) -> Iterator[None]:
-    """Turns a failure inside into a warning, and removes what was written of the file `path`."""
+def accompanying(path: Path, *others: Path) -> Iterator[None]:
+    """Turns a failure inside into a warning, and removes what was written of the files."""
     try:
         yield
     except Exception as error:  # noqa: BLE001, whatever a drawing library raises
-        path.unlink(missing_ok=True)
+        for written in (path, *others):
+            written.unlink(missing_ok=True)
         reason = str(error).partition("\n")[0][:200] or type(error).__name__
         _LOG.warning("Warning: %s could not be written (%s). All else is complete.", path.name, reason)
 
 
 @contextmanager
-def drawing(picture: Path, width: float, height: float) -> Iterator[Any]:
-    """Yields a matplotlib figure of so many inches, then saves it as a PNG file; use it inside `accompanying`.
+def drawing(
+    picture: Path, width: float, height: float, *printed: Path, font_size: float | None = None
+) -> Iterator[Any]:
+    """Yields a matplotlib figure of so many inches, then saves it; use it inside `accompanying`.
 
-    Text is drawn as it is: a dollar sign does not start a formula.
+    Text is drawn as it is: a dollar sign does not start a formula. The same figure gives the same bytes.
+
+    Args:
+        picture: PNG file to write, with 300 dots per inch if it is printed too, else with 150.
+        printed: further files, SVG or PDF, whose text stays text.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
-    with (
-        warnings.catch_warnings(),
-        mpl.rc_context({"text.parse_math": False, "text.usetex": False, "axes.formatter.use_mathtext": False}),
-    ):
+    settings: dict[str, Any] = {"text.parse_math": False, "text.usetex": False, "axes.formatter.use_mathtext": False}
+    settings |= {"svg.fonttype": "none", "svg.hashsalt": "", "pdf.fonttype": 42}
+    settings |= {"font.size": font_size, "axes.titlesize": font_size} if font_size else {}
+    with warnings.catch_warnings(), mpl.rc_context(settings):
         # Letters that the font does not have are drawn as boxes; a legend may take all the room there is.
         warnings.simplefilter("ignore", UserWarning)
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
         for text in figure.findobj(Text):
             text.set_text(valid_unicode(text.get_text()))
-        figure.savefig(picture, dpi=150)
+        figure.savefig(picture, dpi=300 if printed else 150)
+        if printed:
+            figure.set_layout_engine("none")  # as it was found for the first file
+        for path in printed:
+            figure.savefig(path, metadata={_DATES[path.suffix]: None})

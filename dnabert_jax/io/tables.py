@@ -31,6 +31,7 @@ SEQUENCE_NAMES = ("sequence", "seq", "dna", "dna_sequence")
 LABEL_NAMES = ("label", "labels", "target", "targets", "class", "bound")
 SPLIT_NAMES = ("split", "set", "partition", "foldid")
 ID_NAMES = ("id", "name", "seq_id", "sequence_id")
+_DEEPBIND = ("foldid", "eventid", "seq", "bound")
 _UNNAMED = ("name", "sequence", "label")
 """Columns of the 690 ENCODE sets as they circulate, `>chr1:100-200 ACGT... 1`, which have no header."""
 LOCUS_NAMES = (
@@ -57,6 +58,11 @@ class Table:
     delimiter: str
     written: tuple[str, ...]
     has_header: bool = True
+
+    @property
+    def of_deepbind(self) -> bool:
+        """Returns whether this is a table of DeepBind's (Alipanahi et al. 2015), whose last value may be absent."""
+        return tuple(name.lower() for name in self.names) == _DEEPBIND
 
     def known_rows(self) -> int | None:
         """Returns the number of rows if the file states it, as Parquet does."""
@@ -90,12 +96,15 @@ class Table:
             # As bytes, since Arrow's strings are UTF-8.
             pa.csv.ConvertOptions(include_columns=list(columns), column_types=dict.fromkeys(columns, pa.binary())),
         )
-        rows = 0
+        rows, mark = 0, self.delimiter.encode()
         with open_bytes(self.path) as stream:
             for number, block in enumerate(_blocks(stream, self.delimiter, self.path)):
                 lines = block if number or not self.has_header else block[block.find(b"\n") + 1 :]
                 if not lines.strip(b"\n"):
                     continue
+                if self.of_deepbind:
+                    three = mark.join([rb"[^\n" + mark + rb"]+"] * 3)
+                    lines = re.sub(rb"(?m)^" + three + rb"$", rb"\g<0>" + mark, lines)
                 # In one thread, rows that do not fit have their numbers.
                 reading = pa.csv.ReadOptions(block_size=len(block), use_threads=False, column_names=self.names)
                 # Arrow's reader of streams goes on in a thread, which would end a process that stops at an error.
@@ -103,8 +112,9 @@ class Table:
                 if ragged:
                     row = ragged[0]
                     raise InputError(
-                        f"Row {rows + row.number:,} of {self.path} has {row.actual_columns} values where the header "
-                        f"has {row.expected_columns}: {row.text[:60]!r}."
+                        f"Row {rows + row.number:,} of {self.path} has {row.actual_columns} values where "
+                        f"{'the header has' if self.has_header else 'there must be'} {row.expected_columns}: "
+                        f"{row.text[:60]!r}."
                     )
                 rows += len(table)
                 for batch in table.to_batches():
@@ -128,12 +138,16 @@ def open_table(path: Path) -> Table:
     if b"\0" in header:
         raise InputError(f"{path} is not a CSV, TSV or Parquet table.")
     if not header.strip():
-        raise InputError(f"{path} is empty or begins with an empty line: its first line must name the columns.")
+        raise InputError(
+            f"{path} is empty or begins with an empty line. Its first line must name the columns, or be a row such as "
+            "'>chr1:100-107 ACGTACGT 1'."
+        )
     if header.startswith(b">") and len(header.split()) > 1:
         return Table(path, _UNNAMED, "\t" if b"\t" in header else " ", _UNNAMED, has_header=False)
     # Spreadsheets write semicolons where the comma is in numbers.
     unquoted = re.sub(rb'"[^"]*"', b"", header).decode("ascii", "replace")
-    delimiter = next((mark for mark in "\t,;" if mark in unquoted), ",")
+    otherwise = " " if unquoted.lower().split() == [*_DEEPBIND] else ","
+    delimiter = next((mark for mark in "\t,;" if mark in unquoted), otherwise)
     limit = csv.field_size_limit(_BLOCK_BYTES)  # of the whole process
     written, values = (
         next(csv.reader([line.decode("utf-8", "backslashreplace")], delimiter=delimiter, skipinitialspace=True), [])

@@ -62,8 +62,9 @@ def read_labelled(
         if not len(part):
             raise InputError(f"The {split} split of {part.source} is empty.")
     train = parts["train"]
+    delimiter = train.table.delimiter if train.table else ""
     scheme = infer_scheme(
-        train.labels, train.source, options.problem, train.delimiter, options.literal_labels, options.positive
+        train.labels, train.source, options.problem, delimiter, options.literal_labels, options.positive
     )
     splits: dict[Split, LabelledSplit] = {}
     notes += scheme.notes
@@ -72,6 +73,8 @@ def read_labelled(
         rows: Any = dataclasses.replace(part, labels=labels)
         splits[split] = rows
         notes += _check_labels(scheme.task, split, rows)
+        if part.unlabelled:
+            notes.append(f"{part.unlabelled:,} rows of the {split} split have no label and were left out.")
         if ambiguous := int(rows.sequences.ambiguous().sum()):
             notes.append(f"{ambiguous:,} of {len(rows):,} sequences of the {split} split hold letters such as N.")
     return LabelledData(scheme.task, splits, tuple(notes), str(source) if isinstance(source, Path) else "")

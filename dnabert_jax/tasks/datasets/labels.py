@@ -216,6 +216,11 @@ def infer_scheme(
     return LabelScheme(task, form, separator, "," if commas else ".", literal, tuple(notes))
 
 
+def is_missing(text: str) -> bool:
+    """Returns whether a label is empty or a word for a missing value, such as NA."""
+    return not text or text.lower() in _MISSING
+
+
 def positive_of(names: Sequence[str]) -> str:
     """Returns which of two classes is the positive one by their names in any case, or nothing if these do not say.
 

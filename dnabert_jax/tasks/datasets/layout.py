@@ -2,8 +2,8 @@
 
 A directory with train, dev and test as CSV, TSV or Parquet (DNABERT, GUE), whole or in shards, and perhaps in a folder
 `data` (Hugging Face datasets); with train.data and test.data (the 690 ENCODE sets as they circulate); with train/ and
-test/ folders of two .npy files each (these sets as the original cuts them); with one table (`dnabert-jax prepare`); or
-a table.
+test/ folders of two .npy files each (these sets as the original cuts them); with one table (`dnabert-jax prepare`); a
+table; or two, NAME_AC.seq and NAME_B.seq (DeepBind).
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.storage import visible
+from dnabert_jax.storage import visible, visible_files
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -33,16 +33,38 @@ _TABLE = re.compile(
 _OF_PREPARE = "examples"
 """The table in the directory of each set that `dnabert-jax prepare` makes, without its endings."""
 _DATA_FOLDER = "data"
+_HALF = re.compile(r"(.+)_(AC|B)\.seq(?:\.gz)?")
+_HALVES: dict[Split, str] = {"train": "AC", "test": "B"}
+"""What ends the names of the two files of a set of DeepBind's: the letters of their folds."""
 
 
 def is_table(path: Path) -> bool:
-    """Returns whether a file is called like a table that may be a data set by itself."""
-    return path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".data", ".seq", ".parquet"))
+    """Returns whether a file is called like a table that is a data set, or the first of the two files of one."""
+    named = path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".data", ".seq", ".parquet"))
+    return named and path == _halves(path).get("train", [path])[0]
 
 
 def table_name(path: Path) -> str:
-    """Returns the name of a table without its endings, as `CTCF.v2` of CTCF.v2.tsv.gz."""
+    """Returns the name of a table without its endings, as `CTCF.v2` of CTCF.v2.tsv.gz, or of two halves, as `CTCF`."""
+    if _halves(path):
+        return path.name[: path.name.rindex("_")]
     return path.name[: -len(".gz")].rpartition(".")[0] if path.name.lower().endswith(".gz") else path.stem
+
+
+def _halves(path: Path) -> dict[Split, list[Path]]:
+    """Returns both files of a set of DeepBind's, given either; nothing where there are not both."""
+    if not (match := _HALF.fullmatch(path.name)):
+        return {}
+    names = {split: [f"{match[1]}_{half}.seq{end}" for end in ("", ".gz")] for split, half in _HALVES.items()}
+    files = {split: [half for name in names[split] if (half := path.with_name(name)).is_file()] for split in names}
+    return files if all(files.values()) else {}
+
+
+def files_of(source: Path) -> list[Path]:
+    """Returns all files of a data set, which is a directory, a table, or either of the two files of one."""
+    if source.is_dir():
+        return visible_files(source)
+    return [file for half in _halves(source).values() for file in half] or [source]
 
 
 def set_name(path: Path) -> str:
@@ -75,22 +97,20 @@ def _split_name(path: Path) -> str:
 
 def labelled_files(source: Path) -> Path | dict[Split, list[Path]]:
     """Returns the files of a data set: a table with all splits, or the tables or folder of .npy files of each split."""
-    if source.exists() and not source.is_dir():
-        return source
-    if not source.is_dir():
+    if not source.exists():
         raise InputError(f"{source} is neither a file nor a directory.")
-    files: dict[Split, list[Path]] = {}
-    for path in _entries(source):
+    files = _halves(source)
+    for path in _entries(source) if source.is_dir() else ():
         if split := ALIASES.get(_split_name(path)):
             files.setdefault(split, []).append(path)
     for split, paths in files.items():
         _check_shards(split, paths)
-    if files:
-        return files
+    if files or not source.is_dir():
+        return files or source
     tables = [path for path in visible(source) if is_table(path)]
     tables = [path for path in tables if table_name(path) == _OF_PREPARE] or tables
     if len(tables) == 1:
-        return tables[0]
+        return labelled_files(tables[0])
     several = f" It has the tables {', '.join(path.name for path in tables)}: name one of them." if tables else ""
     raise InputError(
         f"{source} holds no labelled data: train, dev and test are looked for as .csv, .tsv or .parquet, gzip or not, "

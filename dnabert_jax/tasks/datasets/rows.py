@@ -25,7 +25,7 @@ from dnabert_jax.io.tables import (
     required_column,
     sequence_column,
 )
-from dnabert_jax.tasks.datasets.labels import Labels, TextColumn, listed
+from dnabert_jax.tasks.datasets.labels import Labels, TextColumn, is_missing, listed
 from dnabert_jax.tasks.datasets.layout import ALIASES, NPY_SEQUENCES, NPY_TARGETS, SPLITS, Split, labelled_files
 from dnabert_jax.tasks.datasets.sequences import SequenceParser, Sequences
 
@@ -84,6 +84,8 @@ class Rows(Generic[_Labels]):
         source: the file, or the first shard.
         loci: where they lie, if the table says so and has no splits, or if they are of a set of the 690.
         shards: files of a table in shards, and rows before each.
+        table: the header of the file, if it is a table.
+        unlabelled: rows of the test half of a set of DeepBind's that were left out, as they have no label.
     """
 
     sequences: Sequences
@@ -92,7 +94,8 @@ class Rows(Generic[_Labels]):
     source: str
     loci: Loci | None = None
     shards: tuple[tuple[str, int], ...] = ()
-    delimiter: str = ""
+    table: Table | None = None
+    unlabelled: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -121,15 +124,34 @@ def read_rows(source: Path | Mapping[Split, Path], k: int, columns: Columns) -> 
     """Returns the rows of each split of a data set, as `read_labelled` takes it."""
     files = labelled_files(source) if isinstance(source, Path) else {split: [path] for split, path in source.items()}
     if isinstance(files, Path):
-        return _split_table(files, k, columns)
-    with_loci = set(files) < set(SPLITS)
-    return {
-        split: _read_npy(files[split][0], k)
-        if files[split][0].is_dir()
-        else _read_tables([open_table(path) for path in files[split]], k, columns, with_loci)
-        for split in SPLITS
-        if split in files
-    }
+        parts = _split_table(files, k, columns)
+    else:
+        with_loci = set(files) < set(SPLITS)
+        parts = {
+            split: _read_npy(files[split][0], k)
+            if files[split][0].is_dir()
+            else _read_tables([open_table(path) for path in files[split]], k, columns, with_loci)
+            for split in SPLITS
+            if split in files
+        }
+    if "test" in parts and parts["test"].table and parts["test"].table.of_deepbind:
+        parts["test"] = _labelled(parts["test"])
+    for rows in parts.values():
+        if rows.table and (rows.table.of_deepbind or not rows.table.has_header):
+            _check_binding(rows, next(iter(parts.values())))
+    return parts
+
+
+def _labelled(rows: TextRows) -> TextRows:
+    """Returns the rows that have a label; raises InputError if none has."""
+    column = next(iter(rows.labels.values()))
+    missing = np.array([is_missing(value) for value in column.values], bool)[column.index]
+    if len(rows) and missing.all():
+        raise InputError(
+            f"No row of the test half in {rows.source} has a label, so that nothing can be measured on it. Add the "
+            "labels, or move the file away to put some of the training rows aside."
+        )
+    return dataclasses.replace(rows.select(~missing), unlabelled=int(missing.sum()))
 
 
 def _split_table(path: Path, k: int, columns: Columns) -> dict[Split, TextRows]:
@@ -177,21 +199,19 @@ def _read_tables(tables: Sequence[Table], k: int, columns: Columns, with_loci: b
         for table, sequence, names in zip(tables, sequences, loci, strict=True)
     ]
     rows, texts = _collect(streams, k, labels[0], len(loci[0]))
-    if not tables[0].has_header:
-        _check_encode(rows, labels[0][0])
-    return dataclasses.replace(rows, loci=_loci(texts, rows.sequences.lengths), delimiter=tables[0].delimiter)
+    return dataclasses.replace(rows, loci=_loci(texts, rows.sequences.lengths), table=tables[0])
 
 
-def _check_encode(rows: TextRows, label: str) -> None:
-    """Raises InputError unless the rows are as the 690 sets have them: of one length, with the labels 0 and 1."""
-    column, lengths = rows.labels[label], rows.sequences.lengths
+def _check_binding(rows: TextRows, first: TextRows) -> None:
+    """Raises InputError unless rows are as the 690 sets have them: with labels 0 and 1, and as long as the first."""
+    column, lengths = next(iter(rows.labels.values())), rows.sequences.lengths
     wrong = np.array([value not in ("0", "1") for value in column.values])[column.index]
     if wrong.any():
         row = int(np.argmax(wrong))
         raise InputError(f"{rows.where(row)} has the label {column.values[column.index[row]]!r}: it must be 0 or 1.")
-    if len(lengths) and (lengths != lengths[0]).any():
-        row = int(np.argmax(lengths != lengths[0]))
-        raise InputError(f"{rows.where(row)} has {lengths[row]:,} bases, the first row {lengths[0]:,}.")
+    if len(first) and (lengths != first.sequences.lengths[0]).any():
+        row, length = int(np.argmax(lengths != first.sequences.lengths[0])), first.sequences.lengths[0]
+        raise InputError(f"{rows.where(row)} has {lengths[row]:,} bases, the first row of the set {length:,}.")
 
 
 def _locus_columns(table: Table) -> list[str]:

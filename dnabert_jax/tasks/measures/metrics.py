@@ -121,6 +121,13 @@ def better(key: str) -> Literal["higher", "lower"]:
     return "lower" if name in _LOWER_IS_BETTER else "higher"
 
 
+def possible_values(key: str) -> tuple[float, float]:
+    """Returns the least and the greatest value that a metric can have."""
+    name = key.partition("/")[0].removesuffix("_macro").removesuffix("_micro")
+    least = -np.inf if name == "r2" else -1.0 if name in ("mcc", "pearson", "spearman") else 0.0
+    return least, np.inf if better(key) == "lower" else 1.0
+
+
 def measure(
     task: TaskConfig,
     scores: Float[np.ndarray, "N C"],

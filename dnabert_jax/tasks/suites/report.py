@@ -1,11 +1,25 @@
-"""Reports the results of a suite: a table for each contender, averages, tests against the baselines, box plots."""
+"""Reports the results of a suite: tables by method, set, factor and cell, averages, tests against baselines, plots."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from dnabert_jax import storage
-from dnabert_jax.storage import Location, join
+from dnabert_jax.io import markdown
+from dnabert_jax.io.markdown import escaped
+from dnabert_jax.io.peak_index import PeakFile
+from dnabert_jax.storage import Location, is_url, join, visible_files
 from dnabert_jax.tasks.measures.metrics import validation_metric
 from dnabert_jax.tasks.measures.results import Result
+from dnabert_jax.tasks.suites.by_set import (
+    GROUPS,
+    Experiments,
+    MetricTable,
+    draw_pairs,
+    experiments_of,
+    group_means,
+    metric_table,
+    write_metric,
+)
 from dnabert_jax.tasks.suites.directory import Contender
 from dnabert_jax.tasks.suites.summary import (
     Table,
@@ -19,6 +33,8 @@ from dnabert_jax.tasks.suites.summary import (
 )
 
 SUMMARY_FILE, BOXES_FILE = "summary.md", "boxes.png"
+_LARGEST_GROUPS = 10
+"""Factors, and cells, whose means are in the summary."""
 
 
 def write_report(
@@ -27,8 +43,9 @@ def write_report(
     metrics: Sequence[str],
     out: Location,
     others: Mapping[str, Table],
+    index: Mapping[str, PeakFile] | None = None,
 ) -> tuple[str, tuple[str, ...]]:
-    """Writes CONTENDER.tsv, summary.md and boxes.png into `out`; returns the summary and the names of the files.
+    """Writes tables and pictures (docs/suites.md) into `out`; returns the summary and the names of files and folders.
 
     A picture that cannot be drawn is a warning.
 
@@ -36,34 +53,70 @@ def write_report(
         failures: reasons by CONTENDER/SET.
         metrics: to average and to test by, besides those that a result of another problem is selected by.
         others: tables of other systems to compare with, by name.
+        index: what `files.txt` says of peak files, by the last part of the names of sets.
     """
-    selecting = (validation_metric(result.task) for of_contender in results.values() for result in of_contender)
+    selecting = [validation_metric(result.task) for of_contender in results.values() for result in of_contender]
     metrics = tuple(dict.fromkeys([*metrics, *selecting]))
     tables: dict[str, Table] = {**{name: suite_table(of_contender) for name, of_contender in results.items()}, **others}
+    sets = {result.name for of_contender in results.values() for result in of_contender}
+    experiments = experiments_of(sets, index or {})
+    by_metric = {metric: metric_table(tables, sets, metric) for metric in metrics}
     parts = ["# Results of the suite", ""]
     for name, table in tables.items():
-        parts += [f"## {name}", "", summary_markdown(summarise(table, metrics))]
-    ours = tables.get("finetuned", {})
-    for name, table in tables.items():
-        common = [(row, table[own]) for own, row in ours.items() if own in table]
-        in_both = [key for key in metrics if any(key in row and key in other for row, other in common)]
-        if name != "finetuned" and in_both:
-            tests = [compare(ours, table, key) for key in in_both]
-            parts += [f"## finetuned against {name}", "", comparison_markdown(tests)]
+        parts += [f"## {escaped(name)}", "", summary_markdown(summarise(table, metrics))]
+    parts += _comparisons(tables, metrics)
+    for group in GROUPS if experiments else ():
+        parts += _groups(by_metric[selecting[0]], experiments, group)
     if collapsed := list(_collapsed(results)):
         parts += ["## Collapsed", "", *collapsed, ""]
     if failures:
-        parts += ["## No result", "", *(f"- {line}" for line in failures_by_set(failures)), ""]
+        parts += ["## No result", "", *(f"- {escaped(line)}" for line in failures_by_set(failures)), ""]
     text = "\n".join(parts)
     with storage.scratch_directory() as folder:
         for contender, of_contender in results.items():
-            write_suite(of_contender, folder / f"{contender}.tsv")
+            write_suite(of_contender, folder / f"{contender}.tsv", experiments)
+        for by_set in by_metric.values():
+            if by_set.values:
+                write_metric(by_set, experiments, folder)
+                draw_pairs(by_set, folder / "by-set" / f"{by_set.metric}.png")
         storage.write_text(folder / SUMMARY_FILE, text)
         draw_boxes(tables, folder / BOXES_FILE, metrics)
-        names = tuple(sorted(path.name for path in folder.iterdir()))
-        for name in names:
-            storage.write(join(out, name), (folder / name).read_bytes())
-    return text, names
+        _copy(folder, out)
+        return text, tuple(sorted(path.name + "/" * path.is_dir() for path in folder.iterdir()))
+
+
+def _copy(folder: Path, out: Location) -> None:
+    for path in visible_files(folder):
+        copy = join(out, path.relative_to(folder).as_posix())
+        if not is_url(copy):
+            Path(copy).parent.mkdir(exist_ok=True)
+        storage.write(copy, path.read_bytes())
+
+
+def _comparisons(tables: Mapping[str, Table], metrics: Sequence[str]) -> Iterator[str]:
+    """Yields the tests of the fine-tuned model against each other method."""
+    ours = tables.get("finetuned", {})
+    for name, table in tables.items():
+        if ours and name != "finetuned":
+            common = [(row, table[own]) for own, row in ours.items() if own in table]
+            in_both = [key for key in metrics if any(key in row and key in other for row, other in common)]
+            tests = comparison_markdown([compare(ours, table, key) for key in in_both])
+            yield from (
+                f"## finetuned against {escaped(name)}",
+                "",
+                tests if in_both else "No set has a metric in both.\n",
+            )
+
+
+def _groups(table: MetricTable, experiments: Experiments, group: str) -> Iterator[str]:
+    """Yields a table of the means of the largest groups."""
+    means = group_means(table, experiments, group)
+    if means:
+        largest = means[:_LARGEST_GROUPS]
+        rows = [[value, str(sets), *(f"{mean:.4f}" for mean in figures)] for value, sets, figures in largest]
+        yield from (f"## Mean {table.metric} by {group}", "", markdown.table([group, "sets", *table.methods], rows), "")
+    if len(means) > _LARGEST_GROUPS:
+        yield from (f"These {group}s have the most sets. All {len(means)} are in by-{group}/.", "")
 
 
 def _collapsed(results: Mapping[Contender, Sequence[Result]]) -> Iterator[str]:
@@ -71,7 +124,7 @@ def _collapsed(results: Mapping[Contender, Sequence[Result]]) -> Iterator[str]:
         seeds = [(seed.collapsed, result.name) for result in of_contender for seed in result.seeds]
         if names := [name for has_collapsed, name in seeds if has_collapsed]:
             count = f"{len(names)} of {len(seeds)} models collapsed to one class, so that their figures mean little"
-            yield f"- {contender}: {count}: {', '.join(dict.fromkeys(names))}"
+            yield f"- {contender}: {count}: {escaped(', '.join(dict.fromkeys(names)))}"
 
 
 def failures_by_set(failures: Mapping[str, str]) -> list[str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.storage import visible, visible_files
-from dnabert_jax.tasks.datasets.layout import is_data_set, is_table, table_name
+from dnabert_jax.storage import visible
+from dnabert_jax.tasks.datasets.layout import files_of, is_data_set, is_table, table_name
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.suites.summary import PAPER_METRICS
 
@@ -57,7 +57,7 @@ class LabelledSet:
 
     Attributes:
         name: its path in the suite, without the endings of a file.
-        path: a table or a directory, as `read_labelled` takes them.
+        path: a table, the first of two, or a directory, as `read_labelled` takes them.
         size: of its files in bytes.
     """
 
@@ -67,9 +67,8 @@ class LabelledSet:
 
     def digest(self) -> str:
         """Returns the SHA-256 of its files."""
-        files = [self.path] if self.path.is_file() else visible_files(self.path)
         digest = hashlib.sha256()
-        for path in files:
+        for path in files_of(self.path):
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
@@ -87,8 +86,7 @@ def find_sets(directory: Path) -> list[LabelledSet]:
         name = (folder / (path.name if path.is_dir() else table_name(path))).as_posix()
         if name in found:
             raise InputError(f"Both {found[name].path} and {path} are data sets called {name}: rename one.")
-        files = [path] if path.is_file() else visible_files(path)
-        found[name] = LabelledSet(name, path, sum(file.stat().st_size for file in files))
+        found[name] = LabelledSet(name, path, sum(file.stat().st_size for file in files_of(path)))
     if not found:
         raise InputError(
             f"{directory} holds no data sets: a set is a table (.csv, .tsv, .parquet) or a directory with train, dev "

@@ -12,7 +12,10 @@ import numpy as np
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError
 from dnabert_jax.io import markdown
+from dnabert_jax.io.markdown import escaped
+from dnabert_jax.io.peak_index import PeakFile
 from dnabert_jax.io.pictures import accompanying, drawing
+from dnabert_jax.tasks.datasets.labels import listed
 from dnabert_jax.tasks.measures.metrics import better
 from dnabert_jax.tasks.measures.results import Result, over_seeds
 
@@ -69,14 +72,19 @@ def suite_table(results: Iterable[Result]) -> dict[str, dict[str, float]]:
     }
 
 
-def write_suite(results: Sequence[Result], path: Path) -> None:
-    """Writes a row a set: sizes, seeds, seconds, mean over seeds of each metric and, if there are several, its sd.
+def write_suite(results: Sequence[Result], path: Path, experiments: Mapping[str, PeakFile] | None = None) -> None:
+    """Writes a row per set: sizes, seeds, seconds, mean over seeds of each metric and, if there are several, its sd.
 
-    Tabs separate columns. An undefined metric is an empty cell.
+    Tabs separate columns. An undefined metric is an empty cell. Cell, factor, treatment and laboratory are there if
+    experiments are known.
     """
     rows = []
     for result in sorted(results, key=lambda result: result.name):
-        row: dict[str, object] = {"name": result.name, "model": result.model, "problem": result.task.problem}
+        row: dict[str, object] = {"name": result.name}
+        if experiments:
+            experiment = experiments.get(result.name, PeakFile(""))
+            row |= {column: getattr(experiment, column) for column in ("cell", "factor", "treatment", "lab")}
+        row |= {"model": result.model, "problem": result.task.problem}
         row |= {split: result.sizes.get(split, 0) for split in _SPLITS}
         row["seeds"] = " ".join(str(seed.seed) for seed in result.seeds)
         row["seconds"] = round(sum(seed.seconds for seed in result.seeds), 3)
@@ -88,32 +96,16 @@ def write_suite(results: Sequence[Result], path: Path) -> None:
                     row[key + _DEVIATION] = spread.deviation
         rows.append(row)
     columns = list(dict.fromkeys(column for row in rows for column in row))
+    write_tsv(path, columns, [[row.get(column) for column in columns] for row in rows])
+
+
+def write_tsv(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Writes rows with tabs between their cells; None is an empty cell."""
     file = io.StringIO(newline="")
-    writer = csv.DictWriter(file, columns, restval="", delimiter="\t", lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+    writer.writerow(head)
     writer.writerows(rows)
-    storage.write(path, file.getvalue().encode())
-
-
-def read_table(path: Path) -> dict[str, dict[str, float]]:
-    """Returns the metrics in a table with a column `name`: one that `write_suite` wrote, or that of a baseline.
-
-    Columns that are called like a metric are read, others are not; an empty cell is an undefined metric.
-    """
-    from dnabert_jax.io.tables import open_table  # which loads Arrow
-
-    file = open_table(path)
-    keys = [column for column in file.names if _is_metric(column)]
-    if "name" not in file.names or not keys:
-        raise InputError(f"{path} needs a column 'name' and columns called like metrics, as mcc or roc_auc.")
-    table: dict[str, dict[str, float]] = {}
-    for batch in file.batches(["name", *keys]):
-        for row in batch.to_pylist():
-            name = row.pop("name")
-            if name in table:
-                raise InputError(f"{path} has the set {name!r} twice.")
-            table[name] = {key: _number(text, f"{path}, {name}, {key}") for key, text in row.items() if text}
-    return table
+    storage.write_text(path, file.getvalue())
 
 
 def summarise(table: Table, metrics: Sequence[str] = PAPER_METRICS) -> dict[str, Summary]:
@@ -181,7 +173,10 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
             f"{test.worse}, equal on {test.equal}; median difference {test.median_difference:+.4f}; paired Wilcoxon "
             f"test, two-sided: {p}, in favour of {test.favours}.",
         ]
-        lines += [f"  - left out: {name}, {reason}" for name, reason in test.left_out.items()]
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in test.left_out.items():
+            by_reason.setdefault(reason, []).append(name)
+        lines += [f"  - left out: {escaped(listed(names))}, {reason}" for reason, names in by_reason.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -204,21 +199,3 @@ def draw_boxes(tables: Mapping[str, Table], picture: Path, metrics: Sequence[str
             axes.set_title(key)
             axes.tick_params(axis="x", rotation=30)
             axes.grid(axis="y", alpha=0.3)
-
-
-def _is_metric(column: str) -> bool:
-    try:
-        better(column)
-    except InputError:
-        return False
-    return True
-
-
-def _number(text: str, place: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = np.nan
-    if not np.isfinite(value):
-        raise InputError(f"{place}: {text!r} is not a finite number; leave the cell empty if the metric is undefined.")
-    return value

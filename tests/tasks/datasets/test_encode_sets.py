@@ -1,6 +1,7 @@
 """The 690 ENCODE sets in the layouts in which they circulate."""
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.tables import open_table
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
-from dnabert_jax.tasks.datasets.layout import is_data_set
+from dnabert_jax.tasks.datasets.layout import is_data_set, set_name
 from dnabert_jax.tasks.datasets.splits import carve, count_duplicates
+from dnabert_jax.tasks.datasets.unlabelled import table_sequences
 from dnabert_jax.tasks.suites.suite import find_sets
 from tests.test_pretrained import random_dna
 
@@ -61,6 +63,7 @@ def test_a_set_is_read_and_shuffles_of_the_other_half_are_counted(tmp_path: Path
         (">chr1:5-15 ACGTACGTACG\n", r"71 .*train\.data.*ACGTACGTACG"),
         (">chr1:5-15 ACGTACGTACG 2\n", r"71 .*train\.data.*'2'"),
         (line(50, bases=12), r"71 .*train\.data.* 12 .* 11\b"),
+        (">chr1:5-15 ACGTACGTACG \n", r"71 .*train\.data.*''"),
     ],
 )
 def test_what_a_set_cannot_have_is_named_with_its_row(tmp_path: Path, wrong: str, what: str) -> None:
@@ -69,15 +72,88 @@ def test_what_a_set_cannot_have_is_named_with_its_row(tmp_path: Path, wrong: str
         file.write(wrong)
     with pytest.raises(InputError, match=what):
         read(directory)
-    (directory / "train.data").write_text("")
-    with pytest.raises(InputError, match=r"train\.data "):
+
+
+@pytest.mark.parametrize(
+    ("test_half", "what"),
+    [
+        (b"", r"test\.data "),
+        (line(50, bases=12).encode(), r"1 .*test\.data.* 12 .* 11\b"),
+        (b">chr1:5-15 ACGTACGTACG\n", r"1 .*test\.data.*ACGTACGTACG"),
+        (gzip.compress(line(50).encode() * 50)[:-9], r"test\.data .*gzip"),
+    ],
+)
+def test_a_test_half_that_cannot_be_used_is_named(tmp_path: Path, test_half: bytes, what: str) -> None:
+    directory = write(tmp_path / NAME)
+    (directory / "test.data").write_bytes(test_half)
+    with pytest.raises(InputError, match=what):
         read(directory)
 
 
+def write_folds(path: Path, folds: str, label: Callable[[int], str] = lambda number: f"\t{number % 2}") -> Path:
+    """60 rows of DeepBind's; their labels come with the tab before them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [f"{folds[n % len(folds)]}\tseq_{n}\t{random_dna(20, n)}{label(n)}\n" for n in range(60)]
+    text = ("FoldID\tEventID\tseq\tBound\n" + "".join(rows)).encode()
+    path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+    return path
+
+
 def test_the_folds_of_deepbind_are_splits(tmp_path: Path) -> None:
-    rows = [f"{'ABC'[number % 3]}\tseq_{number}\t{random_dna(20, number)}\t{number % 2}\n" for number in range(60)]
-    path = tmp_path / "CTCF_GM12878.seq.gz"
-    path.write_bytes(gzip.compress(("FoldID\tEventID\tseq\tBound\n" + "".join(rows)).encode()))
+    path = write_folds(tmp_path / "CTCF_GM12878.seq.gz", "ABC")
     data = read(path)
     assert {split: len(part) for split, part in data.splits.items()} == {"train": 40, "test": 20}
     assert data.splits["test"].rows.tolist() == [number + 1 for number in range(60) if number % 3 == 1]
+
+
+def some_lack_labels(number: int) -> str:
+    return ("\t0", "\t1", "", "\t", "\tnan")[number % 5]
+
+
+def test_two_files_of_deepbind_are_one_set_whose_test_half_may_lack_labels(tmp_path: Path) -> None:
+    halves = write_folds(tmp_path / "A_AC.seq.gz", "AC"), write_folds(tmp_path / "A_B.seq", "B", some_lack_labels)
+    for source in (*halves, tmp_path):
+        data = read(source)
+        assert {split: len(part) for split, part in data.splits.items()} == {"train": 60, "test": 24}
+        assert data.splits["test"].rows.tolist() == [number + 1 for number in range(60) if number % 5 < 2]
+        assert len(data.notes) == 1
+        assert "36" in data.notes[0]
+    assert [set_name(path) for path in halves] == ["A", "A"]
+    (found,) = find_sets(tmp_path)
+    assert (found.name, found.size) == ("A", sum(path.stat().st_size for path in halves))
+    digest = found.digest()
+    write_folds(halves[1], "B")
+    assert found.digest() != digest
+    # The sequences of rows without labels are there to be predicted.
+    write_folds(halves[1], "B", lambda _: "")
+    assert [each.name for each in table_sequences(open_table(halves[1]), 3)] == [str(number) for number in range(60)]
+    with pytest.raises(InputError, match=r"A_B\.seq "):
+        read(halves[0])
+
+
+@pytest.mark.parametrize("label", ["\t2", "", "\tnan"])
+def test_labels_that_training_rows_of_deepbind_cannot_have(tmp_path: Path, label: str) -> None:
+    write_folds(tmp_path / "A_B.seq", "B")
+    path = write_folds(tmp_path / "A_AC.seq", "AC", lambda number: label if number == 7 else f"\t{number % 2}")
+    with pytest.raises(InputError, match=r"Row 8 of .*A_AC\.seq "):
+        read(path)
+
+
+def test_a_suite_may_mix_layouts_and_a_set_may_not(tmp_path: Path) -> None:
+    write(tmp_path / "encode" / NAME)
+    write(tmp_path / "mixed")
+    (tmp_path / "mixed" / "train.csv").write_text("sequence,label\nACGT,0\n")
+    for name in ("whole.seq.gz", "pair_AC.seq.gz", "pair_B.seq", "twice_AC.seq", "twice_AC.seq.gz", "twice_B.seq"):
+        write_folds(tmp_path / name, {"AC": "AC", "B": "B"}.get(name.partition(".")[0].rpartition("_")[2], "ABC"))
+    rows = [f"{random_dna(20, number)},{number % 2}\n" for number in range(20)]
+    (tmp_path / "table.csv").write_text("sequence,label\n" + "".join(rows))
+    sets = {each.name: each.path for each in find_sets(tmp_path)}
+    assert set(sets) == {f"encode/{NAME}", "mixed", "whole", "pair", "twice", "table"}
+    for name, (first, second) in {
+        "mixed": ("train.csv", "train.data"),
+        "twice": ("twice_AC.seq", "twice_AC.seq.gz"),
+    }.items():
+        with pytest.raises(InputError, match=rf"{first} .*{second} "):
+            read(sets.pop(name))
+    for path in sets.values():
+        assert "train" in read(path).splits

@@ -12,12 +12,12 @@ from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.tasks.measures.results import Result, SeedResult, over_seeds, result_markdown
+from dnabert_jax.tasks.suites.published import read_table
 from dnabert_jax.tasks.suites.report import write_report
 from dnabert_jax.tasks.suites.summary import (
     compare,
     comparison_markdown,
     draw_boxes,
-    read_table,
     suite_table,
     summarise,
     summary_markdown,
@@ -73,28 +73,6 @@ def test_an_undefined_metric_is_an_empty_cell(tmp_path: Path, example: Example) 
     one = Result("one", "tiny", BINARY, {"test": 60}, (SeedResult(0, 1.0, metrics),))
     write_suite([one], tmp_path / "suite.tsv")
     assert set(read_table(tmp_path / "suite.tsv")["one"]) == {"loss", "accuracy"}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("set\tmcc\na\t1\n", "needs a column 'name'"),
-        ("name\tscore\na\t1\n", "needs a column 'name'"),
-        ("", r"table\.tsv is empty"),
-        ("name\tmcc\na\t1\na\t0.5\n", "the set 'a' twice"),
-        ("name\tmcc\na\tn/a\n", r"table.tsv, a, mcc: 'n/a'"),
-        ("name\tmcc\na\tnan\n", "a, mcc: 'nan'"),
-    ],
-)
-def test_tables_that_cannot_be_read(text: str, message: str, write: Callable[..., Path]) -> None:
-    path = write("table.tsv", text)
-    with pytest.raises(InputError, match=message):
-        read_table(path)
-
-
-def test_a_table_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"table\.tsv does not exist"):
-        read_table(tmp_path / "table.tsv")
 
 
 def test_averages_over_sets() -> None:
@@ -185,7 +163,7 @@ def test_collapsed_models_and_failures_are_named_once(tmp_path: Path, example: E
     result = Result("tf/0", "full fine-tuning", BINARY, {"train": 3}, seeds)
     failures = {"finetuned/bad": "no rows.", "kmer/bad": "no rows.", "kmer/worse": "one class."}
     text, names = write_report({"finetuned": [result]}, failures, ("mcc",), tmp_path, {})
-    assert set(names) == {path.name for path in tmp_path.iterdir()}
+    assert set(names) == {path.name + "/" * path.is_dir() for path in tmp_path.iterdir()}
     assert "- finetuned: 1 of 2 models collapsed to one class, so that their figures mean little: tf/0" in text
     assert "- bad (finetuned, kmer): no rows." in text
     assert "- worse (kmer): one class." in text
