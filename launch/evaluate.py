@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,10 +11,11 @@ import tyro
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.peak_index import INDEX_FILE, PeakFile, read_peak_index
-from dnabert_jax.storage import Location, is_url
+from dnabert_jax.io.text import WHOLE
+from dnabert_jax.storage import Location, is_url, join, scratch_directory
 from dnabert_jax.tasks.datasets.options import DataOptions
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
-from dnabert_jax.tasks.suites.suite import SUITES, SuiteName, find_sets, groups_of_like_size, part_of
+from dnabert_jax.tasks.suites.suite import SUITES, LabelledSet, SuiteName, find_sets, groups_of_like_size, part_of
 from launch.finetune import DEFAULT_PRESET, chosen_preset
 from launch.flags import REGISTRY, SETTINGS
 from launch.progress import BarContext, progress_bar
@@ -23,29 +24,38 @@ from launch.signals import importing
 if TYPE_CHECKING:
     from dnabert_jax.tasks.measures.results import Result
     from dnabert_jax.tasks.suites.directory import Contender
+    from dnabert_jax.tasks.suites.summary import Table
+    from dnabert_jax.training.saved_model import SavedModel
 
-Baseline = Literal["probe", "probe-forest", "random", "kmer", "gapped-kmer", "cnn"]
+Method = Literal["finetuned", "probe", "probe-forest", "random", "kmer", "gapped-kmer", "cnn"]
+_DIGITS = 18
+"""Of the largest number that WHOLE matches."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
     """Fine-tune a model on each data set of a suite, and sum up.
 
-    Example: dnabert-jax evaluate tfbs690 --data encode690/ --model models/dnabert6 --out results --baselines kmer cnn
+    Example: dnabert-jax evaluate tfbs690 --data encode690/ --model models/dnabert6 --out results
+    --methods finetuned probe kmer cnn
 
     Attributes:
         suite: tfbs690, the ENCODE sets of DNABERT; gue; mouse, the mouse sets of DNABERT; or suite, sets of your own.
-        data: Directory with a folder or table for each data set, at any depth.
+        data: Directory with a folder or table for each data set, at any depth; or one data set.
         model: Run directory, model directory, Hugging Face directory, or OWNER/NAME on its hub.
         out: Directory of the results, local or a URL that several machines write to; if it is there, what is missing
             is added.
-        baselines: What is evaluated besides, on the same splits: random, the same network from random weights;
-            logistic regression on k-mers (kmer) or gapped k-mers; cnn, a small convolutional network.
+        methods: What is evaluated, on the same splits: finetuned; probe, logistic regression on the vectors of the
+            frozen model, which takes seconds, and probe-forest, a random forest on them; random, the same network
+            fine-tuned from random weights; logistic regression on k-mers (kmer) or gapped k-mers; cnn, a small
+            convolutional network. The first is compared with the others.
         seeds: Models for each set, in lockstep.
         preset: default; dnabert, as in its README; or gue, as in GUE's scripts.
         same_settings: With the preset gue, train all sets by the same settings, rather than with the epochs that GUE
             has for each task.
         limit: Use at most this many training rows of a set, drawn by the seed.
+        learning_curve: Training rows to evaluate with, one after the other, as 100 300 1000 all; makes a table and a
+            plot of all.
         compare: Tables of other systems to compare with, such as published figures or finetuned.tsv of another
             evaluation: a column name, set or dataset, and columns called like metrics.
         together: Sets of like size that are trained in lockstep; if not given, as many as give each device a job.
@@ -61,11 +71,12 @@ class Evaluate:
     data: Path
     model: str
     out: Location
-    baselines: tuple[Baseline, ...] = ()
+    methods: tuple[Method, ...] = ("finetuned",)
     seeds: int = 1
     preset: str = DEFAULT_PRESET
     same_settings: bool = False
     limit: int = 0
+    learning_curve: tuple[str, ...] = ()
     compare: tuple[Path, ...] = ()
     together: int = 0
     processes: int = 1
@@ -81,55 +92,94 @@ class Evaluate:
         sets = find_sets(self.data)
         _one_device_a_processor()
         with importing():
-            import jax
-
             from dnabert_jax.interop.load import read_model
-            from dnabert_jax.tasks.finetuning.starting_point import weights_digest
-            from dnabert_jax.tasks.suites.directory import Evaluation, SuiteResults
             from dnabert_jax.tasks.suites.published import read_published
-            from dnabert_jax.tasks.suites.report import write_report
-            from dnabert_jax.tasks.suites.run import SuiteRun
 
         names = [each.name for each in sets]
         others = {_table_name(path): read_published(path, names) for path in self.compare}
         index = _peak_index(self.data / INDEX_FILE)
         model = read_model(self.model, self.step)
+        if not self.learning_curve:
+            self._evaluate(sets, model, self.limit, self.out, others, index)
+            return
+        curve = {}
+        for rows in sorted(self.learning_curve, key=lambda rows: (rows == "all", rows.zfill(_DIGITS))):
+            print(f"Training rows: {rows}")
+            out = join(self.out, f"rows-{rows}")
+            limit = 0 if rows == "all" else int(rows)
+            curve[rows] = self._evaluate(sets, model, limit, out, others, index)
+        self._write_curve(curve)
+
+    def _evaluate(
+        self,
+        sets: Sequence[LabelledSet],
+        model: "SavedModel",
+        limit: int,
+        out: Location,
+        others: "Mapping[str, Table]",
+        index: Mapping[str, PeakFile],
+    ) -> "Mapping[Contender, Sequence[Result]]":
+        """Evaluates with so many training rows at most, 0 for all; returns the results that are there."""
+        import jax
+
+        from dnabert_jax.tasks.finetuning.starting_point import weights_digest
+        from dnabert_jax.tasks.suites.directory import Evaluation, SuiteResults
+        from dnabert_jax.tasks.suites.report import write_report
+        from dnabert_jax.tasks.suites.run import SuiteRun
+
         evaluation = Evaluation(
             suite=self.suite,
             model=weights_digest(model),
             seeds=self.seeds,
             settings=self.settings,
             same_settings=self.same_settings or self.preset != self.suite,
-            limit=self.limit,
+            limit=limit,
             **vars(self.options),
         )
-        results = SuiteResults(self.out, evaluation)
+        results = SuiteResults(out, evaluation)
         devices = jax.local_devices()
         own = part_of(sets, self.process, self.processes)
         groups = groups_of_like_size(own, self.together or max(1, -(-len(devices) // self.seeds)))
-        contenders: list[Contender] = ["finetuned", *self.baselines]
-        with _SuiteBar(len(own) * len(contenders)) as bar:
-            SuiteRun(model, evaluation, results, devices, bar, self.keep_models, self.model).run(groups, contenders)
+        with _SuiteBar(len(own) * len(self.methods)) as bar:
+            SuiteRun(model, evaluation, results, devices, bar, self.keep_models, self.model).run(groups, self.methods)
         found, failures = results.read(), results.failures()
         done = {f"{contender}/{result.name}" for contender, own in found.items() for result in own}
-        missing = len({f"{contender}/{one.name}" for contender in contenders for one in sets} - done - failures.keys())
+        missing = len({f"{method}/{one.name}" for method in self.methods for one in sets} - done - failures.keys())
         if failures and not done and not missing:
             raise InputError(f"No set of {self.data} could be evaluated: {next(iter(failures.values()))}")
         if found:
-            text, written = write_report(found, failures, SUITES[self.suite].metrics, self.out, others, index)
+            text, written = write_report(
+                found, failures, SUITES[self.suite].metrics, out, others, index, self.methods[0]
+            )
             print(text)
         print(f"{len(done)} results, {len(failures)} failures{f', {missing} still to come' if missing else ''}.")
         if found:
-            print(f"Written to {self.out}: {', '.join(written)}, and a file for each result.")
+            print(f"Written to {out}: {', '.join(written)}, and a file for each result.")
         if missing:
             print("Next: the same command again, of each process, which adds what is missing.")
         elif failures:
             print("Next: mend or remove the sets without a result, then the same command again.")
+        return found
+
+    def _write_curve(self, curve: "Mapping[str, Mapping[Contender, Sequence[Result]]]") -> None:
+        from dnabert_jax.tasks.measures.metrics import validation_metric
+        from dnabert_jax.tasks.suites.learning_curve import write_learning_curve
+        from dnabert_jax.tasks.suites.report import copy_files
+
+        tasks = [result.task for found in curve.values() for results in found.values() for result in results]
+        if not tasks:
+            return
+        with scratch_directory() as folder:
+            print(write_learning_curve(curve, validation_metric(tasks[0], self.settings.select_by), folder))
+            copy_files(folder, self.out)
+            names = sorted(path.name for path in folder.iterdir())
+        print(f"Written to {self.out}: {', '.join(names)}; the results with so many rows are in rows-*/.")
 
     def _check(self) -> None:
         for name, least in (("seeds", 1), ("limit", 0), ("together", 0), ("processes", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}: give at least {least}.")
+        self._check_choices()
         if not 0 <= self.process < self.processes:
             raise InputError(
                 f"process is {self.process} of {self.processes}: they are numbered from 0 to their number less one."
@@ -140,6 +190,18 @@ class Evaluate:
             raise InputError(f"{self.out} is a file: choose a directory.")
         if not is_url(self.out) and Path(self.out).resolve().is_relative_to(self.data.resolve()):
             raise InputError(f"{self.out} is within {self.data}, where its tables would be taken for data sets.")
+
+    def _check_choices(self) -> None:
+        for rows in self.learning_curve:
+            if not (rows == "all" or (WHOLE.fullmatch(rows) and int(rows) > 0)):
+                raise InputError(f"learning_curve has {rows!r}: give numbers of training rows above 0, or all.")
+        if self.learning_curve and self.limit:
+            raise InputError("--limit and --learning-curve both say how many training rows: leave one out.")
+        for name in ("methods", "learning_curve"):
+            if len({*getattr(self, name)}) < len(getattr(self, name)):
+                raise InputError(f"{name} has something twice: {' '.join(getattr(self, name))}.")
+        if not self.methods:
+            raise InputError("methods names none: give at least one.")
 
 
 def _table_name(path: Path) -> str:

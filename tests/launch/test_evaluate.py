@@ -74,7 +74,7 @@ def command(model: Path, suite: Path) -> Callable[..., list[str]]:
 @pytest.fixture(scope="module")
 def evaluated(command: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("results") / "results"
-    flags = ["--together", "4", "--baselines", "random", "kmer", "--keep-models"]
+    flags = ["--together", "4", "--methods", "finetuned", "random", "kmer", "--keep-models"]
     assert run(command(out, *flags)) == 0
     return out
 
@@ -143,8 +143,30 @@ def test_a_set_for_which_memory_lacks_stops_no_other(
 
 def test_what_is_done_is_not_done_again(evaluated: Path, command: Callable[..., list[str]]) -> None:
     done = {path: path.stat().st_mtime_ns for path in evaluated.rglob("*.json") if "failures" not in path.parts}
-    assert run(command(evaluated, "--together", "4", "--baselines", "kmer")) == 0
+    assert run(command(evaluated, "--together", "4", "--methods", "finetuned", "kmer")) == 0
     assert {path: path.stat().st_mtime_ns for path in done} == done
+
+
+def test_a_learning_curve_of_one_set_by_probes(
+    suite: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "curve"
+    command = ["evaluate", "suite", "--data", str(suite / "b"), "--model", str(model), "--out", str(out)]
+    command += ["--learning-curve", "all", "24"]
+    assert run([*command, "--methods", "probe"]) == 0
+    # Vectors are kept: another method computes none.
+    monkeypatch.delattr("dnabert_jax.tasks.suites.run.embedded_set")
+    assert run([*command, "--methods", "probe", "probe-forest"]) == 0
+    table = [line.split("\t") for line in (out / "learning-curve.tsv").read_text().splitlines()]
+    assert [row[:2] for row in table] == [["name", "training_rows"], ["b", "24"], ["b", str(SIZES["b"])]]
+    assert table[0][2:] == ["probe", "probe-forest"]
+    for rows, line in (("24", table[1]), ("all", table[2])):
+        for method, cell in zip(table[0][2:], line[2:], strict=True):
+            result = read_json(Result, out / f"rows-{rows}/{method}/b.json")
+            assert float(cell) == result.seeds[0].metrics.values["roc_auc"].value
+    rows = (out / "learning-curve.md").read_text().splitlines()
+    assert [row.split("|")[1].strip() for row in rows[2:4]] == ["24", "all"]
+    assert (out / "learning-curve.svg").stat().st_size > 5_000
 
 
 def test_a_table_of_another_system_is_compared(
@@ -193,7 +215,7 @@ def test_a_process_without_a_set_says_what_is_to_come(
     [
         (["--seeds", "0"], "seeds is 0"),
         (["--processes", "2", "--process", "2"], "process is 2 of 2"),
-        (["--data", "nowhere"], "nowhere is not a directory"),
+        (["--data", "nowhere"], "nowhere does not exist"),
         (["--preset", "best"], "There is no preset 'best'"),
         (["--epochs", "3"], "its epochs is 2, now it is 3"),
         (["--compare", "nothing.tsv"], "nothing.tsv does not exist"),

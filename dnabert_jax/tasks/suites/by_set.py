@@ -17,7 +17,7 @@ EXPERIMENT_COLUMNS = ("cell", "factor", "treatment")
 GROUPS = ("factor", "cell")
 """What sets are grouped by."""
 
-_PRINTED_NAMES = {"roc_auc": "ROC AUC", "mcc": "MCC", "f1": "F1", "f1_macro": "macro F1", "r2": "R2"}
+PRINTED_NAMES = {"roc_auc": "ROC AUC", "mcc": "MCC", "f1": "F1", "f1_macro": "macro F1", "r2": "R2"}
 _COLUMN_WIDTH = 3.4
 """Inches of a column of a paper."""
 _PANEL = 1.8
@@ -105,17 +105,15 @@ def write_metric(table: MetricTable, experiments: Experiments, folder: Path) -> 
         write_tsv(path, [group, "sets", *table.methods], [[value, sets, *figures] for value, sets, figures in means])
 
 
-def draw_pairs(table: MetricTable, picture: Path) -> None:
-    """Draws each set's metric by another method (x) and by the fine-tuned model (y), a panel for each other method.
+def draw_pairs(table: MetricTable, ours: str, picture: Path) -> None:
+    """Draws each set's metric by another method (x) and by ours (y), a panel for each other method.
 
     Beside the PNG file are an SVG and a PDF file. It is as wide as a column of a paper; without pairs nothing is drawn.
     """
     pairs = {
-        method: np.array(
-            [[row[method], row["finetuned"]] for row in table.values.values() if {method, "finetuned"} <= {*row}]
-        )
+        method: np.array([[row[method], row[ours]] for row in table.values.values() if {method, ours} <= {*row}])
         for method in table.methods
-        if method != "finetuned"
+        if method != ours
     }
     pairs = {method: points for method, points in pairs.items() if len(points)}
     if not pairs:
@@ -126,7 +124,7 @@ def draw_pairs(table: MetricTable, picture: Path) -> None:
     width, height = (_COLUMN_WIDTH, _PANEL * lines) if columns == 2 else (_COLUMN_WIDTH * 0.75, _COLUMN_WIDTH * 0.75)
     ends = np.array([f(np.concatenate([*pairs.values()])) for f in (np.min, np.max)])
     ends += np.array([-0.06, 0.06]) * (np.ptp(ends) or 0.1)
-    name = _PRINTED_NAMES.get(table.metric, table.metric)
+    name = PRINTED_NAMES.get(table.metric, table.metric)
     with accompanying(picture, *others), drawing(picture, width, height, *others, font_size=7.0) as figure:
         panels = figure.subplots(lines, columns, squeeze=False).ravel()
         for axes in panels[len(pairs) :]:
@@ -142,6 +140,6 @@ def draw_pairs(table: MetricTable, picture: Path) -> None:
             axes.set(xlim=ends, ylim=ends, aspect="equal")
             sets = f"{len(points)} sets" + f", {equal.sum()} equal" * bool(equal.any())
             axes.set_xlabel(f"{textwrap.fill(f'{name}, {method}', _LABEL_LETTERS)}\n{sets}")
-            axes.set_ylabel(f"{name}, fine-tuned")
+            axes.set_ylabel(f"{name}, {ours}")
             axes.locator_params(nbins=4)
             axes.grid(alpha=0.3, linewidth=0.5)

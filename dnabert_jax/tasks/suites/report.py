@@ -44,6 +44,7 @@ def write_report(
     out: Location,
     others: Mapping[str, Table],
     index: Mapping[str, PeakFile] | None = None,
+    ours: str = "finetuned",
 ) -> tuple[str, tuple[str, ...]]:
     """Writes tables and pictures (docs/suites.md) into `out`; returns the summary and the names of files and folders.
 
@@ -54,6 +55,7 @@ def write_report(
         metrics: to average and to test by, besides those that a result of another problem is selected by.
         others: tables of other systems to compare with, by name.
         index: what `files.txt` says of peak files, by the last part of the names of sets.
+        ours: the method that the others are compared with.
     """
     selecting = [validation_metric(result.task) for of_contender in results.values() for result in of_contender]
     metrics = tuple(dict.fromkeys([*metrics, *selecting]))
@@ -64,7 +66,7 @@ def write_report(
     parts = ["# Results of the suite", ""]
     for name, table in tables.items():
         parts += [f"## {escaped(name)}", "", summary_markdown(summarise(table, metrics))]
-    parts += _comparisons(tables, metrics)
+    parts += _comparisons(tables, metrics, ours)
     for group in GROUPS if experiments else ():
         parts += _groups(by_metric[selecting[0]], experiments, group)
     if collapsed := list(_collapsed(results)):
@@ -78,14 +80,15 @@ def write_report(
         for by_set in by_metric.values():
             if by_set.values:
                 write_metric(by_set, experiments, folder)
-                draw_pairs(by_set, folder / "by-set" / f"{by_set.metric}.png")
+                draw_pairs(by_set, ours, folder / "by-set" / f"{by_set.metric}.png")
         storage.write_text(folder / SUMMARY_FILE, text)
         draw_boxes(tables, folder / BOXES_FILE, metrics)
-        _copy(folder, out)
+        copy_files(folder, out)
         return text, tuple(sorted(path.name + "/" * path.is_dir() for path in folder.iterdir()))
 
 
-def _copy(folder: Path, out: Location) -> None:
+def copy_files(folder: Path, out: Location) -> None:
+    """Copies the files in a folder, at any depth, into a directory or store, each whole or not at all."""
     for path in visible_files(folder):
         copy = join(out, path.relative_to(folder).as_posix())
         if not is_url(copy):
@@ -93,16 +96,16 @@ def _copy(folder: Path, out: Location) -> None:
         storage.write(copy, path.read_bytes())
 
 
-def _comparisons(tables: Mapping[str, Table], metrics: Sequence[str]) -> Iterator[str]:
-    """Yields the tests of the fine-tuned model against each other method."""
-    ours = tables.get("finetuned", {})
+def _comparisons(tables: Mapping[str, Table], metrics: Sequence[str], ours: str) -> Iterator[str]:
+    """Yields the tests of our method against each other."""
+    our_table = tables.get(ours, {})
     for name, table in tables.items():
-        if ours and name != "finetuned":
-            common = [(row, table[own]) for own, row in ours.items() if own in table]
+        if our_table and name != ours:
+            common = [(row, table[own]) for own, row in our_table.items() if own in table]
             in_both = [key for key in metrics if any(key in row and key in other for row, other in common)]
-            tests = comparison_markdown([compare(ours, table, key) for key in in_both])
+            tests = comparison_markdown([compare(our_table, table, key) for key in in_both])
             yield from (
-                f"## finetuned against {escaped(name)}",
+                f"## {ours} against {escaped(name)}",
                 "",
                 tests if in_both else "No set has a metric in both.\n",
             )

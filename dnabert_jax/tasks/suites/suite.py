@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import visible
-from dnabert_jax.tasks.datasets.layout import files_of, is_data_set, is_table, table_name
+from dnabert_jax.tasks.datasets.layout import files_of, is_data_set, is_table, set_name, table_name
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.suites.summary import PAPER_METRICS
 
@@ -75,11 +75,14 @@ class LabelledSet:
 
 
 def find_sets(directory: Path) -> list[LabelledSet]:
-    """Returns the data sets under a directory by name: tables, and directories of splits at any depth."""
+    """Returns the data sets under a directory by name: tables, and directories of splits at any depth.
+
+    A table, or a directory that is a data set, is a suite of one.
+    """
+    if directory.is_file() or (directory.is_dir() and is_data_set(directory)):
+        return [LabelledSet(set_name(directory), directory, sum(file.stat().st_size for file in files_of(directory)))]
     if not directory.is_dir():
-        raise InputError(f"{directory} is not a directory.")
-    if is_data_set(directory):
-        raise InputError(f"{directory} is one data set, not a suite of them: use dnabert-jax finetune.")
+        raise InputError(f"{directory} does not exist.")
     found: dict[str, LabelledSet] = {}
     for path in _sets_under(directory):
         folder = path.relative_to(directory).parent

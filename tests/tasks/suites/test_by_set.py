@@ -68,7 +68,7 @@ def test_the_plot_of_pairs_keeps_its_text_and_its_bytes(tmp_path: Path) -> None:
     tables = {**TABLES, "a$b": {"tf/a": {"mcc": 0.5}}}
     pictures = []
     for name in ("once", "again"):
-        draw_pairs(metric_table(tables, SETS, "mcc"), tmp_path / f"{name}.png")
+        draw_pairs(metric_table(tables, SETS, "mcc"), "finetuned", tmp_path / f"{name}.png")
         pictures.append([(tmp_path / f"{name}.{kind}").read_bytes() for kind in ("png", "svg", "pdf")])
     assert pictures[0] == pictures[1]
     _, svg, pdf = pictures[0]
@@ -76,7 +76,7 @@ def test_the_plot_of_pairs_keeps_its_text_and_its_bytes(tmp_path: Path) -> None:
         assert f">{text}</".encode() in svg
     assert b"/FontFile2" in pdf
     assert b"/Type3" not in pdf
-    draw_pairs(metric_table({"finetuned": TABLES["finetuned"]}, SETS, "mcc"), tmp_path / "none.png")
+    draw_pairs(metric_table({"finetuned": TABLES["finetuned"]}, SETS, "mcc"), "finetuned", tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
 
 

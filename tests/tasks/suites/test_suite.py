@@ -91,7 +91,7 @@ def test_files_of_the_system_are_not_of_the_set(tmp_path: Path) -> None:
 
 
 def test_what_is_no_suite(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is not a directory"):
+    with pytest.raises(InputError, match="does not exist"):
         find_sets(tmp_path / "none")
     with pytest.raises(InputError, match="holds no data sets"):
         find_sets(tmp_path)
@@ -99,9 +99,13 @@ def test_what_is_no_suite(tmp_path: Path) -> None:
     touch(tmp_path / "a.csv.gz")
     with pytest.raises(InputError, match=r"a\.csv\.gz and .*a\.tsv are data sets called a"):
         find_sets(tmp_path)
-    touch(tmp_path / "train.csv")
-    with pytest.raises(InputError, match="is one data set, not a suite"):
-        find_sets(tmp_path)
+
+
+def test_one_data_set_is_a_suite_of_one(tmp_path: Path) -> None:
+    touch(tmp_path / "CTCF/train.csv")
+    touch(tmp_path / "MAX.tsv.gz")
+    for path, name in ((tmp_path / "CTCF", "CTCF"), (tmp_path / "MAX.tsv.gz", "MAX")):
+        assert [(each.name, each.path) for each in find_sets(path)] == [(name, path)]
 
 
 def test_groups_are_of_like_size_and_processes_share_them_out() -> None:
