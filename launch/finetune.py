@@ -137,7 +137,7 @@ class Finetune:
         return data
 
     def _report(self, done: "Finetuned") -> None:
-        from dnabert_jax.tasks.measures.results import over_seeds
+        from dnabert_jax.tasks.measures.results import is_at_chance, over_seeds
 
         result = done.result
         of_class = f"; precision, recall and F1 are those of the positive class {result.positive!r}"
@@ -157,6 +157,12 @@ class Finetune:
         for job in done.fitted:
             if job.collapsed > self.settings.restarts:
                 print(f"{job.name} collapsed to one class in every attempt ({job.collapsed}): its figures mean little.")
+        if is_at_chance(result):
+            print(
+                f"The model of seed {result.seeds[result.best].seed} is not clearly better than guessing. Check that "
+                "the labels belong to the sequences, and try --start probe, more --epochs, another --peak-learning-rate or "
+                "more training rows. --train probe shows in seconds what the frozen model knows."
+            )
         names = sorted(path.name + "/" * path.is_dir() for path in self.out.iterdir())
         print(f"Written to {self.out}: {', '.join(names)}.")
         print(f"Next: {command('predict', '--model', self.out, '--fasta', 'FILE', '--out', 'predictions.tsv')}")

@@ -106,7 +106,8 @@ def _print_plan(plan: "SuitePlan") -> None:
     size, config = plan.size, plan.config
     print(f"{size.sets * size.seeds:,} fine-tunings of {plan.model} ({config.train}): {size.sets:,} sets of ", end="")
     print(
-        f"{size.examples:,} training sequences of {size.bases} bases, {config.epochs_of(size.examples)} epochs, ",
+        f"{size.examples:,} training sequences of {size.bases} bases, "
+        + ("each embedded once, " if config.train == "probe" else f"{config.epochs_of(size.examples)} epochs, "),
         end="",
     )
     print(f"batch {config.batch_size}, on {plan.topology}: {plan.chips:,} chips.")

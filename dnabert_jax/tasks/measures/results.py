@@ -12,7 +12,14 @@ from dnabert_jax.config import TaskConfig, TrainingLengths
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.markdown import escaped, table
 from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
-from dnabert_jax.tasks.measures.metrics import ConfusionMatrix, Metric, Metrics, metric_keys, reported_keys
+from dnabert_jax.tasks.measures.metrics import (
+    ConfusionMatrix,
+    Metric,
+    Metrics,
+    metric_keys,
+    reported_keys,
+    validation_metric,
+)
 from dnabert_jax.typed_json import to_json
 
 RESULT_FILE = "result.json"
@@ -141,6 +148,16 @@ def over_seeds(result: Result) -> dict[str, OverSeeds]:
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
         spreads[key] = OverSeeds(mean, deviation, len(values))
     return spreads
+
+
+_BY_CHANCE = {"roc_auc": 0.5, "roc_auc_macro": 0.5, "r2": 0.0}
+
+
+def is_at_chance(result: Result) -> bool:
+    """Returns whether the interval of the best seed's ROC AUC, or R2, on the test split reaches down to guessing."""
+    key = validation_metric(result.task)
+    low = result.seeds[result.best].metrics.values[key].low
+    return low is not None and low <= _BY_CHANCE[key]
 
 
 def write_result(result: Result, path: Path) -> None:

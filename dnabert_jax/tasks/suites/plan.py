@@ -185,6 +185,8 @@ def _added_up(
     steps = total_steps(config, size.examples)
     epochs = -(-steps // -(-size.examples // config.batch_size))
     validations = strands * epochs * -(-size.validation // together)
+    if config.train == "probe":  # each sequence once; the regression, on the host, is not counted
+        validations = strands * -(-(size.examples + size.validation) // together)
     tests = strands * -(-size.test // together)
     hours = [
         groups * runs * program.seconds / _SECONDS_AN_HOUR

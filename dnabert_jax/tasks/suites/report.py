@@ -9,7 +9,7 @@ from dnabert_jax.io.markdown import escaped
 from dnabert_jax.io.peak_index import PeakFile
 from dnabert_jax.storage import Location, is_url, join, visible_files
 from dnabert_jax.tasks.measures.metrics import validation_metric
-from dnabert_jax.tasks.measures.results import Result
+from dnabert_jax.tasks.measures.results import Result, is_at_chance
 from dnabert_jax.tasks.suites.by_set import (
     GROUPS,
     Experiments,
@@ -69,8 +69,8 @@ def write_report(
     parts += _comparisons(tables, metrics, ours)
     for group in GROUPS if experiments else ():
         parts += _groups(by_metric[selecting[0]], experiments, group)
-    if collapsed := list(_collapsed(results)):
-        parts += ["## Collapsed", "", *collapsed, ""]
+    if warnings := [*_collapsed(results), *_at_chance(results)]:
+        parts += ["## Not learned", "", *warnings, ""]
     if failures:
         parts += ["## No result", "", *(f"- {escaped(line)}" for line in failures_by_set(failures)), ""]
     text = "\n".join(parts)
@@ -128,6 +128,13 @@ def _collapsed(results: Mapping[Contender, Sequence[Result]]) -> Iterator[str]:
         if names := [name for has_collapsed, name in seeds if has_collapsed]:
             count = f"{len(names)} of {len(seeds)} models collapsed to one class, so that their figures mean little"
             yield f"- {contender}: {count}: {escaped(', '.join(dict.fromkeys(names)))}"
+
+
+def _at_chance(results: Mapping[Contender, Sequence[Result]]) -> Iterator[str]:
+    for contender, of_contender in results.items():
+        if names := [result.name for result in of_contender if is_at_chance(result)]:
+            count = f"on {len(names)} of {len(of_contender)} sets the interval of the ROC AUC or R2 reaches guessing"
+            yield f"- {contender}: {count}: {escaped(', '.join(names))}"
 
 
 def failures_by_set(failures: Mapping[str, str]) -> list[str]:
