@@ -160,8 +160,8 @@ class Finetune:
         if is_at_chance(result):
             print(
                 f"The model of seed {result.seeds[result.best].seed} is not clearly better than guessing. Check that "
-                "the labels belong to the sequences, and try --start probe, more --epochs, another --peak-learning-rate or "
-                "more training rows. --train probe shows in seconds what the frozen model knows."
+                "the labels belong to the sequences, and try --start probe, more --epochs, another learning rate "
+                "or more training rows. --train probe shows in seconds what the frozen model knows."
             )
         names = sorted(path.name + "/" * path.is_dir() for path in self.out.iterdir())
         print(f"Written to {self.out}: {', '.join(names)}.")

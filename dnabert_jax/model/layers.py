@@ -122,7 +122,7 @@ _SPELT = 0.9
 """Share of the variance of `spelt_kmers` that k-mers with the same letter at the same place have in common."""
 
 
-def spelt_kmers(k: int, size: int, scale: float, *, rngs: nnx.Rngs) -> Float[Array, "4**k H"]:
+def spelt_kmers(k: int, size: int, scale: float, *, rngs: nnx.Rngs) -> Float[Array, "kmers H"]:
     """Vectors of all k-mers, in the order of their ids: a sum over places of a vector of the letter there, and a rest.
 
     K-mers that share letters begin alike, so that what is learned of one holds for its neighbours at once.
