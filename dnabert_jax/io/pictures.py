@@ -41,7 +41,7 @@ def drawing(
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
-    settings: dict[str, Any] = {"text.parse_math": False, "text.usetex": False, "axes.formatter.use_mathtext": False}
+    settings: Any = {"text.parse_math": False, "text.usetex": False, "axes.formatter.use_mathtext": False}
     settings |= {"svg.fonttype": "none", "svg.hashsalt": "", "pdf.fonttype": 42}
     settings |= {"font.size": font_size, "axes.titlesize": font_size} if font_size else {}
     with warnings.catch_warnings(), mpl.rc_context(settings):

@@ -91,7 +91,7 @@ def write_metric(table: MetricTable, experiments: Experiments, folder: Path) -> 
         for name, row in table.values.items()
     ]
     if complete := table.complete:
-        rows.append([f"mean of {len(complete)} sets", *[""] * len(known), *table.means(complete)])
+        rows.append([f"mean of {_sets(len(complete))}", *[""] * len(known), *table.means(complete)])
     path = folder / "by-set" / table.metric
     path.parent.mkdir(exist_ok=True)
     head = ["name", *known, *table.methods]
@@ -138,8 +138,12 @@ def draw_pairs(table: MetricTable, ours: str, picture: Path) -> None:
             axes.set_title(f"{above.sum()} above", loc="left", color=_ABOVE[1])
             axes.set_title(f"{below.sum()} below", loc="right", color=_BELOW[1])
             axes.set(xlim=ends, ylim=ends, aspect="equal")
-            sets = f"{len(points)} sets" + f", {equal.sum()} equal" * bool(equal.any())
+            sets = _sets(len(points)) + f", {equal.sum()} equal" * bool(equal.any())
             axes.set_xlabel(f"{textwrap.fill(f'{name}, {method}', _LABEL_LETTERS)}\n{sets}")
             axes.set_ylabel(f"{name}, {ours}")
             axes.locator_params(nbins=4)
             axes.grid(alpha=0.3, linewidth=0.5)
+
+
+def _sets(count: int) -> str:
+    return f"{count} set{'s' * (count != 1)}"

@@ -72,7 +72,7 @@ def test_the_plot_of_pairs_keeps_its_text_and_its_bytes(tmp_path: Path) -> None:
         pictures.append([(tmp_path / f"{name}.{kind}").read_bytes() for kind in ("png", "svg", "pdf")])
     assert pictures[0] == pictures[1]
     _, svg, pdf = pictures[0]
-    for text in ("2 above", "1 below", "0 above", "3 sets", "MCC, theirs/paper", "1 sets, 1 equal", "MCC, a$b"):
+    for text in ("2 above", "1 below", "0 above", "3 sets", "MCC, theirs/paper", "1 set, 1 equal", "MCC, a$b"):
         assert f">{text}</".encode() in svg
     assert b"/FontFile2" in pdf
     assert b"/Type3" not in pdf
