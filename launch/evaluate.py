@@ -23,7 +23,6 @@ from launch.signals import importing
 
 if TYPE_CHECKING:
     from dnabert_jax.tasks.measures.results import Result
-    from dnabert_jax.tasks.suites.directory import Contender
     from dnabert_jax.tasks.suites.summary import Table
     from dnabert_jax.training.saved_model import SavedModel
 
@@ -118,7 +117,7 @@ class Evaluate:
         out: Location,
         others: "Mapping[str, Table]",
         index: Mapping[str, PeakFile],
-    ) -> "Mapping[Contender, Sequence[Result]]":
+    ) -> "Mapping[str, Sequence[Result]]":
         """Evaluates with so many training rows at most, 0 for all; returns the results that are there."""
         import jax
 
@@ -159,9 +158,9 @@ class Evaluate:
             print("Next: the same command again, of each process, which adds what is missing.")
         elif failures:
             print("Next: mend or remove the sets without a result, then the same command again.")
-        return found
+        return {str(contender): results for contender, results in found.items()}
 
-    def _write_curve(self, curve: "Mapping[str, Mapping[Contender, Sequence[Result]]]") -> None:
+    def _write_curve(self, curve: "Mapping[str, Mapping[str, Sequence[Result]]]") -> None:
         from dnabert_jax.tasks.measures.metrics import validation_metric
         from dnabert_jax.tasks.suites.learning_curve import write_learning_curve
         from dnabert_jax.tasks.suites.report import copy_files

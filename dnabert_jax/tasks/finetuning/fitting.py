@@ -173,7 +173,7 @@ class _Group:
             state = self._train_epoch(frozen, state, progress, running, observer, kept)
             logits = self._logits(frozen, state.trainable, validation)
             figures, improved = self._improved(progress, running, logits)
-            for number in np.flatnonzero(running):
+            for number in np.flatnonzero(running).tolist():
                 job, so_far = self._jobs[number], progress.jobs[number]
                 so_far.figures.append(figures[number])
                 observer.epoch_ended(job.name, progress.epoch, so_far.losses[-1], figures[number])
@@ -197,7 +197,7 @@ class _Group:
     ) -> tuple[list[float], Int32[np.ndarray, " lanes"]]:
         """Returns the figure of each job, and 1 for those for which it is the best so far, which is noted."""
         figures, improved = [-np.inf] * len(self._jobs), np.zeros(len(self._lanes), np.int32)
-        for number in np.flatnonzero(running):
+        for number in np.flatnonzero(running).tolist():
             so_far, targets = progress.jobs[number], self._jobs[number].validation.targets
             figures[number] = figure = self._fitting.score(logits[number], targets)
             flat = self._fitting.collapsed(logits[number], targets)

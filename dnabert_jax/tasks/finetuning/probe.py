@@ -29,9 +29,6 @@ from dnabert_jax.training.state import Parameters
 INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
 """Of features that are scaled to a standard deviation of 1."""
 
-_UNTRAINED: Any = (lambda *_: 0.0, lambda *_: False)
-"""Score and collapse of a fitting that only predicts."""
-
 FOREST_TREES = 500
 
 _NO_EXAMPLES = -20.0
@@ -59,7 +56,9 @@ def embedded_set(
         for split, rows in data.splits.items()
     }
     total = sum(map(len, splits.values()))
-    fitting = Fitting(model.config, kept_parts(model.parameters, task), task, config, *_UNTRAINED, devices)
+    parameters = kept_parts(model.parameters, task)
+    # It only predicts: nothing is scored.
+    fitting = Fitting(model.config, parameters, task, config, lambda *_: 0.0, lambda *_: False, devices)
     return pooled_vectors(fitting, config.seed, splits, lambda done: advance(done, total))
 
 

@@ -14,7 +14,7 @@ import dataclasses
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from jaxtyping import Float32
@@ -113,11 +113,12 @@ class SuiteResults:
         name, digest = f"{_VECTORS}/{data.name}.npz", data.digest()
         if name in storage.names(self.directory):
             with np.load(io.BytesIO(storage.read(join(self.directory, name)))) as kept:
-                arrays = dict(kept)
-            if arrays.pop(_DIGEST).item() == digest:
-                return arrays
+                found = dict(kept)
+            if found.pop(_DIGEST).item() == digest:
+                return found
         vectors, file = compute(), io.BytesIO()
-        np.savez(file, **vectors, **{_DIGEST: np.array(digest)})
+        arrays: dict[str, Any] = {**vectors, _DIGEST: np.array(digest)}
+        np.savez(file, **arrays)
         self._write(name, file.getvalue())
         return vectors
 
