@@ -1,11 +1,13 @@
 """`dnabert-jax prepare`: genomes for pre-training, labelled sets for fine-tuning, and their verification."""
 
 import dataclasses
+import itertools
 import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -15,6 +17,7 @@ from data_prep.derived.derive import derive
 from data_prep.derived.manifest import FILE_NAME, TABLE, DerivedManifest
 from data_prep.derived.promoters import Promoters, PromotersJob
 from data_prep.derived.splice import Splice, SpliceJob
+from data_prep.derived.suite import SUITE_FILE, SuiteRecord, prepare_suite
 from data_prep.derived.task import Task
 from data_prep.derived.tfbs import Tfbs, TfbsJob
 from data_prep.genome import prepare_genome
@@ -25,12 +28,16 @@ from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
 from dnabert_jax.data.rows import read_source
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.left_out import LeftOut
+from dnabert_jax.io.peak_index import INDEX_FILE
 from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.presets import PRESETS
-from dnabert_jax.storage import Location, join
+from dnabert_jax.storage import Location, is_url, join
 from launch.ending import EXIT_FAILED
 from launch.program import command
 from launch.progress import Bars, progress_bar
+
+_NAMED, _SHOWN = 3, 10
+"""Names that a line lists at most, and files whose failures are printed."""
 
 _OTHER_K = "dnabert6"
 """The preset to start from for a k that has none."""
@@ -52,10 +59,13 @@ class PrepareGenome:
     def run(self) -> None:
         """Prepares and says what was made."""
         job = self.job
-        processes = len(os.sched_getaffinity(0)) if self.processes is None else self.processes
         with preparation_bars() as bar:
-            manifest = prepare_genome(job, processes, bar.advanced)
+            manifest = prepare_genome(job, _process_count(self.processes), bar.advanced)
         _tell(job, manifest)
+
+
+def _process_count(given: int | None) -> int:
+    return len(os.sched_getaffinity(0)) if given is None else given
 
 
 def _tell(job: GenomeJob, manifest: Manifest) -> None:
@@ -69,7 +79,7 @@ def _tell(job: GenomeJob, manifest: Manifest) -> None:
 
 def preparation_bars(written: str = "base") -> Bars:
     """Returns the bars of a preparation, whose phase "write" counts this unit."""
-    units = {"survey": "base", "read": "base", "write": written}
+    units = {"survey": "base", "read": "base", "write": written, "sets": "set"}
     return Bars(dict.fromkeys(("download", "annotation", "upload"), "B") | units, unit_scale=True)
 
 
@@ -188,19 +198,69 @@ class PrepareSplice:
 
 @dataclasses.dataclass(frozen=True)
 class PrepareTfbs:
-    """Windows at the summits of ChIP-seq peaks, and background, from a genome and a narrowPeak file.
+    """Windows at the summits of ChIP-seq peaks, and background, from a genome and narrowPeak files.
 
     Example: dnabert-jax prepare tfbs --fasta hg38.fa.gz --peaks CTCF.narrowPeak.gz --blacklist hg38-blacklist.bed.gz
     --validation-contigs chr7 --test-contigs chr8 chr9 --out data/ctcf
 
     The table has one row an example: split, coordinates, label, origin and sequence.
+
+    Example of a suite: dnabert-jax prepare tfbs --fasta hg19.fa.gz --peaks wgEncodeAwgTfbsUniform/ --protocol zeng-tfbs
+    --out data/tfbs690
+
+    Each file of the folder becomes a set, the directory --out/NAME, which is what the command makes of that file alone.
+    The genome is read once. A bad file is reported and stops no other. The same command again resumes. With UCSC's
+    files.txt in the folder, the MD5 of each file is checked, and files that are missing are listed.
+
+    Attributes:
+        processes: How many sets of a folder are made at once; the result does not depend on it. All processors, if
+            not given.
     """
 
     job: Annotated[TfbsJob, tyro.conf.arg(name="")]
+    processes: int | None = None
 
     def run(self) -> None:
         """Prepares and says what was made."""
-        _run(Tfbs(self.job))
+        if is_url(self.job.peaks) or not Path(self.job.peaks).is_dir():
+            _run(Tfbs(self.job))
+            return
+        with preparation_bars() as bar:
+            record, before = prepare_suite(self.job, _process_count(self.processes), bar.advanced)
+        out = self.job.out
+        if not record.sets:
+            raise InputError(
+                f"No set could be made of {self.job.peaks}; {join(out, SUITE_FILE)} has every reason. The first: "
+                f"{next(iter(record.failed.values()))}"
+            )
+        print("\n".join(_described_suite(record, before)))
+        print(f"Written to {out}: a directory for each set; and every choice, count and failure, in {SUITE_FILE}.")
+        print(f"Next: {command('evaluate', 'suite', '--data', out, '--model', 'MODEL', '--out', 'RESULTS')}")
+
+
+def _described_suite(record: SuiteRecord, before: int) -> Iterator[str]:
+    """Returns a line each on the sets, on those that failed or look wrong, and on files that are absent."""
+    examples: Counter[str] = Counter()
+    for made in record.sets.values():
+        examples.update(made.splits)
+    there = f" ({before:,} of them were there before)" if before else ""
+    yield f"sets: {len(record.sets):,}{there}, with {examples.total():,} examples: {_listed(examples)}"
+    if beyond := [name for name, made in record.sets.items() if made.beyond]:
+        yield (
+            f"sets of which most windows reach beyond the ends of their contigs: {len(beyond):,} "
+            f"({_first_few(beyond)}). Are these peaks of another build than the genome?"
+        )
+    if record.absent:
+        absent = _first_few(record.absent)
+        yield f"files that {INDEX_FILE} lists and that are not there: {len(record.absent):,} ({absent})"
+    if record.failed:
+        yield f"files that gave no set: {len(record.failed):,}"
+        yield from (f"  {name}: {reason}" for name, reason in itertools.islice(record.failed.items(), _SHOWN))
+        yield from ["  ..."] * (len(record.failed) > _SHOWN)
+
+
+def _first_few(names: Sequence[str]) -> str:
+    return ", ".join([*names[:_NAMED], *["..."] * (len(names) > _NAMED)])
 
 
 def _run(task: Task) -> None:

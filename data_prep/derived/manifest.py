@@ -14,6 +14,7 @@ class DerivedManifest:
     """A whole data set.
 
     Attributes:
+        name: of the data set: its peak file without endings, or its task.
         choices: every setting in force, by its flag's name.
         rules: what they mean, in words.
         sources: name, size and SHA-256 of each file that was read.
@@ -31,6 +32,7 @@ class DerivedManifest:
         files: SHA-256 of each other file, by name.
     """
 
+    name: str
     task: str
     protocol: str
     choices: dict[str, Any]

@@ -94,6 +94,10 @@ def gc_windows(
     waiting: list[list[int]] = [[] for _ in range(length + 1)]
     for template, bases in enumerate(gc_bases(templates).tolist()):
         waiting[bases].append(template)
+    near = [
+        sorted(range(max(own - reach, 0), min(own + reach, length) + 1), key=lambda b, own=own: abs(b - own))
+        for own in range(length + 1)
+    ]
     taken = _Taken(length)
     found: dict[int, int] = {}
     proposals = PROPOSALS_PER_NEGATIVE * count
@@ -105,8 +109,7 @@ def gc_windows(
         wanted = np.array([any(waiting[max(b - reach, 0) : b + reach + 1]) for b in range(length + 1)])
         rows = np.flatnonzero(wanted[bases])
         for start, own in zip(starts[rows].tolist(), bases[rows].tolist(), strict=True):
-            near = sorted(range(max(own - reach, 0), min(own + reach, length) + 1), key=lambda b: abs(b - own))
-            nearest = next((b for b in near if waiting[b]), None)
+            nearest = next((b for b in near[own] if waiting[b]), None)
             if nearest is not None and taken.add(start):
                 found[waiting[nearest].pop()] = start
     return _chosen(found)
@@ -178,40 +181,51 @@ def _chosen(found: dict[int, int]) -> Chosen:
     return templates, np.array([found[template] for template in templates.tolist()], np.int64)
 
 
+_SHUFFLED = 4096
+"""Sequences that are shuffled together."""
+
 PARTS, KEPT_PARTS = 20, 8
 """DeePromoter (Oubounyt et al. 2019, doi 10.3389/fgene.2019.00286) replaces 12 of 20 parts and keeps 8."""
 
 
-def dinucleotide_shuffle(codes: UInt8[np.ndarray, " l"], rng: np.random.Generator) -> UInt8[np.ndarray, " l"]:
-    """A sequence with the same number of each dinucleotide, and the same first and last base.
+def dinucleotide_shuffle(codes: UInt8[np.ndarray, "n l"], rng: np.random.Generator) -> UInt8[np.ndarray, "n l"]:
+    """Returns for each sequence of A, C, G, T one with the same dinucleotides, first base and last base.
 
     Every such sequence is equally likely: it is a uniformly drawn Eulerian path of the graph whose edges are the
-    dinucleotides (Altschul and Erickson 1985, doi 10.1093/oxfordjournals.molbev.a040370). Each base's last edge is
-    drawn until these lead to the last base from everywhere; the others come in any order.
+    dinucleotides (Altschul and Erickson 1985, doi 10.1093/oxfordjournals.molbev.a040370). The edges that leave a base
+    are put in random order, until the last ones lead to the last base from everywhere; the path takes them in this
+    order.
     """
-    if len(codes) < 3:
+    blocks = [_shuffled(codes[row : row + _SHUFFLED], rng) for row in range(0, len(codes), _SHUFFLED)]
+    return np.concatenate(blocks) if blocks else codes.copy()
+
+
+def _shuffled(codes: UInt8[np.ndarray, "n l"], rng: np.random.Generator) -> UInt8[np.ndarray, "n l"]:
+    count, length = codes.shape
+    if length < 3:
         return codes.copy()
-    last = int(codes[-1])
-    edges = {int(base): codes[1:][codes[:-1] == base] for base in np.unique(codes[:-1])}
-    while True:
-        for ends in edges.values():
-            rng.shuffle(ends)
-        exits = {base: int(ends[-1]) for base, ends in edges.items() if base != last}
-        if all(_leads_to(last, base, exits) for base in exits):
-            break
-    walks = {base: iter(ends.tolist()) for base, ends in edges.items()}
-    path = [int(codes[0])]
-    while len(path) < len(codes):
-        path.append(next(walks[path[-1]]))
-    return np.array(path, np.uint8)
-
-
-def _leads_to(goal: int, base: int, exits: dict[int, int]) -> bool:
-    for _ in range(len(exits)):
-        base = exits[base]
-        if base == goal:
-            return True
-    return False
+    # Edges lie by the base that they leave: those of base b from first[b] to first[b] + edges[b] - 1.
+    leaves, targets, last = codes[:, :-1], codes[:, 1:], codes[:, -1:]
+    edges = np.stack([(leaves == base).sum(axis=1) for base in range(AMBIGUOUS)], axis=1)
+    first = np.cumsum(edges, axis=1) - edges
+    drawn = np.empty_like(targets)
+    waiting = np.arange(count)
+    while len(waiting):
+        order = np.argsort(leaves[waiting] + rng.random((len(waiting), length - 1)), axis=1)
+        ends = np.take_along_axis(targets[waiting], order, axis=1)
+        exits = np.take_along_axis(ends, np.maximum((first + edges)[waiting] - 1, 0), axis=1)
+        np.put_along_axis(exits, last[waiting].astype(np.int64), last[waiting], axis=1)
+        for _ in range(2):  # Four steps; the longest way to the last base has three.
+            exits = np.take_along_axis(exits, exits.astype(np.int64), axis=1)
+        fits = ((exits == last[waiting]) | (edges[waiting] == 0)).all(axis=1)
+        drawn[waiting[fits]] = ends[fits]
+        waiting = waiting[~fits]
+    result, following, rows = codes.copy(), first.copy(), np.arange(count)
+    for step in range(1, length):
+        base = result[:, step - 1]
+        result[:, step] = drawn[rows, following[rows, base]]
+        following[rows, base] += 1
+    return result
 
 
 def substitute_parts(codes: UInt8[np.ndarray, " l"], rng: np.random.Generator) -> UInt8[np.ndarray, " l"]:

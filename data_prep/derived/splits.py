@@ -1,5 +1,7 @@
 """Which examples are for training, validation and test, so that neighbours on the genome stay together."""
 
+import math
+
 import numpy as np
 from jaxtyping import Int8, Int64, Integer
 
@@ -41,15 +43,20 @@ def split_loci(
     np.add.at(counts, (locus, kind), 1)
     shares = np.array([1 - validation - test, validation, test])
     target = np.outer(shares, counts.sum(axis=0))
+    # A kind without examples lacks nothing.
+    whole = np.where(target > 0, target, np.inf)
+    room = (target.sum(axis=1) + 1).tolist()
     filled = np.zeros_like(target)
     chosen = np.zeros(len(counts), np.int8)
-    for number in rng.permutation(len(counts)):
-        own = counts[number]
+    sizes = counts.sum(axis=1).tolist()
+    for number in rng.permutation(len(counts)).tolist():
+        own, size = counts[number], sizes[number]
         # What is left of each split's target, as a share of it; a locus too large for all is trained on.
-        lack = np.divide(target - filled, target, out=np.zeros_like(target), where=target > 0) @ own
-        lack[filled.sum(axis=1) + own.sum() > target.sum(axis=1) + 1] = -np.inf
-        chosen[number] = np.argmax(lack)
-        filled[chosen[number]] += own
+        lacks = ((target - filled) / whole @ own).tolist()
+        split = max(range(len(SPLITS)), key=lambda s: lacks[s] if size <= room[s] else -math.inf)
+        chosen[number] = split
+        filled[split] += own
+        room[split] -= size
     for name, share, got in zip(SPLITS, shares, filled.sum(axis=1), strict=True):
         if share > 0 and not got:
             raise InputError(

@@ -74,6 +74,7 @@ class Task(abc.ABC):
     """A kind of data set.
 
     Attributes:
+        set_name: of the data set.
         labels: names; that of the negatives first.
         groups: names of what positives, and their negatives, are told apart by; ("-",) if by nothing.
         kind_rules: what each kind of negative is, in words.
@@ -101,6 +102,7 @@ class Task(abc.ABC):
         if name not in protocols:
             raise InputError(f"There is no protocol {name!r}: choose one of {', '.join(protocols)}.")
         self.job, self.annotation, self.protocol, self.settings = job, annotation, name, protocols[name]
+        self.set_name = self.name
         self.ratio = self.settings.get("ratio", 1.0) if job.negative_ratio is None else job.negative_ratio
         self.maximum = self.settings.get("maximum") if job.maximum_per_label is None else job.maximum_per_label
 
@@ -145,9 +147,10 @@ class Task(abc.ABC):
             tolerance = self.job.gc_tolerance
             chosen, start = gc_windows(place.contig, templates.codes, tolerance, place.avoided, place.rng)
             return self.windows(place.contig, templates.take(chosen), start)
-        resample = {"shuffle": dinucleotide_shuffle, "substitution": substitute_parts}[kind]
-        codes = np.array([resample(row, place.rng) for row in templates.codes], np.uint8).reshape(-1, self.length)
-        return dataclasses.replace(templates, codes=codes)
+        if kind == "shuffle":
+            return dataclasses.replace(templates, codes=dinucleotide_shuffle(templates.codes, place.rng))
+        rows = [substitute_parts(row, place.rng) for row in templates.codes]
+        return dataclasses.replace(templates, codes=np.array(rows, np.uint8).reshape(-1, self.length))
 
     def windows(self, contig: Contig, templates: Examples, start: Int64[np.ndarray, " n"]) -> Examples:
         """The templates moved to other windows of the contig."""

@@ -12,13 +12,18 @@ from data_prep.derived.job import DerivedJob
 from data_prep.derived.task import ContigSites, Notes, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.bed import read_bed
-from dnabert_jax.storage import Location
+from dnabert_jax.io.peak_index import peak_set_name
+from dnabert_jax.storage import Location, file_name
 
 Negative = Literal["gc-windows", "shuffle", "substitution"]
 
+_SHUFFLED = {"length": 101, "negatives": ("shuffle",)}
+
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "dnabert-tfbs": {"length": 101, "negatives": ("gc-windows",)},
-    "dnabert-mouse-tfbs": {"length": 101, "negatives": ("shuffle",)},
+    # Of Zeng et al. 2016 (doi 10.1093/bioinformatics/btw255), whose sets DNABERT's 690 are; its mouse sets follow it.
+    "zeng-tfbs": _SHUFFLED,
+    "dnabert-mouse-tfbs": _SHUFFLED,
 }
 
 
@@ -28,8 +33,10 @@ class TfbsJob(DerivedJob):
 
     Attributes:
         peaks: Peaks of the same assembly, plain or gzip, - for standard input: narrowPeak or a table of MACS, which
-            have summits, or BED of any kind, of which the middles are taken.
-        protocol: dnabert-tfbs (101 bases, gc-windows) or dnabert-mouse-tfbs (101 bases, shuffle).
+            have summits, or BED of any kind, of which the middles are taken. Or a folder of such files (.narrowPeak,
+            .broadPeak, .bed, plain or .gz), each of which becomes a set.
+        protocol: dnabert-tfbs (101 bases, gc-windows); zeng-tfbs (101 bases, shuffle), as the 690 ENCODE sets
+            circulate; or dnabert-mouse-tfbs, which is the same.
         length: Bases of a window; of an even length one more is left of the summit; the protocol's, if not given.
         negatives: Kinds of negatives; the protocol's, if not given.
     """
@@ -48,6 +55,8 @@ class Tfbs(Task):
 
     def __init__(self, job: TfbsJob):
         super().__init__(job, job.peaks, PROTOCOLS, job.protocol)
+        piped = str(job.peaks) == "-" or Path(job.peaks).parent.name == "fd"
+        self.set_name = self.name if piped else peak_set_name(file_name(job.peaks))
         self.length = self.settings["length"] if job.length is None else job.length
         if self.length < 1:
             raise InputError(f"A window of {self.length} bases is impossible: give 1 or more.")

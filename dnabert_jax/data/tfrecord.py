@@ -11,7 +11,8 @@ The protocol-buffer bytes around the ids are the same in every record; they are 
 example.proto and feature.proto, and compared on every read.
 """
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import google_crc32c
@@ -41,19 +42,29 @@ def _field(number: int, payload: bytes) -> bytes:
     return _varint(number << 3 | 2) + _varint(len(payload)) + payload
 
 
-def example(features: Mapping[str, int | str | bytes]) -> bytes:
-    """Returns a tf.train.Example, serialised: each number is an int64_list of one value, all else a bytes_list of one.
+@functools.lru_cache(1024)
+def _feature_start(name: str, kind: int, size: int) -> bytes:
+    """Returns what stands before the bytes of a feature's value: that depends on their number alone."""
+    value = bytes(size)
+    feature = _field(1, _field(1, name.encode()) + _field(2, _field(kind, _field(1, value))))
+    return feature[: len(feature) - size]
+
+
+def feature(name: str, value: int | str | bytes) -> bytes:
+    """Returns one entry for `example`, serialised: an int64_list of one value for a number, else a bytes_list of one.
 
     Args:
-        features: by name; numbers are not negative.
+        value: not negative if it is a number.
     """
-    entries = b""
-    for name, value in sorted(features.items()):
-        # A list is field 1 of Feature if it is of bytes, 3 if of integers, which are packed.
-        data = value.encode() if isinstance(value, str) else value
-        number, values = (3, _varint(data)) if isinstance(data, int) else (1, data)
-        entries += _field(1, _field(1, name.encode()) + _field(2, _field(number, _field(1, values))))
-    return _field(1, entries)
+    data = value.encode() if isinstance(value, str) else value
+    # A list is field 1 of Feature if it is of bytes, 3 if of integers, which are packed.
+    kind, payload = (3, _varint(data)) if isinstance(data, int) else (1, data)
+    return _feature_start(name, kind, len(payload)) + payload
+
+
+def example(features: Iterable[bytes]) -> bytes:
+    """Returns the tf.train.Example of features, which come sorted by name, serialised."""
+    return _field(1, b"".join(features))
 
 
 def _masked_crc(data: bytes) -> int:
@@ -67,7 +78,7 @@ class RecordLayout:
 
     def __init__(self, row_length: int):
         self.row_length = row_length
-        zeros = example({FEATURE: bytes(2 * row_length)})
+        zeros = example([feature(FEATURE, bytes(2 * row_length))])
         length = len(zeros).to_bytes(8, "little")
         self.header = length + _masked_crc(length).to_bytes(4, "little")
         self.example_prefix = zeros[: -2 * row_length]

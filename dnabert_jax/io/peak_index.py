@@ -9,7 +9,7 @@ from dnabert_jax.io.text import numbered_lines
 INDEX_FILE = "files.txt"
 """The name that UCSC gives it, in the folder of the files that it lists."""
 
-_PEAKS = (".gz", ".narrowpeak", ".broadpeak", ".bed")
+_PEAKS = (".narrowpeak", ".broadpeak", ".bed")
 _NONE = ("", "none", "n/a", "na")
 
 
@@ -32,10 +32,15 @@ class PeakFile:
 
 def peak_set_name(file: str) -> str:
     """Returns the name of the set of a peak file: `X` of X.narrowPeak.gz."""
-    for ending in _PEAKS:
+    for ending in (".gz", *_PEAKS):
         if file.lower().endswith(ending):
             file = file[: -len(ending)]
     return file
+
+
+def is_peak_file(file: str) -> bool:
+    """Returns whether a file is called like one of peaks, plain or gzip."""
+    return file.lower().removesuffix(".gz").endswith(_PEAKS)
 
 
 def read_peak_index(path: Path) -> dict[str, PeakFile]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from Bio.SeqIO.TwoBitIO import TwoBitIterator
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.fasta import BLOCK_LETTERS, Block
@@ -26,6 +25,9 @@ def is_twobit(path: Path) -> bool:
 
 def read_twobit(path: Path, name: str | None = None, block_letters: int = BLOCK_LETTERS) -> Iterator[Block]:
     """Yields the blocks of each record in order; soft-masked bases are lower case."""
+    # It takes a while to load, in each process, and most sequence files are FASTA.
+    from Bio.SeqIO.TwoBitIO import TwoBitIterator
+
     name = name or str(path)
     with path.open("rb") as file:
         try:

@@ -13,7 +13,7 @@ from data_prep.derived.derive import derive
 from data_prep.derived.promoters import Promoters, PromotersJob
 from data_prep.derived.splits import SPLITS
 from data_prep.derived.table import COLUMNS
-from dnabert_jax.data.tfrecord import example
+from dnabert_jax.data.tfrecord import example, feature
 from tests.data_prep.derived.conftest import Assembly, table
 
 PROGRAM = """
@@ -53,7 +53,7 @@ def test_examples_are_those_of_tfds() -> None:
     features = tfds.features.FeaturesDict({"a": tfds.features.Text(), "b": tfds.features.Scalar(np.int64)})
     for number in (0, 127, 128, 248_956_422, 2**40):
         row = {"a": "ACGT" * 100, "b": number}
-        read = features.deserialize_example_np(example(row))
+        read = features.deserialize_example_np(example(feature(*entry) for entry in row.items()))
         assert (read["a"], read["b"]) == (row["a"].encode(), number)
 
 
