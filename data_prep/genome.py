@@ -34,8 +34,7 @@ def prepare_genome(
     """Makes the data directory `job.out` and returns its manifest.
 
     Args:
-        processes: that cut windows; the result does not depend on it. More than one need a main module that can be
-            imported, as multiprocessing does.
+        processes: that cut windows; the result does not depend on it.
 
     Raises:
         InputError: bad input, an output that exists, or no usable window. Nothing is left under `job.out`.

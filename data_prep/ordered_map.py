@@ -3,7 +3,9 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
+import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -47,10 +49,28 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextlib.contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Has processes that are started here not import the main module.
+
+    That of the command line takes longer to import than what they need, and a script may not be made to be imported.
+    """
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before
+
+
 def ordered_map(
     function: Callable[[_Task, _Settings], _Result], tasks: Iterable[_Task], settings: _Settings, processes: int
 ) -> Iterator[_Result]:
-    """Yields function(task, settings) for each task, in order; raises InputError if a process was killed."""
+    """Yields function(task, settings) for each task, in order; raises InputError if a process was killed.
+
+    Args:
+        function: of a module that can be imported, as multiprocessing demands; the main module is not.
+    """
     if processes == 1:
         for task in tasks:
             yield function(task, settings)
@@ -60,7 +80,7 @@ def ordered_map(
         waiting: deque[Future[_Result]] = deque()
         try:
             for task in tasks:
-                with _interrupts_ignored():
+                with _interrupts_ignored(), _without_main_module():
                     waiting.append(pool.submit(function, task, settings))
                 if len(waiting) > _TASKS_AHEAD * processes:
                     yield waiting.popleft().result()

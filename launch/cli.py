@@ -59,7 +59,7 @@ usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help lists the f
   prepare verify       check every file of a data directory against its manifest
   prepare promoters    genome and GTF -> promoters and other sequences, split for fine-tuning
   prepare splice       genome and GTF -> splice donors, acceptors and neither, split for fine-tuning
-  prepare tfbs         genome and narrowPeak -> windows at peaks and in the background, split for fine-tuning
+  prepare tfbs         genome and narrowPeak -> windows at peaks and in the background; a folder of peaks -> a suite
   pretrain             rows -> a masked language model, with checkpoints and logs
   plan                 estimate memory, time and cost on a TPU or GPU topology; --suite estimates fine-tuning
   import OWNER/NAME    published DNABERT weights of the Hugging Face hub, or a directory -> a checkpoint

@@ -254,7 +254,7 @@ def _described_suite(record: SuiteRecord, before: int) -> Iterator[str]:
         absent = _first_few(record.absent)
         yield f"files that {INDEX_FILE} lists and that are not there: {len(record.absent):,} ({absent})"
     if record.failed:
-        yield f"files that gave no set: {len(record.failed):,}"
+        yield f"files that gave no set: {len(record.failed):,}. Mend them, then the same command again adds their sets."
         yield from (f"  {name}: {reason}" for name, reason in itertools.islice(record.failed.items(), _SHOWN))
         yield from ["  ..."] * (len(record.failed) > _SHOWN)
 

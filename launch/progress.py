@@ -46,5 +46,7 @@ class Bars(BarContext):
         """Shows that so much more was done, in a new bar where other work begins."""
         if what != self._what:
             self.close()
-            self._what, self._bar = what, progress_bar(what, self._units.get(what, ""), total, **self._settings)
+            # A count of a few hundred reads best as it is.
+            settings = self._settings | ({"unit_scale": False} if total is not None and total < 1000 else {})
+            self._what, self._bar = what, progress_bar(what, self._units.get(what, ""), total, **settings)
         self._bar.update(done)

@@ -4,6 +4,7 @@ From the genome come windows of like GC content, with a motif, or with GT or AG 
 """
 
 import bisect
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -94,10 +95,13 @@ def gc_windows(
     waiting: list[list[int]] = [[] for _ in range(length + 1)]
     for template, bases in enumerate(gc_bases(templates).tolist()):
         waiting[bases].append(template)
-    near = [
-        sorted(range(max(own - reach, 0), min(own + reach, length) + 1), key=lambda b, own=own: abs(b - own))
-        for own in range(length + 1)
-    ]
+
+    @functools.cache
+    def near(own: int) -> list[int]:
+        """Returns the numbers of C and G within reach of a window's, the nearest first."""
+        numbers = dict.fromkeys(own + sign * step for step in range(reach + 1) for sign in (-1, 1))
+        return [number for number in numbers if 0 <= number <= length]
+
     taken = _Taken(length)
     found: dict[int, int] = {}
     proposals = PROPOSALS_PER_NEGATIVE * count
@@ -109,9 +113,13 @@ def gc_windows(
         wanted = np.array([any(waiting[max(b - reach, 0) : b + reach + 1]) for b in range(length + 1)])
         rows = np.flatnonzero(wanted[bases])
         for start, own in zip(starts[rows].tolist(), bases[rows].tolist(), strict=True):
-            nearest = next((b for b in near[own] if waiting[b]), None)
-            if nearest is not None and taken.add(start):
-                found[waiting[nearest].pop()] = start
+            for nearest in near(own):
+                if waiting[nearest]:
+                    if taken.add(start):
+                        found[waiting[nearest].pop()] = start
+                    break
+            if len(found) == count:
+                break
     return _chosen(found)
 
 

@@ -47,7 +47,7 @@ def write_table(path: Path, examples: Examples, split: Sequence[str], names: Nam
     path.write_bytes(gzip.compress(text.encode(), _GZIP_LEVEL, mtime=0))
 
 
-def _columns(examples: Examples, names: Names) -> dict[str, Sequence[int] | Sequence[str]]:
+def _columns(examples: Examples, names: Names) -> dict[str, Sequence[int | str]]:
     """Returns the columns but the split by name; the label as a number."""
     length, letters = examples.codes.shape[1], text_of(examples.codes.ravel())
     return {
@@ -71,9 +71,11 @@ def write_array_record(
     progress: Callable[[int], object],
 ) -> None:
     """One or more array_record files a split, and TFDS's metadata: `tfds.builder_from_directory(directory)`."""
-    columns = (
-        map(feature, itertools.repeat(name), values) for name, values in sorted(_columns(examples, names).items())
-    )
+    columns = []
+    for name, values in sorted(_columns(examples, names).items()):
+        # Most columns have few values.
+        features = {value: feature(name, value) for value in set(values)}
+        columns.append(map(features.__getitem__, values))
     records = map(example, zip(*columns, strict=True))
     splits = {}
     # The examples come split by split.

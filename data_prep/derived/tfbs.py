@@ -35,6 +35,8 @@ class TfbsJob(DerivedJob):
         peaks: Peaks of the same assembly, plain or gzip, - for standard input: narrowPeak or a table of MACS, which
             have summits, or BED of any kind, of which the middles are taken. Or a folder of such files (.narrowPeak,
             .broadPeak, .bed, plain or .gz), each of which becomes a set.
+        out: Directory to make, local or the URL of one; must not exist. For a folder of peaks, a local directory, in
+            which finished sets stay.
         protocol: dnabert-tfbs (101 bases, gc-windows); zeng-tfbs (101 bases, shuffle), as the 690 ENCODE sets
             circulate; or dnabert-mouse-tfbs, which is the same.
         length: Bases of a window; of an even length one more is left of the summit; the protocol's, if not given.

@@ -43,11 +43,11 @@ def _field(number: int, payload: bytes) -> bytes:
 
 
 @functools.lru_cache(1024)
-def _feature_start(name: str, kind: int, size: int) -> bytes:
-    """Returns what stands before the bytes of a feature's value: that depends on their number alone."""
+def _before_value(name: str, list_number: int, size: int) -> bytes:
+    """Returns the bytes of a feature before those of its value, which has this size and stands at the end."""
     value = bytes(size)
-    feature = _field(1, _field(1, name.encode()) + _field(2, _field(kind, _field(1, value))))
-    return feature[: len(feature) - size]
+    entry = _field(1, _field(1, name.encode()) + _field(2, _field(list_number, _field(1, value))))
+    return entry[: len(entry) - size]
 
 
 def feature(name: str, value: int | str | bytes) -> bytes:
@@ -58,8 +58,8 @@ def feature(name: str, value: int | str | bytes) -> bytes:
     """
     data = value.encode() if isinstance(value, str) else value
     # A list is field 1 of Feature if it is of bytes, 3 if of integers, which are packed.
-    kind, payload = (3, _varint(data)) if isinstance(data, int) else (1, data)
-    return _feature_start(name, kind, len(payload)) + payload
+    list_number, values = (3, _varint(data)) if isinstance(data, int) else (1, data)
+    return _before_value(name, list_number, len(values)) + values
 
 
 def example(features: Iterable[bytes]) -> bytes:

@@ -97,6 +97,23 @@ def test_peaks_and_blacklist_may_come_through_pipes_and_standard_input(
     assert (files / "a/examples.tsv.gz").read_bytes() == (files / "b/examples.tsv.gz").read_bytes()
 
 
+def test_a_folder_of_peaks(files: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]) -> None:
+    peaks, out = files / "peaks", files / "suite"
+    peaks.mkdir()
+    (peaks / "empty.bed").write_text("# nothing\n")
+    command = ["prepare", "tfbs", "--fasta", str(files / "g.fa"), "--peaks", str(peaks), "--out", str(out)]
+    command += ["--processes", "1"]
+    assert str(peaks / "empty.bed") in fails(*command)
+    (peaks / "good.bed").write_bytes((files / "g.bed").read_bytes())
+    assert run(command) == 0
+    printed = capsys.readouterr()
+    assert f"  empty: There are no peaks in {peaks / 'empty.bed'}." in printed.out
+    assert f"Next: dnabert-jax evaluate suite --data {out} " in printed.out
+    assert "sets: 100%" in printed.err
+    with gzip.open(out / "good/examples.tsv.gz", "rt") as file:
+        assert len(list(csv.DictReader(file, delimiter="\t"))) == 60
+
+
 def test_bad_input(files: Path, fails: Callable[..., str]) -> None:
     genome = ("--fasta", str(files / "g.fa"), "--out", str(files / "out"))
     splice = ("prepare", "splice", *genome, "--gtf")
