@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -15,7 +15,15 @@ from dnabert_jax.io.text import WHOLE
 from dnabert_jax.storage import Location, is_url, join, scratch_directory
 from dnabert_jax.tasks.datasets.options import DataOptions
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
-from dnabert_jax.tasks.suites.suite import SUITES, LabelledSet, SuiteName, find_sets, groups_of_like_size, part_of
+from dnabert_jax.tasks.suites.suite import (
+    SUITES,
+    LabelledSet,
+    Method,
+    SuiteName,
+    find_sets,
+    groups_of_like_size,
+    part_of,
+)
 from launch.finetune import DEFAULT_PRESET, chosen_preset
 from launch.flags import REGISTRY, SETTINGS
 from launch.progress import BarContext, progress_bar
@@ -26,7 +34,6 @@ if TYPE_CHECKING:
     from dnabert_jax.tasks.suites.summary import Table
     from dnabert_jax.training.saved_model import SavedModel
 
-Method = Literal["finetuned", "probe", "probe-forest", "random", "kmer", "gapped-kmer", "cnn"]
 _DIGITS = 18
 """Of the largest number that WHOLE matches."""
 
@@ -142,7 +149,7 @@ class Evaluate:
         with _SuiteBar(len(own) * len(self.methods)) as bar:
             SuiteRun(model, evaluation, results, devices, bar, self.keep_models, self.model).run(groups, self.methods)
         found, failures = results.read(), results.failures()
-        done = {f"{contender}/{result.name}" for contender, own in found.items() for result in own}
+        done = {f"{method}/{result.name}" for method, own in found.items() for result in own}
         missing = len({f"{method}/{one.name}" for method in self.methods for one in sets} - done - failures.keys())
         if failures and not done and not missing:
             raise InputError(f"No set of {self.data} could be evaluated: {next(iter(failures.values()))}")
@@ -158,7 +165,7 @@ class Evaluate:
             print("Next: the same command again, of each process, which adds what is missing.")
         elif failures:
             print("Next: mend or remove the sets without a result, then the same command again.")
-        return {str(contender): results for contender, results in found.items()}
+        return {method: found[method] for method in self.methods if method in found}
 
     def _write_curve(self, curve: "Mapping[str, Mapping[str, Sequence[Result]]]") -> None:
         from dnabert_jax.tasks.measures.metrics import validation_metric
@@ -254,17 +261,17 @@ class _SuiteBar(BarContext):
         self._what = ""
         self._bar.write(f"{job} collapsed to one class: it begins anew with the seed {seed}.")
 
-    def finished(self, contender: str, result: "Result") -> None:
+    def finished(self, method: str, result: "Result") -> None:
         """One more."""
         self._bar.update()
 
-    def skipped(self, contender: str, name: str) -> None:
+    def skipped(self, method: str, name: str) -> None:
         """One less to do."""
         self._bar.update()
 
-    def failed(self, contender: str, name: str, reason: str) -> None:
+    def failed(self, method: str, name: str, reason: str) -> None:
         """Said in a line of its own."""
-        self._bar.write(f"{contender}, {name}: {reason}")
+        self._bar.write(f"{method}, {name}: {reason}")
         self._bar.update()
 
 

@@ -202,7 +202,7 @@ def dinucleotide_shuffle(codes: UInt8[np.ndarray, "n l"], rng: np.random.Generat
     Every such sequence is equally likely: it is a uniformly drawn Eulerian path of the graph whose edges are the
     dinucleotides (Altschul and Erickson 1985, doi 10.1093/oxfordjournals.molbev.a040370). The edges that leave a base
     are put in random order, until the last ones lead to the last base from everywhere; the path takes them in this
-    order.
+    order. The last one is drawn from those that lead elsewhere, since no other would do: few tries are enough.
     """
     blocks = [_shuffled(codes[row : row + _SHUFFLED], rng) for row in range(0, len(codes), _SHUFFLED)]
     return np.concatenate(blocks) if blocks else codes.copy()
@@ -216,10 +216,18 @@ def _shuffled(codes: UInt8[np.ndarray, "n l"], rng: np.random.Generator) -> UInt
     leaves, targets, last = codes[:, :-1], codes[:, 1:], codes[:, -1:]
     edges = np.stack([(leaves == base).sum(axis=1) for base in range(AMBIGUOUS)], axis=1)
     first = np.cumsum(edges, axis=1) - edges
+    # The last base may leave itself by any edge.
+    may_be_last = (leaves != targets) & (leaves != last)
     drawn = np.empty_like(targets)
     waiting = np.arange(count)
     while len(waiting):
-        order = np.argsort(leaves[waiting] + rng.random((len(waiting), length - 1)), axis=1)
+        keys = rng.random((2, len(waiting), length - 1))
+        lasts, keys = np.where(may_be_last[waiting], keys[0], -1), keys[1]
+        for letter in range(AMBIGUOUS):
+            of_letter = np.where(leaves[waiting] == letter, lasts, -1)
+            chosen, some = of_letter.argmax(axis=1), of_letter.max(axis=1) >= 0
+            keys[some, chosen[some]] = 1
+        order = np.argsort(2 * leaves[waiting] + keys, axis=1)
         ends = np.take_along_axis(targets[waiting], order, axis=1)
         exits = np.take_along_axis(ends, np.maximum((first + edges)[waiting] - 1, 0), axis=1)
         np.put_along_axis(exits, last[waiting].astype(np.int64), last[waiting], axis=1)

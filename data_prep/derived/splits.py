@@ -45,7 +45,7 @@ def split_loci(
     target = np.outer(shares, counts.sum(axis=0))
     # A kind without examples lacks nothing.
     whole = np.where(target > 0, target, np.inf)
-    room = (target.sum(axis=1) + 1).tolist()
+    room = np.where(shares > 0, target.sum(axis=1) + 1, 0).tolist()
     filled = np.zeros_like(target)
     chosen = np.zeros(len(counts), np.int8)
     sizes = counts.sum(axis=1).tolist()

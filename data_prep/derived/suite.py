@@ -86,7 +86,7 @@ def prepare_suite(
         The record of the suite, and how many of its sets were there before.
 
     Raises:
-        InputError: no set can be made, or `job.out` has something else than this job makes.
+        InputError: `job.out` has something else than this job makes, or the MD5 of a finished set's file is not as listed.
     """
     if processes < 1:
         raise InputError(f"{processes} processes cannot work: at least 1 is needed.")
@@ -103,7 +103,7 @@ def prepare_suite(
         scratch.mkdir()
         try:
             with read_background(job, scratch, progress) as background:
-                manifests = _finished(out, files, settled, background.sources)
+                manifests = _finished(out, files, index, settled, background.sources)
                 before = len(manifests)
                 # The longest first, so that no process is left with one at the end.
                 waiting = sorted(files.keys() - manifests.keys(), key=lambda name: (-files[name].stat().st_size, name))
@@ -154,7 +154,11 @@ def _peak_files(folder: Path) -> dict[str, Path]:
 
 
 def _finished(
-    out: Path, files: Mapping[str, Path], settled: dict[str, Any], sources: list[dict[str, Any]]
+    out: Path,
+    files: Mapping[str, Path],
+    index: Mapping[str, PeakFile],
+    settled: dict[str, Any],
+    sources: list[dict[str, Any]],
 ) -> dict[str, DerivedManifest]:
     """Returns the manifests of the sets that are there; raises InputError if one is not what would be made."""
     manifests = {}
@@ -163,6 +167,7 @@ def _finished(
             continue
         if path.name not in files or not (path / FILE_NAME).is_file():
             raise InputError(f"{out} has {path.name}, which is not a set of these peaks: choose another --out.")
+        _check_md5(files[path.name], index.get(path.name))
         manifest = manifests[path.name] = read_json(DerivedManifest, path / FILE_NAME)
         other = [
             f"{name} {manifest.choices.get(name)!r} (now {value!r})"
@@ -183,11 +188,7 @@ def _make(task: tuple[Path, PeakFile | None], settings: _Settings) -> DerivedMan
     name = peak_set_name(path.name)
     unfinished = settings.out / _SCRATCH / name
     try:
-        if listed is not None and listed.md5 and listed.file == path.name:
-            with path.open("rb") as file:
-                md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-            if md5 != listed.md5:
-                return f"{path} has the MD5 {md5}, but {INDEX_FILE} says {listed.md5}: download it again."
+        _check_md5(path, listed)
         job = dataclasses.replace(settings.job, peaks=path, out=unfinished)
         manifest = derive(Tfbs(job), background=settings.background)
     except InputError as error:
@@ -198,6 +199,15 @@ def _make(task: tuple[Path, PeakFile | None], settings: _Settings) -> DerivedMan
         return f"{path} cannot be read: {error.strerror}."
     unfinished.rename(settings.out / name)
     return manifest
+
+
+def _check_md5(path: Path, listed: PeakFile | None) -> None:
+    """Raises InputError if a file under the name that the index lists is another."""
+    if listed is not None and listed.md5 and listed.file == path.name:
+        with path.open("rb") as file:
+            md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        if md5 != listed.md5:
+            raise InputError(f"{path} has the MD5 {md5}, but {INDEX_FILE} says {listed.md5}: download it again.")
 
 
 def _described(manifest: DerivedManifest) -> SuiteSet:

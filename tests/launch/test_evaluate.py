@@ -95,13 +95,13 @@ def test_a_set_of_a_suite_is_the_set_alone(evaluated: Path, suite: Path, model: 
     assert without_seconds(evaluated / "finetuned/b.json") == without_seconds(tmp_path / "b/result.json")
 
 
-def test_each_set_has_a_result_of_each_contender(evaluated: Path) -> None:
-    for contender in ("finetuned", "random", "kmer"):
+def test_each_set_has_a_result_of_each_method(evaluated: Path) -> None:
+    for method in ("finetuned", "random", "kmer"):
         for name, count in SIZES.items():
-            result = read_json(Result, evaluated / contender / f"{name}.json")
+            result = read_json(Result, evaluated / method / f"{name}.json")
             assert result.sizes == {"train": count, "validation": 16, "test": 32}
-            assert len(result.seeds) == (1 if contender == "kmer" else 2)
-        table = (evaluated / f"{contender}.tsv").read_text().splitlines()
+            assert len(result.seeds) == (1 if method == "kmer" else 2)
+        table = (evaluated / f"{method}.tsv").read_text().splitlines()
         assert [line.split("\t")[0] for line in table] == ["name", *SIZES]
     accuracy = read_json(Result, evaluated / "kmer/a.json").seeds[0].metrics.values["accuracy"].value
     assert accuracy == 1.0

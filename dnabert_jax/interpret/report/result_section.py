@@ -8,7 +8,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.report.column_table import column_table
 from dnabert_jax.tasks.measures.curves import CURVES_FILE, Curves
 from dnabert_jax.tasks.measures.results import RESULT_FILE, Result, confusion_table, origin, over_seeds
-from dnabert_jax.tasks.suites.directory import CONTENDERS
+from dnabert_jax.tasks.suites.suite import METHODS
 from dnabert_jax.typed_json import read_json
 
 
@@ -18,7 +18,7 @@ def result_section(directory: Path) -> dict[str, Any]:
         return _finetuned(directory)
     tables = [
         {"name": name, **column_table(directory / f"{name}.tsv")}
-        for name in CONTENDERS
+        for name in METHODS
         if (directory / f"{name}.tsv").is_file()
     ]
     if not tables:

@@ -57,23 +57,30 @@ def fit_linear(
 
     Raises:
         InputError: a metric that the validation split does not define.
-        JobError: a fit that does not converge.
+        JobError: no fit converges.
     """
     features, labels = train
     columns = labels[:, None] if labels.ndim == 1 else labels
     figures: dict[float, float] = {}
     fits: dict[float, tuple[Any, ...]] = {}
     for penalty in sorted(inverse_penalties):
-        fits[penalty] = tuple(_fit(task, features, column, penalty) for column in columns.T)
+        fit = tuple(_fit(task, features, column, penalty) for column in columns.T)
+        if None in fit:
+            # Weaker penalties would converge no sooner.
+            break
+        fits[penalty] = fit
         figures[penalty] = validation_figure(
             task, metric, model_scores(task, fits[penalty], validation[0]), validation[1]
         )
+    if not fits:
+        raise JobError(f"The regression does not converge in {_ITERATIONS:,} iterations with the strongest penalty.")
     # Of equal figures the first, which is that of the strongest penalty.
     chosen = max(figures, key=lambda penalty: gain(metric, figures[penalty]))
     return LinearFit(task, chosen, figures, fits[chosen])
 
 
 def _fit(task: TaskConfig, features: Any, labels: Num[np.ndarray, " N"], penalty: float) -> Any:
+    """Returns a fitted model of scikit-learn; None if it does not converge."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -86,10 +93,8 @@ def _fit(task: TaskConfig, features: Any, labels: Num[np.ndarray, " N"], penalty
         warnings.simplefilter("error", ConvergenceWarning)
         try:
             return model.fit(features, labels)
-        except ConvergenceWarning as error:
-            raise JobError(
-                f"The regression does not converge in {_ITERATIONS:,} iterations with inverse penalty {penalty:g}."
-            ) from error
+        except ConvergenceWarning:
+            return None
 
 
 def model_scores(task: TaskConfig, models: tuple[Any, ...], features: Any) -> Float[np.ndarray, "N C"]:

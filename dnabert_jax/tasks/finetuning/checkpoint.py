@@ -49,16 +49,21 @@ class JobProgress:
     """A job's mean training losses and selecting figures by epoch.
 
     Attributes:
+        start_figure: before the first epoch, where that is measured.
         best: the best epoch, counted from 1; 0 if the start is better than any.
-        best_figure: of that one; none before there is one.
         flat: whether the classifier said the same of everything after it.
     """
 
     losses: list[float] = dataclasses.field(default_factory=list)
     figures: list[float] = dataclasses.field(default_factory=list)
+    start_figure: float | None = None
     best: int = 0
-    best_figure: float | None = None
     flat: bool = False
+
+    @property
+    def best_figure(self) -> float | None:
+        """Returns the figure of the best epoch, or of the start; None before the first is measured."""
+        return self.figures[self.best - 1] if self.best else self.start_figure
 
 
 @dataclasses.dataclass

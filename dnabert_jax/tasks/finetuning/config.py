@@ -108,13 +108,14 @@ class FinetuneConfig:
         alone = self.long == "none" and (self.window > 0 or self.overlap is not None)
         require(not alone, "window and overlap are of long sequences: give --long too.")
         if "probe" in (self.train, self.start):
-            vector = self.long in ("none", "mean", "max")
-            require(
-                vector,
-                f"A probe reads one vector of a sequence: with --long {self.long} there is none. Give mean or max.",
-            )
+            self.check_probe()
         if self.dropout is not None:
             require_in(self, 0, 1, "dropout")
+
+    def check_probe(self) -> None:
+        """Raises InputError if the vector of a sequence depends on more than the frozen model."""
+        frozen = self.long in ("none", "mean", "max")
+        require(frozen, f"A probe reads one vector of a sequence: give --long mean or max instead of {self.long}.")
 
     def resolved(self, hidden_size: int) -> "FinetuneConfig":
         """Returns the same with the learning rate that a network of this width is given."""

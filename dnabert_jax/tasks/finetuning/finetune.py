@@ -6,7 +6,7 @@ C labels.
 import dataclasses
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -150,16 +150,16 @@ def finetune_sets(
     if config.train == "probe":
         seeds = 1  # nothing in it is random
     fitting = Fitting(model.config, kept_parts(model.parameters, task), task, config, score, collapsed, devices)
-    begin = time.monotonic()
-    jobs, tests = _jobs(fitting, sets, seeds, observer)
-    seconds = (time.monotonic() - begin) / len(jobs)
-    fitted = fitting.run(jobs, observer, checkpoint)
 
     def advance(what: str, total: int, done: int) -> None:
         observer.advanced(what, done, total)
         if checkpoint is not None:
             checkpoint.check_stop()
 
+    begin = time.monotonic()
+    jobs, tests = _jobs(fitting, sets, seeds, advance)
+    seconds = (time.monotonic() - begin) / len(jobs)
+    fitted = fitting.run(jobs, observer, checkpoint)
     predicted = functools.partial(advance, "predict the test split", sum(map(len, tests)))
     measured = functools.partial(advance, "compute intervals", RESAMPLES * len(fitted))
     logits = fitting.predict([job.parameters for job in fitted], tests, predicted)
@@ -188,7 +188,7 @@ def finetune_sets(
 
 
 def _jobs(
-    fitting: Fitting, sets: Mapping[str, LabelledData], seeds: int, observer: FittingObserver
+    fitting: Fitting, sets: Mapping[str, LabelledData], seeds: int, advance: Callable[[str, int, int], None]
 ) -> tuple[list[Job], list[EncodedSplit]]:
     """Returns what is trained, and the test split of each."""
     jobs, tests = [], []
@@ -200,7 +200,7 @@ def _jobs(
         tests += [splits.pop("test")] * seeds
         probes: list[Probe | None] = [None] * seeds
         if "probe" in (fitting.config.train, fitting.config.start):
-            probes = list(_probes(fitting, seeds, splits, data, observer))
+            probes = list(_probes(fitting, seeds, splits, data, advance))
         jobs += [
             Job(f"{name}, seed {seed}", splits["train"], splits["validation"], seed, probe and probe.parameters)
             for seed, probe in enumerate(probes, fitting.config.seed)
@@ -209,16 +209,20 @@ def _jobs(
 
 
 def _probes(
-    fitting: Fitting, seeds: int, splits: Mapping[str, EncodedSplit], data: LabelledData, observer: FittingObserver
+    fitting: Fitting,
+    seeds: int,
+    splits: Mapping[str, EncodedSplit],
+    data: LabelledData,
+    advance: Callable[[str, int, int], None],
 ) -> list[Probe]:
     """Returns the probe of the untrained network of each seed."""
     drawn = {"bert", "pooler"} if fitting.task.pooling == "cls" else {"bert"}
     same = drawn <= fitting.parameters.keys()
     labels = {str(split): rows.labels for split, rows in data.splits.items()}
-    total = sum(map(len, splits.values()))
+    embedded = functools.partial(advance, "embed", sum(map(len, splits.values())))
     probes = []
     for seed in range(fitting.config.seed, fitting.config.seed + (1 if same else seeds)):
-        vectors = pooled_vectors(fitting, seed, splits, lambda done: observer.advanced("embed", done, total))
+        vectors = pooled_vectors(fitting, seed, splits, embedded)
         probes.append(fit_probe(data.task, fitting.config.select_by, vectors, labels))
     return probes * seeds if same else probes
 

@@ -175,7 +175,6 @@ class _Group:
             figures, improved = self._improved(progress, running, logits)
             for number in np.flatnonzero(running).tolist():
                 job, so_far = self._jobs[number], progress.jobs[number]
-                so_far.figures.append(figures[number])
                 observer.epoch_ended(job.name, progress.epoch, so_far.losses[-1], figures[number])
             state = self._keep_best(state, self._lockstep.place(improved))
             if kept is not None:
@@ -200,11 +199,15 @@ class _Group:
         for number in np.flatnonzero(running).tolist():
             so_far, targets = progress.jobs[number], self._jobs[number].validation.targets
             figures[number] = figure = self._fitting.score(logits[number], targets)
-            flat = self._fitting.collapsed(logits[number], targets)
-            # An epoch that ranks well but says the same of everything is not the best as long as there is another.
+            # An epoch that ranks well but says the same of everything is not the best as long as there is another. What
+            # starts from a probe never collapses, and is held to its figure alone.
+            flat = self._jobs[number].classifier is None and self._fitting.collapsed(logits[number], targets)
             if so_far.best_figure is None or (flat, -figure) < (so_far.flat, -so_far.best_figure):
-                improved[number] = 1
-                so_far.best, so_far.best_figure, so_far.flat = progress.epoch, figure, flat
+                improved[number], so_far.best, so_far.flat = 1, progress.epoch, flat
+            if progress.epoch:
+                so_far.figures.append(figure)
+            else:
+                so_far.start_figure = figure
         return figures, improved
 
     def _goes_on(self, job: Job, so_far: JobProgress) -> bool:

@@ -2,7 +2,7 @@
 
     evaluation.json         what is evaluated; what differs from it does not get in
     data/SET.json           digest of the files that its results are of
-    MODEL/SET.json          a finished result; MODEL is one of CONTENDERS
+    MODEL/SET.json          a finished result; MODEL is one of METHODS
     vectors/SET.npz         what a probe reads of each sequence, by split, and the digest of the files they are of
     failures/MODEL/SET.json why there was none when it was last tried; it counts until there is one
 
@@ -14,7 +14,7 @@ import dataclasses
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -25,13 +25,8 @@ from dnabert_jax.storage import Location, is_url, join
 from dnabert_jax.tasks.datasets.options import DataOptions
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.measures.results import Result
-from dnabert_jax.tasks.suites.suite import LabelledSet, SuiteName
+from dnabert_jax.tasks.suites.suite import METHODS, LabelledSet, Method, SuiteName
 from dnabert_jax.typed_json import parse_json, to_json
-
-Contender = Literal["finetuned", "probe", "probe-forest", "random", "kmer", "gapped-kmer", "cnn"]
-CONTENDERS: tuple[Contender, ...] = get_args(Contender)
-"""The model fine-tuned, and probed by regression or a random forest; the same network fine-tuned from random weights;
-and the baselines of `baselines.BASELINES`."""
 
 MODELS = "models"
 """Where models are kept, if they are."""
@@ -88,11 +83,11 @@ class SuiteResults:
             raise InputError(f"{directory} holds something else than results of a suite: choose another --out.")
         # Also of what was just written: another process may have begun at the same time, with something else.
         self._check(evaluation)
-        self._done = {name for name in present if name.endswith(".json") and name != _EVALUATION}
+        self._done = {name for name in present if name.endswith((".json", ".npz")) and name != _EVALUATION}
 
-    def has(self, contender: Contender, data: LabelledSet) -> bool:
+    def has(self, method: Method, data: LabelledSet) -> bool:
         """Returns whether a result is there; raises InputError if it is of other data."""
-        if f"{contender}/{data.name}.json" not in self._done:
+        if f"{method}/{data.name}.json" not in self._done:
             return False
         if self._parse(_Data, f"{_DATA}/{data.name}.json").sha256 != data.digest():
             raise InputError(
@@ -101,17 +96,17 @@ class SuiteResults:
             )
         return True
 
-    def write(self, contender: Contender, result: Result, data: LabelledSet) -> None:
+    def write(self, method: Method, result: Result, data: LabelledSet) -> None:
         """Writes a result of a set; it takes the place of a failure."""
         self._write(f"{_DATA}/{data.name}.json", to_json(_Data(data.digest())))
-        self._write(f"{contender}/{result.name}.json", to_json(result))
+        self._write(f"{method}/{result.name}.json", to_json(result))
 
     def vectors(
         self, data: LabelledSet, compute: Callable[[], Mapping[str, Float32[np.ndarray, "n P"]]]
     ) -> Mapping[str, Float32[np.ndarray, "n P"]]:
         """Returns the vectors of each split of a set: those that were kept, or what is computed, which is kept."""
         name, digest = f"{_VECTORS}/{data.name}.npz", data.digest()
-        if name in storage.names(self.directory):
+        if name in self._done:
             with np.load(io.BytesIO(storage.read(join(self.directory, name)))) as kept:
                 found = dict(kept)
             if found.pop(_DIGEST).item() == digest:
@@ -122,21 +117,20 @@ class SuiteResults:
         self._write(name, file.getvalue())
         return vectors
 
-    def fail(self, contender: Contender, name: str, reason: str) -> None:
+    def fail(self, method: Method, name: str, reason: str) -> None:
         """Notes why a set has no result. It is tried again the next time."""
-        self._write(f"{_FAILURES}/{contender}/{name}.json", to_json(Failure(reason)))
+        self._write(f"{_FAILURES}/{method}/{name}.json", to_json(Failure(reason)))
 
-    def read(self) -> dict[Contender, list[Result]]:
-        """Returns all results that are there now, of other processes too, by contender, in the order of their names."""
+    def read(self) -> dict[Method, list[Result]]:
+        """Returns all results that are there now, of other processes too, by method, in the order of their names."""
         names = [name for name in storage.names(self.directory) if name.endswith(".json")]
-        results: dict[Contender, list[Result]] = {
-            contender: [self._parse(Result, name) for name in names if name.startswith(f"{contender}/")]
-            for contender in CONTENDERS
+        results: dict[Method, list[Result]] = {
+            method: [self._parse(Result, name) for name in names if name.startswith(f"{method}/")] for method in METHODS
         }
-        return {contender: read for contender, read in results.items() if read}
+        return {method: read for method, read in results.items() if read}
 
     def failures(self) -> dict[str, str]:
-        """Returns the reasons by CONTENDER/SET, of other processes too, of those that have no result."""
+        """Returns the reasons by METHOD/SET, of other processes too, of those that have no result."""
         present = storage.names(self.directory)
         failed = [name.removeprefix(f"{_FAILURES}/") for name in present if name.startswith(f"{_FAILURES}/")]
         return {

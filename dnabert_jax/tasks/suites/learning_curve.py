@@ -48,15 +48,17 @@ def write_learning_curve(curve: Curve, metric: str, folder: Path) -> str:
         asked: {method: _points(results, metric) for method, results in by_method.items()}
         for asked, by_method in curve.items()
     }
-    methods = list(dict.fromkeys(method for by_method in points.values() for method in by_method))
+    all_methods = dict.fromkeys(method for by_method in points.values() for method in by_method)
+    # A method that failed on every set with some number of rows has no line.
+    methods = [method for method in all_methods if all(by_method.get(method) for by_method in points.values())]
     sets = sorted({name for by_method in points.values() for by_set in by_method.values() for name in by_set})
     table: dict[tuple[str, int], dict[str, float]] = {}
     for by_method in points.values():
         for method, by_set in by_method.items():
             for name, point in by_set.items():
                 table.setdefault((name, point.rows), {})[method] = point.mean
-    body = [[*key, *(row.get(method, "") for method in methods)] for key, row in sorted(table.items())]
-    write_tsv(folder / f"{CURVE}.tsv", ["name", "training_rows", *methods], body)
+    body = [[*key, *(row.get(method, "") for method in all_methods)] for key, row in sorted(table.items())]
+    write_tsv(folder / f"{CURVE}.tsv", ["name", "training_rows", *all_methods], body)
     complete = [
         name
         for name in sets
@@ -74,6 +76,8 @@ def write_learning_curve(curve: Curve, metric: str, folder: Path) -> str:
     ]
     text = markdown.table(["training rows", *lines], rows) + "\n"
     text += f"\nMean {PRINTED_NAMES.get(metric, metric)} over {len(complete)} of {len(sets)} sets.\n"
+    if missing := [method for method in all_methods if method not in methods]:
+        text += f"Not here, as results are missing with some numbers of rows: {', '.join(missing)}.\n"
     storage.write_text(folder / f"{CURVE}.md", text)
     if lines:
         _draw(lines, metric, len(complete), folder / f"{CURVE}.png")

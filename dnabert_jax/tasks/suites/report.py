@@ -20,7 +20,7 @@ from dnabert_jax.tasks.suites.by_set import (
     metric_table,
     write_metric,
 )
-from dnabert_jax.tasks.suites.directory import Contender
+from dnabert_jax.tasks.suites.suite import Method
 from dnabert_jax.tasks.suites.summary import (
     Table,
     compare,
@@ -38,7 +38,7 @@ _LARGEST_GROUPS = 10
 
 
 def write_report(
-    results: Mapping[Contender, Sequence[Result]],
+    results: Mapping[Method, Sequence[Result]],
     failures: Mapping[str, str],
     metrics: Sequence[str],
     out: Location,
@@ -51,16 +51,16 @@ def write_report(
     A picture that cannot be drawn is a warning.
 
     Args:
-        failures: reasons by CONTENDER/SET.
+        failures: reasons by METHOD/SET.
         metrics: to average and to test by, besides those that a result of another problem is selected by.
         others: tables of other systems to compare with, by name.
         index: what `files.txt` says of peak files, by the last part of the names of sets.
         ours: the method that the others are compared with.
     """
-    selecting = [validation_metric(result.task) for of_contender in results.values() for result in of_contender]
+    selecting = [validation_metric(result.task) for of_method in results.values() for result in of_method]
     metrics = tuple(dict.fromkeys([*metrics, *selecting]))
-    tables: dict[str, Table] = {**{name: suite_table(of_contender) for name, of_contender in results.items()}, **others}
-    sets = {result.name for of_contender in results.values() for result in of_contender}
+    tables: dict[str, Table] = {**{name: suite_table(of_method) for name, of_method in results.items()}, **others}
+    sets = {result.name for of_method in results.values() for result in of_method}
     experiments = experiments_of(sets, index or {})
     by_metric = {metric: metric_table(tables, sets, metric) for metric in metrics}
     parts = ["# Results of the suite", ""]
@@ -75,8 +75,8 @@ def write_report(
         parts += ["## No result", "", *(f"- {escaped(line)}" for line in failures_by_set(failures)), ""]
     text = "\n".join(parts)
     with storage.scratch_directory() as folder:
-        for contender, of_contender in results.items():
-            write_suite(of_contender, folder / f"{contender}.tsv", experiments)
+        for method, of_method in results.items():
+            write_suite(of_method, folder / f"{method}.tsv", experiments)
         for by_set in by_metric.values():
             if by_set.values:
                 write_metric(by_set, experiments, folder)
@@ -122,25 +122,25 @@ def _groups(table: MetricTable, experiments: Experiments, group: str) -> Iterato
         yield from (f"These {group}s have the most sets. All {len(means)} are in by-{group}/.", "")
 
 
-def _collapsed(results: Mapping[Contender, Sequence[Result]]) -> Iterator[str]:
-    for contender, of_contender in results.items():
-        seeds = [(seed.collapsed, result.name) for result in of_contender for seed in result.seeds]
+def _collapsed(results: Mapping[Method, Sequence[Result]]) -> Iterator[str]:
+    for method, of_method in results.items():
+        seeds = [(seed.collapsed, result.name) for result in of_method for seed in result.seeds]
         if names := [name for has_collapsed, name in seeds if has_collapsed]:
             count = f"{len(names)} of {len(seeds)} models collapsed to one class, so that their figures mean little"
-            yield f"- {contender}: {count}: {escaped(', '.join(dict.fromkeys(names)))}"
+            yield f"- {method}: {count}: {escaped(', '.join(dict.fromkeys(names)))}"
 
 
-def _at_chance(results: Mapping[Contender, Sequence[Result]]) -> Iterator[str]:
-    for contender, of_contender in results.items():
-        if names := [result.name for result in of_contender if is_at_chance(result)]:
-            count = f"on {len(names)} of {len(of_contender)} sets the interval of the ROC AUC or R2 reaches guessing"
-            yield f"- {contender}: {count}: {escaped(', '.join(names))}"
+def _at_chance(results: Mapping[Method, Sequence[Result]]) -> Iterator[str]:
+    for method, of_method in results.items():
+        if names := [result.name for result in of_method if is_at_chance(result)]:
+            count = f"on {len(names)} of {len(of_method)} sets the interval of the ROC AUC or R2 reaches guessing"
+            yield f"- {method}: {count}: {escaped(', '.join(names))}"
 
 
 def failures_by_set(failures: Mapping[str, str]) -> list[str]:
-    """Returns a sentence for each set and reason, from reasons by CONTENDER/SET."""
+    """Returns a sentence for each set and reason, from reasons by METHOD/SET."""
     by_set: dict[tuple[str, str], list[str]] = {}
     for name, reason in failures.items():
-        contender, _, set_name = name.partition("/")
-        by_set.setdefault((set_name, reason), []).append(contender)
-    return [f"{name} ({', '.join(contenders)}): {reason}" for (name, reason), contenders in sorted(by_set.items())]
+        method, _, set_name = name.partition("/")
+        by_set.setdefault((set_name, reason), []).append(method)
+    return [f"{name} ({', '.join(methods)}): {reason}" for (name, reason), methods in sorted(by_set.items())]

@@ -23,8 +23,8 @@ from dnabert_jax.tasks.finetuning.fitting import FittingObserver
 from dnabert_jax.tasks.finetuning.probe import embedded_set, fit_forest, fit_probe
 from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.tasks.measures.results import Result, SeedResult, new_result
-from dnabert_jax.tasks.suites.directory import MODELS, Contender, Evaluation, SuiteResults
-from dnabert_jax.tasks.suites.suite import LabelledSet, settings_of
+from dnabert_jax.tasks.suites.directory import MODELS, Evaluation, SuiteResults
+from dnabert_jax.tasks.suites.suite import LabelledSet, Method, settings_of
 from dnabert_jax.training.saved_model import DESCRIPTION_FILE, SavedModel
 
 
@@ -32,13 +32,13 @@ from dnabert_jax.training.saved_model import DESCRIPTION_FILE, SavedModel
 class SuiteObserver(FittingObserver, Protocol):
     """Is told what happens, for a progress bar."""
 
-    def finished(self, contender: Contender, result: Result) -> None:
+    def finished(self, method: Method, result: Result) -> None:
         """A result was written."""
 
-    def skipped(self, contender: Contender, name: str) -> None:
+    def skipped(self, method: Method, name: str) -> None:
         """A result was there already."""
 
-    def failed(self, contender: Contender, name: str, reason: str) -> None:
+    def failed(self, method: Method, name: str, reason: str) -> None:
         """A set has no result."""
 
 
@@ -55,7 +55,7 @@ class SuiteRun:
     base_model: str = ""
     _sets: dict[str, LabelledSet] = dataclasses.field(default_factory=dict, init=False)
 
-    def run(self, groups: Sequence[Sequence[LabelledSet]], contenders: Sequence[Contender]) -> None:
+    def run(self, groups: Sequence[Sequence[LabelledSet]], methods: Sequence[Method]) -> None:
         """Evaluates groups of sets, one group after the other; what is done already is left alone.
 
         A set that cannot be read or trained is noted as a failure, and stops no other.
@@ -65,37 +65,37 @@ class SuiteRun:
         """
         for group in groups:
             self._sets = {each.name: each for each in group}
-            wanted: dict[Contender, list[str]] = {contender: [] for contender in contenders}
-            for contender, names in wanted.items():
+            wanted: dict[Method, list[str]] = {method: [] for method in methods}
+            for method, names in wanted.items():
                 for each in group:
-                    if self.results.has(contender, each):
-                        self.observer.skipped(contender, each.name)
+                    if self.results.has(method, each):
+                        self.observer.skipped(method, each.name)
                     else:
                         names.append(each.name)
             data = self._read(wanted)
-            for contender, names in wanted.items():
+            for method, names in wanted.items():
                 sets = {name: data[name] for name in names if name in data}
-                if contender in ("finetuned", "random"):
+                if method in ("finetuned", "random"):
                     for settings, alike in self._alike(sets):
-                        self._train(contender, settings, alike)
+                        self._train(method, settings, alike)
                 else:
                     for name, rows in sets.items():
-                        self._fit(contender, name, rows)
+                        self._fit(method, name, rows)
 
-    def _read(self, wanted: Mapping[Contender, Sequence[str]]) -> dict[str, LabelledData]:
+    def _read(self, wanted: Mapping[Method, Sequence[str]]) -> dict[str, LabelledData]:
         """Reads the sets of which a result is wanted, as `dnabert-jax finetune` does."""
         evaluation, seed, read = self.evaluation, self.evaluation.settings.seed, {}
         for name, each in self._sets.items():
-            contenders = [contender for contender, names in wanted.items() if name in names]
-            if not contenders:
+            methods = [method for method, names in wanted.items() if name in names]
+            if not methods:
                 continue
             try:
                 data = read_splits(each.path, self.model.config.k, evaluation, seed)
                 data = data if evaluation.keep_duplicates else drop_duplicates(data)
                 read[name] = limit_training(data, evaluation.limit, seed) if evaluation.limit else data
             except InputError as error:
-                for contender in contenders:
-                    self._fail(contender, name, error)
+                for method in methods:
+                    self._fail(method, name, error)
         return read
 
     def _alike(self, sets: Mapping[str, LabelledData]) -> list[tuple[FinetuneConfig, dict[str, LabelledData]]]:
@@ -108,8 +108,8 @@ class SuiteRun:
             alike.setdefault((settings, task_to_learn(data, settings).without_names), {})[name] = data
         return [(settings, sets) for (settings, _), sets in alike.items()]
 
-    def _train(self, contender: Contender, settings: FinetuneConfig, sets: dict[str, LabelledData]) -> None:
-        model = from_scratch(self.model, settings) if contender == "random" else self.model
+    def _train(self, method: Method, settings: FinetuneConfig, sets: dict[str, LabelledData]) -> None:
+        model = from_scratch(self.model, settings) if method == "random" else self.model
         seeds = self.evaluation.seeds
         try:
             with device_memory_errors("use a smaller --batch-size, fewer sets --together, or fewer --seeds"):
@@ -118,23 +118,23 @@ class SuiteRun:
                 )
         except (InputError, JobError) as error:
             if len(sets) == 1:
-                self._fail(contender, next(iter(sets)), error)
+                self._fail(method, next(iter(sets)), error)
                 return
             # One of them is at fault: trained each by itself, all others get their result.
             for name, data in sets.items():
-                self._train(contender, settings, {name: data})
+                self._train(method, settings, {name: data})
             return
         for name, trained in done.items():
-            if contender == "finetuned" and self.keep_models:
+            if method == "finetuned" and self.keep_models:
                 self._keep(join(join(self.results.directory, MODELS), name), trained, sets[name], settings)
-            self._write(contender, trained.result)
+            self._write(method, trained.result)
 
     def _keep(self, directory: Location, done: Finetuned, data: LabelledData, settings: FinetuneConfig) -> None:
         # A process that was killed may have kept the model and not its result, which comes after.
         if DESCRIPTION_FILE not in storage.names(directory):
             write_finetuned(directory, done, self.model, data, settings)
 
-    def _fit(self, contender: Contender, name: str, data: LabelledData) -> None:
+    def _fit(self, method: Method, name: str, data: LabelledData) -> None:
         """Fits a baseline, or a probe of the model."""
         seeds = range(self.evaluation.settings.seed, self.evaluation.settings.seed + self.evaluation.seeds)
         total = RESAMPLES * len(seeds)
@@ -143,35 +143,31 @@ class SuiteRun:
             self.observer.advanced("compute intervals", done, total)
 
         try:
-            if contender in ("probe", "probe-forest"):
-                result = self._probe(contender, name, data, seeds, measured)
+            if method in ("probe", "probe-forest"):
+                result = self._probe(method, name, data, seeds, measured)
             else:
                 k = self.model.config.k
-                result = run_baseline(contender, data, name, k, seeds, resamples=RESAMPLES, advance=measured)
+                result = run_baseline(method, data, name, k, seeds, resamples=RESAMPLES, advance=measured)
         except (InputError, JobError) as error:
-            self._fail(contender, name, error)
+            self._fail(method, name, error)
             return
-        self._write(contender, result)
+        self._write(method, result)
 
     def _probe(
-        self, contender: Contender, name: str, data: LabelledData, seeds: range, measured: Callable[[int], object]
+        self, method: Method, name: str, data: LabelledData, seeds: range, measured: Callable[[int], object]
     ) -> Result:
         begin = time.monotonic()
-        vectors = self.results.vectors(
-            self._sets[name],
-            lambda: embedded_set(
-                self.model,
-                data,
-                self.evaluation.settings,
-                self.devices,
-                functools.partial(self.observer.advanced, "embed"),
-            ),
-        )
+        embedded = functools.partial(self.observer.advanced, "embed")
+        with device_memory_errors("use a smaller --batch-size"):
+            vectors = self.results.vectors(
+                self._sets[name],
+                lambda: embedded_set(self.model, data, self.evaluation.settings, self.devices, embedded),
+            )
         labels = {str(split): rows.labels for split, rows in data.splits.items()}
         results = []
         # Nothing is random in a regression.
-        for seed in seeds if contender == "probe-forest" else seeds[:1]:
-            if contender == "probe-forest":
+        for seed in seeds if method == "probe-forest" else seeds[:1]:
+            if method == "probe-forest":
                 scores = fit_forest(data.task, vectors, labels, seed)(vectors["test"])
             else:
                 probe = fit_probe(data.task, self.evaluation.settings.select_by, vectors, labels)
@@ -179,13 +175,13 @@ class SuiteRun:
             seconds, begin = time.monotonic() - begin, time.monotonic()
             metrics = measure(data.task, scores, labels["test"], resamples=RESAMPLES, seed=seed, advance=measured)
             results.append(SeedResult(seed, seconds, metrics))
-        kind = "random forest" if contender == "probe-forest" else "regression"
+        kind = "random forest" if method == "probe-forest" else "regression"
         return new_result(name, f"{kind} on frozen vectors", data, tuple(results), base_model=self.base_model)
 
-    def _write(self, contender: Contender, result: Result) -> None:
-        self.results.write(contender, result, self._sets[result.name])
-        self.observer.finished(contender, result)
+    def _write(self, method: Method, result: Result) -> None:
+        self.results.write(method, result, self._sets[result.name])
+        self.observer.finished(method, result)
 
-    def _fail(self, contender: Contender, name: str, error: InputError | JobError) -> None:
-        self.results.fail(contender, name, str(error))
-        self.observer.failed(contender, name, str(error))
+    def _fail(self, method: Method, name: str, error: InputError | JobError) -> None:
+        self.results.fail(method, name, str(error))
+        self.observer.failed(method, name, str(error))

@@ -5,7 +5,7 @@ import fnmatch
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import visible
@@ -14,6 +14,12 @@ from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.suites.summary import PAPER_METRICS
 
 SuiteName = Literal["tfbs690", "gue", "mouse", "suite"]
+
+
+Method = Literal["finetuned", "probe", "probe-forest", "random", "kmer", "gapped-kmer", "cnn"]
+METHODS: tuple[Method, ...] = get_args(Method)
+"""The model fine-tuned, and probed by regression or a random forest; the same network fine-tuned from random weights;
+and the baselines of `baselines.BASELINES`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,6 +26,12 @@ def test_a_shuffle_keeps_each_dinucleotide(length: int, bases: int) -> None:
     assert length < 101 or bases == 1 or (result != sequences).any(axis=1).all()
 
 
+def test_a_shuffle_of_long_runs_ends() -> None:
+    """Their last edges but one lead nowhere else; drawn among all, 500 tries in 501 would be in vain."""
+    runs = np.repeat(np.array([[0, 2]], np.uint8), 5000, axis=1)
+    assert (dinucleotide_shuffle(runs, np.random.default_rng(0)) == runs).all()
+
+
 def test_every_sequence_with_the_same_dinucleotides_is_equally_likely() -> None:
     rng = np.random.default_rng(1)
     codes = np.array([0, 1, 0, 2, 0, 1, 2, 0, 0, 1], np.uint8)

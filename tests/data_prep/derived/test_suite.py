@@ -134,6 +134,10 @@ def test_a_bad_file_stops_no_other(job: TfbsJob) -> None:
     assert record.absent == ("gone.bed.gz",)
     assert (job.out / "files.txt").read_text() == index
     assert json.loads((job.out / "suite.json").read_text())["failed"] == record.failed
+    # What was made before the index said otherwise is not passed over.
+    (job.peaks / "files.txt").write_text(index.replace(right, "00"))
+    with pytest.raises(InputError, match=r"A_x\.narrowPeak has the MD5"):
+        prepare_suite(job)
 
 
 def test_folders_of_which_no_suite_can_be_made(job: TfbsJob) -> None:

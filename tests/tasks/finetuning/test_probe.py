@@ -31,13 +31,13 @@ def pretrained(seed: int = 0) -> SavedModel:
     return SavedModel(Description(MODEL, None, {}), 0, {"bert": jax.device_get(bert)})
 
 
-def data(path: Path) -> LabelledData:
-    """Sequences of which those with label 1 have more G and C."""
+def data(path: Path, every: int = 2) -> LabelledData:
+    """Sequences of which those with label 1, one in `every`, have more G and C."""
     draw, rows = np.random.default_rng(0), []
     for split, count in (("train", 60), ("dev", 40), ("test", 40)):
         for number in range(count):
-            label = number % 2
-            letters = "".join(draw.choice(list("ACTG"), 20, p=[0.3 - 0.25 * label, 0.2 + 0.25 * label] * 2))
+            label = int(number % every == 0)
+            letters = "".join(draw.choice(list("ACTG"), 20, p=[0.3 - 0.2 * label, 0.2 + 0.2 * label] * 2))
             rows.append(f"{split},{letters},{label}\n")
     path.write_text("split,sequence,label\n" + "".join(rows))
     return read_labelled(path, MODEL.k)
@@ -108,9 +108,18 @@ def test_a_probe_leaves_the_encoder_as_it_is(tmp_path: Path) -> None:
     assert done.result.seeds[0].metrics.values["roc_auc"].value > 0.8
 
 
-def test_fine_tuning_that_starts_from_the_probe_is_never_worse(tmp_path: Path) -> None:
-    rows = data(tmp_path / "rows.csv")
+@pytest.mark.parametrize("flat", [False, True])
+def test_fine_tuning_that_starts_from_the_probe_is_never_worse(
+    tmp_path: Path, flat: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a strong penalty it says the same of every sequence, and may rank them well."""
+    rows = data(tmp_path / "rows.csv", every=3 if flat else 2)
+    if flat:
+        monkeypatch.setattr("dnabert_jax.tasks.finetuning.probe.INVERSE_PENALTIES", (1e-6,))
     probe = probed(rows)
+    assert probe.fitted[0].figure > 0.7
+    assert len(set(probe.scores.argmax(axis=1))) == (1 if flat else 2)
+    assert probe.result.seeds[0].collapsed is False
     ruined = probed(rows, train="full", start="probe", peak_learning_rate=30.0, restarts=0)
     assert max(ruined.fitted[0].figures) < ruined.fitted[0].figure == probe.fitted[0].figure
     assert ruined.fitted[0].epoch == 0

@@ -14,7 +14,14 @@ from markdown_it import MarkdownIt
 from dnabert_jax.config import TaskConfig, TrainingLengths
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.measures.metrics import measure, metric_keys
-from dnabert_jax.tasks.measures.results import Result, SeedResult, over_seeds, result_markdown, write_result
+from dnabert_jax.tasks.measures.results import (
+    Result,
+    SeedResult,
+    is_at_chance,
+    over_seeds,
+    result_markdown,
+    write_result,
+)
 from dnabert_jax.typed_json import read_json, to_json
 
 BINARY = TaskConfig("single_label_classification", ("no", "yes"))
@@ -55,6 +62,18 @@ def test_undefined_metrics_are_null_in_json_and_explained_in_markdown(tmp_path: 
     text = result_markdown(written)
     assert table(text)["roc_auc"] == ["—"]
     assert "- roc_auc: no example is 'yes'." in text
+
+
+def test_what_cannot_be_told_from_guessing(example: Example) -> None:
+    scores, labels = example(BINARY, count=200)
+    shuffled = np.random.default_rng(0).permutation(labels)
+    for truth, guessing in ((labels, False), (shuffled, True), (np.zeros_like(labels), False)):
+        metrics = measure(BINARY, scores, truth, resamples=100)
+        assert is_at_chance(Result("it", "tiny", BINARY, {}, (SeedResult(0, 1.0, metrics),))) is guessing
+    scores, labels = example(NUMBERS, count=200)
+    for truth, guessing in ((labels, False), (labels[::-1], True)):
+        metrics = measure(NUMBERS, labels + 0.1 * (scores - labels), truth, resamples=100)
+        assert is_at_chance(Result("it", "tiny", NUMBERS, {}, (SeedResult(0, 1.0, metrics),))) is guessing
 
 
 def test_mean_and_spread_over_seeds(example: Example) -> None:

@@ -186,6 +186,22 @@ def test_what_a_process_writes_or_left_half_written_stops_no_other(
     assert results.failures() == {}
 
 
+def test_vectors_are_computed_once_for_the_same_files(tmp_path: Path, labelled: Callable[[str], LabelledSet]) -> None:
+    computed = []
+
+    def compute() -> dict[str, np.ndarray]:
+        computed.append(len(computed))
+        return {"train": np.full((2, 3), len(computed), np.float32)}
+
+    one = labelled("tf/0")
+    for _ in range(2):  # of this process, and of one that comes later
+        vectors = SuiteResults(tmp_path / "results", EVALUATION).vectors(one, compute)
+        assert vectors["train"].tolist() == [[1.0] * 3] * 2
+    one.path.write_text("other rows")
+    assert SuiteResults(tmp_path / "results", EVALUATION).vectors(one, compute)["train"].tolist() == [[2.0] * 3] * 2
+    assert computed == [0, 1]
+
+
 def test_a_summary_has_the_metrics_of_every_problem(tmp_path: Path) -> None:
     task = TaskConfig("regression", ("expression",))
     metrics = measure(task, np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [3.0]]), resamples=0)
