@@ -155,7 +155,15 @@ class Evaluate:
             raise InputError(f"No set of {self.data} could be evaluated: {next(iter(failures.values()))}")
         if found:
             text, written = write_report(
-                found, failures, SUITES[self.suite].metrics, out, others, index, self.methods[0]
+                found,
+                failures,
+                SUITES[self.suite].metrics,
+                out,
+                others,
+                index,
+                self.methods[0],
+                f"{self.suite}: {self.data}. Model: {self.model}. Seeds: {self.seeds}. Training rows: "
+                f"{f'at most {limit:,}' if limit else 'all'}.",
             )
             print(text)
         print(f"{len(done)} results, {len(failures)} failures{f', {missing} still to come' if missing else ''}.")

@@ -128,12 +128,14 @@ class Finetune:
         print(_what_is_learned(data.task))
         if self.settings.strands == "auto":
             print(_which_strands(task_to_learn(data, self.settings)))
-        for note in (*data.notes, *count_duplicates(data).sentences()):
+        data = dataclasses.replace(data, notes=(*data.notes, *count_duplicates(data).sentences()))
+        for note in data.notes:
             print(note)
         if not self.options.keep_duplicates:
             before = len(data.splits["train"])
             data = drop_duplicates(data)
-            print(f"Dropped {before - len(data.splits['train']):,} duplicates from the training split.")
+            if dropped := before - len(data.splits["train"]):
+                print(f"Dropped {dropped:,} duplicates from the training split.")
         return data
 
     def _report(self, done: "Finetuned") -> None:
@@ -157,7 +159,7 @@ class Finetune:
         for job in done.fitted:
             if job.collapsed > self.settings.restarts:
                 print(f"{job.name} collapsed to one class in every attempt ({job.collapsed}): its figures mean little.")
-        if is_at_chance(result):
+        if is_at_chance(result) and self.settings.train != "probe":
             print(
                 f"The model of seed {result.seeds[result.best].seed} is not clearly better than guessing. Check that "
                 "the labels belong to the sequences, and try --start probe, more --epochs, another learning rate "
@@ -210,7 +212,8 @@ class FittingBar(Bars):
     def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
         """Writes a line."""
         value = f"{self._sign * figure:.4f}" if math.isfinite(figure) else "undefined"
-        tqdm.write(f"epoch {epoch}: {job} loss {loss:.4f}, validation {self._metric} {value}")
+        what = f"epoch {epoch}: {job} loss {loss:.4f}" if epoch else f"start: {job}"
+        tqdm.write(f"{what}, validation {self._metric} {value}")
 
     def restarted(self, job: str, seed: int) -> None:
         """Writes a line."""

@@ -245,6 +245,14 @@ def _described_suite(record: SuiteRecord, before: int) -> Iterator[str]:
         examples.update(made.splits)
     there = f" ({before:,} of them were there before)" if before else ""
     yield f"sets: {len(record.sets):,}{there}, with {examples.total():,} examples: {_listed(examples)}"
+    left_out: Counter[str] = Counter()
+    for made in record.sets.values():
+        left_out.update(made.left_out)
+    yield from LeftOut(left_out).sentences()
+    remarks = [f"{name}: {remark}" for name, made in record.sets.items() for remark in made.remarks]
+    yield from remarks[:_SHOWN]
+    if len(remarks) > _SHOWN:
+        yield f"and {len(remarks) - _SHOWN:,} more remarks on sets, in {SUITE_FILE}"
     if beyond := [name for name, made in record.sets.items() if made.beyond]:
         yield (
             f"sets of which most windows reach beyond the ends of their contigs: {len(beyond):,} "

@@ -196,18 +196,14 @@ class Derivation:
         sizes = np.bincount(locus)
         figures = {"number": len(sizes), "largest share": float(sizes.max() / len(examples))}
         if job.test_contigs:
-            found = [{self._contig(name) for name in names} for names in (job.validation_contigs, job.test_contigs)]
+            found = [
+                {known_contig(self.records, name) for name in names}
+                for names in (job.validation_contigs, job.test_contigs)
+            ]
             return split_contigs(examples.contig, self.contigs, *found), figures
         kind = examples.label.astype(np.int64) * len(self._task.groups) + examples.group
         rng = np.random.default_rng([job.seed, len(self.contigs)])
         return split_loci(locus, kind, job.validation_fraction, job.test_fraction, rng), figures
-
-    def _contig(self, name: str) -> str:
-        contig = self.records.find(name)
-        if contig is None:
-            reason = self.records.why_not(name)
-            raise InputError(f"The contig {name!r} is unknown: {reason}. It has {_some(self.records)}.")
-        return contig
 
     def contig_report(self) -> dict[str, dict[str, object]]:
         """Returns the number of positives on contigs that are not used, and which contigs have other names there."""
@@ -216,6 +212,14 @@ class Derivation:
             "absent": {name: len(sites.start) for name, sites in self._sites.items() if name not in used},
             "renamed": {name: used[name] for name in self._sites if used.get(name, name) != name},
         }
+
+
+def known_contig(records: ContigNames, name: str) -> str:
+    """Returns the record that a name stands for; raises InputError if there is none, or it is not clear which."""
+    contig = records.find(name)
+    if contig is None:
+        raise InputError(f"The contig {name!r} is unknown: {records.why_not(name)}. It has {_some(records)}.")
+    return contig
 
 
 def _count(left_out: LeftOut, reason: str, contig: str, starts: Int64[np.ndarray, " n"], length: int) -> None:

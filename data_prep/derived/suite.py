@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.derived.contigs import copy_contigs
+from data_prep.derived.derivation import known_contig
 from data_prep.derived.derive import Background, Progress, choices, derive, read_background
 from data_prep.derived.manifest import FILE_NAME, DerivedManifest
 from data_prep.derived.tfbs import Tfbs, TfbsJob
 from data_prep.ordered_map import ordered_map
 from dnabert_jax.data.manifest import file_digest
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.contigs import ContigNames
 from dnabert_jax.io.left_out import BEYOND
 from dnabert_jax.io.peak_index import INDEX_FILE, PeakFile, is_peak_file, peak_set_name, read_peak_index
 from dnabert_jax.output_directory import kept_directory
@@ -36,12 +38,14 @@ class SuiteSet:
 
     Attributes:
         splits: examples of each split.
+        left_out: positives that are no example, and duplicates, by reason.
         beyond: whether most windows reach beyond the ends of their contigs, as those of another build do.
     """
 
     file: str
     sha256: str
     splits: dict[str, int]
+    left_out: dict[str, int]
     beyond: bool
     remarks: tuple[str, ...]
 
@@ -86,7 +90,8 @@ def prepare_suite(
         The record of the suite, and how many of its sets were there before.
 
     Raises:
-        InputError: `job.out` has something else than this job makes, or the MD5 of a finished set's file is not as listed.
+        InputError: `job.out` has something else than this job makes, a peak file of a finished set has another MD5 than
+            is listed, or the genome lacks a contig of a split.
     """
     if processes < 1:
         raise InputError(f"{processes} processes cannot work: at least 1 is needed.")
@@ -111,6 +116,8 @@ def prepare_suite(
                 failed: dict[str, str] = {}
                 if waiting:
                     copy = copy_contigs(background.contigs, scratch / "genome")
+                    for contig in (*job.validation_contigs, *job.test_contigs):
+                        known_contig(ContigNames(copy.places), contig)
                     settings = _Settings(job, dataclasses.replace(background, contigs=copy), out)
                     progress("sets", before, len(files))
                     results = ordered_map(_make, tasks, settings, min(processes, len(tasks)))
@@ -215,6 +222,7 @@ def _described(manifest: DerivedManifest) -> SuiteSet:
         file=manifest.sources[0]["name"],
         sha256=manifest.sources[0]["sha256"],
         splits={name: sum(counts["label"].values()) for name, counts in manifest.splits.items()},
+        left_out=manifest.left_out,
         beyond=2 * manifest.left_out.get(BEYOND, 0) >= manifest.read["distinct windows"],
         remarks=manifest.remarks,
     )

@@ -179,7 +179,7 @@ def test_a_table_of_another_system_is_compared(
     assert run(command(evaluated, "--together", "4", "--compare", str(table))) == 0
     out = capsys.readouterr().out
     assert "## finetuned against before/finetuned" in out
-    assert "on 3 sets: better on 3" in out
+    assert "is better on 3 of 3 sets" in out
     assert "other, not in ours" in out
 
 

@@ -214,6 +214,8 @@ class GroupCheckpoint:
         """Logs and saves an epoch, and raises StoppedError after it if that is asked for."""
         sign = 1 if better(self.metric) == "higher" else -1
         for name, job in zip(self.names, progress.jobs, strict=True):
+            if progress.epoch == 1 and job.start_figure is not None:
+                self.log.write(self.before, name, {"epoch": 0, f"validation_{self.metric}": sign * job.start_figure})
             if len(job.figures) == progress.epoch:
                 figures = {"epoch": progress.epoch, "loss": job.losses[-1]}
                 if np.isfinite(job.figures[-1]):

@@ -147,8 +147,7 @@ def finetune_sets(
         scores = probabilities(task, logits)
         return task.problem != "regression" and collapse(task, scores, _labels(task, targets)).collapsed
 
-    if config.train == "probe":
-        seeds = 1  # nothing in it is random
+    seeds = 1 if config.train == "probe" else seeds  # nothing in a probe is random
     fitting = Fitting(model.config, kept_parts(model.parameters, task), task, config, score, collapsed, devices)
 
     def advance(what: str, total: int, done: int) -> None:
@@ -180,9 +179,10 @@ def finetune_sets(
             for job, job_scores in zip(models, scores, strict=True)
         )
         best = int(np.argmax([job.figure for job in models]))
-        method = "probe" if config.train == "probe" else f"{config.train} fine-tuning"
-        method += f"{start}{windows}"
-        result = new_result(name, method, data, results, tasks[name], base_model, best)
+        if config.train != "probe" and models[best].epoch == 0:
+            note = "No epoch is better on the validation split than the probe, which is kept."
+            data = dataclasses.replace(data, notes=(*data.notes, note))
+        result = new_result(name, f"{_method(config)}{start}{windows}", data, results, tasks[name], base_model, best)
         done[name] = Finetuned(result, models, best, scores[best])
     return done
 
@@ -225,6 +225,12 @@ def _probes(
         vectors = pooled_vectors(fitting, seed, splits, embedded)
         probes.append(fit_probe(data.task, fitting.config.select_by, vectors, labels))
     return probes * seeds if same else probes
+
+
+def _method(config: FinetuneConfig) -> str:
+    if config.train == "probe":
+        return "probe"
+    return f"{config.train} fine-tuning" + " from the probe" * (config.start == "probe")
 
 
 def _labels(task: TaskConfig, targets: Float[np.ndarray, "n C"]) -> np.ndarray:

@@ -40,7 +40,7 @@ class FittingObserver(Protocol):
         """`done` more steps of lockstep are made, of `total` at most; many at once where a run is resumed."""
 
     def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
-        """A job made an epoch."""
+        """A job made an epoch; epoch 0, which has no loss, is where it starts, if that is measured."""
 
     def restarted(self, job: str, seed: int) -> None:
         """A job collapsed and restarts with another seed."""
@@ -168,7 +168,11 @@ class _Group:
             observer.stepped(progress.steps, max(total_steps(self._config, len(job.train)) for job in self._jobs))
         begin = time.monotonic() - progress.seconds
         if progress.steps == 0 and all(job.classifier is not None for job in self._jobs):
-            self._improved(progress, [True] * len(self._jobs), self._logits(frozen, state.trainable, validation))
+            start = self._logits(frozen, state.trainable, validation)
+            for job, figure in zip(
+                self._jobs, self._improved(progress, [True] * len(self._jobs), start)[0], strict=True
+            ):
+                observer.epoch_ended(job.name, 0, np.nan, figure)
         while any(running := [self._goes_on(*each) for each in zip(self._jobs, progress.jobs, strict=True)]):
             state = self._train_epoch(frozen, state, progress, running, observer, kept)
             logits = self._logits(frozen, state.trainable, validation)

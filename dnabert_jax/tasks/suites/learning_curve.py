@@ -69,12 +69,12 @@ def write_learning_curve(curve: Curve, metric: str, folder: Path) -> str:
         for method in methods
         if complete
     }
+    medians = next(iter(lines.values())).rows if lines else []
     rows = [
-        [asked, *(f"{line.means[number]:.4f}" for line in lines.values())]
-        for number, asked in enumerate(points)
-        if lines
+        [asked, f"{median:,.0f}", *(f"{line.means[number]:.4f}" for line in lines.values())]
+        for number, (asked, median) in enumerate(zip(points, medians, strict=False))
     ]
-    text = markdown.table(["training rows", *lines], rows) + "\n"
+    text = markdown.table(["training rows asked for", "median", *lines], rows) + "\n"
     text += f"\nMean {PRINTED_NAMES.get(metric, metric)} over {len(complete)} of {len(sets)} sets.\n"
     if missing := [method for method in all_methods if method not in methods]:
         text += f"Not here, as results are missing with some numbers of rows: {', '.join(missing)}.\n"

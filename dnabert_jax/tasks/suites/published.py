@@ -66,8 +66,8 @@ def read_table(path: Path) -> dict[str, dict[str, float]]:
     names = [column for wanted in _SET_NAMES for column, name in usual.items() if name == wanted]
     if not names or not metrics:
         raise InputError(
-            f"{path} needs a column 'name' and columns called like metrics, such as mcc or roc_auc. Its columns are "
-            f"{', '.join(file.names)}."
+            f"{path} needs a column 'name', 'set' or 'dataset' and columns called like metrics, such as mcc. "
+            f"Its columns are {', '.join(file.names)}."
         )
     by_metric: dict[str, str] = {}
     for column, metric in metrics.items():

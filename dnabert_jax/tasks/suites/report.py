@@ -33,6 +33,8 @@ from dnabert_jax.tasks.suites.summary import (
 )
 
 SUMMARY_FILE, BOXES_FILE = "summary.md", "boxes.png"
+_NOTED_SETS = 10
+"""Sets whose notes are in the summary."""
 _LARGEST_GROUPS = 10
 """Factors, and cells, whose means are in the summary."""
 
@@ -45,6 +47,7 @@ def write_report(
     others: Mapping[str, Table],
     index: Mapping[str, PeakFile] | None = None,
     ours: str = "finetuned",
+    about: str = "",
 ) -> tuple[str, tuple[str, ...]]:
     """Writes tables and pictures (docs/suites.md) into `out`; returns the summary and the names of files and folders.
 
@@ -56,6 +59,7 @@ def write_report(
         others: tables of other systems to compare with, by name.
         index: what `files.txt` says of peak files, by the last part of the names of sets.
         ours: the method that the others are compared with.
+        about: a sentence on what was evaluated.
     """
     selecting = [validation_metric(result.task) for of_method in results.values() for result in of_method]
     metrics = tuple(dict.fromkeys([*metrics, *selecting]))
@@ -63,14 +67,17 @@ def write_report(
     sets = {result.name for of_method in results.values() for result in of_method}
     experiments = experiments_of(sets, index or {})
     by_metric = {metric: metric_table(tables, sets, metric) for metric in metrics}
-    parts = ["# Results of the suite", ""]
-    for name, table in tables.items():
+    parts = ["# Results of the suite", "", *([escaped(about), ""] if about else [])]
+    of_suite = {name: {own: table[own] for own in table if own in sets} for name, table in tables.items()}
+    for name, table in of_suite.items():
         parts += [f"## {escaped(name)}", "", summary_markdown(summarise(table, metrics))]
     parts += _comparisons(tables, metrics, ours)
     for group in GROUPS if experiments else ():
         parts += _groups(by_metric[selecting[0]], experiments, group)
     if warnings := [*_collapsed(results), *_at_chance(results)]:
         parts += ["## Not learned", "", *warnings, ""]
+    if notes := list(_notes(results)):
+        parts += ["## The data", "", *notes, ""]
     if failures:
         parts += ["## No result", "", *(f"- {escaped(line)}" for line in failures_by_set(failures)), ""]
     text = "\n".join(parts)
@@ -82,7 +89,7 @@ def write_report(
                 write_metric(by_set, experiments, folder)
                 draw_pairs(by_set, ours, folder / "by-set" / f"{by_set.metric}.png")
         storage.write_text(folder / SUMMARY_FILE, text)
-        draw_boxes(tables, folder / BOXES_FILE, metrics)
+        draw_boxes(of_suite, folder / BOXES_FILE, metrics)
         copy_files(folder, out)
         return text, tuple(sorted(path.name + "/" * path.is_dir() for path in folder.iterdir()))
 
@@ -103,7 +110,7 @@ def _comparisons(tables: Mapping[str, Table], metrics: Sequence[str], ours: str)
         if our_table and name != ours:
             common = [(row, table[own]) for own, row in our_table.items() if own in table]
             in_both = [key for key in metrics if any(key in row and key in other for row, other in common)]
-            tests = comparison_markdown([compare(our_table, table, key) for key in in_both])
+            tests = comparison_markdown([compare(our_table, table, key) for key in in_both], ours, name)
             yield from (
                 f"## {ours} against {escaped(name)}",
                 "",
@@ -128,6 +135,19 @@ def _collapsed(results: Mapping[Method, Sequence[Result]]) -> Iterator[str]:
         if names := [name for has_collapsed, name in seeds if has_collapsed]:
             count = f"{len(names)} of {len(seeds)} models collapsed to one class, so that their figures mean little"
             yield f"- {method}: {count}: {escaped(', '.join(dict.fromkeys(names)))}"
+
+
+def _notes(results: Mapping[Method, Sequence[Result]]) -> Iterator[str]:
+    """Yields what was decided or seen as the sets were read, of the first sets."""
+    notes = {
+        f"- {escaped(result.name)}: {escaped(' '.join(result.notes))}"
+        for of_method in results.values()
+        for result in of_method
+        if result.notes
+    }
+    yield from sorted(notes)[:_NOTED_SETS]
+    if len(notes) > _NOTED_SETS:
+        yield f"- and notes on {len(notes) - _NOTED_SETS} others, in their results"
 
 
 def _at_chance(results: Mapping[Method, Sequence[Result]]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from dnabert_jax.model.bound_head import probabilities
 from dnabert_jax.storage import Location, join
 from dnabert_jax.tasks.baselines.baselines import run_baseline
 from dnabert_jax.tasks.datasets.labelled import LabelledData
-from dnabert_jax.tasks.datasets.splits import drop_duplicates, limit_training, read_splits
+from dnabert_jax.tasks.datasets.splits import count_duplicates, drop_duplicates, limit_training, read_splits
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import task_to_learn
 from dnabert_jax.tasks.finetuning.finetune import RESAMPLES, Finetuned, finetune_sets, from_scratch, write_finetuned
@@ -91,6 +91,7 @@ class SuiteRun:
                 continue
             try:
                 data = read_splits(each.path, self.model.config.k, evaluation, seed)
+                data = dataclasses.replace(data, notes=(*data.notes, *count_duplicates(data).sentences()))
                 data = data if evaluation.keep_duplicates else drop_duplicates(data)
                 read[name] = limit_training(data, evaluation.limit, seed) if evaluation.limit else data
             except InputError as error:
@@ -176,7 +177,8 @@ class SuiteRun:
             metrics = measure(data.task, scores, labels["test"], resamples=RESAMPLES, seed=seed, advance=measured)
             results.append(SeedResult(seed, seconds, metrics))
         kind = "random forest" if method == "probe-forest" else "regression"
-        return new_result(name, f"{kind} on frozen vectors", data, tuple(results), base_model=self.base_model)
+        task = task_to_learn(data, self.evaluation.settings)
+        return new_result(name, f"{kind} on frozen vectors", data, tuple(results), task, self.base_model)
 
     def _write(self, method: Method, result: Result) -> None:
         self.results.write(method, result, self._sets[result.name])

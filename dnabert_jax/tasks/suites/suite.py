@@ -98,8 +98,8 @@ def find_sets(directory: Path) -> list[LabelledSet]:
         found[name] = LabelledSet(name, path, sum(file.stat().st_size for file in files_of(path)))
     if not found:
         raise InputError(
-            f"{directory} holds no data sets: a set is a table (.csv, .tsv, .parquet) or a directory with train, dev "
-            "and test."
+            f"{directory} holds no data sets: a set is a table (.csv, .tsv, .parquet, .data, .seq) or a directory with "
+            "train, dev and test."
         )
     return [found[name] for name in sorted(found)]
 

@@ -162,16 +162,18 @@ def summary_markdown(summaries: Mapping[str, Summary]) -> str:
     return markdown.table(["metric", "mean", "median", "sets", "left out"], rows) + "\n"
 
 
-def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
-    """Returns a sentence for each test against a baseline."""
+def comparison_markdown(comparisons: Sequence[Comparison], ours: str, other: str) -> str:
+    """Returns a sentence for each test of a method, ours, against another."""
     lines: list[str] = []
     for test in comparisons:
-        none = f"none of fewer than {_FEWEST_SETS} sets" if test.sets < _FEWEST_SETS else "no set differs"
-        p = none if test.p_value is None else f"p = {test.p_value:.3g}"
+        p = "no set differs" if test.sets >= _FEWEST_SETS else f"no p-value (fewer than {_FEWEST_SETS} sets)"
+        if test.p_value is not None:
+            favoured = {"ours": ours, "baseline": other, "neither": "neither"}[test.favours]
+            p = f"p = {test.p_value:.3g} by a two-sided paired Wilcoxon test, in favour of {escaped(favoured)}"
         lines += [
-            f"- {test.metric} ({test.direction} is better) on {test.sets} sets: better on {test.better}, worse on "
-            f"{test.worse}, equal on {test.equal}; median difference {test.median_difference:+.4f}; paired Wilcoxon "
-            f"test, two-sided: {p}, in favour of {test.favours}.",
+            f"- {test.metric} ({test.direction} is better): {escaped(ours)} is better on {test.better} of {test.sets} "
+            f"set{'s' * (test.sets != 1)}, worse on {test.worse}, equal on {test.equal}; median difference "
+            f"{test.median_difference:+.4f}; {p}.",
         ]
         by_reason: dict[str, list[str]] = {}
         for name, reason in test.left_out.items():

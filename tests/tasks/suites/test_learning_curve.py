@@ -30,10 +30,10 @@ def test_means_are_over_what_is_there_throughout(tmp_path: Path) -> None:
     }
     text = write_learning_curve(curve, "roc_auc", tmp_path)
     assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")] == [
-        ["training rows", "probe", "kmer"],
-        ["---", "---:", "---:"],
-        ["10", "0.2000", "0.6000"],
-        ["all", "0.8000", "1.0000"],
+        ["training rows asked for", "median", "probe", "kmer"],
+        ["---", "---:", "---:", "---:"],
+        ["10", "10", "0.2000", "0.6000"],
+        ["all", "300", "0.8000", "1.0000"],
     ]
     assert "cnn" in text
     assert [line.split("\t") for line in (tmp_path / "learning-curve.tsv").read_text().splitlines()] == [

@@ -127,16 +127,16 @@ def test_what_is_no_pair_is_left_out_and_named() -> None:
         "only theirs": "not in ours",
         "undefined": "undefined in ours",
     }
-    text = comparison_markdown([found])
+    text = comparison_markdown([found], "probe", "a|b")
     assert "  - left out: only ours, not in the baseline" in text
-    assert "on 7 sets: better on 5, worse on 1, equal on 1" in text
-    assert "in favour of ours" in text
+    assert "probe is better on 5 of 7 sets, worse on 1, equal on 1" in text
+    assert "in favour of probe" in text
 
 
 def test_equal_tables_have_no_p_value() -> None:
     found = compare(OURS, OURS, "mcc")
     assert (found.p_value, found.favours, found.equal) == (None, "neither", 7)
-    assert "no set differs" in comparison_markdown([found])
+    assert "no set differs" in comparison_markdown([found], "finetuned", "kmer")
 
 
 def test_nothing_to_compare() -> None:
