@@ -1,4 +1,4 @@
-"""UCSC's `files.txt`: what each peak file of a collection is of, such as the 690 uniform sets of ENCODE."""
+"""UCSC's `files.txt`: cell, factor, treatment and MD5 of each peak file, such as the 690 uniform sets of ENCODE."""
 
 import dataclasses
 from pathlib import Path

@@ -32,7 +32,7 @@ Experiments = Mapping[str, PeakFile]
 
 
 def experiments_of(sets: Collection[str], index: Mapping[str, PeakFile]) -> dict[str, PeakFile]:
-    """Returns what an index says of sets; it is found by the part of a name behind the last slash."""
+    """Returns the index entry of each set, looked up by the last part of its name."""
     parts = {name: peak_set_name(name.rpartition("/")[2]) for name in sets}
     return {name: index[part] for name, part in parts.items() if part in index}
 

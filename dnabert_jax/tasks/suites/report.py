@@ -32,7 +32,7 @@ from dnabert_jax.tasks.suites.summary import (
     write_suite,
 )
 
-SUMMARY_FILE, BOXES_FILE = "summary.md", "boxes.png"
+SUMMARY_FILE, BOXES_FILE, PAIRS_FILE = "summary.md", "boxes.png", "pairs.png"
 _NOTED_SETS = 10
 """Sets whose notes are in the summary."""
 _LARGEST_GROUPS = 10
@@ -87,8 +87,8 @@ def write_report(
         for by_set in by_metric.values():
             if by_set.values:
                 write_metric(by_set, experiments, folder)
-                draw_pairs(by_set, ours, folder / "by-set" / f"{by_set.metric}.png")
         storage.write_text(folder / SUMMARY_FILE, text)
+        draw_pairs(by_metric[selecting[0]], ours, folder / PAIRS_FILE)
         draw_boxes(of_suite, folder / BOXES_FILE, metrics)
         copy_files(folder, out)
         return text, tuple(sorted(path.name + "/" * path.is_dir() for path in folder.iterdir()))
