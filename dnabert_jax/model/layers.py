@@ -123,7 +123,7 @@ _SPELT = 0.9
 
 
 def spelt_kmers(k: int, size: int, scale: float, *, rngs: nnx.Rngs) -> Float[Array, "kmers H"]:
-    """Returns an initial vector per k-mer, in the order of ids: the sum of a vector per letter and position, plus noise.
+    """Returns a first vector per k-mer, in the order of ids: the sum of a vector per letter and position, plus noise.
 
     K-mers that share letters begin alike, so that what is learned of one holds for its neighbours at once.
 

@@ -219,7 +219,8 @@ def _probes(
     drawn = {"bert", "pooler"} if fitting.task.pooling == "cls" else {"bert"}
     same = drawn <= fitting.parameters.keys()
     labels = {str(split): rows.labels for split, rows in data.splits.items()}
-    embedded = functools.partial(advance, "embed", sum(map(len, splits.values())))
+    strands = 2 if fitting.task.strands == "both" else 1
+    embedded = functools.partial(advance, "embed", strands * sum(map(len, splits.values())))
     probes = []
     for seed in range(fitting.config.seed, fitting.config.seed + (1 if same else seeds)):
         vectors = pooled_vectors(fitting, seed, splits, embedded)

@@ -1,7 +1,7 @@
 """A probe: regression on the vectors of a frozen model, whose solution is the last layer of the model's classifier.
 
 The protocol of Feng et al. 2025 (Nat. Commun. 16:10780): what a model knows, without fine-tuning it.
-n sequences, P features of a pooled vector, C labels.
+n sequences, S strands that the task reads, P features of a pooled vector, C labels.
 """
 
 import dataclasses
@@ -35,8 +35,8 @@ FOREST_TREES = 500
 _NO_EXAMPLES = -20.0
 """The logit of a class that has no training examples."""
 
-Vectors = Mapping[str, Float[np.ndarray, "n P"]]
-"""The vector of each sequence of each split."""
+Vectors = Mapping[str, Float[np.ndarray, "n S P"]]
+"""The vectors of each sequence of each split."""
 
 
 @fixed_settings()
@@ -46,11 +46,11 @@ def embedded_set(
     config: FinetuneConfig,
     devices: Sequence[jax.Device],
     advance: Callable[[int, int], object] = lambda _done, _total: None,
-) -> dict[str, Float[np.ndarray, "n P"]]:
+) -> dict[str, Float[np.ndarray, "n S P"]]:
     """Returns `pooled_vectors` of all splits of a data set, read as a fine-tuning with this configuration reads them.
 
     Args:
-        advance: is called with the sequences that were embedded since the last call, and the number of all.
+        advance: is called with the strands that were embedded since the last call, and the number of all.
 
     Raises:
         InputError: the settings make vectors that depend on more than the frozen model.
@@ -61,7 +61,7 @@ def embedded_set(
         str(split): encode_split(rows, task, model.config.k, model.config.max_positions)
         for split, rows in data.splits.items()
     }
-    total = sum(map(len, splits.values()))
+    total = sum(map(len, splits.values())) * (2 if task.strands == "both" else 1)
     parameters = kept_parts(model.parameters, task)
     # It only predicts: nothing is scored.
     fitting = Fitting(model.config, parameters, task, config, lambda *_: 0.0, lambda *_: False, devices)
@@ -70,20 +70,25 @@ def embedded_set(
 
 def pooled_vectors(
     fitting: Fitting, seed: int, splits: Mapping[str, EncodedSplit], advance: Advance = lambda _: None
-) -> dict[str, Float[np.ndarray, "n P"]]:
-    """Returns the pooled vector of each sequence, averaged over both strands if the task reads both.
+) -> dict[str, Float[np.ndarray, "n S P"]]:
+    """Returns the pooled vector of each strand of each sequence that the task reads.
 
     Args:
         seed: of what starts at random.
     """
     task, width = fitting.task, pooled_size(fitting.model, fitting.task.pooling)
-    # A classifier that returns what it is given: strands, windows and batches are those of fine-tuning.
-    features = dataclasses.replace(task, problem="regression", labels=tuple(map(str, range(width))))
+    # A classifier that returns what it is given: poolings, windows and batches are those of fine-tuning.
+    names = tuple(map(str, range(width)))
+    features = dataclasses.replace(task, problem="regression", labels=names, strands="forward")
     whole = with_fresh_heads(fitting.parameters, fitting.model, task, seed)
     whole["classifier"] = {"kernel": np.eye(width, dtype=np.float32), "bias": np.zeros(width, np.float32)}
     config = dataclasses.replace(fitting.config, class_weights="none")
     embedding = dataclasses.replace(fitting, parameters={}, task=features, config=config)
-    return {name: embedding.predict([whole], [split], advance)[0] for name, split in splits.items()}
+    vectors = {}
+    for name, split in splits.items():
+        strands = [split, split.other_strand] if task.strands == "both" else [split]
+        vectors[name] = np.stack([embedding.predict([whole], [each], advance)[0] for each in strands], axis=1)
+    return vectors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,15 +110,17 @@ class Probe:
         """The part `classifier` of a network."""
         return {"kernel": self.kernel, "bias": self.bias}
 
-    def logits(self, vectors: Float[np.ndarray, "n P"]) -> Float[np.ndarray, "n C"]:
-        """Returns those of sequences, or their values, by their pooled vectors."""
-        return vectors @ self.kernel + self.bias
+    def logits(self, vectors: Float[np.ndarray, "n S P"]) -> Float[np.ndarray, "n C"]:
+        """Returns those of sequences, or their values, by the vectors of their strands."""
+        return vectors.mean(axis=1) @ self.kernel + self.bias
 
 
 def fit_probe(
     task: TaskConfig, select_by: str, vectors: Vectors, labels: Mapping[str, Num[np.ndarray, "n ..."]]
 ) -> Probe:
     """Fits a regression to the training split, with the penalty that does best on the validation split.
+
+    Each strand of a training sequence is an example, as in fine-tuning; elsewhere their mean is read.
 
     Args:
         select_by: metric; the task's own if empty.
@@ -125,9 +132,9 @@ def fit_probe(
         JobError: a fit that does not converge.
     """
     metric = validation_metric(task, select_by)
-    target = learnable_labels(task, labels["train"], len(vectors["train"]))
-    mean, scale = vectors["train"].mean(axis=0), vectors["train"].std(axis=0) + 1e-6
-    train, held_out = ((vectors[split] - mean) / scale for split in ("train", "validation"))
+    examples, target = _examples(task, vectors, labels)
+    mean, scale = examples.mean(axis=0), examples.std(axis=0) + 1e-6
+    train, held_out = ((rows - mean) / scale for rows in (examples, vectors["validation"].mean(axis=1)))
     fit = fit_linear(task, INVERSE_PENALTIES, metric, (train, target), (held_out, labels["validation"]))
     weights, bias = _last_layer(fit)
     kernel = weights / scale[:, None]
@@ -137,6 +144,15 @@ def fit_probe(
         fit.inverse_penalty,
         fit.validation[fit.inverse_penalty],
     )
+
+
+def _examples(
+    task: TaskConfig, vectors: Vectors, labels: Mapping[str, Num[np.ndarray, "n ..."]]
+) -> tuple[Float[np.ndarray, "n*S P"], Num[np.ndarray, "n*S ..."]]:
+    """Returns the vector and the label of each strand of the training split."""
+    sequences, strands, width = vectors["train"].shape
+    target = learnable_labels(task, labels["train"], sequences)
+    return vectors["train"].reshape(-1, width), np.repeat(target, strands, axis=0)
 
 
 def _last_layer(fit: LinearFit) -> tuple[Float[np.ndarray, "P C"], Float[np.ndarray, " C"]]:
@@ -159,18 +175,17 @@ def _last_layer(fit: LinearFit) -> tuple[Float[np.ndarray, "P C"], Float[np.ndar
 
 def fit_forest(
     task: TaskConfig, vectors: Vectors, labels: Mapping[str, Num[np.ndarray, "n ..."]], seed: int
-) -> Callable[[Float[np.ndarray, "n P"]], Float[np.ndarray, "n C"]]:
+) -> Callable[[Float[np.ndarray, "n S P"]], Float[np.ndarray, "n C"]]:
     """Returns the scores of a random forest of FOREST_TREES trees, as a function of the vectors of sequences.
 
     Nothing is chosen on the validation split: a forest has no penalty.
     """
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-    target = learnable_labels(task, labels["train"], len(vectors["train"]))
+    examples, target = _examples(task, vectors, labels)
     kind = RandomForestRegressor if task.problem == "regression" else RandomForestClassifier
     columns = target[:, None] if target.ndim == 1 else target
     models = tuple(
-        kind(n_estimators=FOREST_TREES, random_state=seed, n_jobs=-1).fit(vectors["train"], column)
-        for column in columns.T
+        kind(n_estimators=FOREST_TREES, random_state=seed, n_jobs=-1).fit(examples, column) for column in columns.T
     )
-    return lambda rows: model_scores(task, models, rows)
+    return lambda rows: model_scores(task, models, rows.mean(axis=1))

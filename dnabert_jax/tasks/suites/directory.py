@@ -102,8 +102,8 @@ class SuiteResults:
         self._write(f"{method}/{result.name}.json", to_json(result))
 
     def vectors(
-        self, data: LabelledSet, compute: Callable[[], Mapping[str, Float32[np.ndarray, "n P"]]]
-    ) -> Mapping[str, Float32[np.ndarray, "n P"]]:
+        self, data: LabelledSet, compute: Callable[[], Mapping[str, Float32[np.ndarray, "n S P"]]]
+    ) -> Mapping[str, Float32[np.ndarray, "n S P"]]:
         """Returns the vectors of each split of a set: those that were kept, or what is computed, which is kept."""
         name, digest = f"{_VECTORS}/{data.name}.npz", data.digest()
         if name in self._done:

@@ -51,8 +51,8 @@ def probed(rows: LabelledData, **changed: object) -> Finetuned:
 @pytest.mark.parametrize("problem", ["two", "three", "a class without examples", "several", "numbers"])
 def test_the_last_layer_is_the_regression_on_scaled_vectors(problem: str) -> None:
     draw = np.random.default_rng(0)
-    vectors = {"train": draw.normal(3, 2, (80, 5)), "validation": draw.normal(3, 2, (40, 5))}
-    signal = {split: rows - 3 + draw.normal(0, 2, rows.shape) for split, rows in vectors.items()}
+    vectors = {"train": draw.normal(3, 2, (40, 2, 5)), "validation": draw.normal(3, 2, (40, 2, 5))}
+    signal = {split: rows.mean(axis=1) - 3 + draw.normal(0, 1, (40, 5)) for split, rows in vectors.items()}
     if problem == "numbers":
         task, labels = TaskConfig("regression", ("x", "y")), {split: rows[:, :2] for split, rows in signal.items()}
     elif problem == "several":
@@ -63,8 +63,10 @@ def test_the_last_layer_is_the_regression_on_scaled_vectors(problem: str) -> Non
         classes = 3 if problem == "three" else 2
         labels = {split: rows[:, :classes].argmax(axis=1) for split, rows in signal.items()}
     probe = fit_probe(task, "loss", vectors, labels)
-    scaled = (vectors["train"] - vectors["train"].mean(axis=0)) / vectors["train"].std(axis=0)
-    columns = labels["train"].T if labels["train"].ndim > 1 else [labels["train"]]
+    strands = vectors["train"].reshape(80, 5)
+    scaled = (strands - strands.mean(axis=0)) / strands.std(axis=0)
+    target = np.repeat(labels["train"], 2, axis=0)
+    columns = target.T if target.ndim > 1 else [target]
     expected = np.zeros((80, len(task.labels)))
     for number, column in enumerate(columns):
         if problem == "numbers":
@@ -75,11 +77,11 @@ def test_the_last_layer_is_the_regression_on_scaled_vectors(problem: str) -> Non
                 expected[:, number] = scores[:, 1]
             else:
                 expected[:, : scores.shape[1]] = scores
-    assert probabilities(task, probe.logits(vectors["train"])) == pytest.approx(expected, abs=2e-3)
+    assert probabilities(task, probe.logits(strands[:, None])) == pytest.approx(expected, abs=2e-3)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "mean-max"])
-def test_vectors_are_the_mean_of_both_strands(tmp_path: Path, pooling: str) -> None:
+def test_vectors_are_those_of_both_strands(tmp_path: Path, pooling: str) -> None:
     rows = data(tmp_path / "rows.csv")
     task = TaskConfig("single_label_classification", ("0", "1"), pooling=pooling, strands="both")
     config, parameters = FinetuneConfig(pooling=pooling, batch_size=8), pretrained().parameters
@@ -95,7 +97,7 @@ def test_vectors_are_the_mean_of_both_strands(tmp_path: Path, pooling: str) -> N
         for strand in (split, split.other_strand)
     ]
     found = pooled_vectors(fitting, 0, {"test": split})["test"]
-    assert found == pytest.approx(np.mean(both, axis=0), abs=1e-5)
+    assert found == pytest.approx(np.stack(both, axis=1), abs=1e-5)
 
 
 def test_a_probe_leaves_the_encoder_as_it_is(tmp_path: Path) -> None:

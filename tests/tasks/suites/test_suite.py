@@ -191,14 +191,14 @@ def test_vectors_are_computed_once_for_the_same_files(tmp_path: Path, labelled: 
 
     def compute() -> dict[str, np.ndarray]:
         computed.append(len(computed))
-        return {"train": np.full((2, 3), len(computed), np.float32)}
+        return {"train": np.full((2, 1, 3), len(computed), np.float32)}
 
     one = labelled("tf/0")
     for _ in range(2):  # of this process, and of one that comes later
         vectors = SuiteResults(tmp_path / "results", EVALUATION).vectors(one, compute)
-        assert vectors["train"].tolist() == [[1.0] * 3] * 2
+        assert vectors["train"].tolist() == [[[1.0] * 3]] * 2
     one.path.write_text("other rows")
-    assert SuiteResults(tmp_path / "results", EVALUATION).vectors(one, compute)["train"].tolist() == [[2.0] * 3] * 2
+    assert SuiteResults(tmp_path / "results", EVALUATION).vectors(one, compute)["train"].tolist() == [[[2.0] * 3]] * 2
     assert computed == [0, 1]
 
 
