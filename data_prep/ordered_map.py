@@ -88,7 +88,7 @@ def ordered_map(
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
             raise InputError(
-                "A process that cut windows was killed, perhaps for want of memory: try again with fewer processes."
+                "A worker process was killed, perhaps for want of memory: try again with fewer --processes."
             ) from error
         finally:
             for future in waiting:

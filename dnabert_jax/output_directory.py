@@ -66,15 +66,14 @@ def shared_output_directory(final: Location, last: str) -> Iterator[tuple[Locati
     final = Path(final).absolute()
     refuse_existing(final)
     partial = partial_path(final)
-    try:
+    with contextlib.ExitStack() as undone:
+        undone.callback(shutil.rmtree, partial, ignore_errors=True)
         partial.mkdir(parents=True)
         with named_if_full(final):
             yield partial, lambda: None
         refuse_existing(final)
         partial.rename(final)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        undone.pop_all()
 
 
 @contextlib.contextmanager
@@ -95,16 +94,18 @@ def _claimed(url: str, last: str) -> Iterator[Callable[[], None]]:
         if storage.read(mark) != claim:
             raise InputError(f"Another job is writing {url}: wait for it, or choose another output.")
 
-    try:
-        storage.write(mark, claim)
-        yield check_claim
-    except BaseException:
+    def remove() -> None:
         # If the store fails here too, what is left stays under the mark, and without its last file.
         with contextlib.suppress(InputError):
             check_claim()
             for name in sorted(storage.names(url), key=lambda name: (name == MARK, name != last)):
                 storage.remove(join(url, name))
-        raise
+
+    with contextlib.ExitStack() as undone:
+        undone.callback(remove)
+        storage.write(mark, claim)
+        yield check_claim
+        undone.pop_all()
     # The directory is complete, with the mark or without.
     with contextlib.suppress(StoreError):
         storage.remove(mark)

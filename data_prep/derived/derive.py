@@ -43,7 +43,7 @@ _LEAK = (
 
 @dataclasses.dataclass(frozen=True)
 class Background:
-    """What data sets of one genome share.
+    """Holds the genome and the blacklist that several data sets share.
 
     Attributes:
         contigs: the records of the genome.

@@ -52,7 +52,7 @@ class SuiteSet:
 
 @dataclasses.dataclass(frozen=True)
 class SuiteRecord:
-    """What a suite is made of, and what is missing from it.
+    """Records the choices, sources and sets of a suite, and the files that gave no set.
 
     Attributes:
         choices: every setting in force, by its flag's name.
@@ -70,7 +70,7 @@ class SuiteRecord:
 
 @dataclasses.dataclass(frozen=True)
 class _Settings:
-    """What all sets are made by; `background` has a copy of the genome that each process maps into memory."""
+    """Holds the settings of all sets; the genome of `background` is a file that each process maps into memory."""
 
     job: TfbsJob
     background: Background

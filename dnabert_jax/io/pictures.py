@@ -10,6 +10,10 @@ from typing import Any
 from dnabert_jax.io.text import valid_unicode
 
 _LOG = logging.getLogger(__name__)
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Of Okabe and Ito: people of any colour vision tell them apart."""
+MARKS = "ovs^Dpx"
+"""One for each colour, so that a print in black tells them apart too."""
 _DATES = {".svg": "Date", ".pdf": "CreationDate"}
 
 

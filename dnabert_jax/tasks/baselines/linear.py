@@ -16,7 +16,7 @@ from dnabert_jax.tasks.baselines.selection import gain, validation_figure
 
 _ITERATIONS = 2000
 _RIDGE_TOLERANCE = 1e-6
-"""Of the residual, relative."""
+"""The relative residual at which the solver of ridge regression stops."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,7 +35,7 @@ _OF_PREPARE = "examples"
 _DATA_FOLDER = "data"
 _HALF = re.compile(r"(.+)_(AC|B)\.seq(?:\.gz)?")
 _HALVES: dict[Split, str] = {"train": "AC", "test": "B"}
-"""What ends the names of the two files of a set of DeepBind's: the letters of their folds."""
+"""The letters of the folds with which the names of the two files of a DeepBind set end."""
 
 
 def is_table(path: Path) -> bool:

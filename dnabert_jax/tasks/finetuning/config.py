@@ -51,7 +51,8 @@ class FinetuneConfig:
             exclude each other.
         lora_rank: columns of each low-rank factor.
         lora_alpha: scale of the additions, times the rank.
-        dropout: rate within the encoder and on the pooled vector; that of the model if not given.
+        dropout: rate within the encoder and on the pooled vector; if not given, that of the model, and 0 after a start
+            from the probe.
         select_by: metric of the validation split by which the best epoch is kept; the problem's own if empty.
         patience: epochs without a better validation figure after which a job stops; 0 for never.
         restarts: how often a job that collapsed to one class begins anew with another seed.
@@ -120,11 +121,13 @@ class FinetuneConfig:
             require(self.pooling != "attention", "A probe learns no weights of k-mers: give another --pooling.")
 
     def resolved(self, hidden_size: int) -> "FinetuneConfig":
-        """Returns the same with the learning rate that a network of this width is given."""
+        """Returns the same with what follows for a network of this width: learning rate, restarts and dropout."""
         rate = self.peak_learning_rate or rate_by_rule(hidden_size, self.train)
         # A probe has no other seed to begin anew with.
         restarts = 0 if self.train == "probe" else self.restarts
-        return dataclasses.replace(self, peak_learning_rate=rate, restarts=restarts)
+        # It was fitted to whole vectors, and features that hardly vary may have large weights.
+        dropout = 0.0 if self.start == "probe" and self.dropout is None else self.dropout
+        return dataclasses.replace(self, peak_learning_rate=rate, restarts=restarts, dropout=dropout)
 
     def epochs_of(self, examples: int) -> int:
         """Returns the passes over so many training sequences."""

@@ -31,9 +31,6 @@ def task_to_learn(data: LabelledData, config: FinetuneConfig) -> TaskConfig:
     if strands == "auto":
         strands = "forward" if differs_between_strands(data.splits["train"]) else "both"
     dropout = data.task.dropout if config.dropout is None else config.dropout
-    if config.start == "probe":
-        # It was fitted to whole vectors, and features that hardly vary may have large weights.
-        dropout = config.dropout or 0.0
     return dataclasses.replace(data.task, dropout=dropout, pooling=config.pooling, strands=strands)
 
 

@@ -202,7 +202,9 @@ def _jobs(
         if "probe" in (fitting.config.train, fitting.config.start):
             probes = list(_probes(fitting, seeds, splits, data, advance))
         jobs += [
-            Job(f"{name}, seed {seed}", splits["train"], splits["validation"], seed, probe and probe.parameters)
+            Job(
+                f"{name}, seed {seed}", splits["train"], splits["validation"], seed, probe.parameters if probe else None
+            )
             for seed, probe in enumerate(probes, fitting.config.seed)
         ]
     return jobs, tests

@@ -5,7 +5,6 @@ n sequences, m of them, T windows, L tokens, C labels.
 
 import dataclasses
 import functools
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt16
@@ -15,6 +14,7 @@ from dnabert_jax.sequence.kmers import other_strand
 from dnabert_jax.sequence.vocabulary import PAD
 from dnabert_jax.sequence.windows import SPECIAL, Windows
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.training.state import Parameters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Job:
     train: EncodedSplit
     validation: EncodedSplit
     seed: int
-    classifier: Any = None
+    classifier: Parameters | None = None
 
 
 def learning_rate(config: FinetuneConfig, step: int, steps: int) -> float:

@@ -28,7 +28,7 @@ from dnabert_jax.training.saved_model import SavedModel
 from dnabert_jax.training.state import Parameters
 
 INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
-"""Of features that are scaled to a standard deviation of 1. Weaker penalties take most of the time."""
+"""Candidates for features with a standard deviation of 1. Fits with weaker penalties take most of the time."""
 
 FOREST_TREES = 500
 
@@ -97,13 +97,12 @@ class Probe:
 
     Attributes:
         kernel, bias: of the classifier's last layer.
-        validation: metric of the validation split by which the penalty was chosen.
+        inverse_penalty: the one that was chosen.
     """
 
     kernel: Float[np.ndarray, "P C"]
     bias: Float[np.ndarray, " C"]
     inverse_penalty: float
-    validation: float
 
     @property
     def parameters(self) -> Parameters:
@@ -138,12 +137,7 @@ def fit_probe(
     fit = fit_linear(task, INVERSE_PENALTIES, metric, (train, target), (held_out, labels["validation"]))
     weights, bias = _last_layer(fit)
     kernel = weights / scale[:, None]
-    return Probe(
-        kernel.astype(np.float32),
-        (bias - mean @ kernel).astype(np.float32),
-        fit.inverse_penalty,
-        fit.validation[fit.inverse_penalty],
-    )
+    return Probe(kernel.astype(np.float32), (bias - mean @ kernel).astype(np.float32), fit.inverse_penalty)
 
 
 def _examples(

@@ -10,12 +10,12 @@ import numpy as np
 from dnabert_jax import storage
 from dnabert_jax.io import markdown
 from dnabert_jax.io.peak_index import PeakFile, peak_set_name
-from dnabert_jax.io.pictures import accompanying, drawing
+from dnabert_jax.io.pictures import COLORS, MARKS, accompanying, drawing
 from dnabert_jax.tasks.suites.summary import Table, write_tsv
 
 EXPERIMENT_COLUMNS = ("cell", "factor", "treatment")
 GROUPS = ("factor", "cell")
-"""What sets are grouped by."""
+"""The columns by which sets are grouped."""
 
 PRINTED_NAMES = {"roc_auc": "ROC AUC", "mcc": "MCC", "f1": "F1", "f1_macro": "macro F1", "r2": "R2"}
 _COLUMN_WIDTH = 3.4
@@ -24,11 +24,10 @@ _PANEL = 1.8
 _LABEL_LETTERS = 26
 _FEW = 100
 """Sets up to which marks are large."""
-# Of the colours of Okabe and Ito, which people of any colour vision tell apart; marks differ in form too.
-_ABOVE, _BELOW, _EQUAL = ("o", "#0072B2"), ("v", "#D55E00"), ("s", "#000000")
+_ABOVE, _BELOW, _EQUAL = ((MARKS[number], COLORS[number]) for number in range(3))
 
 Experiments = Mapping[str, PeakFile]
-"""What is known of sets, by name."""
+"""The index entry of each set that has one, by name of the set."""
 
 
 def experiments_of(sets: Collection[str], index: Mapping[str, PeakFile]) -> dict[str, PeakFile]:

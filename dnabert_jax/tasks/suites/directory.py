@@ -2,9 +2,9 @@
 
     evaluation.json         what is evaluated; what differs from it does not get in
     data/SET.json           digest of the files that its results are of
-    MODEL/SET.json          a finished result; MODEL is one of METHODS
+    METHOD/SET.json         a finished result; METHOD is one of METHODS
     vectors/SET.npz         what a probe reads of each sequence, by split, and the digest of the files they are of
-    failures/MODEL/SET.json why there was none when it was last tried; it counts until there is one
+    failures/METHOD/SET.json why there was none when it was last tried; it counts until there is one
 
 Each file appears whole or not at all, so any number of processes may write here, and one that is stopped goes on where
 it was.

@@ -2,40 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from dnabert_jax import storage
 from dnabert_jax.io import markdown
-from dnabert_jax.io.pictures import accompanying, drawing
+from dnabert_jax.io.pictures import COLORS, MARKS, accompanying, drawing
 from dnabert_jax.tasks.measures.results import Result, over_seeds
-from dnabert_jax.tasks.suites.by_set import PRINTED_NAMES
-from dnabert_jax.tasks.suites.summary import write_tsv
+from dnabert_jax.tasks.suites.by_set import PRINTED_NAMES, metric_table
+from dnabert_jax.tasks.suites.summary import suite_table, write_tsv
 
 CURVE = "learning-curve"
 """The name of the table and of the plot, without their endings."""
 
-# Of the colours of Okabe and Ito, which people of any colour vision tell apart.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKS = "ovs^Dpx"
-
 Curve = Mapping[str, Mapping[str, Sequence[Result]]]
 """Results by the training rows that were asked for, from few to all, and by method."""
-
-
-class _Point(NamedTuple):
-    rows: int
-    mean: float
-    deviation: float | None
-
-
-class _Line(NamedTuple):
-    """A method, for each number of rows that was asked for: the rows, the metric, and its deviation over seeds."""
-
-    rows: list[float]
-    means: list[float]
-    deviations: list[float | None]
 
 
 def write_learning_curve(curve: Curve, metric: str, folder: Path) -> str:
@@ -44,77 +25,75 @@ def write_learning_curve(curve: Curve, metric: str, folder: Path) -> str:
     A set with fewer rows than asked for is trained on all that it has. Means in the Markdown table, which is returned,
     and in the plot are over the sets that have the metric by every method with every number of rows.
     """
-    points = {
-        asked: {method: _points(results, metric) for method, results in by_method.items()}
-        for asked, by_method in curve.items()
+    results = [(asked, result) for asked, of_asked in curve.items() for own in of_asked.values() for result in own]
+    rows = {(asked, result.name): result.sizes["train"] for asked, result in results}
+    sets = sorted({result.name for _, result in results})
+    tables = {
+        asked: metric_table({method: suite_table(own) for method, own in of_asked.items()}, sets, metric)
+        for asked, of_asked in curve.items()
     }
-    all_methods = dict.fromkeys(method for by_method in points.values() for method in by_method)
-    # A method that failed on every set with some number of rows has no line.
-    methods = [method for method in all_methods if all(by_method.get(method) for by_method in points.values())]
-    sets = sorted({name for by_method in points.values() for by_set in by_method.values() for name in by_set})
-    table: dict[tuple[str, int], dict[str, float]] = {}
-    for by_method in points.values():
-        for method, by_set in by_method.items():
-            for name, point in by_set.items():
-                table.setdefault((name, point.rows), {})[method] = point.mean
-    body = [[*key, *(row.get(method, "") for method in all_methods)] for key, row in sorted(table.items())]
+    all_methods = dict.fromkeys(method for table in tables.values() for method in table.methods)
+    cells: dict[tuple[str, int], dict[str, float]] = {}
+    for asked, table in tables.items():
+        for name, values in table.values.items():
+            cells.setdefault((name, rows[asked, name]), {}).update(values)
+    body = [[*key, *(row.get(method, "") for method in all_methods)] for key, row in sorted(cells.items())]
     write_tsv(folder / f"{CURVE}.tsv", ["name", "training_rows", *all_methods], body)
+    # A method that failed on every set with some number of rows has no line.
+    methods = [method for method in all_methods if all(method in table.methods for table in tables.values())]
     complete = [
-        name
-        for name in sets
-        if all(name in by_method.get(method, {}) for by_method in points.values() for method in methods)
+        name for name in sets if all(table.values.get(name, {}).keys() >= {*methods} for table in tables.values())
     ]
-    lines = {
-        method: _line([[by_method[method][name] for name in complete] for by_method in points.values()])
-        for method in methods
+    means = {
+        asked: [float(np.mean([table.values[name][method] for name in complete])) for method in methods]
+        for asked, table in tables.items()
         if complete
     }
-    medians = next(iter(lines.values())).rows if lines else []
-    rows = [
-        [asked, f"{median:,.0f}", *(f"{line.means[number]:.4f}" for line in lines.values())]
-        for number, (asked, median) in enumerate(zip(points, medians, strict=False))
+    medians = [float(np.median([rows[asked, name] for name in complete])) for asked in means]
+    lines = [
+        [asked, f"{median:,.0f}", *(f"{mean:.4f}" for mean in means[asked])]
+        for asked, median in zip(means, medians, strict=True)
     ]
-    text = markdown.table(["training rows asked for", "median", *lines], rows) + "\n"
+    text = markdown.table(["training rows asked for", "median", *methods], lines) + "\n"
     text += f"\nMean {PRINTED_NAMES.get(metric, metric)} over {len(complete)} of {len(sets)} sets.\n"
     if missing := [method for method in all_methods if method not in methods]:
         text += f"Not here, as results are missing with some numbers of rows: {', '.join(missing)}.\n"
     storage.write_text(folder / f"{CURVE}.md", text)
-    if lines:
-        _draw(lines, metric, len(complete), folder / f"{CURVE}.png")
+    if complete and methods:
+        spreads = _spreads(curve, metric, methods) if len(sets) == 1 else {}
+        columns = dict(zip(methods, zip(*means.values(), strict=True), strict=True))
+        _draw(medians, columns, spreads, metric, len(complete), folder / f"{CURVE}.png")
     return text
 
 
-def _points(results: Sequence[Result], metric: str) -> dict[str, _Point]:
-    spreads = {result.name: (result.sizes["train"], over_seeds(result).get(metric)) for result in results}
+def _spreads(curve: Curve, metric: str, methods: Sequence[str]) -> dict[str, list[float]]:
+    """Returns the deviation over seeds, for each number of rows, of the methods that have several seeds, on one set."""
+    spreads = {
+        method: [over_seeds(of_asked[method][0])[metric].deviation for of_asked in curve.values()] for method in methods
+    }
     return {
-        name: _Point(rows, spread.mean, spread.deviation)
-        for name, (rows, spread) in spreads.items()
-        if spread is not None and spread.mean is not None
+        method: known for method, own in spreads.items() if len(known := [s for s in own if s is not None]) == len(own)
     }
 
 
-def _line(points: list[list[_Point]]) -> _Line:
-    return _Line(
-        [float(np.median([point.rows for point in asked])) for asked in points],
-        [float(np.mean([point.mean for point in asked])) for asked in points],
-        # Of several sets, the spread over seeds of each says nothing about that of their mean.
-        [asked[0].deviation if len(asked) == 1 else None for asked in points],
-    )
-
-
-def _draw(lines: Mapping[str, _Line], metric: str, sets: int, picture: Path) -> None:
+def _draw(
+    rows: Sequence[float],
+    means: Mapping[str, Sequence[float]],
+    spreads: Mapping[str, Sequence[float]],
+    metric: str,
+    sets: int,
+    picture: Path,
+) -> None:
     others = picture.with_suffix(".svg"), picture.with_suffix(".pdf")
     with accompanying(picture, *others), drawing(picture, 3.4, 2.6, *others, font_size=7.0) as figure:
         axes = figure.subplots()
-        for (method, line), color, mark in zip(lines.items(), _COLORS, _MARKS, strict=False):
-            spread = None if None in line.deviations else line.deviations
+        for (method, values), color, mark in zip(means.items(), COLORS, MARKS, strict=False):
             axes.errorbar(
-                line.rows, line.means, yerr=spread, label=method, color=color, marker=mark, markersize=3, linewidth=1,
-                capsize=2,
+                rows, values, yerr=spreads.get(method), label=method, color=color, marker=mark, markersize=3,
+                linewidth=1, capsize=2,
             )  # fmt: skip
-        ticks = sorted({rows for line in lines.values() for rows in line.rows})
         axes.set_xscale("log")
-        axes.set_xticks(ticks, [f"{rows:,.0f}" for rows in ticks])
+        axes.set_xticks(rows, [f"{count:,.0f}" for count in rows])
         axes.set_xticks([], minor=True)
         axes.set_xlabel("training rows" if sets == 1 else f"training rows (median of {sets} sets)")
         axes.set_ylabel(PRINTED_NAMES.get(metric, metric))

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,8 @@ _METRIC_NAMES = {
 def read_published(path: Path, sets: Sequence[str]) -> Table:
     """Returns the metrics in a table as `read_table` does, with the names that the sets of a suite have.
 
-    A row is of the set of its name, or else of the only set whose name has the same last part, as `CTCF` of `tf/CTCF`.
+    A row is matched to the set with the same name or, failing that, to the only set with the same last path component,
+    as `CTCF` to `tf/CTCF`.
 
     Raises:
         InputError: no row is of a set of the suite, or the table cannot be read.
@@ -44,7 +45,7 @@ def read_published(path: Path, sets: Sequence[str]) -> Table:
     return matched
 
 
-def _by_last_part(names: Iterable[str]) -> dict[str, str]:
+def _by_last_part(names: Collection[str]) -> dict[str, str]:
     """Returns the name for each last part of names that is of one name alone."""
     by_part = {name.rpartition("/")[2]: name for name in names}
     counts = Counter(name.rpartition("/")[2] for name in names)

@@ -173,9 +173,10 @@ class SuiteRun:
             else:
                 probe = fit_probe(data.task, self.evaluation.settings.select_by, vectors, labels)
                 scores = probabilities(data.task, probe.logits(vectors["test"]))
-            seconds, begin = time.monotonic() - begin, time.monotonic()
+            seconds = time.monotonic() - begin
             metrics = measure(data.task, scores, labels["test"], resamples=RESAMPLES, seed=seed, advance=measured)
             results.append(SeedResult(seed, seconds, metrics))
+            begin = time.monotonic()
         kind = "random forest" if method == "probe-forest" else "regression"
         task = task_to_learn(data, self.evaluation.settings)
         return new_result(name, f"{kind} on frozen vectors", data, tuple(results), task, self.base_model)

@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -94,14 +95,14 @@ def test_a_set_that_was_made_otherwise_is_refused(job: TfbsJob, tmp_path: Path) 
     fasta = tmp_path / "other.fa"
     fasta.write_bytes(job.fasta[0].read_bytes().replace(b"ACGT", b"TTTT"))
     for other in ({"seed": 1}, {"length": 99}, {"fasta": (fasta,)}, {"blacklist": ()}):
-        with pytest.raises(InputError, match=r"suite/A_x .*choose another --out"):
+        with pytest.raises(InputError, match=r"suite/A_x\b"):
             prepare_suite(dataclasses.replace(job, **other))
     (job.peaks / "A_x.narrowPeak").rename(job.peaks / "D.narrowPeak")
-    with pytest.raises(InputError, match="has A_x"):
+    with pytest.raises(InputError, match=r"\bA_x\b"):
         prepare_suite(job)
     (job.peaks / "D.narrowPeak").rename(job.peaks / "A_x.narrowPeak")
     (job.peaks / "C_z.v2.bed").write_bytes(_peaks(500, 2000))
-    with pytest.raises(InputError, match=r"suite/C_z\.v2 .*peaks"):
+    with pytest.raises(InputError, match=r"suite/C_z\.v2\b"):
         prepare_suite(job)
     assert _files(job.out) == finished
 
@@ -136,16 +137,16 @@ def test_a_bad_file_stops_no_other(job: TfbsJob) -> None:
     assert json.loads((job.out / "suite.json").read_text())["failed"] == record.failed
     # What was made before the index said otherwise is not passed over.
     (job.peaks / "files.txt").write_text(index.replace(right, "00"))
-    with pytest.raises(InputError, match=r"A_x\.narrowPeak has the MD5"):
+    with pytest.raises(InputError, match=r"A_x\.narrowPeak\b.*\b00\b"):
         prepare_suite(job)
 
 
 def test_folders_of_which_no_suite_can_be_made(job: TfbsJob) -> None:
-    with pytest.raises(InputError, match="has no peak files"):
+    with pytest.raises(InputError, match=re.escape(str(job.fasta[0].parent))):
         prepare_suite(dataclasses.replace(job, peaks=job.fasta[0].parent))
-    with pytest.raises(InputError, match="store://bucket"):
+    with pytest.raises(InputError, match="store://bucket/suite"):
         prepare_suite(dataclasses.replace(job, out="store://bucket/suite"))
     (job.peaks / "A_x.bed.gz").write_bytes(b"")
-    with pytest.raises(InputError, match=r"Both A_x\.bed\.gz and A_x\.narrowPeak"):
+    with pytest.raises(InputError, match=r"A_x\.bed\.gz\b.*A_x\.narrowPeak\b"):
         prepare_suite(job)
     assert not job.out.exists()

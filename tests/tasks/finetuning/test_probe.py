@@ -128,3 +128,9 @@ def test_fine_tuning_that_starts_from_the_probe_is_never_worse(
     assert ruined.scores == pytest.approx(probe.scores, abs=1e-5)
     better = probed(rows, train="full", start="probe", epochs=4)
     assert better.fitted[0].figure == max(probe.fitted[0].figure, *better.fitted[0].figures)
+
+
+def test_nothing_is_dropped_out_after_a_start_from_the_probe_unless_asked_for() -> None:
+    assert FinetuneConfig(start="probe").resolved(16).dropout == 0
+    assert FinetuneConfig(start="probe", dropout=0.2).resolved(16).dropout == 0.2
+    assert FinetuneConfig().resolved(16).dropout is None
