@@ -19,8 +19,9 @@ demo: $(VENV)/.installed  ## The main job on the embedded sample: a genome in, a
 	rm -rf build/demo
 	$(BIN)/dnabert-jax demo --out build/demo
 
+# Three at a time on two cores: many wait for processes that they start.
 test: $(VENV)/.installed-test  ## Every test, the slow ones too.
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 lint: $(VENV)/.installed-test  ## Format, lint and type checks, and the shell scripts.
 	$(BIN)/ruff format --check .

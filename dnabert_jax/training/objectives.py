@@ -25,10 +25,13 @@ def masked_token_sums(
     logits: Float[Array, "B M V"], labels: Int[Array, "B M"], weights: Float[Array, "B M"]
 ) -> TokenSums:
     """Cross-entropy and hits over the positions of weight 1."""
-    log_likelihood = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, :, None], axis=-1)[:, :, 0]
+    # Reductions, which XLA vectorises and fuses on a processor too: log_softmax and argmax double the time of a step.
+    own = jnp.take_along_axis(logits, labels[:, :, None], axis=-1)[:, :, 0]
     # A filler's label may be padding, whose logit is -inf: `where` keeps it out of the sum, a product would not.
-    losses = jnp.where(weights > 0, -log_likelihood, 0)
-    hits = (logits.argmax(axis=-1) == labels) * weights
+    losses = jnp.where(weights > 0, jax.nn.logsumexp(logits, axis=-1) - own, 0)
+    largest = logits.max(axis=-1, keepdims=True)
+    places = jnp.where(logits == largest, jnp.arange(logits.shape[-1], dtype=jnp.float32), jnp.inf)
+    hits = (places.min(axis=-1) == labels) * weights
     return TokenSums(losses.sum(), hits.sum(), weights.sum())
 
 
