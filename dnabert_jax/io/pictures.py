@@ -11,9 +11,9 @@ from dnabert_jax.io.text import valid_unicode
 
 _LOG = logging.getLogger(__name__)
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Of Okabe and Ito: people of any colour vision tell them apart."""
+"""The palette of Okabe and Ito, whose colours remain distinct with colour vision deficiency."""
 MARKS = "ovs^Dpx"
-"""One for each colour, so that a print in black tells them apart too."""
+"""A marker for each color, so that lines remain distinct in a black and white print."""
 _DATES = {".svg": "Date", ".pdf": "CreationDate"}
 
 

@@ -25,7 +25,7 @@ def masked_token_sums(
     logits: Float[Array, "B M V"], labels: Int[Array, "B M"], weights: Float[Array, "B M"]
 ) -> TokenSums:
     """Cross-entropy and hits over the positions of weight 1."""
-    # Reductions, which XLA vectorises and fuses on a processor too: log_softmax and argmax double the time of a step.
+    # XLA vectorises and fuses these reductions on a processor; it computes log_softmax and argmax there more slowly.
     own = jnp.take_along_axis(logits, labels[:, :, None], axis=-1)[:, :, 0]
     # A filler's label may be padding, whose logit is -inf: `where` keeps it out of the sum, a product would not.
     losses = jnp.where(weights > 0, jax.nn.logsumexp(logits, axis=-1) - own, 0)
