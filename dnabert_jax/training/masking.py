@@ -1,4 +1,4 @@
-"""Masked-language-model corruption of packed rows, on the device.
+"""Masked-language-model corruption of packed rows, and masks that regularise fine-tuning, on the device.
 
 DNABERT masks spans of k neighbouring k-mers, as a lone masked k-mer could be read off from its neighbours: centres
 are drawn independently, and each masks itself and its neighbours at the offsets of `span_offsets` (MASK_LIST and
@@ -20,10 +20,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from dnabert_jax.config import MaskingConfig, ModelConfig
+from dnabert_jax.model.dropout import RowKeys, counter, fold_in, hashed, kept
+from dnabert_jax.model.segments import is_kmer
 from dnabert_jax.sequence.vocabulary import FIRST_KMER, MASK
 
 _CAPACITY_DEVIATIONS = 5
 _CAPACITY_MULTIPLE = 8
+
+_KMERS = -1
+"""The number that is folded into the keys of rows; the layers of the network fold in numbers from 0 on."""
 
 
 class MaskedRows(NamedTuple):
@@ -113,3 +118,23 @@ def mask_rows(
         weights=weights,
         overflow=(wanted & ~masked).sum(),
     )
+
+
+def mask_kmers(input_ids: Int[Array, "*dims"], rate: float, keys: RowKeys) -> Int[Array, "*dims"]:
+    """Returns rows in which each k-mer is replaced by [MASK] with probability `rate`, independently of the others.
+
+    A model that is trained on such rows relies less on single k-mers. Nothing is predicted, so the bases that the
+    neighbours of a masked k-mer show do no harm.
+
+    Args:
+        input_ids: a sequence per row, [B, L], or in windows, [B, T, L].
+        rate: from 0 to below 1.
+        keys: one for each row of the batch.
+    """
+    if rate == 0:
+        return input_ids
+    rows = input_ids.reshape(len(input_ids), -1, input_ids.shape[-1])
+    windows, tokens = (jnp.arange(size, dtype=jnp.int32) for size in rows.shape[1:])
+    first, second = (word[:, None, None] for word in fold_in(keys, _KMERS))
+    stays = kept(hashed(counter(windows[:, None], tokens), first, second), rate)
+    return jnp.where(stays | ~is_kmer(rows), rows, MASK).reshape(input_ids.shape)

@@ -10,9 +10,18 @@ from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import MaskingConfig, ModelConfig
 from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.rows import open_rows
+from dnabert_jax.model.dropout import row_keys
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, MASK, PAD, SEP
-from dnabert_jax.training.masking import MaskedRows, centre_rate, mask_rows, masked_capacity, span_offsets, widen_spans
+from dnabert_jax.training.masking import (
+    MaskedRows,
+    centre_rate,
+    mask_kmers,
+    mask_rows,
+    masked_capacity,
+    span_offsets,
+    widen_spans,
+)
 
 # MASK_LIST of the original's run_pretrain.py; a centre always masks itself as well (offset 0).
 ORIGINAL_OFFSETS = {3: [-1, 1], 4: [-1, 1, 2], 5: [-2, -1, 1, 2], 6: [-2, -1, 1, 2, 3]}
@@ -131,3 +140,20 @@ def test_room_is_made_for_five_deviations_and_what_exceeds_it_stays_unmasked() -
     assert int(crowded.overflow) > 0
     assert int(crowded.weights.sum()) == 4 * masked_capacity(512, 3, 0.2)
     assert chosen(rows, crowded).sum() == crowded.weights.sum()
+
+
+def test_kmers_that_regularise_are_masked_at_the_rate_and_special_tokens_never(
+    real_rows: tuple[ModelConfig, jax.Array],
+) -> None:
+    rows = real_rows[1][:200]
+    keys = row_keys(jax.random.key(0), len(rows))
+    masked = np.asarray(mask_kmers(rows, 0.3, keys))
+    kmers, changed = np.asarray(rows >= FIRST_KMER), masked != np.asarray(rows)
+    assert not changed[~kmers].any()
+    assert (masked[changed] == MASK).all()
+    deviation = (0.3 * 0.7 / kmers.sum()) ** 0.5
+    assert changed[kmers].mean() == pytest.approx(0.3, abs=3 * deviation)
+    assert np.array_equal(mask_kmers(rows[:, None], 0.3, keys)[:, 0], masked)
+    # Neighbours and rows are independent of one another.
+    for other in np.roll(changed, 1, axis=1), np.roll(changed, 1, axis=0):
+        assert (changed & other)[kmers].mean() == pytest.approx(0.09, abs=0.01)

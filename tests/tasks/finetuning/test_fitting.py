@@ -121,19 +121,20 @@ def test_a_job_in_lockstep_is_the_job_alone(fit: Fit, train: str, devices: int) 
 
 def test_lengths_of_neighbours_do_not_matter(fit: Fit) -> None:
     """But for the rounding of sums over more padding, which AdamW makes larger where a gradient is nearly 0."""
+    config = dataclasses.replace(CONFIG, mask_rate=0.2)
     jobs = [job("a", 16, shortest=20), job("b", 17, seed=3, shortest=5)]
-    assert_same_result(fit(jobs), [fit([other])[0] for other in jobs], atol=1e-4)
+    assert_same_result(fit(jobs, config), [fit([other], config)[0] for other in jobs], atol=1e-4)
 
 
 def test_a_job_of_long_sequences_in_lockstep_is_the_job_alone(parameters: Parameters) -> None:
-    """One has sequences of two and three windows, its neighbour of one and two; dropout is on."""
+    """One has sequences of two and three windows, its neighbour of one and two; dropout and masks are on."""
     task = dataclasses.replace(TASK, long="attention", split=3, window=12, overlap=3)
     windows = {"windows": task.windows}
     jobs = [
         dataclasses.replace(one, **{part: dataclasses.replace(getattr(one, part), **windows) for part in SPLITS})
         for one in (job("a", 16, shortest=22), job("b", 11, seed=3, shortest=8))
     ]
-    config = dataclasses.replace(CONFIG, epochs=1)
+    config = dataclasses.replace(CONFIG, epochs=1, mask_rate=0.2)
 
     def fit(jobs: list[Job], config: FinetuneConfig = config) -> list[Fitted]:
         fitting = Fitting(MODEL, parameters, task, config, likelihood, lambda *_: False, jax.devices()[:1])
@@ -151,6 +152,8 @@ def test_jobs_learn_what_there_is_to_learn_and_differ_by_their_seed(fit: Fit) ->
     assert first.losses[-1] < first.losses[0] - 0.1
     assert first.figures[-1] > np.log(0.5) + 0.1
     assert first.losses != second.losses
+    (blind,) = fit([job("a", 80)], dataclasses.replace(config, mask_rate=0.999))
+    assert blind.losses[-1] > np.log(2) - 0.1
 
 
 def test_there_is_no_communication_between_jobs(parameters: Parameters) -> None:

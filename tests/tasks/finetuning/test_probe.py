@@ -1,6 +1,7 @@
 """A probe is the regression that scikit-learn fits to the frozen vectors, and fine-tuning from it is never worse."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.model.bound_head import probabilities
 from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
-from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.finetuning.config import MASK_RATE, FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import encode_split
 from dnabert_jax.tasks.finetuning.finetune import Finetuned, finetune_sets
 from dnabert_jax.tasks.finetuning.fitting import Fitting
@@ -130,7 +131,11 @@ def test_fine_tuning_that_starts_from_the_probe_is_never_worse(
     assert better.fitted[0].figure == max(probe.fitted[0].figure, *better.fitted[0].figures)
 
 
-def test_nothing_is_dropped_out_after_a_start_from_the_probe_unless_asked_for() -> None:
-    assert FinetuneConfig(start="probe").resolved(16).dropout == 0
-    assert FinetuneConfig(start="probe", dropout=0.2).resolved(16).dropout == 0.2
-    assert FinetuneConfig().resolved(16).dropout is None
+@pytest.mark.parametrize(("setting", "default"), [("dropout", None), ("mask_rate", MASK_RATE)])
+def test_nothing_is_dropped_or_masked_after_a_start_from_the_probe_unless_asked_for(
+    setting: str, default: float | None
+) -> None:
+    given: Any = {setting: 0.2}
+    assert getattr(FinetuneConfig(start="probe").resolved(16), setting) == 0
+    assert getattr(FinetuneConfig(start="probe", **given).resolved(16), setting) == 0.2
+    assert getattr(FinetuneConfig().resolved(16), setting) == default
