@@ -128,11 +128,12 @@ class Evaluate:
         """Evaluates with so many training rows at most, 0 for all; returns the results that are there."""
         import jax
 
-        from dnabert_jax.tasks.finetuning.starting_point import weights_digest
+        from dnabert_jax.tasks.finetuning.starting_point import named_model, weights_digest
         from dnabert_jax.tasks.suites.directory import Evaluation, SuiteResults
         from dnabert_jax.tasks.suites.report import write_report
         from dnabert_jax.tasks.suites.run import SuiteRun
 
+        name = named_model(self.model, model)
         evaluation = Evaluation(
             suite=self.suite,
             model=weights_digest(model),
@@ -147,7 +148,7 @@ class Evaluate:
         own = part_of(sets, self.process, self.processes)
         groups = groups_of_like_size(own, self.together or max(1, -(-len(devices) // self.seeds)))
         with _SuiteBar(len(own) * len(self.methods)) as bar:
-            SuiteRun(model, evaluation, results, devices, bar, self.keep_models, self.model).run(groups, self.methods)
+            SuiteRun(model, evaluation, results, devices, bar, self.keep_models, name).run(groups, self.methods)
         found, failures = results.read(), results.failures()
         done = {f"{method}/{result.name}" for method, own in found.items() for result in own}
         missing = len({f"{method}/{one.name}" for method in self.methods for one in sets} - done - failures.keys())
@@ -162,11 +163,11 @@ class Evaluate:
                 others,
                 index,
                 self.methods[0],
-                f"{self.suite}: {self.data}. Model: {self.model}. Seeds: {self.seeds}. Training rows: "
-                f"{f'at most {limit:,}' if limit else 'all'}.",
+                f"{self.suite}: {self.data}. Model: {name}. Seeds: {self.seeds}. Training rows: "
+                f"{f'at most {limit:,}' if limit else 'all'}. Settings: {self._settings()}.",
             )
             print(text)
-        print(f"{len(done)} results, {len(failures)} failures{f', {missing} still to come' if missing else ''}.")
+        print(f"Results: {len(done)}, failures: {len(failures)}{f', still to come: {missing}' if missing else ''}.")
         if found:
             print(f"Written to {out}: {', '.join(written)}, and a file for each result.")
         if missing:
@@ -174,6 +175,12 @@ class Evaluate:
         elif failures:
             print("Next: mend or remove the sets without a result, then the same command again.")
         return {method: found[method] for method in self.methods if method in found}
+
+    def _settings(self) -> str:
+        """Returns the preset, and what differs from it."""
+        preset = vars(FINETUNE_PRESETS[self.preset])
+        changed = [f"{name} {value}" for name, value in vars(self.settings).items() if value != preset[name]]
+        return f"preset {', '.join([self.preset, *changed])}"
 
     def _write_curve(self, curve: "Mapping[str, Mapping[str, Sequence[Result]]]") -> None:
         from dnabert_jax.tasks.measures.metrics import validation_metric

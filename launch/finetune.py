@@ -39,8 +39,8 @@ class Finetune:
 
     Attributes:
         model: Run directory, model directory, Hugging Face directory, or OWNER/NAME on its hub.
-        data: A table (CSV, TSV, Parquet; plain or gzip), a directory with train, dev and test files, or what
-            `dnabert-jax prepare promoters`, `splice` or `tfbs` made.
+        data: A table (CSV, TSV, Parquet, .data, .seq; plain or gzip), a directory with train, dev and test files in one
+            of the usual layouts, or what `dnabert-jax prepare promoters`, `splice` or `tfbs` made.
         out: Directory to make: the model of the best seed, result.json, result.md, log.jsonl and pictures. Until it is
             complete, OUT.unfinished has what --resume needs.
         resume: Go on with what an earlier run of the same command has saved in OUT.unfinished; begin if there is
@@ -87,7 +87,7 @@ class Finetune:
             from dnabert_jax.interop.load import read_model
             from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint, StoppedError, check_unfinished
             from dnabert_jax.tasks.finetuning.finetune import finetune, from_scratch, write_finetuned
-            from dnabert_jax.tasks.finetuning.starting_point import starting_point
+            from dnabert_jax.tasks.finetuning.starting_point import named_model, starting_point
             from dnabert_jax.tasks.measures.metrics import validation_metric
 
         check_unfinished(self.out, self.resume)
@@ -104,9 +104,8 @@ class Finetune:
                 print(f"Resumed at step {steps:,}." if steps else f"{checkpoint.directory} has nothing yet: it begins.")
             try:
                 with FittingBar(metric) as bar:
-                    done = finetune(
-                        model, data, self.settings, name, self.seeds, jax.devices(), bar, checkpoint, self.model
-                    )
+                    base = named_model(self.model, model)
+                    done = finetune(model, data, self.settings, name, self.seeds, jax.devices(), bar, checkpoint, base)
             except StoppedError:
                 resume = () if self.resume else ("--resume",)
                 print(f"Stopped by SIGTERM after step {checkpoint.saved_steps:,}, which is saved.")
@@ -212,7 +211,7 @@ class FittingBar(Bars):
     def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
         """Writes a line."""
         value = f"{self._sign * figure:.4f}" if math.isfinite(figure) else "undefined"
-        what = f"epoch {epoch}: {job} loss {loss:.4f}" if epoch else f"start: {job}"
+        what = f"epoch {epoch}: {job}, loss {loss:.4f}" if epoch else f"start: {job}"
         tqdm.write(f"{what}, validation {self._metric} {value}")
 
     def restarted(self, job: str, seed: int) -> None:

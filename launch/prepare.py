@@ -243,7 +243,7 @@ def _described_suite(record: SuiteRecord, before: int) -> Iterator[str]:
     examples: Counter[str] = Counter()
     for made in record.sets.values():
         examples.update(made.splits)
-    there = f" ({before:,} of them were there before)" if before else ""
+    there = f" (there before: {before:,})" if before else ""
     yield f"sets: {len(record.sets):,}{there}, with {examples.total():,} examples: {_listed(examples)}"
     left_out: Counter[str] = Counter()
     for made in record.sets.values():

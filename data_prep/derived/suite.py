@@ -173,11 +173,13 @@ def _finished(
         if path.name in (SUITE_FILE, INDEX_FILE):
             continue
         if path.name not in files or not (path / FILE_NAME).is_file():
-            raise InputError(f"{out} has {path.name}, which is not a set of these peaks: choose another --out.")
+            raise InputError(
+                f"{out} has {path.name}, which is not a set of these peaks: remove it, or choose another --out."
+            )
         _check_md5(files[path.name], index.get(path.name))
         manifest = manifests[path.name] = read_json(DerivedManifest, path / FILE_NAME)
         other = [
-            f"{name} {manifest.choices.get(name)!r} (now {value!r})"
+            f"{name} {_in_words(manifest.choices.get(name))} (now {_in_words(value)})"
             for name, value in settled.items()
             if manifest.choices.get(name) != value
         ]
@@ -187,6 +189,13 @@ def _finished(
         if other:
             raise InputError(f"{path} was made with {', '.join(other)}: choose another --out, or remove {path}.")
     return manifests
+
+
+def _in_words(choice: Any) -> str:
+    """Returns a choice as people read it: gc-windows for {"-": ["gc-windows"]}."""
+    if isinstance(choice, dict):
+        return "; ".join(f"{key} {_in_words(value)}".removeprefix("- ") for key, value in choice.items())
+    return " ".join(map(str, choice)) if isinstance(choice, list) else str(choice)
 
 
 def _make(task: tuple[Path, PeakFile | None], settings: _Settings) -> DerivedManifest | str:

@@ -142,7 +142,7 @@ def open_table(path: Path) -> Table:
             f"{path} is empty or begins with an empty line. Its first line must name the columns, or be a row such as "
             "'>chr1:100-107 ACGTACGT 1'."
         )
-    if header.startswith(b">") and len(header.split()) > 1:
+    if (header.startswith(b">") and len(header.split()) > 1) or _lacks_header(path, header):
         return Table(path, _UNNAMED, "\t" if b"\t" in header else " ", _UNNAMED, has_header=False)
     # Spreadsheets write semicolons where the comma is in numbers.
     unquoted = re.sub(rb'"[^"]*"', b"", header).decode("ascii", "replace")
@@ -161,6 +161,12 @@ def open_table(path: Path) -> Table:
     if not any(values[len(written) :]):
         written += values[len(written) :]
     return Table(path, _unique(written), delimiter, tuple(written))
+
+
+def _lacks_header(path: Path, line: bytes) -> bool:
+    """Returns whether a file is named like those of the 690 ENCODE sets, `train.data`, and its first line is a row."""
+    names = re.split(r"[\s,;]", line.decode("ascii", "replace").lower())
+    return path.name.lower().removesuffix(".gz").endswith(".data") and not {*names} & {*SEQUENCE_NAMES}
 
 
 def _unique(names: Sequence[str]) -> tuple[str, ...]:

@@ -33,6 +33,8 @@ _TABLE = re.compile(
 _OF_PREPARE = "examples"
 """The table in the directory of each set that `dnabert-jax prepare` makes, without its endings."""
 _DATA_FOLDER = "data"
+_BINDING = ("data", "seq")
+"""Endings of the files in which the 690 ENCODE sets circulate."""
 _HALF = re.compile(r"(.+)_(AC|B)\.seq(?:\.gz)?")
 _HALVES: dict[Split, str] = {"train": "AC", "test": "B"}
 """The letters of the folds with which the names of the two files of a DeepBind set end."""
@@ -103,6 +105,7 @@ def labelled_files(source: Path) -> Path | dict[Split, list[Path]]:
     for path in _entries(source) if source.is_dir() else ():
         if split := ALIASES.get(_split_name(path)):
             files.setdefault(split, []).append(path)
+    _check_one_layout(source, [path for paths in files.values() for path in paths])
     for split, paths in files.items():
         _check_shards(split, paths)
     if files or not source.is_dir():
@@ -116,6 +119,24 @@ def labelled_files(source: Path) -> Path | dict[Split, list[Path]]:
         f"{source} holds no labelled data: train, dev and test are looked for as .csv, .tsv or .parquet, gzip or not, "
         f"or as folders with {NPY_SEQUENCES} and {NPY_TARGETS}; or one table.{several}"
     )
+
+
+def _check_one_layout(source: Path, paths: list[Path]) -> None:
+    """Raises InputError if splits, or another table of the 690 sets beside them, are in several layouts."""
+    if not source.is_dir():
+        return
+    others = [path for path in visible(source) if is_table(path) and _layout(path) in _BINDING]
+    layouts = {_layout(path): path.name for path in [*others, *paths]}
+    if paths and len(layouts) > 1:
+        raise InputError(
+            f"{source} mixes layouts of data sets, as {' and '.join(sorted(layouts.values()))}: keep one of them."
+        )
+
+
+def _layout(path: Path) -> str:
+    """Returns an ending that is a layout of its own, "npy" for a folder of arrays, and "table" for other tables."""
+    ending = path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    return "npy" if path.is_dir() else ending if ending in _BINDING else "table"
 
 
 def _check_shards(split: Split, paths: list[Path]) -> None:

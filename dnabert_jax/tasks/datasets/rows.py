@@ -149,7 +149,7 @@ def _labelled(rows: TextRows) -> TextRows:
     if len(rows) and missing.all():
         raise InputError(
             f"No row of the test half in {rows.source} has a label, so that nothing can be measured on it. Add the "
-            "labels, or move the file away to put some of the training rows aside."
+            "labels, or remove these rows, so that some of the training rows are put aside."
         )
     return dataclasses.replace(rows.select(~missing), unlabelled=int(missing.sum()))
 

@@ -64,18 +64,15 @@ class Duplicates:
         """Returns a sentence for each count that is not 0."""
         same = "itself or as its reverse complement " if self.reverse_complements else ""
         sentences = (
-            *((n, f"of {b} have a sequence that {same}is in {a} too") for (a, b), n in self.between.items()),
+            *((n, f"{b} with a sequence that {same}is in {a} too") for (a, b), n in self.between.items()),
+            *((n, f"{b} where a row of {a} lies, such as its shuffle") for (a, b), n in self.of_one_locus.items()),
+            *((n, f"{split} that repeat an earlier row") for split, n in self.within.items()),
             *(
-                (n, f"of {b} lie where a row of {a} does, such as its shuffle")
-                for (a, b), n in self.of_one_locus.items()
-            ),
-            *((n, f"of {split} repeat a row before them") for split, n in self.within.items()),
-            *(
-                (n, f"of {split} have a sequence that has another label in another row")
+                (n, f"{split} with a sequence that has another label in another row")
                 for split, n in self.contradicting.items()
             ),
         )
-        return tuple(f"{count:,} rows {what}." for count, what in sentences if count)
+        return tuple(f"Rows of {what}: {count:,}." for count, what in sentences if count)
 
 
 def count_duplicates(data: LabelledData, reverse_complements: bool = False) -> Duplicates:
@@ -116,7 +113,7 @@ def drop_duplicates(data: LabelledData, reverse_complements: bool = False) -> La
         if dropped := len(rows) - int(keep.sum()):
             notes.append(f"{dropped:,} of {len(rows):,} rows of {split} were dropped as duplicates.")
         if dropped == len(rows):
-            raise InputError(f"All rows of the {split} split of {part.source} are in the splits after it too.")
+            raise InputError(f"All rows of the {split} split of {part.source} are in a later split too.")
         splits[split] = part.select(keep) if dropped else part
     _check_classes(data, splits["train"])
     return dataclasses.replace(data, splits=splits, notes=tuple(notes))

@@ -53,6 +53,11 @@ def starting_point(
     return StartingPoint(source, model.step, weights_digest(model), data.task, splits, seeds, config)
 
 
+def named_model(source: str, model: SavedModel) -> str:
+    """Returns what results call a model: where it was read from and, for a checkpoint of a run, its step."""
+    return f"{source} at step {model.step:,}" if model.step else source
+
+
 def _labels(task: TaskConfig) -> str:
     return f"{task.problem}: {', '.join(task.labels)}"
 

@@ -124,7 +124,15 @@ def _groups(table: MetricTable, experiments: Experiments, group: str) -> Iterato
     if means:
         largest = means[:_LARGEST_GROUPS]
         rows = [[value, str(sets), *(f"{mean:.4f}" for mean in figures)] for value, sets, figures in largest]
-        yield from (f"## Mean {table.metric} by {group}", "", markdown.table([group, "sets", *table.methods], rows), "")
+        counted = f"Sets that all methods have: {len(table.complete)} of {len(table.values)}."
+        yield from (
+            f"## Mean {table.metric} by {group}",
+            "",
+            counted,
+            "",
+            markdown.table([group, "sets", *table.methods], rows),
+            "",
+        )
     if len(means) > _LARGEST_GROUPS:
         yield from (f"These {group}s have the most sets. All {len(means)} are in by-{group}/.", "")
 

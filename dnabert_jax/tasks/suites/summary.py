@@ -183,7 +183,7 @@ def comparison_markdown(comparisons: Sequence[Comparison], ours: str, other: str
 
 
 def draw_boxes(tables: Mapping[str, Table], picture: Path, metrics: Sequence[str] = PAPER_METRICS) -> None:
-    """Draws, for each metric that any table has, a box of its sets for each table, by name of the model, as PNG.
+    """Draws, for each metric that any table has, a box of its n sets for each table, by name of the model, as PNG.
 
     Boxes are quartiles with whiskers of 1.5 interquartile ranges; each set is a dot. Without a metric nothing is drawn.
     """
@@ -194,7 +194,8 @@ def draw_boxes(tables: Mapping[str, Table], picture: Path, metrics: Sequence[str
     with accompanying(picture), drawing(picture, width, 4.2) as figure:
         for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
             values = [[row[key] for row in table.values() if key in row] for table in tables.values()]
-            axes.boxplot(values, tick_labels=list(tables), widths=0.6, showfliers=False, medianprops={"color": "black"})
+            labels = [f"{name} (n = {len(column)})" for name, column in zip(tables, values, strict=True)]
+            axes.boxplot(values, tick_labels=labels, widths=0.6, showfliers=False, medianprops={"color": "black"})
             for position, column in enumerate(values, start=1):
                 spread = np.random.default_rng(0).uniform(-0.15, 0.15, len(column))
                 axes.plot(position + spread, column, "o", markersize=2.5, alpha=0.4, color=f"C{position - 1}")

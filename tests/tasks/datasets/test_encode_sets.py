@@ -80,6 +80,7 @@ def test_what_a_set_cannot_have_is_named_with_its_row(tmp_path: Path, wrong: str
         (b"", r"test\.data "),
         (line(50, bases=12).encode(), r"1 .*test\.data.* 12 .* 11\b"),
         (b">chr1:5-15 ACGTACGTACG\n", r"1 .*test\.data.*ACGTACGTACG"),
+        (b"ACGTACGTACG 1\n" * 9, r"Row 1 .*test\.data .* 2 .* 3\b"),
         (gzip.compress(line(50).encode() * 50)[:-9], r"test\.data .*gzip"),
     ],
 )
@@ -143,17 +144,22 @@ def test_a_suite_may_mix_layouts_and_a_set_may_not(tmp_path: Path) -> None:
     write(tmp_path / "encode" / NAME)
     write(tmp_path / "mixed")
     (tmp_path / "mixed" / "train.csv").write_text("sequence,label\nACGT,0\n")
+    (write(tmp_path / "halves") / "test.data").unlink()
+    (tmp_path / "halves" / "test.csv").write_text("sequence,label\nACGT,0\n")
+    write_folds(write(tmp_path / "beside") / "A.seq.gz", "ABC")
     for name in ("whole.seq.gz", "pair_AC.seq.gz", "pair_B.seq", "twice_AC.seq", "twice_AC.seq.gz", "twice_B.seq"):
         write_folds(tmp_path / name, {"AC": "AC", "B": "B"}.get(name.partition(".")[0].rpartition("_")[2], "ABC"))
     rows = [f"{random_dna(20, number)},{number % 2}\n" for number in range(20)]
     (tmp_path / "table.csv").write_text("sequence,label\n" + "".join(rows))
     sets = {each.name: each.path for each in find_sets(tmp_path)}
-    assert set(sets) == {f"encode/{NAME}", "mixed", "whole", "pair", "twice", "table"}
+    assert set(sets) == {f"encode/{NAME}", "mixed", "halves", "beside", "whole", "pair", "twice", "table"}
     for name, (first, second) in {
         "mixed": ("train.csv", "train.data"),
+        "halves": ("test.csv", "train.data"),
+        "beside": ("A.seq.gz", "train.data"),
         "twice": ("twice_AC.seq", "twice_AC.seq.gz"),
     }.items():
-        with pytest.raises(InputError, match=rf"{first} .*{second} "):
+        with pytest.raises(InputError, match=rf"\b{first}\b.*\b{second}\b"):
             read(sets.pop(name))
     for path in sets.values():
         assert "train" in read(path).splits

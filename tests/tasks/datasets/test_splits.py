@@ -44,7 +44,7 @@ def test_duplicates_are_counted() -> None:
     assert found.within == {"train": 1, "validation": 0, "test": 1}
     assert found.between == {("train", "validation"): 1, ("train", "test"): 2, ("validation", "test"): 1}
     assert found.contradicting == {"train": 2, "validation": 0, "test": 0}
-    assert found.sentences()[0] == "1 rows of validation have a sequence that is in train too."
+    assert found.sentences()[0] == "Rows of validation with a sequence that is in train too: 1."
     both = count_duplicates(OVERLAPPING, reverse_complements=True)
     assert both.between == {("train", "validation"): 2, ("train", "test"): 2, ("validation", "test"): 1}
     assert "itself or as its reverse complement is in train" in both.sentences()[0]
