@@ -135,11 +135,22 @@ class FinetuneConfig:
         masks = self.mask_rate if self.mask_rate is not None else 0.0 if whole else MASK_RATE
         return dataclasses.replace(self, peak_learning_rate=rate, restarts=restarts, dropout=dropout, mask_rate=masks)
 
+    @property
+    def of_a_step(self) -> "FinetuneConfig":
+        """Returns the same without what the host alone reads: runs that agree in it share their compiled functions."""
+        return dataclasses.replace(self, **{name: getattr(_DEFAULTS, name) for name in _OF_THE_HOST})
+
     def epochs_of(self, examples: int) -> int:
         """Returns the passes over so many training sequences."""
         updates = -(-examples // self.batch_size)
         return self.epochs or min(max(-(-UPDATES // updates), FEWEST_EPOCHS), MOST_EPOCHS)
 
+
+_OF_THE_HOST = (
+    "epochs", "peak_learning_rate", "warmup_share", "warmup_steps", "max_steps", "label_smoothing", "class_weights",
+    "select_by", "patience", "restarts", "seed",
+)  # fmt: skip
+_DEFAULTS = FinetuneConfig()
 
 UPDATES, FEWEST_EPOCHS, MOST_EPOCHS = 1000, 3, 20
 """Updates that a fine-tuning makes if no epochs are given, and the fewest and the most epochs that these may be."""

@@ -151,7 +151,7 @@ class _Group:
             model = dataclasses.replace(model, dropout=rate, attention_dropout=rate)
             task = dataclasses.replace(task, dropout=rate)
         mesh = jobs_mesh(fitting.devices, len(jobs), self._config.batch_size)
-        self._lockstep = Lockstep(model, task, self._config, mesh)
+        self._lockstep = Lockstep(model, task, self._config.of_a_step, mesh)
         # Jobs that fill up the mesh repeat the last one, and never move.
         self._lanes = [*range(len(jobs)), *[len(jobs) - 1] * (-len(jobs) % mesh.shape[JOB])]
         self._both_strands = task.strands == "both"

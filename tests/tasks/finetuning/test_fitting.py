@@ -49,21 +49,24 @@ class Silent:
         self.steps = 0
 
 
-def sequences(count: int, seed: int, shortest: int) -> EncodedSplit:
+def sequences(count: int, seed: int, shortest: int, longest: int = 29) -> EncodedSplit:
     """Sequences of several lengths; in half of them every k-mer is one of a few."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 2, count)
     rows = []
     for label in labels:
-        kmers = generator.integers(FIRST_KMER, MODEL.vocabulary_size - 56 * label, generator.integers(shortest, 30))
+        kmers = generator.integers(
+            FIRST_KMER, MODEL.vocabulary_size - 56 * label, generator.integers(shortest, longest + 1)
+        )
         rows.append(np.array([CLS, *kmers, SEP], np.uint16))
     offsets = np.cumsum([0, *map(len, rows)])
     return EncodedSplit(np.concatenate(rows), offsets, np.eye(2, dtype=np.float32)[labels], MODEL.k)
 
 
-def job(name: str, count: int, seed: int = 0, shortest: int = 29) -> Job:
-    train, validation = sequences(count, ord(name), shortest), sequences(12, ord(name) + 1, shortest)
-    return Job(name, train, validation, seed)
+def job(name: str, count: int, seed: int = 0, shortest: int = 29, longest: int = 29, validated: int = 12) -> Job:
+    """Each length that sequences are padded to is a program to compile: most jobs have sequences of one length."""
+    train = sequences(count, ord(name), shortest, longest)
+    return Job(name, train, sequences(validated, ord(name) + 1, shortest, longest), seed)
 
 
 def likelihood(logits: np.ndarray, targets: np.ndarray) -> float:
@@ -122,7 +125,7 @@ def test_a_job_in_lockstep_is_the_job_alone(fit: Fit, train: str, devices: int) 
 def test_lengths_of_neighbours_do_not_matter(fit: Fit) -> None:
     """But for the rounding of sums over more padding, which AdamW makes larger where a gradient is nearly 0."""
     config = dataclasses.replace(CONFIG, mask_rate=0.2)
-    jobs = [job("a", 16, shortest=20), job("b", 17, seed=3, shortest=5)]
+    jobs = [job("a", 16), job("b", 17, seed=3, shortest=5, longest=6)]
     assert_same_result(fit(jobs, config), [fit([other], config)[0] for other in jobs], atol=1e-4)
 
 
@@ -132,7 +135,7 @@ def test_a_job_of_long_sequences_in_lockstep_is_the_job_alone(parameters: Parame
     windows = {"windows": task.windows}
     jobs = [
         dataclasses.replace(one, **{part: dataclasses.replace(getattr(one, part), **windows) for part in SPLITS})
-        for one in (job("a", 16, shortest=22), job("b", 11, seed=3, shortest=8))
+        for one in (job("a", 16, shortest=22, validated=8), job("b", 11, seed=3, shortest=8, validated=8))
     ]
     config = dataclasses.replace(CONFIG, epochs=1, mask_rate=0.2)
 
@@ -352,7 +355,18 @@ def test_weighted_and_smoothed_losses_are_those_of_pytorch(
 
 def test_a_loss_that_is_not_finite_ends_it_with_the_job_and_the_step(fit: Fit) -> None:
     with pytest.raises(JobError, match=r"^a: the loss of step \d+ in epoch \d+ is not finite"):
-        fit([job("a", 40)], dataclasses.replace(CONFIG, peak_learning_rate=1e30, clip_norm=1e30, epochs=4))
+        fit([job("a", 40)], dataclasses.replace(CONFIG, peak_learning_rate=1e30, epochs=4))
+
+
+def test_settings_that_the_host_alone_reads_need_no_other_compilation() -> None:
+    shared = {
+        "epochs": 7, "peak_learning_rate": 0.1, "warmup_share": 0.5, "warmup_steps": 3, "max_steps": 9, "patience": 1,
+        "label_smoothing": 0.2, "class_weights": "balanced", "select_by": "mcc", "restarts": 1, "seed": 5,
+    }  # fmt: skip
+    assert dataclasses.replace(CONFIG, **shared).of_a_step == CONFIG.of_a_step
+    compiled = {"train": "head", "remat": "full", "clip_norm": 9.0, "weight_decay": 0.3, "mask_rate": 0.5}
+    for name, value in compiled.items():
+        assert dataclasses.replace(CONFIG, **{name: value}).of_a_step != CONFIG.of_a_step
 
 
 @pytest.mark.parametrize(
