@@ -74,7 +74,7 @@ def test_a_job_killed_at_any_moment_leaves_nothing_that_looks_finished(tmp_path:
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     seconds = time.monotonic() - start
     killed = 0
-    for _ in range(12):
+    for _ in range(6):
         shutil.rmtree(out, ignore_errors=True)
         with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as job:
             try:
@@ -83,7 +83,7 @@ def test_a_job_killed_at_any_moment_leaves_nothing_that_looks_finished(tmp_path:
                 job.kill()
                 killed += 1
         assert not out.exists() or list(verify_directory(out)) == []
-    assert killed > 3
+    assert killed > 1
     shutil.rmtree(out, ignore_errors=True)
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     assert contents(out) == contents(tmp_path / "undisturbed")

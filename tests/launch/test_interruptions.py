@@ -7,6 +7,7 @@ import shlex
 import signal
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +60,16 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("processes", "signalled"), [(1, [0]), (2, [1]), (2, [0, 1])], ids=["alone", "one", "all"])
+@pytest.mark.parametrize("processes", [1, 2])
 def test_sigterm_saves_one_step_and_says_how_to_go_on(
-    commands: Any, rows: Path, tmp_path: Path, processes: int, signalled: list[int]
+    commands: Any, rows: Path, tmp_path: Path, processes: int
 ) -> None:
+    """Sent twice to each process; where one of several is told, tests/training/test_several_processes.py goes on."""
     out = tmp_path / "run"
-    started = commands.start_several(pretrain(rows, out, 1600, 1000), processes)
+    started = commands.start_several(pretrain(rows, out, 1600, 1000), processes, devices=processes)
     wait_for(lambda: log_steps(out))
-    for number in signalled * 2:
-        os.kill(started[number].process.pid, signal.SIGTERM)
+    for process in started * 2:
+        os.kill(process.process.pid, signal.SIGTERM)
     ended = [process.wait() for process in started]
     assert [status for status, _ in ended] == [0] * processes
     first, *others = (printed for _, printed in ended)
@@ -75,39 +77,31 @@ def test_sigterm_saves_one_step_and_says_how_to_go_on(
     assert not any("Stopped" in printed or "pretrain:" in printed for printed in others)
     assert saved_steps(out) == [step]
     assert log_steps(out) == list(range(1, step + 1))
-    if signalled == [0, 1]:
-        return  # It goes on from there as where one was told.
-
     command = shlex.split(re.search(r"Go on with[^:]*: dnabert-jax (.*)", first)[1])
     if processes > 1:
-        command = [*command[: command.index("--distributed")], "--resume"]
-    status, printed = commands.start([*command, "--steps", str(step + 3)]).wait()
+        assert "--distributed" in command
+        return
+
+    status, printed = commands.start([*command, "--steps", str(step + 3)], devices=1).wait()
     assert status == 0
     assert f"resumed at step {step:,}" in printed
-    assert commands.start(pretrain(rows, tmp_path / "whole", step + 3, 1000)).wait()[0] == 0
-    if processes == 1:
-        assert_same_end(out, tmp_path / "whole")
-    for ours, theirs in zip(read_log(out), read_log(tmp_path / "whole"), strict=True):
-        assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
+    assert commands.start(pretrain(rows, tmp_path / "whole", step + 3, 1000), devices=1).wait()[0] == 0
+    assert_same_end(out, tmp_path / "whole")
+    assert [line["loss"] for line in read_log(out)] == [line["loss"] for line in read_log(tmp_path / "whole")]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
 def test_ctrl_c_saves_one_step_and_a_second_job_on_the_run_is_refused_before(
-    commands: Any, rows: Path, tmp_path: Path, processes: int
+    commands: Any, rows: Path, tmp_path: Path, fails: Callable[..., str]
 ) -> None:
     out = tmp_path / "run"
-    first, *others = commands.start_several(pretrain(rows, out, 1600, 1000), processes)
+    started = commands.start(pretrain(rows, out, 1600, 1000), devices=1)
     wait_for(lambda: log_steps(out))
-    status, printed = commands.start([*pretrain(rows, out, 1600, 1000), "--resume"], devices=1).wait()
-    assert status == 2
-    assert str(out) in printed
-    assert "Traceback" not in printed
-    os.kill(first.process.pid, signal.SIGINT)
-    status, printed = first.wait()
+    assert str(out) in fails(*pretrain(rows, out, 1600, 1000), "--resume")
+    os.kill(started.process.pid, signal.SIGINT)
+    status, printed = started.wait()
     assert status == 130
     assert "Traceback" not in printed
-    assert [process.wait()[0] for process in others] == [0] * len(others)
     step = int(re.search(r"after step ([\d,]+) of 1,600", printed)[1].replace(",", ""))
     assert "dnabert-jax pretrain --data" in printed
     assert saved_steps(out) == [step]
@@ -121,7 +115,7 @@ def test_a_run_killed_many_times_ends_as_an_undisturbed_one(commands: Any, rows:
 
     KILLS in the environment may say another number.
     """
-    kills = int(os.environ.get("KILLS", "10"))
+    kills = int(os.environ.get("KILLS", "4"))
     steps, most_steps_between = 15 * kills, 20
     moment = random.Random(0)  # noqa: S311
     out = tmp_path / "run"
@@ -131,7 +125,8 @@ def test_a_run_killed_many_times_ends_as_an_undisturbed_one(commands: Any, rows:
         started = commands.start([*pretrain(rows, out, steps, 1), "--keep-checkpoints", "2", "--resume"], devices=1)
         if number % 2:
             wait_for(lambda: saved_steps(out) > before and list(out.glob("checkpoints/*tmp*")))  # noqa: B023
-            time.sleep(moment.uniform(0, 0.05))
+            if number > 1:  # The first is killed at once, so that some checkpoint surely stays unfinished.
+                time.sleep(moment.uniform(0, 0.05))
         else:
             end, latest = time.monotonic() + moment.uniform(0, 3), max(before, default=0)
             wait_for(lambda: time.monotonic() > end or max(saved_steps(out), default=0) > latest + most_steps_between)  # noqa: B023
@@ -167,7 +162,7 @@ def test_the_end_of_one_process_ends_the_other_and_one_alone_goes_on(
     if (killed, devices) == (1, 2):
         return  # It goes on as after the other two.
     step = saved_steps(out)[-1]
-    status, printed = commands.start([*pretrain(rows, out, step + 4, 4), "--resume"]).wait()
+    status, printed = commands.start([*pretrain(rows, out, step + 4, 4), "--resume"], devices=1).wait()
     assert status == 0
     assert f"resumed at step {step}" in printed
 
@@ -177,20 +172,15 @@ def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_stays(commands: Any
     """A process that may write no file as large as a checkpoint's."""
     out = tmp_path / "run"
     wider = ["--model.hidden-size", "64"]
-    assert commands.start([*pretrain(rows, out, 4, 4), *wider]).wait()[0] == 0
+    assert commands.start([*pretrain(rows, out, 4, 4), *wider], devices=1).wait()[0] == 0
     resume = [*pretrain(rows, out, 12, 4), *wider, "--resume"]
-    status, printed = commands.start(resume, largest_file=12_000).wait()
+    status, printed = commands.start(resume, devices=1, largest_file=12_000).wait()
     assert status == 1
     assert "Traceback" not in printed
     (line,) = [line for line in re.split(r"[\r\n]", printed) if line.startswith("dnabert-jax: error: ")]
     assert "A checkpoint could not be written" in line
     assert "make room, then go on with --resume" in line
     assert saved_steps(out) == [4]
-    status, printed = commands.start(resume).wait()
-    assert status == 0
-    assert "resumed at step 4" in printed
-    assert commands.start([*pretrain(rows, tmp_path / "whole", 12, 4), *wider]).wait()[0] == 0
-    assert_same_end(out, tmp_path / "whole")
 
 
 def test_processes_that_do_not_all_come_end_with_a_sentence(commands: Any, rows: Path, tmp_path: Path) -> None:

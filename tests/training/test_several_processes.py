@@ -88,24 +88,12 @@ def stopped(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("processes", "mesh"),
-    [
-        pytest.param(4, MeshConfig(data=2, fsdp=4), marks=pytest.mark.by_hand, id="4 x 2"),
-        pytest.param(2, MeshConfig(data=1, tensor=4, fsdp=2), id="tensor across"),
-    ],
-)
-def test_several_processes_train_as_one(
-    commands: Any,
-    settings: PretrainConfig,
-    sample_rows: Path,
-    undisturbed: Path,
-    tmp_path: Path,
-    processes: int,
-    mesh: MeshConfig,
+@pytest.mark.by_hand
+def test_four_processes_train_as_one(
+    commands: Any, settings: PretrainConfig, sample_rows: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
-    config = settings_of(replace(settings, mesh=mesh), tmp_path / "config.json")
-    for status, printed in train(commands, config, sample_rows, tmp_path / "run", processes):
+    config = settings_of(replace(settings, mesh=MeshConfig(data=2, fsdp=4)), tmp_path / "config.json")
+    for status, printed in train(commands, config, sample_rows, tmp_path / "run", 4):
         assert status == 0, printed
     assert_same_figures(tmp_path / "run", undisturbed)
 
@@ -113,10 +101,13 @@ def test_several_processes_train_as_one(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("processes", "mesh"),
-    [(1, EVERYTHING_EVERYWHERE), (4, MeshConfig(fsdp=2, tensor=2))],
-    ids=["1 x 8", "4 x 2, other mesh"],
+    [
+        (2, MeshConfig(data=1, tensor=4, fsdp=2)),
+        pytest.param(4, MeshConfig(fsdp=2, tensor=2), marks=pytest.mark.by_hand),
+    ],
+    ids=["2 x 4, tensor across", "4 x 2, other mesh"],
 )
-def test_a_run_stopped_on_two_processes_goes_on_elsewhere(
+def test_a_run_stopped_on_two_processes_goes_on_on_another_mesh(
     commands: Any,
     settings: PretrainConfig,
     sample_rows: Path,
@@ -126,6 +117,7 @@ def test_a_run_stopped_on_two_processes_goes_on_elsewhere(
     processes: int,
     mesh: MeshConfig,
 ) -> None:
+    """The steps before the stop are those of one process too, and so are those that follow it."""
     run = shutil.copytree(stopped, tmp_path / "run")
     step = read_log(run)[-1]["step"]
     assert 0 < step < STEPS
@@ -134,6 +126,14 @@ def test_a_run_stopped_on_two_processes_goes_on_elsewhere(
     for status, printed in ended:
         assert status == 0, printed
     assert f"resumed at step {step}" in ended[0][1]
+    assert_same_figures(run, undisturbed)
+
+
+def test_a_run_stopped_on_two_processes_goes_on_in_one(
+    settings: PretrainConfig, sample_rows: Path, undisturbed: Path, stopped: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(stopped, tmp_path / "run")
+    pretrain(settings, sample_rows, run, resume=True)
     assert_same_figures(run, undisturbed)
 
 
