@@ -60,7 +60,7 @@ def test_sides_that_compute_different_losses_are_not_compared() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["kmer_ids", "--fasta", str(HELDOUT_FASTA), "--k", "4"],
+        pytest.param(["kmer_ids", "--fasta", str(HELDOUT_FASTA), "--k", "4"], marks=pytest.mark.by_hand),
         ["prepare_genome", "--fasta", str(HELDOUT_FASTA), "--processes", "1", "--rounds", "1"],
         ["input_pipeline", "--data", "ROWS", "--batch", "8", "--batches", "4"],
         pytest.param(

@@ -66,8 +66,8 @@ def batch() -> np.ndarray:
 
 def test_logits_of_the_exported_directory_agree(run: Path, theirs: BertForMaskedLM, batch: np.ndarray) -> None:
     checkpoint = read_saved_model(run)
-    parameters = jax.tree.map(jnp.asarray, checkpoint.parameters)
-    ours = abstract_network(checkpoint.config).bind(parameters)(jnp.asarray(batch))
+    network = abstract_network(checkpoint.config)
+    ours = jax.jit(lambda parameters: network.bind(parameters)(jnp.asarray(batch)))(checkpoint.parameters)
     ids = torch.tensor(batch, dtype=torch.long)
     with torch.no_grad():
         expected = theirs(input_ids=ids, attention_mask=(ids != PAD).long()).logits.numpy()
@@ -96,7 +96,7 @@ def test_gradients_of_every_parameter_agree(run: Path, theirs: BertForMaskedLM, 
         picked = jnp.take_along_axis(log_likelihood, jnp.maximum(labels, 0)[:, :, None], axis=-1)[:, :, 0]
         return -jnp.where(wanted, picked, 0).sum() / wanted.sum()
 
-    gradients = to_huggingface(jax.device_get(jax.grad(loss)(jax.tree.map(jnp.asarray, checkpoint.parameters))), model)
+    gradients = to_huggingface(jax.device_get(jax.jit(jax.grad(loss))(checkpoint.parameters)), model)
     assert gradients.keys() == expected.keys()
     for name, gradient in gradients.items():
         np.testing.assert_allclose(gradient, expected[name], atol=1e-4, rtol=0, err_msg=name)
@@ -133,7 +133,8 @@ def test_a_model_made_by_transformers_gives_the_same_logits_here(k: int) -> None
     rows = np.array([[CLS, *np.random.default_rng(0).integers(5, model.vocabulary_size, 38), SEP]], np.int32)
     with torch.no_grad():
         expected = theirs(torch.tensor(rows, dtype=torch.long)).logits.numpy()
-    ours = network.bind(parameters)(jnp.asarray(rows))[..., : model.vocabulary_size]
+    ours = jax.jit(lambda parameters: network.bind(parameters)(jnp.asarray(rows)))(parameters)
+    ours = ours[..., : model.vocabulary_size]
     np.testing.assert_allclose(ours, expected, atol=1e-4, rtol=0)
 
 

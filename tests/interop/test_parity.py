@@ -29,8 +29,6 @@ from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP
 from dnabert_jax.training.objectives import masked_token_sums, sequence_losses
 from dnabert_jax.training.state import Parameters
 
-pytestmark = pytest.mark.usefixtures("optimized_compilation")
-
 TOLERANCE = 1e-4
 IGNORED_LABEL = -100
 ODD = ModelConfig(k=3, hidden_size=30, num_layers=3, num_heads=5, intermediate_size=70, max_positions=64)
@@ -172,7 +170,7 @@ def test_the_masked_language_model_is_theirs(config: ModelConfig) -> None:
 
 
 def test_the_bare_encoder_and_its_pooler_are_theirs() -> None:
-    """The loss is any function of both outputs. At full size the two heads have either."""
+    """The loss is any function of both outputs."""
     config = ODD
     rows = sequences(config)
     real = rows != PAD
@@ -216,7 +214,7 @@ def as_torch(labels: np.ndarray) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("config", "task"),
     [pytest.param(ODD, task, id=f"odd-{task.problem}-{len(task.labels)}") for task in TASKS]
-    + [pytest.param(DNABERT_6, FULL_SIZE_TASK, id="dnabert6", marks=pytest.mark.slow)],
+    + [pytest.param(DNABERT_6, FULL_SIZE_TASK, id="dnabert6", marks=pytest.mark.by_hand)],
 )
 def test_the_classifier_is_theirs(config: ModelConfig, task: TaskConfig) -> None:
     rows = sequences(config)

@@ -17,7 +17,7 @@ from dnabert_jax.errors import JobError
 from dnabert_jax.training import loop
 from dnabert_jax.training.loop import pretrain
 from dnabert_jax.training.state import TrainState
-from dnabert_jax.training.step import StepMetrics, TrainStep, jit_train_step
+from dnabert_jax.training.step import StepMetrics, TrainStep
 
 
 def saved_steps(run: Path) -> list[int]:
@@ -62,6 +62,8 @@ def test_figures_of_every_step_are_looked_at_before_one_is_saved(
     sentence: str,
 ) -> None:  # fmt: skip
     """A figure that was infinite once, though the parameters are finite again at the next checkpoint."""
+
+    jit_train_step = loop.jit_train_step
 
     def spoiled(*arguments: Any) -> TrainStep:
         real = jit_train_step(*arguments)
