@@ -189,7 +189,10 @@ class Commands:
 
     def __init__(self, directory: Path):
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["dnabert_jax.training.loop", "launch.cli", "tensorboardX"])
+        self._context.set_forkserver_preload(
+            ["dnabert_jax.training.loop", "dnabert_jax.tasks.suites.run", "launch.cli", "matplotlib.pyplot",
+             "sklearn.linear_model", "tensorboardX"]
+        )  # fmt: skip
         self._directory = directory
         self.started: list[Started] = []
 

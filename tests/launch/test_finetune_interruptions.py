@@ -26,7 +26,7 @@ CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediat
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Two seeds for 12 epochs of 20 steps, but for --out."""
+    """Two seeds for 8 epochs of 20 steps, but for --out."""
     directory = tmp_path_factory.mktemp("inputs")
     write_encoder(directory / "model", CONFIG)
     draw = random.Random(0)  # noqa: S311
@@ -35,7 +35,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         lines += [f"{split},{''.join(draw.choices('ACGT', k=20))},{number % 2}" for number in range(count)]
     (directory / "table.csv").write_text("\n".join(lines) + "\n")
     paths = ["--model", str(directory / "model"), "--data", str(directory / "table.csv")]
-    return ["finetune", *paths, "--seeds", "2", "--epochs", "12", "--batch-size", "8", "--restarts", "0"]
+    return ["finetune", *paths, "--seeds", "2", "--epochs", "8", "--batch-size", "8", "--restarts", "0"]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_sigterm_saves_the_step_and_says_how_to_go_on(
     status, printed = started.wait()
     assert status == 0
     (step,) = saved_steps(out)
-    assert 20 <= step < 240
+    assert 20 <= step < 160
     assert f"Stopped by SIGTERM after step {step}, which is saved." in printed
     assert not out.exists()
     assert run([*command, "--out", str(out)]) == 2
@@ -89,7 +89,7 @@ def test_sigterm_saves_the_step_and_says_how_to_go_on(
     assert status == 0
     assert f"Resumed at step {step}." in printed
     loss = read_log(whole)[-1]["loss"]
-    assert f"epoch 12: table, seed 1 loss {loss:.4f}, validation roc_auc " in printed
+    assert f"epoch 8: table, seed 1 loss {loss:.4f}, validation roc_auc " in printed
     assert_same_end(out, whole)
 
 
@@ -106,7 +106,7 @@ def test_killed_or_interrupted_it_goes_on_from_the_last_epoch(
         assert max(saved_steps(out)) % 20 == 0
     assert "The same command with --resume goes on from the last checkpoint" in started.wait()[1]
     assert not out.exists()
-    assert run([*command, "--out", str(out), "--resume", "--epochs", "13"]) == 2
-    assert "run.unfinished was started with epochs 12: it cannot be resumed with 13" in capsys.readouterr().err
+    assert run([*command, "--out", str(out), "--resume", "--epochs", "9"]) == 2
+    assert "run.unfinished was started with epochs 8: it cannot be resumed with 9" in capsys.readouterr().err
     assert ended(commands, [*command, "--out", str(out), "--resume"])[0] == 0
     assert_same_end(out, whole)
