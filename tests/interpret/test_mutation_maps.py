@@ -117,7 +117,7 @@ _MUTATIONS = b"1\t0\t1\tC\r\n0\t2\t2\tgg\n\n0\t1\t3\t\n0\t1\t2\n1\t0\t3\tAC\n"
         _MUTATIONS,
         b"\xef\xbb\xbf" + _MUTATIONS,
         _MUTATIONS.replace(b"\r\n", b"\n").replace(b"\n", b"\r"),
-        gzip.compress(_MUTATIONS),
+        gzip.compress(_MUTATIONS, mtime=0),
     ],
     ids=["mixed ends", "byte-order mark", "cr", "gzip"],
 )
