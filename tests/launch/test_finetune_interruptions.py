@@ -89,7 +89,7 @@ def test_sigterm_saves_the_step_and_says_how_to_go_on(
     assert status == 0
     assert f"Resumed at step {step}." in printed
     loss = read_log(whole)[-1]["loss"]
-    assert f"epoch 8: table, seed 1 loss {loss:.4f}, validation roc_auc " in printed
+    assert f"epoch 8: table, seed 1, loss {loss:.4f}, validation roc_auc " in printed
     assert_same_end(out, whole)
 
 
