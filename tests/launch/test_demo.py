@@ -72,9 +72,12 @@ def run_notebook(directory: Path, demo: Path) -> subprocess.CompletedProcess[str
         text = text.replace(large, small)
     program = directory / "notebook.py"
     program.write_text(text)
-    # Of one device, as users have; most of the time is compilation, which is quick as in all tests.
-    flags = "--xla_cpu_use_fusion_emitters=false"
-    own = {"DNABERT_DEMO": str(demo), "MPLBACKEND": "agg", "XLA_FLAGS": flags}
+    own = {
+        "DNABERT_DEMO": str(demo),
+        "MPLBACKEND": "agg",
+        "XLA_FLAGS": "",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+    }  # as users have
     command = [sys.executable, "-W", "ignore:FigureCanvasAgg", str(program)]
     return subprocess.run(command, env=os.environ | own, cwd=directory, capture_output=True, text=True)
 
