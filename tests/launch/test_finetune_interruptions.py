@@ -26,7 +26,7 @@ CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediat
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Two seeds for 8 epochs of 20 steps, but for --out."""
+    """Returns a command without --out that trains two seeds for 8 epochs of 20 steps."""
     directory = tmp_path_factory.mktemp("inputs")
     write_encoder(directory / "model", CONFIG)
     draw = random.Random(0)  # noqa: S311

@@ -154,6 +154,10 @@ def test_kmers_that_regularise_are_masked_at_the_rate_and_special_tokens_never(
     deviation = (0.3 * 0.7 / kmers.sum()) ** 0.5
     assert changed[kmers].mean() == pytest.approx(0.3, abs=3 * deviation)
     assert np.array_equal(mask_kmers(rows[:, None], 0.3, keys)[:, 0], masked)
+    # Masks do not depend on how far the windows of a sequence are padded beside those of others.
+    windows = rows[:, :100].reshape(-1, 2, 50)
+    padded = mask_kmers(jnp.pad(windows, ((0, 0), (0, 1), (0, 14))), 0.3, keys)
+    assert np.array_equal(padded[:, :2, :50], mask_kmers(windows, 0.3, keys))
     # Neighbours and rows are independent of one another.
     for other in np.roll(changed, 1, axis=1), np.roll(changed, 1, axis=0):
         assert (changed & other)[kmers].mean() == pytest.approx(0.09, abs=0.01)

@@ -156,7 +156,7 @@ UPDATES, FEWEST_EPOCHS, MOST_EPOCHS = 1000, 3, 20
 """Updates that a fine-tuning makes if no epochs are given, and the fewest and the most epochs that these may be."""
 
 MASK_RATE = 0.3
-"""Of six development sets the mean test AUC was 0.78 with it and 0.76 without (docs/fine-tuning.md)."""
+"""Share of the k-mers that training masks if no other share is given."""
 
 _RATE, _WIDTH = 2e-4, 768
 _RATE_FACTORS = {"full": 1.0, "lora": 3.0, "head": 5.0, "probe": 1.0}
