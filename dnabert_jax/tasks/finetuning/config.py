@@ -30,8 +30,8 @@ class FinetuneConfig:
         overlap: k-mers that a window shares with the next; an eighth of a window if not given.
         remat: what of a layer is computed again in the backward pass, to save memory: none, dots (all but products with
             parameters) or full.
-        epochs: passes over the training split, at most; if 0, as many as make 1,000 updates, but at least 3 and at most
-            20.
+        epochs: passes over the training split, at most; if 0, 10, but up to 20 where these make fewer than 500
+            updates, and down to 3 where they make more than 1,500.
         batch_size: sequences a step.
         peak_learning_rate: reached at the end of the warm-up; then it falls linearly to 0 at the end of the last epoch.
             If 0, 2e-4 (768 / hidden size)^(2/3), times 3 for lora and 5 for head.
@@ -143,7 +143,8 @@ class FinetuneConfig:
     def epochs_of(self, examples: int) -> int:
         """Returns the passes over so many training sequences."""
         updates = -(-examples // self.batch_size)
-        return self.epochs or min(max(-(-UPDATES // updates), FEWEST_EPOCHS), MOST_EPOCHS)
+        fewest, most = (min(max(-(-count // updates), FEWEST_EPOCHS), MOST_EPOCHS) for count in UPDATES)
+        return self.epochs or min(max(EPOCHS, fewest), most)
 
 
 _OF_THE_HOST = (
@@ -152,8 +153,11 @@ _OF_THE_HOST = (
 )  # fmt: skip
 _DEFAULTS = FinetuneConfig()
 
-UPDATES, FEWEST_EPOCHS, MOST_EPOCHS = 1000, 3, 20
-"""Updates that a fine-tuning makes if no epochs are given, and the fewest and the most epochs that these may be."""
+EPOCHS, FEWEST_EPOCHS, MOST_EPOCHS = 10, 3, 20
+"""Passes over the training split if none are given, and the fewest and the most that `UPDATES` may make of them."""
+
+UPDATES = 500, 1500
+"""A small set is passed over more often, until it makes the first number of updates, a large one less often."""
 
 MASK_RATE = 0.3
 """Share of the k-mers that training masks if no other share is given."""

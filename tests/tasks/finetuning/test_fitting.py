@@ -328,6 +328,19 @@ def test_lower_layers_learn_more_slowly(parameters: Parameters) -> None:
     assert factors["bert"]["embeddings"]["token"]["table"] == 0.125
 
 
+@pytest.mark.parametrize("batch_size", [1, 32, 1000])
+def test_sets_of_any_size_make_enough_updates_and_no_more_than_help(batch_size: int) -> None:
+    config = FinetuneConfig(batch_size=batch_size)
+    for examples in (1, 31, 320, 1000, 1600, 3200, 5000, 20_000, 1_000_000):
+        epochs = config.epochs_of(examples)
+        updates = epochs * -(-examples // batch_size)
+        assert epochs == 10 or 3 <= epochs <= 20
+        assert updates >= 500 or epochs == 20
+        assert updates - updates // epochs < 1500 or epochs == 3
+        assert epochs == 10 or (updates - updates // epochs < 500 if epochs > 10 else updates >= 1500)
+    assert dataclasses.replace(config, epochs=4).epochs_of(10) == 4
+
+
 def test_rates_are_those_of_transformers() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2e-4)
     schedule = get_linear_schedule_with_warmup(optimizer, 3, 30)
