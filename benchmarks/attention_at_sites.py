@@ -15,7 +15,7 @@ from Bio import SeqIO
 
 from dnabert_jax.interpret.motifs.database import JASPAR, read_database
 from dnabert_jax.interpret.score_file import read_score_file
-from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.sequence.bases import base_codes
 
 _PSEUDO_PROBABILITY = 0.01
 

@@ -30,7 +30,6 @@ from benchmarks.training_step import training_rows
 from benchmarks.training_step_sides import padded_batches
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.presets import PRESETS
-from dnabert_jax.sequence.kmers import decode
 from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
 
 
@@ -139,7 +138,7 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
     del module, parameters
 
     model = DNABERT.from_pretrained(task.directory)
-    sequences = [decode(ids[1:-1], task.config.k) for ids in by_length(task.rows)]
+    sequences = [task.config.tokenizer.decode(ids[1:-1]) for ids in by_length(task.rows)]
     order = np.random.default_rng(0).permutation(len(sequences))
     shuffled = [sequences[number] for number in order]
 
@@ -172,9 +171,9 @@ def transformers_side(task: Task, peer: Peer) -> tuple[Callable[[], float], Read
     def vectors() -> np.ndarray:
         found = []
         with torch.inference_mode():
-            for inputs, is_kmer in batches:
+            for inputs, spells_bases in batches:
                 hidden = run(**inputs).last_hidden_state
-                found.append(torch.einsum("blh,bl->bh", hidden, is_kmer) / is_kmer.sum(dim=1, keepdim=True))
+                found.append(torch.einsum("blh,bl->bh", hidden, spells_bases) / spells_bases.sum(dim=1, keepdim=True))
         return torch.cat(found).numpy()
 
     computed = sum(inputs["input_ids"].numel() for inputs, _ in batches)

@@ -23,7 +23,8 @@ from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.presets import PRESETS
 from dnabert_jax.sample import TRAIN_FASTA
-from dnabert_jax.sequence.kmers import base_codes, encode_codes
+from dnabert_jax.sequence.bases import base_codes
+from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.sequence.vocabulary import CLS, SEP
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, epoch_order, learning_rate, total_steps
@@ -103,9 +104,9 @@ def windows(k: int, count: int, job: int) -> EncodedSplit:
     for number, start in enumerate(draw.integers(0, len(codes) - _BASES, count)):
         window = codes[start : start + _BASES]
         own = window if number % 2 else draw.permutation(window)
-        rows.append(np.concatenate([[CLS], encode_codes(own, k), [SEP]]).astype(np.uint16))
+        rows.append(np.concatenate([[CLS], KmerTokenizer(k).encode(own), [SEP]]).astype(np.uint16))
     targets = np.eye(2, dtype=np.float32)[np.arange(count) % 2]
-    return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets, k)
+    return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets, KmerTokenizer(k))
 
 
 def this_project(task: Task, devices: int) -> tuple[Callable[[], float], Ready]:
@@ -131,7 +132,7 @@ def this_project(task: Task, devices: int) -> tuple[Callable[[], float], Ready]:
     fitting = Fitting(task.config, weights(task), _TASK, task.settings, lambda *_: 0.0, lambda *_: False, jax.devices())
     # The same seed for all: nothing is random but the order. The validation split is next to nothing.
     split = task.splits[0]
-    first = EncodedSplit(split.ids[: split.offsets[1]], split.offsets[:2], split.targets[:1], split.k)
+    first = EncodedSplit(split.ids[: split.offsets[1]], split.offsets[:2], split.targets[:1], split.tokenizer)
     jobs = [Job(str(number), split, first, 0) for number, split in enumerate(task.splits)]
     groups = [jobs] if devices > 1 else [[job] for job in jobs]
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.alternation import compare
-from dnabert_jax.interop.tokenizer import DNAKmerTokenizer, write_tokenizer
+from dnabert_jax.interop.tokenizer import write_tokenizer
 from dnabert_jax.io.genome import read_blocks
-from dnabert_jax.sequence.kmers import base_codes, kmer_ids, split_kmers
-from dnabert_jax.sequence.vocabulary import vocabulary_tokens
+from dnabert_jax.sequence.bases import base_codes
+from dnabert_jax.sequence.kmers import KmerTokenizer, split_kmers
 
 _WINDOW = 510
 _WINDOWS_FOR_TOKENIZERS = 400
@@ -32,16 +32,16 @@ def main() -> None:
     parser.add_argument("--fasta", type=Path, required=True)
     parser.add_argument("--k", type=int, default=6)
     arguments = parser.parse_args()
-    k = arguments.k
+    k, tokenizer = arguments.k, KmerTokenizer(arguments.k)
     blocks = [block.letters for block in read_blocks(arguments.fasta)]
     certain = next(b for b in blocks if not np.isin(b, np.frombuffer(b"Nn", np.uint8)).any())
     count = min(_WINDOWS_FOR_TOKENIZERS, len(certain) // _WINDOW)
     windows = [certain[i * _WINDOW : (i + 1) * _WINDOW].tobytes().decode().upper() for i in range(count)]
     texts = [split_kmers(window, k) for window in windows]
-    expected = [kmer_ids(base_codes(window.encode()), k).tolist() for window in windows]
+    expected = [tokenizer.encode(base_codes(window.encode())).tolist() for window in windows]
 
-    name = "this project: base_codes, kmer_ids"
-    ways: dict[str, Callable[[], object]] = {name: lambda: [kmer_ids(base_codes(block), k) for block in blocks]}
+    name = "this project: base_codes, KmerTokenizer.encode"
+    ways: dict[str, Callable[[], object]] = {name: lambda: [tokenizer.encode(base_codes(block)) for block in blocks]}
     amounts = {name: sum(len(block) - k + 1 for block in blocks)}
     kmers_of_texts = sum(map(len, expected))
     for name, tokenize in _tokenizers(k).items():
@@ -54,12 +54,9 @@ def main() -> None:
 
 
 def _tokenizers(k: int) -> dict[str, Callable[[list[str]], Iterable]]:
-    """This project's, and those installed: word-level, those of an export, and BERT's in Python, which DNABERT's is."""
-    vocabulary = {token: number for number, token in enumerate(vocabulary_tokens(k))}
-    light = DNAKmerTokenizer(k)
-    found: dict[str, Callable[[list[str]], Iterable]] = {
-        f"DNAKmerTokenizer{_RAW}": lambda windows: light(windows)["input_ids"][:, 1:-1]
-    }
+    """Those installed: word-level, those of an export, and BERT's in Python, which DNABERT's is."""
+    vocabulary = {token: number for number, token in enumerate(KmerTokenizer(k).tokens)}
+    found: dict[str, Callable[[list[str]], Iterable]] = {}
     try:
         from tokenizers import Tokenizer
         from tokenizers.models import WordLevel

@@ -26,7 +26,7 @@ from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.presets import PRESETS
 from dnabert_jax.sample import TRAIN_FASTA
-from dnabert_jax.sequence.kmers import base_codes, encode_codes
+from dnabert_jax.sequence.bases import BASES, base_codes
 from dnabert_jax.sequence.vocabulary import CLS, SEP
 
 _HEAD = (
@@ -119,7 +119,6 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
     from dnabert_jax.interpret.target import choose_target
     from dnabert_jax.model.classification import BertForSequenceClassification
     from dnabert_jax.pretrained import DNABERT
-    from dnabert_jax.sequence.vocabulary import BASES
     from dnabert_jax.training.saved_model import Description, SavedModel
 
     if jax.devices()[0].platform != "cpu" or jax.device_count() > 1:
@@ -162,7 +161,7 @@ def transformers_side(task: Task, together: int) -> tuple[Callable[[], float], R
         variants = np.repeat(window[None], len(places) + 1, axis=0)
         variants[np.arange(1, len(variants)), places] = base_codes(b"ACGT")[columns]
         counts.append(len(variants))
-        ids += [np.concatenate([[CLS], encode_codes(own, task.config.k), [SEP]]) for own in variants]
+        ids += [np.concatenate([[CLS], task.config.tokenizer.encode(own), [SEP]]) for own in variants]
     # The windows are of one length: nothing is padding, so no mask is needed.
     batches = torch.from_numpy(np.array(ids, np.int64)).split(together)
 

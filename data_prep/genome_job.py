@@ -9,8 +9,8 @@ from data_prep.rows import RowSettings
 from data_prep.sources import Survey
 from data_prep.windows import MIN_KMERS
 from dnabert_jax.config import require
-from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
-from dnabert_jax.sequence.vocabulary import check_k
+from dnabert_jax.sequence.kmers import KmerTokenizer
+from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.storage import Location
 
 _DEFAULT_HELDOUT_FRACTION = 0.01
@@ -53,7 +53,7 @@ class GenomeJob:
     rows_per_shard: int = 65_536
 
     def __post_init__(self) -> None:
-        check_k(self.k)
+        KmerTokenizer(self.k)
         weights, files = self.weights, len(self.fasta)
         require(files > 0, "No sequence file is named: name at least one.")
         require(0 <= self.fraction < 1, f"The held-out fraction is {self.fraction}: it must be at least 0, below 1.")

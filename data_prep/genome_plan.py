@@ -15,10 +15,10 @@ from data_prep.rows import Counts, Task
 from data_prep.sources import SequenceFile, Survey
 from data_prep.windows import MIN_KMERS
 from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest, ShardEntry, Split
-from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.fasta import BLOCK_LETTERS
 from dnabert_jax.io.genome import read_blocks
+from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.storage import file_name
 
 _PARTING = np.frombuffer(b"N", np.uint8)

@@ -8,9 +8,11 @@ from jaxtyping import Int, UInt8
 
 from data_prep.windows import certain_runs, clip_runs, windows_of_runs
 from dnabert_jax.data.manifest import HELDOUT, TRAIN
-from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE, fill_rows
+from dnabert_jax.data.packing import fill_rows
 from dnabert_jax.data.tfrecord import encode_rows
-from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes, kmer_ids, reverse_complement
+from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes, reverse_complement
+from dnabert_jax.sequence.kmers import KmerTokenizer
+from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,11 +106,12 @@ def _split_rows(
     if name == TRAIN and task.share < 1:
         kept = rng.random(len(starts)) < task.share
         starts, counts = starts[kept], counts[kept]
-    ids = kmer_ids(codes, settings.k)
+    tokenizer = KmerTokenizer(settings.k)
+    ids = tokenizer.encode(codes)
     if name == TRAIN and settings.reverse_complement:
         # The k-mers of the other strand follow those of this one; k-mer i here is the last but i there.
         turned = rng.random(len(starts)) < 0.5
-        ids = np.concatenate([ids, kmer_ids(reverse_complement(codes), settings.k)])
+        ids = np.concatenate([ids, tokenizer.encode(reverse_complement(codes))])
         starts = np.where(turned, len(ids) - starts - counts, starts)
     rows = fill_rows(ids, starts, counts, settings.row_length, settings.packed)
     first = task.repetition == 0

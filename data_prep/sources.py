@@ -9,7 +9,7 @@ from dnabert_jax.data.manifest import file_digest
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.fasta import BLOCK_LETTERS
 from dnabert_jax.io.genome import read_blocks
-from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
+from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
 from dnabert_jax.storage import Location, file_name, local_copy
 
 

@@ -17,7 +17,8 @@ from dnabert_jax.data.rows import OpenShard, RowShard, read_source
 from dnabert_jax.data.tfds_rows import ArrayRecordShard
 from dnabert_jax.errors import InputError, StoreError
 from dnabert_jax.output_directory import MARK
-from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP, vocabulary_size
+from dnabert_jax.sequence.kmers import KmerTokenizer
+from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.storage import Location, is_hidden, join, local_copy
 
 _ROWS_AT_ONCE = 4096
@@ -98,38 +99,38 @@ def _shard_problems(
     for first in range(0, shard.num_rows, _ROWS_AT_ONCE):
         rows, damage = shard.inspect(first, min(first + _ROWS_AT_ONCE, shard.num_rows))
         wrong = {number: f"is damaged: {reason}" for number, reason in damage.items()}
-        wrong = {first + place: f"is no row: {reason}" for place, reason in _row_problems(rows, k)} | wrong
+        wrong = {
+            first + place: f"is no row: {reason}" for place, reason in _row_problems(rows, KmerTokenizer(k))
+        } | wrong
         for number, reason in sorted(wrong.items()):
             told += 1
             if told <= _MOST_RECORDS:
                 yield f"{location}: record {number} {reason}."
         counted["sequences"] += int((rows == CLS).sum())
-        counted["kmers"] += int((rows >= FIRST_KMER).sum())
+        counted["kmers"] += int((rows >= NUM_SPECIAL).sum())
         progress(len(rows))
     if told > _MOST_RECORDS:
         yield f"{location}: {told - _MOST_RECORDS:,} more records are wrong."
 
 
-def _row_problems(rows: UInt16[np.ndarray, "R L"], k: int) -> Iterator[tuple[int, str]]:
+def _row_problems(rows: UInt16[np.ndarray, "R L"], tokenizer: KmerTokenizer) -> Iterator[tuple[int, str]]:
     """Yields the place of each row that breaks a rule, and the first rule it breaks."""
-    is_kmer = rows >= FIRST_KMER
+    spells_bases = rows >= NUM_SPECIAL
     before, after = rows[:, :-1], rows[:, 1:]
-    both = is_kmer[:, :-1] & is_kmer[:, 1:]
-    numbers = rows.astype(np.int32) - FIRST_KMER
-    overlapping = numbers[:, 1:] // 4 == numbers[:, :-1] % 4 ** (k - 1)
+    both = spells_bases[:, :-1] & spells_bases[:, 1:]
     # What may follow what: [CLS] a k-mer; a k-mer another or [SEP]; [SEP] a [CLS] or padding; padding itself.
     follows = (
-        ((before == CLS) & is_kmer[:, 1:])
+        ((before == CLS) & spells_bases[:, 1:])
         | both
-        | (is_kmer[:, :-1] & (after == SEP))
+        | (spells_bases[:, :-1] & (after == SEP))
         | ((before == SEP) & ((after == CLS) | (after == PAD)))
         | ((before == PAD) & (after == PAD))
     )
     ends_well = (rows[:, -1] == SEP) | (rows[:, -1] == PAD)
     rules = (
-        ("an id is outside of the vocabulary", (rows < vocabulary_size(k)).all(axis=1)),
+        ("an id is outside of the vocabulary", (rows < tokenizer.vocabulary_size).all(axis=1)),
         ("it is not [CLS] k-mers [SEP] ... [PAD]", (rows[:, 0] == CLS) & follows.all(axis=1) & ends_well),
-        ("two neighbouring k-mers do not overlap", (overlapping | ~both).all(axis=1)),
+        ("two neighbouring k-mers do not overlap", (tokenizer.agree(before, after) | ~both).all(axis=1)),
         (f"a sequence has fewer than {MIN_KMERS} k-mers", _long_enough(rows)),
     )
     held = np.stack([holds for _, holds in rules])

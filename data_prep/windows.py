@@ -10,7 +10,7 @@ k-mers has n + k - 1 bases.
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from dnabert_jax.sequence.kmers import AMBIGUOUS
+from dnabert_jax.sequence.bases import AMBIGUOUS
 
 MIN_KMERS = 5
 _FULL_LENGTH_SHARE = 0.5

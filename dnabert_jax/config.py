@@ -5,11 +5,13 @@ values fail here, at the start, with a sentence. No JAX is imported.
 """
 
 import dataclasses
+import functools
 import math
 from typing import Literal
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.vocabulary import check_k, vocabulary_size
+from dnabert_jax.sequence.kmers import KmerTokenizer
+from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.sequence.windows import Windows
 
 Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
@@ -71,7 +73,7 @@ class ModelConfig:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        check_k(self.k)
+        KmerTokenizer(self.k)
         sizes = ("hidden_size", "num_layers", "num_heads", "intermediate_size", "max_positions")
         require_in(self, 1, math.inf, *sizes)
         require_in(self, 0, 1, "dropout", "attention_dropout", "layer_norm_epsilon", "initializer_range")
@@ -80,10 +82,14 @@ class ModelConfig:
             f"hidden_size {self.hidden_size} does not divide over num_heads {self.num_heads}.",
         )
 
+    @functools.cached_property
+    def tokenizer(self) -> Tokenizer:
+        return KmerTokenizer(self.k)
+
     @property
     def vocabulary_size(self) -> int:
-        """Ids that mean something."""
-        return vocabulary_size(self.k)
+        """The number of ids that mean something."""
+        return self.tokenizer.vocabulary_size
 
     @property
     def padded_vocabulary_size(self) -> int:

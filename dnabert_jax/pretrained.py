@@ -28,12 +28,10 @@ from dnabert_jax.interop.export import Architecture, Dtype, Format, export_model
 from dnabert_jax.interop.hub import push_directory
 from dnabert_jax.interop.load import read_model
 from dnabert_jax.model.bound_head import apply_pooler, classify, probabilities
-from dnabert_jax.model.layerwise import LayerwiseEncoder, mean_of_kmers, mean_over_bases
+from dnabert_jax.model.layerwise import LayerwiseEncoder, mean_of_kmers
 from dnabert_jax.model.windowed import classify_windows
-from dnabert_jax.sequence.kmers import check_has_kmer, encode_codes, sequence_codes
 from dnabert_jax.sequence.pieces import cut_into_pieces
-from dnabert_jax.sequence.vocabulary import CLS, SEP
-from dnabert_jax.sequence.windows import SPECIAL
+from dnabert_jax.sequence.vocabulary import CLS, SEP, SPECIAL_PER_SEQUENCE
 from dnabert_jax.storage import Location, scratch_directory
 from dnabert_jax.stream import Codes, Named, Result
 from dnabert_jax.training.saved_model import SavedModel, training_lengths
@@ -56,6 +54,7 @@ class DNABERT:
 
     Attributes:
         config: of the network.
+        tokenizer: of its sequences.
         task: of its classifier; None if it has none.
         labels: of its classifier, in the order of the columns of `predict`.
         training_lengths: of the sequences that it was fine-tuned on; None if they are not known.
@@ -65,6 +64,7 @@ class DNABERT:
         self._model = model
         self._source = source
         self.config: ModelConfig = model.config
+        self.tokenizer = model.config.tokenizer
         self.task: TaskConfig | None = model.description.task
         self.labels: tuple[str, ...] = self.task.labels if self.task else ()
         self.training_lengths = training_lengths(model.description.provenance)
@@ -101,8 +101,8 @@ class DNABERT:
             InputError: a sequence is no DNA, or shorter than k.
         """
         if isinstance(sequences, str):
-            return self._ids(sequence_codes(sequences, self.config.k), "the sequence")
-        coded = stream.coded((("", sequence) for sequence in sequences), self.config.k)
+            return self._ids(self.tokenizer.parse(sequences), "the sequence")
+        coded = stream.coded((("", sequence) for sequence in sequences), self.tokenizer)
         return [self._ids(sequence.codes, sequence.place) for sequence in coded]
 
     def embed(
@@ -147,7 +147,7 @@ class DNABERT:
             sequences: (name, text or codes) of each; errors call them by number and name, which may be empty.
             advance: if given, told how many more sequences are done.
         """
-        layers = self._layers_to_run(pooling, layer)
+        layers, by_position = self._layers_to_run(pooling, layer), pooling in BY_POSITION
 
         def vectors(ids: Int32[np.ndarray, "B L"]) -> Array:
             hidden = self.encoder(ids, layers)
@@ -155,16 +155,16 @@ class DNABERT:
                 return mean_of_kmers(hidden, ids)
             if pooling == "pooled":
                 return apply_pooler(self.config, self.task, self.on_encoder, hidden, ids)
-            if pooling == "bases":
-                return mean_over_bases(hidden, ids, self.config.k)
-            return (hidden if pooling == "tokens" else hidden[:, 0]).astype(jnp.float32)
+            return (hidden if by_position else hidden[:, 0]).astype(jnp.float32)
 
-        by_position = pooling in BY_POSITION
         most = _BYTES_BY_POSITION // (4 * self.config.hidden_size) if by_position else None
-        own = stream.coded(sequences, self.config.k)
+        own = stream.coded(sequences, self.tokenizer)
         found = stream.computed(own, self.ids_within_limit, vectors, self.config.max_positions, advance, most)
-        more = self.config.k - 1 if pooling == "bases" else 0
-        return ((name, row[1 : len(ids) - 1 + more] if by_position else row) for name, ids, row in found)
+        if pooling == "bases":
+            return (
+                (name, self.tokenizer.mean_over_bases(row[1 : len(ids) - 1], ids[1:-1])) for name, ids, row in found
+            )
+        return ((name, row[1 : len(ids) - 1] if by_position else row) for name, ids, row in found)
 
     def predict(
         self, sequences: str | Iterable[str], progress: bool = True, strands: Strands | None = None
@@ -212,7 +212,7 @@ class DNABERT:
 
         prepare = self.ids_within_limit if task.long == "none" else self._cut
         most_pieces = task.split if task.windows is None else 1 << 40  # windows, more than any sequence has
-        own, longest = stream.coded(sequences, self.config.k), self.config.max_positions * most_pieces
+        own, longest = stream.coded(sequences, self.tokenizer), self.config.max_positions * most_pieces
         if strands == "both":
             own, advance = stream.both_strands(own), advance and stream.of_strands(advance)
         found = ((name, row) for name, _, row in stream.computed(own, prepare, logits, longest, advance))
@@ -273,33 +273,33 @@ class DNABERT:
         return layers
 
     def _ids(self, codes: Codes, name: str) -> Int32[np.ndarray, " tokens"]:
-        return np.concatenate([[CLS], self._kmers(codes, name), [SEP]]).astype(np.int32)
+        return np.concatenate([[CLS], self._content(codes, name), [SEP]]).astype(np.int32)
 
-    def _kmers(self, codes: Codes, name: str) -> np.ndarray:
-        check_has_kmer(len(codes), self.config.k, name)
-        return encode_codes(codes, self.config.k)
+    def _content(self, codes: Codes, name: str) -> np.ndarray:
+        self.tokenizer.check_length(len(codes), name)
+        return self.tokenizer.encode(codes)
 
     def ids_within_limit(self, codes: Codes, name: str) -> np.ndarray:
         """Ids of a sequence that the network takes whole."""
         ids = self._ids(codes, name)
-        self._check_length(len(ids) - SPECIAL, self.config.max_positions - SPECIAL, name)
+        self._check_length(len(ids) - SPECIAL_PER_SEQUENCE, self.config.max_positions - SPECIAL_PER_SEQUENCE, name)
         return ids
 
     def _cut(self, sequence: Any, name: str) -> np.ndarray:
         """Ids of a sequence for a model of long ones: its pieces, or windows, end to end."""
-        kmers, length = self._kmers(sequence, name), self.config.max_positions
+        content, length = self._content(sequence, name), self.config.max_positions
         split = self.task.split if self.task else 1
         if self.task is not None and self.task.windows is not None:
             if self.task.long == "concatenation":
-                self._check_length(len(kmers), self.task.windows.kmers(split), name)
-            return self.task.windows.cut(kmers.astype(np.int32)).reshape(-1)
-        self._check_length(len(kmers), split * (length - SPECIAL), name)
-        return cut_into_pieces(kmers.astype(np.int32), split, length).reshape(-1)
+                self._check_length(len(content), self.task.windows.kmers(split), name)
+            return self.task.windows.cut(content.astype(np.int32)).reshape(-1)
+        self._check_length(len(content), split * (length - SPECIAL_PER_SEQUENCE), name)
+        return cut_into_pieces(content.astype(np.int32), split, length).reshape(-1)
 
-    def _check_length(self, kmers: int, limit: int, name: str) -> None:
-        if kmers > limit:
-            bases = limit + self.config.k - 1
-            raise InputError(f"{name} has {kmers:,} k-mers: the model takes at most {limit:,}, of {bases:,} bases.")
+    def _check_length(self, tokens: int, limit: int, name: str) -> None:
+        if tokens > limit:
+            unit, bases = self.tokenizer.unit, self.tokenizer.capacity(limit)
+            raise InputError(f"{name} has {tokens:,} {unit}. The model takes at most {limit:,}, of {bases:,} bases.")
 
     def _parts(self) -> str:
         return " and ".join(_PARTS.get(part, f"a {part}") for part in self._model.parameters)

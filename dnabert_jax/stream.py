@@ -14,13 +14,14 @@ from tqdm import tqdm
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.numerics import fixed_settings
+from dnabert_jax.sequence.bases import reverse_complement
 from dnabert_jax.sequence.buckets import computed_in_order
-from dnabert_jax.sequence.kmers import reverse_complement, sequence_codes
+from dnabert_jax.sequence.tokenizer import Tokenizer
 
 Codes = UInt8[np.ndarray, " _"]
 
 Named = tuple[str, str | Codes] | tuple[str, str | Codes, tuple[str, ...]]
-"""The name of a sequence, which may be empty, and its text or its codes, as of `sequence.kmers.base_codes`.
+"""The name of a sequence, which may be empty, and its text or its codes, as of `sequence.bases.base_codes`.
 
 Fields that come along behind them, such as columns of a table, are passed over.
 """
@@ -48,14 +49,14 @@ class Coded(NamedTuple):
     codes: Codes
 
 
-def coded(sequences: Iterable[tuple[Any, ...]], k: int) -> Iterator[Coded]:
+def coded(sequences: Iterable[tuple[Any, ...]], tokenizer: Tokenizer) -> Iterator[Coded]:
     """Yields the codes of each sequence; raises InputError if it is neither codes nor text of DNA."""
     for number, (name, sequence, *_) in enumerate(sequences, 1):
         place = f"sequence {number:,} ({name})" if name else f"sequence {number}"
         if isinstance(sequence, np.ndarray):
             yield Coded(name, place, sequence)
         elif isinstance(sequence, str):
-            yield Coded(name, place, sequence_codes(sequence, k, place))
+            yield Coded(name, place, tokenizer.parse(sequence, place))
         else:
             raise InputError(f"{place} is {type(sequence).__name__} {sequence!r:.40}: it must be a str.")
 

@@ -123,7 +123,7 @@ class Attention:
                 "--pooling cls."
             )
         completeness = _Completeness()
-        with self.source.open(model.config.k, model.training_lengths) as sequences:
+        with self.source.open(model.tokenizer, model.training_lengths) as sequences:
             # Of variants, it is not known how many there are before the last sequence is read.
             unit, total = (" variants", None) if self.method == "mutagenesis" else (" sequences", sequences.total)
             with progress_bar(self.method, unit, total) as bar:

@@ -55,7 +55,7 @@ class Embed:
         model = DNABERT.from_pretrained(self.model, self.step, self.compute_dtype)
         width, by_position = model.config.hidden_size, self.pooling in BY_POSITION
         with (
-            self.source.open(model.config.k, model.training_lengths) as sequences,
+            self.source.open(model.tokenizer, model.training_lengths) as sequences,
             progress_bar("embed", " sequences", sequences.total) as bar,
         ):
             embeddings = model.embeddings(sequences, self.pooling, self.layer, bar.update)

@@ -20,6 +20,7 @@ from launch.progress import Bars
 from launch.signals import importing, sigterm_as_flag
 
 if TYPE_CHECKING:  # they load JAX, which --help need not wait for
+    from dnabert_jax.sequence.tokenizer import Tokenizer
     from dnabert_jax.tasks.datasets.labelled import LabelledData
     from dnabert_jax.tasks.finetuning.finetune import Finetuned
 
@@ -94,7 +95,7 @@ class Finetune:
         model = read_model(self.model, self.step)
         if self.random_weights:
             model = from_scratch(model, self.settings)
-        data = self._read_data(model.config.k)
+        data = self._read_data(model.config.tokenizer)
         metric = validation_metric(data.task, self.settings.select_by)
         start = starting_point(self.model, model, data, self.settings, self.seeds)
         name = set_name(self.data)
@@ -114,13 +115,13 @@ class Finetune:
             write_finetuned(self.out, done, model, data, self.settings, checkpoint)
         self._report(done)
 
-    def _read_data(self, k: int) -> "LabelledData":
+    def _read_data(self, tokenizer: "Tokenizer") -> "LabelledData":
         from dnabert_jax.tasks.datasets.rows import Columns
         from dnabert_jax.tasks.datasets.splits import count_duplicates, drop_duplicates, read_splits
         from dnabert_jax.tasks.finetuning.encoding import task_to_learn
 
         columns = Columns(self.sequence, self.labels, self.split)
-        data = read_splits(self.data, k, self.options, self.settings.seed, columns)
+        data = read_splits(self.data, tokenizer, self.options, self.settings.seed, columns)
         positive, labels = self.options.positive, data.task.labels
         if positive and (data.task.problem != "single_label_classification" or labels[1:] != (positive,)):
             raise InputError(f"--positive {positive!r} is not one of two classes: the labels are {', '.join(labels)}.")

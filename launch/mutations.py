@@ -78,7 +78,7 @@ class Mutations:
         target = choose_target(model, "A map of mutations", self.label, "logit" if regression else "log-odds")
         print(f"Of the label {target.label}: " + ("its number." if regression else "its probability."))
         with (
-            self.source.open(model.config.k, model.training_lengths) as sequences,
+            self.source.open(model.tokenizer, model.training_lengths) as sequences,
             contextlib.ExitStack() as outputs,
         ):
             read = self._within_reach(sequences)
@@ -128,7 +128,7 @@ class Mutations:
         from dnabert_jax.interpret.changes import changes_of
         from dnabert_jax.interpret.mutation_file import with_sequences
 
-        coded = stream.coded(sequences, model.config.k)
+        coded = stream.coded(sequences, model.tokenizer)
         if self.mutations is not None:
             return iter(with_sequences(listed, coded, self.mutations))
         return ((own, list(changes_of(own.codes, self.kinds))) for own in coded)

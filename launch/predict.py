@@ -67,7 +67,7 @@ class Predict:
                 f"{self.model} has no classifier. Make one with `finetune`, or use `embed`, which needs none."
             )
         with (
-            self.source.open(model.config.k, model.training_lengths, self.keep) as sequences,
+            self.source.open(model.tokenizer, model.training_lengths, self.keep) as sequences,
             progress_bar("predict", " sequences", sequences.total) as bar,
         ):
             # A few thousand sequences are read ahead of their results.

@@ -24,13 +24,13 @@ from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from data_prep.verify import verify_directory
 from dnabert_jax.data.manifest import Manifest
-from dnabert_jax.data.packing import SPECIAL_PER_SEQUENCE
 from dnabert_jax.data.rows import read_source
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.io.peak_index import INDEX_FILE
 from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.presets import PRESETS
+from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.storage import Location, is_url, join
 from launch.ending import EXIT_FAILED
 from launch.program import command

@@ -11,6 +11,7 @@ from launch.flags import InputPath
 if TYPE_CHECKING:  # loads Arrow
     from dnabert_jax.config import TrainingLengths
     from dnabert_jax.io.left_out import LeftOut
+    from dnabert_jax.sequence.tokenizer import Tokenizer
     from dnabert_jax.tasks.datasets.intervals import Intervals
     from dnabert_jax.tasks.datasets.unlabelled import NamedSequence
 
@@ -60,7 +61,7 @@ class SequenceSource:
 
     @contextlib.contextmanager
     def open(
-        self, k: int, lengths: "TrainingLengths | None" = None, keep: Sequence[str] = ()
+        self, tokenizer: "Tokenizer", lengths: "TrainingLengths | None" = None, keep: Sequence[str] = ()
     ) -> Iterator["OpenSource"]:
         """Gives the sequences to a model."""
         from dnabert_jax.io.genome import read_blocks
@@ -73,14 +74,14 @@ class SequenceSource:
             raise InputError("--keep names columns of --table, which is not given.")
         left_out = LeftOut()
         if self.fasta is not None:
-            records = fasta_sequences(read_blocks(self.fasta), str(self.fasta), k, left_out)
+            records = fasta_sequences(read_blocks(self.fasta), str(self.fasta), tokenizer, left_out)
             yield OpenSource(records, None, ("id",), left_out, f"records of {self.fasta}", lengths)
         elif self.table is not None:
             table = open_table(self.table)
             if keep and self.id and self.id not in keep:
                 keep = (self.id, *keep)
             columns = kept_columns(table, keep)
-            rows = table_sequences(table, k, self.sequence, self.id, columns, left_out)
+            rows = table_sequences(table, tokenizer, self.sequence, self.id, columns, left_out)
             named = id_column(table, self.id) is not None
             columns = columns if named else ["id", *columns]
             yield OpenSource(rows, table.known_rows(), tuple(columns), left_out, f"rows of {self.table}", lengths)
@@ -90,7 +91,7 @@ class SequenceSource:
                 if lengths is None:
                     raise InputError("--summit needs --width: the model does not say how long its sequences were.")
                 width = lengths.median
-            with open_intervals(self.bed, self.genome, k, width, self.summit) as intervals:
+            with open_intervals(self.bed, self.genome, tokenizer.shortest, width, self.summit) as intervals:
                 if renamed := intervals.genome.renamed():
                     print(f"Contigs by another name in the genome: {', '.join(renamed)}.")
                 for sentence in intervals.left_out.sentences():
@@ -128,7 +129,7 @@ class OpenSource:
 
     def __iter__(self) -> Iterator["NamedSequence"]:
         """Yields the sequences; raises InputError at the end if there were none."""
-        from dnabert_jax.sequence.kmers import AMBIGUOUS
+        from dnabert_jax.sequence.bases import AMBIGUOUS
 
         for sequence in self.sequences:
             self.passed += 1

@@ -91,7 +91,7 @@ class Variants:
         ):
             if renamed := genome.renamed():
                 bar.write(f"Contigs by another name in the genome: {', '.join(renamed)}.")
-            count = annotate(survey, genome, scorer, model.config.k, self.out, table, bar.update)
+            count = annotate(survey, genome, scorer, self.out, table, bar.update)
         self._print_summary(count, scorer.ambiguous, table)
 
     def _print_summary(self, count: "VariantCount", ambiguous: int, table: Path) -> None:

@@ -39,6 +39,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any, ClassVar  # noqa: E402
 
 import fsspec  # noqa: E402
+import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
@@ -51,6 +52,10 @@ from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA  # noqa: E402
 from dnabert_jax.training import loop  # noqa: E402
 from dnabert_jax.training.state import Network, abstract_network  # noqa: E402
 from dnabert_jax.training.step import TrainStep  # noqa: E402
+
+# The same examples each time, however slow the machine is.
+hypothesis.settings.register_profile("hermetic", derandomize=True, deadline=None, database=None, max_examples=50)
+hypothesis.settings.load_profile("hermetic")
 
 SMALL_MODEL = ModelConfig(k=3, hidden_size=32, num_layers=2, num_heads=4, intermediate_size=64, max_positions=64)
 

@@ -10,8 +10,6 @@ from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interpret.attribution import gradient_times_input, integrated_gradients
 from dnabert_jax.interpret.mutagenesis import mutation_effects
 from dnabert_jax.interpret.target import choose_target
-from dnabert_jax.sequence.kmers import base_codes, both_strands, encode_codes, other_strand, reverse_complement
-from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
 from tests.test_pretrained import random_dna, random_model
 
 SEQUENCES = [random_dna(length, length) for length in (23, 9, 40)]
@@ -22,23 +20,6 @@ TURNED = [sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1] for sequence i
 def model(small_model: ModelConfig, request: pytest.FixtureRequest) -> DNABERT:
     task = TaskConfig("single_label_classification", ("a", "b", "c"), pooling=request.param, strands="both")
     return DNABERT(random_model(small_model, task))
-
-
-@pytest.mark.parametrize("k", [1, 3, 4])
-def test_other_strands_of_ids_are_those_of_the_bases(k: int) -> None:
-    codes = [np.append(base_codes(sequence.encode()), 4).astype(np.uint8) for sequence in SEQUENCES]
-    rows, turned = (
-        [np.concatenate([[CLS], encode_codes(strand, k), [SEP]]) for strand in strands]
-        for strands in (codes, [reverse_complement(each) for each in codes])
-    )
-    offsets = np.cumsum([0, *map(len, rows)])
-    np.testing.assert_array_equal(other_strand(np.concatenate(rows), offsets, k), np.concatenate(turned))
-    longest = max(map(len, rows)) + 2
-    padded, expected = (
-        np.stack([np.pad(row, (0, longest - len(row)), constant_values=PAD) for row in each]) for each in (rows, turned)
-    )
-    np.testing.assert_array_equal(both_strands(padded, k)[::2], padded)
-    np.testing.assert_array_equal(both_strands(padded, k)[1::2], expected)
 
 
 def test_predictions_average_the_logits_of_both_strands(model: DNABERT) -> None:

@@ -23,7 +23,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.model.bert import BertForMaskedLM
 from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.model.long import sequence_classifier
-from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.pieces import cut_into_pieces
 from dnabert_jax.sequence.vocabulary import CLS, SEP, UNK
 from dnabert_jax.sequence.windows import Windows
@@ -158,7 +158,7 @@ def test_names_codes_and_both_strands(small_model: ModelConfig, sequences: list[
     np.testing.assert_allclose(np.stack([row for _, row in found]), expected, atol=1e-5)
     np.testing.assert_allclose(model.predict(sequences, strands="both"), expected, atol=1e-5)
     assert np.abs(model.predict(sequences) - expected).max() > 0.001
-    with pytest.raises(InputError, match=r"sequence 2 \(tiny\) has 2 bases: at least k = 3"):
+    with pytest.raises(InputError, match=r"sequence 2 \(tiny\) has 2 bases.* 3"):
         list(model.predictions([named[0], ("tiny", base_codes(b"AC"))]))
 
 
@@ -174,7 +174,7 @@ def test_models_of_long_sequences_predict_from_their_pieces(small_model: ModelCo
     expected = jax.jit(lambda: jax.nn.softmax(network(jnp.asarray(pieces))))()
     assert np.ptp(expected) > 0.01
     np.testing.assert_allclose(model.predict(sequences), expected, atol=1e-5, rtol=0)
-    with pytest.raises(InputError, match="sequence 2 has 187 k-mers: the model takes at most 186, of 188 bases"):
+    with pytest.raises(InputError, match="sequence 2 has 187 .* 186,.* 188 "):
         model.predict(["ACG", random_dna(189)])
 
 
@@ -197,7 +197,7 @@ def test_models_of_windows_predict_from_all_of_them(small_model: ModelConfig, lo
     np.testing.assert_allclose(model.predict(sequences), expected, atol=1e-5, rtol=0)
     longer = random_dna(137, 5)
     if long == "concatenation":
-        with pytest.raises(InputError, match="sequence 1 has 135 k-mers: the model takes at most 133, of 135 bases"):
+        with pytest.raises(InputError, match="sequence 1 has 135 .* 133,.* 135 "):
             model.predict([longer])
     else:
         assert windows.count(np.array([135]))[0] == 5
@@ -278,8 +278,8 @@ def test_a_sequence_that_cannot_be_taken_is_named(model: DNABERT) -> None:
             with pytest.raises(InputError, match=message):
                 call(sequences)
 
-    fails("sequence 3 has 63 k-mers: the model takes at most 62, of 64 bases", ["ACGT", "ACGT", random_dna(65)])
-    fails("sequence 2 has 2 bases: at least k = 3", ["ACGT", "AC"])
+    fails("sequence 3 has 63 .* 62,.* 64 ", ["ACGT", "ACGT", random_dna(65)])
+    fails("sequence 2 has 2 bases.* 3", ["ACGT", "AC"])
     fails("sequence 1 has 0 bases", "")
     fails("sequence 2 has 'U' at position 2", ["ACGT", "AUG"])
     with pytest.raises(InputError, match="sequence 2 is float nan: it must be a str"):

@@ -4,7 +4,7 @@ import hashlib
 
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
-from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
+from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
 
 # Of the upper-case sequence of examples/reference/22_20-21M.fa of Debian's hisat2, without its title and line ends.
 SEQUENCE_SHA256 = "75a16db26fa56d3eb6e4a569cbc8bfc3fa370fe3937f3729054b881d95d6b085"

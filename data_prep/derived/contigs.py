@@ -14,7 +14,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.io.contigs import ContigNames, contig_key
 from dnabert_jax.io.fasta import BLOCK_LETTERS, Block
 from dnabert_jax.io.genome import read_blocks
-from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
+from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
 
 COMPLEMENT = np.array([1, 0, 3, 2, AMBIGUOUS], np.uint8)
 """Codes of the other strand: A=0 and T=1, C=2 and G=3, ambiguous=4."""

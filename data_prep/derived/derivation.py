@@ -17,7 +17,7 @@ from data_prep.derived.task import ContigSites, Notes, Place, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.contigs import ContigNames, contig_key
 from dnabert_jax.io.left_out import BEYOND, LeftOut
-from dnabert_jax.sequence.kmers import AMBIGUOUS
+from dnabert_jax.sequence.bases import AMBIGUOUS
 
 _SLACK = 4
 """Times the maximum of each label that may wait to be thinned out."""

@@ -9,7 +9,7 @@ from jaxtyping import Int64
 from data_prep.derived.contigs import Contig
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.gtf import Transcript
-from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
+from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
 
 _ENOUGH, _HALF = 20, 0.5
 DONOR, ACCEPTOR = 0, 1

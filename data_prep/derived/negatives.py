@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int64, UInt8
 
 from data_prep.derived.contigs import Contig, Regions
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
+from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
 
 PROPOSALS = 8192
 """Windows that are looked at together."""

@@ -16,7 +16,7 @@ from data_prep.derived.negatives import drawn_windows
 from data_prep.derived.task import KIND_RULES, ContigSites, Notes, Place, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.gtf import Transcript
-from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.storage import Location
 
 Negative = Literal["decoys", "gc-windows", "substitution", "shuffle"]

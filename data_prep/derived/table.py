@@ -13,7 +13,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from data_prep.derived.examples import Examples
 from data_prep.tfds_metadata import TFDS_FEATURES, dataset_info
 from dnabert_jax.data.tfrecord import example, feature
-from dnabert_jax.sequence.kmers import text_of
+from dnabert_jax.sequence.bases import decode_bases
 from dnabert_jax.storage import write_text
 
 COLUMNS = ("split", "chrom", "start", "end", "strand", "label", "group", "origin", "sequence")
@@ -49,7 +49,7 @@ def write_table(path: Path, examples: Examples, split: Sequence[str], names: Nam
 
 def _columns(examples: Examples, names: Names) -> dict[str, Sequence[int | str]]:
     """Returns the columns but the split by name; the label as a number."""
-    length, letters = examples.codes.shape[1], text_of(examples.codes.ravel())
+    length, letters = examples.codes.shape[1], decode_bases(examples.codes.ravel())
     return {
         "chrom": [names.contigs[number] for number in examples.contig],
         "start": examples.start.tolist(),

@@ -7,10 +7,7 @@ A row is [CLS] kmers [SEP] [CLS] kmers [SEP] ... [PAD]; nothing else marks where
 import numpy as np
 from jaxtyping import Int, UInt16
 
-from dnabert_jax.sequence.vocabulary import CLS, SEP
-
-SPECIAL_PER_SEQUENCE = 2
-"""[CLS] before and [SEP] after the k-mers of a sequence."""
+from dnabert_jax.sequence.vocabulary import CLS, SEP, SPECIAL_PER_SEQUENCE
 
 
 def best_fit(sizes: Int[np.ndarray, " n"], capacity: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], int]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.vocabulary import PAD, vocabulary_size
+from dnabert_jax.sequence.kmers import KmerTokenizer
+from dnabert_jax.sequence.vocabulary import PAD
 from dnabert_jax.typed_json import parse_json, read_object
 
 _ARCHITECTURES = {"masked-lm": "BertForMaskedLM", "encoder": "BertModel", "classifier": "BertForSequenceClassification"}
@@ -116,10 +117,9 @@ def model_config(settings: dict[str, Any], k: int, name: str) -> ModelConfig:
             raise InputError(f"{name} says {key} = {value!r}: that must be a number like {default}.")
         if value > _LARGEST:
             raise InputError(f"{name} says {key} = {value}: that must be at most {_LARGEST}.")
-    if not isinstance(size := settings.get("vocab_size"), int) or size < vocabulary_size(k):
-        raise InputError(
-            f"{name} says vocab_size = {size!r}: a vocabulary of {k}-mers has at least {vocabulary_size(k)} tokens."
-        )
+    fewest = KmerTokenizer(k).vocabulary_size
+    if not isinstance(size := settings.get("vocab_size"), int) or size < fewest:
+        raise InputError(f"{name} says vocab_size = {size!r}: a vocabulary of {k}-mers has at least {fewest} tokens.")
     return ModelConfig(
         k=k,
         hidden_size=found["hidden_size"],

@@ -23,7 +23,7 @@ from dnabert_jax.interop.huggingface import (
 from dnabert_jax.interop.huggingface_config import model_config, read_config_file, read_task
 from dnabert_jax.interop.tokenizer import read_k
 from dnabert_jax.interop.weights import WeightFiles, open_weights
-from dnabert_jax.sequence.vocabulary import MAX_K, vocabulary_size
+from dnabert_jax.sequence.kmers import MAX_K, KmerTokenizer
 from dnabert_jax.training.saved_model import Description, SavedModel, is_saved_model, read_saved_model
 from dnabert_jax.typed_json import read_object
 
@@ -232,7 +232,7 @@ def _read_k(directory: Path, settings: dict[str, Any]) -> int:
         return k
     size = settings.get("vocab_size")
     for k in reversed(range(1, MAX_K + 1)):
-        if isinstance(size, int) and 0 <= size - vocabulary_size(k) < _PADDING_MULTIPLE:
+        if isinstance(size, int) and 0 <= size - KmerTokenizer(k).vocabulary_size < _PADDING_MULTIPLE:
             return k
     raise InputError(
         f"{directory / 'config.json'} says vocab_size = {size!r}: a vocabulary of k-mers has 4**k + 5 tokens, or is "

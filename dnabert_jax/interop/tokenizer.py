@@ -5,17 +5,13 @@ vocab.txt is the published DNABERT form, for space-separated k-mers. tokenizer.j
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Int32, Integer
-
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.text import numbered_lines
-from dnabert_jax.sequence.kmers import decode, encode, split_kmers
-from dnabert_jax.sequence.vocabulary import CLS, MAX_K, PAD, SEP, SPECIAL_TOKENS, vocabulary_tokens
+from dnabert_jax.sequence.kmers import MAX_K, KmerTokenizer, split_kmers
+from dnabert_jax.sequence.vocabulary import CLS, SEP, SPECIAL_TOKENS
 from dnabert_jax.typed_json import read_object
 
 EXAMPLE = "ACGTTGCAAGCT"
@@ -26,7 +22,7 @@ _ROLES = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_tok
 
 def write_tokenizer(directory: Path, k: int, max_positions: int) -> None:
     """Writes vocab.txt, tokenizer.json, tokenizer_config.json and special_tokens_map.json."""
-    (directory / "vocab.txt").write_text("\n".join(vocabulary_tokens(k)) + "\n", encoding="utf-8")
+    (directory / "vocab.txt").write_text("\n".join(KmerTokenizer(k).tokens) + "\n", encoding="utf-8")
     settings = {
         **_ROLES,
         # With "BertTokenizer", transformers 5 would keep the vocabulary only and make raw DNA one [UNK].
@@ -87,7 +83,7 @@ def _tokenizer_json(k: int) -> dict[str, Any]:
             "unk_token": _ROLES["unk_token"],
             "continuing_subword_prefix": "##",
             "max_input_chars_per_word": 100,
-            "vocab": {token: number for number, token in enumerate(vocabulary_tokens(k))},
+            "vocab": {token: number for number, token in enumerate(KmerTokenizer(k).tokens)},
         },
     }  # fmt: skip
 
@@ -126,7 +122,7 @@ def _spell_kmers(k: int) -> list[dict[str, Any]]:
 def tokenizer_section(k: int, max_positions: int) -> str:
     """What the model card says of the tokenizer, with examples that the tests run."""
     kmers = split_kmers(EXAMPLE, k).split()
-    known = set(vocabulary_tokens(k))
+    known = set(KmerTokenizer(k).tokens)
     ambiguous = [kmer if kmer in known else "[UNK]" for kmer in split_kmers(_AMBIGUOUS_EXAMPLE, k).split()]
     return f"""### Tokenizer
 
@@ -182,59 +178,8 @@ def read_k(directory: Path) -> int | None:
         raise InputError(
             f"{path} is not the vocabulary of a DNABERT: token {len(SPECIAL_TOKENS)} is {first_kmer!r}, not a k-mer."
         )
-    for number, expected in enumerate(vocabulary_tokens(k)):
+    for number, expected in enumerate(KmerTokenizer(k).tokens):
         if number == len(tokens) or tokens[number] != expected:
             token = repr(tokens[number]) if number < len(tokens) else "missing"
             raise InputError(f"{path} is not the vocabulary of a DNABERT: token {number} is {token}, not {expected!r}.")
     return k
-
-
-class DNAKmerTokenizer:
-    """Raw DNA, or space-separated k-mers, to padded arrays of ids: the ids of an exported directory's tokenizer.
-
-    It needs neither `transformers` nor `tokenizers`, and is strict: what is no DNA is an error where theirs gives
-    [UNK], and so is [MASK].
-    """
-
-    def __init__(self, k: int) -> None:
-        self.k = k
-
-    @classmethod
-    def from_pretrained(cls, directory: str | Path) -> "DNAKmerTokenizer":
-        """Reads a published or exported directory; raises InputError unless it has DNABERT's vocabulary."""
-        k = read_k(Path(directory))
-        if k is None:
-            raise InputError(f"{directory} has neither vocab.txt nor tokenizer.json.")
-        return cls(k)
-
-    def __call__(
-        self, sequences: str | Sequence[str], max_length: int | None = None
-    ) -> dict[str, Int32[np.ndarray, "sequences tokens"]]:
-        """Returns `input_ids` with [CLS] and [SEP], padded to the longest, and `attention_mask`, 0 for padding.
-
-        Args:
-            sequences: one or several; case is ignored, and a k-mer with an ambiguity letter becomes [UNK].
-            max_length: tokens, [CLS] and [SEP] included, at least 3; what is longer is cut at its end.
-
-        Raises:
-            InputError: as for `dnabert_jax.sequence.kmers.encode`.
-        """
-        if max_length is not None and max_length < 3:
-            raise InputError(f"max_length is {max_length}: [CLS], a k-mer and [SEP] need 3.")
-        sequences = [sequences] if isinstance(sequences, str) else sequences
-        kept = None if max_length is None else max_length - 2
-        rows = [encode(sequence, self.k, f"sequence {number}")[:kept] for number, sequence in enumerate(sequences, 1)]
-        ids = np.full((len(rows), 2 + max(map(len, rows), default=-2)), PAD, np.int32)
-        for padded, row in zip(ids, rows, strict=True):
-            padded[0] = CLS
-            padded[1 : len(row) + 1] = row
-            padded[len(row) + 1] = SEP
-        return {"input_ids": ids, "attention_mask": (ids != PAD).astype(np.int32)}
-
-    def decode(self, ids: Integer[np.ndarray, " tokens"]) -> str:
-        """The DNA of a row of ids, with or without [CLS], [SEP] and padding.
-
-        Raises:
-            InputError: an id has no bases ([UNK], [MASK]), or neighbours do not overlap.
-        """
-        return decode(ids[~np.isin(ids, (PAD, CLS, SEP))], self.k)

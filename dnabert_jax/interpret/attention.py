@@ -16,7 +16,6 @@ from jaxtyping import Array, Int32
 from dnabert_jax import stream
 from dnabert_jax.config import require
 from dnabert_jax.interpret.target import check_reads_whole
-from dnabert_jax.model.layerwise import mean_over_bases
 from dnabert_jax.pretrained import DNABERT
 from dnabert_jax.stream import Named, Result
 
@@ -52,17 +51,18 @@ def attention_scores(
     check_reads_whole(model, "Attention")
     layer, head = _checked(model, layer, head, rollout)
 
-    def of_bases(ids: Int32[np.ndarray, "B L"]) -> Array:
+    def of_tokens(ids: Int32[np.ndarray, "B L"]) -> Array:
         if rollout:
             scores = model.encoder.rollout_of_cls(ids, layer)
         else:
             by_head = model.encoder.attention_of_cls(ids, layer)
             scores = by_head.sum(axis=1) if head is None else by_head[:, head - 1]
-        return mean_over_bases(scores[..., None], ids, model.config.k)[..., 0]
+        return scores
 
-    own = stream.coded(sequences, model.config.k)
-    for name, ids, row in stream.computed(own, model.ids_within_limit, of_bases, model.config.max_positions, advance):
-        scores = row[1 : len(ids) - 2 + model.config.k]
+    coded = stream.coded(sequences, model.tokenizer)
+    computed = stream.computed(coded, model.ids_within_limit, of_tokens, model.config.max_positions, advance)
+    for name, ids, row in computed:
+        scores = model.tokenizer.mean_over_bases(row[1 : len(ids) - 1], ids[1:-1])
         norm = np.linalg.norm(scores) if normalization == "l2" else 0
         yield name, scores / norm if norm else scores
 

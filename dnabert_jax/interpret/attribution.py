@@ -1,7 +1,7 @@
 """Attributions: gradient x input and integrated gradients, by the vectors of tokens, of what a model says of a label.
 
-A k-mer's attribution goes in equal parts to its k bases: the mean over the k-mers that cover a base, but for the k - 1
-bases at either end. So the attributions of bases have the sum of those of k-mers.
+The attribution of a token goes in equal parts to its bases, so that the attributions of bases and of tokens have the
+same sum.
 B batch, L tokens, H hidden.
 """
 
@@ -16,9 +16,8 @@ from dnabert_jax import stream
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.target import Target
 from dnabert_jax.model.bound_head import label_output, label_output_and_gradient
-from dnabert_jax.model.layerwise import shared_among_bases
 from dnabert_jax.pretrained import DNABERT
-from dnabert_jax.sequence.vocabulary import FIRST_KMER, MASK, PAD, UNK
+from dnabert_jax.sequence.vocabulary import MASK, NUM_SPECIAL, UNK
 from dnabert_jax.stream import Named, Result
 
 Baseline = Literal["mask", "unknown", "zero"]
@@ -65,15 +64,16 @@ def gradient_times_input(
     A k-mer's score is the product of its vector and the gradient of the target by it, before position and LayerNorm.
     """
 
-    def of_bases(ids: Int32[np.ndarray, "B L"]) -> Array:
-        rows = target.rows(ids, model.config.k)
+    def of_tokens(ids: Int32[np.ndarray, "B L"]) -> Array:
+        rows = target.rows(ids, model.tokenizer)
         vectors = model.encoder.token_vectors(rows)
         _, gradient = _value_and_gradient(model, target, vectors, rows)
-        return _of_bases(model, target, (vectors * gradient).sum(axis=-1), rows)
+        return (vectors * gradient).sum(axis=-1).reshape(len(ids), -1)
 
-    own = stream.coded(sequences, model.config.k)
-    for name, ids, row in stream.computed(own, model.ids_within_limit, of_bases, model.config.max_positions, advance):
-        yield name, row[1 : len(ids) - 2 + model.config.k]
+    coded = stream.coded(sequences, model.tokenizer)
+    computed = stream.computed(coded, model.ids_within_limit, of_tokens, model.config.max_positions, advance)
+    for name, ids, scores in computed:
+        yield name, _of_bases(model, target, ids, scores)
 
 
 def integrated_gradients(
@@ -103,21 +103,22 @@ def integrated_gradients(
         raise InputError(f"steps is {steps}: it must be at least 1.")
     nodes, weights = np.polynomial.legendre.leggauss(steps)
 
-    def of_bases(ids: Int32[np.ndarray, "B L"]) -> Array:
-        rows = target.rows(ids, model.config.k)
+    def of_tokens(ids: Int32[np.ndarray, "B L"]) -> Array:
+        rows = target.rows(ids, model.tokenizer)
         vectors = model.encoder.token_vectors(rows)
         start = _baseline_vectors(model, baseline, rows, vectors)
         difference, total = vectors - start, jnp.zeros_like(vectors)
         for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
             total += weight * _value_and_gradient(model, target, start + node * difference, rows)[1]
-        scores = _of_bases(model, target, (difference * total).sum(axis=-1), rows)
+        scores = (difference * total).sum(axis=-1).reshape(len(ids), -1)
         outputs = [_value(model, target, ends, rows) for ends in (vectors, start)]
         return jnp.concatenate([jnp.stack(outputs, axis=1), scores], axis=1)
 
-    own = stream.coded(sequences, model.config.k)
-    for name, ids, row in stream.computed(own, model.ids_within_limit, of_bases, model.config.max_positions, advance):
-        output, at_baseline, *_ = row
-        yield Integrated(name, row[3 : len(ids) + model.config.k], float(output), float(at_baseline))
+    coded = stream.coded(sequences, model.tokenizer)
+    computed = stream.computed(coded, model.ids_within_limit, of_tokens, model.config.max_positions, advance)
+    for name, ids, row in computed:
+        output, at_baseline = row[:2]
+        yield Integrated(name, _of_bases(model, target, ids, row[2:]), float(output), float(at_baseline))
 
 
 def _value(
@@ -128,18 +129,15 @@ def _value(
 
 
 def _of_bases(
-    model: DNABERT, target: Target, scores: Float[Array, "rows L"], rows: Int32[np.ndarray, "rows L"]
-) -> Float[Array, "B bases_and_more"]:
-    """Returns the scores of bases, which stand as in `mean_over_bases`, of those of k-mers; of both strands the sum."""
-    k = model.config.k
-    of_rows = shared_among_bases(scores, rows, k)
-    if target.task.strands == "forward":
-        return of_rows
-    forward, reverse = of_rows[::2], of_rows[1::2]
-    # The bases stand at 1, 2, ..., behind [CLS]; n tokens with [CLS] and [SEP] are of n + k - 3 bases.
-    last = (rows[::2] != PAD).sum(axis=1, keepdims=True) + k - 3
-    mirror = np.clip(last + 1 - np.arange(forward.shape[1]), 0, forward.shape[1] - 1)
-    return forward + jnp.take_along_axis(reverse, mirror, axis=1)
+    model: DNABERT, target: Target, ids: Int32[np.ndarray, " tokens"], scores: Float32[np.ndarray, " padded"]
+) -> Float32[np.ndarray, " bases"]:
+    """Returns the scores of bases from those of the tokens of each strand that is read; of both strands the sum."""
+    strands = target.rows(ids[None], model.tokenizer)
+    forward, *reverse = (
+        model.tokenizer.share_among_bases(row[1 : len(strand) - 1], strand[1:-1])
+        for row, strand in zip(scores.reshape(len(strands), -1), strands, strict=True)
+    )
+    return forward + reverse[0][::-1] if reverse else forward
 
 
 def _value_and_gradient(
@@ -157,7 +155,9 @@ def _baseline_vectors(
     model: DNABERT, baseline: Baseline, ids: Int32[np.ndarray, "B L"], vectors: Float[Array, "B L H"]
 ) -> Float[Array, "B L H"]:
     """[CLS], [SEP] and padding as they are, and the baseline in place of all else."""
-    is_kmer = (ids >= FIRST_KMER) | (ids == UNK)
+    spells_bases = (ids >= NUM_SPECIAL) | (ids == UNK)
     if baseline == "zero":
-        return jnp.where(is_kmer[..., None], 0, vectors)
-    return model.encoder.token_vectors(np.where(is_kmer, MASK if baseline == "mask" else UNK, ids).astype(np.int32))
+        return jnp.where(spells_bases[..., None], 0, vectors)
+    return model.encoder.token_vectors(
+        np.where(spells_bases, MASK if baseline == "mask" else UNK, ids).astype(np.int32)
+    )

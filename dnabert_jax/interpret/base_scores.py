@@ -12,9 +12,8 @@ from dnabert_jax.errors import JobError
 from dnabert_jax.io.npz_file import write_npz
 from dnabert_jax.io.output_table import output_table, record_batch
 from dnabert_jax.output_file import output_file
+from dnabert_jax.sequence.bases import BASE_ORDER, LETTERS
 from dnabert_jax.sequence.buckets import groups
-from dnabert_jax.sequence.kmers import LETTERS
-from dnabert_jax.sequence.vocabulary import COLUMNS
 
 _ROWS = 1 << 15
 """Of a row group, and a sequence more."""
@@ -46,7 +45,7 @@ def write_score_table(path: Path, rows: Iterable[BaseScores], with_effects: bool
 
     Effects, if there are any, are columns effect_A to effect_T. The label, if there is one, is the last column.
     """
-    effects = [(f"effect_{base}", pa.float32()) for base in COLUMNS] if with_effects else []
+    effects = [(f"effect_{base}", pa.float32()) for base in BASE_ORDER] if with_effects else []
     columns = [("id", pa.string()), ("position", pa.int32()), ("base", pa.string()), ("score", pa.float32())]
     schema = pa.schema([*columns, *effects, *[("label", pa.string())] * bool(label)])
     total = 0
@@ -75,7 +74,7 @@ def write_score_npz(path: Path, rows: Iterable[BaseScores], with_effects: bool, 
     """
     arrays = {"bases": LETTERS.dtype, "scores": np.dtype(np.float32)}
     if with_effects:
-        arrays["effects"] = np.dtype((np.float32, len(COLUMNS)))
+        arrays["effects"] = np.dtype((np.float32, len(BASE_ORDER)))
 
     def of_row(row: BaseScores) -> tuple[str, tuple[np.ndarray, ...]]:
         effects = () if row.effects is None else (row.effects,)

@@ -5,11 +5,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from dnabert_jax.sequence.kmers import base_codes
-from dnabert_jax.sequence.vocabulary import COLUMNS
+from dnabert_jax.sequence.bases import BASE_ORDER, base_codes
 from dnabert_jax.stream import Codes
 
-COLUMN_CODES = base_codes(COLUMNS.encode())
+COLUMN_CODES = base_codes(BASE_ORDER.encode())
 
 Kind = Literal["substitutions", "deletions", "insertions"]
 """Of changes of one base."""
@@ -61,12 +60,12 @@ def changes_of(codes: Codes, kinds: Collection[Kind]) -> Iterator[Change]:
     # A loop over Python's numbers is quicker than one over numpy's.
     for place, code in enumerate(codes.tolist()):
         if "substitutions" in kinds:
-            for letter, own in zip(COLUMNS, COLUMN_CODES.tolist(), strict=True):
+            for letter, own in zip(BASE_ORDER, COLUMN_CODES.tolist(), strict=True):
                 if own != code:
                     yield Change(place, place + 1, letter)
         if "deletions" in kinds:
             yield Change(place, place + 1, "")
         if "insertions" in kinds:
-            yield from (Change(place, place, letter) for letter in COLUMNS)
+            yield from (Change(place, place, letter) for letter in BASE_ORDER)
     if "insertions" in kinds:
-        yield from (Change(len(codes), len(codes), letter) for letter in COLUMNS)
+        yield from (Change(len(codes), len(codes), letter) for letter in BASE_ORDER)

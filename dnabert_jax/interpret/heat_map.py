@@ -9,8 +9,7 @@ from jaxtyping import Float64
 
 from dnabert_jax.interpret.mutation_table import ChangeEffects
 from dnabert_jax.io.pictures import accompanying, drawing
-from dnabert_jax.sequence.kmers import LETTERS
-from dnabert_jax.sequence.vocabulary import COLUMNS
+from dnabert_jax.sequence.bases import BASE_ORDER, LETTERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,12 +32,12 @@ def effect_matrix(row: ChangeEffects) -> Float64[np.ndarray, "rows bases"]:
 
     What is no change of one base is NaN, as the base that is there; insertions have no place.
     """
-    places = {letter: number for number, letter in enumerate([*COLUMNS, ""])}
+    places = {letter: number for number, letter in enumerate([*BASE_ORDER, ""])}
     matrix = np.full((len(places), len(row.sequence.codes)), np.nan)
     for change, difference in zip(row.changes, row.difference, strict=True):
         if change.end - change.start == 1 and change.alternative in places:
             matrix[places[change.alternative], change.start] = difference
-    return matrix[: len(COLUMNS)] if np.isnan(matrix[-1]).all() else matrix
+    return matrix[: len(BASE_ORDER)] if np.isnan(matrix[-1]).all() else matrix
 
 
 def draw_heat_map(path: Path, row: ChangeEffects, label: str, quantity: str) -> None:
@@ -52,7 +51,7 @@ def draw_heat_map(path: Path, row: ChangeEffects, label: str, quantity: str) -> 
 
 def _draw(path: Path, row: ChangeEffects, label: str, quantity: str) -> None:
     matrix = effect_matrix(row)
-    loss = -np.nanmean(matrix[: len(COLUMNS)], axis=0)
+    loss = -np.nanmean(matrix[: len(BASE_ORDER)], axis=0)
     letters = LETTERS[row.sequence.codes].astype(str)
     bases = len(letters)
     lines = -(-bases // _BASES_A_LINE)
@@ -71,7 +70,7 @@ def _draw(path: Path, row: ChangeEffects, label: str, quantity: str) -> None:
                 extent=(piece.start - 0.5, piece.stop - 0.5, len(matrix) - 0.5, -0.5),
             )  # fmt: skip
             map_axes.set(facecolor=_NO_CHANGE, xlim=(piece.start - 0.5, piece.start + width - 0.5))
-            map_axes.set_yticks(range(len(matrix)), [*COLUMNS, _DELETION][: len(matrix)], fontsize=8)
+            map_axes.set_yticks(range(len(matrix)), [*BASE_ORDER, _DELETION][: len(matrix)], fontsize=8)
             map_axes.set_xticks(range(piece.start, piece.stop), letters[piece], fontsize=7, fontfamily="monospace")
             map_axes.tick_params(axis="x", length=0, pad=2)
             for letter in map_axes.get_xticklabels():

@@ -21,7 +21,7 @@ from dnabert_jax.interpret.base_scores import BaseScores, finite
 from dnabert_jax.interpret.changes import COLUMN_CODES
 from dnabert_jax.io.npz_file import add_array
 from dnabert_jax.output_directory import output_directory
-from dnabert_jax.sequence.vocabulary import COLUMNS
+from dnabert_jax.sequence.bases import BASE_ORDER
 
 ONE_HOT_FILE, CONTRIBUTIONS_FILE, SEQUENCES_FILE = "ohe.npz", "contributions.npz", "sequences.tsv"
 
@@ -68,7 +68,7 @@ def write_modisco_input(directory: Path, rows: Iterable[BaseScores]) -> ModiscoI
         for file, (name, dtype) in zip(kept, _DTYPES.items(), strict=True):
             with zipfile.ZipFile(partial / name, "w", zipfile.ZIP_STORED) as archive:
                 fill = functools.partial(_copy_padded, file, dtype, length)
-                add_array(archive, "arr_0", dtype, (count, len(COLUMNS), length), fill)
+                add_array(archive, "arr_0", dtype, (count, len(BASE_ORDER), length), fill)
     return ModiscoInput(count, length, sum(own for bases, own in lengths.items() if bases < length - 1))
 
 
@@ -87,8 +87,8 @@ def _copy_padded(source: IO[bytes], dtype: np.dtype, length: int, target: Any) -
     source.seek(0)
     while size := source.read(8):
         bases = int.from_bytes(size, "little")
-        padded = np.zeros((len(COLUMNS), length), dtype)
+        padded = np.zeros((len(BASE_ORDER), length), dtype)
         padded[:, :bases] = (
-            np.frombuffer(source.read(bases * len(COLUMNS) * dtype.itemsize), dtype).reshape(bases, -1).T
+            np.frombuffer(source.read(bases * len(BASE_ORDER) * dtype.itemsize), dtype).reshape(bases, -1).T
         )
         target.write(padded.tobytes())

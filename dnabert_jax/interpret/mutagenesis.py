@@ -19,8 +19,8 @@ from dnabert_jax import stream
 from dnabert_jax.interpret.changes import COLUMN_CODES, SUBSTITUTIONS, Change, apply, changes_of
 from dnabert_jax.interpret.target import Target, label_outputs
 from dnabert_jax.pretrained import DNABERT
+from dnabert_jax.sequence.bases import BASE_ORDER
 from dnabert_jax.sequence.buckets import groups
-from dnabert_jax.sequence.vocabulary import COLUMNS
 from dnabert_jax.stream import Coded, Codes, Named
 
 _VARIANTS_TOGETHER = 3 << 12
@@ -62,10 +62,10 @@ def mutation_effects(
     Args:
         advance: if given, told how many more variants are done, sequences themselves included.
     """
-    coded = stream.coded(sequences, model.config.k)
+    coded = stream.coded(sequences, model.tokenizer)
     pairs = ((own, list(changes_of(own.codes, SUBSTITUTIONS))) for own in coded)
     for one in changed_outputs(model, pairs, target, advance):
-        effects = np.zeros((len(one.sequence.codes), len(COLUMNS)), np.float32)
+        effects = np.zeros((len(one.sequence.codes), len(BASE_ORDER)), np.float32)
         # The order of places and columns is that of the substitutions.
         effects[one.sequence.codes[:, None] != COLUMN_CODES] = one.outputs - np.float32(one.reference)
         yield Mutations(one.sequence.name, one.reference, effects)

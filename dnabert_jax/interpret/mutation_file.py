@@ -13,7 +13,7 @@ from pathlib import Path
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.changes import Change
 from dnabert_jax.io.text import numbered_lines
-from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
+from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
 from dnabert_jax.stream import Coded
 
 _FIELDS = ("index", "start", "end")

@@ -13,8 +13,8 @@ from dnabert_jax.interpret.changes import Change
 from dnabert_jax.interpret.effect_size import log_odds_ratio, probability, weighted_difference
 from dnabert_jax.interpret.mutagenesis import Changed
 from dnabert_jax.io.output_table import output_table, record_batch
+from dnabert_jax.sequence.bases import decode_bases
 from dnabert_jax.sequence.buckets import groups
-from dnabert_jax.sequence.kmers import text_of
 from dnabert_jax.stream import Coded
 
 _ROWS = 1 << 15
@@ -82,5 +82,5 @@ def write_mutation_table(path: Path, rows: Iterable[ChangeEffects], regression: 
 
 def _described(row: ChangeEffects) -> Iterator[tuple[str, int, str, str, str]]:
     for change in row.changes:
-        gone = text_of(row.sequence.codes[change.start : change.end])
+        gone = decode_bases(row.sequence.codes[change.start : change.end])
         yield row.sequence.name, change.start, change.kind, gone, change.alternative

@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int64
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.text import valid_unicode
-from dnabert_jax.sequence.vocabulary import BASES, COLUMNS
+from dnabert_jax.sequence.bases import BASE_ORDER, BASES
 
 _OPTIONAL = ("effects", "label")
 
@@ -89,7 +89,7 @@ def read_score_file(path: Path, with_bases: bool = False) -> ScoreFile:
     if with_bases and (len(bases) != len(scores) or set(bases) - set(f"{BASES}N")):
         raise InputError(f"The bases of {path} are not {len(scores):,} letters of {BASES}N, one for each score.")
     if effects is not None:
-        numbers = effects.dtype.kind in "fiu" and effects.shape == (len(scores), len(COLUMNS))
+        numbers = effects.dtype.kind in "fiu" and effects.shape == (len(scores), len(BASE_ORDER))
         with np.errstate(over="ignore"):
             effects = effects.astype(np.float32) if numbers else effects
         if not numbers or not np.isfinite(effects).all():

@@ -11,7 +11,7 @@ from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.model.bound_head import Scale, label_output
 from dnabert_jax.pretrained import DNABERT
-from dnabert_jax.sequence.kmers import both_strands
+from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.stream import Coded
 
 
@@ -32,9 +32,9 @@ class Target:
     def label(self) -> str:
         return self.task.labels[self.number]
 
-    def rows(self, ids: Int32[np.ndarray, "B L"], k: int) -> Int32[np.ndarray, "rows L"]:
+    def rows(self, ids: Int32[np.ndarray, "B L"], tokenizer: Tokenizer) -> Int32[np.ndarray, "rows L"]:
         """Returns the rows that the model reads for sequences: each, and after it its other strand if it reads both."""
-        return both_strands(ids, k) if self.task.strands == "both" else ids
+        return tokenizer.both_strands(ids) if self.task.strands == "both" else ids
 
 
 def check_reads_whole(model: DNABERT, what: str) -> None:
@@ -82,7 +82,7 @@ def label_outputs(
     """Yields the output of the label for each sequence, in input order and in constant memory."""
 
     def of_label(ids: Int32[np.ndarray, "B L"]) -> Array:
-        ids = target.rows(ids, model.config.k)
+        ids = target.rows(ids, model.tokenizer)
         of_cls = target.task.pooling == "cls"  # then no other token of the last layer needs to be computed
         hidden = model.encoder.last_of_cls(ids) if of_cls else model.encoder(ids, model.config.num_layers)
         return label_output(model.config, target.task, model.on_encoder, hidden, ids, target.number, target.scale)

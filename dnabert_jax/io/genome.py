@@ -12,7 +12,7 @@ from dnabert_jax.io.contigs import ContigNames, contig_key
 from dnabert_jax.io.fasta import BLOCK_LETTERS, Block, read_fasta
 from dnabert_jax.io.fasta_index import indexed_blocks
 from dnabert_jax.io.twobit import is_twobit, read_twobit
-from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.storage import scratch_directory
 
 

@@ -12,9 +12,9 @@ BEYOND = "they reach beyond the ends of their contig"
 _EXAMPLES = 3
 
 
-def too_short(k: int) -> str:
-    """Returns why sequences are left out that a model of this k cannot read."""
-    return f"they have fewer than {k} bases, one k-mer"
+def too_short(shortest: int) -> str:
+    """Returns why sequences of fewer bases than a model can read are left out."""
+    return f"they have fewer than {shortest} bases"
 
 
 @dataclasses.dataclass

@@ -20,7 +20,7 @@ from dnabert_jax.model.dropout import RowKeys, dropout, fold_in
 from dnabert_jax.model.heads import MaskedLMHead
 from dnabert_jax.model.layers import Dense, Embedding, LayerNorm, gelu, sinusoids, spelt_kmers
 from dnabert_jax.model.segments import Segments, read_segments
-from dnabert_jax.sequence.vocabulary import FIRST_KMER
+from dnabert_jax.sequence.vocabulary import NUM_SPECIAL
 
 _TOKEN_TYPES = 2
 """BERT's segment A and B: DNABERT has one sequence, always type 0; the table is kept for its checkpoints."""
@@ -64,7 +64,7 @@ class Embeddings(nnx.Module):
             # Twice the spread of the tokens, so that where a k-mer stands weighs more at first than what it is. [CLS],
             # the first of all, stands nowhere: it sees the whole sequence, or a classifier would see its start alone.
             self.position.table[1:] = sinusoids(config.max_positions, size, 2 * scale)[1:]
-            kmers = slice(FIRST_KMER, config.vocabulary_size)
+            kmers = slice(NUM_SPECIAL, config.vocabulary_size)
             self.token.table[kmers] = spelt_kmers(config.k, size, scale, rngs=rngs)
         self.token_type = Embedding(_TOKEN_TYPES, size, scale, "token_type", rngs=rngs)
         self.norm = LayerNorm(size, config.layer_norm_epsilon)

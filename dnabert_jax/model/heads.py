@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from dnabert_jax.config import ModelConfig, TokenPooling
 from dnabert_jax.model.layers import Dense, LayerNorm, gelu
-from dnabert_jax.model.segments import is_kmer
+from dnabert_jax.model.segments import spells_bases
 
 
 class MaskedLMHead(nnx.Module):
@@ -47,7 +47,7 @@ class Pooler(nnx.Module):
         # In float32 always: it is a vector a sequence, where the encoder has hundreds.
         if self.pooling == "cls":
             return jnp.tanh(self.dense(hidden[:, 0].astype(jnp.float32)))
-        hidden, counted = hidden.astype(jnp.float32), is_kmer(input_ids)
+        hidden, counted = hidden.astype(jnp.float32), spells_bases(input_ids)
         vectors = []
         if self.pooling == "attention":
             weights = jax.nn.softmax(jnp.where(counted, hidden @ self.query[...], NEVER), axis=1)

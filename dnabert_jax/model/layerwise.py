@@ -20,7 +20,7 @@ from dnabert_jax.config import ModelConfig
 from dnabert_jax.model.attention import xla_attention
 from dnabert_jax.model.bert import Embeddings, Layer
 from dnabert_jax.model.heads import masked_mean
-from dnabert_jax.model.segments import is_kmer, read_segments
+from dnabert_jax.model.segments import read_segments, spells_bases
 
 
 class LayerwiseEncoder:
@@ -167,36 +167,4 @@ def _bound(module: type, config: ModelConfig, parameters: Any) -> Any:
 @jax.jit
 def mean_of_kmers(hidden: Float[Array, "B L H"], input_ids: Int[Array, "B L"]) -> Float[Array, "B H"]:
     """The mean over a row's tokens but [CLS], [SEP] and padding, in float32; zero where there are none."""
-    return masked_mean(hidden.astype(jnp.float32), is_kmer(input_ids))
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def mean_over_bases(
-    hidden: Float[Array, "B L H"], input_ids: Int[Array, "B L"], k: int
-) -> Float[Array, "B bases_and_more H"]:
-    """For each base the mean over the k-mers that cover it, in float32.
-
-    So the original makes scores of bases out of those of k-mers (get_real_score in examples/visualize.py of
-    github.com/jerryji1993/DNABERT). Base number b of a row stands at b + 1, as its first k-mer does; what is no base is
-    zero.
-    """
-    real = is_kmer(input_ids)[..., None].astype(jnp.float32)
-    return _over_covering(hidden.astype(jnp.float32) * real, k) / jnp.maximum(_over_covering(real, k), 1)
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def shared_among_bases(
-    scores: Float[Array, "B L"], input_ids: Int[Array, "B L"], k: int
-) -> Float[Array, "B bases_and_more"]:
-    """The score of each k-mer in equal parts on its k bases, which stand as in `mean_over_bases`.
-
-    It is the mean over the k-mers that cover a base, but for the k - 1 bases at either end, which fewer cover: so the
-    sum over bases is that over k-mers.
-    """
-    return _over_covering(jnp.where(is_kmer(input_ids), scores, 0)[..., None], k)[..., 0] / k
-
-
-def _over_covering(values: Array, k: int) -> Array:
-    """For each base the sum over the k-mers that cover it."""
-    shifted = (jnp.pad(values, ((0, 0), (ahead, k - 1 - ahead), (0, 0))) for ahead in range(k))
-    return functools.reduce(jnp.add, shifted)
+    return masked_mean(hidden.astype(jnp.float32), spells_bases(input_ids))

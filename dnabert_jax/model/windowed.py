@@ -12,8 +12,7 @@ from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.model.bound_head import apply_pooler, classify_vectors
 from dnabert_jax.model.heads import pooled_size
 from dnabert_jax.model.layerwise import LayerwiseEncoder
-from dnabert_jax.sequence.vocabulary import PAD
-from dnabert_jax.sequence.windows import SPECIAL
+from dnabert_jax.sequence.vocabulary import PAD, SPECIAL_PER_SEQUENCE
 
 
 def classify_windows(
@@ -31,7 +30,7 @@ def classify_windows(
             padding.
         tokens: that the encoder is given at a time, at most, but for a single window.
     """
-    length = min(ids.shape[1], task.window + SPECIAL)
+    length = min(ids.shape[1], task.window + SPECIAL_PER_SEQUENCE)
     # What is left of a window is padding: a sequence has whole ones.
     count = ids.shape[1] // length
     rows = ids[:, : count * length].reshape(-1, length)

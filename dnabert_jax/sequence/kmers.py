@@ -1,233 +1,161 @@
-"""Bases to k-mer ids and back.
+"""DNABERT's tokens: every k consecutive bases, which overlap by k - 1.
 
 A sequence of n bases has n - k + 1 k-mers, the last one included. (The original's pre-training script drops the
-last one, its motif tools keep it.) Everything is numpy over whole arrays: a byte is looked up in a 256-entry
-table, and a k-mer id is k shifted additions.
+last one, its motif tools keep it.) K-mers are in the order of product("ATCG", repeat=k), which is that of the published
+vocab.txt files of DNABERT-3 .. DNABERT-6. So an id is arithmetic, 5 + the k-mer read as a base-4 number with the digits
+A=0, T=1, C=2, G=3, and encoding is k shifted additions of whole arrays.
 """
 
+import dataclasses
 import functools
+import itertools
 import re
 
 import numpy as np
-from jaxtyping import Int64, Integer, UInt8, UInt16
+from jaxtyping import Bool, Int64, Integer, UInt8, UInt16
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.vocabulary import (
-    BASES,
-    CLS,
-    FIRST_KMER,
-    PAD,
-    SEP,
-    SPECIAL_TOKENS,
-    UNK,
-    check_k,
-    vocabulary_size,
-)
+from dnabert_jax.sequence.bases import AMBIGUOUS, BASES
+from dnabert_jax.sequence.tokenizer import Tokenizer
+from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP, SPECIAL_TOKENS, UNK
 
-AMBIGUOUS = 4
-"""Code of a base that is some IUPAC ambiguity letter (N, R, Y, ...): a real position, but no certain base."""
-
-LETTERS = np.frombuffer(f"{BASES}N".encode(), "S1")
-"""Of each code; all ambiguity letters are one."""
-
-_INVALID = 255
-_AMBIGUITY_LETTERS = "NRYSWKMBDHV"
+MAX_K = 7
+"""Ids are stored in two bytes: 4**7 + 5 = 16,389 fits, 4**8 + 5 = 65,541 does not."""
 
 
-def _base_code_table() -> UInt8[np.ndarray, "256"]:
-    table = np.full(256, _INVALID, np.uint8)
-    for letter in _AMBIGUITY_LETTERS:
-        table[[ord(letter), ord(letter.lower())]] = AMBIGUOUS
-    for code, base in enumerate(BASES):
-        table[[ord(base), ord(base.lower())]] = code
-    return table
+@dataclasses.dataclass(frozen=True)
+class KmerTokenizer(Tokenizer):
+    """Overlapping k-mers; text may be raw DNA or space-separated k-mers. Raises InputError unless 1 <= k <= 7."""
+
+    k: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= MAX_K:
+            raise InputError(
+                f"k is {self.k}: it must lie between 1 and {MAX_K} (DNABERT was published for 3, 4, 5 and 6)."
+            )
+
+    @property
+    def overlap(self) -> int:
+        return self.k
+
+    @property
+    def shortest(self) -> int:
+        return self.k
+
+    @property
+    def unit(self) -> str:
+        return f"{self.k}-mers"
+
+    @functools.cached_property
+    def tokens(self) -> list[str]:
+        return [*SPECIAL_TOKENS, *map("".join, itertools.product(BASES, repeat=self.k))]
+
+    @functools.cached_property
+    def vocabulary_size(self) -> int:
+        return NUM_SPECIAL + 4**self.k
+
+    @functools.cached_property
+    def advance(self) -> UInt8[np.ndarray, " V"]:
+        return np.ones(self.vocabulary_size, np.uint8)
+
+    @functools.cached_property
+    def width(self) -> UInt8[np.ndarray, " V"]:
+        # An unknown k-mer covers k bases too.
+        return np.full(self.vocabulary_size, self.k, np.uint8)
+
+    def count(self, bases: int) -> int:
+        return max(bases - self.k + 1, 0)
+
+    def capacity(self, tokens: int) -> int:
+        return tokens + self.k - 1
+
+    def parse(self, text: str, name: str = "the sequence") -> UInt8[np.ndarray, " n"]:
+        """Returns the codes of raw DNA or of space-separated k-mers.
+
+        Raises:
+            InputError: a letter is not an IUPAC DNA letter, or k-mers have another length or do not overlap by k - 1
+                bases.
+        """
+        if len(text.split()) > 1 or len(text.strip()) == self.k:
+            text = self._join(text.split(), name)
+        return super().parse(text, name)
+
+    def encode(self, codes: UInt8[np.ndarray, " n"]) -> UInt16[np.ndarray, " m"]:
+        ambiguous = codes == AMBIGUOUS
+        count = self.count(len(codes))
+        if unknown := bool(ambiguous.any()):
+            codes = np.minimum(codes, AMBIGUOUS - 1)
+        ids = np.zeros(count, np.uint16)
+        for offset in range(self.k):
+            ids <<= 2
+            ids += codes[offset : offset + count]
+        ids += NUM_SPECIAL
+        if unknown and count:
+            ids[np.convolve(ambiguous, np.ones(self.k, np.int32), mode="valid") > 0] = UNK
+        return ids
+
+    def agree(
+        self, before: Integer[np.ndarray, "*shape"], after: Integer[np.ndarray, "*shape"]
+    ) -> Bool[np.ndarray, "*shape"]:
+        """Returns whether k-mers that follow one another spell the same bases where they overlap."""
+        before, after = (ids.astype(np.int64) - NUM_SPECIAL for ids in (before, after))
+        return after // 4 == before % 4 ** (self.k - 1)
+
+    @functools.cached_property
+    def _other_strand_ids(self) -> UInt16[np.ndarray, " V"]:
+        """The id of each id's reverse complement; [CLS] and [SEP] change places.
+
+        So the other strand of `[CLS] k-mers [SEP]` is the row of these ids, read backwards.
+        """
+        table = np.arange(self.vocabulary_size, dtype=np.uint16)
+        numbers = np.arange(4**self.k)
+        reverse = np.zeros_like(numbers)
+        for _ in range(self.k):
+            reverse, numbers = reverse << 2 | numbers & 3 ^ 1, numbers >> 2
+        table[NUM_SPECIAL:] = reverse + NUM_SPECIAL
+        table[[CLS, SEP]] = SEP, CLS
+        return table
+
+    def other_strand(
+        self, ids: Integer[np.ndarray, " tokens"], offsets: Int64[np.ndarray, " ends"]
+    ) -> Integer[np.ndarray, " tokens"]:
+        mirror = np.repeat(offsets[:-1] + offsets[1:] - 1, np.diff(offsets)) - np.arange(len(ids))
+        return self._other_strand_ids.astype(ids.dtype)[ids[mirror]]
+
+    def both_strands(self, rows: Integer[np.ndarray, "B L"]) -> Integer[np.ndarray, "rows L"]:
+        lengths = (rows != PAD).sum(axis=1, keepdims=True)
+        place = np.arange(rows.shape[1])
+        mirrored = np.take_along_axis(rows, np.where(place < lengths, lengths - 1 - place, place), axis=1)
+        other = self._other_strand_ids.astype(rows.dtype)[mirrored]
+        return np.stack([rows, other], axis=1).reshape(-1, rows.shape[1])
+
+    def _join(self, kmers: list[str], name: str) -> str:
+        """Returns the DNA that overlapping k-mers spell."""
+        for index, kmer in enumerate(kmers):
+            if len(kmer) != self.k:
+                raise InputError(
+                    f"{name}: k-mer {index + 1} is {kmer!r}, of {len(kmer)} letters where k = {self.k} are needed."
+                )
+            if index and kmer[:-1] != kmers[index - 1][1:]:
+                raise InputError(
+                    f"{name}: k-mer {index + 1} ({kmer!r}) does not overlap the one before it ({kmers[index - 1]!r}) "
+                    f"by {self.k - 1} bases."
+                )
+        return kmers[0] + "".join(kmer[-1] for kmer in kmers[1:])
 
 
-_BASE_CODES = _base_code_table()
-
-
-def base_codes(
-    sequence: bytes | UInt8[np.ndarray, " n"], name: str = "the sequence", first: int = 0
-) -> UInt8[np.ndarray, " n"]:
-    """Codes of the letters of a sequence: A=0, T=1, C=2, G=3, an IUPAC ambiguity letter=4; case is ignored.
-
-    Args:
-        name: what to call the sequence in an error.
-        first: letters of the same sequence that stand before these.
-
-    Raises:
-        InputError: a character is no IUPAC DNA letter; the message gives it and its 1-based position.
-    """
-    letters = np.frombuffer(sequence, np.uint8) if isinstance(sequence, bytes) else sequence
-    codes = _BASE_CODES[letters]
-    if codes.size and codes.max() == _INVALID:
-        position = int(np.argmax(codes == _INVALID))
-        letter = chr(letters[position])
-        hint = " (RNA? write T for U)" if letter in "Uu" else ""
-        raise InputError(
-            f"{name} has {letter!r} at position {first + position + 1:,}, which is no IUPAC DNA letter{hint}."
-        )
-    return codes
-
-
-def text_of(codes: UInt8[np.ndarray, " n"]) -> str:
-    """The DNA that codes stand for; N for any ambiguous base."""
-    return LETTERS[codes].tobytes().decode()
-
-
-def reverse_complement(codes: UInt8[np.ndarray, " n"]) -> UInt8[np.ndarray, " n"]:
-    """Codes of the other strand, read in its own direction; ambiguous bases stay ambiguous."""
-    # A=0 and T=1, C=2 and G=3 are each other's complement: they differ in the last bit.
-    return np.where(codes < AMBIGUOUS, codes ^ 1, codes)[::-1]
-
-
-def kmer_ids(codes: UInt8[np.ndarray, " n"], k: int) -> UInt16[np.ndarray, " m"]:
-    """Ids of the n - k + 1 k-mers of a sequence (none if n < k).
-
-    A k-mer that holds an ambiguous base gets a meaningless id: cut the sequence there before, or use `encode`.
-    """
-    check_k(k)
-    count = max(len(codes) - k + 1, 0)
-    ids = np.zeros(count, np.uint16)
-    for offset in range(k):
-        ids <<= 2
-        ids += codes[offset : offset + count]
-    ids += FIRST_KMER
-    return ids
-
-
-def encode(sequence: str, k: int, name: str = "the sequence") -> UInt16[np.ndarray, " m"]:
-    """Ids of the k-mers of raw DNA or of space-separated k-mers, without [CLS] and [SEP].
-
-    A k-mer that holds an ambiguity letter becomes [UNK]; count them with `(ids == UNK).sum()`.
-
-    Raises:
-        InputError: a letter that is no IUPAC DNA letter, k-mers of another length or that do not overlap by
-            k - 1 bases, or fewer than k bases.
-    """
-    codes = sequence_codes(sequence, k, name)
-    check_has_kmer(len(codes), k, name)
-    return encode_codes(codes, k)
-
-
-def sequence_codes(sequence: str, k: int, name: str = "the sequence") -> UInt8[np.ndarray, " n"]:
-    """Codes, as of `base_codes`, of raw DNA or of space-separated k-mers.
-
-    Raises:
-        InputError: a letter that is no IUPAC DNA letter, k-mers of another length or that do not overlap by
-            k - 1 bases.
-    """
-    if len(sequence.split()) > 1 or len(sequence.strip()) == k:
-        sequence = join_kmers(sequence, k, name)
-    return base_codes(sequence.strip().encode("ascii", "replace"), name)
-
-
-def check_has_kmer(bases: int, k: int, name: str) -> None:
-    """Raises InputError if a sequence of so many bases has no k-mer."""
-    if bases < k:
-        raise InputError(f"{name} has {bases} bases: at least k = {k} are needed for one k-mer.")
-
-
-def encode_codes(codes: UInt8[np.ndarray, " n"], k: int) -> UInt16[np.ndarray, " m"]:
-    """Ids of the k-mers of at least k bases; one that holds an ambiguous base becomes [UNK]."""
-    ids = kmer_ids(np.minimum(codes, AMBIGUOUS - 1), k)
-    ambiguous = np.convolve(codes == AMBIGUOUS, np.ones(k, np.int32), mode="valid") > 0
-    ids[ambiguous] = UNK
-    return ids
-
-
-@functools.cache
-def other_strand_ids(k: int) -> UInt16[np.ndarray, " vocabulary"]:
-    """Returns the id on the other strand of each id: that of the reverse complement; [CLS] and [SEP] change places.
-
-    So the other strand of `[CLS] k-mers [SEP]` is the row of these ids, read backwards.
-    """
-    table = np.arange(vocabulary_size(k), dtype=np.uint16)
-    numbers = np.arange(4**k)
-    reverse = np.zeros_like(numbers)
-    for _ in range(k):
-        reverse, numbers = reverse << 2 | numbers & 3 ^ 1, numbers >> 2
-    table[FIRST_KMER:] = reverse + FIRST_KMER
-    table[[CLS, SEP]] = SEP, CLS
-    return table
-
-
-def other_strand(
-    ids: Integer[np.ndarray, " tokens"], offsets: Int64[np.ndarray, " ends"], k: int
-) -> Integer[np.ndarray, " tokens"]:
-    """Returns the reverse complements of sequences that lie end to end, each with its [CLS] and [SEP].
-
-    Args:
-        ids: of all sequences.
-        offsets: where each begins, and where the last ends.
-        k: letters of a k-mer.
-    """
-    mirror = np.repeat(offsets[:-1] + offsets[1:] - 1, np.diff(offsets)) - np.arange(len(ids))
-    return other_strand_ids(k).astype(ids.dtype)[ids[mirror]]
-
-
-def both_strands(rows: Integer[np.ndarray, "B L"], k: int) -> Integer[np.ndarray, "rows L"]:
-    """Returns each row, `[CLS] k-mers [SEP] [PAD]`, and after it its reverse complement, padded in the same way."""
-    lengths = (rows != PAD).sum(axis=1, keepdims=True)
-    place = np.arange(rows.shape[1])
-    mirrored = np.take_along_axis(rows, np.where(place < lengths, lengths - 1 - place, place), axis=1)
-    return np.stack([rows, other_strand_ids(k).astype(rows.dtype)[mirrored]], axis=1).reshape(-1, rows.shape[1])
+def split_kmers(sequence: str, k: int) -> str:
+    """Returns space-separated overlapping k-mers in upper case: the input of the published DNABERT tokenizers."""
+    return " ".join(re.findall(f"(?=(.{{{KmerTokenizer(k).k}}}))", sequence.upper()))
 
 
 def codes_of_ids(ids: Integer[np.ndarray, "N L"], k: int) -> UInt8[np.ndarray, "N M"]:
-    """Codes of the bases that rows of ids spell; AMBIGUOUS where no k-mer tells one, as at special tokens."""
+    """Returns codes of the bases that rows of ids spell; AMBIGUOUS where no k-mer tells one, as at special tokens."""
     count, length = ids.shape
     codes = np.full((count, length + k - 1), AMBIGUOUS, np.uint8)
-    numbers, known = ids.astype(np.int64) - FIRST_KMER, ids >= FIRST_KMER
+    numbers, known = ids.astype(np.int64) - NUM_SPECIAL, ids >= NUM_SPECIAL
     for offset in range(k):
         digits = numbers >> 2 * (k - 1 - offset) & 3
         np.copyto(codes[:, offset : offset + length], digits.astype(np.uint8), where=known)
     return codes
-
-
-def join_kmers(text: str, k: int, name: str = "the sequence") -> str:
-    """The DNA that space-separated overlapping k-mers spell.
-
-    Raises:
-        InputError: a k-mer has not k letters, or does not begin with the last k - 1 letters of the one before it.
-    """
-    kmers = text.split()
-    for index, kmer in enumerate(kmers):
-        if len(kmer) != k:
-            raise InputError(f"{name}: k-mer {index + 1} is {kmer!r}, of {len(kmer)} letters where k = {k} are needed.")
-        if index and kmer[:-1] != kmers[index - 1][1:]:
-            raise InputError(
-                f"{name}: k-mer {index + 1} ({kmer!r}) does not overlap the one before it ({kmers[index - 1]!r}) "
-                f"by {k - 1} bases."
-            )
-    return kmers[0] + "".join(kmer[-1] for kmer in kmers[1:]) if kmers else ""
-
-
-def split_kmers(sequence: str, k: int) -> str:
-    """Space-separated overlapping k-mers, upper case: the input of the published DNABERT tokenizers."""
-    check_k(k)
-    return " ".join(re.findall(f"(?=(.{{{k}}}))", sequence.upper()))
-
-
-def decode(ids: Integer[np.ndarray, " m"], k: int) -> str:
-    """The DNA that consecutive k-mer ids spell: the inverse of `encode` for unambiguous DNA.
-
-    Raises:
-        InputError: an id is no k-mer (a special token has no bases), or two neighbours do not overlap.
-    """
-    size = vocabulary_size(k)
-    outside = (ids < FIRST_KMER) | (ids >= size)
-    if outside.any():
-        position = int(np.argmax(outside))
-        wrong = int(ids[position])
-        what = SPECIAL_TOKENS[wrong] if wrong < FIRST_KMER else f"not below the vocabulary size {size}"
-        raise InputError(f"Id {wrong} at position {position + 1:,} is {what}: only k-mer ids can be decoded to bases.")
-    numbers = ids.astype(np.int64) - FIRST_KMER
-    broken = numbers[1:] // 4 != numbers[:-1] % 4 ** (k - 1)
-    if broken.any():
-        position = int(np.argmax(broken)) + 1
-        raise InputError(f"Ids at positions {position:,} and {position + 1:,} do not overlap by {k - 1} bases.")
-    if not len(numbers):
-        return ""
-    first = [int(numbers[0]) // 4 ** (k - 1 - offset) % 4 for offset in range(k)]
-    return text_of(np.concatenate([np.array(first), numbers[1:] % 4]).astype(np.uint8))

@@ -10,10 +10,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Int64, Integer
 
-from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
-
-SPECIAL = 2
-"""[CLS] and [SEP]."""
+from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP, SPECIAL_PER_SEQUENCE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Windows:
     def cut(self, kmers: Integer[np.ndarray, " n"]) -> Integer[np.ndarray, "T L"]:
         """The windows of one sequence, as long as it needs them."""
         count, own = np.array([len(kmers)]), np.concatenate([[CLS], kmers, [SEP]]).astype(kmers.dtype)
-        windows, length = int(self.count(count)[0]), min(len(kmers), self.size) + SPECIAL
+        windows, length = int(self.count(count)[0]), min(len(kmers), self.size) + SPECIAL_PER_SEQUENCE
         return self.rows(own, np.zeros(1, np.int64), count, windows, length)[0]
 
     def starts(self, kmers: Integer[np.ndarray, " m"], windows: int) -> Int64[np.ndarray, "m {windows}"]:

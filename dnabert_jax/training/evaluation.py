@@ -23,7 +23,9 @@ from dnabert_jax.data.rows import Rows
 from dnabert_jax.model.segments import read_segments
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.parallel.rules import ROWS, replicated
-from dnabert_jax.sequence.vocabulary import BASES, FIRST_KMER, PAD, vocabulary_size
+from dnabert_jax.sequence.bases import BASES
+from dnabert_jax.sequence.kmers import KmerTokenizer
+from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, PAD
 from dnabert_jax.training.execution import Gathering, choose_execution, on_own_rows
 from dnabert_jax.training.masking import MaskedRows, mask_rows
 from dnabert_jax.training.objectives import TokenSums, masked_token_sums
@@ -156,14 +158,14 @@ def hidden_base_sums(
     num_slots = length + k * (length // 3)
     rows = jnp.arange(batch)[:, None, None]
 
-    is_kmer = input_ids >= FIRST_KMER
+    spells_bases = input_ids >= NUM_SPECIAL
     digits = jnp.asarray(base_digits(k))
-    shown = is_kmer & (masked.input_ids == input_ids)
-    exists, is_shown = (_spread(flag, rows, slots, num_slots) for flag in (is_kmer, shown))
-    own_digits = digits[jnp.where(is_kmer, input_ids - FIRST_KMER, 0)] * is_kmer[:, :, None]
+    shown = spells_bases & (masked.input_ids == input_ids)
+    exists, is_shown = (_spread(flag, rows, slots, num_slots) for flag in (spells_bases, shown))
+    own_digits = digits[jnp.where(spells_bases, input_ids - NUM_SPECIAL, 0)] * spells_bases[:, :, None]
     truth = jnp.zeros((batch, num_slots), jnp.int32).at[rows, slots].max(own_digits, mode="drop")
 
-    probabilities = jax.nn.softmax(logits)[:, :, FIRST_KMER : vocabulary_size(k)]
+    probabilities = jax.nn.softmax(logits)[:, :, NUM_SPECIAL : NUM_SPECIAL + 4**k]
     by_base = jnp.einsum("BMI,IKC->BMKC", probabilities, jax.nn.one_hot(digits, len(BASES)))
     by_base *= masked.weights[:, :, None, None]
     voted = jnp.take_along_axis(slots, masked.predict_at[:, :, None], axis=1)
@@ -181,7 +183,7 @@ def _spread(
 
 def kmer_frequencies(files: Rows) -> Int[np.ndarray, " V"]:
     """Counts of every id of the vocabulary over all rows of a split."""
-    counts = np.zeros(vocabulary_size(files.manifest.k), np.int64)
+    counts = np.zeros(KmerTokenizer(files.manifest.k).vocabulary_size, np.int64)
     for first in range(0, len(files), _ROWS_AT_ONCE):
         rows = files.read(np.arange(first, min(first + _ROWS_AT_ONCE, len(files))))
         counts += np.bincount(rows.reshape(-1), minlength=len(counts))
@@ -191,6 +193,6 @@ def kmer_frequencies(files: Rows) -> Int[np.ndarray, " V"]:
 def frequency_table_logits(counts: Int[np.ndarray, " V"], padded_size: int) -> Float[np.ndarray, " P"]:
     """Log frequencies, with one added to each k-mer's count: the best prediction that ignores all context."""
     logits = np.full(padded_size, -np.inf, np.float32)
-    smoothed = counts[FIRST_KMER:] + 1
-    logits[FIRST_KMER : len(counts)] = np.log(smoothed / smoothed.sum())
+    smoothed = counts[NUM_SPECIAL:] + 1
+    logits[NUM_SPECIAL : len(counts)] = np.log(smoothed / smoothed.sum())
     return logits

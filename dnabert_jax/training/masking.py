@@ -21,8 +21,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from dnabert_jax.config import MaskingConfig, ModelConfig
 from dnabert_jax.model.dropout import RowKeys, counter, fold_in, hashed, kept
-from dnabert_jax.model.segments import is_kmer
-from dnabert_jax.sequence.vocabulary import FIRST_KMER, MASK
+from dnabert_jax.model.segments import spells_bases
+from dnabert_jax.sequence.vocabulary import MASK, NUM_SPECIAL
 
 _CAPACITY_DEVIATIONS = 5
 _CAPACITY_MULTIPLE = 8
@@ -99,12 +99,12 @@ def mask_rows(
     batch, length = input_ids.shape
     centre_key, action_key, random_key = jax.random.split(key, 3)
     centres = jax.random.uniform(centre_key, (batch, length + model.k - 1)) < centre_rate(rate, model.k)
-    wanted = widen_spans(centres, model.k) & (input_ids >= FIRST_KMER)
+    wanted = widen_spans(centres, model.k) & (input_ids >= NUM_SPECIAL)
     capacity = masked_capacity(length, model.k, max(masking.rate, masking.late_rate))
     masked = wanted & (jnp.cumsum(wanted, axis=1) <= capacity)
 
     action = jax.random.uniform(action_key, input_ids.shape)
-    random_kmers = jax.random.randint(random_key, input_ids.shape, FIRST_KMER, model.vocabulary_size, input_ids.dtype)
+    random_kmers = jax.random.randint(random_key, input_ids.shape, NUM_SPECIAL, model.vocabulary_size, input_ids.dtype)
     corrupted = jnp.where(action < masking.mask_share + masking.random_share, random_kmers, input_ids)
     corrupted = jnp.where(action < masking.mask_share, MASK, corrupted)
 
@@ -137,4 +137,4 @@ def mask_kmers(input_ids: Int[Array, "*dims"], rate: float, keys: RowKeys) -> In
     windows, tokens = (jnp.arange(size, dtype=jnp.int32) for size in rows.shape[1:])
     first, second = (word[:, None, None] for word in fold_in(keys, _KMERS))
     stays = kept(hashed(counter(windows[:, None], tokens), first, second), rate)
-    return jnp.where(stays | ~is_kmer(rows), rows, MASK).reshape(input_ids.shape)
+    return jnp.where(stays | ~spells_bases(rows), rows, MASK).reshape(input_ids.shape)

@@ -18,7 +18,7 @@ from dnabert_jax.model.dropout import row_keys
 from dnabert_jax.parallel.mesh import DATA, FSDP
 from dnabert_jax.parallel.placement import check_global_batch
 from dnabert_jax.parallel.rules import ROWS, replicated, row_sharding
-from dnabert_jax.sequence.vocabulary import FIRST_KMER, PAD
+from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, PAD
 from dnabert_jax.training.execution import Gathering, choose_execution, on_own_rows, summed_gradients, summed_over_rows
 from dnabert_jax.training.masking import mask_rows
 from dnabert_jax.training.objectives import masked_token_sums
@@ -92,7 +92,7 @@ def train_step(config: PretrainConfig, network: Network, mesh: Mesh) -> TrainSte
         batch = (masked.input_ids, masked.predict_at, masked.labels, masked.weights, keys)
         (loss, correct), gradients = gradients_of(state.parameters, batch, predicted)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
-        num_kmers = (input_ids >= FIRST_KMER).sum()
+        num_kmers = (input_ids >= NUM_SPECIAL).sum()
         metrics = StepMetrics(
             loss=loss,
             accuracy=correct / predicted,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dnabert_jax.data.packing import best_fit, fill_rows
-from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP
+from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 
 
 def sequences_of(rows: np.ndarray) -> list[tuple[int, ...]]:
@@ -45,7 +45,7 @@ def test_items_lie_in_rows_without_overlap(seed: int) -> None:
 @pytest.mark.parametrize("packed", [True, False])
 def test_rows_hold_each_sequence_once(packed: bool) -> None:
     rng = np.random.default_rng(1)
-    ids = rng.integers(FIRST_KMER, 69, 1000).astype(np.uint16)
+    ids = rng.integers(NUM_SPECIAL, 69, 1000).astype(np.uint16)
     counts = rng.integers(1, 63, 60)
     starts = rng.integers(0, 1000 - counts)
     rows = fill_rows(ids, starts, counts, 64, packed)
@@ -57,5 +57,5 @@ def test_rows_hold_each_sequence_once(packed: bool) -> None:
 
 
 def test_a_sequence_may_fill_a_row() -> None:
-    rows = fill_rows(np.full(62, FIRST_KMER, np.uint16), np.array([0]), np.array([62]), 64)
-    assert rows.tolist() == [[CLS, *[FIRST_KMER] * 62, SEP]]
+    rows = fill_rows(np.full(62, NUM_SPECIAL, np.uint16), np.array([0]), np.array([62]), 64)
+    assert rows.tolist() == [[CLS, *[NUM_SPECIAL] * 62, SEP]]

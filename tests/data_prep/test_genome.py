@@ -17,7 +17,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.io.fasta import Block
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
-from dnabert_jax.sequence.kmers import decode
+from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.sequence.vocabulary import CLS, SEP
 
 
@@ -31,7 +31,7 @@ def sequences(directory: Path, split: str) -> list[str]:
     flat = files.read(np.arange(len(files))).reshape(-1)
     ends = np.flatnonzero(flat == SEP)
     return [
-        decode(flat[begin + 1 : end], files.manifest.k)
+        KmerTokenizer(files.manifest.k).decode(flat[begin + 1 : end])
         for begin, end in zip(np.flatnonzero(flat == CLS), ends, strict=True)
     ]
 

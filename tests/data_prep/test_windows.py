@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep.windows import certain_runs, cut_windows, sampled_windows, windows_of_runs
-from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.sequence.bases import base_codes
 
 
 def rng(seed: int = 0) -> np.random.Generator:

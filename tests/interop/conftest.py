@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM
 
-from dnabert_jax.sequence.vocabulary import vocabulary_tokens
+from dnabert_jax.sequence.kmers import KmerTokenizer
 
 SIZE = {
     "vocab_size": 69, "hidden_size": 30, "num_hidden_layers": 2, "num_attention_heads": 5, "intermediate_size": 70,
@@ -26,7 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = BertForMaskedLM(BertConfig(**SIZE))
     torch.nn.init.normal_(model.cls.predictions.bias)
     model.save_pretrained(directory)
-    (directory / "vocab.txt").write_text("\n".join(vocabulary_tokens(3)) + "\n")
+    (directory / "vocab.txt").write_text("\n".join(KmerTokenizer(3).tokens) + "\n")
     return directory
 
 

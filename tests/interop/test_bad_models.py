@@ -13,7 +13,7 @@ import torch
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.load import load_directory
 from dnabert_jax.interop.weights import open_weights
-from dnabert_jax.sequence.vocabulary import vocabulary_tokens
+from dnabert_jax.sequence.kmers import KmerTokenizer
 from tests.interop.conftest import as_old_pickle, as_parts, as_pickle, change_config, tensors_of, truncate
 
 
@@ -157,7 +157,7 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], object], str]] = {
     "vocabulary of another size": (settings(vocab_size=72), "69 rows.*72"),
     "an adapter alone": (adapter, "merge_and_unload"),
     "vocabulary in another order": (
-        text("vocab.txt", "\n".join(sorted(vocabulary_tokens(3)))), "vocab.txt.* token 0 is "
+        text("vocab.txt", "\n".join(sorted(KmerTokenizer(3).tokens))), "vocab.txt.* token 0 is "
     ),
     "vocabulary of words": (text("vocab.txt", "[PAD]\n[UNK]\nsomething"), "vocab.txt.* token 5 is "),
     "a number that is text": (settings(hidden_size="30"), "hidden_size = '30': that must be a number"),

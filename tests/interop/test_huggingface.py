@@ -17,8 +17,8 @@ from dnabert_jax.interop.export import export_model
 from dnabert_jax.interop.huggingface import check_shapes, from_huggingface, to_huggingface
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sample import HELDOUT_FASTA
-from dnabert_jax.sequence.kmers import encode, split_kmers
-from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP
+from dnabert_jax.sequence.kmers import KmerTokenizer, split_kmers
+from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.training.loop import pretrain
 from dnabert_jax.training.saved_model import read_saved_model
 from dnabert_jax.training.state import abstract_network
@@ -82,7 +82,7 @@ def test_gradients_of_every_parameter_agree(run: Path, theirs: BertForMaskedLM, 
     model = checkpoint.config
     network = abstract_network(model)
     labels = np.where(np.random.default_rng(0).random(batch.shape) < 0.3, batch, IGNORED_LABEL)
-    labels[batch < FIRST_KMER] = IGNORED_LABEL
+    labels[batch < NUM_SPECIAL] = IGNORED_LABEL
     ids = torch.tensor(batch, dtype=torch.long)
     theirs.zero_grad()
     theirs(
@@ -157,10 +157,10 @@ def test_the_tokenizer_gives_the_ids_of_this_project_on_real_sequence(exported: 
     plain = Tokenizer.from_file(str(exported / "tokenizer.json"))
     for begin in (0, 1000, 20_000):
         dna = letters[begin : begin + 60].tobytes().decode()
-        expected = [CLS, *encode(dna, 3).tolist(), SEP]
+        expected = [CLS, *KmerTokenizer(3).encode_text(dna).tolist(), SEP]
         assert tokenizer(split_kmers(dna, 3))["input_ids"] == expected
         assert plain.encode(split_kmers(dna, 3)).ids == expected
-    assert tokenizer("ACG NNN [MASK]")["input_ids"] == [CLS, encode("ACG", 3)[0], 1, 4, SEP]
+    assert tokenizer("ACG NNN [MASK]")["input_ids"] == [CLS, KmerTokenizer(3).encode_text("ACG")[0], 1, 4, SEP]
     assert tokenizer.model_max_length == 64
     assert tokenizer.convert_tokens_to_ids(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]) == [0, 1, 2, 3, 4]
 

@@ -31,10 +31,9 @@ from dnabert_jax.config import ModelConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import export_model
 from dnabert_jax.interop.load import load_directory
-from dnabert_jax.interop.tokenizer import DNAKmerTokenizer
 from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.pretrained import DNABERT
-from dnabert_jax.sequence.vocabulary import vocabulary_tokens
+from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.training.saved_model import SavedModel, read_saved_model, write_saved_model
 from launch.cli import run
 from tests.interop.conftest import (
@@ -117,7 +116,7 @@ def test_settings_that_are_not_said_are_those_of_bert(made: Path, copy: Path) ->
 def test_k_is_found_without_vocab_txt(made: Path, copy: Path, vocabulary: str | None) -> None:
     (copy / "vocab.txt").unlink()
     if vocabulary:
-        numbers = {token: number for number, token in enumerate(vocabulary_tokens(3))}
+        numbers = {token: number for number, token in enumerate(KmerTokenizer(3).tokens)}
         (copy / vocabulary).write_text(json.dumps({"model": {"vocab": numbers}}))
     assert_same_parameters(copy, made)
 
@@ -188,10 +187,11 @@ def test_a_wrapped_and_padded_model_computes_what_transformers_computes(
     tensors = {f"module.{name}": tensor for name, tensor in tensors_of(copy).items()}
     (copy / "model.safetensors").unlink()
     as_pickle(copy, tensors)
-    ids = DNAKmerTokenizer.from_pretrained(copy)(["ACGTTGCAAGCT", "TTGACNGTA"])
+    model = DNABERT.from_pretrained(copy)
     with torch.no_grad():
-        output = theirs(**{name: torch.tensor(array) for name, array in ids.items()}, output_hidden_states=True)
-    ours = DNABERT.from_pretrained(copy).embed(["ACGTTGCAAGCT"], pooling="tokens")[0]
+        ids = torch.tensor(model.encode("ACGTTGCNAAGCT"))[None]
+        output = theirs(ids, output_hidden_states=True)
+    ours = model.embed("ACGTTGCNAAGCT", pooling="tokens")
     np.testing.assert_allclose(ours, output.hidden_states[-1][0, 1:-1], atol=1e-5)
     assert len([record for record in caplog.records if record.name.startswith("dnabert_jax.")]) == 2
 
@@ -202,7 +202,7 @@ def test_a_wrapped_and_padded_model_computes_what_transformers_computes(
     assert run(["export", str(copy / "model"), "--out", str(copy / "back")]) == 0
     back = AutoModelForMaskedLM.from_pretrained(copy / "back").eval()
     with torch.no_grad():
-        logits = back(**{name: torch.tensor(array) for name, array in ids.items()}).logits
+        logits = back(ids).logits
     np.testing.assert_allclose(logits, output.logits[..., :69], atol=1e-5)
 
 

@@ -25,7 +25,7 @@ from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.model.segments import read_segments
 from dnabert_jax.sequence.pieces import cut_into_pieces
-from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP
+from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.training.objectives import masked_token_sums, sequence_losses
 from dnabert_jax.training.state import Parameters
 
@@ -59,7 +59,11 @@ def sequences(config: ModelConfig, length: int = 64) -> np.ndarray:
     """Rows of several lengths, padded."""
     rows = np.full((4, length), PAD, np.int32)
     for row, count in zip(rows, (length - 2, 40, 7, 1), strict=True):
-        row[: count + 2] = [CLS, *np.random.default_rng(count).integers(FIRST_KMER, config.vocabulary_size, count), SEP]
+        row[: count + 2] = [
+            CLS,
+            *np.random.default_rng(count).integers(NUM_SPECIAL, config.vocabulary_size, count),
+            SEP,
+        ]
     return rows
 
 
@@ -149,7 +153,7 @@ def assert_agree(ours: Outputs, theirs: Outputs, rows: np.ndarray) -> None:
 def test_the_masked_language_model_is_theirs(config: ModelConfig) -> None:
     rows = sequences(config)
     labels = np.where(np.random.default_rng(0).random(rows.shape) < 0.3, rows, IGNORED_LABEL)
-    labels[rows < FIRST_KMER] = IGNORED_LABEL
+    labels[rows < NUM_SPECIAL] = IGNORED_LABEL
     model = random_model(BertForMaskedLM, config)
     real, wanted = rows != PAD, labels != IGNORED_LABEL
 
@@ -279,7 +283,7 @@ def test_the_heads_for_long_sequences_are_the_originals(task: TaskConfig) -> Non
     rng = np.random.default_rng(3)
     # Three pieces full, the last of three nearly empty, one that is [CLS] [SEP] alone, and two that are padding alone.
     counts = (3 * (length - 2), 2 * (length - 2) + 1, 2 * (length - 2), 7)
-    kmers = [rng.integers(FIRST_KMER, config.vocabulary_size, count).astype(np.int32) for count in counts]
+    kmers = [rng.integers(NUM_SPECIAL, config.vocabulary_size, count).astype(np.int32) for count in counts]
     pieces = np.stack([cut_into_pieces(each, task.split, length) for each in kmers])
     labels = random_labels(task, len(pieces))
     model = LongBert(config, task).eval()

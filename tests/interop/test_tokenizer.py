@@ -5,7 +5,6 @@ import json
 import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tokenizers import Tokenizer
 from transformers import (
@@ -19,11 +18,11 @@ from transformers import (
 )
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.interop.tokenizer import DNAKmerTokenizer, tokenizer_section, write_tokenizer
+from dnabert_jax.interop.tokenizer import read_k, tokenizer_section, write_tokenizer
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sample import HELDOUT_FASTA
-from dnabert_jax.sequence.kmers import encode, split_kmers
-from dnabert_jax.sequence.vocabulary import CLS, MASK, PAD, SEP, UNK, vocabulary_tokens
+from dnabert_jax.sequence.kmers import KmerTokenizer, split_kmers
+from dnabert_jax.sequence.vocabulary import CLS, MASK, PAD, SEP, UNK
 
 KS = range(1, 8)
 
@@ -51,7 +50,7 @@ def letters() -> str:
 
 def ids_of_words(text: str, k: int) -> list[int]:
     """What this project says of each word alone; one shorter than k is unknown."""
-    words = [encode(word, k).tolist() if len(word) >= k else [UNK] for word in text.split()]
+    words = [KmerTokenizer(k).encode_text(word).tolist() if len(word) >= k else [UNK] for word in text.split()]
     return [CLS, *(number for word in words for number in word), SEP]
 
 
@@ -63,7 +62,7 @@ def test_real_sequence_has_the_ids_of_this_project(
     by_vocabulary = BertTokenizer.from_pretrained(directories[k])
     for begin in (0, 1000, 20_000):
         dna = letters[begin : begin + 1000]
-        expected = [CLS, *encode(dna, k).tolist(), SEP]
+        expected = [CLS, *KmerTokenizer(k).encode_text(dna).tolist(), SEP]
         assert len(expected) == 1000 - k + 1 + 2
         for text in (dna, dna.lower(), split_kmers(dna, k)):
             assert loaded[k](text)["input_ids"] == expected
@@ -83,14 +82,14 @@ def test_words_of_all_lengths_case_and_ambiguity_letters(k: int, loaded: dict[in
 
 
 def test_what_is_no_dna_is_unknown(loaded: dict[int, PreTrainedTokenizerBase]) -> None:
-    acg, cgt = encode("ACGT", 3).tolist()
+    acg, cgt = KmerTokenizer(3).encode_text("ACGT").tolist()
     assert loaded[3]("ACGTUUU")["input_ids"] == [CLS, acg, cgt, UNK, UNK, UNK, SEP]
     assert loaded[3]("AC, ACG. ## é [mask] ACG")["input_ids"][-6:] == [*[UNK] * 4, acg, SEP]
     assert loaded[3]("AC. A\u0130")["input_ids"] == [CLS, UNK, UNK, SEP]
 
 
 def test_special_tokens_between_raw_dna_and_between_kmers(loaded: dict[int, PreTrainedTokenizerBase]) -> None:
-    acg, cgt = encode("ACGT", 3).tolist()
+    acg, cgt = KmerTokenizer(3).encode_text("ACGT").tolist()
     assert loaded[3]("ACG NNN [MASK]")["input_ids"] == [CLS, acg, UNK, MASK, SEP]
     assert loaded[3]("ACGT[MASK]AC[MASK] ACG[SEP]ACGT[PAD]")["input_ids"] == [
         CLS, acg, cgt, MASK, UNK, MASK, acg, SEP, acg, cgt, PAD, SEP,
@@ -112,12 +111,19 @@ def test_offsets_point_to_the_first_base_of_a_kmer(k: int, loaded: dict[int, Pre
 
 def test_pairs_truncation_and_padding(loaded: dict[int, PreTrainedTokenizerBase], letters: str) -> None:
     tokenizer = loaded[6]
-    first, second = encode(letters[:20], 6).tolist(), encode(letters[40:50], 6).tolist()
+    first, second = (
+        KmerTokenizer(6).encode_text(letters[:20]).tolist(),
+        KmerTokenizer(6).encode_text(letters[40:50]).tolist(),
+    )
     pair = tokenizer(letters[:20], letters[40:50])
     assert pair["input_ids"] == [CLS, *first, SEP, *second, SEP]
     assert pair["token_type_ids"] == [0] * (len(first) + 2) + [1] * (len(second) + 1)
     assert tokenizer.model_max_length == 512
-    assert tokenizer(letters[:2000], truncation=True)["input_ids"] == [CLS, *encode(letters[:515], 6).tolist(), SEP]
+    assert tokenizer(letters[:2000], truncation=True)["input_ids"] == [
+        CLS,
+        *KmerTokenizer(6).encode_text(letters[:515]).tolist(),
+        SEP,
+    ]
     batch = tokenizer([letters[:20], letters[40:50]], padding=True, return_tensors="np")
     assert batch["input_ids"].tolist() == [[CLS, *first, SEP], [CLS, *second, SEP, *[PAD] * 10]]
     assert batch["attention_mask"].tolist() == [[1] * 17, [1] * 7 + [0] * 10]
@@ -154,49 +160,14 @@ def test_the_examples_of_the_model_card_run(
     assert f"{4**k + 5} tokens" in section
 
 
-@pytest.mark.parametrize("k", KS)
-def test_the_light_tokenizer_gives_the_same(
-    k: int, directories: dict[int, Path], loaded: dict[int, PreTrainedTokenizerBase], letters: str
-) -> None:
-    light = DNAKmerTokenizer.from_pretrained(directories[k])
-    texts = [letters[:700], letters[900:1000].lower(), split_kmers(letters[50:90], k), "ACGTNACGTAC"]
-    ours, theirs = light(texts), loaded[k](texts, padding=True, return_tensors="np")
-    for name in ("input_ids", "attention_mask"):
-        assert ours[name].dtype == np.int32
-        np.testing.assert_array_equal(ours[name], theirs[name])
-    np.testing.assert_array_equal(
-        light(texts, max_length=512)["input_ids"], loaded[k](texts, padding=True, truncation=True)["input_ids"]
-    )
-    assert light.decode(ours["input_ids"][1]) == letters[900:1000].upper()
-    assert light("ACGTACG")["input_ids"].shape == (1, 7 - k + 1 + 2)
-    assert light([])["input_ids"].shape == (0, 0)
-    with pytest.raises(InputError, match=r"\[UNK\]"):
-        light.decode(ours["input_ids"][3])
-
-
-def test_the_light_tokenizer_refuses_what_is_no_dna(tmp_path: Path) -> None:
-    light = DNAKmerTokenizer(3)
-    for texts, error in (
-        (["ACGT", "ACGU"], "sequence 2 has 'U' at position 4"),
-        ("AC", "sequence 1 has 2 bases"),
-        ("ACG[MASK]ACG", r"'\['"),
-        ("ACG GGG", "does not overlap"),
-    ):
-        with pytest.raises(InputError, match=error):
-            light(texts)
-    with pytest.raises(InputError, match="max_length is 2"):
-        light("ACG", max_length=2)
-
-
 def test_k_is_that_of_the_vocabulary(tmp_path: Path, directories: dict[int, Path]) -> None:
-    with pytest.raises(InputError, match=r"neither vocab\.txt nor tokenizer\.json"):
-        DNAKmerTokenizer.from_pretrained(tmp_path)
+    assert read_k(tmp_path) is None
     (tmp_path / "tokenizer.json").write_bytes((directories[4] / "tokenizer.json").read_bytes())
-    assert DNAKmerTokenizer.from_pretrained(tmp_path).k == 4
+    assert read_k(tmp_path) == 4
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {}}))
     with pytest.raises(InputError, match=r"tokenizer\.json"):
-        DNAKmerTokenizer.from_pretrained(tmp_path)
-    tokens = vocabulary_tokens(3)
+        read_k(tmp_path)
+    tokens = KmerTokenizer(3).tokens
     for wrong, error in (
         (sorted(tokens), "token 0 is 'AAA'"),
         (tokens[:-1], "token 68 is "),
@@ -204,4 +175,4 @@ def test_k_is_that_of_the_vocabulary(tmp_path: Path, directories: dict[int, Path
     ):
         (tmp_path / "vocab.txt").write_text("\n".join(wrong))
         with pytest.raises(InputError, match=error):
-            DNAKmerTokenizer.from_pretrained(tmp_path)
+            read_k(tmp_path)

@@ -90,5 +90,5 @@ def test_models_that_read_pieces_are_refused(saved: SavedModel) -> None:
 
 
 def test_a_sequence_that_is_too_long_is_named(model: DNABERT) -> None:
-    with pytest.raises(InputError, match=r"sequence 2 \(b\) has 23 k-mers: the model takes at most 22"):
+    with pytest.raises(InputError, match=r"sequence 2 \(b\) has 23 .* 22\b"):
         list(attention_scores(model, [("a", "ACGT"), ("b", "A" * 25)]))

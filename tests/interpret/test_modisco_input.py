@@ -9,7 +9,7 @@ import pytest
 from dnabert_jax.errors import JobError
 from dnabert_jax.interpret.base_scores import BaseScores
 from dnabert_jax.interpret.modisco_input import ModiscoInput, write_modisco_input
-from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.sequence.bases import base_codes
 
 FILES = ("ohe.npz", "contributions.npz")
 

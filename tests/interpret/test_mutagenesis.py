@@ -11,7 +11,7 @@ from dnabert_jax import DNABERT
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.mutagenesis import Mutations, mutation_effects
 from dnabert_jax.interpret.target import choose_target
-from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.sequence.bases import base_codes
 
 
 def test_effects_are_differences_of_predictions(

@@ -17,8 +17,8 @@ from dnabert_jax.interpret.mutagenesis import Changed, Mutations, changed_output
 from dnabert_jax.interpret.mutation_file import read_mutations, with_sequences
 from dnabert_jax.interpret.mutation_table import change_effects
 from dnabert_jax.interpret.target import choose_target
+from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.buckets import groups
-from dnabert_jax.sequence.kmers import base_codes
 from dnabert_jax.stream import Coded
 
 ALL: tuple[Kind, ...] = ("substitutions", "deletions", "insertions")

@@ -12,7 +12,7 @@ from flax import nnx
 from dnabert_jax import DNABERT
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.model.long import sequence_classifier
-from dnabert_jax.sequence.kmers import encode
+from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.tasks.measures.results import Result
 from dnabert_jax.training.saved_model import (
     read_saved_model,
@@ -94,7 +94,8 @@ def predicts_by_its_windows(out: Path, sequences: list[str]) -> None:
     nnx.update(network, jax.tree.map(jnp.asarray, saved.parameters))
     predict = jax.jit(lambda rows: jax.nn.softmax(network(rows)))
     expected = [
-        predict(jnp.asarray(task.windows.cut(encode(sequence, 3).astype(np.int32))[None]))[0] for sequence in sequences
+        predict(jnp.asarray(task.windows.cut(KmerTokenizer(3).encode_text(sequence).astype(np.int32))[None]))[0]
+        for sequence in sequences
     ]
     np.testing.assert_allclose(DNABERT.from_pretrained(out).predict(sequences), expected, atol=1e-5)
 

@@ -17,7 +17,7 @@ from dnabert_jax.model.dropout import row_keys
 from dnabert_jax.model.layers import Dense, LayerNorm, gelu, sinusoids
 from dnabert_jax.model.segments import read_segments
 from dnabert_jax.presets import PRESETS
-from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP
+from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.training.state import Network, Parameters, abstract_network, init_parameters
 
 
@@ -37,7 +37,7 @@ def parameters(small_model: ModelConfig) -> Parameters:
 
 def test_a_packed_row_gives_every_sequence_the_logits_it_has_alone(network: Network, parameters: Parameters) -> None:
     rng = np.random.default_rng(0)
-    ids = rng.integers(FIRST_KMER, 69, 500).astype(np.uint16)
+    ids = rng.integers(NUM_SPECIAL, 69, 500).astype(np.uint16)
     counts = np.array([5, 20, 11, 13, 30, 62, 17, 5])
     starts = rng.integers(0, 500 - counts)
     packed = fill_rows(ids, starts, counts, 64)
@@ -186,7 +186,7 @@ def test_of_a_mimetic_start_kmers_attend_to_neighbours_and_cls_to_all() -> None:
     """As the tiny preset starts."""
     config = PRESETS["tiny"].model
     bert = Bert(config, rngs=nnx.Rngs(0))
-    kmers = np.random.default_rng(0).integers(FIRST_KMER, config.vocabulary_size, (4, 200))
+    kmers = np.random.default_rng(0).integers(NUM_SPECIAL, config.vocabulary_size, (4, 200))
     ids = jnp.asarray(np.concatenate([np.full((4, 1), CLS), kmers, np.full((4, 1), SEP)], axis=1), jnp.int32)
     first_layer = np.asarray(bert.states(ids, read_segments(ids)).attention[0]).mean(axis=(0, 1))
     near = np.array([first_layer[at, at - 5 : at + 6].sum() for at in range(50, 150)])
@@ -197,7 +197,7 @@ def test_of_a_mimetic_start_kmers_attend_to_neighbours_and_cls_to_all() -> None:
 
 def test_of_a_mimetic_start_kmers_are_as_alike_as_their_letters() -> None:
     config = dataclasses.replace(PRESETS["tiny"].model, k=4, hidden_size=512)
-    kmers = np.asarray(Bert(config, rngs=nnx.Rngs(0)).embeddings.token.table[...])[FIRST_KMER : config.vocabulary_size]
+    kmers = np.asarray(Bert(config, rngs=nnx.Rngs(0)).embeddings.token.table[...])[NUM_SPECIAL : config.vocabulary_size]
     assert kmers.std() == pytest.approx(config.initializer_range, rel=0.05)
     letters = np.array(list(itertools.product(range(4), repeat=4)))
     shared = (letters[:, None] == letters).sum(axis=2)

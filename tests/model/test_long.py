@@ -14,7 +14,7 @@ from flax import nnx
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.model.long import sequence_classifier
-from dnabert_jax.sequence.vocabulary import FIRST_KMER, PAD
+from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, PAD
 from dnabert_jax.sequence.windows import Windows
 
 WINDOWS = Windows(10, 2)
@@ -51,7 +51,7 @@ def made(config: ModelConfig) -> Callable[[str], Any]:
 
 def rows(windows: int) -> np.ndarray:
     """Of three sequences whose k-mers all differ: their first windows, and what some do not have."""
-    kmers = np.arange(FIRST_KMER, FIRST_KMER + sum(COUNTS)).astype(np.int32)
+    kmers = np.arange(NUM_SPECIAL, NUM_SPECIAL + sum(COUNTS)).astype(np.int32)
     parts = np.split(kmers, np.cumsum(COUNTS)[:-1])
     cut = [WINDOWS.cut(part) for part in parts]
     padded = np.full((len(cut), windows, WINDOWS.size + 2), PAD, np.int32)
@@ -92,7 +92,7 @@ def test_windows_that_a_sequence_does_not_have_change_nothing_and_all_others_are
         np.testing.assert_allclose(head(parameters, own)[0], logits[number], atol=1e-6)
     # Each k-mer stands once in a sequence, and so in one window or in two that overlap.
     by_token = np.abs(np.asarray(gradient["bert"]["embeddings"]["token"]["table"][...])).max(axis=1)
-    first, last = FIRST_KMER, FIRST_KMER + sum(COUNTS)
+    first, last = NUM_SPECIAL, NUM_SPECIAL + sum(COUNTS)
     assert by_token[first:last].min() > 1e-7
     assert by_token[PAD] == by_token[last:].max() == 0
     others = [leaf for part, tree in gradient.items() if part != "bert" for leaf in jax.tree.leaves(tree)]

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from dnabert_jax.sequence.buckets import batches_by_length, bucket, computed_in_order
-from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP
+from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 
 
 def rows(lengths: list[int]) -> list[np.ndarray]:
     """Ids that tell which sequence they are of."""
-    return [np.array([CLS, *[FIRST_KMER + n] * (length - 2), SEP], np.int32) for n, length in enumerate(lengths)]
+    return [np.array([CLS, *[NUM_SPECIAL + n] * (length - 2), SEP], np.int32) for n, length in enumerate(lengths)]
 
 
 @pytest.mark.parametrize(("longest", "most"), [(512, 32), (4096, 56), (100, 13)])
@@ -81,7 +81,7 @@ def test_results_come_in_order_and_little_is_read_ahead() -> None:
     results = computed_in_order(source(), 64, 512, lambda ids: ids.max(axis=1), done.append)
     for number, (ids, largest) in enumerate(results):
         assert len(ids) == lengths[number]
-        assert largest == max(FIRST_KMER + number if lengths[number] > 2 else 0, SEP)
+        assert largest == max(NUM_SPECIAL + number if lengths[number] > 2 else 0, SEP)
         assert read - number <= 4096
     assert number == 9_999
     assert sum(done) == 10_000

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, PAD, SEP
+from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.sequence.windows import Windows
 
 
@@ -13,7 +13,7 @@ from dnabert_jax.sequence.windows import Windows
 def test_windows_cover_all_kmers_and_overlap_as_stated(size: int, overlap: int) -> None:
     windows = Windows(size, overlap)
     for count in (*range(1, 60), size, size + 1, 2 * size - overlap, 2 * size - overlap + 1, 1307):
-        kmers = np.arange(FIRST_KMER, FIRST_KMER + count, dtype=np.int32)
+        kmers = np.arange(NUM_SPECIAL, NUM_SPECIAL + count, dtype=np.int32)
         cut = windows.cut(kmers)
         assert len(cut) == windows.count(np.array([count]))[0]
         held = [row[1:-1].tolist() for row in cut]
@@ -32,7 +32,7 @@ def test_windows_cover_all_kmers_and_overlap_as_stated(size: int, overlap: int) 
 def test_rows_of_many_sequences_are_those_of_each_and_padding() -> None:
     windows, counts = Windows(10, 3), np.array([4, 10, 11, 31])
     own = [
-        np.arange(FIRST_KMER, FIRST_KMER + count, dtype=np.uint16) + 100 * place for place, count in enumerate(counts)
+        np.arange(NUM_SPECIAL, NUM_SPECIAL + count, dtype=np.uint16) + 100 * place for place, count in enumerate(counts)
     ]
     ids = np.concatenate([part for kmers in own for part in ([CLS], kmers, [SEP])]).astype(np.uint16)
     begins = np.cumsum([0, *(counts[:-1] + 2)])

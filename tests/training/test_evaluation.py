@@ -16,7 +16,7 @@ from dnabert_jax.data.manifest import HELDOUT, TRAIN
 from dnabert_jax.data.rows import open_rows
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
-from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, SEP
+from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, SEP
 from dnabert_jax.training.evaluation import (
     Evaluation,
     Predictor,
@@ -50,12 +50,12 @@ def hidden_bases_one_by_one(logits: np.ndarray, masked: MaskedRows, rows: np.nda
                 for place in covering:
                     offset = begin + 1 + base - place
                     exponentials = np.exp(predicted[place] - predicted[place].max())
-                    probabilities = (exponentials / exponentials.sum())[FIRST_KMER : FIRST_KMER + 4**k]
+                    probabilities = (exponentials / exponentials.sum())[NUM_SPECIAL : NUM_SPECIAL + 4**k]
                     for base_code in range(4):
                         votes[base_code] += probabilities[digits[:, offset] == base_code].sum()
                 place = covering[0]
                 hidden += 1
-                correct += int(votes.argmax() == digits[row[place] - FIRST_KMER, begin + 1 + base - place])
+                correct += int(votes.argmax() == digits[row[place] - NUM_SPECIAL, begin + 1 + base - place])
     return correct, hidden
 
 
@@ -67,7 +67,7 @@ def test_hidden_bases_are_those_of_the_definition(k: int) -> None:
     rows = np.zeros((6, 40), np.int32)
     for row, dna in zip(rows, bases, strict=True):
         for begin, count in ((0, 5), (7, 17), (26, 12)):
-            ids = [FIRST_KMER + int("".join(map(str, dna[i : i + k])), 4) for i in range(count)]
+            ids = [NUM_SPECIAL + int("".join(map(str, dna[i : i + k])), 4) for i in range(count)]
             row[begin : begin + count + 2] = [CLS, *ids, SEP]
     masked = mask_rows(jnp.asarray(rows), jax.random.key(0), 0.4, model, MaskingConfig(late_rate=0.5))
     logits = rng.normal(size=(6, masked.labels.shape[1], model.padded_vocabulary_size)).astype(np.float32) * 3
@@ -121,11 +121,11 @@ def test_a_table_scores_the_cross_entropy_of_its_frequencies(
     counts = kmer_frequencies(open_rows(sample_rows, TRAIN))
     files = open_rows(sample_rows, TRAIN)
     assert counts.sum() == len(files) * 64
-    assert counts[FIRST_KMER:].sum() == files.entry.kmers
+    assert counts[NUM_SPECIAL:].sum() == files.entry.kmers
     logits = frequency_table_logits(counts, small_model.padded_vocabulary_size)
     assert math.isclose(np.exp(logits).sum(), 1, rel_tol=1e-5)
     result = compiled(table)(logits)
-    frequencies = counts[FIRST_KMER:] / counts[FIRST_KMER:].sum()
+    frequencies = counts[NUM_SPECIAL:] / counts[NUM_SPECIAL:].sum()
     entropy = -(frequencies * np.log(frequencies)).sum()
     assert result.loss == pytest.approx(entropy, abs=0.1)
     assert result.accuracy == pytest.approx(frequencies.max(), abs=0.03)

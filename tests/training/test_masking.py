@@ -12,7 +12,7 @@ from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.rows import open_rows
 from dnabert_jax.model.dropout import row_keys
 from dnabert_jax.sample import TRAIN_FASTA
-from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, MASK, PAD, SEP
+from dnabert_jax.sequence.vocabulary import CLS, MASK, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.training.masking import (
     MaskedRows,
     centre_rate,
@@ -71,7 +71,7 @@ def test_the_masked_share_of_real_rows_is_the_stated_rate(
     real_rows: tuple[ModelConfig, jax.Array], rate: float
 ) -> None:
     model, rows = real_rows
-    marks, kmers = chosen(rows, masked(model, rows, rate)), np.asarray(rows) >= FIRST_KMER
+    marks, kmers = chosen(rows, masked(model, rows, rate)), np.asarray(rows) >= NUM_SPECIAL
     spared = 1 - centre_rate(rate, model.k)
     variance = sum(spared ** (model.k + abs(d)) - spared ** (2 * model.k) for d in range(1 - model.k, model.k))
     # The room that rows with very many masks lack costs less than 1e-4.
@@ -82,7 +82,7 @@ def test_the_rate_holds_at_the_ends_of_sequences_and_for_short_ones() -> None:
     model = ModelConfig(k=6)
     rows = jnp.tile(jnp.array([[CLS, 9, 10, 11, 12, 13, SEP, CLS, 14, 15, 16, 17, 18, SEP, PAD, PAD]]), (40_000, 1))
     share = chosen(rows, masked(model, rows, 0.15)).mean(axis=0)
-    kmers = np.asarray(rows[0]) >= FIRST_KMER
+    kmers = np.asarray(rows[0]) >= NUM_SPECIAL
     assert share[~kmers].max() == 0
     assert np.abs(share[kmers] - 0.15).max() < 4 * (0.15 * 0.85 / 40_000) ** 0.5
 
@@ -90,7 +90,7 @@ def test_the_rate_holds_at_the_ends_of_sequences_and_for_short_ones() -> None:
 def test_special_tokens_and_padding_are_never_touched(real_rows: tuple[ModelConfig, jax.Array]) -> None:
     model, rows = real_rows
     result = masked(model, rows, 0.2)
-    special = np.asarray(rows) < FIRST_KMER
+    special = np.asarray(rows) < NUM_SPECIAL
     assert np.array_equal(np.asarray(result.input_ids)[special], np.asarray(rows)[special])
     assert not (chosen(rows, result) & special).any()
 
@@ -116,9 +116,9 @@ def test_random_replacements_are_kmers_of_every_kind(real_rows: tuple[ModelConfi
     model, rows = real_rows
     result = masked(model, rows, 0.2, MaskingConfig(mask_share=0.0, random_share=1.0))
     after = np.asarray(result.input_ids)[chosen(rows, result)]
-    assert after.min() == FIRST_KMER
+    assert after.min() == NUM_SPECIAL
     assert after.max() == model.vocabulary_size - 1
-    counts = np.bincount(after)[FIRST_KMER:]
+    counts = np.bincount(after)[NUM_SPECIAL:]
     expected = len(after) / len(counts)
     chi_square = ((counts - expected) ** 2 / expected).sum()
     degrees = len(counts) - 1
@@ -134,7 +134,7 @@ def test_labels_are_the_true_kmers(real_rows: tuple[ModelConfig, jax.Array]) -> 
 
 def test_room_is_made_for_five_deviations_and_what_exceeds_it_stays_unmasked() -> None:
     assert masked_capacity(512, 6, 0.2) < 256
-    model, rows = ModelConfig(k=3), jnp.full((4, 512), FIRST_KMER)
+    model, rows = ModelConfig(k=3), jnp.full((4, 512), NUM_SPECIAL)
     assert int(masked(model, rows, 0.2).overflow) == 0
     crowded = masked(model, rows, 0.9)
     assert int(crowded.overflow) > 0
@@ -148,7 +148,7 @@ def test_kmers_that_regularise_are_masked_at_the_rate_and_special_tokens_never(
     rows = real_rows[1][:200]
     keys = row_keys(jax.random.key(0), len(rows))
     masked = np.asarray(mask_kmers(rows, 0.3, keys))
-    kmers, changed = np.asarray(rows >= FIRST_KMER), masked != np.asarray(rows)
+    kmers, changed = np.asarray(rows >= NUM_SPECIAL), masked != np.asarray(rows)
     assert not changed[~kmers].any()
     assert (masked[changed] == MASK).all()
     deviation = (0.3 * 0.7 / kmers.sum()) ** 0.5

@@ -11,7 +11,7 @@ from jaxtyping import Float64
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.meme import read_meme
-from dnabert_jax.sequence.vocabulary import COLUMNS
+from dnabert_jax.sequence.bases import BASE_ORDER
 
 JASPAR = "jaspar"
 _RELEASE = "JASPAR2026"
@@ -57,7 +57,7 @@ def _read_jaspar() -> dict[tuple[str, str], np.ndarray]:
     with contextlib.closing(database.conn):
         motifs = database.fetch_motifs(collection="CORE", tax_group=[_TAX_GROUP])
     counts = {
-        (motif.matrix_id, motif.name): np.array([motif.counts[base] for base in COLUMNS], np.float64).T
+        (motif.matrix_id, motif.name): np.array([motif.counts[base] for base in BASE_ORDER], np.float64).T
         for motif in motifs
     }
     return {key: matrix / matrix.sum(axis=1, keepdims=True) for key, matrix in counts.items()}

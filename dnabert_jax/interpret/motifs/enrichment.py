@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from dnabert_jax.sequence.kmers import base_codes, reverse_complement, text_of
+from dnabert_jax.sequence.bases import base_codes, decode_bases, reverse_complement
 from dnabert_jax.tasks.datasets.sequences import Sequences
 
 
@@ -50,7 +50,7 @@ def enrichment(
     counts = [np.zeros(len(words), np.int64) for _ in range(2)]
     for count, sequences in zip(counts, (positives, negatives), strict=True):
         for row in range(len(sequences)):
-            count[find(text_of(sequences[row]))] += 1
+            count[find(decode_bases(sequences[row]))] += 1
             progress(1)
     # Most words have the counts of some other: each pair is computed once.
     pairs, inverse = np.unique(np.stack(counts), axis=1, return_inverse=True)
@@ -68,6 +68,6 @@ def _finder(words: Sequence[str], both_strands: bool) -> Callable[[str], Int64[n
     for number, word in enumerate(words):
         automaton.add_word(word, number)
         if both_strands:
-            automaton.add_word(text_of(reverse_complement(base_codes(word.encode()))), number)
+            automaton.add_word(decode_bases(reverse_complement(base_codes(word.encode()))), number)
     automaton.make_automaton()
     return lambda text: np.array(sorted({number for _, number in automaton.iter(text)}), np.int64)

@@ -7,7 +7,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.motif_files import information
 from dnabert_jax.interpret.motifs.search import Motif
 from dnabert_jax.io.pictures import accompanying, drawing
-from dnabert_jax.sequence.vocabulary import COLUMNS
+from dnabert_jax.sequence.bases import BASE_ORDER
 
 _TITLE_LETTERS = 40
 
@@ -27,7 +27,7 @@ def draw_logo(motif: Motif, picture: Path) -> None:
         import logomaker
         import pandas as pd
 
-        table = pd.DataFrame(bits, range(1, len(bits) + 1), list(COLUMNS))
+        table = pd.DataFrame(bits, range(1, len(bits) + 1), list(BASE_ORDER))
         axes = figure.subplots()
         logomaker.Logo(table, ax=axes, color_scheme="classic", show_spines=False)
         axes.spines["left"].set_visible(True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from dnabert_jax.sequence.kmers import base_codes, reverse_complement
+from dnabert_jax.sequence.bases import base_codes, reverse_complement
 
 
 @dataclasses.dataclass(frozen=True)

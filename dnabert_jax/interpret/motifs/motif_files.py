@@ -8,7 +8,7 @@ import numpy as np
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.search import FoundMotifs, Motif
-from dnabert_jax.sequence.vocabulary import COLUMNS
+from dnabert_jax.sequence.bases import BASE_ORDER
 
 _TABLE = (
     "motif", "consensus", "instances", "sequences", "bits", "positives", "negatives", "p_value", "adjusted_p_value",
@@ -33,7 +33,7 @@ def write_table(path: Path, motifs: Sequence[Motif]) -> None:
             rows.writerow(
                 [
                     motif.seed,
-                    "".join(COLUMNS[base] for base in frequencies.argmax(axis=1)),
+                    "".join(BASE_ORDER[base] for base in frequencies.argmax(axis=1)),
                     len(motif.windows),
                     len(np.unique(motif.windows.sequence)),
                     f"{information(motif).sum():.3f}",
@@ -48,8 +48,8 @@ def write_table(path: Path, motifs: Sequence[Motif]) -> None:
 
 def write_meme(path: Path, found: FoundMotifs, both_strands: bool) -> None:
     """Writes matrices in MEME's minimal format, with E the p-value times the number of words tested."""
-    lines = ["MEME version 4", "", f"ALPHABET= {COLUMNS}", "", f"strands: {'+ -' if both_strands else '+'}", ""]
-    background = " ".join(f"{base} {share:.6f}" for base, share in zip(COLUMNS, found.background, strict=True))
+    lines = ["MEME version 4", "", f"ALPHABET= {BASE_ORDER}", "", f"strands: {'+ -' if both_strands else '+'}", ""]
+    background = " ".join(f"{base} {share:.6f}" for base, share in zip(BASE_ORDER, found.background, strict=True))
     lines += ["Background letter frequencies", background, ""]
     for motif in found.motifs:
         matrix = motif.probabilities()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from dnabert_jax.sequence.kmers import AMBIGUOUS, reverse_complement, text_of
+from dnabert_jax.sequence.bases import AMBIGUOUS, decode_bases, reverse_complement
 from dnabert_jax.tasks.datasets.sequences import Sequences
 
 
@@ -82,8 +82,8 @@ def candidate_words(
             if (word == AMBIGUOUS).any():
                 ambiguous.append((number, int(start), int(end)))
                 continue
-            text = text_of(word)
-            other = text_of(reverse_complement(word)) if both_strands else text
+            text = decode_bases(word)
+            other = decode_bases(reverse_complement(word)) if both_strands else text
             found.setdefault(min(text, other), []).append((number, int(start), other < text))
     places = {}
     for text, rows in found.items():

@@ -12,7 +12,7 @@ from dnabert_jax.interpret.motifs.merging import merge_words
 from dnabert_jax.interpret.motifs.regions import candidate_words
 from dnabert_jax.interpret.motifs.windows import Windows, seed_places, windows_around
 from dnabert_jax.io.left_out import LeftOut
-from dnabert_jax.sequence.vocabulary import BASES, COLUMNS
+from dnabert_jax.sequence.bases import BASE_ORDER, BASES
 from dnabert_jax.tasks.datasets.sequences import Sequences
 
 Progress = Callable[[str, int, int], object]
@@ -127,5 +127,5 @@ def _background(*kinds: Sequences) -> Float64[np.ndarray, " 4"]:
     for sequences in kinds:
         for row in range(len(sequences)):
             counts += np.bincount(sequences[row], minlength=len(BASES) + 1)[: len(BASES)]
-    counts = counts[[BASES.index(base) for base in COLUMNS]]
+    counts = counts[[BASES.index(base) for base in BASE_ORDER]]
     return counts / max(counts.sum(), 1)

@@ -12,8 +12,7 @@ from jaxtyping import Bool, Int64, UInt8
 
 from dnabert_jax.interpret.motifs.merging import Member
 from dnabert_jax.interpret.motifs.regions import Places
-from dnabert_jax.sequence.kmers import AMBIGUOUS, reverse_complement
-from dnabert_jax.sequence.vocabulary import BASES, COLUMNS
+from dnabert_jax.sequence.bases import AMBIGUOUS, BASE_ORDER, BASES, reverse_complement
 from dnabert_jax.tasks.datasets.sequences import Sequences
 
 
@@ -43,7 +42,7 @@ class Windows:
 
     def counts(self) -> Int64[np.ndarray, "W 4"]:
         """How often each base is at each place, in columns A, C, G, T."""
-        columns = np.array([BASES.index(base) for base in COLUMNS], np.uint8)
+        columns = np.array([BASES.index(base) for base in BASE_ORDER], np.uint8)
         return (self.codes[:, :, None] == columns).sum(axis=0)
 
 

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from dnabert_jax.io.genome import Genome
 from dnabert_jax.io.vcf import VcfRecord
-from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes
+from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
 
 _DNA = re.compile("[ACGTRYSWKMBDHVN]+", re.IGNORECASE)
 
@@ -35,11 +35,14 @@ class Allele(NamedTuple):
     matches: bool | None = None
 
 
-def alleles_of(records: Iterable[VcfRecord], genome: Genome, window: int, k: int) -> Iterator[tuple[VcfRecord, Allele]]:
+def alleles_of(
+    records: Iterable[VcfRecord], genome: Genome, window: int, shortest: int
+) -> Iterator[tuple[VcfRecord, Allele]]:
     """Yields the alternative alleles of records in order, each with the reason if it cannot be scored.
 
     Args:
         window: bases of a window, which must hold either allele.
+        shortest: fewest bases that the model reads.
     """
     for record in records:
         contig = genome.names.get(record.contig, "")
@@ -47,7 +50,7 @@ def alleles_of(records: Iterable[VcfRecord], genome: Genome, window: int, k: int
         matches, shared = _compared(record, genome, contig, position)
         for text in record.alternatives or ["."]:
             reason = shared or _why_not(text, max(reference, len(text)) > window)
-            if not reason and genome.length(contig) - reference + len(text) < k:
+            if not reason and genome.length(contig) - reference + len(text) < shortest:
                 reason = "the contig is too short for the model"
             codes = np.zeros(0, np.uint8) if reason else base_codes(text.encode())
             yield record, Allele(contig, position, reference, codes, text, reason, matches)

@@ -84,7 +84,6 @@ def annotate(
     survey: VcfSurvey,
     genome: Genome,
     scorer: VariantScorer,
-    k: int,
     vcf: Path,
     table: Path,
     advance: Callable[[int], object] | None = None,
@@ -116,7 +115,7 @@ def annotate(
         write_record = files.enter_context(vcf_writer(vcf_file, vcf, survey.header, fields))
 
         def written() -> Iterator[tuple[object, ...]]:
-            for record, alleles in _by_record(survey.path, genome, scorer, k, advance):
+            for record, alleles in _by_record(survey.path, genome, scorer, advance):
                 count.records += 1
                 for allele, scores in alleles:
                     variant = f"{record.contig}:{record.position} {record.reference}>{allele.text}"
@@ -142,11 +141,11 @@ def annotate(
 
 
 def _by_record(
-    path: Path, genome: Genome, scorer: VariantScorer, k: int, advance: Callable[[int], object] | None
+    path: Path, genome: Genome, scorer: VariantScorer, advance: Callable[[int], object] | None
 ) -> Iterator[tuple[VcfRecord, list[ScoredAllele]]]:
     """Yields each record with its scored alleles."""
     records = (part for part in read_vcf(path) if isinstance(part, VcfRecord))
-    to_score, again = itertools.tee(alleles_of(records, genome, scorer.window, k))
+    to_score, again = itertools.tee(alleles_of(records, genome, scorer.window, scorer.shortest))
     scored = scorer.score((allele for _, allele in to_score), genome, advance)
     pairs = ((record, allele) for allele, (record, _) in zip(scored, again, strict=True))
     for _, group in itertools.groupby(pairs, key=lambda pair: pair[0].line):

@@ -56,10 +56,8 @@ def allele_likelihoods(model: DNABERT, windows: Sequence[Window]) -> Float32[np.
 def _marked(model: DNABERT, window: Window) -> Int32[np.ndarray, " L"]:
     """Ids, those that are to be predicted with a minus."""
     ids = model.ids_within_limit(window.codes, "the window").astype(np.int32)
-    first, end = max(window.first - model.config.k + 1, 0), window.first + window.length
-    # Behind [CLS]; [SEP] stays.
-    own = slice(first + 1, min(end + 1, len(ids) - 1))
-    ids[own] = -ids[own]
+    content = ids[1:-1]
+    content[model.tokenizer.covering(content, window.first, window.first + window.length)] *= -1
     return ids
 
 

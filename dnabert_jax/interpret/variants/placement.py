@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from dnabert_jax.sequence.kmers import reverse_complement
+from dnabert_jax.sequence.bases import reverse_complement
 
 
 class Window(NamedTuple):

@@ -22,7 +22,8 @@ from dnabert_jax.interpret.variants.masked_likelihood import allele_likelihoods,
 from dnabert_jax.interpret.variants.placement import Pair, Window, pairs
 from dnabert_jax.io.genome import Genome
 from dnabert_jax.pretrained import DNABERT
-from dnabert_jax.sequence.kmers import AMBIGUOUS
+from dnabert_jax.sequence.bases import AMBIGUOUS
+from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.stream import Coded
 
 ScoreKind = Literal["effect", "likelihood", "embedding", "attention"]
@@ -116,20 +117,25 @@ class VariantScorer:
         self.ambiguous = 0
 
     def _window(self) -> int:
-        config, asked = self._model.config, self._scoring.window
-        longest = config.max_positions - 2 + config.k - 1
+        config, tokenizer, asked = self._model.config, self._model.tokenizer, self._scoring.window
+        longest = tokenizer.capacity(config.max_positions - SPECIAL_PER_SEQUENCE)
         trained = self._model.training_lengths
         if not asked and self._model.task is not None and trained is None:
             raise InputError(
                 "The model does not say on which lengths it was fine-tuned. Give that length as the window, in bases "
                 "(--window)."
             )
-        if asked and not config.k <= asked <= longest:
-            raise InputError(f"The window has {asked:,} bases: the model takes {config.k} to {longest:,}.")
+        if asked and not tokenizer.shortest <= asked <= longest:
+            raise InputError(f"The window has {asked:,} bases: the model takes {tokenizer.shortest} to {longest:,}.")
         if self._scoring.placements < 1:
             raise InputError(f"placements is {self._scoring.placements}: it must be at least 1.")
-        usual = longest if trained is None else max(config.k, min(trained.median, longest))
+        usual = longest if trained is None else max(tokenizer.shortest, min(trained.median, longest))
         return asked or usual
+
+    @property
+    def shortest(self) -> int:
+        """The fewest bases that the model reads."""
+        return self._model.tokenizer.shortest
 
     @property
     def label(self) -> str:

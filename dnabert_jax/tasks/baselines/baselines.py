@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Num, UInt16
 
+from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.tasks.baselines.cnn import fit_cnn_baseline
 from dnabert_jax.tasks.baselines.kmer import KmerBaselineConfig, fit_kmer_baseline
 from dnabert_jax.tasks.baselines.motif_cnn import CnnBaselineConfig
@@ -67,6 +68,6 @@ def _encoded(data: LabelledData, k: int) -> dict[str, tuple[UInt16[np.ndarray, "
     longest = max(int(rows.sequences.lengths.max()) for rows in data.splits.values())
     found = {}
     for split, rows in data.splits.items():
-        encoded = encode_split(rows, data.task, k, max_positions=longest + 2)
+        encoded = encode_split(rows, data.task, KmerTokenizer(k), max_positions=longest + 2)
         found[str(split)] = encoded.rows(np.arange(len(rows)), (int(encoded.lengths.max()),)), rows.labels
     return found

@@ -21,8 +21,9 @@ from jaxtyping import Array, Float, Float32, Integer, Num, UInt8
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import JobError
 from dnabert_jax.numerics import fixed_settings
+from dnabert_jax.sequence.bases import AMBIGUOUS
 from dnabert_jax.sequence.buckets import bucket
-from dnabert_jax.sequence.kmers import AMBIGUOUS, codes_of_ids
+from dnabert_jax.sequence.kmers import codes_of_ids
 from dnabert_jax.tasks.baselines.motif_cnn import CnnBaselineConfig, MotifCnn
 from dnabert_jax.tasks.baselines.selection import gain, learnable_labels, validation_figure
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig

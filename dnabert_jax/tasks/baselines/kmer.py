@@ -16,7 +16,8 @@ from jaxtyping import Float, Integer, Num
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.kmers import AMBIGUOUS, codes_of_ids
+from dnabert_jax.sequence.bases import AMBIGUOUS
+from dnabert_jax.sequence.kmers import codes_of_ids
 from dnabert_jax.tasks.baselines.linear import LinearFit, fit_linear
 from dnabert_jax.tasks.baselines.selection import learnable_labels
 from dnabert_jax.tasks.measures.metrics import validation_metric

@@ -10,7 +10,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.io.bed import Interval, read_bed
 from dnabert_jax.io.genome import Genome, open_genome
 from dnabert_jax.io.left_out import BEYOND, LeftOut, too_short
-from dnabert_jax.sequence.kmers import reverse_complement
+from dnabert_jax.sequence.bases import reverse_complement
 from dnabert_jax.tasks.datasets.unlabelled import NamedSequence
 
 BED_COLUMNS = ("chrom", "start", "end", "name", "strand")
@@ -24,8 +24,8 @@ class Intervals:
         genome: the contigs that the file names.
     """
 
-    def __init__(self, bed: Path, genome: Genome, genome_path: Path, k: int, width: int, summit: bool):
-        self.genome, self._bed, self._k, self._width, self._summit = genome, bed, k, width, summit
+    def __init__(self, bed: Path, genome: Genome, genome_path: Path, shortest: int, width: int, summit: bool):
+        self.genome, self._bed, self._shortest, self._width, self._summit = genome, bed, shortest, width, summit
         self.left_out = LeftOut()
         self.count = sum(1 for _ in self._usable(self.left_out))
         beyond = self.left_out.counts[BEYOND]
@@ -67,8 +67,8 @@ class Intervals:
                 reason = self.genome.missing[interval.contig]
             elif interval.start < 0 or interval.end > self.genome.length(self.genome.names[interval.contig]):
                 reason = BEYOND
-            elif interval.end - interval.start < self._k:
-                reason = too_short(self._k)
+            elif interval.end - interval.start < self._shortest:
+                reason = too_short(self._shortest)
             else:
                 yield interval
                 continue
@@ -77,11 +77,12 @@ class Intervals:
 
 
 @contextlib.contextmanager
-def open_intervals(bed: Path, genome: Path, k: int, width: int = 0, summit: bool = False) -> Iterator[Intervals]:
+def open_intervals(bed: Path, genome: Path, shortest: int, width: int = 0, summit: bool = False) -> Iterator[Intervals]:
     """Opens the intervals of a BED file, all of which are checked before the first sequence is given.
 
     Args:
         bed: file of the BED family on disk; it is read several times.
+        shortest: fewest bases of an interval; shorter ones are left out.
         width: number of bases to which intervals are brought, with one more to the left of the center if it is even;
             0 keeps intervals as they are.
         summit: whether their center is the summit, where a peak has one, and not the middle.
@@ -90,4 +91,4 @@ def open_intervals(bed: Path, genome: Path, k: int, width: int = 0, summit: bool
         raise InputError(f"The width of intervals is {width}. Give at least 1.")
     contigs = dict.fromkeys(interval.contig for interval in read_bed(bed))
     with open_genome(genome, contigs) as opened:
-        yield Intervals(bed, opened, genome, k, width, summit)
+        yield Intervals(bed, opened, genome, shortest, width, summit)

@@ -16,7 +16,7 @@ import numpy as np
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.vocabulary import check_k
+from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.tasks.datasets.labels import Labels, infer_scheme, listed
 from dnabert_jax.tasks.datasets.layout import Split
 from dnabert_jax.tasks.datasets.options import USUAL_OPTIONS, DataOptions
@@ -41,7 +41,7 @@ class LabelledData:
 
 def read_labelled(
     source: Path | Mapping[Split, Path],
-    k: int,
+    tokenizer: Tokenizer,
     columns: Columns = USUAL_COLUMNS,
     options: DataOptions = USUAL_OPTIONS,
 ) -> LabelledData:
@@ -52,8 +52,7 @@ def read_labelled(
         k: k of the model: each sequence must have a k-mer, and k-mers must be of this k.
         options: those about splits that are not there, and duplicates, have no effect here.
     """
-    check_k(k)
-    parts = read_rows(source, k, columns)
+    parts = read_rows(source, tokenizer, columns)
     notes = _take_dev_for(options.dev, parts)
     if "train" not in parts:
         name = source if isinstance(source, Path) else ", ".join(map(str, source.values()))

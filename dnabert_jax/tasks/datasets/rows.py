@@ -25,6 +25,7 @@ from dnabert_jax.io.tables import (
     required_column,
     sequence_column,
 )
+from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.tasks.datasets.labels import Labels, TextColumn, is_missing, listed
 from dnabert_jax.tasks.datasets.layout import ALIASES, NPY_SEQUENCES, NPY_TARGETS, SPLITS, Split, labelled_files
 from dnabert_jax.tasks.datasets.sequences import SequenceParser, Sequences
@@ -120,17 +121,17 @@ class Rows(Generic[_Labels]):
 TextRows = Rows[dict[str, TextColumn]]
 
 
-def read_rows(source: Path | Mapping[Split, Path], k: int, columns: Columns) -> dict[Split, TextRows]:
+def read_rows(source: Path | Mapping[Split, Path], tokenizer: Tokenizer, columns: Columns) -> dict[Split, TextRows]:
     """Returns the rows of each split of a data set, as `read_labelled` takes it."""
     files = labelled_files(source) if isinstance(source, Path) else {split: [path] for split, path in source.items()}
     if isinstance(files, Path):
-        parts = _split_table(files, k, columns)
+        parts = _split_table(files, tokenizer, columns)
     else:
         with_loci = set(files) < set(SPLITS)
         parts = {
-            split: _read_npy(files[split][0], k)
+            split: _read_npy(files[split][0], tokenizer)
             if files[split][0].is_dir()
-            else _read_tables([open_table(path) for path in files[split]], k, columns, with_loci)
+            else _read_tables([open_table(path) for path in files[split]], tokenizer, columns, with_loci)
             for split in SPLITS
             if split in files
         }
@@ -154,11 +155,11 @@ def _labelled(rows: TextRows) -> TextRows:
     return dataclasses.replace(rows.select(~missing), unlabelled=int(missing.sum()))
 
 
-def _split_table(path: Path, k: int, columns: Columns) -> dict[Split, TextRows]:
+def _split_table(path: Path, tokenizer: Tokenizer, columns: Columns) -> dict[Split, TextRows]:
     """Returns the splits of a table by its split column; without one, all rows are the training split."""
     table = open_table(path)
     split = find_column(table, columns.split, SPLIT_NAMES, "--split")
-    rows = _read_tables([table], k, columns, with_loci=split is None, split=split or "")
+    rows = _read_tables([table], tokenizer, columns, with_loci=split is None, split=split or "")
     if not len(rows):
         raise InputError(f"{path} has no rows.")
     if split is None:
@@ -175,7 +176,9 @@ def _split_table(path: Path, k: int, columns: Columns) -> dict[Split, TextRows]:
     return {wanted: rows.select(splits == wanted) for wanted in SPLITS if wanted in splits}
 
 
-def _read_tables(tables: Sequence[Table], k: int, columns: Columns, with_loci: bool, split: str = "") -> TextRows:
+def _read_tables(
+    tables: Sequence[Table], tokenizer: Tokenizer, columns: Columns, with_loci: bool, split: str = ""
+) -> TextRows:
     """Returns the rows of all shards of a table; the column of the split, if one is named, is the last label."""
     sequences = [sequence_column(table, columns.sequence) for table in tables]
     wanted = columns.labels or ("",)
@@ -198,7 +201,7 @@ def _read_tables(tables: Sequence[Table], k: int, columns: Columns, with_loci: b
         (str(table.path), (batch.columns for batch in table.batches([sequence, *labels[0], *names])))
         for table, sequence, names in zip(tables, sequences, loci, strict=True)
     ]
-    rows, texts = _collect(streams, k, labels[0], len(loci[0]))
+    rows, texts = _collect(streams, tokenizer, labels[0], len(loci[0]))
     return dataclasses.replace(rows, loci=_loci(texts, rows.sequences.lengths), table=tables[0])
 
 
@@ -239,12 +242,15 @@ def _loci(columns: Sequence[pa.ChunkedArray], lengths: Int64[np.ndarray, " n"]) 
 
 
 def _collect(
-    streams: Iterable[tuple[str, Iterable[Sequence[pa.Array]]]], k: int, labels: Sequence[str], others: int
+    streams: Iterable[tuple[str, Iterable[Sequence[pa.Array]]]],
+    tokenizer: Tokenizer,
+    labels: Sequence[str],
+    others: int,
 ) -> tuple[TextRows, list[pa.ChunkedArray]]:
     """Returns the rows of files, and the texts of other columns."""
     parsed, texts, shards, count = [], [], [], 0
     for source, batches in streams:
-        parser = SequenceParser(source, k)
+        parser = SequenceParser(source, tokenizer)
         for sequence, *columns in batches:
             parsed.append(parser.parse(sequence))
             texts.append([pa.compute.utf8_trim_whitespace(pa.compute.fill_null(column, "")) for column in columns])
@@ -256,7 +262,7 @@ def _collect(
     return rows, arrays[len(labels) :]
 
 
-def _read_npy(folder: Path, k: int) -> TextRows:
+def _read_npy(folder: Path, tokenizer: Tokenizer) -> TextRows:
     """Reads the original's layout of a split of the 690 ENCODE sets, as process_690.py reads it."""
     sequences = _load(folder / NPY_SEQUENCES)
     targets = _load(folder / NPY_TARGETS)
@@ -281,7 +287,7 @@ def _read_npy(folder: Path, k: int) -> TextRows:
         ]
         for first in range(0, len(targets), _NPY_ROWS)
     )
-    return _collect([(str(folder), batches)], k, names, 0)[0]
+    return _collect([(str(folder), batches)], tokenizer, names, 0)[0]
 
 
 def _load(path: Path) -> np.ndarray:

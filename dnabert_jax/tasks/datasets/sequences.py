@@ -12,7 +12,8 @@ import pyarrow.compute
 from jaxtyping import Bool, Int64, Integer, UInt8
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.kmers import AMBIGUOUS, base_codes, check_has_kmer, join_kmers
+from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
+from dnabert_jax.sequence.tokenizer import Tokenizer
 
 _SPACE = ord(" ")
 
@@ -58,8 +59,9 @@ class SequenceParser:
     A file holds raw DNA or k-mers, not both: which, is seen from the first row that tells.
     """
 
-    def __init__(self, source: str, k: int):
-        self._source, self._k = source, k
+    def __init__(self, source: str, tokenizer: Tokenizer):
+        self._source, self._tokenizer = source, tokenizer
+        self._k = tokenizer.overlap
         self._kmers: bool | None = None
         self.rows = 0
 
@@ -71,9 +73,9 @@ class SequenceParser:
         self._check_form(texts)
         letters, lengths = self._joined(texts) if self._kmers else _buffer(texts)
         codes = self._codes(letters, lengths)
-        if not short and len(lengths) and lengths.min() < self._k:
-            row = int(np.argmax(lengths < self._k))
-            check_has_kmer(int(lengths[row]), self._k, self._row(row))
+        if not short and len(lengths):
+            row = int(np.argmin(lengths))
+            self._tokenizer.check_length(int(lengths[row]), self._row(row))
         self.rows += len(lengths)
         return codes, lengths
 
@@ -101,7 +103,7 @@ class SequenceParser:
             )
 
     def _joined(self, texts: pa.Array) -> tuple[UInt8[np.ndarray, " b"], Int64[np.ndarray, " n"]]:
-        """Returns the letters that k-mers spell: `join_kmers` of all rows at once."""
+        """Returns the letters that k-mers spell: `KmerTokenizer.parse` of all rows at once."""
         k = self._k
         if pa.compute.any(pa.compute.match_substring_regex(texts, r"\s\s|[^\S ]")).as_py():
             texts = pa.compute.replace_substring_regex(texts, r"\s+", " ")
@@ -127,7 +129,7 @@ class SequenceParser:
     def _check_kmers(self, texts: pa.Array, wrong: Bool[np.ndarray, " n"]) -> None:
         if wrong.any():
             row = int(np.argmax(wrong))
-            join_kmers(texts[row].as_py(), self._k, self._row(row))  # says what is wrong
+            self._tokenizer.parse(texts[row].as_py(), self._row(row))  # says what is wrong
             raise AssertionError(texts[row])
 
     def _codes(self, letters: UInt8[np.ndarray, " b"], lengths: Int64[np.ndarray, " n"]) -> UInt8[np.ndarray, " b"]:

@@ -16,7 +16,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.kmers import reverse_complement
+from dnabert_jax.sequence.bases import reverse_complement
+from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit, read_labelled
 from dnabert_jax.tasks.datasets.labels import listed
 from dnabert_jax.tasks.datasets.layout import SPLITS, Split
@@ -34,10 +35,10 @@ _TOLERANCE = 0.25
 
 
 def read_splits(
-    source: Path, k: int, options: DataOptions, seed: int, columns: Columns = USUAL_COLUMNS
+    source: Path, tokenizer: Tokenizer, options: DataOptions, seed: int, columns: Columns = USUAL_COLUMNS
 ) -> LabelledData:
     """Reads a data set as `read_labelled` does, and makes the splits that it lacks of training rows."""
-    data = read_labelled(source, k, columns, options)
+    data = read_labelled(source, tokenizer, columns, options)
     return carve(carve(data, "test", options.test_share, seed), "validation", options.validation_share, seed)
 
 

@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy import special
 
-from dnabert_jax.sequence.kmers import AMBIGUOUS, encode_codes, reverse_complement
-from dnabert_jax.sequence.vocabulary import FIRST_KMER
+from dnabert_jax.sequence.bases import AMBIGUOUS, reverse_complement
+from dnabert_jax.sequence.kmers import KmerTokenizer
+from dnabert_jax.sequence.vocabulary import NUM_SPECIAL
 from dnabert_jax.tasks.datasets.labelled import LabelledSplit
 
 _FALSE_ALARM = 1e-6
@@ -60,8 +61,8 @@ def _difference(codes: np.ndarray) -> Float[np.ndarray, " D"]:
 
 
 def _features(codes: np.ndarray) -> Float[np.ndarray, " D"]:
-    ids = encode_codes(codes, _WORD).astype(np.int64) if len(codes) >= _WORD else np.zeros(0, np.int64)
-    counts = np.bincount(ids[ids >= FIRST_KMER] - FIRST_KMER, minlength=4**_WORD).astype(np.float32)
+    ids = KmerTokenizer(_WORD).encode(codes).astype(np.int64)
+    counts = np.bincount(ids[ids >= NUM_SPECIAL] - NUM_SPECIAL, minlength=4**_WORD).astype(np.float32)
     places = np.full((2, _EDGE), AMBIGUOUS)
     begin, middle = codes[:_EDGE], codes[max(0, (len(codes) - _EDGE) // 2) :][:_EDGE]
     places[0, : len(begin)], places[1, : len(middle)] = begin, middle

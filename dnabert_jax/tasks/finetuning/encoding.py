@@ -13,9 +13,9 @@ import numpy as np
 from dnabert_jax.config import ModelConfig, TaskConfig, require
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.buckets import bucket
-from dnabert_jax.sequence.kmers import encode_codes
-from dnabert_jax.sequence.vocabulary import CLS, SEP
-from dnabert_jax.sequence.windows import SPECIAL, Windows
+from dnabert_jax.sequence.tokenizer import Tokenizer
+from dnabert_jax.sequence.vocabulary import CLS, SEP, SPECIAL_PER_SEQUENCE
+from dnabert_jax.sequence.windows import Windows
 from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
 from dnabert_jax.tasks.datasets.strands import differs_between_strands
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
@@ -46,31 +46,31 @@ def windowed_task(
     """
     if config.long == "none":
         return task
-    longest_window = model.max_positions - SPECIAL
+    longest_window = model.max_positions - SPECIAL_PER_SEQUENCE
     size = config.window or longest_window
     require(size <= longest_window, f"window is {size} k-mers: the model takes at most {longest_window}.")
     overlap = size // _OVERLAP_SHARE if config.overlap is None else config.overlap
     require(overlap < size, f"overlap is {overlap} k-mers: it must be below {size}, the k-mers of a window.")
-    longest = max(int(split.sequences.lengths.max()) for split in splits) - model.k + 1
-    count = int(Windows(size, overlap).count(np.array([longest]))[0])
+    longest = max(int(split.sequences.lengths.max()) for split in splits)
+    count = int(Windows(size, overlap).count(np.array([model.tokenizer.count(longest)]))[0])
     return dataclasses.replace(task, long=config.long, window=size, overlap=overlap, split=count)
 
 
-def encode_split(split: LabelledSplit, task: TaskConfig, k: int, max_positions: int) -> EncodedSplit:
+def encode_split(split: LabelledSplit, task: TaskConfig, tokenizer: Tokenizer, max_positions: int) -> EncodedSplit:
     """Returns ids and targets of a split; raises InputError if a sequence is too long and there are no windows."""
-    rows = []
+    rows, room = [], max_positions - SPECIAL_PER_SEQUENCE
     for number in range(len(split)):
-        ids = encode_codes(split.sequences[number], k)
-        if task.windows is None and len(ids) + SPECIAL > max_positions:
+        ids = tokenizer.encode(split.sequences[number])
+        if task.windows is None and len(ids) > room:
             raise InputError(
                 f"{split.where(number)} has {len(split.sequences[number]):,} bases: the model takes at most "
-                f"{max_positions - SPECIAL - 1 + k}. Give --long attention, mean, max or lstm to read it in windows, "
+                f"{tokenizer.capacity(room)}. Give --long attention, mean, max or lstm to read it in windows, "
                 "cut it, or leave it out."
             )
         rows.append(np.concatenate([[CLS], ids, [SEP]]).astype(np.uint16))
     single = task.problem == "single_label_classification"
     targets = np.eye(len(task.labels), dtype=np.float32)[split.labels] if single else split.labels.astype(np.float32)
-    return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets, k, task.windows)
+    return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets, tokenizer, task.windows)
 
 
 def batch_shape(task: TaskConfig, longest: int, max_positions: int) -> tuple[int, ...]:
@@ -81,8 +81,8 @@ def batch_shape(task: TaskConfig, longest: int, max_positions: int) -> tuple[int
     """
     if task.windows is None:
         return (bucket(longest, max_positions),)
-    length = bucket(min(longest, task.window + SPECIAL), task.window + SPECIAL)
-    count = int(task.windows.count(np.array([longest - SPECIAL]))[0])
+    length = bucket(min(longest, task.window + SPECIAL_PER_SEQUENCE), task.window + SPECIAL_PER_SEQUENCE)
+    count = int(task.windows.count(np.array([longest - SPECIAL_PER_SEQUENCE]))[0])
     if task.long == "concatenation":
         require(count <= task.split, f"A sequence has {count} windows: the model takes at most {task.split}.")
         return (task.split, length)

@@ -194,7 +194,7 @@ def _jobs(
     jobs, tests = [], []
     for name, data in sets.items():
         splits = {
-            str(split): encode_split(rows, fitting.task, fitting.model.k, fitting.model.max_positions)
+            str(split): encode_split(rows, fitting.task, fitting.model.tokenizer, fitting.model.max_positions)
             for split, rows in data.splits.items()
         }
         tests += [splits.pop("test")] * seeds

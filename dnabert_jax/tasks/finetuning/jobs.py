@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt16
 
 from dnabert_jax.config import TaskConfig
-from dnabert_jax.sequence.kmers import other_strand
-from dnabert_jax.sequence.vocabulary import PAD
-from dnabert_jax.sequence.windows import SPECIAL, Windows
+from dnabert_jax.sequence.tokenizer import Tokenizer
+from dnabert_jax.sequence.vocabulary import PAD, SPECIAL_PER_SEQUENCE
+from dnabert_jax.sequence.windows import Windows
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.training.state import Parameters
 
@@ -25,14 +25,14 @@ class EncodedSplit:
         ids: of all sequences end to end, each with its [CLS] and [SEP].
         offsets: where each begins, and where the last ends.
         targets: for each, the probability of each label, or the true values.
-        k: letters of a k-mer.
+        tokenizer: made the ids.
         windows: how they are cut into rows; None if each is a row.
     """
 
     ids: UInt16[np.ndarray, " tokens"]
     offsets: Int64[np.ndarray, " ends"]
     targets: Float[np.ndarray, "n C"]
-    k: int
+    tokenizer: Tokenizer
     windows: Windows | None = None
 
     def __len__(self) -> int:
@@ -46,12 +46,14 @@ class EncodedSplit:
     @functools.cached_property
     def other_strand(self) -> "EncodedSplit":
         """The reverse complements of the sequences."""
-        return dataclasses.replace(self, ids=other_strand(self.ids, self.offsets, self.k))
+        return dataclasses.replace(self, ids=self.tokenizer.other_strand(self.ids, self.offsets))
 
     def rows(self, chosen: Int64[np.ndarray, " m"], shape: tuple[int, ...]) -> UInt16[np.ndarray, "m ..."]:
         """Returns padded rows of some sequences: [m, L], or with windows [m, T, L], as `encoding.batch_shape` says."""
         if self.windows is not None:
-            return self.windows.rows(self.ids, self.offsets[chosen], self.lengths[chosen] - SPECIAL, *shape)
+            return self.windows.rows(
+                self.ids, self.offsets[chosen], self.lengths[chosen] - SPECIAL_PER_SEQUENCE, *shape
+            )
         (length,) = shape
         positions = self.offsets[chosen][:, None] + np.arange(length)
         inside = np.arange(length) < self.lengths[chosen][:, None]

@@ -58,7 +58,7 @@ def embedded_set(
     config.check_probe()
     task = windowed_task(task_to_learn(data, config), config, model.config, data.splits.values())
     splits = {
-        str(split): encode_split(rows, task, model.config.k, model.config.max_positions)
+        str(split): encode_split(rows, task, model.config.tokenizer, model.config.max_positions)
         for split, rows in data.splits.items()
     }
     total = sum(map(len, splits.values())) * (2 if task.strands == "both" else 1)

@@ -21,6 +21,7 @@ from dnabert_jax.planning.hlo import parse_module
 from dnabert_jax.planning.plan import sequential_seconds
 from dnabert_jax.planning.work import Work, read_work
 from dnabert_jax.sequence.buckets import bucket
+from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.fitting import EVALUATED_TOGETHER
 from dnabert_jax.tasks.finetuning.jobs import total_steps
@@ -153,11 +154,11 @@ def plan_jobs(
         raise InputError(f"{jobs} jobs a chip are impossible: give at least 1.")
     if not chip.is_tpu:
         raise InputError(f"The compiler for {chip.name} predicts no times: plan a suite for a TPU, as v5e:2x4.")
-    tokens = size.bases - model.k + 3
+    tokens = model.tokenizer.count(size.bases) + SPECIAL_PER_SEQUENCE
     if not 3 <= tokens <= model.max_positions:
         raise InputError(
-            f"Sequences of {size.bases} bases do not fit the model: it takes {model.k} to "
-            f"{model.max_positions + model.k - 3}."
+            f"Sequences of {size.bases} bases do not fit the model: it takes {model.tokenizer.shortest} to "
+            f"{model.tokenizer.capacity(model.max_positions - SPECIAL_PER_SEQUENCE)}."
         )
     length = bucket(tokens, model.max_positions)
     task = TaskConfig("single_label_classification", tuple(map(str, range(size.labels))), pooling=config.pooling)

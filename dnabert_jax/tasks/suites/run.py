@@ -90,7 +90,7 @@ class SuiteRun:
             if not methods:
                 continue
             try:
-                data = read_splits(each.path, self.model.config.k, evaluation, seed)
+                data = read_splits(each.path, self.model.config.tokenizer, evaluation, seed)
                 data = dataclasses.replace(data, notes=(*data.notes, *count_duplicates(data).sentences()))
                 data = data if evaluation.keep_duplicates else drop_duplicates(data)
                 read[name] = limit_training(data, evaluation.limit, seed) if evaluation.limit else data

@@ -5,7 +5,7 @@ import numpy as np
 from data_prep.derived.contigs import Contig, Regions
 from data_prep.derived.examples import Examples, canonical_sequences, first_of_each, smallest_keys
 from data_prep.derived.negatives import usable
-from dnabert_jax.sequence.kmers import base_codes, reverse_complement
+from dnabert_jax.sequence.bases import base_codes, reverse_complement
 
 
 def examples_of(sequences: list[str], labels: list[int], keys: list[float]) -> Examples:

@@ -9,7 +9,7 @@ import pytest
 from data_prep.derived import negatives
 from data_prep.derived.contigs import Contig, Regions
 from data_prep.derived.negatives import gc_windows, motif_places, motif_windows
-from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.sequence.bases import base_codes
 
 LENGTH = 50
 

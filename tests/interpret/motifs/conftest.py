@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnabert_jax.sequence.kmers import base_codes, reverse_complement
+from dnabert_jax.sequence.bases import base_codes, reverse_complement
 from dnabert_jax.tasks.datasets.sequences import Sequences
 
 PLANTED = "TGAGTCATCG"

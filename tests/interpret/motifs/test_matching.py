@@ -11,7 +11,7 @@ from dnabert_jax.interpret.motifs.database import KnownMotifs
 from dnabert_jax.interpret.motifs.matching import Match, match_motifs, write_matches
 from dnabert_jax.interpret.motifs.search import Motif
 from dnabert_jax.interpret.motifs.windows import Windows
-from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.sequence.bases import base_codes
 from tests.interpret.motifs.conftest import probabilities, random_known
 
 pytestmark = pytest.mark.usefixtures("uncompiled_memelite")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dnabert_jax.interpret.motifs.regions import candidate_words, high_score_runs
-from dnabert_jax.sequence.kmers import reverse_complement, text_of
+from dnabert_jax.sequence.bases import decode_bases, reverse_complement
 from tests.interpret.motifs.conftest import sequences_of
 
 
@@ -45,5 +45,5 @@ def test_words_are_what_stands_in_the_runs_and_a_letter_in_doubt_is_counted() ->
     (word,) = both.places
     for sequence, start, reverse in zip(*vars(both.places[word]).values(), strict=True):
         own = sequences[sequence][start : start + len(word)]
-        assert text_of(reverse_complement(own) if reverse else own) == word == "ACCT"
+        assert decode_bases(reverse_complement(own) if reverse else own) == word == "ACCT"
     assert both.places[word].reverse.tolist() == [False, True]

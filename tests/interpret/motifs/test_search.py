@@ -11,8 +11,7 @@ from dnabert_jax.interpret.motifs.merging import Member
 from dnabert_jax.interpret.motifs.regions import Places
 from dnabert_jax.interpret.motifs.search import find_motifs
 from dnabert_jax.interpret.motifs.windows import seed_places, windows_around
-from dnabert_jax.sequence.kmers import base_codes, reverse_complement, text_of
-from dnabert_jax.sequence.vocabulary import COLUMNS
+from dnabert_jax.sequence.bases import BASE_ORDER, base_codes, decode_bases, reverse_complement
 from tests.interpret.motifs.conftest import PLANTED, Planted, sequences_of
 
 
@@ -28,7 +27,7 @@ def test_a_planted_motif_is_found_with_its_matrix(planted: Planted) -> None:
     assert (motif.seed, motif.positives, motif.negatives) == (PLANTED, 80, 0)
     assert motif.windows.core.tolist() == planted.starts
     texts = [text[start - 1 : start + 11] for text, start in zip(planted.positives, planted.starts, strict=True)]
-    expected = [[sum(text[place] == base for text in texts) / 80 for base in COLUMNS] for place in range(12)]
+    expected = [[sum(text[place] == base for text in texts) / 80 for base in BASE_ORDER] for place in range(12)]
     np.testing.assert_allclose(motif.probabilities(), expected)
     np.testing.assert_allclose(found.background.sum(), 1)
 
@@ -49,13 +48,13 @@ def test_both_strands_are_one_motif(planted: Planted) -> None:
 
 def test_seed_places_read_the_seed_on_every_combination_of_strands() -> None:
     sequence = "CCTTAGACATCC"
-    turned = text_of(reverse_complement(base_codes(sequence.encode())))
+    turned = decode_bases(reverse_complement(base_codes(sequence.encode())))
     # TAGACA at 3, of which AGA begins at 1 and, on the other strand, TCT at 2.
     for text, at, reverse in ((sequence, 3, False), (turned, 3, True)):
         for member, seed in ((Member(0, 1, False), "AGA"), (Member(0, 2, True), "TCT")):
             own = seed_places(places((0, at, reverse)), member, 6, 3)
             windows = windows_around([own], 3, 3, sequences_of([text]))
-            assert text_of(windows.codes[0]) == seed
+            assert decode_bases(windows.codes[0]) == seed
 
 
 def test_windows_at_the_ends_are_kept_whole_or_counted() -> None:
@@ -64,7 +63,7 @@ def test_windows_at_the_ends_are_kept_whole_or_counted() -> None:
     # Half a base cannot be: the odd base goes behind the seed.
     assert windows.start.tolist() == [1, 4]
     assert (windows.beyond.tolist(), windows.ambiguous.tolist()) == ([[2, 5, 11]], [[3, 2, 8]])
-    assert [text_of(codes) for codes in windows.codes] == ["CGTACG", "ACGTAC"]
+    assert [decode_bases(codes) for codes in windows.codes] == ["CGTACG", "ACGTAC"]
     cut = windows_around([places((0, 2, False))], 6, 4, sequences)
     assert cut.start.tolist() == [3]
 

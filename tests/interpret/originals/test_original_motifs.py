@@ -9,7 +9,7 @@ import pytest
 
 from dnabert_jax.interpret.motifs.config import MotifSearch
 from dnabert_jax.interpret.motifs.enrichment import enrichment
-from dnabert_jax.interpret.motifs.regions import candidate_words, high_score_runs, text_of
+from dnabert_jax.interpret.motifs.regions import candidate_words, decode_bases, high_score_runs
 from dnabert_jax.interpret.motifs.search import find_motifs
 from tests.interpret.motifs.conftest import sequences_of
 
@@ -96,7 +96,7 @@ def test_regions_p_values_words_and_windows(
         motif.seed: {
             "seq_idx": motif.windows.sequence.tolist(),
             "atten_region_pos": [(start, start + 12) for start in motif.windows.start.tolist()],
-            "seqs": [text_of(codes) for codes in motif.windows.codes],
+            "seqs": [decode_bases(codes) for codes in motif.windows.codes],
         }
         for motif in find_motifs(own, scores, others, search).motifs
     }

@@ -17,7 +17,7 @@ from dnabert_jax.interpret.target import choose_target
 from dnabert_jax.interpret.variants.alleles import Allele
 from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
 from dnabert_jax.io.genome import open_genome
-from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.stream import Coded
 
 pytestmark = pytest.mark.by_hand

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dnabert_jax.interpret.variants.placement import pairs
-from dnabert_jax.sequence.kmers import base_codes, reverse_complement
+from dnabert_jax.sequence.bases import base_codes, reverse_complement
 
 CONTIG = "".join(random.Random(3).choices("ACGT", k=40))  # noqa: S311
 

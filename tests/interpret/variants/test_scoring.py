@@ -24,7 +24,7 @@ from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
 from dnabert_jax.io.genome import Genome, open_genome
 from dnabert_jax.io.vcf import VcfRecord
 from dnabert_jax.model.bert import BertForMaskedLM
-from dnabert_jax.sequence.kmers import base_codes
+from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.vocabulary import MASK
 from dnabert_jax.training.saved_model import Description, SavedModel
 

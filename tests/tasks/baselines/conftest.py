@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dnabert_jax.sequence.kmers import encode
+from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
 
 
@@ -11,7 +11,7 @@ def complement(sequence: str) -> str:
 
 
 def rows(sequences: list[str], k: int, special: bool = False, width: int = 0) -> np.ndarray:
-    ids = [encode(sequence, k) if len(sequence) >= k else np.zeros(0, int) for sequence in sequences]
+    ids = [KmerTokenizer(k).encode_text(sequence) if len(sequence) >= k else np.zeros(0, int) for sequence in sequences]
     if special:
         ids = [np.array([CLS, *row, SEP]) for row in ids]
     table = np.full((len(ids), max(width, *map(len, ids)) + 2), PAD)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.tasks.baselines import baselines
 from dnabert_jax.tasks.baselines.baselines import run_baseline
 from dnabert_jax.tasks.baselines.kmer import KmerBaselineConfig
@@ -24,7 +25,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> LabelledData:
             lines.append(f"{split},{sequence},{row % 2}")
     table: Path = tmp_path_factory.mktemp("data") / "set.csv"
     table.write_text("\n".join(lines))
-    return read_labelled(table, 3)
+    return read_labelled(table, KmerTokenizer(3))
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import pytest
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.tables import open_table
+from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
 from dnabert_jax.tasks.datasets.layout import is_data_set, set_name
 from dnabert_jax.tasks.datasets.splits import carve, count_duplicates
@@ -35,7 +36,7 @@ def write(directory: Path, end: str = "") -> Path:
 
 
 def read(source: Path) -> LabelledData:
-    return read_labelled(source, 3)
+    return read_labelled(source, KmerTokenizer(3))
 
 
 @pytest.mark.parametrize("end", ["", ".gz"])
@@ -127,7 +128,9 @@ def test_two_files_of_deepbind_are_one_set_whose_test_half_may_lack_labels(tmp_p
     assert found.digest() != digest
     # The sequences of rows without labels are there to be predicted.
     write_folds(halves[1], "B", lambda _: "")
-    assert [each.name for each in table_sequences(open_table(halves[1]), 3)] == [str(number) for number in range(60)]
+    assert [each.name for each in table_sequences(open_table(halves[1]), KmerTokenizer(3))] == [
+        str(number) for number in range(60)
+    ]
     with pytest.raises(InputError, match=r"A_B\.seq "):
         read(halves[0])
 

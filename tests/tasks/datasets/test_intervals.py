@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.kmers import text_of
+from dnabert_jax.sequence.bases import decode_bases
 from dnabert_jax.tasks.datasets.intervals import open_intervals
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
@@ -31,7 +31,7 @@ def read(path: Path, genome: Path, width: int = 0, summit: bool = False) -> list
     with open_intervals(path, genome, 3, width, summit) as intervals:
         sequences = list(intervals.sequences())
         assert len(sequences) == intervals.count == len(list(intervals))
-        return [(sequence.name, text_of(sequence.codes)) for sequence in sequences]
+        return [(sequence.name, decode_bases(sequence.codes)) for sequence in sequences]
 
 
 def test_intervals_on_their_strand_with_their_columns(genome: Path, tmp_path: Path) -> None:

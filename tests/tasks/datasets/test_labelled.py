@@ -11,7 +11,8 @@ import pyarrow.parquet
 import pytest
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.kmers import base_codes, split_kmers
+from dnabert_jax.sequence.bases import base_codes
+from dnabert_jax.sequence.kmers import KmerTokenizer, split_kmers
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
 from dnabert_jax.tasks.datasets.layout import set_name
 from dnabert_jax.tasks.datasets.options import DataOptions
@@ -41,10 +42,10 @@ def check(data: LabelledData, rows: Rows, *splits: str) -> None:
 def test_gue(rows: Rows, write: Callable[..., Path]) -> None:
     for name, split in (("train", "train"), ("dev", "validation"), ("test", "test")):
         path = write(f"gue/{name}.csv", ["sequence", "label"], *rows[split])
-    data = read_labelled(path.parent, 6)
+    data = read_labelled(path.parent, KmerTokenizer(6))
     check(data, rows, "train", "validation", "test")
     assert data.notes == ()
-    by_name = read_labelled({"test": path, "train": path.with_name("train.csv")}, 6)
+    by_name = read_labelled({"test": path, "train": path.with_name("train.csv")}, KmerTokenizer(6))
     check(by_name, rows, "train", "test")
 
 
@@ -52,17 +53,17 @@ def test_dnabert_and_its_dev_file_that_is_the_test_set(rows: Rows, write: Callab
     for name, split in (("train", "train"), ("dev", "validation")):
         kmers = [(split_kmers(sequence, 6), label) for sequence, label in rows[split]]
         path = write(f"6/{name}.tsv", ["sequence", "label"], *kmers)
-    data = read_labelled(path.parent, 6)
+    data = read_labelled(path.parent, KmerTokenizer(6))
     check(data, rows, "train", "validation")
     assert "dev.tsv" in data.notes[0]
     assert "test set" in data.notes[0]
-    data = read_labelled(path.parent, 6, options=DataOptions(dev="test"))
+    data = read_labelled(path.parent, KmerTokenizer(6), options=DataOptions(dev="test"))
     check(data, rows | {"test": rows["validation"]}, "train", "test")
     assert data.notes == ()
     path.rename(path.with_name("val.tsv"))
-    assert read_labelled(path.parent, 6).notes == ()
+    assert read_labelled(path.parent, KmerTokenizer(6)).notes == ()
     with pytest.raises(InputError, match=r"Row 1 of .*train.tsv: k-mer 1 is '\w{6}', of 6 letters where k = 5"):
-        read_labelled(path.parent, 5)
+        read_labelled(path.parent, KmerTokenizer(5))
 
 
 @pytest.mark.parametrize("form", ["tsv", "tsv.gz", "parquet"])
@@ -77,7 +78,7 @@ def test_a_table_with_a_split_column(form: str, rows: Rows, write: Callable[...,
     if form == "parquet":
         path = path.with_suffix(".parquet")
         pa.parquet.write_table(pa.table(dict(zip(names, zip(*lines, strict=True), strict=True))), path)
-    data = read_labelled(path, 6)
+    data = read_labelled(path, KmerTokenizer(6))
     shuffled: Rows = {split: [line[3:] for line in lines if line[0] == split] for split in SIZES}
     check(data, shuffled, "train", "validation", "test")
     for split, part in data.splits.items():
@@ -88,7 +89,7 @@ def test_a_table_with_a_split_column(form: str, rows: Rows, write: Callable[...,
 
 def test_a_table_without_splits_is_for_training(rows: Rows, write: Callable[..., Path]) -> None:
     path = write("x.csv", ["reads", "y"], *rows["train"])
-    check(read_labelled(path, 6, Columns(sequence="reads", labels=("y",))), rows, "train")
+    check(read_labelled(path, KmerTokenizer(6), Columns(sequence="reads", labels=("y",))), rows, "train")
 
 
 @pytest.mark.parametrize(
@@ -104,12 +105,12 @@ def test_loci_are_read_from_columns_or_names(header: list[str], form: str, write
     places = [("chr2", "1000", "1008"), ("chr1", "5", "13")]
     fields = [form.format(*place).split("|") for place in places]
     lines = [[*own, *row] for own, row in zip(fields, GOOD, strict=True)]
-    loci = read_labelled(write("x.tsv", [*header, *HEADER], *lines), 6).splits["train"].loci
+    loci = read_labelled(write("x.tsv", [*header, *HEADER], *lines), KmerTokenizer(6)).splits["train"].loci
     assert loci is not None
     contigs = [loci.contigs.values[number] for number in loci.contigs.index]
     assert list(zip(contigs, loci.starts, loci.ends, strict=True)) == [("chr2", 1000, 1008), ("chr1", 5, 13)]
     lines[1][len(header) - 1] = "none"
-    assert read_labelled(write("x.tsv", [*header, *HEADER], *lines), 6).splits["train"].loci is None
+    assert read_labelled(write("x.tsv", [*header, *HEADER], *lines), KmerTokenizer(6)).splits["train"].loci is None
 
 
 @pytest.mark.parametrize("column", [False, True])
@@ -122,7 +123,7 @@ def test_the_690_sets_of_the_original(column: bool, kind: type, rows: Rows, tmp_
         targets = np.array([label for _, label in rows[split]], kind)
         np.save(folder / "sequences_alph.npy", sequences[:, None] if column else sequences)
         np.save(folder / "targets.npy", targets[:, None] if column else targets)
-    check(read_labelled(tmp_path, 6), rows, "train", "test")
+    check(read_labelled(tmp_path, KmerTokenizer(6)), rows, "train", "test")
 
 
 def test_arrays_that_could_run_code_or_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -131,35 +132,37 @@ def test_arrays_that_could_run_code_or_do_not_fit_are_refused(tmp_path: Path) ->
     sequences, targets = folder / "sequences_alph.npy", folder / "targets.npy"
     np.save(sequences, np.array(["ACGTACGT"] * 3, object), allow_pickle=True)
     with pytest.raises(InputError, match=r"sequences_alph.npy cannot be read .*allow_pickle"):
-        read_labelled(tmp_path, 6)
+        read_labelled(tmp_path, KmerTokenizer(6))
     np.save(sequences, np.array(["ACGTACGT"] * 3))
     with pytest.raises(InputError, match=r"targets.npy does not exist"):
-        read_labelled(tmp_path, 6)
+        read_labelled(tmp_path, KmerTokenizer(6))
     np.save(targets, np.array([0, 1]))
     with pytest.raises(InputError, match=r"targets.npy holds int64 of the shape \(2,\).* 3 sequences"):
-        read_labelled(tmp_path, 6)
+        read_labelled(tmp_path, KmerTokenizer(6))
     np.save(targets, np.array([0.0, 1.0, np.nan]))
     with pytest.raises(InputError, match=r"Row 3 of .*train .*'nan'"):
-        read_labelled(tmp_path, 6)
+        read_labelled(tmp_path, KmerTokenizer(6))
     np.save(sequences, np.zeros((3, 101, 4)))
     with pytest.raises(InputError, match=r"sequences_alph.npy .*float64.*\(3, 101, 4\)"):
-        read_labelled(tmp_path, 6)
+        read_labelled(tmp_path, KmerTokenizer(6))
     np.save(sequences, np.array([["A", "C"]] * 3))
     with pytest.raises(InputError, match=r"sequences_alph.npy .*<U1.*\(3, 2\)"):
-        read_labelled(tmp_path, 6)
+        read_labelled(tmp_path, KmerTokenizer(6))
     sequences.write_bytes(b"\x93NUMPY")
     with pytest.raises(InputError, match=r"sequences_alph.npy cannot be read"):
-        read_labelled(tmp_path, 6)
+        read_labelled(tmp_path, KmerTokenizer(6))
 
 
 def test_letters_that_are_no_certain_base_are_reported(write: Callable[..., Path]) -> None:
     path = write("x.csv", ["sequence", "label"], ["ACGTNN", 0], ["ACGTAC", 1])
-    assert read_labelled(path, 6).notes == ("1 of 2 sequences of the train split hold letters such as N.",)
+    assert read_labelled(path, KmerTokenizer(6)).notes == (
+        "1 of 2 sequences of the train split hold letters such as N.",
+    )
 
 
 def test_outputs_that_never_change_are_reported(write: Callable[..., Path]) -> None:
     path = write("x.csv", ["sequence", "a", "b"], ["ACGTNA", 0, 1], ["ACGTAC", 1, 1])
-    assert "same value for b" in read_labelled(path, 6, Columns(labels=("a", "b"))).notes[0]
+    assert "same value for b" in read_labelled(path, KmerTokenizer(6), Columns(labels=("a", "b"))).notes[0]
 
 
 GOOD = [["ACGTACGT", 0], ["CCGTACGT", 1]]
@@ -194,20 +197,20 @@ HEADER = ["sequence", "label"]
         ({"train.csv": [HEADER, *GOOD, ["ACGTACGT", "None"]]}, r"Row 3 of .*train.csv .*'None'.*--literal-labels"),
         ({"train.csv": [["sequence", "y"], *GOOD]}, r"no column named label .*only sequence, y"),
         ({"train.csv": [["reads", "label"], *GOOD]}, r"no column named sequence .*only reads, label"),
-        ({"train.csv": [HEADER, ["ACGTA", 0]]}, r"Row 1 of .*train.csv has 5 bases: at least k = 6"),
+        ({"train.csv": [HEADER, ["ACGTA", 0]]}, r"Row 1 of .*train.csv has 5 bases.* 6"),
     ],
 )
 def test_bad_data_are_one_sentence(files: dict[str, Any], message: str, write: Callable[..., Path]) -> None:
     for name, lines in files.items():
         path = write(f"data/{name}", *lines)
     with pytest.raises(InputError, match=message) as caught:
-        read_labelled(path.parent, 6)
+        read_labelled(path.parent, KmerTokenizer(6))
     assert str(caught.value).endswith(".")
 
 
 def test_a_table_of_a_header_alone_is_refused(write: Callable[..., Path]) -> None:
     with pytest.raises(InputError, match=r"x\.csv has no rows"):
-        read_labelled(write("x.csv", ["split", "sequence", "label"]), 3)
+        read_labelled(write("x.csv", ["split", "sequence", "label"]), KmerTokenizer(3))
 
 
 def test_shards_of_a_table_are_one(rows: Rows, write: Callable[..., Path]) -> None:
@@ -217,12 +220,12 @@ def test_shards_of_a_table_are_one(rows: Rows, write: Callable[..., Path]) -> No
     source = path.parent.parent
     for name in (".DS_Store", "._train-00000-of-00002.csv", "Thumbs.db"):
         (path.parent / name).write_bytes(b"\0\1")
-    data = read_labelled(source, 6)
+    data = read_labelled(source, KmerTokenizer(6))
     check(data, rows | {"train": rows["train"][::2] + rows["train"][1::2]}, "train", "validation")
     assert data.splits["train"].where(len(rows["train"]) - 1) == f"Row {len(rows['train']) // 2} of {path}"
     write("x/data/train-00001-of-00002.csv", ["sequence", "label"], *rows["train"][1::2], ["ACGTACGT", "?"])
     with pytest.raises(InputError, match=rf"Row {len(rows['train']) // 2 + 1} of .*train-00001-of-00002.csv .*'\?'"):
-        read_labelled(source, 6)
+        read_labelled(source, KmerTokenizer(6))
 
 
 def test_the_table_in_the_directory_of_a_set(rows: Rows, write: Callable[..., Path]) -> None:
@@ -230,22 +233,22 @@ def test_the_table_in_the_directory_of_a_set(rows: Rows, write: Callable[..., Pa
     path = write("promoters/examples.tsv", ["split", "sequence", "label"], *lines)
     (path.parent / "label.labels.txt").write_text("0\n1\n")
     (path.parent / "promoters-train.array_record-00000-of-00001").write_bytes(b"")
-    check(read_labelled(path.parent, 6), rows, "train", "validation", "test")
+    check(read_labelled(path.parent, KmerTokenizer(6)), rows, "train", "validation", "test")
     assert (set_name(path.parent), set_name(path)) == ("promoters", "promoters")
 
 
 def test_an_unknown_split_is_named_with_its_row(write: Callable[..., Path]) -> None:
     path = write("x.csv", ["sequence", "label", "split"], ["ACGTACGT", 0, "train"], ["ACGTACGT", 0, "fold1"])
     with pytest.raises(InputError, match=r"Row 2 of .*x.csv is of the split 'fold1', which is none of train"):
-        read_labelled(path, 6)
+        read_labelled(path, KmerTokenizer(6))
 
 
 def test_a_column_cannot_be_two_things(write: Callable[..., Path]) -> None:
     path = write("x.csv", HEADER, *GOOD)
     with pytest.raises(InputError, match="named twice"):
-        read_labelled(path, 6, Columns(sequence="label", labels=("label",)))
+        read_labelled(path, KmerTokenizer(6), Columns(sequence="label", labels=("label",)))
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="neither a file nor a directory"):
-        read_labelled(tmp_path / "nothing", 6)
+        read_labelled(tmp_path / "nothing", KmerTokenizer(6))

@@ -8,12 +8,13 @@ import pyarrow as pa
 import pytest
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.kmers import base_codes, split_kmers
+from dnabert_jax.sequence.bases import base_codes
+from dnabert_jax.sequence.kmers import KmerTokenizer, split_kmers
 from dnabert_jax.tasks.datasets.sequences import SequenceParser, Sequences
 
 
 def parse(texts: list[str | None], k: int = 3, batch: int = 4) -> Sequences:
-    parser = SequenceParser("x.csv", k)
+    parser = SequenceParser("x.csv", KmerTokenizer(k))
     arrays = [pa.array(texts[first : first + batch], pa.string()) for first in range(0, len(texts), batch)]
     return Sequences.of(parser.parse(array) for array in arrays)
 
@@ -35,7 +36,7 @@ def test_white_space_between_kmers_may_be_any() -> None:
 
 def test_a_slice_of_a_column_is_parsed_as_such() -> None:
     texts = pa.array(["CCCC", "ACGT", "GGGGG", "TTTT"])
-    codes, lengths = SequenceParser("x.csv", 3).parse(texts[1:3])
+    codes, lengths = SequenceParser("x.csv", KmerTokenizer(3)).parse(texts[1:3])
     assert codes.tolist() == base_codes(b"ACGTGGGGG").tolist()
     assert lengths.tolist() == [4, 5]
 
@@ -60,7 +61,7 @@ def test_selections_share_the_bases(dna: Callable[..., list[str]]) -> None:
         (["ACGT", "ACéT"], "Row 2 of x.csv is no IUPAC DNA: 'ACéT'"),
         (["ACGT"] * 5 + [""], "Row 6 of x.csv has no sequence"),
         (["ACGT", None], "Row 2 of x.csv has no sequence"),
-        (["ACGT", "AC"], "Row 2 of x.csv has 2 bases: at least k = 3"),
+        (["ACGT", "AC"], "Row 2 of x.csv has 2 bases.* 3"),
         (["ACGT"] * 5 + ["ACG CGT"], "Row 6 of x.csv holds k-mers where .* raw DNA"),
         (["ACG", "ACG CGT", "ACGT"], "Row 3 of x.csv holds raw DNA where .* k-mers"),
         (["ACG CGT", "ACGT CGTA"], "Row 2 of x.csv: k-mer 1 is 'ACGT', of 4 letters where k = 3"),

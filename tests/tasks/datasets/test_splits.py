@@ -8,7 +8,7 @@ import pytest
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.kmers import base_codes, reverse_complement
+from dnabert_jax.sequence.bases import base_codes, reverse_complement
 from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
 from dnabert_jax.tasks.datasets.labels import TextColumn
 from dnabert_jax.tasks.datasets.rows import Loci

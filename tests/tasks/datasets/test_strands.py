@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
 from dnabert_jax.tasks.datasets.strands import differs_between_strands
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
@@ -37,7 +38,7 @@ def data(path: Path, plant: Plant, labels: Sequence[str], rows: int = 300) -> La
         text, label = "".join(row), labels[number % len(labels)]
         lines.append(f"train,{plant(text, number) if label == labels[-1] else text},{label}\n")
     path.write_text("split,sequence,label\n" + "".join(lines))
-    return read_labelled(path, 3)
+    return read_labelled(path, KmerTokenizer(3))
 
 
 @pytest.mark.parametrize("labels", [("0", "1"), ("a", "b;c", "c", "b"), ("0.5", "1.5", "2.5")])

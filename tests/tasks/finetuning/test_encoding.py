@@ -7,7 +7,8 @@ import pytest
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.vocabulary import FIRST_KMER
+from dnabert_jax.sequence.kmers import KmerTokenizer
+from dnabert_jax.sequence.vocabulary import NUM_SPECIAL
 from dnabert_jax.tasks.datasets.labelled import LabelledSplit
 from dnabert_jax.tasks.datasets.sequences import Sequences
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
@@ -44,9 +45,9 @@ def test_a_task_has_as_many_windows_as_its_longest_sequence(settings: dict, expe
 
 
 def test_what_is_too_long_is_refused_unless_it_is_read_in_windows() -> None:
-    assert encode_split(split_of(42, 20), TASK, 3, 42).lengths.tolist() == [42, 20]
+    assert encode_split(split_of(42, 20), TASK, KmerTokenizer(3), 42).lengths.tolist() == [42, 20]
     with pytest.raises(InputError, match=r"Row 2 of x\.csv has 43 bases: the model takes at most 42\. Give --long"):
-        encode_split(split_of(20, 43), TASK, 3, 42)
+        encode_split(split_of(20, 43), TASK, KmerTokenizer(3), 42)
 
 
 @pytest.mark.parametrize("long", ["none", "mean", "concatenation"])
@@ -54,7 +55,7 @@ def test_rows_of_any_batch_hold_all_kmers_and_their_shapes_are_few(long: str) ->
     lengths = list(range(3, 43)) if long == "none" else list(range(3, 400))
     data = split_of(*lengths)
     task = windowed_task(TASK, FinetuneConfig(long=long), MODEL, [data])
-    encoded = encode_split(data, task, 3, MODEL.max_positions)
+    encoded = encode_split(data, task, KmerTokenizer(3), MODEL.max_positions)
     shapes = set()
     for longest in range(len(lengths)):
         shape = batch_shape(task, int(encoded.lengths[longest]), MODEL.max_positions)
@@ -62,7 +63,7 @@ def test_rows_of_any_batch_hold_all_kmers_and_their_shapes_are_few(long: str) ->
         chosen = np.array([longest // 2, longest])
         for row, number in zip(encoded.rows(chosen, shape), chosen, strict=True):
             ids = encoded.ids[encoded.offsets[number] : encoded.offsets[number + 1]]
-            assert set(row[row >= FIRST_KMER].tolist()) == set(ids[1:-1].tolist())
+            assert set(row[row >= NUM_SPECIAL].tolist()) == set(ids[1:-1].tolist())
     if long == "concatenation":
         assert {windows for windows, _ in shapes} == {task.split}
         with pytest.raises(InputError, match=f"A sequence has 13 windows: the model takes at most {task.split}"):

@@ -44,7 +44,7 @@ def data(path: Path, labels: Sequence[str], bases: int = 10) -> LabelledData:
         for number in range(4)
     ]
     path.write_text("split,sequence,label\n" + "".join(rows))
-    return read_labelled(path, MODEL.k)
+    return read_labelled(path, MODEL.tokenizer)
 
 
 def finetuned(sets: dict[str, LabelledData], **changed: object) -> dict[str, Finetuned]:

@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification, get_linear_s
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.interop.huggingface import abstract_parameters, from_huggingface, to_huggingface
-from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, SEP
+from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, SEP
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting
 from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, Job, epoch_order, learning_rate
@@ -56,11 +56,11 @@ def sequences(count: int, seed: int, shortest: int, longest: int = 29) -> Encode
     rows = []
     for label in labels:
         kmers = generator.integers(
-            FIRST_KMER, MODEL.vocabulary_size - 56 * label, generator.integers(shortest, longest + 1)
+            NUM_SPECIAL, MODEL.vocabulary_size - 56 * label, generator.integers(shortest, longest + 1)
         )
         rows.append(np.array([CLS, *kmers, SEP], np.uint16))
     offsets = np.cumsum([0, *map(len, rows)])
-    return EncodedSplit(np.concatenate(rows), offsets, np.eye(2, dtype=np.float32)[labels], MODEL.k)
+    return EncodedSplit(np.concatenate(rows), offsets, np.eye(2, dtype=np.float32)[labels], MODEL.tokenizer)
 
 
 def job(name: str, count: int, seed: int = 0, shortest: int = 29, longest: int = 29, validated: int = 12) -> Job:

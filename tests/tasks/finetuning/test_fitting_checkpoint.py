@@ -13,7 +13,7 @@ import pytest
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.interop.huggingface import abstract_parameters
-from dnabert_jax.sequence.vocabulary import CLS, FIRST_KMER, SEP
+from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, SEP
 from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint, StoppedError, check_unfinished
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS
 from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting
@@ -49,9 +49,9 @@ class Silent:
 
 def sequences(count: int, seed: int) -> EncodedSplit:
     generator = np.random.default_rng(seed)
-    rows = [np.array([CLS, *generator.integers(FIRST_KMER, 69, 12), SEP], np.uint16) for _ in range(count)]
+    rows = [np.array([CLS, *generator.integers(NUM_SPECIAL, 69, 12), SEP], np.uint16) for _ in range(count)]
     targets = np.eye(2, dtype=np.float32)[generator.integers(0, 2, count)]
-    return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets, MODEL.k)
+    return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets, MODEL.tokenizer)
 
 
 @pytest.fixture(scope="module")

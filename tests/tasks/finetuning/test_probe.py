@@ -41,7 +41,7 @@ def data(path: Path, every: int = 2) -> LabelledData:
             letters = "".join(draw.choice(list("ACTG"), 20, p=[0.3 - 0.2 * label, 0.2 + 0.2 * label] * 2))
             rows.append(f"{split},{letters},{label}\n")
     path.write_text("split,sequence,label\n" + "".join(rows))
-    return read_labelled(path, MODEL.k)
+    return read_labelled(path, MODEL.tokenizer)
 
 
 def probed(rows: LabelledData, **changed: object) -> Finetuned:
@@ -87,7 +87,7 @@ def test_vectors_are_those_of_both_strands(tmp_path: Path, pooling: str) -> None
     task = TaskConfig("single_label_classification", ("0", "1"), pooling=pooling, strands="both")
     config, parameters = FinetuneConfig(pooling=pooling, batch_size=8), pretrained().parameters
     fitting = Fitting(MODEL, parameters, task, config, lambda *_: 0.0, lambda *_: False, jax.devices()[:1])
-    split = encode_split(rows.splits["test"], task, MODEL.k, MODEL.max_positions)
+    split = encode_split(rows.splits["test"], task, MODEL.tokenizer, MODEL.max_positions)
     network = BertWithPooler(MODEL, task, rngs=nnx.Rngs(0))
     nnx.update(network, jax.tree.map(jnp.asarray, parameters))
     if pooling == "cls":
