@@ -30,8 +30,8 @@ from dnabert_jax.interop.load import read_model
 from dnabert_jax.model.bound_head import apply_pooler, classify, probabilities
 from dnabert_jax.model.layerwise import LayerwiseEncoder, mean_of_kmers
 from dnabert_jax.model.windowed import classify_windows
-from dnabert_jax.sequence.pieces import cut_into_pieces
 from dnabert_jax.sequence.vocabulary import CLS, SEP, SPECIAL_PER_SEQUENCE
+from dnabert_jax.sequence.windows import cut_into_pieces
 from dnabert_jax.storage import Location, scratch_directory
 from dnabert_jax.stream import Codes, Named, Result
 from dnabert_jax.training.saved_model import SavedModel, training_lengths

@@ -24,9 +24,8 @@ from dnabert_jax.model.bert import BertForMaskedLM
 from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.sequence.bases import base_codes
-from dnabert_jax.sequence.pieces import cut_into_pieces
 from dnabert_jax.sequence.vocabulary import CLS, SEP, UNK
-from dnabert_jax.sequence.windows import Windows
+from dnabert_jax.sequence.windows import Windows, cut_into_pieces
 from dnabert_jax.training.loop import pretrain
 from dnabert_jax.training.saved_model import Description, SavedModel, training_lengths, write_saved_model
 
@@ -174,7 +173,7 @@ def test_models_of_long_sequences_predict_from_their_pieces(small_model: ModelCo
     expected = jax.jit(lambda: jax.nn.softmax(network(jnp.asarray(pieces))))()
     assert np.ptp(expected) > 0.01
     np.testing.assert_allclose(model.predict(sequences), expected, atol=1e-5, rtol=0)
-    with pytest.raises(InputError, match="sequence 2 has 187 .* 186,.* 188 "):
+    with pytest.raises(InputError, match=r"sequence 2 has 187 .* 186,.* 188 "):
         model.predict(["ACG", random_dna(189)])
 
 
@@ -197,7 +196,7 @@ def test_models_of_windows_predict_from_all_of_them(small_model: ModelConfig, lo
     np.testing.assert_allclose(model.predict(sequences), expected, atol=1e-5, rtol=0)
     longer = random_dna(137, 5)
     if long == "concatenation":
-        with pytest.raises(InputError, match="sequence 1 has 135 .* 133,.* 135 "):
+        with pytest.raises(InputError, match=r"sequence 1 has 135 .* 133,.* 135 "):
             model.predict([longer])
     else:
         assert windows.count(np.array([135]))[0] == 5

@@ -7,7 +7,7 @@ B batch, L tokens, H hidden, N heads, M masked positions, V padded vocabulary.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -114,19 +114,6 @@ class Layer(nnx.Module):
         return self.output_norm(x + dropped)
 
 
-class EncoderStates(NamedTuple):
-    """What an encoder computes on its way, in inference.
-
-    Attributes:
-        hidden: of the embeddings and of each layer, in the compute dtype.
-        attention: probabilities of each layer and head, queries before keys, in float32; zero from one sequence of a
-            packed row to another, and to padding. Rows of padding mean nothing.
-    """
-
-    hidden: Float[Array, "layers+1 B L H"]
-    attention: Float[Array, "layers B N L L"]
-
-
 class Bert(nnx.Module):
     """The encoder: ids to one vector a token."""
 
@@ -180,23 +167,6 @@ class Bert(nnx.Module):
         for number, layer in enumerate(_unstack(self.layers, count)):
             x, _ = one_layer(x, (layer, jnp.int32(number)))
         return x
-
-    def states(
-        self, input_ids: Int[Array, "B L"], segments: Segments, execution: Execution = Execution()
-    ) -> EncoderStates:
-        """Hidden states and attention of every layer, the arguments being those of a call; no dropout.
-
-        The last hidden states are those that a call returns. Attention takes 4 N L L bytes a layer and row.
-        """
-        x = self.embeddings(input_ids, segments.positions, None).astype(self.config.compute_dtype)
-
-        def one_layer(x: Array, layer: Layer) -> tuple[Array, tuple[Array, Array]]:
-            layer = execution.place(layer)
-            probabilities = layer.attention.probabilities(x, segments.ids)
-            return layer(x, segments.ids, execution.attend, None), (x, probabilities)
-
-        last, (inputs, attention) = jax.lax.scan(one_layer, x, self.layers, unroll=execution.unroll)
-        return EncoderStates(jnp.concatenate([inputs, last[None]]), attention)
 
 
 def _unstack(layers: Layer, count: int) -> list[Layer]:

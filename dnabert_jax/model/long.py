@@ -7,7 +7,7 @@ with weights that are imported (`TaskConfig.window` = 0) it does here.
 
 The original's are BertForLongSequenceClassification (`dnalong`) and BertForLongSequenceClassificationCat
 (`dnalongcat`) in src/transformers/modeling_bert.py of github.com/jerryji1993/DNABERT, whose weights are taken. Each
-piece is a sequence of its own, [CLS] kmers [SEP] [PAD] (`dnabert_jax.sequence.pieces`).
+piece is a sequence of its own, [CLS] kmers [SEP] [PAD] (`dnabert_jax.sequence.windows`).
 
 Attention does not see padding. In the original it does since its commit 1fcc2cc (June 2021; issue 102 there): a score
 is raised by 1 for each token and by 0, rather than lowered by 10,000, for padding. So logits of its present code agree

@@ -1,4 +1,4 @@
-"""Windows over sequences that are longer than the network takes: which k-mers each has, and their ids.
+"""Windows over sequences that are longer than the network takes, and the pieces that the original cuts them into.
 
 Windows begin `size - overlap` k-mers after one another, and the last one ends with the sequence: it is shifted back
 rather than cut short, so that the windows of a long sequence all have their full context. m sequences, T windows, L
@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Int64, Integer
 
+from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP, SPECIAL_PER_SEQUENCE
 
 
@@ -68,3 +69,26 @@ class Windows:
         rows = np.where(place < end, rows, np.where(place == end, SEP, PAD).astype(ids.dtype))
         present = np.arange(windows) < self.count(kmers)[:, None]
         return np.where(present[:, :, None], rows, np.array(PAD, ids.dtype))
+
+
+def cut_into_pieces(kmers: Integer[np.ndarray, " n"], split: int, length: int) -> Integer[np.ndarray, "split length"]:
+    """Returns pieces of [CLS] kmers [SEP] [PAD] that do not overlap, the rest of them [PAD] alone.
+
+    After DNATokenizer.build_inputs_with_special_tokens in src/transformers/tokenization_dna.py of
+    github.com/jerryji1993/DNABERT.
+    Where the k-mers just fill a piece and there is room for another, that one is [CLS] [SEP]: weights of the original
+    know it so.
+
+    Raises:
+        InputError: more k-mers than the pieces hold; the original leaves out what is too much and does not say so.
+    """
+    room = length - 2
+    if len(kmers) > split * room:
+        raise InputError(
+            f"A sequence has {len(kmers)} k-mers, more than the {split * room} of {split} x {length} tokens."
+        )
+    pieces = np.full((split, length), PAD, kmers.dtype)
+    for number in range(min(len(kmers) // room + 1, split)):
+        part = kmers[number * room : (number + 1) * room]
+        pieces[number, : len(part) + 2] = [CLS, *part, SEP]
+    return pieces

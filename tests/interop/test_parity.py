@@ -23,11 +23,11 @@ from dnabert_jax.interop.huggingface import from_huggingface, to_huggingface
 from dnabert_jax.model.bert import BertForMaskedLM as OurMaskedLM
 from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.model.long import sequence_classifier
-from dnabert_jax.model.segments import read_segments
-from dnabert_jax.sequence.pieces import cut_into_pieces
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
+from dnabert_jax.sequence.windows import cut_into_pieces
 from dnabert_jax.training.objectives import masked_token_sums, sequence_losses
 from dnabert_jax.training.state import Parameters
+from tests.model.encoder_states import encoder_states
 
 TOLERANCE = 1e-4
 IGNORED_LABEL = -100
@@ -124,7 +124,7 @@ def of_ours(graph: Any, parameters: Parameters, rows: np.ndarray, loss_of: Calla
 
         (value, outputs), gradients = jax.value_and_grad(loss, has_aux=True)(parameters)
         ids = jnp.asarray(rows)
-        return value, outputs, nnx.merge(graph, parameters).bert.states(ids, read_segments(ids)), gradients
+        return value, outputs, encoder_states(nnx.merge(graph, parameters).bert, ids), gradients
 
     value, outputs, states, gradients = jax.device_get(run(parameters))
     return Outputs(value, outputs, states.hidden, states.attention, to_huggingface(gradients, config))

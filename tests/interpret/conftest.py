@@ -12,8 +12,8 @@ from dnabert_jax import DNABERT
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.model.bert import Bert
 from dnabert_jax.model.classification import BertForSequenceClassification
-from dnabert_jax.model.segments import read_segments
 from dnabert_jax.training.saved_model import Description, SavedModel
+from tests.model.encoder_states import encoder_states
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=2, num_heads=2, intermediate_size=32, max_positions=24)
 TASK = TaskConfig("single_label_classification", ("donor", "acceptor", "neither"))
@@ -48,4 +48,4 @@ def matrices(saved: SavedModel, model: DNABERT, sequences: list[tuple[str, str]]
     bert = nnx.eval_shape(lambda: Bert(saved.config, rngs=nnx.Rngs(0)))
     nnx.update(bert, jax.tree.map(jnp.asarray, saved.parameters["bert"]))
     rows = [jnp.asarray(ids[None]) for ids in model.encode(text for _, text in sequences)]
-    return [np.asarray(bert.states(ids, read_segments(ids)).attention[:, 0], np.float64) for ids in rows]
+    return [np.asarray(encoder_states(bert, ids).attention[:, 0], np.float64) for ids in rows]

@@ -19,6 +19,7 @@ from dnabert_jax.model.segments import read_segments
 from dnabert_jax.presets import PRESETS
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.training.state import Network, Parameters, abstract_network, init_parameters
+from tests.model.encoder_states import encoder_states
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +59,12 @@ def test_a_packed_row_gives_every_sequence_the_logits_it_has_alone(network: Netw
 def test_the_states_of_a_packed_row_are_those_of_its_sequences(network: Network, parameters: Parameters) -> None:
     encoder = network.bind(parameters).bert
     row = jnp.array([[CLS, 9, 10, 11, SEP, CLS, 40, 50, SEP, PAD]])
-    states = encoder.states(row, read_segments(row))
+    states = encoder_states(encoder, row)
     assert states.hidden.shape == (3, 1, 10, 32)
     assert states.attention.shape == (2, 1, 4, 10, 10)
     np.testing.assert_allclose(states.hidden[-1], encoder(row, read_segments(row)), atol=1e-6)
     for begin, end in ((0, 5), (5, 9)):
-        alone = encoder.states(row[:, begin:end], read_segments(row[:, begin:end]))
+        alone = encoder_states(encoder, row[:, begin:end])
         np.testing.assert_allclose(states.hidden[:, :, begin:end], alone.hidden, atol=1e-5)
         attention = states.attention[:, :, :, begin:end]
         np.testing.assert_allclose(attention[..., begin:end], alone.attention, atol=1e-6)
@@ -188,7 +189,7 @@ def test_of_a_mimetic_start_kmers_attend_to_neighbours_and_cls_to_all() -> None:
     bert = Bert(config, rngs=nnx.Rngs(0))
     kmers = np.random.default_rng(0).integers(NUM_SPECIAL, config.vocabulary_size, (4, 200))
     ids = jnp.asarray(np.concatenate([np.full((4, 1), CLS), kmers, np.full((4, 1), SEP)], axis=1), jnp.int32)
-    first_layer = np.asarray(bert.states(ids, read_segments(ids)).attention[0]).mean(axis=(0, 1))
+    first_layer = np.asarray(encoder_states(bert, ids).attention[0]).mean(axis=(0, 1))
     near = np.array([first_layer[at, at - 5 : at + 6].sum() for at in range(50, 150)])
     assert near.min() > 5 * 11 / 202
     others = first_layer[0, 1:]

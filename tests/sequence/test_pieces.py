@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.pieces import cut_into_pieces
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
+from dnabert_jax.sequence.windows import cut_into_pieces
 
 
 @pytest.mark.parametrize(("count", "used"), [(1, 1), (9, 1), (10, 2), (11, 2), (19, 2), (20, 3), (29, 3), (30, 3)])
