@@ -1,7 +1,8 @@
 """Packing places every sequence once, whole, and wastes little."""
 
 import numpy as np
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dnabert_jax.data.packing import best_fit, fill_rows
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
@@ -28,9 +29,9 @@ def sequences_of(rows: np.ndarray) -> list[tuple[int, ...]]:
     return found
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_items_lie_in_rows_without_overlap(seed: int) -> None:
-    sizes = np.random.default_rng(seed).integers(1, 33, 400)
+@given(st.lists(st.integers(1, 32), min_size=1, max_size=200))
+def test_items_lie_in_rows_without_overlap(drawn: list[int]) -> None:
+    sizes = np.array(drawn)
     rows, offsets, num_rows = best_fit(sizes, 32)
     used = np.zeros((num_rows, 32), int)
     for row, offset, size in zip(rows, offsets, sizes, strict=True):
@@ -42,20 +43,12 @@ def test_items_lie_in_rows_without_overlap(seed: int) -> None:
     assert num_rows <= 11 / 9 * np.ceil(sizes.sum() / 32) + 1
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_rows_hold_each_sequence_once(packed: bool) -> None:
-    rng = np.random.default_rng(1)
-    ids = rng.integers(NUM_SPECIAL, 69, 1000).astype(np.uint16)
-    counts = rng.integers(1, 63, 60)
-    starts = rng.integers(0, 1000 - counts)
-    rows = fill_rows(ids, starts, counts, 64, packed)
-    expected = sorted(tuple(ids[s : s + c].tolist()) for s, c in zip(starts, counts, strict=True))
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 30)), min_size=1, max_size=60), st.booleans())
+def test_rows_hold_each_sequence_once(drawn: list[tuple[int, int]], packed: bool) -> None:
+    ids = np.random.default_rng(1).integers(NUM_SPECIAL, 69, 230).astype(np.uint16)
+    starts, counts = np.array(drawn).T
+    rows = fill_rows(ids, starts, counts, 32, packed)
+    expected = sorted(tuple(ids[start : start + count].tolist()) for start, count in drawn)
     assert sorted(sequences_of(rows)) == expected
-    if not packed:
-        assert len(rows) == 60
-        assert (rows[:, 0] == CLS).all()
-
-
-def test_a_sequence_may_fill_a_row() -> None:
-    rows = fill_rows(np.full(62, NUM_SPECIAL, np.uint16), np.array([0]), np.array([62]), 64)
-    assert rows.tolist() == [[CLS, *[NUM_SPECIAL] * 62, SEP]]
+    assert packed or len(rows) == len(drawn)
+    assert (rows[:, 0] == CLS).all()
