@@ -1,9 +1,12 @@
 """Intervals of the BED family as people have them."""
 
 import gzip
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.bed import Interval, read_bed
@@ -65,8 +68,30 @@ def test_every_line_is_one_interval(
     assert all(f"{lines[0]}" in remark and "x.bed" in remark for remark in notes.remarks)
 
 
+CONTIGS = st.sampled_from(["chr1", "22", "HLA-A*01:01"])
+PLACES = st.tuples(
+    CONTIGS, st.integers(0, 10**9), st.integers(1, 10**6), st.text("ab_.1", min_size=1), st.sampled_from("+-.")
+)
+
+
+@given(st.lists(PLACES), st.integers(3, 6), st.sampled_from("\t "), st.sampled_from(["\n", "\r\n"]), st.booleans())
+def test_intervals_of_any_width_of_bed_are_those_that_were_written(
+    places: list[tuple], width: int, separator: str, end: str, packed: bool
+) -> None:
+    rows = [(contig, start, start + length, name, 0, strand)[:width] for contig, start, length, name, strand in places]
+    text = end.join(separator.join(map(str, row)) for row in rows).encode()
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(gzip.compress(text) if packed else text)
+        file.flush()
+        found = list(read_bed(Path(file.name)))
+    for number, (interval, row) in enumerate(zip(found, rows, strict=True), 1):
+        name = row[3] if width > 3 and row[3] != "." else ""
+        strand = "-" if width > 5 and row[5] == "-" else "+"
+        assert interval[:7] == (*row[:3], name, strand, None, number)
+
+
 @pytest.mark.parametrize(
-    ("lines", "center", "given"),
+    ("lines", "center", "has_summit"),
     [
         ([NARROW], 120, True),
         (["chrom\tstart\tend\tname\tscore\tstrand\tsignalValue\tpValue\tqValue\tpeak", NARROW], 120, True),
@@ -98,11 +123,11 @@ def test_every_line_is_one_interval(
         (["chr\tstart\tend\tlength\tabs_summit\tname", "chr1\t100\t160\t60\t120\tpeak"], 120, True),
     ],
 )
-def test_the_summit_or_the_middle(lines: list[str], center: int, given: bool, tmp_path: Path) -> None:
+def test_the_summit_or_the_middle(lines: list[str], center: int, has_summit: bool, tmp_path: Path) -> None:
     (interval,), notes = intervals(tmp_path, "\n".join(lines), summits=True)
-    assert (interval.center, interval.summit is not None) == (center, given)
+    assert (interval.center, interval.summit is not None) == (center, has_summit)
     assert interval[1:3] == (100, 160) or lines[0].startswith("chr1\t150")
-    assert len(notes.remarks) == (not given)
+    assert len(notes.remarks) == (not has_summit)
     (again,), notes = intervals(tmp_path, "\n".join(lines))
     assert (again.summit, notes.remarks) == (None, [])
 
