@@ -82,17 +82,16 @@ class KmerTokenizer(Tokenizer):
         return super().parse(text, name)
 
     def encode(self, codes: UInt8[np.ndarray, " n"]) -> UInt16[np.ndarray, " m"]:
-        ambiguous = codes == AMBIGUOUS
-        count = self.count(len(codes))
-        if unknown := bool(ambiguous.any()):
-            codes = np.minimum(codes, AMBIGUOUS - 1)
+        count, certain = self.count(len(codes)), codes
+        if ambiguous := codes.max(initial=0) == AMBIGUOUS:
+            certain = np.minimum(codes, AMBIGUOUS - 1)
         ids = np.zeros(count, np.uint16)
         for offset in range(self.k):
             ids <<= 2
-            ids += codes[offset : offset + count]
+            ids += certain[offset : offset + count]
         ids += NUM_SPECIAL
-        if unknown and count:
-            ids[np.convolve(ambiguous, np.ones(self.k, np.int32), mode="valid") > 0] = UNK
+        if ambiguous and count:
+            ids[np.convolve(codes == AMBIGUOUS, np.ones(self.k, np.int32), mode="valid") > 0] = UNK
         return ids
 
     def agree(
