@@ -15,17 +15,15 @@ from tqdm import tqdm
 from dnabert_jax.config import PretrainConfig, require
 from dnabert_jax.data.staging import stage
 from dnabert_jax.errors import InputError
+from dnabert_jax.presets import PRESETS
 from dnabert_jax.storage import Location, is_url
+from launch.console import BarContext, command, progress_bar
 from launch.distributed import check_flags, join
-from launch.program import command
-from launch.progress import BarContext, progress_bar
-from launch.settings import parse_with_settings
-from launch.signals import EXIT_INTERRUPTED, handling, importing, sigint_as_sigterm, sigterm_as_flag
+from launch.flags import parse_from_preset
+from launch.signals import EXIT_INTERRUPTED, handling, sigint_as_sigterm, sigterm_as_flag
 
 if TYPE_CHECKING:  # training loads JAX, which --help need not wait for
     from dnabert_jax.training.evaluation import Evaluation
-
-PROGRAM = "dnabert-jax pretrain"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,13 +82,12 @@ class Pretrain:
             self._run(terminated)
 
     def _run(self, terminated: Callable[[], bool]) -> None:
-        with importing():
-            if self.distributed:
-                join(self.coordinator, self.processes, self.process, self.join_timeout)
-            import jax
+        if self.distributed:
+            join(self.coordinator, self.processes, self.process, self.join_timeout)
+        import jax
 
-            from dnabert_jax.telemetry.profiler import Profiler
-            from dnabert_jax.training.loop import pretrain
+        from dnabert_jax.telemetry.profiler import Profiler
+        from dnabert_jax.training.loop import pretrain
 
         profiler = Profiler(self.out, self.profile_steps, self.profile_from, self._report_profile)
         first = jax.process_index() == 0
@@ -149,7 +146,7 @@ class Pretrain:
 
 def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
     """Reads the flags, those of the configuration among them."""
-    job = parse_with_settings(lambda settings: Pretrain(tyro.MISSING, tyro.MISSING, settings), PROGRAM, arguments)
+    job = parse_from_preset(Pretrain, "pretrain", arguments, PRESETS)
     return dataclasses.replace(job, arguments=tuple(arguments))
 
 

@@ -5,55 +5,51 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
+EXIT_FAILED = 1
+"""Exit status of a job that failed, though what was asked for made sense."""
 EXIT_INTERRUPTED, EXIT_TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
-_sigterm_came = threading.Event()
+_received: list[int] = []
+"""Signals that `signals_as_exception` has turned into an exception."""
 
 
-def ended_by() -> int:
+def exit_status() -> int:
     """Returns the exit status of a process that a signal ends: 143 if it was SIGTERM, 130 if it was Ctrl-C."""
-    return EXIT_TERMINATED if _sigterm_came.is_set() else EXIT_INTERRUPTED
+    return 128 + (_received or [signal.SIGINT])[0]
 
 
-def end_on_sigint() -> None:
-    """Makes Ctrl-C end the process at once from now on: nothing is to be tidied up, or that takes too long."""
-    signal.signal(signal.SIGINT, end_interrupted)
-
-
-def end_interrupted(*_: object) -> NoReturn:
-    """Ends the process as Ctrl-C does; a signal handler."""
+def end_interrupted(number: int = 0, _: FrameType | None = None) -> NoReturn:
+    """Ends the process at once, with nothing tidied up; a signal handler."""
     # Not through sys.stderr, which may be what was interrupted.
     os.write(2, b"Interrupted.\n")
-    os._exit(ended_by())
+    os._exit(128 + number if number else exit_status())
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    caller = frame
+    while caller and "importlib" not in caller.f_code.co_filename:
+        caller = caller.f_back
+    # An import is under way, in which some libraries drop a KeyboardInterrupt; or it is the second signal.
+    if caller or _received:
+        end_interrupted(number)
+    _received.append(number)
+    raise KeyboardInterrupt
 
 
 @contextmanager
 def signals_as_exception() -> Iterator[None]:
     """Inside, Ctrl-C and SIGTERM raise KeyboardInterrupt the first time, and end the process the second."""
-    _sigterm_came.clear()
-
-    def interrupt(*_: object) -> NoReturn:
-        end_on_sigint()
-        raise KeyboardInterrupt
-
-    def terminate(*_: object) -> None:
-        _sigterm_came.set()
-        signal.raise_signal(signal.SIGINT)
-
-    with handling(signal.SIGINT, interrupt), handling(signal.SIGTERM, terminate):
+    _received.clear()
+    with handling(signal.SIGINT, _interrupt), handling(signal.SIGTERM, _interrupt):
         yield
 
 
-def importing() -> AbstractContextManager[None]:
-    """Inside, where libraries are imported, of which some drop a KeyboardInterrupt, Ctrl-C ends the process."""
-    return handling(signal.SIGINT, end_interrupted)
-
-
 @contextmanager
-def handling(number: signal.Signals, handler: Callable[..., object]) -> Iterator[None]:
+def handling(number: signal.Signals, handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     """Handles a signal so inside."""
     before = signal.signal(number, handler)
     try:
@@ -74,10 +70,11 @@ def sigint_as_sigterm(ready: Callable[[], bool]) -> Iterator[Callable[[], bool]]
     """
     came = threading.Event()
 
-    def stop(*_: object) -> None:
-        end_on_sigint()
+    def stop(number: int, frame: FrameType | None) -> None:
+        if came.is_set():
+            end_interrupted(number)
         if not ready():
-            raise KeyboardInterrupt
+            _interrupt(number, frame)
         came.set()
         # Not through sys.stderr, which may be what was interrupted.
         os.write(2, b"\nInterrupted: saving the step under way. Ctrl-C again ends at once.\n")
