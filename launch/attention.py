@@ -144,7 +144,7 @@ class Attention(SequenceCommand):
             foreign |= {"baseline", "steps"}
         for field in dataclasses.fields(self):
             if field.name in foreign and getattr(self, field.name) != field.default:
-                raise InputError(f"--{field.name} says nothing to --method {self.method}.")
+                raise InputError(f"--{field.name} has no effect together with --method {self.method}: leave it out.")
 
     def _scores(
         self,

@@ -103,15 +103,21 @@ def _deadline(seconds: float, sentence: str) -> Iterator[None]:
         timer.cancel()
 
 
+def is_joined() -> bool:
+    """Returns whether this process has joined others."""
+    jax = sys.modules.get("jax")
+    return jax is not None and bool(jax.distributed.is_initialized())
+
+
 def leave(status: int) -> None:
     """Leaves the other processes, if this one has joined any, and ends it with this exit status.
 
     The end of process 0, where they meet, aborts the others, so they end together. After an error each waits for a
     while only, as the others may be dead, or wait for this one in a computation.
     """
-    jax = sys.modules.get("jax")
-    if jax is None or not jax.distributed.is_initialized():
+    if not is_joined():
         return
+    import jax
     from jax.experimental import multihost_utils
 
     # Ctrl-C stops all of them in order, as SIGTERM does.

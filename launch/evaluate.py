@@ -1,6 +1,7 @@
 """`dnabert-jax evaluate`."""
 
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from dnabert_jax.config import require_in
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.peak_index import INDEX_FILE, PeakFile, read_peak_index
 from dnabert_jax.io.text import WHOLE
@@ -194,14 +196,10 @@ class Evaluate:
         print(f"Written to {self.out}: {', '.join(names)}; the results with so many rows are in rows-*/.")
 
     def _check(self) -> None:
-        for name, least in (("seeds", 1), ("limit", 0), ("together", 0), ("processes", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}: give at least {least}.")
+        require_in(self, 1, math.inf, "seeds", "processes")
+        require_in(self, 0, math.inf, "limit", "together")
+        require_in(self, 0, self.processes, "process")
         self._check_choices()
-        if not 0 <= self.process < self.processes:
-            raise InputError(
-                f"process is {self.process} of {self.processes}: they are numbered from 0 to their number less one."
-            )
         if len({_table_name(path) for path in self.compare}) < len(self.compare):
             raise InputError("Two tables of --compare have one name, with that of their directory: rename one.")
         if not is_url(self.out) and Path(self.out).is_file():

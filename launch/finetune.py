@@ -17,7 +17,7 @@ from dnabert_jax.tasks.datasets.options import DataOptions
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from launch.console import Bars, command
 from launch.flags import InputPath, parse_from_preset
-from launch.signals import sigterm_as_flag
+from launch.signals import stop_signals
 
 if TYPE_CHECKING:  # they load JAX, which --help need not wait for
     from dnabert_jax.tasks.datasets.labelled import LabelledData
@@ -73,8 +73,8 @@ class Finetune:
         if self.seeds < 1:
             raise InputError(f"seeds is {self.seeds}: give at least 1.")
         refuse_existing(self.out)
-        with sigterm_as_flag() as terminated:
-            self._run(terminated)
+        with stop_signals() as received:
+            self._run(lambda: bool(received))
 
     def _run(self, terminated: Callable[[], bool]) -> None:
         import jax

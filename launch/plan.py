@@ -81,11 +81,7 @@ class Plan:
 
     def run(self) -> None:
         """Plans and prints; raises JobError if it does not fit."""
-        for path in (self.hlo, self.json):
-            if path and not path.parent.is_dir():
-                raise InputError(f"{path.parent} is not a directory: {path.name} cannot be written there.")
-            if path and path.is_dir():
-                raise InputError(f"{path} is a directory: give the name of a file.")
+        _check_files(self.hlo, self.json)
         os.environ.update(_ENVIRONMENT)
         row_length, useful_share = self._rows()
         plan = self._plan(row_length, useful_share)
@@ -140,8 +136,14 @@ class Plan:
         return complete(plan, list(mesh.devices.flat), read_memory(compiled), work, self.top, useful_share)
 
 
+def _check_files(*paths: Path | None) -> None:
+    for path in paths:
+        if path and (path.is_dir() or not path.parent.is_dir()):
+            raise InputError(f"{path} cannot be written: give the name of a file in a directory that exists.")
+
+
 def _compiler_version(devices: Sequence[object]) -> str:
-    """Which compiler it is, with its version."""
+    """Returns the name of the compiler with its version."""
     import jax
 
     on_tpu = devices[0].platform == "tpu"  # type: ignore[attr-defined]
@@ -203,8 +205,7 @@ class PlanSuite:
 
     def run(self) -> None:
         """Plans and prints; raises JobError if not one job fits."""
-        if self.json and (self.json.is_dir() or not self.json.parent.is_dir()):
-            raise InputError(f"{self.json} cannot be written: give the name of a file in a directory that exists.")
+        _check_files(self.json)
         if not self.jobs_per_chip or min(self.jobs_per_chip) < 1:
             raise InputError(f"jobs_per_chip is {list(self.jobs_per_chip)}: give one or several, each at least 1.")
         os.environ.update(_ENVIRONMENT)

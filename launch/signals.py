@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -50,7 +49,7 @@ def signals_as_exception() -> Iterator[None]:
 
 @contextmanager
 def handling(number: signal.Signals, handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Handles a signal so inside."""
+    """Has a function handle a signal inside the block."""
     before = signal.signal(number, handler)
     try:
         yield
@@ -62,34 +61,25 @@ def handling(number: signal.Signals, handler: Callable[[int, FrameType | None], 
 
 
 @contextmanager
-def sigint_as_sigterm(ready: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
-    """Yields a function that returns whether Ctrl-C asked for an orderly stop, which it does as SIGTERM would.
+def stop_signals(has_work: Callable[[], bool] = lambda: False) -> Iterator[list[int]]:
+    """Yields a list, into which SIGTERM goes, by which a machine says that it is about to be taken away.
 
-    A second Ctrl-C ends the process at once. Unless `ready` says that there is something to save, the first raises
-    KeyboardInterrupt.
+    Ctrl-C goes there too, as SIGTERM would, if `has_work` says that there is something to save, and a second one ends
+    the process at once. Otherwise Ctrl-C raises KeyboardInterrupt.
     """
-    came = threading.Event()
+    received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if came.is_set():
-            end_interrupted(number)
-        if not ready():
-            _interrupt(number, frame)
-        came.set()
-        # Not through sys.stderr, which may be what was interrupted.
-        os.write(2, b"\nInterrupted: saving the step under way. Ctrl-C again ends at once.\n")
-        signal.raise_signal(signal.SIGTERM)
+        if number == signal.SIGINT:
+            if number in received:
+                end_interrupted(number)
+            if not has_work():
+                _interrupt(number, frame)
+            # Not through sys.stderr, which may be what was interrupted.
+            os.write(2, b"\nInterrupted: saving the step under way. Ctrl-C again ends at once.\n")
+        received.append(number)
+        if number == signal.SIGINT:
+            signal.raise_signal(signal.SIGTERM)  # for which JAX listens where processes are joined
 
-    with handling(signal.SIGINT, stop):
-        yield came.is_set
-
-
-@contextmanager
-def sigterm_as_flag() -> Iterator[Callable[[], bool]]:
-    """Yields a function that returns whether SIGTERM came, by which a machine says that it is about to be taken away.
-
-    Inside, the signal does nothing else, however often it comes.
-    """
-    came = threading.Event()
-    with handling(signal.SIGTERM, lambda *_: came.set()):
-        yield came.is_set
+    with handling(signal.SIGTERM, stop), handling(signal.SIGINT, stop):
+        yield received
