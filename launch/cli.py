@@ -79,7 +79,7 @@ _COMMANDS: dict[str, tuple[type[_Runnable] | Callable[[Sequence[str]], _Runnable
     "report": (Report, "outputs of these commands -> one HTML page that opens offline"),
     "export": (Export, "checkpoint -> a directory for Hugging Face transformers"),
 }  # fmt: skip
-"""What parses the flags of each command, a dataclass of them or a function, and what the command does."""
+"""For each command, the dataclass of its flags or the function that parses them, and what the command does."""
 
 _USAGE = f"""\
 dnabert-jax {dnabert_jax.__version__}: pre-train, fine-tune and interpret DNABERT models with JAX.

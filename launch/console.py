@@ -1,4 +1,4 @@
-"""What commands show people: errors and notes, commands to type next, and progress bars, which a log file has too."""
+"""Shows errors, the commands to type next, and progress bars: lively on a terminal, a line now and then in a log."""
 
 import os
 import shlex
@@ -32,7 +32,7 @@ def command(*words: object) -> str:
 
 
 def progress_bar(description: str, unit: str, total: int | None = None, **settings: Any) -> tqdm:
-    """A tqdm bar with the house's settings."""
+    """Returns a progress bar, which is drawn often on a terminal and now and then in a log file."""
     interval = 0.1 if sys.stderr.isatty() else _SECONDS_BETWEEN_LOG_LINES
     return tqdm(
         desc=description, unit=unit, total=total, mininterval=interval, dynamic_ncols=True, file=sys.stderr, **settings
@@ -52,7 +52,7 @@ class BarContext(AbstractContextManager[Any]):
 
 
 class Bars(BarContext):
-    """One bar after the other, for one kind of work after the other; a context manager.
+    """Draws a bar for each kind of work, one after the other; a context manager.
 
     Args:
         units: what is counted in each kind of work.
@@ -64,7 +64,7 @@ class Bars(BarContext):
         self._what, self._bar = "", tqdm(disable=True)
 
     def advanced(self, what: str, done: int, total: int | None) -> None:
-        """Shows that so much more was done, in a new bar where other work begins."""
+        """Adds to the work done, in a new bar if another kind of work begins."""
         if what != self._what:
             self.close()
             # A count of a few hundred reads best as it is.

@@ -38,19 +38,21 @@ class _StartingPoint:
     out: str | None = None
 
     def saved(self) -> Path | None:
-        """Returns the file of the configuration that the flags name, if they name one."""
+        """Returns the path of the saved configuration that --config or --resume names, if either does."""
         if self.preset and self.config:
             raise InputError("Give --preset or --config, not both: each is a whole configuration to start from.")
-        run = Path(self.out) / "config.json" if self.resume and self.out else None
-        return Path(self.config) if self.config else run if run and run.is_file() and not self.preset else None
+        if self.config:
+            return Path(self.config)
+        run = Path(self.out) / "config.json" if self.resume and self.out and not self.preset else None
+        return run if run and run.is_file() else None
 
 
 def parse_from_preset(
     job: type[Any], name: str, arguments: Sequence[str], presets: Mapping[str, Any], **given: Any
 ) -> Any:
-    """Returns a job, of whose field `settings` the flags override what --preset, --config or --resume chooses.
+    """Returns a job whose `settings` come from --preset, --config or --resume, overridden by the other flags.
 
-    Where the job's field `preset` has no default, the user must choose, and --help shows the settings of dnabert6.
+    If the job has no default preset, the user must choose, and --help shows the settings of dnabert6.
 
     Args:
         presets: settings by name.
