@@ -7,16 +7,12 @@ import shlex
 from collections.abc import Callable, Iterator
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import tyro
+from typing import TYPE_CHECKING, Literal
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_file import refuse_existing
 from launch.predict import reading
-from launch.progress import progress_bar
-from launch.sequence_source import OpenSource, SequenceSource
-from launch.signals import importing
+from launch.sequence_source import OpenSource, SequenceCommand
 
 if TYPE_CHECKING:  # loads JAX
     from dnabert_jax.interpret.attribution import Integrated
@@ -60,17 +56,16 @@ class _Completeness:
             yield f"{missed}. Their scores are not to be relied on: try --steps {4 * steps}{exact}."
 
 
-@dataclasses.dataclass(frozen=True)
-class Attention:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Attention(SequenceCommand):
     """Write a score for each base of sequences: attention, or what a label owes to the base.
 
     Example: dnabert-jax attention --model runs/promoters --bed peaks.bed --genome hg38.fa.gz --out attention.bw
 
-    docs/interpretation.md says what each method computes.
+    All methods but attention need a classifier, as `dnabert-jax finetune` makes. docs/interpretation.md says what each
+    method computes.
 
     Attributes:
-        model: Run directory, model directory, Hugging Face directory, or OWNER/NAME on its hub; all methods but
-            attention need a classifier, as `dnabert-jax finetune` makes.
         out: File to write; its name says what it is: .tsv, .csv, .tsv.gz, .csv.gz or .parquet (a row for each base),
             .npz, with --bed .bw (bigWig on the genome), or, of all methods but attention, .modisco (a directory of
             the files that tfmodisco-lite reads).
@@ -84,12 +79,8 @@ class Attention:
         scale: Of the other methods: the label's logit (a regression's number), or its probability.
         baseline: Of integrated gradients: what stands for nothing, [MASK], [UNK] or zero vectors.
         steps: Of integrated gradients: points of the integral.
-        step: Checkpoint of a run; the latest if not given.
-        compute_dtype: Of activations; bfloat16 is for accelerators.
-        source: Where the sequences come from.
     """
 
-    model: str
     out: Path
     method: Literal["attention", "gradient-x-input", "integrated-gradients", "mutagenesis"] = "attention"
     layer: int = -1
@@ -100,18 +91,13 @@ class Attention:
     scale: Literal["logit", "probability"] = "logit"
     baseline: Literal["mask", "unknown", "zero"] = "mask"
     steps: int = 50
-    step: int | None = None
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    source: Annotated[SequenceSource, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SequenceSource)
 
     def run(self) -> None:
         """Scores, writes, and says what came of it."""
         self._check()
-        with importing():
-            from dnabert_jax.interpret.target import choose_target
-            from dnabert_jax.pretrained import DNABERT
+        from dnabert_jax.interpret.target import choose_target
 
-        model = DNABERT.from_pretrained(self.model, self.step, self.compute_dtype)
+        model = self.load()
         target = None
         if self.method != "attention":
             target = choose_target(model, f"--method {self.method}", self.label, self.scale)
@@ -123,12 +109,9 @@ class Attention:
                 "--pooling cls."
             )
         completeness = _Completeness()
-        with self.source.open(model.tokenizer, model.training_lengths) as sequences:
-            # Of variants, it is not known how many there are before the last sequence is read.
-            unit, total = (" variants", None) if self.method == "mutagenesis" else (" sequences", sequences.total)
-            with progress_bar(self.method, unit, total) as bar:
-                scores = self._scores(model, target, sequences, bar.update, completeness)
-                notes = self._write(sequences, scores, target.label if target else "")
+        with self.open(model, self.method, variants=self.method == "mutagenesis") as (sequences, bar):
+            scores = self._scores(model, target, sequences, bar.update, completeness)
+            notes = self._write(sequences, scores, target.label if target else "")
         sequences.say("Scored the bases of")
         if self.method == "integrated-gradients":
             for note in completeness.notes(self.steps, self.compute_dtype):
@@ -139,9 +122,8 @@ class Attention:
     def _check(self) -> None:
         """Raises InputError for flags that do not go together, before anything is loaded."""
         self.source.check()
-        with importing():
-            from dnabert_jax.interpret.score_track import import_pybigwig
-            from dnabert_jax.io.output_table import check_table_name
+        from dnabert_jax.interpret.score_track import import_pybigwig
+        from dnabert_jax.io.output_table import check_table_name
 
         if self.out.suffix == _BIGWIG:
             if self.source.bed is None:
@@ -162,7 +144,7 @@ class Attention:
             foreign |= {"baseline", "steps"}
         for field in dataclasses.fields(self):
             if field.name in foreign and getattr(self, field.name) != field.default:
-                raise InputError(f"--{field.name} says nothing to --method {self.method}.")
+                raise InputError(f"--{field.name} has no effect together with --method {self.method}: leave it out.")
 
     def _scores(
         self,

@@ -1,6 +1,5 @@
 """Runs the command `dnabert-jax`: errors that the user can mend are one sentence and exit status 2."""
 
-import atexit
 import dataclasses
 import difflib
 import errno
@@ -11,139 +10,132 @@ import signal
 import sys
 import tempfile
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
-
-import tyro
+from typing import Protocol
 
 import dnabert_jax
 from dnabert_jax.errors import InputError, JobError, device_memory_errors, is_out_of_room
 from dnabert_jax.interop.hub import check_model
+from dnabert_jax.numerics import SETTINGS
 from launch.attention import Attention
+from launch.console import command, print_error
 from launch.demo import Demo
+from launch.distributed import leave
 from launch.embed import Embed
-from launch.ending import EXIT_FAILED, leaving_others, print_error
-from launch.environment import missing_device, set_environment
 from launch.evaluate import parse_evaluate
 from launch.export import Export
 from launch.finetune import parse_finetune
-from launch.flags import INPUT_COPIES, REGISTRY, SETTINGS
+from launch.flags import INPUT_COPIES, parse
 from launch.import_model import Import
 from launch.motifs import Motifs
 from launch.mutations import Mutations
 from launch.plan import parse_plan
 from launch.predict import Predict
-from launch.prepare import PrepareGenome, PrepareGenomeBeam, PreparePromoters, PrepareSplice, PrepareTfbs, PrepareVerify
+from launch.prepare import PrepareGenome, PreparePromoters, PrepareSplice, PrepareTfbs, PrepareVerify, parse_genome_beam
 from launch.pretrain import parse_pretrain
-from launch.program import command
 from launch.report import Report
 from launch.signals import (
+    EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
     end_interrupted,
-    end_on_sigint,
-    ended_by,
+    exit_status,
     signals_as_exception,
 )
 from launch.variants import Variants
-
-USAGE = f"""\
-dnabert-jax {dnabert_jax.__version__}: pre-train, fine-tune and interpret DNABERT models with JAX.
-
-usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help lists the flags and shows an example
-
-  demo                 run the whole pipeline on a sample of human DNA, in a few minutes on two CPU cores
-  prepare genome       FASTA files -> packed k-mer rows for pre-training, in TFRecord shards
-  prepare genome-beam  the same as an Apache Beam pipeline, on many machines
-  prepare verify       check every file of a data directory against its manifest
-  prepare promoters    genome and GTF -> promoters and other sequences, split for fine-tuning
-  prepare splice       genome and GTF -> splice donors, acceptors and neither, split for fine-tuning
-  prepare tfbs         genome and narrowPeak -> windows at peaks and in the background; a folder of peaks -> a suite
-  pretrain             rows -> a masked language model, with checkpoints and logs
-  plan                 estimate memory, time and cost on a TPU or GPU topology; --suite estimates fine-tuning
-  import OWNER/NAME    published DNABERT weights of the Hugging Face hub, or a directory -> a checkpoint
-  finetune             model and labelled DNA -> a classifier or a regression, measured on a test split
-  evaluate SUITE       fine-tune a model on many data sets (tfbs690, gue, mouse, suite), beside baselines
-  predict              FASTA, table, or BED and genome -> predictions of a fine-tuned model, as a table
-  embed                the same inputs -> embeddings of sequences, k-mers or bases, as npz or Parquet
-  attention            the same inputs -> a score for each base from attention, gradients or mutagenesis
-  mutations            in-silico mutagenesis: the effect of substitutions and deletions; heat maps
-  motifs               scores of bases -> enriched motifs: MEME, table, BED, logos
-  variants             VCF and genome -> the effect of each variant, as VCF and table
-  report               outputs of these commands -> one HTML page that opens offline
-  export               checkpoint -> a directory for Hugging Face transformers
-
-example: dnabert-jax import zhihan1996/DNA_bert_6 --out dnabert6
-"""
-
-_EXIT_BAD_INPUT = 2
-
-_EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
-
-_BAD_PATH = (
-    errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EROFS, errno.ENAMETOOLONG,
-)  # fmt: skip
-"""Errors that a user mends by giving another path; others, such as a full disk, may go by themselves."""
-
-_ASKS_FOR_USAGE: tuple[list[str], ...] = ([], ["-h"], ["--help"], ["prepare"], ["prepare", "-h"], ["prepare", "--help"])
-
-_PREPARE: dict[str, type["_Runnable"]] = {
-    "genome": PrepareGenome,
-    "verify": PrepareVerify,
-    "promoters": PreparePromoters,
-    "splice": PrepareSplice,
-    "tfbs": PrepareTfbs,
-}
-
-_PLAIN: dict[str, type["_Runnable"]] = {
-    "import": Import,
-    "predict": Predict,
-    "embed": Embed,
-    "attention": Attention,
-    "mutations": Mutations,
-    "motifs": Motifs,
-    "variants": Variants,
-    "report": Report,
-    "export": Export,
-    "demo": Demo,
-}
-"""Commands whose flags are the fields of a dataclass."""
-
-_CONFIGURED: dict[str, Callable[[Sequence[str]], "_Runnable"]] = {
-    "pretrain": parse_pretrain,
-    "plan": parse_plan,
-    "finetune": parse_finetune,
-    "evaluate": parse_evaluate,
-}
-"""Commands that start from a configuration or a suite, with what parses their flags."""
-
-_Job = TypeVar("_Job")
 
 
 class _Runnable(Protocol):
     def run(self) -> None: ...
 
 
+_COMMANDS: dict[str, tuple[type[_Runnable] | Callable[[Sequence[str]], _Runnable], str]] = {
+    "demo": (Demo, "run the whole pipeline on a sample of human DNA, in a few minutes on two CPU cores"),
+    "prepare genome": (PrepareGenome, "FASTA files -> packed k-mer rows for pre-training, in TFRecord shards"),
+    "prepare genome-beam": (parse_genome_beam, "the same as an Apache Beam pipeline, on many machines"),
+    "prepare verify": (PrepareVerify, "check every file of a data directory against its manifest"),
+    "prepare promoters": (PreparePromoters, "genome and GTF -> promoters and other sequences, split for fine-tuning"),
+    "prepare splice": (PrepareSplice, "genome and GTF -> splice donors, acceptors and neither, split for fine-tuning"),
+    "prepare tfbs": (
+        PrepareTfbs, "genome and narrowPeak -> windows at peaks and in the background; a folder of peaks -> a suite",
+    ),
+    "pretrain": (parse_pretrain, "rows -> a masked language model, with checkpoints and logs"),
+    "plan": (parse_plan, "estimate memory, time and cost on a TPU or GPU topology; --suite estimates fine-tuning"),
+    "import": (Import, "published DNABERT weights of the Hugging Face hub, or a directory -> a checkpoint"),
+    "finetune": (
+        parse_finetune, "model and labelled DNA -> a classifier or a regression, measured on a test split",
+    ),
+    "evaluate": (
+        parse_evaluate, "fine-tune a model on the sets of a suite (tfbs690, gue, mouse, suite), beside baselines",
+    ),
+    "predict": (Predict, "FASTA, table, or BED and genome -> predictions of a fine-tuned model, as a table"),
+    "embed": (Embed, "the same inputs -> embeddings of sequences, k-mers or bases, as npz or Parquet"),
+    "attention": (Attention, "the same inputs -> a score for each base from attention, gradients or mutagenesis"),
+    "mutations": (Mutations, "in-silico mutagenesis: the effect of substitutions and deletions; heat maps"),
+    "motifs": (Motifs, "scores of bases -> enriched motifs: MEME, table, BED, logos"),
+    "variants": (Variants, "VCF and genome -> the effect of each variant, as VCF and table"),
+    "report": (Report, "outputs of these commands -> one HTML page that opens offline"),
+    "export": (Export, "checkpoint -> a directory for Hugging Face transformers"),
+}  # fmt: skip
+"""For each command, the dataclass of its flags or the function that parses them, and what the command does."""
+
+_USAGE = f"""\
+dnabert-jax {dnabert_jax.__version__}: pre-train, fine-tune and interpret DNABERT models with JAX.
+
+usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help lists the flags and shows an example
+
+{"".join(f"  {name:<21}{what}{chr(10)}" for name, (_, what) in _COMMANDS.items())}
+example: dnabert-jax import zhihan1996/DNA_bert_6 --out dnabert6
+"""
+
+_EXIT_BAD_INPUT, _EXIT_BROKEN_PIPE = 2, 128 + signal.SIGPIPE
+
+_BAD_PATH = (
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EROFS, errno.ENAMETOOLONG,
+)  # fmt: skip
+"""Errors that a user mends by giving another path; others, such as a failing disk, may go by themselves."""
+
+_TRUE = ("1", "on", "t", "true", "y", "yes")
+
+
 def main() -> None:
     """The console command."""
-    end_on_sigint()
-    # What Python does last of all is not interrupted: the signal would kill it there, with nothing said.
-    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, end_interrupted)
     # It may come before or after what it asks for, a profile, is possible.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     # UTF-8 whatever the locale. By lines, so that what is printed and the progress bar keep their order in a log file.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
-    set_environment()
+    _set_environment()
     _silence_libraries()
-    with leaving_others():
+    try:
         status = run(sys.argv[1:])
-        sys.stderr.flush()
-        if status in (EXIT_INTERRUPTED, EXIT_TERMINATED):
-            # The libraries' threads may be anywhere: taking the interpreter down around them can crash.
-            os._exit(status)
-        sys.exit(status)
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    except Exception:  # noqa: BLE001 - its traceback is shown before the other processes are left
+        traceback.print_exc()
+        status = EXIT_FAILED
+    sys.stderr.flush()
+    leave(status)
+    if status in (EXIT_INTERRUPTED, EXIT_TERMINATED):
+        # The libraries' threads may be anywhere: taking the interpreter down around them can crash.
+        os._exit(status)
+    sys.exit(status)
+
+
+def _set_environment() -> None:
+    """Makes JAX compute with dnabert_jax.numerics.SETTINGS, whatever the environment says; before JAX is loaded."""
+    for name, value in SETTINGS.items():
+        variable, before = name.upper(), os.environ.get(name.upper())
+        os.environ[variable] = str(int(value) if isinstance(value, bool) else value)
+        if before is not None and str(value) != (str(before.lower() in _TRUE) if isinstance(value, bool) else before):
+            print(
+                f"dnabert-jax: note: {variable}={before} is ignored, as results depend on it: it is "
+                f"{os.environ[variable]} here.",
+                file=sys.stderr,
+            )
 
 
 def _silence_libraries() -> None:
@@ -180,9 +172,9 @@ def run(arguments: Sequence[str]) -> int:
     It is 0, 1 (failed), 2 (bad input), 130 (interrupted), 141 (unread) or 143 (SIGTERM).
     """
     try:
-        if list(arguments) in _ASKS_FOR_USAGE:
-            print(USAGE, end="")
-            return 0 if arguments and arguments[-1].startswith("-") else _EXIT_BAD_INPUT
+        if {*arguments} <= {"prepare", "-h", "--help"}:
+            print(_USAGE, end="")
+            return 0 if {"-h", "--help"} & {*arguments} else _EXIT_BAD_INPUT
         if arguments[0] == "--version":
             print(dnabert_jax.__version__)
             return 0
@@ -193,53 +185,35 @@ def run(arguments: Sequence[str]) -> int:
             if isinstance(model := getattr(job, "model", None), str):
                 check_model(model)
             job.run()
-    except (InputError, JobError) as error:
-        return _fail(str(error), _EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED)
-    except OSError as error:
-        return _end_by_system(error)
-    # Of JAX and of libraries below it.
-    except (RuntimeError, ValueError, AssertionError) as error:
-        if is_out_of_room(error):
-            return _fail(_full_disk(error), EXIT_FAILED)
-        if not (sentence := missing_device(error)):
-            raise
-        return _fail(sentence)
+    except BrokenPipeError:
+        # The reader has read what it wanted, as head does; nothing more can be said there, not at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _EXIT_BROKEN_PIPE
     except KeyboardInterrupt:
         resumable = arguments[0] in ("pretrain", "finetune")
         hint = " The same command with --resume goes on from the last checkpoint, if there is one." if resumable else ""
         print(f"Interrupted.{hint}", file=sys.stderr)
-        return ended_by()
+        return exit_status()
+    except Exception as error:
+        if (failure := _failure(error)) is None:
+            raise
+        sentence, status = failure
+        print_error(sentence)
+        return status
     return 0
 
 
-def _end_by_system(error: OSError) -> int:
-    """Prints what the operating system refused, and returns the exit status."""
-    if error.errno == errno.EPIPE:
-        # The reader has read what it wanted, as head does; nothing more can be said there, not at the end either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _EXIT_BROKEN_PIPE
-    if is_out_of_room(error):
-        return _fail(_full_disk(error), EXIT_FAILED)
-    sentence = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
-    return _fail(sentence, _EXIT_BAD_INPUT if error.errno in _BAD_PATH else EXIT_FAILED)
-
-
 def _parse(arguments: Sequence[str]) -> _Runnable:
-    match arguments:
-        case ["prepare", what, *rest] if what in _PREPARE:
-            return _command(_PREPARE[what], f"prepare {what}", rest)
-        case ["prepare", "genome-beam", *rest]:
-            flags, options = rest, []
-            if "--" in rest:
-                border = rest.index("--")
-                flags, options = rest[:border], rest[border + 1 :]
-            job = _command(PrepareGenomeBeam, "prepare genome-beam", flags)
-            return dataclasses.replace(job, beam_options=tuple(options))
-        case [name, *rest] if name in _CONFIGURED:
-            return _CONFIGURED[name](rest)
-        case [name, *rest] if name in _PLAIN:
-            return _command(_PLAIN[name], name, rest)
-    raise InputError(_no_such_command(arguments))
+    words = 2 if arguments[0] == "prepare" else 1
+    name = " ".join(arguments[:words])
+    if name not in _COMMANDS:
+        # "verify" is meant for "prepare verify".
+        names = {known.split()[-1]: known for known in _COMMANDS} | {known: known for known in _COMMANDS}
+        close = dict.fromkeys(names[match] for match in difflib.get_close_matches(name, names))
+        meant = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise InputError(f"There is no command {name!r}.{meant} {command('--help')} lists them.")
+    job = _COMMANDS[name][0]
+    return parse(job, name, arguments[words:]) if isinstance(job, type) else job(arguments[words:])
 
 
 def _check_lists(value: object, flags: Sequence[str], flag: str = "") -> None:
@@ -251,32 +225,34 @@ def _check_lists(value: object, flags: Sequence[str], flag: str = "") -> None:
         raise InputError(f"{flag} is given twice. Give all its values after one {flag}.")
 
 
-def _no_such_command(arguments: Sequence[str]) -> str:
-    called = " ".join(arguments[: 2 if arguments[0] == "prepare" else 1])
-    prepare = [f"prepare {name}" for name in (*_PREPARE, "genome-beam")]
-    # "verify" is meant for "prepare verify".
-    names = {name.split()[-1]: name for name in prepare} | {name: name for name in (*prepare, *_PLAIN, *_CONFIGURED)}
-    close = dict.fromkeys(names[match] for match in difflib.get_close_matches(called, names))
-    meant = f" Did you mean {' or '.join(close)}?" if close else ""
-    return f"There is no command {called!r}.{meant} {command('--help')} lists them."
-
-
-def _command(job: type[_Job], name: str, arguments: Sequence[str]) -> _Job:
-    return tyro.cli(job, args=list(arguments), prog=f"dnabert-jax {name}", config=SETTINGS, registry=REGISTRY)
-
-
-def _full_disk(error: Exception) -> str:
-    """Returns a sentence that says which disk is full: the one of the file if that is known, else either of two."""
-    reason = str(getattr(error, "strerror", None) or error).partition("\n")[0][:300].rstrip(".")
-    if path := getattr(error, "filename", None):
+def _failure(error: Exception) -> tuple[str, int] | None:
+    """Returns what to print for an error, and the exit status; None for one that is to show where it came from."""
+    if isinstance(error, InputError | JobError):
+        return str(error), _EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED
+    reason, path = str(error).partition("\n")[0][:300].rstrip("."), getattr(error, "filename", None)
+    if isinstance(error, OSError):
+        reason = error.strerror or str(error)
+    if is_out_of_room(error) and path:
         other = "set TMPDIR to another directory" if path == tempfile.gettempdir() else "choose another output"
-        return f"{path}: {reason}. Make room there, or {other}."
-    return (
-        f"{reason}. Make room on the disk of the output, or on the one of temporary files, {tempfile.gettempdir()} "
-        "(TMPDIR chooses another one)."
-    )
-
-
-def _fail(sentence: str, status: int = _EXIT_BAD_INPUT) -> int:
-    print_error(sentence)
-    return status
+        return f"{path}: {reason}. Make room there, or {other}.", EXIT_FAILED
+    if is_out_of_room(error):
+        disks = f"on the disk of the output, or on the one of temporary files, {tempfile.gettempdir()}"
+        return f"{reason}. Make room {disks} (TMPDIR chooses another one).", EXIT_FAILED
+    if isinstance(error, OSError):
+        status = _EXIT_BAD_INPUT if error.errno in _BAD_PATH else EXIT_FAILED
+        return f"{path}: {reason}." if path else f"{reason}.", status
+    jax = sys.modules.get("jax")
+    # JAX says "backend" where it cannot start a device, or for some platforms raises an assertion without a word.
+    if jax is None or not isinstance(error, RuntimeError | AssertionError) or (reason and "backend" not in reason):
+        return None
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError):
+        platform = os.environ.get("JAX_PLATFORMS", "")
+        problem = f"JAX_PLATFORMS is {platform}, which JAX cannot use here" if platform else "JAX finds no device"
+        remedy = (
+            "Install its plugin, for example with pip install 'jax[cuda13]' (the extra cuda) or 'jax[tpu]' (the extra "
+            "tpu), or set JAX_PLATFORMS=cpu."
+        )
+        return f"{problem}{f' ({reason})' if reason else ''}. {remedy}", _EXIT_BAD_INPUT
+    return None

@@ -15,7 +15,6 @@ from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.sequence.kmers import split_kmers
 from launch.prepare import describe, preparation_bars
 from launch.pretrain import TrainingBar
-from launch.signals import importing
 
 if TYPE_CHECKING:  # loads JAX
     from dnabert_jax.training.evaluation import Evaluation
@@ -50,17 +49,16 @@ class Demo:
         print(describe(manifest))
 
         # JAX is loaded here and not above, so that preparing data and --help start at once.
-        with importing():
-            import jax
+        import jax
 
-            from dnabert_jax.interop.export import export_model
-            from dnabert_jax.telemetry.loss_curve import draw_loss_curve
-            from dnabert_jax.training.baselines import compare_heldout
-            from dnabert_jax.training.loop import pretrain
-            from dnabert_jax.training.saved_model import read_saved_model
+        from dnabert_jax.interop.export import export_model
+        from dnabert_jax.telemetry.loss_curve import draw_loss_curve
+        from dnabert_jax.training.baselines import compare_heldout
+        from dnabert_jax.training.loop import pretrain
+        from dnabert_jax.training.saved_model import read_saved_model
 
-            # One device: a batch of the preset need not divide over all.
-            device = jax.devices()[:1]
+        # One device: a batch of the preset need not divide over all.
+        device = jax.devices()[:1]
         print(f"2. pretrain: preset tiny -> {run}")
         with TrainingBar() as training_bar:
             pretrain(config, data, run, [training_bar], devices=device)
@@ -105,13 +103,12 @@ def _try_transformers(model: Path, ours: "SavedModel") -> str:
             "transformers: not installed here, so the exported directory was not loaded with it; "
             "pip install torch transformers (the extra huggingface), and run the demo again to see it load."
         )
-    with importing():
-        import jax
-        import numpy as np
-        import torch
-        from transformers import AutoModelForMaskedLM, AutoTokenizer
+    import jax
+    import numpy as np
+    import torch
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-        from dnabert_jax.training.state import abstract_network
+    from dnabert_jax.training.state import abstract_network
 
     k = ours.config.k
     letters = next(iter(read_blocks(HELDOUT_FASTA))).letters

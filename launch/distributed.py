@@ -1,18 +1,22 @@
-"""Joining the other processes of a job: several hosts of a pod, or several processes on one machine."""
+"""Joins and leaves the other processes of a job: several hosts of a pod, or several processes on one machine."""
 
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dnabert_jax.config import require
 from dnabert_jax.errors import InputError, JobError
-from launch.ending import EXIT_FAILED, print_error
+from launch.console import print_error
+from launch.signals import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED
 
 HEARTBEAT_SECONDS = 60
 """How long a process may be silent before JAX takes it for dead, and aborts the others: they may wait for it in a
 computation that cannot be interrupted. A thread sends the sign of life, whatever else the process does."""
+
+_SECONDS_TO_LEAVE = 10.0
 
 
 def check_flags(
@@ -97,3 +101,33 @@ def _deadline(seconds: float, sentence: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def is_joined() -> bool:
+    """Returns whether this process has joined others."""
+    jax = sys.modules.get("jax")
+    return jax is not None and bool(jax.distributed.is_initialized())
+
+
+def leave(status: int) -> None:
+    """Leaves the other processes, if this one has joined any, and ends it with this exit status.
+
+    The end of process 0, where they meet, aborts the others, so they end together. After an error each waits for a
+    while only, as the others may be dead, or wait for this one in a computation.
+    """
+    if not is_joined():
+        return
+    import jax
+    from jax.experimental import multihost_utils
+
+    # Ctrl-C stops all of them in order, as SIGTERM does.
+    if status not in (0, EXIT_INTERRUPTED, EXIT_TERMINATED):
+        timer = threading.Timer(_SECONDS_TO_LEAVE, os._exit, [status])
+        timer.daemon = True
+        timer.start()
+    else:
+        # Until all are here JAX listens for SIGTERM; once it no longer does, the signal would kill.
+        multihost_utils.sync_global_devices("leaving")
+    jax.distributed.shutdown()
+    sys.stdout.flush()
+    os._exit(status)

@@ -2,62 +2,45 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 from dnabert_jax.output_file import refuse_existing
 from launch.predict import reading
-from launch.progress import progress_bar
-from launch.sequence_source import SequenceSource
-from launch.signals import importing
+from launch.sequence_source import SequenceCommand
 
 
-@dataclasses.dataclass(frozen=True)
-class Embed:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Embed(SequenceCommand):
     """Write the vectors of sequences, in their order.
 
     Example: dnabert-jax embed --model models/dnabert6 --fasta promoters.fa --pooling mean --out vectors.npz
 
     Attributes:
-        model: Run directory, model directory, Hugging Face directory, or OWNER/NAME on its hub.
         out: File to write; its name says what it is: .npz (arrays ids, embeddings and, for tokens and bases,
             offsets) or .parquet (columns id and embedding).
         pooling: One vector a sequence: mean (over its k-mers), cls, or pooled (by the model's pooler, of the last
             layer). Many: tokens (one a k-mer), or bases (one a base, the mean over the k-mers that cover it).
         layer: Whose hidden states: 0 are the embeddings, 1 the first layer, -1 the last.
         dtype: Of the numbers in the file.
-        step: Checkpoint of a run; the latest if not given.
-        compute_dtype: Of activations; bfloat16 is for accelerators.
-        source: Where the sequences come from.
     """
 
-    model: str
     out: Path
     pooling: Literal["mean", "cls", "pooled", "tokens", "bases"] = "mean"
     layer: int = -1
     dtype: Literal["float32", "float16"] = "float32"
-    step: int | None = None
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    source: Annotated[SequenceSource, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SequenceSource)
 
     def run(self) -> None:
         """Embeds, writes, and says how to read it."""
         self.source.check()
-        with importing():
-            from dnabert_jax.tasks.prediction.embedding_file import check_embedding_name, write_embeddings
+        from dnabert_jax.tasks.prediction.embedding_file import check_embedding_name, write_embeddings
 
         check_embedding_name(self.out)
         refuse_existing(self.out)
-        with importing():
-            from dnabert_jax.pretrained import BY_POSITION, DNABERT
+        from dnabert_jax.pretrained import BY_POSITION
 
-        model = DNABERT.from_pretrained(self.model, self.step, self.compute_dtype)
+        model = self.load()
         width, by_position = model.config.hidden_size, self.pooling in BY_POSITION
-        with (
-            self.source.open(model.tokenizer, model.training_lengths) as sequences,
-            progress_bar("embed", " sequences", sequences.total) as bar,
-        ):
+        with self.open(model, "embed") as (sequences, bar):
             embeddings = model.embeddings(sequences, self.pooling, self.layer, bar.update)
             write_embeddings(self.out, embeddings, width, by_position, self.dtype)
         each = {"tokens": "k-mer", "bases": "base"}.get(self.pooling, "sequence")

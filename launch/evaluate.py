@@ -1,14 +1,16 @@
 """`dnabert-jax evaluate`."""
 
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from dnabert_jax.config import require_in
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.peak_index import INDEX_FILE, PeakFile, read_peak_index
 from dnabert_jax.io.text import WHOLE
@@ -24,10 +26,8 @@ from dnabert_jax.tasks.suites.suite import (
     groups_of_like_size,
     part_of,
 )
-from launch.finetune import DEFAULT_PRESET, chosen_preset
-from launch.flags import REGISTRY, SETTINGS
-from launch.progress import BarContext, progress_bar
-from launch.signals import importing
+from launch.console import BarContext, progress_bar
+from launch.flags import parse_from_preset
 
 if TYPE_CHECKING:
     from dnabert_jax.tasks.measures.results import Result
@@ -79,7 +79,7 @@ class Evaluate:
     out: Location
     methods: tuple[Method, ...] = ("finetuned",)
     seeds: int = 1
-    preset: str = DEFAULT_PRESET
+    preset: str = "default"
     same_settings: bool = False
     limit: int = 0
     learning_curve: tuple[str, ...] = ()
@@ -90,16 +90,15 @@ class Evaluate:
     keep_models: bool = False
     step: int | None = None
     options: Annotated[DataOptions, tyro.conf.arg(name="")] = dataclasses.field(default_factory=DataOptions)
-    settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS[DEFAULT_PRESET]
+    settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS["default"]
 
     def run(self) -> None:
         """Evaluates, writes, and says what came of it."""
         self._check()
         sets = find_sets(self.data)
         _one_device_a_processor()
-        with importing():
-            from dnabert_jax.interop.load import read_model
-            from dnabert_jax.tasks.suites.published import read_published
+        from dnabert_jax.interop.load import read_model
+        from dnabert_jax.tasks.suites.published import read_published
 
         names = [each.name for each in sets]
         others = {_table_name(path): read_published(path, names) for path in self.compare}
@@ -197,14 +196,10 @@ class Evaluate:
         print(f"Written to {self.out}: {', '.join(names)}; the results with so many rows are in rows-*/.")
 
     def _check(self) -> None:
-        for name, least in (("seeds", 1), ("limit", 0), ("together", 0), ("processes", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}: give at least {least}.")
+        require_in(self, 1, math.inf, "seeds", "processes")
+        require_in(self, 0, math.inf, "limit", "together")
+        require_in(self, 0, self.processes, "process")
         self._check_choices()
-        if not 0 <= self.process < self.processes:
-            raise InputError(
-                f"process is {self.process} of {self.processes}: they are numbered from 0 to their number less one."
-            )
         if len({_table_name(path) for path in self.compare}) < len(self.compare):
             raise InputError("Two tables of --compare have one name, with that of their directory: rename one.")
         if not is_url(self.out) and Path(self.out).is_file():
@@ -291,13 +286,11 @@ class _SuiteBar(BarContext):
 
 
 def parse_evaluate(arguments: Sequence[str]) -> Evaluate:
-    """Parses in two passes: the first finds the preset whose fields are the defaults of the second."""
+    """Reads the suite and the flags, those of the settings among them."""
     if list(arguments) in (["-h"], ["--help"]):
         arguments = ["tfbs690", *arguments]  # of all suites alike, but for the preset
-    suite: Any = arguments[0] if arguments else ""
+    suite = arguments[0] if arguments else ""
     if suite not in SUITES:
         raise InputError(f"Name a suite: dnabert-jax evaluate {'|'.join(SUITES)}; --help behind it tells the flags.")
-    program, missing = f"dnabert-jax evaluate {suite}", tyro.MISSING
-    preset = chosen_preset(arguments[1:], program, DEFAULT_PRESET)
-    default: Any = Evaluate(suite, missing, missing, missing, preset=preset, settings=FINETUNE_PRESETS[preset])
-    return tyro.cli(Evaluate, args=arguments[1:], default=default, prog=program, config=SETTINGS, registry=REGISTRY)
+    name = f"evaluate {suite}"
+    return parse_from_preset(Evaluate, name, arguments[1:], FINETUNE_PRESETS, suite=suite)

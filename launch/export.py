@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 import tyro
 
 from dnabert_jax.storage import Location, is_url
-from launch.signals import importing
 
 _LOADERS = {
     "masked-lm": "AutoModelForMaskedLM", "encoder": "AutoModel", "classifier": "AutoModelForSequenceClassification",
@@ -38,9 +37,8 @@ class Export:
 
     def run(self) -> None:
         """Exports and says how to load it."""
-        with importing():
-            from dnabert_jax.interop.export import export_model
-            from dnabert_jax.training.saved_model import read_saved_model
+        from dnabert_jax.interop.export import export_model
+        from dnabert_jax.training.saved_model import read_saved_model
 
         model = read_saved_model(self.checkpoint, self.step)
         architecture = export_model(model, self.out, self.architecture, self.format, self.dtype)

@@ -4,30 +4,27 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from tqdm import tqdm
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.output_file import refuse_existing
 from dnabert_jax.tasks.datasets.layout import set_name
 from dnabert_jax.tasks.datasets.options import DataOptions
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
-from launch.flags import REGISTRY, SETTINGS, InputPath
-from launch.program import command
-from launch.progress import Bars
-from launch.signals import importing, sigterm_as_flag
+from launch.console import Bars, command
+from launch.flags import InputPath, parse_from_preset
+from launch.signals import stop_signals
 
 if TYPE_CHECKING:  # they load JAX, which --help need not wait for
     from dnabert_jax.sequence.tokenizer import Tokenizer
     from dnabert_jax.tasks.datasets.labelled import LabelledData
     from dnabert_jax.tasks.finetuning.finetune import Finetuned
 
-PROGRAM = "dnabert-jax finetune"
-
 _LABELS_SHOWN, _FIGURES_SHOWN, _CLASSES_SHOWN = 8, 8, 6
-DEFAULT_PRESET = "default"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Finetune:
     out: Path
     resume: bool = False
     seeds: int = 1
-    preset: str = DEFAULT_PRESET
+    preset: str = "default"
     sequence: str = ""
     labels: tuple[str, ...] = ()
     split: str = ""
@@ -70,26 +67,24 @@ class Finetune:
     random_weights: bool = False
     arguments: tyro.conf.Suppress[tuple[str, ...]] = ()
     options: Annotated[DataOptions, tyro.conf.arg(name="")] = dataclasses.field(default_factory=DataOptions)
-    settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS[DEFAULT_PRESET]
+    settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS["default"]
 
     def run(self) -> None:
         """Trains, measures, writes, and says what came of it."""
         if self.seeds < 1:
             raise InputError(f"seeds is {self.seeds}: give at least 1.")
-        if self.out.exists():
-            raise InputError(f"{self.out} exists already: choose another --out, or remove it first.")
-        with sigterm_as_flag() as terminated:
-            self._run(terminated)
+        refuse_existing(self.out)
+        with stop_signals() as received:
+            self._run(lambda: bool(received))
 
     def _run(self, terminated: Callable[[], bool]) -> None:
-        with importing():
-            import jax
+        import jax
 
-            from dnabert_jax.interop.load import read_model
-            from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint, StoppedError, check_unfinished
-            from dnabert_jax.tasks.finetuning.finetune import finetune, from_scratch, write_finetuned
-            from dnabert_jax.tasks.finetuning.starting_point import named_model, starting_point
-            from dnabert_jax.tasks.measures.metrics import validation_metric
+        from dnabert_jax.interop.load import read_model
+        from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint, StoppedError, check_unfinished
+        from dnabert_jax.tasks.finetuning.finetune import finetune, from_scratch, write_finetuned
+        from dnabert_jax.tasks.finetuning.starting_point import named_model, starting_point
+        from dnabert_jax.tasks.measures.metrics import validation_metric
 
         check_unfinished(self.out, self.resume)
         model = read_model(self.model, self.step)
@@ -221,27 +216,7 @@ class FittingBar(Bars):
         self._bar.write(f"{job} collapsed to one class: it begins anew with the seed {seed}.")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Preset:
-    """The flag that says which settings the others override."""
-
-    preset: str = ""
-
-
-def chosen_preset(arguments: Sequence[str], program: str, default: str) -> str:
-    """Returns the preset that the arguments name; raises InputError if there is no such preset."""
-    scanned = [argument for argument in arguments if argument not in ("-h", "--help")]
-    start, _ = tyro.cli(_Preset, args=scanned, return_unknown_args=True, prog=program, config=SETTINGS)
-    preset = start.preset or default
-    if preset not in FINETUNE_PRESETS:
-        raise InputError(f"There is no preset {preset!r}: choose one of {', '.join(FINETUNE_PRESETS)}.")
-    return preset
-
-
 def parse_finetune(arguments: Sequence[str]) -> Finetune:
-    """Parses in two passes: the first finds the preset whose fields are the defaults of the second."""
-    preset = chosen_preset(arguments, PROGRAM, DEFAULT_PRESET)
-    missing: Any = tyro.MISSING
-    default = Finetune(missing, missing, missing, preset=preset, settings=FINETUNE_PRESETS[preset])
-    job = tyro.cli(Finetune, args=list(arguments), default=default, prog=PROGRAM, config=SETTINGS, registry=REGISTRY)
+    """Reads the flags, those of the settings among them."""
+    job = parse_from_preset(Finetune, "finetune", arguments, FINETUNE_PRESETS)
     return dataclasses.replace(job, arguments=tuple(arguments))

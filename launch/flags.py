@@ -1,24 +1,82 @@
-"""How the command line reads flags."""
+"""Reads the flags of a command: a dataclass, whose fields may start from a preset or a saved configuration."""
 
 import contextlib
+import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from dnabert_jax.config import PretrainConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location, is_url, local_copy
+from dnabert_jax.typed_json import read_json
 
-SETTINGS = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
+_Job = TypeVar("_Job")
+
+_SETTINGS = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
 """A switch has one flag, --resume, and no --no-resume; a value that may be missing is left out, not given as None."""
 
-REGISTRY = ConstructorRegistry()
+_REGISTRY = ConstructorRegistry()
 
 
-@REGISTRY.primitive_rule
+def parse(job: type[_Job], name: str, arguments: Sequence[str]) -> _Job:
+    """Returns the job that the flags of a command describe."""
+    return tyro.cli(job, args=list(arguments), prog=f"dnabert-jax {name}", config=_SETTINGS, registry=_REGISTRY)
+
+
+@dataclasses.dataclass(frozen=True)
+class _StartingPoint:
+    """The flags that say which settings the others override."""
+
+    preset: str | None = None
+    config: str | None = None
+    resume: bool = False
+    out: str | None = None
+
+    def saved(self) -> Path | None:
+        """Returns the path of the saved configuration that --config or --resume names, if either does."""
+        if self.preset and self.config:
+            raise InputError("Give --preset or --config, not both: each is a whole configuration to start from.")
+        if self.config:
+            return Path(self.config)
+        run = Path(self.out) / "config.json" if self.resume and self.out and not self.preset else None
+        return run if run and run.is_file() else None
+
+
+def parse_from_preset(
+    job: type[Any], name: str, arguments: Sequence[str], presets: Mapping[str, Any], **given: Any
+) -> Any:
+    """Returns a job whose `settings` come from --preset, --config or --resume, overridden by the other flags.
+
+    If the job has no default preset, the user must choose, and --help shows the settings of dnabert6.
+
+    Args:
+        presets: settings by name.
+        given: fields that no flag sets.
+    """
+    prog = f"dnabert-jax {name}"
+    scanned = [argument for argument in arguments if argument not in ("-h", "--help")]
+    start, _ = tyro.cli(_StartingPoint, args=scanned, return_unknown_args=True, prog=prog, config=_SETTINGS)
+    saved = start.saved() if job.preset is None else None
+    preset = start.preset or job.preset or "dnabert6"
+    if preset not in presets:
+        raise InputError(f"There is no preset {preset!r}: choose one of {', '.join(presets)}.")
+    settings = read_json(PretrainConfig, saved) if saved else presets[preset]
+    required = [
+        field.name for field in dataclasses.fields(job) if field.default is field.default_factory is dataclasses.MISSING
+    ]
+    default = job(**dict.fromkeys(required, tyro.MISSING) | {"settings": settings} | given)
+    parsed = tyro.cli(job, args=list(arguments), default=default, prog=prog, config=_SETTINGS, registry=_REGISTRY)
+    if not (saved or start.preset or job.preset):
+        raise InputError(f"Choose a configuration: --preset {'|'.join(presets)}, or --config RUN/config.json.")
+    return parsed
+
+
+@_REGISTRY.primitive_rule
 def _path_or_url(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     """PATH is a local path, which a URL would silently become; PATH|URL may be either."""
     if info.type not in (Path, Location):

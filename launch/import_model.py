@@ -9,8 +9,7 @@ import tyro
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.interop.hub import check_model
 from dnabert_jax.presets import PRESETS
-from launch.program import command
-from launch.signals import importing
+from launch.console import command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +36,9 @@ class Import:
     def run(self) -> None:
         """Imports, and lists what was left out and why."""
         check_model(self.directory)
-        with importing():
-            from dnabert_jax.interop.hub import local_directory
-            from dnabert_jax.interop.load import load_directory
-            from dnabert_jax.training.saved_model import write_saved_model
+        from dnabert_jax.interop.hub import local_directory
+        from dnabert_jax.interop.load import load_directory
+        from dnabert_jax.training.saved_model import write_saved_model
 
         loaded = load_directory(local_directory(self.directory), self.double_bias)
         write_saved_model(self.out, loaded.model)

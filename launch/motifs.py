@@ -9,10 +9,9 @@ import tyro
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.config import MotifSearch
 from dnabert_jax.output_file import refuse_existing
+from launch.console import Bars
 from launch.flags import InputPath
-from launch.progress import Bars
 from launch.sequence_source import SequenceSource
-from launch.signals import importing
 
 if TYPE_CHECKING:  # loads Arrow
     from dnabert_jax.interpret.motifs.database import KnownMotifs
@@ -65,13 +64,12 @@ class Motifs:
     def run(self) -> None:
         """Searches, writes and reports the motifs."""
         refuse_existing(self.out)
-        with importing():
-            from dnabert_jax.interpret.motifs.logos import check_logomaker, draw_logo, logo_name
-            from dnabert_jax.interpret.motifs.matching import match_motifs, write_matches
-            from dnabert_jax.interpret.motifs.motif_files import write_instances, write_meme, write_table
-            from dnabert_jax.interpret.motifs.search import find_motifs
-            from dnabert_jax.interpret.score_file import read_score_file
-            from dnabert_jax.output_directory import output_directory
+        from dnabert_jax.interpret.motifs.logos import check_logomaker, draw_logo, logo_name
+        from dnabert_jax.interpret.motifs.matching import match_motifs, write_matches
+        from dnabert_jax.interpret.motifs.motif_files import write_instances, write_meme, write_table
+        from dnabert_jax.interpret.motifs.search import find_motifs
+        from dnabert_jax.interpret.score_file import read_score_file
+        from dnabert_jax.output_directory import output_directory
 
         if not self.no_logos:
             check_logomaker()
@@ -105,12 +103,11 @@ class Motifs:
             raise InputError(f"--match-q is {self.match_q}: give a number above 0, up to 1.")
         if not self.database:
             return None
-        with importing():
-            from dnabert_jax.interpret.motifs.database import read_database
-            from dnabert_jax.interpret.motifs.matching import FEW, check_memelite
+        from dnabert_jax.interpret.motifs.database import read_database
+        from dnabert_jax.interpret.motifs.matching import FEW, check_memelite
 
-            check_memelite()
-            known = read_database(self.database)
+        check_memelite()
+        known = read_database(self.database)
         print(f"Known motifs: {len(known.ids):,}, of {known.source}.")
         for note in known.notes:
             print(note)

@@ -5,18 +5,14 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import tyro
+from typing import TYPE_CHECKING, Literal
 
 from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_file import refuse_existing
 from launch.flags import InputPath
 from launch.predict import reading
-from launch.progress import progress_bar
-from launch.sequence_source import OpenSource, SequenceSource
-from launch.signals import importing
+from launch.sequence_source import OpenSource, SequenceCommand
 
 if TYPE_CHECKING:  # loads JAX
     from dnabert_jax.interpret.changes import Change
@@ -29,8 +25,8 @@ if TYPE_CHECKING:  # loads JAX
 _MOST_HEAT_MAPS = 100
 
 
-@dataclasses.dataclass(frozen=True)
-class Mutations:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mutations(SequenceCommand):
     """Write what each change of sequences does to a label: every substitution and deletion, or those of a file.
 
     Example: dnabert-jax mutations --model runs/promoters --fasta x.fa --out mutations.tsv --heat-maps maps
@@ -38,57 +34,41 @@ class Mutations:
     docs/mutations.md says what each column means.
 
     Attributes:
-        model: Run directory of `dnabert-jax finetune`, model directory, Hugging Face directory, or OWNER/NAME on its
-            hub.
         out: Table to write, with a row for each change: .tsv, .csv, .tsv.gz, .csv.gz or .parquet.
         kinds: Of changes of one base, all of which are made.
         mutations: In place of kinds, a file as of the original's mutate_seqs.py: index of the sequence, start, end and
             allele, tab-separated, without header; in its order.
         heat_maps: Directory to make, with a picture for each of at most 100 sequences.
         label: Whose output it is; if not given, the only one or the positive one of two.
-        step: Checkpoint of a run; the latest if not given.
-        compute_dtype: Of activations; bfloat16 is for accelerators.
-        source: Where the sequences come from.
     """
 
-    model: str
     out: Path
     kinds: tuple[Literal["substitutions", "deletions", "insertions"], ...] = ("substitutions", "deletions")
     mutations: InputPath | None = None
     heat_maps: Path | None = None
     label: str = ""
-    step: int | None = None
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    source: Annotated[SequenceSource, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SequenceSource)
 
     def run(self) -> None:
         """Changes, computes, writes, and says what came of it."""
         self._check()
-        with importing():
-            from dnabert_jax.interpret.mutagenesis import changed_outputs
-            from dnabert_jax.interpret.mutation_file import read_mutations
-            from dnabert_jax.interpret.mutation_table import change_effects, write_mutation_table
-            from dnabert_jax.interpret.target import choose_target
-            from dnabert_jax.output_directory import output_directory
-            from dnabert_jax.pretrained import DNABERT
+        from dnabert_jax.interpret.mutagenesis import changed_outputs
+        from dnabert_jax.interpret.mutation_file import read_mutations
+        from dnabert_jax.interpret.mutation_table import change_effects, write_mutation_table
+        from dnabert_jax.interpret.target import choose_target
+        from dnabert_jax.output_directory import output_directory
 
         listed = read_mutations(self.mutations) if self.mutations else []
-        model = DNABERT.from_pretrained(self.model, self.step, self.compute_dtype)
+        model = self.load()
         regression = model.task is not None and model.task.problem == "regression"
         target = choose_target(model, "A map of mutations", self.label, "logit" if regression else "log-odds")
         print(f"Of the label {target.label}: " + ("its number." if regression else "its probability."))
-        with (
-            self.source.open(model.tokenizer, model.training_lengths) as sequences,
-            contextlib.ExitStack() as outputs,
-        ):
+        with self.open(model, "mutations", variants=True) as (sequences, bar), contextlib.ExitStack() as outputs:
             read = self._within_reach(sequences)
             pairs = self._changes(model, _numbered(sequences, read) if self.mutations else read, listed)
             maps = outputs.enter_context(output_directory(self.heat_maps, "")) if self.heat_maps else None
-            # How many variants there are is not known before the last sequence is read.
-            with progress_bar("mutations", " variants", None) as bar:
-                rows = change_effects(changed_outputs(model, pairs, target, bar.update), regression)
-                rows = _drawn(rows, maps, target) if maps else rows
-                count = write_mutation_table(self.out, rows, regression, target.label)
+            rows = change_effects(changed_outputs(model, pairs, target, bar.update), regression)
+            rows = _drawn(rows, maps, target) if maps else rows
+            count = write_mutation_table(self.out, rows, regression, target.label)
         sequences.say(f"Made {count:,} changes of")
         if self.heat_maps and (drawn := len(list(self.heat_maps.iterdir()))):
             without = "; they have no insertions" * ("insertions" in self.kinds)
@@ -98,8 +78,7 @@ class Mutations:
     def _check(self) -> None:
         """Raises InputError for flags that do not go together, before anything is loaded."""
         self.source.check()
-        with importing():
-            from dnabert_jax.io.output_table import check_table_name
+        from dnabert_jax.io.output_table import check_table_name
 
         check_table_name(self.out)
         refuse_existing(self.out)

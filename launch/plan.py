@@ -1,10 +1,13 @@
-"""`dnabert-jax plan`: what a run would need and cost on accelerators that are not there."""
+"""`dnabert-jax plan`: what a run, or fine-tuning a suite, would need and cost on accelerators that are not there."""
 
 import dataclasses
+import functools
+import importlib.metadata
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
 
@@ -13,16 +16,32 @@ from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.rows import read_source
 from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.presets import PRESETS
 from dnabert_jax.storage import Location
+from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.typed_json import to_json
-from launch.compiler import ENVIRONMENT, compiler_version, with_clock
-from launch.plan_report import print_plan
-from launch.plan_suite import PlanSuite, parse_plan_suite
-from launch.settings import parse_with_settings
-from launch.signals import importing
+from launch.console import progress_bar
+from launch.flags import parse_from_preset
+from launch.plan_report import print_plan, print_suite_plan
 
 if TYPE_CHECKING:  # planning loads JAX, which --help need not wait for
     from dnabert_jax.planning.plan import Plan as Figures
+    from dnabert_jax.tasks.suites.plan import JobsAChip
+
+_Result = TypeVar("_Result")
+
+_ENVIRONMENT = {
+    # No device is opened, also where there is one, and another process may train on it.
+    "JAX_PLATFORMS": "cpu",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    # What is compiled without a device cannot be read back from the cache, and JAX says so at length.
+    "JAX_ENABLE_COMPILATION_CACHE": "false",
+    # libtpu would ask Google's metadata server what machine this is, and complain on any other.
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+}
+"""Of this process, before JAX is loaded."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +81,8 @@ class Plan:
 
     def run(self) -> None:
         """Plans and prints; raises JobError if it does not fit."""
-        for path in (self.hlo, self.json):
-            if path and not path.parent.is_dir():
-                raise InputError(f"{path.parent} is not a directory: {path.name} cannot be written there.")
-            if path and path.is_dir():
-                raise InputError(f"{path} is a directory: give the name of a file.")
-        os.environ.update(ENVIRONMENT)
+        _check_files(self.hlo, self.json)
+        os.environ.update(_ENVIRONMENT)
         row_length, useful_share = self._rows()
         plan = self._plan(row_length, useful_share)
         if self.json:
@@ -87,8 +102,7 @@ class Plan:
         """Returns the tokens of a row, and the share of them that is not padding, if it is known."""
         if self.data is None:
             return self.settings.model.max_positions, None
-        with importing():
-            from dnabert_jax.training.loop import check_data
+        from dnabert_jax.training.loop import check_data
 
         manifest = read_source(self.data)[0]
         check_data(self.settings, manifest)
@@ -99,21 +113,20 @@ class Plan:
         return manifest.row_length, (split.kmers + 2 * split.sequences) / (split.rows * manifest.row_length)
 
     def _plan(self, row_length: int, useful_share: float | None) -> "Figures":
-        with importing():
-            from dnabert_jax.parallel.mesh import make_mesh
-            from dnabert_jax.planning.compilation import OutOfMemoryError, compile_step, read_memory
-            from dnabert_jax.planning.hlo import parse_module
-            from dnabert_jax.planning.plan import complete, outline
-            from dnabert_jax.planning.topology import make_devices
-            from dnabert_jax.planning.work import read_work
+        from dnabert_jax.parallel.mesh import make_mesh
+        from dnabert_jax.planning.compilation import OutOfMemoryError, compile_step, read_memory
+        from dnabert_jax.planning.hlo import parse_module
+        from dnabert_jax.planning.plan import complete, outline
+        from dnabert_jax.planning.topology import make_devices
+        from dnabert_jax.planning.work import read_work
 
         chip, devices = make_devices(self.topology, self.slices)
         mesh = make_mesh(self.settings.mesh, devices)
         plan = outline(
-            compiler_version(devices), self.topology, self.slices, chip, self.settings, mesh.shape, row_length
+            _compiler_version(devices), self.topology, self.slices, chip, self.settings, mesh.shape, row_length
         )
         try:
-            compiled = with_clock(lambda: compile_step(self.settings, mesh, row_length))
+            compiled = _with_clock(lambda: compile_step(self.settings, mesh, row_length))
         except OutOfMemoryError as error:
             return dataclasses.replace(plan, refusal=str(error))
         text = compiled.as_text() or ""  # which is not HLO, and said to be none
@@ -123,8 +136,109 @@ class Plan:
         return complete(plan, list(mesh.devices.flat), read_memory(compiled), work, self.top, useful_share)
 
 
+def _check_files(*paths: Path | None) -> None:
+    for path in paths:
+        if path and (path.is_dir() or not path.parent.is_dir()):
+            raise InputError(f"{path} cannot be written: give the name of a file in a directory that exists.")
+
+
+def _compiler_version(devices: Sequence[object]) -> str:
+    """Returns the name of the compiler with its version."""
+    import jax
+
+    on_tpu = devices[0].platform == "tpu"  # type: ignore[attr-defined]
+    package = "libtpu" if on_tpu else "jax-cuda13-plugin"
+    return f"the compiler (jax {jax.__version__}, {package} {importlib.metadata.version(package)})"
+
+
+def _with_clock(compute: Callable[[], _Result]) -> _Result:
+    """Computes in a thread, so that the time can be shown meanwhile and an interrupt is heard."""
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(compute)
+    with progress_bar("compile", "s", bar_format="{desc}: {elapsed}") as bar:
+        while wait([future], timeout=1).not_done:
+            bar.update()
+    pool.shutdown()
+    return future.result()
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanSuite:
+    """Compile the step of fine-tuning many data sets in lockstep for TPUs that are not there, and count the hours.
+
+    Example: dnabert-jax plan --suite --topology v5e:2x4 --model-preset dnabert6
+
+    Takes a minute or more for each number of jobs a chip. Seconds and memory are predicted by the compiler, the rest
+    is counted; nothing is measured. Exit status 1 if not one job fits into a chip's memory. By default the suite is
+    the paper's, as far as its size is published: 690 sets of 101 bases; how many sequences a set has is the mean of
+    the five of them that GUE drew.
+
+    Attributes:
+        topology: TPUs by version and shape, v5e:2x4, v4:2x2x2, v5p:2x2x2 or v6e:2x4 (extra tpu).
+        model_preset: Model that is fine-tuned.
+        preset: default; dnabert, as in its README; or gue, as in GUE's scripts.
+        sets: Data sets.
+        seeds: Models of each data set.
+        examples: Training sequences of a data set.
+        validation: Sequences on which each epoch is evaluated.
+        test: Sequences that each model is measured on.
+        bases: Of a sequence.
+        labels: Of a data set.
+        jobs_per_chip: How many models a chip trains at once; each is compiled for.
+        json: File for all figures.
+        settings: Whatever of the preset of fine-tuning is to be otherwise.
+    """
+
+    topology: str
+    model_preset: Literal["tiny", "dnabert3", "dnabert4", "dnabert5", "dnabert6"] = "dnabert6"
+    preset: str = "default"
+    sets: int = 690
+    seeds: int = 1
+    examples: int = 25_669
+    validation: int = 1_000
+    test: int = 1_000
+    bases: int = 101
+    labels: int = 2
+    jobs_per_chip: tuple[int, ...] = (1, 2, 4, 8)
+    json: Path | None = None
+    settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS["default"]
+
+    def run(self) -> None:
+        """Plans and prints; raises JobError if not one job fits."""
+        _check_files(self.json)
+        if not self.jobs_per_chip or min(self.jobs_per_chip) < 1:
+            raise InputError(f"jobs_per_chip is {list(self.jobs_per_chip)}: give one or several, each at least 1.")
+        os.environ.update(_ENVIRONMENT)
+        from dnabert_jax.planning.topology import make_devices
+        from dnabert_jax.tasks.suites.plan import SuitePlan, SuiteSize, plan_jobs
+
+        size = SuiteSize(self.sets, self.seeds, self.examples, self.validation, self.test, self.bases, self.labels)
+        chip, devices = make_devices(self.topology)
+        model = PRESETS[self.model_preset].model
+        plans: list[JobsAChip] = []
+        for jobs in sorted(set(self.jobs_per_chip)):
+            plans.append(_with_clock(functools.partial(plan_jobs, model, self.settings, size, chip, devices, jobs)))
+            if plans[-1].refusal:
+                break  # more of them need more memory
+        plan = SuitePlan(
+            _compiler_version(devices), self.topology, len(devices), chip, self.model_preset, self.settings, size,
+            tuple(plans),
+        )  # fmt: skip
+        if self.json:
+            storage.write(self.json, to_json(plan).encode())
+        print_suite_plan(plan)
+        if self.json:
+            print(f"All figures: {self.json}")
+        if not plan.fitting:
+            raise JobError(
+                f"Not {plans[0].jobs} jobs a chip fit ({plans[0].refusal}): choose fewer --jobs-per-chip, a smaller "
+                "--batch-size, --train lora or shorter sequences."
+            )
+
+
 def parse_plan(arguments: Sequence[str]) -> Plan | PlanSuite:
-    """Reads the flags, those of the configuration among them; with --suite, those of another command."""
+    """Reads the flags, those of the configuration among them; with --suite, those of fine-tuning a suite."""
     if "--suite" in arguments:
-        return parse_plan_suite([argument for argument in arguments if argument != "--suite"])
-    return parse_with_settings(lambda settings: Plan(tyro.MISSING, settings), "dnabert-jax plan", arguments)
+        suite = [argument for argument in arguments if argument != "--suite"]
+        return parse_from_preset(PlanSuite, "plan --suite", suite, FINETUNE_PRESETS)
+    return parse_from_preset(Plan, "plan", arguments, PRESETS)

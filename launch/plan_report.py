@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # planning loads JAX, which the command line need not wait for
     from dnabert_jax.planning.plan import Plan, StepTime
+    from dnabert_jax.tasks.suites.plan import JobsAChip, SuitePlan
 
 _GIB, _MIB = 2**30, 2**20
 _OF_CUDNN = "__cudnn$"
@@ -59,7 +60,7 @@ def _print_memory(plan: "Plan") -> None:
 def _print_collectives(plan: "Plan") -> None:
     timed = ", time computed from them" if plan.time else ""
     print(f"\nCollectives of a step (in capitals, between slices); bytes of whole arrays{timed}")
-    print_table(
+    _print_table(
         ("kind", "group of", "count", "MiB", "ms", ""),
         [
             (
@@ -78,7 +79,7 @@ def _print_collectives(plan: "Plan") -> None:
 def _print_kernels(plan: "Plan") -> None:
     timed = ", time computed: the longer of FLOPs and bytes at the chip's peaks" if plan.time else ""
     print(f"\nCustom calls of a step; FLOPs as executed{timed}")
-    print_table(
+    _print_table(
         ("kernel", "count", "TFLOP", "MiB", "ms"),
         [
             (
@@ -121,7 +122,7 @@ def _print_time(plan: "Plan", time: "StepTime") -> None:
         ("MFU", f"{low.mfu:.1%}", f"{high.mfu:.1%}"),
         (f"hours of {plan.config.steps:,} steps", _short(low.hours), _short(high.hours)),
     ]
-    print_table(("", "beside", "one after the other"), rows)
+    _print_table(("", "beside", "one after the other"), rows)
     if not low.useful_tokens_per_second:
         print("  with --data, tokens without padding are shown too")
 
@@ -134,7 +135,7 @@ def _print_rest(plan: "Plan") -> None:
         print(f"  {part.count:>6,} {part.what}, {part.size / _MIB:,.1f} MiB")
     print(f"  {sum(part.count for part in largest[_NAMED:]):>6,} others")
     print("\nLongest by the compiler's estimate, instructions alike together")
-    print_table(
+    _print_table(
         ("cycles", "share", "times", "first of them", "result", "from"),
         [
             (
@@ -151,6 +152,51 @@ def _print_rest(plan: "Plan") -> None:
     )
 
 
+def print_suite_plan(plan: "SuitePlan") -> None:
+    """Prints what fine-tuning a suite would take."""
+    size, config = plan.size, plan.config
+    print(f"{size.sets * size.seeds:,} fine-tunings of {plan.model} ({config.train}): {size.sets:,} sets of ", end="")
+    print(
+        f"{size.examples:,} training sequences of {size.bases} bases, "
+        + ("each embedded once, " if config.train == "probe" else f"{config.epochs_of(size.examples)} epochs, "),
+        end="",
+    )
+    print(f"batch {config.batch_size}, on {plan.topology}: {plan.chips:,} chips.")
+    print(f"Predicted by {plan.predicted_by}, or counted from that; nothing was measured.\n")
+    if plan.fitting:
+        _print_hours(plan.fitting, plan.chip.hbm_bytes)
+    for one in plan.plans:
+        if one.refusal:
+            print(f"{one.jobs} jobs a chip do not fit: {one.refusal}; more were not tried.")
+    if not plan.fitting:
+        return
+    best = min(plan.fitting, key=lambda one: one.hours)
+    print(f"\nThe fewest hours, {best.hours:,.2f}, are predicted with {best.jobs} jobs a chip: ", end="")
+    print(f"{best.groups:,} groups of {plan.chips * best.jobs:,} jobs, each of {best.steps:,} steps, ", end="")
+    print(f"{best.validations:,} predictions of the validation and {best.tests:,} of the test split.")
+    if best.step:
+        print(f"Not in the time: {best.step.unestimated:,} instructions of a step without an estimate, whose ", end="")
+        print(f"results have {best.step.unestimated_bytes / 2**20:,.1f} MiB; reading, compiling, checkpoints, ", end="")
+        print("bootstrap intervals, sets of unequal size that wait for each other, and jobs that begin anew.")
+
+
+def _print_hours(plans: "Sequence[JobsAChip]", memory: int) -> None:
+    head = ("jobs a chip", f"GiB of {memory / _GIB:.0f}", "ms a step", "ms a prediction", "groups")
+    rows = [
+        (
+            f"{plan.jobs}",
+            f"{max(plan.step.memory, plan.prediction.memory) / _GIB:.2f}",
+            f"{plan.step.seconds * 1e3:,.2f}",
+            f"{plan.prediction.seconds * 1e3:,.2f}",
+            f"{plan.groups:,}",
+            *(f"{hours:,.2f}" for hours in (plan.training_hours, plan.validation_hours, plan.test_hours, plan.hours)),
+        )
+        for plan in plans
+        if plan.step and plan.prediction
+    ]
+    _print_table((*head, "training, h", "validation, h", "test, h", "together, h"), rows)
+
+
 def _short(figure: float) -> str:
     """Three digits, or all before the point."""
     return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
@@ -160,7 +206,7 @@ def _milliseconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1e3:,.3f}"
 
 
-def print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Columns as wide as they need be, figures to the right."""
     if not rows:
         print("  none")

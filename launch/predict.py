@@ -3,21 +3,17 @@
 import dataclasses
 import itertools
 from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_file import refuse_existing
-from launch.progress import progress_bar
-from launch.sequence_source import SequenceSource
-from launch.signals import importing
+from launch.sequence_source import SequenceCommand
 
 _BED = ".bed"
 
 
-@dataclasses.dataclass(frozen=True)
-class Predict:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Predict(SequenceCommand):
     """Apply a fine-tuned model to FASTA records, BED intervals or a table, and write one row for each, in their order.
 
     Example: dnabert-jax predict --model runs/promoters --bed peaks.bed --genome hg38.fa.gz --out predictions.tsv
@@ -26,50 +22,35 @@ class Predict:
     and the probability of each label as p_LABEL (docs/prediction.md).
 
     Attributes:
-        model: Run directory of `dnabert-jax finetune`, model directory, Hugging Face directory, or OWNER/NAME on its
-            hub.
         out: File to write, named for what it is: a table (.tsv, .csv, .tsv.gz, .csv.gz or .parquet) or, with --bed and
             a model with two classes, .bed for genome browsers (score: 1,000 times the probability of the second).
         keep: Columns of --table to keep; all if not given.
         strands: forward predicts the sequence as it is; both averages the logits over it and its reverse complement; if
             not given, as the model was fine-tuned.
-        step: Checkpoint of a run; the latest if not given.
-        compute_dtype: Precision of activations; bfloat16 is for accelerators.
-        source: Where the sequences come from.
     """
 
-    model: str
     out: Path
     keep: tuple[str, ...] = ()
     strands: Literal["forward", "both"] | None = None
-    step: int | None = None
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    source: Annotated[SequenceSource, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SequenceSource)
 
     def run(self) -> None:
         """Predicts, writes, and says what was written."""
         self.source.check()
-        with importing():
-            from dnabert_jax.io.output_table import check_table_name
+        from dnabert_jax.io.output_table import check_table_name
 
         if self.out.suffix != _BED:
             check_table_name(self.out, f", or {_BED}")
         elif self.source.bed is None:
             raise InputError(f"{self.out} holds intervals, so it needs --bed and --genome. Give --out another name.")
         refuse_existing(self.out)
-        with importing():
-            from dnabert_jax.pretrained import DNABERT
-            from dnabert_jax.tasks.prediction.prediction_table import write_prediction_bed, write_predictions
+        from dnabert_jax.tasks.prediction.prediction_table import write_prediction_bed, write_predictions
 
-        model = DNABERT.from_pretrained(self.model, self.step, self.compute_dtype)
+        model = self.load()
         if model.task is None:
             raise InputError(
                 f"{self.model} has no classifier. Make one with `finetune`, or use `embed`, which needs none."
             )
-        with (
-            self.source.open(model.tokenizer, model.training_lengths, self.keep) as sequences,
-            progress_bar("predict", " sequences", sequences.total) as bar,
-        ):
+        with self.open(model, "predict", keep=self.keep) as (sequences, bar):
             # A few thousand sequences are read ahead of their results.
             read, waiting = itertools.tee(sequences)
             results = model.predictions(read, self.strands, bar.update)

@@ -32,9 +32,9 @@ from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.presets import PRESETS
 from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.storage import Location, is_url, join
-from launch.ending import EXIT_FAILED
-from launch.program import command
-from launch.progress import Bars, progress_bar
+from launch.console import Bars, command, progress_bar
+from launch.flags import parse
+from launch.signals import EXIT_FAILED
 
 _NAMED, _SHOWN = 3, 10
 """Names that a line lists at most, and files whose failures are printed."""
@@ -112,6 +112,13 @@ class PrepareGenomeBeam:
             self.job, self.beam_options, lambda phase: print(f"Beam: {phase} ...", file=sys.stderr)
         )
         _tell(self.job, manifest)
+
+
+def parse_genome_beam(arguments: Sequence[str]) -> PrepareGenomeBeam:
+    """Reads the flags, and leaves to Beam what follows a lone --."""
+    border = arguments.index("--") if "--" in arguments else len(arguments)
+    job = parse(PrepareGenomeBeam, "prepare genome-beam", arguments[:border])
+    return dataclasses.replace(job, beam_options=tuple(arguments[border + 1 :]))
 
 
 def describe(manifest: Manifest) -> str:

@@ -5,7 +5,7 @@ import math
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,17 +15,15 @@ from tqdm import tqdm
 from dnabert_jax.config import PretrainConfig, require
 from dnabert_jax.data.staging import stage
 from dnabert_jax.errors import InputError
+from dnabert_jax.presets import PRESETS
 from dnabert_jax.storage import Location, is_url
-from launch.distributed import check_flags, join
-from launch.program import command
-from launch.progress import BarContext, progress_bar
-from launch.settings import parse_with_settings
-from launch.signals import EXIT_INTERRUPTED, handling, importing, sigint_as_sigterm, sigterm_as_flag
+from launch.console import BarContext, command, progress_bar
+from launch.distributed import check_flags, is_joined, join
+from launch.flags import parse_from_preset
+from launch.signals import EXIT_INTERRUPTED, handling, stop_signals
 
 if TYPE_CHECKING:  # training loads JAX, which --help need not wait for
     from dnabert_jax.training.evaluation import Evaluation
-
-PROGRAM = "dnabert-jax pretrain"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,26 +78,25 @@ class Pretrain:
             raise InputError(f"--profile-from is {self.profile_from}: give a step from 1 to {self.settings.steps}.")
         require(self.profile_steps >= 1, f"--profile-steps is {self.profile_steps}: give at least 1.")
         check_flags(self.distributed, self.coordinator, self.processes, self.process, self.join_timeout)
-        with sigterm_as_flag() as terminated:
-            self._run(terminated)
+        training_bar = TrainingBar(self.profile_from)
+        # Connected processes stop together, so that none ends alone.
+        with stop_signals(lambda: training_bar.has_stepped or is_joined()) as received:
+            self._run(training_bar, received)
 
-    def _run(self, terminated: Callable[[], bool]) -> None:
-        with importing():
-            if self.distributed:
-                join(self.coordinator, self.processes, self.process, self.join_timeout)
-            import jax
+    def _run(self, training_bar: "TrainingBar", received: Sequence[int]) -> None:
+        if self.distributed:
+            join(self.coordinator, self.processes, self.process, self.join_timeout)
+        import jax
 
-            from dnabert_jax.telemetry.profiler import Profiler
-            from dnabert_jax.training.loop import pretrain
+        from dnabert_jax.telemetry.profiler import Profiler
+        from dnabert_jax.training.loop import pretrain
 
         profiler = Profiler(self.out, self.profile_steps, self.profile_from, self._report_profile)
         first = jax.process_index() == 0
         with handling(signal.SIGUSR1, lambda *_: profiler.request()):
             with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as bar:
                 data = stage(self.data, self.data_cache.expanduser(), bar.update)
-            training_bar = TrainingBar(self.profile_from)
-            # Connected processes stop together, so that none ends alone.
-            with sigint_as_sigterm(lambda: training_bar.has_stepped or self.distributed) as interrupted, training_bar:
+            with training_bar:
                 result = pretrain(
                     self.settings,
                     data,
@@ -107,16 +104,17 @@ class Pretrain:
                     [training_bar],
                     self.resume,
                     profiler=profiler,
-                    stop_requested=terminated,
+                    stop_requested=lambda: bool(received),
                 )
         stopped = result.step < self.settings.steps
+        interrupted = signal.SIGINT in received
         if first and stopped:
-            signal_name = "Ctrl-C" if interrupted() else "SIGTERM"
+            signal_name = "Ctrl-C" if interrupted else "SIGTERM"
             print(f"Stopped by {signal_name} after step {result.step:,} of {self.settings.steps:,}, which is saved.")
             others = " (on each process with its own --process)" if self.coordinator is not None else ""
             resume = () if self.resume else ("--resume",)
             print(f"Go on with{others}: {command('pretrain', *self.arguments, *resume)}")
-        if stopped and interrupted():
+        if stopped and interrupted:
             sys.exit(EXIT_INTERRUPTED)
         if stopped or not first:
             return
@@ -149,7 +147,7 @@ class Pretrain:
 
 def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
     """Reads the flags, those of the configuration among them."""
-    job = parse_with_settings(lambda settings: Pretrain(tyro.MISSING, tyro.MISSING, settings), PROGRAM, arguments)
+    job = parse_from_preset(Pretrain, "pretrain", arguments, PRESETS)
     return dataclasses.replace(job, arguments=tuple(arguments))
 
 

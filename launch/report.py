@@ -7,7 +7,6 @@ from typing import Any
 from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_file import output_file, refuse_existing
-from launch.signals import importing
 
 _SUFFIXES = (".html", ".htm")
 
@@ -46,8 +45,7 @@ class Report:
     def run(self) -> None:
         """Reads, writes, and says what is in it."""
         self._check()
-        with importing():
-            from dnabert_jax.interpret.report.page import report_page
+        from dnabert_jax.interpret.report.page import report_page
 
         sections = self._sections()
         page = report_page(self.title, sections)
@@ -68,11 +66,10 @@ class Report:
         refuse_existing(self.out)
 
     def _sections(self) -> dict[str, Any]:
-        with importing():
-            from dnabert_jax.interpret.report.column_table import column_table
-            from dnabert_jax.interpret.report.motif_section import motif_section
-            from dnabert_jax.interpret.report.result_section import result_section
-            from dnabert_jax.interpret.report.track_section import track_section
+        from dnabert_jax.interpret.report.column_table import column_table
+        from dnabert_jax.interpret.report.motif_section import motif_section
+        from dnabert_jax.interpret.report.result_section import result_section
+        from dnabert_jax.interpret.report.track_section import track_section
 
         found: dict[str, Any] = {}
         sources: list[tuple[str, str]] = []

@@ -1,16 +1,21 @@
-"""Which sequences a command reads: FASTA, BED with its genome, or a table; and what is said about them."""
+"""What a command reads: a model, and sequences of a FASTA file, of BED with its genome, or of a table."""
 
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from tqdm import tqdm
 
 from dnabert_jax.errors import InputError
+from launch.console import progress_bar
 from launch.flags import InputPath
 
 if TYPE_CHECKING:  # loads Arrow
     from dnabert_jax.config import TrainingLengths
     from dnabert_jax.io.left_out import LeftOut
+    from dnabert_jax.pretrained import DNABERT
     from dnabert_jax.sequence.tokenizer import Tokenizer
     from dnabert_jax.tasks.datasets.intervals import Intervals
     from dnabert_jax.tasks.datasets.unlabelled import NamedSequence
@@ -150,3 +155,46 @@ class OpenSource:
                 f"Warning: {self.unlike:,} of {self.passed:,} sequences are much shorter or longer than those that the "
                 f"model was trained on, of {self.lengths}, so results for them may mean little.{advice}"
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelCommand:
+    """A command that applies a model.
+
+    Attributes:
+        model: Run directory of `dnabert-jax pretrain` or `finetune`, model directory, Hugging Face directory, or
+            OWNER/NAME on its hub.
+        step: Checkpoint of a run; the latest if not given.
+        compute_dtype: Precision of activations; bfloat16 is for accelerators.
+    """
+
+    model: str
+    step: int | None = None
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+
+    def load(self) -> "DNABERT":
+        """Returns the model."""
+        from dnabert_jax.pretrained import DNABERT
+
+        return DNABERT.from_pretrained(self.model, self.step, self.compute_dtype)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SequenceCommand(ModelCommand):
+    """A command that applies a model to sequences.
+
+    Attributes:
+        source: Where the sequences come from.
+    """
+
+    source: Annotated[SequenceSource, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SequenceSource)
+
+    @contextlib.contextmanager
+    def open(
+        self, model: "DNABERT", what: str, variants: bool = False, keep: Sequence[str] = ()
+    ) -> Iterator[tuple[OpenSource, tqdm]]:
+        """Yields the sequences, and a progress bar over them, or over variants of them, whose number is not known."""
+        with self.source.open(model.tokenizer, model.training_lengths, keep) as sequences:
+            unit, total = (" variants", None) if variants else (" sequences", sequences.total)
+            with progress_bar(what, unit, total) as bar:
+                yield sequences, bar

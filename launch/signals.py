@@ -3,58 +3,53 @@
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
+EXIT_FAILED = 1
+"""Exit status of a job that failed, though what was asked for made sense."""
 EXIT_INTERRUPTED, EXIT_TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
-_sigterm_came = threading.Event()
+_received: list[int] = []
+"""Signals that `signals_as_exception` has turned into an exception."""
 
 
-def ended_by() -> int:
+def exit_status() -> int:
     """Returns the exit status of a process that a signal ends: 143 if it was SIGTERM, 130 if it was Ctrl-C."""
-    return EXIT_TERMINATED if _sigterm_came.is_set() else EXIT_INTERRUPTED
+    return 128 + (_received or [signal.SIGINT])[0]
 
 
-def end_on_sigint() -> None:
-    """Makes Ctrl-C end the process at once from now on: nothing is to be tidied up, or that takes too long."""
-    signal.signal(signal.SIGINT, end_interrupted)
-
-
-def end_interrupted(*_: object) -> NoReturn:
-    """Ends the process as Ctrl-C does; a signal handler."""
+def end_interrupted(number: int = 0, _: FrameType | None = None) -> NoReturn:
+    """Ends the process at once, with nothing tidied up; a signal handler."""
     # Not through sys.stderr, which may be what was interrupted.
     os.write(2, b"Interrupted.\n")
-    os._exit(ended_by())
+    os._exit(128 + number if number else exit_status())
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    caller = frame
+    while caller and "importlib" not in caller.f_code.co_filename:
+        caller = caller.f_back
+    # An import is under way, in which some libraries drop a KeyboardInterrupt; or it is the second signal.
+    if caller or _received:
+        end_interrupted(number)
+    _received.append(number)
+    raise KeyboardInterrupt
 
 
 @contextmanager
 def signals_as_exception() -> Iterator[None]:
     """Inside, Ctrl-C and SIGTERM raise KeyboardInterrupt the first time, and end the process the second."""
-    _sigterm_came.clear()
-
-    def interrupt(*_: object) -> NoReturn:
-        end_on_sigint()
-        raise KeyboardInterrupt
-
-    def terminate(*_: object) -> None:
-        _sigterm_came.set()
-        signal.raise_signal(signal.SIGINT)
-
-    with handling(signal.SIGINT, interrupt), handling(signal.SIGTERM, terminate):
+    _received.clear()
+    with handling(signal.SIGINT, _interrupt), handling(signal.SIGTERM, _interrupt):
         yield
 
 
-def importing() -> AbstractContextManager[None]:
-    """Inside, where libraries are imported, of which some drop a KeyboardInterrupt, Ctrl-C ends the process."""
-    return handling(signal.SIGINT, end_interrupted)
-
-
 @contextmanager
-def handling(number: signal.Signals, handler: Callable[..., object]) -> Iterator[None]:
-    """Handles a signal so inside."""
+def handling(number: signal.Signals, handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Has a function handle a signal inside the block."""
     before = signal.signal(number, handler)
     try:
         yield
@@ -66,33 +61,25 @@ def handling(number: signal.Signals, handler: Callable[..., object]) -> Iterator
 
 
 @contextmanager
-def sigint_as_sigterm(ready: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
-    """Yields a function that returns whether Ctrl-C asked for an orderly stop, which it does as SIGTERM would.
+def stop_signals(has_work: Callable[[], bool] = lambda: False) -> Iterator[list[int]]:
+    """Yields a list, into which SIGTERM goes, by which a machine says that it is about to be taken away.
 
-    A second Ctrl-C ends the process at once. Unless `ready` says that there is something to save, the first raises
-    KeyboardInterrupt.
+    Ctrl-C goes there too, as SIGTERM would, if `has_work` says that there is something to save, and a second one ends
+    the process at once. Otherwise Ctrl-C raises KeyboardInterrupt.
     """
-    came = threading.Event()
+    received: list[int] = []
 
-    def stop(*_: object) -> None:
-        end_on_sigint()
-        if not ready():
-            raise KeyboardInterrupt
-        came.set()
-        # Not through sys.stderr, which may be what was interrupted.
-        os.write(2, b"\nInterrupted: saving the step under way. Ctrl-C again ends at once.\n")
-        signal.raise_signal(signal.SIGTERM)
+    def stop(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            if number in received:
+                end_interrupted(number)
+            if not has_work():
+                _interrupt(number, frame)
+            # Not through sys.stderr, which may be what was interrupted.
+            os.write(2, b"\nInterrupted: saving the step under way. Ctrl-C again ends at once.\n")
+        received.append(number)
+        if number == signal.SIGINT:
+            signal.raise_signal(signal.SIGTERM)  # for which JAX listens where processes are joined
 
-    with handling(signal.SIGINT, stop):
-        yield came.is_set
-
-
-@contextmanager
-def sigterm_as_flag() -> Iterator[Callable[[], bool]]:
-    """Yields a function that returns whether SIGTERM came, by which a machine says that it is about to be taken away.
-
-    Inside, the signal does nothing else, however often it comes.
-    """
-    came = threading.Event()
-    with handling(signal.SIGTERM, lambda *_: came.set()):
-        yield came.is_set
+    with handling(signal.SIGTERM, stop), handling(signal.SIGINT, stop):
+        yield received

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dnabert_jax.output_file import refuse_existing
+from launch.console import progress_bar
 from launch.flags import InputPath
 from launch.predict import reading
-from launch.progress import progress_bar
-from launch.signals import importing
+from launch.sequence_source import ModelCommand
 
 if TYPE_CHECKING:  # loads JAX
     from dnabert_jax.interpret.variants.annotation import VariantCount
 
 
-@dataclasses.dataclass(frozen=True)
-class Variants:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Variants(ModelCommand):
     """Score what each variant of a VCF file does to what a model predicts, expects or attends to.
 
     Example: dnabert-jax variants --vcf x.vcf.gz --fasta hg38.fa.gz --model runs/promoters --out scored.vcf.gz
@@ -26,7 +26,6 @@ class Variants:
         vcf: VCF file, plain, gzip or bgzip.
         fasta: FASTA (plain, gzip, bgzip) or .2bit file of the genome of --vcf; the index of samtools faidx is used if
             there is one.
-        model: Run directory, model directory, Hugging Face directory, or OWNER/NAME on its hub.
         out: VCF file to write, .vcf or .vcf.gz (bgzip), with the scores in INFO.
         table: Table to write, .tsv, .csv (.gz or not) or .parquet, with a row for each allele; OUT.tsv if not given.
         scores: effect, on the label of a fine-tuned model; likelihood, of the masked allele, and embedding, the
@@ -38,13 +37,10 @@ class Variants:
             3, at a quarter, a half and three quarters.
         strands: both averages over the two strands; forward reads one.
         label: For effect, the label whose probability changes; if not given, the only one or the positive one of two.
-        step: Checkpoint of a run; the latest if not given.
-        compute_dtype: Precision of activations; bfloat16 is for accelerators.
     """
 
     vcf: InputPath
     fasta: InputPath
-    model: str
     out: Path
     table: Path | None = None
     scores: tuple[Literal["effect", "likelihood", "embedding", "attention"], ...] = ()
@@ -52,18 +48,14 @@ class Variants:
     placements: int = 1
     strands: Literal["both", "forward"] = "both"
     label: str = ""
-    step: int | None = None
-    compute_dtype: Literal["float32", "bfloat16"] = "float32"
 
     def run(self) -> None:
         """Scores, writes, and says what was written."""
-        with importing():
-            from dnabert_jax.interpret.variants.annotation import VcfSurvey, annotate
-            from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
-            from dnabert_jax.io.genome import open_genome
-            from dnabert_jax.io.output_table import check_table_name
-            from dnabert_jax.io.vcf import check_vcf_name
-            from dnabert_jax.pretrained import DNABERT
+        from dnabert_jax.interpret.variants.annotation import VcfSurvey, annotate
+        from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
+        from dnabert_jax.io.genome import open_genome
+        from dnabert_jax.io.output_table import check_table_name
+        from dnabert_jax.io.vcf import check_vcf_name
 
         check_vcf_name(self.out)
         table = self.table or self.out.with_name(self.out.name.removesuffix(".gz").removesuffix(".vcf") + ".tsv")
@@ -71,7 +63,7 @@ class Variants:
         for path in (self.out, table):
             refuse_existing(path)
         survey = VcfSurvey(self.vcf)
-        model = DNABERT.from_pretrained(self.model, self.step, self.compute_dtype)
+        model = self.load()
         kinds = tuple(dict.fromkeys(self.scores))
         scorer = VariantScorer(model, VariantScoring(kinds, self.window, self.placements, self.strands, self.label))
         strands = "on both strands" if self.strands == "both" else "on the forward strand"

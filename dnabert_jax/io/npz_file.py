@@ -4,19 +4,38 @@ Headers state sizes that come last, so the arrays are in temporary files until a
 """
 
 import contextlib
-import functools
-import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
 from dnabert_jax.io.text import valid_unicode
 
-_COPY_BYTES = 1 << 20
+
+class Chunks:
+    """Bytes in a temporary file, which are read in the pieces in which they were written."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+
+    def append(self, chunk: bytes) -> None:
+        self._file.write(np.int64(len(chunk)).tobytes() + chunk)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yields the pieces in order."""
+        self._file.seek(0)
+        while size := self._file.read(8):
+            yield self._file.read(int.from_bytes(size, "little"))
+
+
+@contextlib.contextmanager
+def temporary_chunks(directory: Path, count: int) -> Iterator[list[Chunks]]:
+    """Yields as many `Chunks`, of files that have no names: nothing is left of them however the process ends."""
+    with contextlib.ExitStack() as files:
+        yield [Chunks(files.enter_context(tempfile.TemporaryFile(dir=directory))) for _ in range(count)]
 
 
 def write_npz(
@@ -37,49 +56,35 @@ def write_npz(
         by_position: whether a sequence may have any number of rows, of each array the same.
         label: of the model, of which the arrays are.
     """
-    with contextlib.ExitStack() as files:
-        # They have no names, so that nothing is left of them however the process ends.
-        names, ends, *values = (
-            files.enter_context(tempfile.TemporaryFile(dir=scratch)) for _ in range(2 + len(arrays))
-        )
+    with temporary_chunks(scratch, 2 + len(arrays)) as (names, ends, *values):
         count = total = longest = 0
-        ends.write(np.int64(0).tobytes())
-        for name, own in sequences:
+        ends.append(np.int64(0).tobytes())
+        for name, rows in sequences:
             letters = valid_unicode(name).encode("utf-32-le")
-            names.write(np.int64(len(letters)).tobytes() + letters)
-            for target, rows, kind in zip(values, own, arrays.values(), strict=True):
-                target.write(np.ascontiguousarray(rows, kind.base).tobytes())
-            count, total, longest = count + 1, total + (len(own[0]) if by_position else 1), max(longest, len(letters))
-            ends.write(np.int64(total).tobytes())
+            names.append(letters)
+            for chunks, array, kind in zip(values, rows, arrays.values(), strict=True):
+                chunks.append(np.ascontiguousarray(array, kind.base).tobytes())
+            count, total, longest = count + 1, total + (len(rows[0]) if by_position else 1), max(longest, len(letters))
+            ends.append(np.int64(total).tobytes())
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             text = np.dtype(("<U", max(longest // 4, 1)))
-            add_array(archive, "ids", text, (count,), lambda target: _copy_padded(names, target, text.itemsize))
-            for source, (name, kind) in zip(values, arrays.items(), strict=True):
-                add_array(archive, name, kind.base, (total, *kind.shape), functools.partial(_copy, source))
+            write_array(archive, "ids", text, (count,), (letters.ljust(text.itemsize, b"\0") for letters in names))
+            for chunks, (name, kind) in zip(values, arrays.items(), strict=True):
+                write_array(archive, name, kind.base, (total, *kind.shape), chunks)
             if by_position:
-                add_array(archive, "offsets", np.dtype(np.int64), (count + 1,), lambda target: _copy(ends, target))
+                write_array(archive, "offsets", np.dtype(np.int64), (count + 1,), ends)
             if label:
                 entry = np.array(valid_unicode(label))
-                add_array(archive, "label", entry.dtype, (), lambda target: target.write(entry.tobytes()))
+                write_array(archive, "label", entry.dtype, (), [entry.tobytes()])
     return count
 
 
-def add_array(
-    archive: zipfile.ZipFile, name: str, dtype: np.dtype, shape: tuple[int, ...], fill: Callable[[Any], None]
+def write_array(
+    archive: zipfile.ZipFile, name: str, dtype: np.dtype, shape: tuple[int, ...], chunks: Iterable[bytes]
 ) -> None:
-    """Writes an array, whose values `fill` writes, in C order, as numpy's savez does."""
+    """Writes an array, whose values the chunks hold in C order, as numpy's savez does."""
     with archive.open(f"{name}.npy", "w", force_zip64=True) as target:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(target, header)
-        fill(target)
-
-
-def _copy(source: IO[bytes], target: Any) -> None:
-    source.seek(0)
-    shutil.copyfileobj(source, target, _COPY_BYTES)
-
-
-def _copy_padded(source: IO[bytes], target: Any, size: int) -> None:
-    source.seek(0)
-    while length := source.read(8):
-        target.write(source.read(int.from_bytes(length, "little")).ljust(size, b"\0"))
+        for chunk in chunks:
+            target.write(chunk)

@@ -20,8 +20,8 @@ from dnabert_jax.data.tfrecord import RecordLayout
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.typed_json import to_json
 from launch.cli import run
+from launch.console import command
 from launch.pretrain import TrainingBar, parse_pretrain
-from launch.program import command
 
 SMALL_FLAGS = [
     "--preset", "tiny", "--global-batch", "8", "--steps", "3", "--evaluation-rows", "8",
@@ -248,12 +248,16 @@ def test_a_list_given_in_parts_is_refused(
     assert f" {flag} " in fails(*arguments.split(), "--out", "o.vcf")
 
 
-def test_a_mistyped_preset_is_named_before_a_missing_one(fails: Callable[..., str]) -> None:
+def test_a_mistyped_preset_is_named_before_a_missing_one(
+    capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
+) -> None:
     data = ["--data", "rows", "--out", "run"]
-    error = fails("pretrain", "--prest", "tiny", *data)
-    assert "--prest." in error.split()
-    assert "--preset?" in error
-    assert "--process" not in fails("pretrain", "--process", "0", "--processes", "2", *data)
+    with pytest.raises(SystemExit, match="2"):
+        run(["pretrain", "--prest", "tiny", *data])
+    error = capsys.readouterr().err
+    assert "--prest," in error
+    assert "--preset " in error
+    assert "--preset" in fails("pretrain", "--process", "0", "--processes", "2", *data)
 
 
 @pytest.mark.parametrize(

@@ -54,22 +54,6 @@ launch.cli._parse = lambda _: Job()
 launch.cli.main()
 """
 
-_LAST = """
-import os, signal
-import launch.cli
-
-class Last:
-    def __del__(self, kill=os.kill, number=os.getpid(), sigint=signal.SIGINT):
-        kill(number, sigint)
-
-class Job:
-    def run(self):
-        launch.cli.last = Last()
-
-launch.cli._parse = lambda _: Job()
-launch.cli.main()
-"""
-
 _ORBAX = """
 import launch.cli
 
@@ -104,10 +88,6 @@ def run_python(code: str, *arguments: str) -> tuple[int, str]:
 @pytest.mark.parametrize("where", ["import", "finaliser"])
 def test_signals_are_heard_where_a_keyboard_interrupt_would_be_dropped(where: str, number: signal.Signals) -> None:
     assert run_python(_DEAF, where, str(int(number))) == (128 + number, "Interrupted.\n")
-
-
-def test_ctrl_c_while_python_ends_does_not_kill() -> None:
-    assert run_python(_LAST, "export") == (0, "")
 
 
 def test_sigusr1_before_training_ends_nothing() -> None:

@@ -1,5 +1,8 @@
-"""Progress bars on standard error: lively on a terminal, one line now and then in a log file."""
+"""Shows errors, the commands to type next, and progress bars: lively on a terminal, a line now and then in a log."""
 
+import os
+import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -7,11 +10,29 @@ from typing import Any
 
 from tqdm import tqdm
 
+_NAME = "dnabert-jax"
 _SECONDS_BETWEEN_LOG_LINES = 15.0
 
 
+def print_error(sentence: str) -> None:
+    """Prints what went wrong on standard error."""
+    print(f"{_NAME}: error: {sentence}", file=sys.stderr, flush=True)
+
+
+def command(*words: object) -> str:
+    """Returns a command of this program, quoted for a shell.
+
+    The program has its name where the shell finds it, else the path that it was called by.
+    """
+    called, on_path = sys.argv[0], shutil.which(_NAME)
+    program = _NAME
+    if os.path.basename(called) == _NAME and os.path.isfile(called):
+        program = _NAME if on_path and os.path.samefile(on_path, called) else shlex.quote(called)
+    return " ".join([program, *(shlex.quote(str(word)) for word in words)])
+
+
 def progress_bar(description: str, unit: str, total: int | None = None, **settings: Any) -> tqdm:
-    """A tqdm bar with the house's settings."""
+    """Returns a progress bar, which is drawn often on a terminal and now and then in a log file."""
     interval = 0.1 if sys.stderr.isatty() else _SECONDS_BETWEEN_LOG_LINES
     return tqdm(
         desc=description, unit=unit, total=total, mininterval=interval, dynamic_ncols=True, file=sys.stderr, **settings
@@ -31,7 +52,7 @@ class BarContext(AbstractContextManager[Any]):
 
 
 class Bars(BarContext):
-    """One bar after the other, for one kind of work after the other; a context manager.
+    """Draws a bar for each kind of work, one after the other; a context manager.
 
     Args:
         units: what is counted in each kind of work.
@@ -43,7 +64,7 @@ class Bars(BarContext):
         self._what, self._bar = "", tqdm(disable=True)
 
     def advanced(self, what: str, done: int, total: int | None) -> None:
-        """Shows that so much more was done, in a new bar where other work begins."""
+        """Adds to the work done, in a new bar if another kind of work begins."""
         if what != self._what:
             self.close()
             # A count of a few hundred reads best as it is.
