@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 import tyro
 
 import dnabert_jax
-from dnabert_jax.errors import InputError, JobError, device_memory_errors, is_out_of_room
+from dnabert_jax.errors import InputError, JobError, device_memory_errors, first_line, is_out_of_room
 from dnabert_jax.interop.hub import check_model
 from launch.attention import Attention
 from launch.demo import Demo
@@ -267,7 +267,7 @@ def _command(job: type[_Job], name: str, arguments: Sequence[str]) -> _Job:
 
 def _full_disk(error: Exception) -> str:
     """Returns a sentence that says which disk is full: the one of the file if that is known, else either of two."""
-    reason = str(getattr(error, "strerror", None) or error).partition("\n")[0][:300].rstrip(".")
+    reason = first_line(getattr(error, "strerror", None) or error)
     if path := getattr(error, "filename", None):
         other = "set TMPDIR to another directory" if path == tempfile.gettempdir() else "choose another output"
         return f"{path}: {reason}. Make room there, or {other}."

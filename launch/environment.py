@@ -3,6 +3,7 @@
 import os
 import sys
 
+from dnabert_jax.errors import first_line
 from dnabert_jax.numerics import SETTINGS
 from launch.ending import print_note
 
@@ -20,7 +21,7 @@ def set_environment() -> None:
 
 def missing_device(error: Exception) -> str | None:
     """Returns a sentence for the user if an error came because JAX cannot start a device, else None."""
-    jax, reason = sys.modules.get("jax"), str(error).partition("\n")[0][:300].rstrip(".")
+    jax, reason = sys.modules.get("jax"), str(error) and first_line(error)
     # For some platforms JAX raises an assertion without a word. Other errors are no reason to start a device.
     if jax is None or isinstance(error, ValueError) or (reason and "backend" not in reason):
         return None

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import ml_dtypes
 import numpy as np
 
-from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.errors import InputError, JobError, first_line
 from dnabert_jax.interop.huggingface import to_huggingface
 from dnabert_jax.interop.huggingface_config import huggingface_config
 from dnabert_jax.interop.model_card import model_card
@@ -86,8 +86,9 @@ def export_model(
                 _write_pickle(directory / "pytorch_model.bin", tensors, dtype, torch)
         # What PyTorch raises when a file cannot be written; it does not say why.
         except RuntimeError as error:
-            reason = str(error).partition("\n")[0][:200]
-            raise JobError(f"The weights could not be written to {out} ({reason}): is the disk full?") from error
+            raise JobError(
+                f"The weights could not be written to {out} ({first_line(error)}): is the disk full?"
+            ) from error
         settings = {**huggingface_config(description.config, description.task, architecture), "torch_dtype": dtype}
         write_text(directory / "config.json", json.dumps(settings, indent=2) + "\n")
         write_tokenizer(directory, description.config.k, description.config.max_positions)
