@@ -20,6 +20,11 @@ class JobError(RuntimeError):
     """A job cannot go on though its input was sound; exit status 1."""
 
 
+def first_line(error: object) -> str:
+    """Returns the first line of what an error says, of which the rest may be pages; its type if it says nothing."""
+    return str(error).partition("\n")[0][:300].rstrip(".") or type(error).__name__
+
+
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of the operating system that say that a disk is full, or as full as the user may fill it."""
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import dnabert_jax
-from dnabert_jax.errors import InputError, JobError, device_memory_errors, is_out_of_room
+from dnabert_jax.errors import InputError, JobError, device_memory_errors, first_line, is_out_of_room
 from dnabert_jax.interop.hub import check_model
 from dnabert_jax.numerics import SETTINGS
 from launch.attention import Attention
@@ -229,7 +229,7 @@ def _failure(error: Exception) -> tuple[str, int] | None:
     """Returns what to print for an error, and the exit status; None for one that is to show where it came from."""
     if isinstance(error, InputError | JobError):
         return str(error), _EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED
-    reason, path = str(error).partition("\n")[0][:300].rstrip("."), getattr(error, "filename", None)
+    reason, path = str(error) and first_line(error), getattr(error, "filename", None)
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
     if is_out_of_room(error) and path:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dnabert_jax.config import require
-from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.errors import InputError, JobError, first_line
 from launch.console import print_error
 from launch.signals import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED
 
@@ -73,9 +73,7 @@ def join(coordinator: str | None, processes: int | None, process: int | None, ti
         # What JAX raises where it finds no cluster, or a connection fails.
         except (RuntimeError, ValueError, OSError) as error:
             remedy = "" if given else "; where JAX finds no cluster give --coordinator, --processes and --process"
-            raise JobError(
-                f"The other processes cannot be joined ({str(error).splitlines()[0].rstrip('.')}){remedy}."
-            ) from error
+            raise JobError(f"The other processes cannot be joined ({first_line(error)}){remedy}.") from error
 
 
 def _check_port(port: int) -> None:

@@ -13,7 +13,7 @@ from jaxtyping import Int, UInt16
 
 from dnabert_jax.data.manifest import Manifest, ShardEntry, Split
 from dnabert_jax.data.tfrecord import FEATURE, RecordLayout, decode_ids
-from dnabert_jax.errors import InputError
+from dnabert_jax.errors import InputError, first_line
 
 DATASET_INFO = "dataset_info.json"
 
@@ -136,8 +136,9 @@ def _dataset_info(directory: Path) -> tuple[Any, Any]:
         info = tfds.builder_from_directory(str(directory)).info
         return info, dict(info.metadata).get("k")
     except (ValueError, TypeError, ParseError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise InputError(f"TensorFlow Datasets cannot open {directory}: {reason}; build the data set again.") from error
+        raise InputError(
+            f"TensorFlow Datasets cannot open {directory}: {first_line(error)}; build the data set again."
+        ) from error
 
 
 def _row_length(features: Any, directory: Path) -> int:

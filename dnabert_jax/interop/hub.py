@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.errors import InputError, JobError, first_line
 
 _LOG = logging.getLogger(__name__)
 _READ = [
@@ -53,7 +53,7 @@ def local_directory(name: str | Path) -> Path:
     try:
         return Path(hub.snapshot_download(str(name), allow_patterns=answer))
     except (hub.errors.HfHubHTTPError, OSError, *_of_transport()) as error:
-        raise JobError(f"{name} could not be downloaded from the Hugging Face hub ({_first_line(error)}).") from error
+        raise JobError(f"{name} could not be downloaded from the Hugging Face hub ({first_line(error)}).") from error
 
 
 @functools.cache
@@ -75,7 +75,7 @@ def _look_up(name: str) -> tuple[Any, list[str] | Path]:
                 _LOG.warning("The Hugging Face hub cannot be reached: %s is the copy of an earlier download.", name)
                 return hub, copy
         raise JobError(
-            f"{missing} and no earlier download, and the Hugging Face hub cannot be reached ({_first_line(error)})."
+            f"{missing} and no earlier download, and the Hugging Face hub cannot be reached ({first_line(error)})."
         ) from error
     # The pickle only where there is nothing else.
     safe = any(file.rfilename.endswith(".safetensors") for file in information.siblings)
@@ -113,17 +113,13 @@ def push_directory(directory: Path, repository: str, private: bool) -> str:
     except hub.errors.HFValidationError as error:
         raise InputError(f"The Hugging Face hub allows no repository named {repository}: give OWNER/NAME.") from error
     except (hub.errors.HfHubHTTPError, OSError, *_of_transport()) as error:
-        raise JobError(f"{repository} could not be written on the hub ({_first_line(error)}).") from error
+        raise JobError(f"{repository} could not be written on the hub ({first_line(error)}).") from error
     return str(address)
 
 
 def _of_transport() -> list[type[Exception]]:
     """Returns what is raised without a network: since huggingface_hub 1.0 an error of its HTTP library, not OSError."""
     return [sys.modules[name].HTTPError for name in ("httpx", "httpx2") if name in sys.modules]
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error!s}".partition("\n")[0][:200]
 
 
 def _hub(why: str) -> Any:

@@ -1,7 +1,6 @@
 """Reads a Hugging Face directory of a DNABERT into this project's parameters; every tensor is used or accounted for."""
 
 import dataclasses
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dnabert_jax.data.manifest import file_digest
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.hub import local_directory
 from dnabert_jax.interop.huggingface import (
@@ -124,7 +124,7 @@ def load_directory(directory: Path, double_bias: bool = False) -> Loaded:
     provenance = {
         "imported": {
             "directory": directory.resolve().name,
-            "sha256": {path.name: _digest(path) for path in tensors.files},
+            "sha256": {path.name: file_digest(path) for path in tensors.files},
             "left_out": left_out,
             "notes": notes,
             "double_bias": double_bias,
@@ -238,8 +238,3 @@ def _read_k(directory: Path, settings: dict[str, Any]) -> int:
         f"{directory / 'config.json'} says vocab_size = {size!r}: a vocabulary of k-mers has 4**k + 5 tokens, or is "
         f"padded to a multiple of at most {_PADDING_MULTIPLE}."
     )
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,11 +1,13 @@
-"""Writes the README.md of an exported model: its data, its training, its figures, and how to use it."""
+"""Fills `model_card.md`, the README.md of an exported model: its data, its training, its figures, and how to use it."""
 
 import json
+import re
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import dnabert_jax
-from dnabert_jax.config import ModelConfig, PretrainConfig, TaskConfig
+from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT
 from dnabert_jax.interop.tokenizer import EXAMPLE, tokenizer_section
 from dnabert_jax.io.markdown import escaped, table
@@ -36,71 +38,6 @@ _WHAT = {
         "classifier of sequences", "text-classification", _PREDICT, "AutoModelForSequenceClassification", "logits"
     ),
 }
-
-
-def model_card(model: SavedModel, architecture: str) -> str:
-    """Returns Markdown with the metadata block that the Hugging Face hub reads."""
-    provenance = model.description.provenance
-    sections = [_header(model, architecture), _use(model, architecture)]
-    imported = _imported(provenance)
-    if imported:
-        sections.append(_origin(imported))
-    if "pretraining" in provenance:
-        sections.append(_pretraining(provenance["pretraining"]))
-    if "finetuning" in provenance and architecture == "classifier":
-        sections.append(_finetuning(provenance["finetuning"]))
-    pooler = "" if "pooler" in model.parameters or architecture == "masked-lm" else _NO_POOLER
-    sections.append(f"""## Intended use and limits
-
-For research on DNA: {_WHAT[architecture].use}. It is not a diagnostic, nor a basis for decisions on patients. It
-learned from the data above; how well it does on other genomes is unknown.{pooler}
-""")
-    return "\n\n".join(sections)
-
-
-def _header(model: SavedModel, architecture: str) -> str:
-    config, what = model.config, _WHAT[architecture]
-    return f"""---
-library_name: transformers
-pipeline_tag: {what.pipeline}
-tags:
-- biology
-- dna
-- dnabert
----
-
-# DNABERT, k = {config.k}, {config.num_layers} layers of {config.hidden_size}: {what.title}
-
-A BERT of DNA in overlapping {config.k}-mers, after DNABERT (Ji et al. 2021, doi 10.1093/bioinformatics/btab083),
-written by dnabert-jax {dnabert_jax.__version__}. It is BERT as `transformers` knows it: no remote code."""
-
-
-def _use(model: SavedModel, architecture: str) -> str:
-    config, task = model.config, model.description.task
-    code, outputs = _stock_code(_WHAT[architecture]), ""
-    if architecture == "classifier" and task:
-        if task.pooling != "cls" or task.strands == "both":
-            code = _classifier_code(config, task)
-        labels = ", ".join(f"'{escaped(label)}'" for label in task.labels)
-        outputs = f"\n\nOutputs, {task.problem.replace('_', ' ')}: {labels}."
-    return f"""## Use
-
-```python
-{code}
-```
-
-{tokenizer_section(config.k, config.max_positions)}{outputs}"""
-
-
-def _stock_code(what: _What) -> str:
-    return f"""from transformers import AutoTokenizer, {what.auto_class}
-
-tokenizer = AutoTokenizer.from_pretrained(".")
-model = {what.auto_class}.from_pretrained(".")
-
-{what.output} = model(**tokenizer("{EXAMPLE}", return_tensors="pt")).{what.output}"""
-
-
 _POOLED = {
     "mean": "hidden.mean(1)",
     "max": "hidden.amax(1)",
@@ -109,163 +46,113 @@ _POOLED = {
 }
 
 
-def _classifier_code(config: ModelConfig, task: TaskConfig) -> str:
-    """Returns how transformers applies a classifier that pools k-mers or reads both strands, unlike its own."""
-    if task.pooling == "cls":
-        read = """from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained(".")
-model = AutoModelForSequenceClassification.from_pretrained(".")
-
-
-def strand_logits(sequence):
-    return model(**tokenizer(sequence, return_tensors="pt")).logits"""
-    else:
-        read = f"""import torch
-from safetensors.torch import load_file
-from transformers import AutoModel, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained(".")
-encoder = AutoModel.from_pretrained(".", add_pooling_layer=False)
-head = load_file("model.safetensors")
-
-
-def strand_logits(sequence):
-    hidden = encoder(**tokenizer(sequence, return_tensors="pt")).last_hidden_state[:, 1:-1]  # without [CLS] and [SEP]
-    pooled = {_POOLED[task.pooling]}
-    norm = head["pooled_norm.weight"], head["pooled_norm.bias"], {config.layer_norm_epsilon}
-    pooled = torch.nn.functional.layer_norm(pooled, pooled.shape[1:], *norm)
-    return torch.nn.functional.linear(pooled, head["classifier.weight"], head["classifier.bias"])"""
-    if task.strands == "forward":
-        return f'''{read}
+def model_card(model: SavedModel, architecture: str) -> str:
+    """Returns Markdown with the metadata block that the Hugging Face hub reads."""
+    provenance, config, what = model.description.provenance, model.config, _WHAT[architecture]
+    task = model.description.task if architecture == "classifier" else None
+    code, outputs = _part("code", what=what, example=EXAMPLE), ""
+    if task:
+        labels = ", ".join(f"'{escaped(label)}'" for label in task.labels)
+        outputs = f"\n\nOutputs, {task.problem.replace('_', ' ')}: {labels}."
+        if task.pooling != "cls" or task.strands == "both":
+            # transformers would read [CLS] of one strand.
+            name = "code of [CLS]" if task.pooling == "cls" else "code of pooled k-mers"
+            one_strand = _part(name, pooled=_POOLED.get(task.pooling), config=config)
+            strands = "one strand" if task.strands == "forward" else "both strands"
+            code = _part(f"code of {strands}", logits_of_strand=one_strand, example=EXAMPLE)
+    tokenizer, version = tokenizer_section(config.k, config.max_positions), dnabert_jax.__version__
+    values = {"code": code, "tokenizer": tokenizer, "outputs": outputs}
+    sections = [_part("header", what=what, config=config, version=version, **values)]
+    if imported := _imported(provenance):
+        notes = "".join(f" {escaped(note)}" for note in imported.get("notes", []))
+        files = table(["file", "SHA-256"], list(imported["sha256"].items()))
+        sections.append(_part("origin", directory=escaped(imported["directory"]), notes=notes, files=files))
+    if "pretraining" in provenance:
+        sections.append(_pretraining(provenance["pretraining"]))
+    if "finetuning" in provenance and architecture == "classifier":
+        sections.append(_finetuning(provenance["finetuning"]))
+    pooler = "" if "pooler" in model.parameters or architecture == "masked-lm" else _NO_POOLER
+    return "\n\n".join([*sections, _part("limits", what=what, pooler=pooler)]) + "\n"
 
 
-logits = strand_logits("{EXAMPLE}")'''
-    return f'''{read}
-
-
-def other_strand(sequence):
-    return sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1]
-
-
-sequence = "{EXAMPLE}"
-logits = (strand_logits(sequence) + strand_logits(other_strand(sequence))) / 2'''
+def _part(name: str, **values: Any) -> str:
+    """Returns a part of the template, filled with these values."""
+    template = resources.files(__package__).joinpath("model_card.md").read_text(encoding="utf-8")
+    _, *parts = re.split(r"^<!-- part: (.+) -->\n", template, flags=re.MULTILINE)
+    return parts[parts.index(name) + 1].rstrip().format(**values)
 
 
 def _imported(provenance: dict[str, Any]) -> dict[str, Any] | None:
-    """What was imported, to train on or not."""
+    """Returns the provenance of what was imported, to train on or not."""
     if "imported" in provenance:
         return provenance["imported"]
     initial = provenance.get("pretraining", {}).get("initial")
     return _imported(initial) if initial else None
 
 
-def _origin(imported: dict[str, Any]) -> str:
-    files = list(imported["sha256"].items())
-    notes = "".join(f" {escaped(note)}" for note in imported.get("notes", []))
-    return f"""## Origin
-
-Imported from the directory {escaped(imported["directory"])}. Its makers say what it was trained on.{notes}
-
-{table(["file", "SHA-256"], files)}"""
-
-
-def _finetuning(finetuning: dict[str, Any]) -> str:
-    sizes = ", ".join(f"{split} {count:,}" for split, count in finetuning["sizes"].items())
-    recipe = ", ".join(f"{name} {value}" for name, value in finetuning["config"].items() if value not in (None, ""))
-    test = {key: value for key, value in finetuning["test"].items() if value is not None}
-    figures = [[key, f"{value:.4f}"] for key, value in test.items()]
-    return f"""## Fine-tuning
-
-On {escaped(finetuning["data"])} ({sizes} sequences), seed {finetuning["seed"]}. The weights are those of epoch
-{finetuning["epoch"]}, the best by the validation split. Recipe: {escaped(recipe)}.
-
-{table(["test split", ""], figures)}"""
-
-
-def _pretraining(pretraining: dict[str, Any]) -> str:
-    config = parse_json(PretrainConfig, json.dumps(pretraining["config"]).encode(), "The run's config.json")
-    step, manifest, evaluation = pretraining["step"], pretraining["data"], pretraining["evaluation"]
-    return f"""## Data
-
-{_data_table(manifest)}
-
-## Recipe
-
-{_recipe(config, step, manifest)}
-
-## Held-out figures
-
-{_figures(config, step, manifest, evaluation)}"""
-
-
-def _data_table(manifest: dict[str, Any]) -> str:
-    policies = manifest["policies"]
-    if not policies:
-        # A TFDS data set, of which no more is known (Manifest).
-        data_sets = [f"{escaped(source['name'])}, {source['bytes']:,} bytes" for source in manifest["sources"]]
-        rows = [f"{name}: {split['rows']:,}" for name, split in manifest["splits"].items()]
-        return (
-            f"The TFDS data set {'; '.join(data_sets)}. Rows: {'; '.join(rows)}. Which sequences they are from, how "
-            "they were cut and what was held out is not recorded."
-        )
-    sources = [
-        [source["name"], f"{source['records']:,}", f"{source['bases']:,}", f"{source['sha256'][:16]}…"]
-        for source in manifest["sources"]
-    ]
-    splits = [
-        [name, f"{split['sequences']:,}", f"{split['kmers']:,}", f"{split['bases']:,}"]
-        for name, split in manifest["splits"].items()
-    ]
-    return f"""{table(["source", "records", "bases", "SHA-256"], sources)}
-
-{table(["split", "sequences", "k-mers", "certain bases"], splits)}
-
-Windows: {policies["windows"]}. {policies["ambiguous_bases"]}. Lower case: {policies["lower_case"]}.
-Held out: {escaped(policies["heldout"])}."""
-
-
-def _recipe(config: PretrainConfig, step: int, manifest: dict[str, Any]) -> str:
-    masking, optimizer = config.masking, config.optimizer
-    rate = f"{masking.rate:.0%}"
-    if step > masking.late_from_step:
-        rate += f", {masking.late_rate:.0%} from step {masking.late_from_step:,}"
-    model = config.model
-    initial = config.initial_checkpoint
-    begun = f"begun with the weights of {escaped(Path(initial).name)}" if initial else ""
-    start = begun or f"{model.initializer} initialisation"
-    packing = {True: ", several sequences packed into each", False: ", one sequence in each", None: ""}
-    return "\n".join(
-        [
-            f"- {step:,} steps of {config.global_batch:,} rows{packing[manifest['packed']]}",
-            f"- masked k-mers: {rate}, in spans of {model.k}; replaced by [MASK] {masking.mask_share:.0%}, "
-            f"by a random k-mer {masking.random_share:.0%}, left as they are otherwise",
-            f"- AdamW: betas {optimizer.beta1:g} and {optimizer.beta2:g}, epsilon {optimizer.epsilon:g}, "
-            f"weight decay {optimizer.weight_decay:g} (not on biases and LayerNorm), "
-            f"gradient norm clipped at {optimizer.clip_norm:g}",
-            f"- learning rate: linear to {optimizer.peak_learning_rate:g} over {optimizer.warmup_steps:,} steps, "
-            f"then linear to 0 at step {optimizer.schedule_steps:,}",
-            f"- dropout {model.dropout:g}, on attention {model.attention_dropout:g}; "
-            f"{start}; compute in {model.compute_dtype}; seed {config.seed}",
-        ]
+def _finetuning(run: dict[str, Any]) -> str:
+    recipe = ", ".join(f"{name} {value}" for name, value in run["config"].items() if value not in (None, ""))
+    return _part(
+        "fine-tuning",
+        run=run,
+        data=escaped(run["data"]),
+        sizes=", ".join(f"{split} {count:,}" for split, count in run["sizes"].items()),
+        recipe=escaped(recipe),
+        figures=table(
+            ["test split", ""], [[key, f"{value:.4f}"] for key, value in run["test"].items() if value is not None]
+        ),
     )
 
 
-def _figures(config: PretrainConfig, step: int, manifest: dict[str, Any], evaluation: dict[str, Any] | None) -> str:
+def _pretraining(run: dict[str, Any]) -> str:
+    config = parse_json(PretrainConfig, json.dumps(run["config"]).encode(), "The run's config.json")
+    step, manifest, evaluation, masking = run["step"], run["data"], run["evaluation"], config.masking
+    rate = f"{masking.rate:.0%}"
+    if step > masking.late_from_step:
+        rate += f", {masking.late_rate:.0%} from step {masking.late_from_step:,}"
+    initial = f"begun with the weights of {escaped(Path(config.initial_checkpoint).name)}"
     if HELDOUT not in manifest["splits"]:
-        return "None: the data have no held-out part."
-    if evaluation is None:
-        return "None: this checkpoint was saved before the first evaluation."
-    figures = evaluation["figures"]
-    when = "of these weights"
-    if evaluation["step"] != step:
+        figures = "None: the data have no held-out part."
+    elif evaluation is None:
+        figures = "None: this checkpoint was saved before the first evaluation."
+    else:
         when = f"of the weights of step {evaluation['step']:,}, earlier in the same run"
-    return f"""Measured {when}, on {figures["masked_kmers"]:,} masked k-mers of the held-out part, at the masking rate
-{config.masking.rate:.0%}.
+        when = when if evaluation["step"] != step else "of these weights"
+        figures = _part("figures", when=when, figures=evaluation["figures"], masking=masking)
+    return _part(
+        "pretraining",
+        data=_data(manifest),
+        step=step,
+        config=config,
+        model=config.model,
+        masking=masking,
+        optimizer=config.optimizer,
+        packing={True: ", several sequences packed into each", False: ", one sequence in each", None: ""}[
+            manifest["packed"]
+        ],
+        rate=rate,
+        start=initial if config.initial_checkpoint else f"{config.model.initializer} initialisation",
+        figures=figures,
+    )
 
-| loss (nats per masked k-mer) | accuracy per masked k-mer | accuracy per hidden base |
-|---|---|---|
-| {figures["loss"]:.4f} | {figures["accuracy"]:.4f} | {figures["hidden_base_accuracy"]:.4f} |
 
-Neighbours of a lone span of k masked k-mers show all of its bases but one, so that the figures per k-mer flatter; a
-hidden base is one that no visible k-mer shows."""
+def _data(manifest: dict[str, Any]) -> str:
+    policies, sources, splits = manifest["policies"], manifest["sources"], manifest["splits"]
+    if not policies:
+        # A TFDS data set, of which no more is known (Manifest).
+        data_sets = "; ".join(f"{escaped(source['name'])}, {source['bytes']:,} bytes" for source in sources)
+        rows = "; ".join(f"{name}: {split['rows']:,}" for name, split in splits.items())
+        return _part("data of TFDS", data_sets=data_sets, rows=rows)
+    return _part(
+        "data of genomes",
+        policies=policies,
+        heldout=escaped(policies["heldout"]),
+        sources=table(
+            ["source", "records", "bases", "SHA-256"],
+            [[s["name"], f"{s['records']:,}", f"{s['bases']:,}", f"{s['sha256'][:16]}…"] for s in sources],
+        ),
+        splits=table(
+            ["split", "sequences", "k-mers", "certain bases"],
+            [[name, *(f"{split[key]:,}" for key in ("sequences", "kmers", "bases"))] for name, split in splits.items()],
+        ),
+    )

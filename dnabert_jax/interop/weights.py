@@ -16,7 +16,7 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
-from dnabert_jax.errors import InputError
+from dnabert_jax.errors import InputError, first_line
 from dnabert_jax.typed_json import read_object
 
 _SAFETENSORS, _PICKLE = "model.safetensors", "pytorch_model.bin"
@@ -112,8 +112,7 @@ def _load_pickle(path: Path) -> dict[str, Any]:
             "Get the weights as safetensors, or from who made them."
         ) from error
     except _DAMAGE as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise InputError(f"{path} is damaged or no PyTorch weights ({reason}): get it anew.") from error
+        raise InputError(f"{path} is damaged or no PyTorch weights ({first_line(error)}): get it anew.") from error
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and torch.is_tensor(tensor) and _is_plain(tensor) for name, tensor in tensors.items()
     ):

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet
 
-from dnabert_jax.errors import InputError
+from dnabert_jax.errors import InputError, first_line
 from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.output_file import output_file
 
@@ -83,4 +83,4 @@ def table_writer(file: BinaryIO, path: Path, schema: pa.Schema) -> Iterator[Writ
         if compressed:
             compressed.close()
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise InputError(f"{path} cannot hold a value: {str(error).splitlines()[0].rstrip('.')}.") from error
+        raise InputError(f"{path} cannot hold a value: {first_line(error)}.") from error

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dnabert_jax.errors import first_line
 from dnabert_jax.io.text import valid_unicode
 
 _LOG = logging.getLogger(__name__)
@@ -25,8 +26,7 @@ def accompanying(path: Path, *others: Path) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001, whatever a drawing library raises
         for written in (path, *others):
             written.unlink(missing_ok=True)
-        reason = str(error).partition("\n")[0][:200] or type(error).__name__
-        _LOG.warning("Warning: %s could not be written (%s). All else is complete.", path.name, reason)
+        _LOG.warning("Warning: %s could not be written (%s). All else is complete.", path.name, first_line(error))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from dnabert_jax.config import PretrainConfig
-from dnabert_jax.errors import InputError, JobError, is_out_of_memory
+from dnabert_jax.errors import InputError, JobError, first_line, is_out_of_memory
 from dnabert_jax.parallel.rules import row_sharding
 from dnabert_jax.training.state import abstract_network, abstract_state
 from dnabert_jax.training.step import jit_train_step
@@ -71,9 +71,9 @@ def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
         if is_out_of_memory(error):
             # Of a page about the largest allocations, the sentence that says how much is needed and how much there is.
             found = re.search(r"Used [\d.]+\w* of [\d.]+\w* \w+", str(error))
-            first = str(error).splitlines()[0].removeprefix("RESOURCE_EXHAUSTED: ").rstrip(".")
-            raise OutOfMemoryError(found[0] if found else first) from error
-        raise JobError(f"The compiler cannot compile this step: {str(error).splitlines()[0].rstrip('.')}.") from error
+            reason = first_line(error).removeprefix("RESOURCE_EXHAUSTED: ")
+            raise OutOfMemoryError(found[0] if found else reason) from error
+        raise JobError(f"The compiler cannot compile this step: {first_line(error)}.") from error
 
 
 def read_memory(compiled: jax.stages.Compiled) -> Memory:

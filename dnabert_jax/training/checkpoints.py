@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from dnabert_jax.errors import InputError, JobError, is_out_of_room
+from dnabert_jax.errors import InputError, JobError, first_line, is_out_of_room
 from dnabert_jax.training.evaluation import Evaluation
 from dnabert_jax.training.preemption import OtherProcessEndedError
 from dnabert_jax.training.run_directory import CHECKPOINTS_DIRECTORY
@@ -144,9 +144,8 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         # What orbax and tensorstore raise when a file cannot be written, in this call or in the background before it.
         except (ValueError, OSError, RuntimeError) as error:
             first = "make room, then " if is_out_of_room(error) else ""
-            reason = f"{type(error).__name__}: {error!s}".partition("\n")[0][:300]  # the rest may be pages
             raise JobError(
-                f"A checkpoint could not be written to {self._directory} ({reason}): {first}{self._remedy}."
+                f"A checkpoint could not be written to {self._directory} ({first_line(error)}): {first}{self._remedy}."
             ) from error
 
     def restore_items(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:

@@ -20,10 +20,10 @@ def learning_rate_schedule(config: OptimizerConfig) -> optax.Schedule:
 
 
 def decay_mask(parameters: Any) -> Any:
-    """True for the parameters that weight decay acts on: kernels and embedding tables."""
+    """Returns True for the parameters that weight decay acts on: kernels, embedding tables and LoRA's factors."""
 
     def decays(path: tuple[jax.tree_util.DictKey, ...], _: Any) -> bool:
-        return path[-1].key in ("kernel", "table")
+        return path[-1].key in ("kernel", "table", "a", "b")
 
     return jax.tree_util.tree_map_with_path(decays, parameters)
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import jax
 from jax.experimental import multihost_utils
 
-from dnabert_jax.errors import JobError
+from dnabert_jax.errors import JobError, first_line
 
 
 class OtherProcessEndedError(JobError):
@@ -34,5 +34,5 @@ def while_all_run() -> Iterator[None]:
             raise
         raise OtherProcessEndedError(
             f"A computation with the other processes failed, as it does when one of them ends "
-            f"({str(error).splitlines()[0][:300]}): see what they say, then start all of them again with --resume."
+            f"({first_line(error)}): see what they say, then start all of them again with --resume."
         ) from error

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
+from safetensors.numpy import load_file, save
 from tokenizers import Tokenizer
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
 
@@ -175,6 +176,11 @@ def test_the_directory_tells_where_the_model_comes_from(run: Path, exported: Pat
     assert f"{evaluation['figures']['loss']:.4f}" in card
     assert "chr22_20000001-20950000_train.fa.gz" in card
     assert "weight decay 0.01" in card
+
+
+def test_the_weights_are_the_bytes_that_safetensors_writes(exported: Path) -> None:
+    weights = exported / "model.safetensors"
+    assert save(load_file(weights), {"format": "pt"}) == weights.read_bytes()
 
 
 def test_an_output_that_exists_and_a_step_that_does_not_are_refused(run: Path, exported: Path, tmp_path: Path) -> None:

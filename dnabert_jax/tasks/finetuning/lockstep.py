@@ -26,9 +26,10 @@ from dnabert_jax.model.dropout import RowKeys, row_keys
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.parallel.mesh import DATA
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
-from dnabert_jax.tasks.finetuning.trainable import decays, rate_factors, whole_model
+from dnabert_jax.tasks.finetuning.trainable import rate_factors, whole_model
 from dnabert_jax.training.masking import mask_kmers
 from dnabert_jax.training.objectives import sequence_losses
+from dnabert_jax.training.optimizer import decay_mask
 from dnabert_jax.training.state import Parameters, stream_key
 
 JOB = "job"
@@ -127,9 +128,7 @@ class Lockstep:
 
     def _fresh_state(self, trainable: Parameters) -> JobsState:
         jobs = jax.tree.leaves(trainable)[0].shape[0]
-        return JobsState(
-            jnp.zeros(jobs, jnp.int32), trainable, jax.vmap(self._optimizer(trainable).init)(trainable), trainable
-        )
+        return JobsState(jnp.zeros(jobs, jnp.int32), trainable, jax.vmap(self._optimizer().init)(trainable), trainable)
 
     @functools.lru_cache(maxsize=_KEPT)  # noqa: B019 - what is kept is small, and few are
     def train_step(self) -> Callable[[Parameters, JobsState, Batch, Turn], tuple[JobsState, Float[Array, " J"]]]:
@@ -208,16 +207,16 @@ class Lockstep:
             return jax.lax.map(function, arguments)
         return jax.vmap(function)(arguments)
 
-    def _optimizer(self, trainable: Parameters) -> optax.GradientTransformation:
+    def _optimizer(self) -> optax.GradientTransformation:
         config = self.config
         return optax.chain(
             optax.clip_by_global_norm(config.clip_norm),
             optax.scale_by_adam(config.beta1, config.beta2, config.epsilon),
-            optax.add_decayed_weights(config.weight_decay, jax.tree.map(bool, decays(trainable))),
+            optax.add_decayed_weights(config.weight_decay, decay_mask),
         )
 
     def _update(self, gradients: Parameters, state: optax.OptState, trainable: Parameters, rate: Array) -> Any:
-        updates, state = self._optimizer(trainable).update(gradients, state, trainable)
+        updates, state = self._optimizer().update(gradients, state, trainable)
         factors = rate_factors(trainable, self.model.num_layers, self.config.layer_decay, self.config.head_rate)
         moved = jax.tree.map(lambda value, update, factor: value - rate * factor * update, trainable, updates, factors)
         return moved, state

@@ -115,15 +115,6 @@ def rate_factors(trainable: Parameters, num_layers: int, layer_decay: float, hea
     return jax.tree_util.tree_map_with_path(factor, trainable)
 
 
-def decays(trainable: Parameters) -> Parameters:
-    """Returns 1 for the parameters that weight decay acts on, matrices, and 0 for biases and LayerNorm scales."""
-
-    def decayed(path: tuple[Any, ...], _: Any) -> float:
-        return float(path[-1].key in ("kernel", "table", "a", "b"))
-
-    return jax.tree_util.tree_map_with_path(decayed, trainable)
-
-
 def stacked(trees: list[Parameters]) -> Parameters:
     """Returns a tree with a leading axis over jobs."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

@@ -2,15 +2,15 @@
 
 scikit-learn sorts and checks anew at each call, which a thousand resamples of 100,000 examples, or of 400 classes,
 cannot afford. Here scores are ranked once. A resample is a weight for each example, and a block of resamples is
-computed at once by sparse matrix products that add up the weights between the thresholds of a curve. Undefined is NaN.
-The ranks of several classes take at least 12 bytes per example and class: 100,000 examples of 400 classes, 0.5 GB.
-`metrics` says what each key means.
+computed at once by sparse matrix products that add up weights: between the thresholds of a curve, and on the margins
+and the diagonal of the confusion matrix. Undefined is NaN. The ranks of several classes take at least 12 bytes per
+example and class: 100,000 examples of 400 classes, 0.5 GB. `metrics` says what each key means.
 
-Letters: N examples, C scores of each, R resamples of a block, U thresholds of a curve.
+Letters: N examples, n entries (an example's only one, or one per label), C scores, K classes, R resamples of a block.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _Weights = Float64[np.ndarray, "N R"]
 _PerResample = Float64[np.ndarray, " R"]
-_Figures = Mapping[str, _PerResample]
+_Measure = Callable[[_Weights], dict[str, _PerResample]]
 
 _BLOCK_BYTES, _SMALLEST_BLOCK = 1 << 21, 16
 """The weights of a block of resamples stay in a processor's cache, if the examples are not too many."""
@@ -37,124 +37,125 @@ def metrics_of_draws(
     draws: Iterable[np.ndarray],
 ) -> dict[str, Float[np.ndarray, " draws"]]:
     """Returns each metric of each draw, by key, where a draw is an array of numbers of examples."""
-    if task.problem == "single_label_classification":
-        figures_of = _single_label(scores, labels, predicted)
-    elif task.problem == "multi_label_classification":
-        figures_of = _multi_label(task, scores, labels, predicted)
-    else:
+    if task.problem == "regression":
         figures_of = _regression(task, scores, labels)
+    else:
+        several = task.problem == "multi_label_classification"
+        figures_of = (_multi_label if several else _single_label)(task, scores, labels, predicted)
     blocks, remaining = [], iter(draws)
     size = max(_SMALLEST_BLOCK, _BLOCK_BYTES // (8 * len(scores)))
     with np.errstate(invalid="ignore", divide="ignore"):
-        while block := list(itertools.islice(remaining, size)):
-            blocks.append(figures_of(block))
+        while block := [np.bincount(draw, minlength=len(scores)) for draw in itertools.islice(remaining, size)]:
+            blocks.append(figures_of(np.ascontiguousarray(np.array(block, np.float64).T)))
     return {key: np.concatenate([figures[key] for figures in blocks]) for key in blocks[0]}
-
-
-def _weights(draws: list[np.ndarray], examples: int) -> _Weights:
-    counts = [np.bincount(draw, minlength=examples) for draw in draws]
-    return np.ascontiguousarray(np.array(counts, np.float64).T)
 
 
 def _counting(
     groups: Integer[np.ndarray, " n"], examples: Integer[np.ndarray, " n"], shape: tuple[int, int]
 ) -> "csr_array":
-    """Returns the matrix that adds up the weights of the examples of each group."""
+    """Returns the matrix that adds up the weights of the entries of each group."""
     from scipy.sparse import coo_array
 
     return coo_array((np.ones(len(groups)), (groups, examples)), shape=shape).tocsr()
-
-
-class _Ranked:
-    """Scores between those of the examples of a class, to be counted with the weights of resamples.
-
-    Args:
-        scores: of any shape with a row for each example; each score of an example counts by its weight.
-        positive: of the same shape, whether the score is of an example of the class.
-    """
-
-    def __init__(self, scores: Float[np.ndarray, "N ..."], positive: Bool[np.ndarray, "N ..."]):
-        # Thresholds are the scores of positive examples. Row u of the matrices adds up the weights of scores below
-        # threshold u and not below the one before, of positive examples at u, and of others at u.
-        thresholds = np.unique(scores[positive])
-        left, right = (np.searchsorted(thresholds, scores, side) for side in ("left", "right"))
-        examples = np.broadcast_to(np.arange(len(scores)).reshape(-1, *[1] * (scores.ndim - 1)), scores.shape)
-        tied = ~positive & (left < right)
-        count, total = len(thresholds), len(scores)
-        self._between = _counting(right.ravel(), examples.ravel(), (count + 1, total))
-        self._positive = _counting(left[positive], examples[positive], (count, total))
-        self._tied = _counting(left[tied], examples[tied], (count, total))
-
-    def wins(self, weights: _Weights, shares: _Weights) -> _PerResample:
-        """Returns how often positive examples outrank others, where a tie is half a win and others count by shares."""
-        others = self._between @ shares
-        others[1:] -= self._positive @ shares
-        return _dot(self._positive @ weights, others.cumsum(axis=0)[:-1] + self._tied @ shares / 2)
-
-    def curves(self, weights: _Weights) -> tuple[_PerResample, _PerResample]:
-        """Returns the area under the ROC curve and the average precision."""
-        positives = self._positive @ weights
-        below, positives_below = (self._between @ weights).cumsum(axis=0), positives.cumsum(axis=0)
-        total, positive = below[-1], positives.sum(axis=0)
-        positives_below -= positives
-        wins = _dot(positives, below[:-1] - positives_below + self._tied @ weights / 2)
-        precision = (positive - positives_below) / np.maximum(total - below[:-1], 1)
-        average = np.where(positive < total, _dot(positives, precision) / positive, np.nan)
-        return wins / (positive * (total - positive)), average
 
 
 def _dot(a: Float64[np.ndarray, "n R"], b: Float64[np.ndarray, "n _"]) -> _PerResample:
     return np.vecdot(np.ascontiguousarray(a.T), np.ascontiguousarray(b.T))
 
 
-def _of_confusion(
-    right: Float64[np.ndarray, "K R"], truth: Float64[np.ndarray, "K R"], chosen: Float64[np.ndarray, "K R"]
-) -> dict[str, _PerResample]:
-    """Returns accuracy, MCC, the macro averages, and the figures of class 1."""
-    recall, precision, f1 = right / truth, right / chosen, 2 * right / (truth + chosen)
-    total = truth.sum(axis=0)
-    # Gorodkin's MCC of any number of classes.
-    covariance = right.sum(axis=0) * total - (truth * chosen).sum(axis=0)
-    spread = (total**2 - (truth**2).sum(axis=0)) * (total**2 - (chosen**2).sum(axis=0))
-    mcc = np.where(spread > 0, covariance / np.sqrt(spread), 0.0)
-    every, several = (truth > 0).all(axis=0), (truth > 0).sum(axis=0) > 1
-    figures = {"accuracy": right.sum(axis=0) / total, "mcc": np.where(several, mcc, np.nan)}
-    for name, each in (("f1", f1), ("precision", precision), ("recall", recall)):
-        figures[f"{name}_macro"] = np.where(every, each.mean(axis=0), np.nan)
-        figures[name] = np.where(every, each[1], np.nan)
-    return figures
+def _mean(values: Float64[np.ndarray, " N"], weights: _Weights) -> _PerResample:
+    return _dot(weights, values[:, None]) / weights.sum(axis=0)
 
 
-def _single_label(
-    scores: Float[np.ndarray, "N K"], labels: Integer[np.ndarray, " N"], predicted: Integer[np.ndarray, " N"]
-) -> Callable[[list[np.ndarray]], _Figures]:
-    total, count = scores.shape
-    columns = [1] if count == 2 else list(range(count))
-    ranked = [_Ranked(scores[:, column], labels == column) for column in columns]
-    losses = _cross_entropy(scores[np.arange(total), labels])
-    correct, examples = np.flatnonzero(labels == predicted), np.arange(total)
-    by_truth, by_choice = (_counting(classes, examples, (count, total)) for classes in (labels, predicted))
-    by_both = _counting(labels[correct], correct, (count, total))
+def _cross_entropy(probability: np.ndarray) -> np.ndarray:
+    """Returns nats of what came true; scikit-learn's clipping, so that a probability of 0 costs 36 and not infinity."""
+    return -np.log(np.maximum(probability, np.finfo(np.float64).eps))
 
-    def figures_of(draws: list[np.ndarray]) -> _Figures:
-        weights = _weights(draws, total)
-        truth = by_truth @ weights
-        areas, averages = zip(*(column.curves(weights) for column in ranked), strict=True)
-        if count == 2:
-            area = areas[0]
+
+def _curves(
+    scores: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"], examples: Integer[np.ndarray, " n"]
+) -> Callable[[_Weights], tuple[_PerResample, _PerResample]]:
+    """Ranks the scores of entries, of which some are positive.
+
+    Returns:
+        A function from weights to how often positive entries outrank others, where a tie is half a win, and to the
+        average precision.
+    """
+    # Thresholds are the scores of positive entries. Slot 2u holds the scores between thresholds u - 1 and u, and slot
+    # 2u + 1 those equal to threshold u.
+    thresholds, count = np.unique(scores[positive]), int(examples[-1]) + 1
+    slots = np.searchsorted(thresholds, scores, "left") + np.searchsorted(thresholds, scores, "right")
+    of_all = _counting(slots, examples, (2 * len(thresholds) + 1, count))
+    of_positive = _counting(slots[positive] // 2, examples[positive], (len(thresholds), count))
+
+    def curves(weights: _Weights) -> tuple[_PerResample, _PerResample]:
+        positives, through = of_positive @ weights, (of_all @ weights).cumsum(axis=0)
+        below, total, positive = through[:-1:2], through[-1], positives.sum(axis=0)
+        positives_below = positives.cumsum(axis=0) - positives
+        others = (below + through[1::2]) / 2 - positives_below - positives / 2
+        precision = (positive - positives_below) / np.maximum(total - below, 1)
+        average = np.where(positive < total, _dot(positives, precision) / positive, np.nan)
+        return _dot(positives, others), average
+
+    return curves
+
+
+def _classification(
+    scores: Float[np.ndarray, "n C"],
+    labels: Integer[np.ndarray, " n"],
+    predicted: Integer[np.ndarray, " n"],
+    examples: Integer[np.ndarray, " n"],
+) -> _Measure:
+    """Returns a function from weights to the metrics of K classes.
+
+    Args:
+        scores: of each class; of two classes, those of class 1.
+        examples: the example that each entry belongs to, ascending; of more than two classes, each has one entry.
+    """
+    size = max(scores.shape[1], 2)
+    classes = range(size)[-scores.shape[1] :]
+    curves = [_curves(column, labels == k, examples) for column, k in zip(scores.T, classes, strict=True)]
+    correct, count = labels == predicted, int(examples[-1]) + 1
+    groups = np.concatenate([labels, size + predicted, 2 * size + labels[correct]])
+    margins = _counting(groups, np.concatenate([examples, examples, examples[correct]]), (3 * size, count))
+
+    def figures_of(weights: _Weights) -> dict[str, _PerResample]:
+        truth, chosen, right = (margins @ weights).reshape(3, size, -1)
+        wins, averages = zip(*(column(weights) for column in curves), strict=True)
+        if size == 2:
+            area = wins[0] / truth.prod(axis=0)
         else:
             # One-vs-one: each class against each other, both ways, as Hand and Till average them. An example counts by
             # its share of its class.
             shares = weights / truth[labels]
-            area = sum(column.wins(shares, shares) for column in ranked) / (count * (count - 1))
-        return {
-            "loss": _dot(weights, losses[:, None]) / weights.sum(axis=0),
-            **_of_confusion(by_both @ weights, truth, by_choice @ weights),
-            "roc_auc": np.where((truth > 0).all(axis=0), area, np.nan),
-            "auprc": np.mean(averages, axis=0),
-        }
+            area = sum(column(shares)[0] for column in curves) / (size * (size - 1))
+        recall, precision, f1 = right / truth, right / chosen, 2 * right / (truth + chosen)
+        total = truth.sum(axis=0)
+        # Gorodkin's MCC of any number of classes.
+        covariance = right.sum(axis=0) * total - (truth * chosen).sum(axis=0)
+        spread = (total**2 - (truth**2).sum(axis=0)) * (total**2 - (chosen**2).sum(axis=0))
+        mcc = np.where(spread > 0, covariance / np.sqrt(spread), 0.0)
+        every, several = (truth > 0).all(axis=0), (truth > 0).sum(axis=0) > 1
+        figures = {"accuracy": right.sum(axis=0) / total, "mcc": np.where(several, mcc, np.nan)}
+        for name, each in (("f1", f1), ("precision", precision), ("recall", recall)):
+            figures[f"{name}_macro"] = np.where(every, each.mean(axis=0), np.nan)
+            figures[name] = np.where(every, each[1], np.nan)
+        return {**figures, "roc_auc": np.where(every, area, np.nan), "auprc": np.mean(averages, axis=0)}
 
     return figures_of
+
+
+def _single_label(
+    _: TaskConfig,
+    scores: Float[np.ndarray, "N K"],
+    labels: Integer[np.ndarray, " N"],
+    predicted: Integer[np.ndarray, " N"],
+) -> _Measure:
+    examples = np.arange(len(scores))
+    losses = _cross_entropy(scores[examples, labels])
+    columns = scores[:, 1:] if scores.shape[1] == 2 else scores
+    figures_of = _classification(columns, labels, predicted, examples)
+    return lambda weights: {"loss": _mean(losses, weights), **figures_of(weights)}
 
 
 def _multi_label(
@@ -162,32 +163,19 @@ def _multi_label(
     scores: Float[np.ndarray, "N C"],
     labels: Integer[np.ndarray, "N C"],
     predicted: Integer[np.ndarray, "N C"],
-) -> Callable[[list[np.ndarray]], _Figures]:
-    ranked = [_Ranked(scores[:, c], labels[:, c] == 1) for c in range(scores.shape[1])]
-    pooled = _Ranked(scores, labels == 1)
+) -> _Measure:
+    examples = np.arange(len(scores))
+    each = [_classification(scores[:, [c]], labels[:, c], predicted[:, c], examples) for c in range(scores.shape[1])]
+    owners = examples.repeat(scores.shape[1])
+    pooled = _classification(scores.reshape(-1, 1), labels.ravel(), predicted.ravel(), owners)
     losses = _cross_entropy(np.where(labels == 1, scores, 1 - scores)).mean(axis=1)
-    exact = (labels == predicted).all(axis=1)
-    # For each label, the examples that have it and not, are predicted to, and of which both is so.
-    matrices = [np.stack([1.0 - part, part]).transpose(0, 2, 1) for part in (labels, predicted)]
+    exact = (labels == predicted).all(axis=1).astype(np.float64)
 
-    def figures_of(draws: list[np.ndarray]) -> _Figures:
-        weights = _weights(draws, len(labels))
-        truth, chosen = (matrix @ weights for matrix in matrices)
-        right = (matrices[0] * matrices[1]) @ weights
-        each = [
-            {**_of_confusion(right[:, c], truth[:, c], chosen[:, c]), **_named(column.curves(weights))}
-            for c, column in enumerate(ranked)
-        ]
-        micro = {
-            **_of_confusion(*(part.sum(axis=1) for part in (right, truth, chosen))),
-            **_named(pooled.curves(weights)),
-        }
-        figures = {
-            "loss": _dot(weights, losses[:, None]) / weights.sum(axis=0),
-            "subset_accuracy": exact @ weights / weights.sum(axis=0),
-        }
+    def figures_of(weights: _Weights) -> dict[str, _PerResample]:
+        by_label, micro = [label(weights) for label in each], pooled(weights)
+        figures = {"loss": _mean(losses, weights), "subset_accuracy": _mean(exact, weights)}
         for name in ("accuracy", "f1", "precision", "recall", "mcc", "roc_auc", "auprc"):
-            values = np.array([of_label[name] for of_label in each])
+            values = np.array([of_label[name] for of_label in by_label])
             figures |= {f"{name}/{label}": value for label, value in zip(task.labels, values, strict=True)}
             defined = ~np.isnan(values)
             figures[f"{name}_macro"] = np.where(defined, values, 0).sum(axis=0) / defined.sum(axis=0)
@@ -197,18 +185,7 @@ def _multi_label(
     return figures_of
 
 
-def _named(curves: tuple[_PerResample, _PerResample]) -> _Figures:
-    return dict(zip(("roc_auc", "auprc"), curves, strict=True))
-
-
-def _cross_entropy(probability: np.ndarray) -> np.ndarray:
-    """Returns nats of what came true; scikit-learn's clipping, so that a probability of 0 costs 36 and not infinity."""
-    return -np.log(np.maximum(probability, np.finfo(np.float64).eps))
-
-
-def _regression(
-    task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Float[np.ndarray, "N C"]
-) -> Callable[[list[np.ndarray]], _Figures]:
+def _regression(task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Float[np.ndarray, "N C"]) -> _Measure:
     targets = list(zip(scores.T, labels.T, strict=True))
     groups = [[np.unique(values, return_inverse=True)[1] for values in pair] for pair in targets]
 
@@ -227,8 +204,8 @@ def _regression(
             figures[name] = float(np.mean([figures[f"{name}/{target}"] for target in task.labels]))
         return {**figures, "loss": float(np.mean([figures[f"rmse/{target}"] ** 2 for target in task.labels]))}
 
-    def figures_of(draws: list[np.ndarray]) -> _Figures:
-        rows = [figures_of_one(draw) for draw in draws]
+    def figures_of(weights: _Weights) -> dict[str, _PerResample]:
+        rows = [figures_of_one(np.arange(len(scores)).repeat(counts.astype(int))) for counts in weights.T]
         return {key: np.array([row[key] for row in rows]) for key in rows[0]}
 
     return figures_of

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from dnabert_jax.data.manifest import file_digest
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import visible
 from dnabert_jax.tasks.datasets.layout import files_of, is_data_set, is_table, set_name, table_name
@@ -73,11 +74,8 @@ class LabelledSet:
 
     def digest(self) -> str:
         """Returns the SHA-256 of its files."""
-        digest = hashlib.sha256()
-        for path in files_of(self.path):
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
+        digests = b"".join(bytes.fromhex(file_digest(path)) for path in files_of(self.path))
+        return hashlib.sha256(digests).hexdigest()
 
 
 def find_sets(directory: Path) -> list[LabelledSet]:
