@@ -174,17 +174,6 @@ def both_strands(rows: Integer[np.ndarray, "B L"], k: int) -> Integer[np.ndarray
     return np.stack([rows, other_strand_ids(k).astype(rows.dtype)[mirrored]], axis=1).reshape(-1, rows.shape[1])
 
 
-def codes_of_ids(ids: Integer[np.ndarray, "N L"], k: int) -> UInt8[np.ndarray, "N M"]:
-    """Codes of the bases that rows of ids spell; AMBIGUOUS where no k-mer tells one, as at special tokens."""
-    count, length = ids.shape
-    codes = np.full((count, length + k - 1), AMBIGUOUS, np.uint8)
-    numbers, known = ids.astype(np.int64) - FIRST_KMER, ids >= FIRST_KMER
-    for offset in range(k):
-        digits = numbers >> 2 * (k - 1 - offset) & 3
-        np.copyto(codes[:, offset : offset + length], digits.astype(np.uint8), where=known)
-    return codes
-
-
 def join_kmers(text: str, k: int, name: str = "the sequence") -> str:
     """The DNA that space-separated overlapping k-mers spell.
 

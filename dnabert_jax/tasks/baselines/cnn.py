@@ -4,7 +4,7 @@ Motif detectors slide over the sequence, and what the best place and the mean pl
 layer: DeepBind (Alipanahi et al. 2015), in the form that Zeng et al. 2016 (10.1093/bioinformatics/btw255) found best
 for the 690 ENCODE sets, one wide layer of detectors. Of two strands, the better counts at each place.
 
-Letters: N examples, B of a batch, L ids or bases, C outputs.
+Letters: N examples, B of a batch, L bases, C outputs.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import JobError
 from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.sequence.buckets import bucket
-from dnabert_jax.sequence.kmers import AMBIGUOUS, codes_of_ids
+from dnabert_jax.sequence.kmers import AMBIGUOUS
 from dnabert_jax.tasks.baselines.motif_cnn import CnnBaselineConfig, MotifCnn
 from dnabert_jax.tasks.baselines.selection import gain, learnable_labels, validation_figure
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
@@ -40,7 +40,6 @@ class CnnBaseline:
     """A fitted baseline.
 
     Attributes:
-        k: letters of the k-mers whose ids it takes.
         epoch: that was the best, counted from 1.
         validation: after each epoch, the metric of the validation split by which it was chosen.
         losses: mean training loss of each epoch; in regression, of targets in units of their deviation.
@@ -51,7 +50,6 @@ class CnnBaseline:
 
     task: TaskConfig
     config: CnnBaselineConfig
-    k: int
     epoch: int
     validation: tuple[float, ...]
     losses: tuple[float, ...]
@@ -66,11 +64,10 @@ class CnnBaseline:
         return self.config.description
 
     @fixed_settings()
-    def scores(self, ids: Integer[np.ndarray, "N L"]) -> Float[np.ndarray, "N C"]:
-        """Probabilities of the labels, or values, as `metrics.measure` takes them."""
-        codes = _padded(codes_of_ids(ids, self.k), self.length)
+    def scores(self, codes: UInt8[np.ndarray, "N L"]) -> Float[np.ndarray, "N C"]:
+        """Returns probabilities of the labels, or values, as `metrics.measure` takes them."""
         network = _Network(self.config, self.task.without_names)
-        return _scores(network, self.parameters, codes, self.centre, self.scale)
+        return _scores(network, self.parameters, _padded(codes, self.length), self.centre, self.scale)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,15 +97,14 @@ class _Network:
 def fit_cnn_baseline(
     task: TaskConfig,
     config: CnnBaselineConfig,
-    k: int,
-    train: tuple[Integer[np.ndarray, "N L"], Num[np.ndarray, "N ..."]],
-    validation: tuple[Integer[np.ndarray, "M K"], Num[np.ndarray, "M ..."]],
+    train: tuple[UInt8[np.ndarray, "N L"], Num[np.ndarray, "N ..."]],
+    validation: tuple[UInt8[np.ndarray, "M K"], Num[np.ndarray, "M ..."]],
     seed: int,
 ) -> CnnBaseline:
     """Trains on the training split and keeps the epoch that is best on the validation split.
 
     Args:
-        train: ids of k-mers, one sequence a row, with [PAD] or other special tokens where there is none; and labels.
+        train: codes of bases, a sequence per row, padded with AMBIGUOUS on any side; and labels.
         validation: the same of the validation split, on which nothing is trained.
 
     Raises:
@@ -118,9 +114,8 @@ def fit_cnn_baseline(
     """
     metric = validation_metric(task, config.select_by)
     labels = learnable_labels(task, train[1], len(train[0]))
-    codes, held_out = (codes_of_ids(ids, k) for ids in (train[0], validation[0]))
-    codes = _padded(codes, held_out.shape[1])
-    held_out = _padded(held_out, codes.shape[1])
+    codes = _padded(train[0], validation[0].shape[1])
+    held_out = _padded(validation[0], codes.shape[1])
     targets, centre, scale = _targets(task, labels)
     schedule = FinetuneConfig(peak_learning_rate=config.peak_learning_rate, warmup_share=config.warmup_share)
     network = _Network(config, task.without_names)
@@ -153,9 +148,7 @@ def fit_cnn_baseline(
             break
     chosen_epoch = int(np.argmax(gains)) + 1
     kept = jax.device_get(best)
-    return CnnBaseline(
-        task, config, k, chosen_epoch, tuple(figures), tuple(losses), kept, centre, scale, codes.shape[1]
-    )
+    return CnnBaseline(task, config, chosen_epoch, tuple(figures), tuple(losses), kept, centre, scale, codes.shape[1])
 
 
 def _padded(codes: UInt8[np.ndarray, "N L"], shortest: int) -> UInt8[np.ndarray, "N M"]:

@@ -147,8 +147,7 @@ class SuiteRun:
             if method in ("probe", "probe-forest"):
                 result = self._probe(method, name, data, seeds, measured)
             else:
-                k = self.model.config.k
-                result = run_baseline(method, data, name, k, seeds, resamples=RESAMPLES, advance=measured)
+                result = run_baseline(method, data, name, seeds, resamples=RESAMPLES, advance=measured)
         except (InputError, JobError) as error:
             self._fail(method, name, error)
             return
