@@ -25,10 +25,10 @@ from dnabert_jax.sequence.buckets import bucket
 from dnabert_jax.sequence.kmers import AMBIGUOUS
 from dnabert_jax.tasks.baselines.motif_cnn import CnnBaselineConfig, MotifCnn
 from dnabert_jax.tasks.baselines.selection import gain, learnable_labels, validation_figure
+from dnabert_jax.tasks.datasets.labels import label_matrix
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.jobs import epoch_order, learning_rate
 from dnabert_jax.tasks.measures.metrics import validation_metric
-from dnabert_jax.training.objectives import sequence_losses
 from dnabert_jax.training.state import Parameters, stream_key
 
 _LONGEST = 1 << 30
@@ -162,11 +162,9 @@ def _targets(
 ) -> tuple[Float32[np.ndarray, "N C"], Float32[np.ndarray, " C"], Float32[np.ndarray, " C"]]:
     """What is learned, and centre and scale of it: of several targets each counts alike, in whatever unit it is."""
     count = len(task.labels)
-    centre, scale = np.zeros(count, np.float32), np.ones(count, np.float32)
-    if task.problem == "single_label_classification":
-        return np.eye(count, dtype=np.float32)[labels], centre, scale
-    if task.problem == "regression":
-        centre, scale = labels.mean(axis=0).astype(np.float32), labels.std(axis=0).astype(np.float32)
+    if task.problem != "regression":
+        return label_matrix(labels, count), np.zeros(count, np.float32), np.ones(count, np.float32)
+    centre, scale = labels.mean(axis=0).astype(np.float32), labels.std(axis=0).astype(np.float32)
     return ((labels - centre) / scale).astype(np.float32), centre, scale
 
 
@@ -202,7 +200,7 @@ def _step(
 ) -> tuple[Parameters, optax.OptState, Float[Array, ""]]:
     def loss(parameters: Parameters) -> Array:
         logits = network.bind(parameters)(codes, stream_key(seed, "dropout", step))
-        return (weights * sequence_losses(network.task, logits, targets)).sum()
+        return (weights * network.task.kind.losses(logits, targets)).sum()
 
     value, gradients = jax.value_and_grad(loss)(parameters)
     updates, moments = network.optimizer().update(gradients, moments, parameters)
@@ -212,11 +210,7 @@ def _step(
 @functools.partial(jax.jit, static_argnums=0)
 def _answers(network: _Network, parameters: Parameters, codes: UInt8[Array, "B L"]) -> Float[Array, "B C"]:
     """Probabilities, or values in units of the targets' deviation."""
-    logits = network.bind(parameters)(codes)
-    if network.task.problem == "regression":
-        return logits
-    single = network.task.problem == "single_label_classification"
-    return jax.nn.softmax(logits) if single else jax.nn.sigmoid(logits)
+    return network.task.kind.probabilities(network.bind(parameters)(codes))
 
 
 def _scores(

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Integer, Num
 
 from dnabert_jax.config import TaskConfig
+from dnabert_jax.problems import BINARY_METRICS, REGRESSION_METRICS
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -186,7 +187,7 @@ def _multi_label(
             "loss": _dot(weights, losses[:, None]) / weights.sum(axis=0),
             "subset_accuracy": exact @ weights / weights.sum(axis=0),
         }
-        for name in ("accuracy", "f1", "precision", "recall", "mcc", "roc_auc", "auprc"):
+        for name in BINARY_METRICS:
             values = np.array([of_label[name] for of_label in each])
             figures |= {f"{name}/{label}": value for label, value in zip(task.labels, values, strict=True)}
             defined = ~np.isnan(values)
@@ -223,7 +224,7 @@ def _regression(
                 f"spearman/{target}": _correlation(*(_mean_ranks(group[draw]) for group in ranks)),
                 f"rmse/{target}": np.sqrt(error),
             }
-        for name in ("r2", "pearson", "spearman", "rmse"):
+        for name in REGRESSION_METRICS:
             figures[name] = float(np.mean([figures[f"{name}/{target}"] for target in task.labels]))
         return {**figures, "loss": float(np.mean([figures[f"rmse/{target}"] ** 2 for target in task.labels]))}
 
