@@ -10,6 +10,7 @@ import math
 from typing import Literal
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.problems import KINDS, Kind
 from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.sequence.windows import Windows
@@ -153,6 +154,16 @@ class TaskConfig:
             self.long not in ("mean", "max", "attention") or self.window > 0,
             f"window is {self.window}: {self.long} is over windows, and these have k-mers.",
         )
+
+    @property
+    def kind(self) -> Kind:
+        """What the outputs mean."""
+        return KINDS[self.problem]
+
+    @property
+    def positive(self) -> str:
+        """The second of two labels that exclude each other; an empty text for other problems."""
+        return self.labels[1] if self.problem == "single_label_classification" and len(self.labels) == 2 else ""
 
     @property
     def windows(self) -> Windows | None:

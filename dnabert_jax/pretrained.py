@@ -27,7 +27,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import Architecture, Dtype, Format, export_model
 from dnabert_jax.interop.hub import push_directory
 from dnabert_jax.interop.load import read_model
-from dnabert_jax.model.bound_head import apply_pooler, classify, probabilities
+from dnabert_jax.model.bound_head import apply_pooler, classify
 from dnabert_jax.model.layerwise import LayerwiseEncoder, mean_of_kmers
 from dnabert_jax.model.windowed import classify_windows
 from dnabert_jax.sequence.vocabulary import CLS, SEP, SPECIAL_PER_SEQUENCE
@@ -217,7 +217,7 @@ class DNABERT:
             own, advance = stream.both_strands(own), advance and stream.of_strands(advance)
         found = ((name, row) for name, _, row in stream.computed(own, prepare, logits, longest, advance))
         merged = found if strands == "forward" else stream.mean_of_strands(found)
-        return ((name, probabilities(task, row)) for name, row in merged)
+        return ((name, task.kind.probabilities(row)) for name, row in merged)
 
     def save_pretrained(
         self,

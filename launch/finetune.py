@@ -117,9 +117,9 @@ class Finetune:
 
         columns = Columns(self.sequence, self.labels, self.split)
         data = read_splits(self.data, tokenizer, self.options, self.settings.seed, columns)
-        positive, labels = self.options.positive, data.task.labels
-        if positive and (data.task.problem != "single_label_classification" or labels[1:] != (positive,)):
-            raise InputError(f"--positive {positive!r} is not one of two classes: the labels are {', '.join(labels)}.")
+        if (positive := self.options.positive) and data.task.positive != positive:
+            labels = ", ".join(data.task.labels)
+            raise InputError(f"--positive {positive!r} is not one of two classes: the labels are {labels}.")
         print(_what_is_learned(data.task))
         if self.settings.strands == "auto":
             print(_which_strands(task_to_learn(data, self.settings)))
@@ -137,8 +137,8 @@ class Finetune:
         from dnabert_jax.tasks.measures.results import is_at_chance, over_seeds
 
         result = done.result
-        of_class = f"; precision, recall and F1 are those of the positive class {result.positive!r}"
-        print(f"Test split{of_class if result.positive else ''}:")
+        of_class = f"; precision, recall and F1 are those of the positive class {result.task.positive!r}"
+        print(f"Test split{of_class if result.task.positive else ''}:")
         for key, figure in list(over_seeds(result).items())[:_FIGURES_SHOWN]:
             if figure.mean is not None:
                 spread = "" if figure.deviation is None else f" +- {figure.deviation:.4f}"

@@ -65,8 +65,7 @@ def choose_target(model: DNABERT, what: str, label: str = "", scale: Scale = "lo
     if label and label not in model.labels:
         raise InputError(f"The model has no label {label!r}: it has {', '.join(model.labels)}.")
     if not label:
-        two_classes = task.problem == "single_label_classification" and len(model.labels) == 2
-        if len(model.labels) > 1 and not two_classes:
+        if len(model.labels) > 1 and not task.positive:
             raise InputError(f"Choose a label with --label: the model has {', '.join(model.labels)}.")
         label = model.labels[-1]
     return Target(task, model.labels.index(label), scale)

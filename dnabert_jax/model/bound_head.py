@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
@@ -71,7 +70,7 @@ def label_output(
     if task.strands == "both":
         logits = logits.reshape(-1, 2, logits.shape[-1]).mean(axis=1)
     if scale == "probability":
-        return probabilities(task, logits)[:, label]
+        return task.kind.probabilities(logits)[:, label]
     if scale == "log-odds" and task.problem == "single_label_classification":
         others = jnp.arange(logits.shape[1]) != label
         return logits[:, label] - jax.nn.logsumexp(logits, axis=1, where=others)
@@ -85,17 +84,3 @@ def label_output_and_gradient(
     """Returns the same, and the gradient of each by the hidden states of its rows, of the shape of `hidden`."""
     values, pull = jax.vjp(lambda taken: label_output(config, task, parameters, taken, ids, label, scale), hidden)
     return values, pull(jnp.ones_like(values))[0]
-
-
-def probabilities(task: TaskConfig, logits: Array | np.ndarray) -> Any:
-    """Returns the softmax of labels that exclude each other, the logistic function of others; numbers as they are.
-
-    Logits are [..., C], of JAX or of NumPy, and so is the result.
-    """
-    if task.problem == "regression":
-        return logits
-    numpy = jnp if isinstance(logits, jax.Array) else np
-    if task.problem == "multi_label_classification":
-        return (1 + numpy.tanh(logits / 2)) / 2
-    exponentials = numpy.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)

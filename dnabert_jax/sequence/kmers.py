@@ -147,14 +147,3 @@ class KmerTokenizer(Tokenizer):
 def split_kmers(sequence: str, k: int) -> str:
     """Returns space-separated overlapping k-mers in upper case: the input of the published DNABERT tokenizers."""
     return " ".join(re.findall(f"(?=(.{{{KmerTokenizer(k).k}}}))", sequence.upper()))
-
-
-def codes_of_ids(ids: Integer[np.ndarray, "N L"], k: int) -> UInt8[np.ndarray, "N M"]:
-    """Returns codes of the bases that rows of ids spell; AMBIGUOUS where no k-mer tells one, as at special tokens."""
-    count, length = ids.shape
-    codes = np.full((count, length + k - 1), AMBIGUOUS, np.uint8)
-    numbers, known = ids.astype(np.int64) - NUM_SPECIAL, ids >= NUM_SPECIAL
-    for offset in range(k):
-        digits = numbers >> 2 * (k - 1 - offset) & 3
-        np.copyto(codes[:, offset : offset + length], digits.astype(np.uint8), where=known)
-    return codes

@@ -1,16 +1,13 @@
-"""What is minimised: cross-entropy of the masked k-mers, and the loss of a prediction a sequence.
+"""What pre-training minimises: the cross-entropy of the masked k-mers.
 
-B batch, M masked positions, V padded vocabulary, C labels.
+B batch, M masked positions, V padded vocabulary.
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int
-
-from dnabert_jax.config import TaskConfig
 
 
 class TokenSums(NamedTuple):
@@ -33,26 +30,3 @@ def masked_token_sums(
     places = jnp.where(logits == largest, jnp.arange(logits.shape[-1], dtype=jnp.float32), jnp.inf)
     hits = (places.min(axis=-1) == labels) * weights
     return TokenSums(losses.sum(), hits.sum(), weights.sum())
-
-
-def sequence_losses(
-    task: TaskConfig, logits: Float[Array, "B C"], labels: Int[Array, " B"] | Float[Array, "B C"]
-) -> Float[Array, " B"]:
-    """The loss of each sequence; its mean over a batch is that of transformers' BertForSequenceClassification.
-
-    Args:
-        logits: of the labels; for regression what is predicted.
-        labels: the number of each sequence's label, or the probability of each label; for multi-label classification
-            the probability of each, 0 or 1 as a rule; for regression the true values.
-
-    Returns:
-        Cross-entropy in nats; for several labels the mean of their binary cross-entropies; squared error, its mean over
-        the outputs.
-    """
-    if task.problem == "single_label_classification" and labels.ndim == 2:
-        return optax.softmax_cross_entropy(logits, labels)
-    if task.problem == "single_label_classification":
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    if task.problem == "multi_label_classification":
-        return optax.sigmoid_binary_cross_entropy(logits, labels).mean(axis=-1)
-    return jnp.square(logits - labels).mean(axis=-1)

@@ -19,7 +19,7 @@ STAGES = [
     ("dnabert_jax.output_directory", "dnabert_jax.output_file"),
     ("dnabert_jax.sequence",),
     ("dnabert_jax.io",),
-    ("dnabert_jax.config", "dnabert_jax.presets"),
+    ("dnabert_jax.problems", "dnabert_jax.config", "dnabert_jax.presets"),
     ("dnabert_jax.data",),
     ("data_prep",),
     ("dnabert_jax.model",),

@@ -25,7 +25,8 @@ from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.sequence.windows import cut_into_pieces
-from dnabert_jax.training.objectives import masked_token_sums, sequence_losses
+from dnabert_jax.tasks.datasets.labels import label_matrix
+from dnabert_jax.training.objectives import masked_token_sums
 from dnabert_jax.training.state import Parameters
 from tests.model.encoder_states import encoder_states
 
@@ -231,7 +232,7 @@ def test_the_classifier_is_theirs(config: ModelConfig, task: TaskConfig) -> None
 
     def loss_of_ours(network: Any) -> tuple:
         logits = network(jnp.asarray(rows))
-        return sequence_losses(task, logits, jnp.asarray(labels)).mean(), logits
+        return task.kind.losses(logits, label_matrix(labels, len(task.labels))).mean(), logits
 
     graph, parameters = taken_over(
         lambda: sequence_classifier(config, task, rngs=nnx.Rngs(0)), dict(model.named_parameters()), config
@@ -303,7 +304,7 @@ def test_the_heads_for_long_sequences_are_the_originals(task: TaskConfig) -> Non
     @functools.partial(jax.value_and_grad, has_aux=True)
     def ours(parameters: Parameters) -> tuple:
         logits = nnx.merge(graph, parameters)(jnp.asarray(pieces))
-        return sequence_losses(task, logits, jnp.asarray(labels)).mean(), logits
+        return task.kind.losses(logits, label_matrix(labels, len(task.labels))).mean(), logits
 
     (value, logits), gradients = jax.device_get(ours(parameters))
     np.testing.assert_allclose(logits, expected.detach().numpy(), atol=TOLERANCE, rtol=0)

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Num, UInt16
+from jaxtyping import UInt8
 
-from dnabert_jax.sequence.kmers import KmerTokenizer
+from dnabert_jax.sequence.bases import AMBIGUOUS
 from dnabert_jax.tasks.baselines.cnn import fit_cnn_baseline
 from dnabert_jax.tasks.baselines.kmer import KmerBaselineConfig, fit_kmer_baseline
 from dnabert_jax.tasks.baselines.motif_cnn import CnnBaselineConfig
 from dnabert_jax.tasks.datasets.labelled import LabelledData
-from dnabert_jax.tasks.finetuning.encoding import encode_split
+from dnabert_jax.tasks.datasets.sequences import Sequences
 from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.tasks.measures.results import Result, SeedResult, new_result
 
@@ -28,7 +28,6 @@ def run_baseline(
     name: str,
     data: LabelledData,
     set_name: str,
-    k: int,
     seeds: Sequence[int],
     *,
     resamples: int = 1000,
@@ -38,23 +37,23 @@ def run_baseline(
 
     Args:
         data: with the splits train, validation and test, of sequences of whatever length.
-        k: letters of the k-mers of the model that it is compared with: a base is known by them alone.
         seeds: one or several, one fit each; where nothing is random, in logistic and ridge regression, the first alone.
 
     Raises:
         JobError: a fit that does not come out.
     """
-    config, encoded = BASELINES[name], _encoded(data, k)
+    config = BASELINES[name]
+    rows = {str(split): (_padded(part.sequences), part.labels) for split, part in data.splits.items()}
     results = []
     for seed in seeds:
         begin = time.monotonic()
         fitted: Any
         if isinstance(config, CnnBaselineConfig):
-            fitted = fit_cnn_baseline(data.task, config, k, encoded["train"], encoded["validation"], seed)
+            fitted = fit_cnn_baseline(data.task, config, rows["train"], rows["validation"], seed)
         else:
-            fitted = fit_kmer_baseline(data.task, config, k, encoded["train"], encoded["validation"])
-        ids, labels = encoded["test"]
-        scores = fitted.scores(ids)
+            fitted = fit_kmer_baseline(data.task, config, rows["train"], rows["validation"])
+        codes, labels = rows["test"]
+        scores = fitted.scores(codes)
         seconds = time.monotonic() - begin
         metrics = measure(data.task, scores, labels, resamples=resamples, seed=seed, advance=advance)
         results.append(SeedResult(seed, seconds, metrics))
@@ -63,11 +62,10 @@ def run_baseline(
     return new_result(set_name, fitted.description, data, tuple(results))
 
 
-def _encoded(data: LabelledData, k: int) -> dict[str, tuple[UInt16[np.ndarray, "n L"], Num[np.ndarray, "n ..."]]]:
-    """Padded rows of ids and labels, by split."""
-    longest = max(int(rows.sequences.lengths.max()) for rows in data.splits.values())
-    found = {}
-    for split, rows in data.splits.items():
-        encoded = encode_split(rows, data.task, KmerTokenizer(k), max_positions=longest + 2)
-        found[str(split)] = encoded.rows(np.arange(len(rows)), (int(encoded.lengths.max()),)), rows.labels
-    return found
+def _padded(sequences: Sequences) -> UInt8[np.ndarray, "n L"]:
+    """Returns the codes of the bases of each sequence in a row, with AMBIGUOUS around them."""
+    # At least one on either side, as [CLS] and [SEP] were once, so that the CNN's sums round as they always have.
+    codes = np.full((len(sequences), sequences.lengths.max() + 2), AMBIGUOUS, np.uint8)
+    for row in range(len(sequences)):
+        codes[row, 1 : 1 + sequences.lengths[row]] = sequences[row]
+    return codes

@@ -4,7 +4,7 @@ Motif detectors slide over the sequence, and what the best place and the mean pl
 layer: DeepBind (Alipanahi et al. 2015), in the form that Zeng et al. 2016 (10.1093/bioinformatics/btw255) found best
 for the 690 ENCODE sets, one wide layer of detectors. Of two strands, the better counts at each place.
 
-Letters: N examples, B of a batch, L ids or bases, C outputs.
+Letters: N examples, B of a batch, L bases, C outputs.
 """
 
 import dataclasses
@@ -23,13 +23,12 @@ from dnabert_jax.errors import JobError
 from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.sequence.bases import AMBIGUOUS
 from dnabert_jax.sequence.buckets import bucket
-from dnabert_jax.sequence.kmers import codes_of_ids
 from dnabert_jax.tasks.baselines.motif_cnn import CnnBaselineConfig, MotifCnn
 from dnabert_jax.tasks.baselines.selection import gain, learnable_labels, validation_figure
+from dnabert_jax.tasks.datasets.labels import label_matrix
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.jobs import epoch_order, learning_rate
 from dnabert_jax.tasks.measures.metrics import validation_metric
-from dnabert_jax.training.objectives import sequence_losses
 from dnabert_jax.training.state import Parameters, stream_key
 
 _LONGEST = 1 << 30
@@ -41,7 +40,6 @@ class CnnBaseline:
     """A fitted baseline.
 
     Attributes:
-        k: letters of the k-mers whose ids it takes.
         epoch: that was the best, counted from 1.
         validation: after each epoch, the metric of the validation split by which it was chosen.
         losses: mean training loss of each epoch; in regression, of targets in units of their deviation.
@@ -52,7 +50,6 @@ class CnnBaseline:
 
     task: TaskConfig
     config: CnnBaselineConfig
-    k: int
     epoch: int
     validation: tuple[float, ...]
     losses: tuple[float, ...]
@@ -67,11 +64,10 @@ class CnnBaseline:
         return self.config.description
 
     @fixed_settings()
-    def scores(self, ids: Integer[np.ndarray, "N L"]) -> Float[np.ndarray, "N C"]:
-        """Probabilities of the labels, or values, as `metrics.measure` takes them."""
-        codes = _padded(codes_of_ids(ids, self.k), self.length)
+    def scores(self, codes: UInt8[np.ndarray, "N L"]) -> Float[np.ndarray, "N C"]:
+        """Returns probabilities of the labels, or values, as `metrics.measure` takes them."""
         network = _Network(self.config, self.task.without_names)
-        return _scores(network, self.parameters, codes, self.centre, self.scale)
+        return _scores(network, self.parameters, _padded(codes, self.length), self.centre, self.scale)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,15 +97,14 @@ class _Network:
 def fit_cnn_baseline(
     task: TaskConfig,
     config: CnnBaselineConfig,
-    k: int,
-    train: tuple[Integer[np.ndarray, "N L"], Num[np.ndarray, "N ..."]],
-    validation: tuple[Integer[np.ndarray, "M K"], Num[np.ndarray, "M ..."]],
+    train: tuple[UInt8[np.ndarray, "N L"], Num[np.ndarray, "N ..."]],
+    validation: tuple[UInt8[np.ndarray, "M K"], Num[np.ndarray, "M ..."]],
     seed: int,
 ) -> CnnBaseline:
     """Trains on the training split and keeps the epoch that is best on the validation split.
 
     Args:
-        train: ids of k-mers, one sequence a row, with [PAD] or other special tokens where there is none; and labels.
+        train: codes of bases, a sequence per row, padded with AMBIGUOUS on any side; and labels.
         validation: the same of the validation split, on which nothing is trained.
 
     Raises:
@@ -119,9 +114,8 @@ def fit_cnn_baseline(
     """
     metric = validation_metric(task, config.select_by)
     labels = learnable_labels(task, train[1], len(train[0]))
-    codes, held_out = (codes_of_ids(ids, k) for ids in (train[0], validation[0]))
-    codes = _padded(codes, held_out.shape[1])
-    held_out = _padded(held_out, codes.shape[1])
+    codes = _padded(train[0], validation[0].shape[1])
+    held_out = _padded(validation[0], codes.shape[1])
     targets, centre, scale = _targets(task, labels)
     schedule = FinetuneConfig(peak_learning_rate=config.peak_learning_rate, warmup_share=config.warmup_share)
     network = _Network(config, task.without_names)
@@ -154,9 +148,7 @@ def fit_cnn_baseline(
             break
     chosen_epoch = int(np.argmax(gains)) + 1
     kept = jax.device_get(best)
-    return CnnBaseline(
-        task, config, k, chosen_epoch, tuple(figures), tuple(losses), kept, centre, scale, codes.shape[1]
-    )
+    return CnnBaseline(task, config, chosen_epoch, tuple(figures), tuple(losses), kept, centre, scale, codes.shape[1])
 
 
 def _padded(codes: UInt8[np.ndarray, "N L"], shortest: int) -> UInt8[np.ndarray, "N M"]:
@@ -170,11 +162,9 @@ def _targets(
 ) -> tuple[Float32[np.ndarray, "N C"], Float32[np.ndarray, " C"], Float32[np.ndarray, " C"]]:
     """What is learned, and centre and scale of it: of several targets each counts alike, in whatever unit it is."""
     count = len(task.labels)
-    centre, scale = np.zeros(count, np.float32), np.ones(count, np.float32)
-    if task.problem == "single_label_classification":
-        return np.eye(count, dtype=np.float32)[labels], centre, scale
-    if task.problem == "regression":
-        centre, scale = labels.mean(axis=0).astype(np.float32), labels.std(axis=0).astype(np.float32)
+    if task.problem != "regression":
+        return label_matrix(labels, count), np.zeros(count, np.float32), np.ones(count, np.float32)
+    centre, scale = labels.mean(axis=0).astype(np.float32), labels.std(axis=0).astype(np.float32)
     return ((labels - centre) / scale).astype(np.float32), centre, scale
 
 
@@ -210,7 +200,7 @@ def _step(
 ) -> tuple[Parameters, optax.OptState, Float[Array, ""]]:
     def loss(parameters: Parameters) -> Array:
         logits = network.bind(parameters)(codes, stream_key(seed, "dropout", step))
-        return (weights * sequence_losses(network.task, logits, targets)).sum()
+        return (weights * network.task.kind.losses(logits, targets)).sum()
 
     value, gradients = jax.value_and_grad(loss)(parameters)
     updates, moments = network.optimizer().update(gradients, moments, parameters)
@@ -220,11 +210,7 @@ def _step(
 @functools.partial(jax.jit, static_argnums=0)
 def _answers(network: _Network, parameters: Parameters, codes: UInt8[Array, "B L"]) -> Float[Array, "B C"]:
     """Probabilities, or values in units of the targets' deviation."""
-    logits = network.bind(parameters)(codes)
-    if network.task.problem == "regression":
-        return logits
-    single = network.task.problem == "single_label_classification"
-    return jax.nn.softmax(logits) if single else jax.nn.sigmoid(logits)
+    return network.task.kind.probabilities(network.bind(parameters)(codes))
 
 
 def _scores(

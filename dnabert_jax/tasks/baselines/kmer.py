@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Integer, Num
+from jaxtyping import Float, Integer, Num, UInt8
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.bases import AMBIGUOUS
-from dnabert_jax.sequence.kmers import codes_of_ids
 from dnabert_jax.tasks.baselines.linear import LinearFit, fit_linear
 from dnabert_jax.tasks.baselines.selection import learnable_labels
 from dnabert_jax.tasks.measures.metrics import validation_metric
@@ -72,10 +71,9 @@ class KmerBaselineConfig:
 
 @dataclasses.dataclass(frozen=True)
 class KmerBaseline:
-    """A fitted baseline; `k` is that of the k-mers whose ids it takes."""
+    """A fitted baseline."""
 
     config: KmerBaselineConfig
-    k: int
     fit: LinearFit
 
     @property
@@ -84,22 +82,21 @@ class KmerBaseline:
         kind = "ridge" if self.fit.task.problem == "regression" else "logistic"
         return f"{kind} regression on {self.config.description}"
 
-    def scores(self, ids: Integer[np.ndarray, "N L"]) -> Float[np.ndarray, "N C"]:
-        """Probabilities of the labels, or values, as `metrics.measure` takes them."""
-        return self.fit.scores(_features(ids, self.k, self.config))
+    def scores(self, codes: UInt8[np.ndarray, "N L"]) -> Float[np.ndarray, "N C"]:
+        """Returns probabilities of the labels, or values, as `metrics.measure` takes them."""
+        return self.fit.scores(_features(codes, self.config))
 
 
 def fit_kmer_baseline(
     task: TaskConfig,
     config: KmerBaselineConfig,
-    k: int,
-    train: tuple[Integer[np.ndarray, "N L"], Num[np.ndarray, "N ..."]],
-    validation: tuple[Integer[np.ndarray, "M K"], Num[np.ndarray, "M ..."]],
+    train: tuple[UInt8[np.ndarray, "N L"], Num[np.ndarray, "N ..."]],
+    validation: tuple[UInt8[np.ndarray, "M K"], Num[np.ndarray, "M ..."]],
 ) -> KmerBaseline:
     """Fits the training split with each penalty and keeps the fit that is best on the validation split.
 
     Args:
-        train: ids of k-mers, one sequence a row, with [PAD] or other special tokens where there is none; and labels.
+        train: codes of bases, a sequence per row, padded with AMBIGUOUS on any side; and labels.
         validation: the same of the validation split, which nothing is fitted to.
 
     Raises:
@@ -109,20 +106,19 @@ def fit_kmer_baseline(
     """
     metric = validation_metric(task, config.select_by)
     labels = learnable_labels(task, train[1], len(train[0]))
-    of_train, of_validation = (_features(ids, k, config) for ids in (train[0], validation[0]))
+    of_train, of_validation = (_features(codes, config) for codes in (train[0], validation[0]))
     fit = fit_linear(task, config.inverse_penalties, metric, (of_train, labels), (of_validation, validation[1]))
-    return KmerBaseline(config, k, fit)
+    return KmerBaseline(config, fit)
 
 
-def kmer_counts(ids: Integer[np.ndarray, "N L"], k: int, config: KmerBaselineConfig) -> Any:
-    """Counts of words in each row, as a scipy sparse matrix [N, patterns * 4**informative].
+def kmer_counts(codes: UInt8[np.ndarray, "N L"], config: KmerBaselineConfig) -> Any:
+    """Returns counts of words in each row, as a scipy sparse matrix [N, patterns * 4**informative].
 
     A word that holds an ambiguous letter where letters count is no word. Of two strands that are merged, the columns
     of the second pattern are those of the first.
     """
     from scipy import sparse
 
-    codes = codes_of_ids(ids, k)
     width = 4**config.informative
     blocks: dict[tuple[int, ...], Any] = {}
     for pattern in _patterns(config):
@@ -139,7 +135,7 @@ def kmer_counts(ids: Integer[np.ndarray, "N L"], k: int, config: KmerBaselineCon
                 words = np.minimum(words, other)
         rows = np.nonzero(valid)[0]
         ones = np.ones(len(rows))
-        block = sparse.csr_array(sparse.coo_array((ones, (rows, words[valid])), shape=(len(ids), width)))
+        block = sparse.csr_array(sparse.coo_array((ones, (rows, words[valid])), shape=(len(codes), width)))
         blocks[pattern] = blocks[pattern] + block if pattern in blocks else block
     return sparse.hstack([blocks[pattern] for pattern in sorted(blocks)], format="csr")
 
@@ -162,8 +158,8 @@ def _number(letters: list[np.ndarray]) -> Integer[np.ndarray, "N P"]:
     return words
 
 
-def _features(ids: Integer[np.ndarray, "N L"], k: int, config: KmerBaselineConfig) -> Any:
-    """Counts of each row over their Euclidean norm, so that the length of a sequence does not matter."""
+def _features(codes: UInt8[np.ndarray, "N L"], config: KmerBaselineConfig) -> Any:
+    """Returns counts of each row over their Euclidean norm, so that the length of a sequence does not matter."""
     from sklearn.preprocessing import normalize
 
-    return normalize(kmer_counts(ids, k, config))
+    return normalize(kmer_counts(codes, config))

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float32, Float64, Int32, Shaped, UInt8
+from jaxtyping import Float32, Float64, Int32, Num, Shaped, UInt8
 
 from dnabert_jax.config import Problem, TaskConfig
 from dnabert_jax.errors import InputError
@@ -82,11 +82,10 @@ class LabelScheme:
     def encode(self, columns: Mapping[str, TextColumn], where: Callable[[int], str]) -> Labels:
         """Returns the labels of a split."""
         encode = {"class": self._class, "sets": self._members, "numbers": self._numbers}[self.form]
-        dtypes = {"single_label_classification": np.int32, "multi_label_classification": np.uint8}
         for column in columns.values():  # before others are refused, as of a column with NA in it
             self._encoded(column, where, self._refuse_missing)
         matrix = np.hstack([self._encoded(column, where, encode) for column in columns.values()])
-        labels = matrix.astype(dtypes.get(self.task.problem, np.float32))
+        labels = matrix.astype(self.task.kind.label_type)
         return labels[:, 0] if self.form == "class" else labels
 
     def _encoded(
@@ -148,6 +147,11 @@ class LabelScheme:
     def _check_known(self, name: str) -> None:
         if name not in self.task.labels:
             raise ValueError(f"has the label {name!r}, which is none of {listed(self.task.labels)}")
+
+
+def label_matrix(labels: Num[np.ndarray, "n ..."], count: int) -> Float32[np.ndarray, "n C"]:
+    """Returns a column for each of `count` labels: 1 where it holds, else 0, or the targets of a regression."""
+    return np.eye(count, dtype=np.float32)[labels] if labels.ndim == 1 else labels.astype(np.float32)
 
 
 def infer_scheme(

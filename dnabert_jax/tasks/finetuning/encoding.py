@@ -17,6 +17,7 @@ from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.sequence.vocabulary import CLS, SEP, SPECIAL_PER_SEQUENCE
 from dnabert_jax.sequence.windows import Windows
 from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
+from dnabert_jax.tasks.datasets.labels import label_matrix
 from dnabert_jax.tasks.datasets.strands import differs_between_strands
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.jobs import EncodedSplit
@@ -68,8 +69,7 @@ def encode_split(split: LabelledSplit, task: TaskConfig, tokenizer: Tokenizer, m
                 "cut it, or leave it out."
             )
         rows.append(np.concatenate([[CLS], ids, [SEP]]).astype(np.uint16))
-    single = task.problem == "single_label_classification"
-    targets = np.eye(len(task.labels), dtype=np.float32)[split.labels] if single else split.labels.astype(np.float32)
+    targets = label_matrix(split.labels, len(task.labels))
     return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets, tokenizer, task.windows)
 
 

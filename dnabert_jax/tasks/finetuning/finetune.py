@@ -15,7 +15,6 @@ from jaxtyping import Float
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.pictures import accompanying
-from dnabert_jax.model.bound_head import probabilities
 from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.storage import Location, write_text
@@ -140,11 +139,11 @@ def finetune_sets(
     sign = 1 if better(key) == "higher" else -1
 
     def score(logits: np.ndarray, targets: np.ndarray) -> float:
-        value = measure(task, probabilities(task, logits), _labels(task, targets), resamples=0).values[key].value
+        value = measure(task, task.kind.probabilities(logits), _labels(task, targets), resamples=0).values[key].value
         return -np.inf if value is None else sign * value
 
     def collapsed(logits: np.ndarray, targets: np.ndarray) -> bool:
-        scores = probabilities(task, logits)
+        scores = task.kind.probabilities(logits)
         return task.problem != "regression" and collapse(task, scores, _labels(task, targets)).collapsed
 
     seeds = 1 if config.train == "probe" else seeds  # nothing in a probe is random
@@ -168,7 +167,7 @@ def finetune_sets(
     for number, (name, data) in enumerate(sets.items()):
         jobs_of_set = slice(number * seeds, (number + 1) * seeds)
         models, labels = fitted[jobs_of_set], data.splits["test"].labels
-        scores = [probabilities(task, job_logits) for job_logits in logits[jobs_of_set]]
+        scores = [task.kind.probabilities(job_logits) for job_logits in logits[jobs_of_set]]
         results = tuple(
             SeedResult(
                 job.seed,
@@ -261,7 +260,7 @@ def write_finetuned(
             "data": done.result.name,
             "sizes": done.result.sizes,
             "lengths": done.result.lengths and dataclasses.asdict(done.result.lengths),
-            "positive": done.result.positive,
+            "positive": done.result.task.positive,
             "notes": list(data.notes),
             "seed": best.seed,
             "epoch": best.epoch,

@@ -28,7 +28,6 @@ from dnabert_jax.parallel.mesh import DATA
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.trainable import rate_factors, whole_model
 from dnabert_jax.training.masking import mask_kmers
-from dnabert_jax.training.objectives import sequence_losses
 from dnabert_jax.training.optimizer import decay_mask
 from dnabert_jax.training.state import Parameters, stream_key
 
@@ -142,7 +141,7 @@ class Lockstep:
                     network = self._network(whole_model(frozen, trainable, self.config))
                     ids = mask_kmers(batch.input_ids, self.config.mask_rate or 0.0, keys)
                     logits = network(ids, keys, Execution(remat=self.config.remat))
-                    return (batch.weights * sequence_losses(self.task, logits, batch.targets)).sum()
+                    return (batch.weights * self.task.kind.losses(logits, batch.targets)).sum()
 
                 def nothing(trainable: Parameters) -> Any:
                     return jnp.zeros(()), jax.tree.map(jnp.zeros_like, trainable)

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Integer, Num
 
 from dnabert_jax.config import TaskConfig
+from dnabert_jax.problems import BINARY_METRICS, REGRESSION_METRICS
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -174,7 +175,7 @@ def _multi_label(
     def figures_of(weights: _Weights) -> dict[str, _PerResample]:
         by_label, micro = [label(weights) for label in each], pooled(weights)
         figures = {"loss": _mean(losses, weights), "subset_accuracy": _mean(exact, weights)}
-        for name in ("accuracy", "f1", "precision", "recall", "mcc", "roc_auc", "auprc"):
+        for name in BINARY_METRICS:
             values = np.array([of_label[name] for of_label in by_label])
             figures |= {f"{name}/{label}": value for label, value in zip(task.labels, values, strict=True)}
             defined = ~np.isnan(values)
@@ -200,7 +201,7 @@ def _regression(task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Floa
                 f"spearman/{target}": _correlation(*(_mean_ranks(group[draw]) for group in ranks)),
                 f"rmse/{target}": np.sqrt(error),
             }
-        for name in ("r2", "pearson", "spearman", "rmse"):
+        for name in REGRESSION_METRICS:
             figures[name] = float(np.mean([figures[f"{name}/{target}"] for target in task.labels]))
         return {**figures, "loss": float(np.mean([figures[f"rmse/{target}"] ** 2 for target in task.labels]))}
 

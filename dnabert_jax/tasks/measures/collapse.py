@@ -11,7 +11,7 @@ from jaxtyping import Float, Num
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.tasks.measures.scores import checked_labels, checked_scores, decisions
+from dnabert_jax.tasks.measures.scores import checked_labels, checked_scores
 
 SMALLEST_SPREAD = 0.1
 """Spread below which probabilities that all predict one class are taken for constant: they then hold less than a
@@ -47,7 +47,7 @@ def collapse(task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Num[np.
         raise InputError("Regression has no classes to which it could collapse.")
     scores = checked_scores(task, scores)
     labels = checked_labels(task, labels, len(scores))
-    predicted = decisions(task, scores)
+    predicted = task.kind.decisions(scores)
     truth = labels[:, None] == np.arange(len(task.labels)) if labels.ndim == 1 else labels
     deviation = truth.std(axis=0)
     varies = deviation > 0

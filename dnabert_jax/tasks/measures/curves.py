@@ -79,11 +79,10 @@ def draw_curves(
 
 
 def _classes(task: TaskConfig, scores: np.ndarray, labels: np.ndarray) -> Iterator[_Class]:
-    single = task.problem == "single_label_classification"
     for c, label in enumerate(task.labels):
         # Of two classes the first has the same curves, mirrored.
-        if not (single and len(task.labels) == 2 and c == 0):
-            yield label, labels == c if single else labels[:, c] == 1, scores[:, c]
+        if not (task.positive and c == 0):
+            yield label, labels == c if labels.ndim == 1 else labels[:, c] == 1, scores[:, c]
 
 
 def _curves(classes: list[_Class], points: _Points) -> list[Curve]:

@@ -29,12 +29,11 @@ from jaxtyping import Float, Integer, Num
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.problems import BINARY_METRICS, REGRESSION_METRICS
 from dnabert_jax.tasks.measures.bootstrap import metrics_of_draws
-from dnabert_jax.tasks.measures.scores import checked_labels, checked_scores, decisions
+from dnabert_jax.tasks.measures.scores import checked_labels, checked_scores
 
 _LOWER_IS_BETTER = ("loss", "rmse")
-_BINARY = ("accuracy", "f1", "precision", "recall", "mcc", "roc_auc", "auprc")
-_REGRESSION = ("r2", "pearson", "spearman", "rmse")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,26 +71,6 @@ class Metrics:
     level: float
 
 
-def metric_keys(task: TaskConfig) -> tuple[str, ...]:
-    """Returns the keys of all metrics of a task, in the order in which they are reported."""
-    if task.problem == "single_label_classification":
-        binary = ("f1", "precision", "recall") if len(task.labels) == 2 else ()
-        macro = ("f1_macro", "precision_macro", "recall_macro")
-        return ("loss", "accuracy", "mcc", "roc_auc", "auprc", *binary, *macro)
-    several = len(task.labels) > 1
-    names = _REGRESSION if task.problem == "regression" else _BINARY
-    each = [f"{name}/{label}" for name in names for label in task.labels] if several else []
-    if task.problem == "regression":
-        return ("loss", *names, *each)
-    averages = [f"{name}_{average}" for average in ("macro", "micro")[: 1 + several] for name in names]
-    return ("loss", *["subset_accuracy"] * several, *averages, *each)
-
-
-def reported_keys(task: TaskConfig) -> tuple[str, ...]:
-    """Returns the keys of the metrics that tables show: the loss of a regression is its squared rmse."""
-    return metric_keys(task)[1 if task.problem == "regression" else 0 :]
-
-
 def validation_metric(task: TaskConfig, name: str = "") -> str:
     """Returns the metric by which the best epoch is kept: the named one, or roc_auc, roc_auc_macro or r2.
 
@@ -102,21 +81,16 @@ def validation_metric(task: TaskConfig, name: str = "") -> str:
     Raises:
         InputError: the task has no metric of that name.
     """
-    usual = {
-        "single_label_classification": "roc_auc",
-        "multi_label_classification": "roc_auc_macro",
-        "regression": "r2",
-    }
-    keys = metric_keys(task)
+    keys = task.kind.metric_keys(task.labels)
     if name and name not in keys:
         raise InputError(f"{task.problem} has no metric {name!r}: choose one of {', '.join(keys)}.")
-    return name or usual[task.problem]
+    return name or task.kind.default_metric
 
 
 def better(key: str) -> Literal["higher", "lower"]:
     """Returns which direction of a metric is better; raises InputError if there is no such metric."""
     name = key.partition("/")[0].removesuffix("_macro").removesuffix("_micro")
-    if name not in {"loss", "subset_accuracy", *_BINARY, *_REGRESSION}:
+    if name not in {"loss", "subset_accuracy", *BINARY_METRICS, *REGRESSION_METRICS}:
         raise InputError(f"There is no metric {key!r}.")
     return "lower" if name in _LOWER_IS_BETTER else "higher"
 
@@ -156,7 +130,7 @@ def measure(
         raise InputError(f"The level of the intervals is {level}: it must lie in (0, 1).")
     scores = checked_scores(task, scores)
     labels = checked_labels(task, labels, len(scores))
-    predicted = decisions(task, scores)
+    predicted = task.kind.decisions(scores)
 
     def draws() -> Iterator[np.ndarray]:
         # All examples once, and then the resamples.
@@ -167,7 +141,7 @@ def measure(
             advance(1)
 
     figures = metrics_of_draws(task, scores, labels, predicted, draws())
-    values = {key: float(figures[key][0]) for key in metric_keys(task)}
+    values = {key: float(figures[key][0]) for key in task.kind.metric_keys(task.labels)}
     metrics = {}
     for key, value in values.items():
         if np.isnan(value):

@@ -11,14 +11,12 @@ from dnabert_jax import storage
 from dnabert_jax.config import TaskConfig, TrainingLengths
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.markdown import escaped, table
-from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
+from dnabert_jax.tasks.datasets.labelled import LabelledData
+from dnabert_jax.tasks.datasets.labels import label_matrix
 from dnabert_jax.tasks.measures.metrics import (
     ConfusionMatrix,
     Metric,
     Metrics,
-    metric_keys,
-    reported_keys,
-    validation_metric,
 )
 from dnabert_jax.typed_json import to_json
 
@@ -79,16 +77,10 @@ class Result:
             raise InputError(f"The result of {self.name} has no seed.")
         for seed in self.seeds:
             # Those of earlier versions have figures of single labels twice.
-            if not set(seed.metrics.values) >= set(metric_keys(self.task)):
+            if not set(seed.metrics.values) >= set(self.task.kind.metric_keys(self.task.labels)):
                 raise InputError(f"The result of {self.name} with seed {seed.seed} has not the metrics of its task.")
         if not 0 <= self.best < len(self.seeds):
             raise InputError(f"The result of {self.name} has no seed number {self.best}.")
-
-    @property
-    def positive(self) -> str:
-        """Returns the positive one of two classes, and an empty text for other problems."""
-        two_classes = self.task.problem == "single_label_classification" and len(self.task.labels) == 2
-        return self.task.labels[1] if two_classes else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +115,10 @@ def new_result(
         task or data.task,
         {str(split): len(rows) for split, rows in data.splits.items()},
         seeds,
-        {str(split): _label_counts(data.task, rows) for split, rows in counts.items()},
+        {
+            str(split): tuple(label_matrix(rows.labels, len(data.task.labels)).sum(axis=0, dtype=np.int64).tolist())
+            for split, rows in counts.items()
+        },
         TrainingLengths(int(lengths.min()), int(np.median(lengths)), int(lengths.max())),
         base_model,
         data.source,
@@ -133,16 +128,11 @@ def new_result(
     )
 
 
-def _label_counts(task: TaskConfig, rows: LabelledSplit) -> tuple[int, ...]:
-    if task.problem == "single_label_classification":
-        return tuple(np.bincount(rows.labels, minlength=len(task.labels)).tolist())
-    return tuple(rows.labels.sum(axis=0, dtype=np.int64).tolist())
-
-
 def over_seeds(result: Result) -> dict[str, OverSeeds]:
     """Returns mean and spread of each metric that is reported, by key."""
-    spreads = {}
-    for key in reported_keys(result.task):
+    spreads, keys = {}, result.task.kind.metric_keys(result.task.labels)
+    # The loss of a regression is its squared rmse.
+    for key in keys[1:] if result.task.problem == "regression" else keys:
         values = [v for seed in result.seeds if (v := seed.metrics.values[key].value) is not None]
         mean = float(np.mean(values)) if values else None
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -150,14 +140,11 @@ def over_seeds(result: Result) -> dict[str, OverSeeds]:
     return spreads
 
 
-_BY_CHANCE = {"roc_auc": 0.5, "roc_auc_macro": 0.5, "r2": 0.0}
-
-
 def is_at_chance(result: Result) -> bool:
     """Returns whether the interval of the best seed's ROC AUC, or R2, on the test split reaches down to guessing."""
-    key = validation_metric(result.task)
-    low = result.seeds[result.best].metrics.values[key].low
-    return low is not None and low <= _BY_CHANCE[key]
+    kind = result.task.kind
+    low = result.seeds[result.best].metrics.values[kind.default_metric].low
+    return low is not None and low <= kind.by_chance
 
 
 def write_result(result: Result, path: Path) -> None:
@@ -175,8 +162,8 @@ def result_markdown(result: Result) -> str:
         summary = [_number(spread.mean), _number(spread.deviation)] if several else []
         rows.append([key, *summary, *(_cell(seed.metrics.values[key]) for seed in result.seeds)])
     lines += ["### Metrics on the test split", "", table(head, rows)]
-    if result.positive:
-        lines += ["", f"Precision, recall, F1 and the curves are those of the class '{escaped(result.positive)}'."]
+    if result.task.positive:
+        lines += ["", f"Precision, recall, F1 and the curves are those of the class '{escaped(result.task.positive)}'."]
     if collapsed := [str(seed.seed) for seed in result.seeds if seed.collapsed]:
         lines += ["", f"Collapsed to one class, so that figures mean little: seed {', '.join(collapsed)}."]
     first = result.seeds[0].metrics
@@ -201,7 +188,7 @@ def origin(result: Result) -> list[tuple[str, str]]:
         ("Examples", sizes),
         ("Notes", " ".join(result.notes)),
         ("Bases of a training sequence", ", ".join(f"{name} {bases:,}" for name, bases in lengths.items())),
-        ("Positive class", result.positive),
+        ("Positive class", result.task.positive),
     )
     return [(what, value) for what, value in facts if value]
 

@@ -6,16 +6,6 @@ from jaxtyping import Float, Num
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError
 
-POSITIVE_FROM = 0.5
-"""Probability from which a label of several is predicted."""
-
-
-def decisions(task: TaskConfig, scores: Float[np.ndarray, "N C"]) -> Num[np.ndarray, "N ..."]:
-    """Returns what scores predict: the number of a label, 1 or 0 for each label, or the values themselves."""
-    if task.problem == "single_label_classification":
-        return scores.argmax(axis=1)
-    return scores if task.problem == "regression" else (scores >= POSITIVE_FROM).astype(np.int64)
-
 
 def checked_scores(task: TaskConfig, scores: Float[np.ndarray, "N C"]) -> Float[np.ndarray, "N C"]:
     """Returns scores in double precision, rows of a single-label problem summing to 1 beyond single precision."""

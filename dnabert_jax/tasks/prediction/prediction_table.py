@@ -1,5 +1,6 @@
 """Predictions as the columns of a table, behind the columns of the input."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from dnabert_jax.io.output_table import output_table, typed_array
 from dnabert_jax.output_file import output_file
 from dnabert_jax.sequence.buckets import groups
 from dnabert_jax.tasks.datasets.intervals import BED_COLUMNS
-from dnabert_jax.tasks.measures.scores import decisions
+from dnabert_jax.tasks.datasets.labels import label_matrix
 
 _VALUES = 1 << 20
 _ROWS = 1 << 15
@@ -75,7 +76,7 @@ def write_prediction_bed(path: Path, task: TaskConfig, predictions: Iterable[Pre
         InputError: there are not two classes; as for `output_file`.
         JobError: a result is not finite.
     """
-    if task.problem != "single_label_classification" or len(task.labels) != 2:
+    if not task.positive:
         raise InputError(f"{path} has one score for each interval, so it needs a model of two classes. Write .tsv.")
     counts = dict.fromkeys(task.labels, 0)
     with output_file(path) as file:
@@ -99,13 +100,8 @@ def _row_groups(
 
 
 def _decided(task: TaskConfig, scores: Float32[np.ndarray, "N C"], counts: dict[str, int]) -> list[str]:
-    """The label of each row, or those that apply with ; between them; also counts them."""
-    if task.problem == "single_label_classification":
-        found = [[task.labels[number]] for number in decisions(task, scores)]
-    else:
-        chosen = decisions(task, scores).astype(bool)
-        found = [[label for label, applies in zip(task.labels, row, strict=True) if applies] for row in chosen]
-    for labels in found:
-        for label in labels:
-            counts[label] += 1
-    return [";".join(labels) for labels in found]
+    """Returns the label of each row, or those that apply with ; between them, and counts them."""
+    chosen = label_matrix(task.kind.decisions(scores), len(task.labels)).astype(bool)
+    for label, rows in zip(task.labels, chosen.sum(axis=0).tolist(), strict=True):
+        counts[label] += rows
+    return [";".join(itertools.compress(task.labels, row)) for row in chosen.tolist()]

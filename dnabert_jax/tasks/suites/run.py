@@ -11,7 +11,6 @@ import jax
 from dnabert_jax import storage
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError, device_memory_errors
-from dnabert_jax.model.bound_head import probabilities
 from dnabert_jax.storage import Location, join
 from dnabert_jax.tasks.baselines.baselines import run_baseline
 from dnabert_jax.tasks.datasets.labelled import LabelledData
@@ -147,8 +146,7 @@ class SuiteRun:
             if method in ("probe", "probe-forest"):
                 result = self._probe(method, name, data, seeds, measured)
             else:
-                k = self.model.config.k
-                result = run_baseline(method, data, name, k, seeds, resamples=RESAMPLES, advance=measured)
+                result = run_baseline(method, data, name, seeds, resamples=RESAMPLES, advance=measured)
         except (InputError, JobError) as error:
             self._fail(method, name, error)
             return
@@ -172,7 +170,7 @@ class SuiteRun:
                 scores = fit_forest(data.task, vectors, labels, seed)(vectors["test"])
             else:
                 probe = fit_probe(data.task, self.evaluation.settings.select_by, vectors, labels)
-                scores = probabilities(data.task, probe.logits(vectors["test"]))
+                scores = data.task.kind.probabilities(probe.logits(vectors["test"]))
             seconds = time.monotonic() - begin
             metrics = measure(data.task, scores, labels["test"], resamples=RESAMPLES, seed=seed, advance=measured)
             results.append(SeedResult(seed, seconds, metrics))

@@ -1,20 +1,16 @@
-"""Sequences as the rows of ids that baselines take."""
+"""Sequences as the rows of codes that baselines take."""
 
 import numpy as np
 
-from dnabert_jax.sequence.kmers import KmerTokenizer
-from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
+from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
 
 
 def complement(sequence: str) -> str:
     return sequence[::-1].translate(str.maketrans("ACGTN-", "TGCAN-"))
 
 
-def rows(sequences: list[str], k: int, special: bool = False, width: int = 0) -> np.ndarray:
-    ids = [KmerTokenizer(k).encode_text(sequence) if len(sequence) >= k else np.zeros(0, int) for sequence in sequences]
-    if special:
-        ids = [np.array([CLS, *row, SEP]) for row in ids]
-    table = np.full((len(ids), max(width, *map(len, ids)) + 2), PAD)
-    for row, values in zip(table, ids, strict=True):
-        row[: len(values)] = values
+def rows(sequences: list[str], width: int = 0) -> np.ndarray:
+    table = np.full((len(sequences), max(width, *map(len, sequences)) + 2), AMBIGUOUS, np.uint8)
+    for row, sequence in zip(table, sequences, strict=True):
+        row[1 : 1 + len(sequence)] = base_codes(sequence.encode())
     return table

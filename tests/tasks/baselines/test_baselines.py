@@ -42,7 +42,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("name", "seeds"), [("kmer", (5,)), ("cnn", (5, 6))])
 def test_results(data: LabelledData, name: str, seeds: tuple[int, ...]) -> None:
-    result = run_baseline(name, data, "sets/A", 3, (5, 6), resamples=20)
+    result = run_baseline(name, data, "sets/A", (5, 6), resamples=20)
     assert tuple(seed.seed for seed in result.seeds) == seeds
     assert (result.name, result.sizes) == ("sets/A", {"train": 60, "validation": 20, "test": 30})
     assert ("3-mers" if name == "kmer" else "CNN, 8 detectors") in result.model

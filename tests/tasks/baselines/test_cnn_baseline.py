@@ -11,10 +11,8 @@ from dnabert_jax.tasks.baselines import cnn as cnn_baseline
 from dnabert_jax.tasks.baselines.cnn import CnnBaseline, fit_cnn_baseline
 from dnabert_jax.tasks.baselines.motif_cnn import CnnBaselineConfig
 from dnabert_jax.tasks.measures.metrics import measure
-from tests.tasks.baselines.conftest import complement
-from tests.tasks.baselines.conftest import rows as rows_of
+from tests.tasks.baselines.conftest import complement, rows
 
-K = 3
 CLASSES = TaskConfig("single_label_classification", ("none", "donor", "acceptor"))
 SEVERAL = TaskConfig("multi_label_classification", ("CTCF", "MAX"))
 NUMBERS = TaskConfig("regression", ("few", "many"))
@@ -33,10 +31,6 @@ CONFIG = CnnBaselineConfig(
 WORDS = ("TGACTCAG", "CCACGTGG")
 
 Split = tuple[np.ndarray, np.ndarray]
-
-
-def rows(sequences: list[str], width: int = 0) -> np.ndarray:
-    return rows_of(sequences, K, special=True, width=width)
 
 
 def planted(count: int, seed: int) -> tuple[list[str], np.ndarray]:
@@ -67,7 +61,7 @@ def split(task: TaskConfig, count: int, seed: int) -> Split:
 
 
 def fit(task: TaskConfig, config: CnnBaselineConfig = CONFIG, seed: int = 0) -> CnnBaseline:
-    return fit_cnn_baseline(task, config, K, split(task, 400, 0), split(task, 100, 1), seed)
+    return fit_cnn_baseline(task, config, split(task, 400, 0), split(task, 100, 1), seed)
 
 
 @pytest.fixture(scope="module")
@@ -79,25 +73,25 @@ def fitted() -> CnnBaseline:
     ("task", "metric", "least"), [(SEVERAL, "roc_auc_macro", 0.9), (NUMBERS, "r2", 0.6)], ids=["several", "numbers"]
 )
 def test_planted_words_are_found(task: TaskConfig, metric: str, least: float) -> None:
-    ids, labels = split(task, 200, 2)
-    assert measure(task, fit(task).scores(ids), labels, resamples=0).values[metric].value > least
+    codes, labels = split(task, 200, 2)
+    assert measure(task, fit(task).scores(codes), labels, resamples=0).values[metric].value > least
 
 
 def test_the_epoch_of_the_least_validation_loss_is_kept(fitted: CnnBaseline) -> None:
-    ids, labels = split(CLASSES, 100, 1)
-    scores = fitted.scores(ids)
+    codes, labels = split(CLASSES, 100, 1)
+    scores = fitted.scores(codes)
     assert scores.sum(axis=1) == pytest.approx(1, abs=1e-5)
     least = min(fitted.validation)
     assert fitted.validation[fitted.epoch - 1] == least < fitted.validation[0]
     assert -np.log(scores[np.arange(100), labels]).mean() == pytest.approx(least, rel=1e-4)
-    ids, labels = split(CLASSES, 200, 2)
-    assert measure(CLASSES, fitted.scores(ids), labels, resamples=0).values["roc_auc"].value > 0.9
+    codes, labels = split(CLASSES, 200, 2)
+    assert measure(CLASSES, fitted.scores(codes), labels, resamples=0).values["roc_auc"].value > 0.9
 
 
 def test_it_stops_when_patience_is_at_an_end(fitted: CnnBaseline) -> None:
     # Labels of the validation split that say the opposite, so that each epoch is worse than the first.
-    ids, labels = split(CLASSES, 100, 1)
-    again = fit_cnn_baseline(CLASSES, CONFIG, K, split(CLASSES, 400, 0), (ids, 2 - labels), 0)
+    codes, labels = split(CLASSES, 100, 1)
+    again = fit_cnn_baseline(CLASSES, CONFIG, split(CLASSES, 400, 0), (codes, 2 - labels), 0)
     assert len(again.validation) < CONFIG.epochs
     assert len(again.validation) - again.epoch == CONFIG.patience
 
@@ -113,28 +107,28 @@ def test_strands_and_padding_change_nothing(fitted: CnnBaseline) -> None:
 
 
 def test_the_seed_determines_all_and_one_compilation_serves_many_sets(fitted: CnnBaseline) -> None:
-    ids = split(CLASSES, 50, 2)[0]
-    scores = fitted.scores(ids)
+    codes = split(CLASSES, 50, 2)[0]
+    scores = fitted.scores(codes)
     compiled = cnn_baseline._step._cache_size(), cnn_baseline._answers._cache_size()
     renamed = TaskConfig("single_label_classification", ("a", "b", "c"))
     again = fit(renamed)
     assert again.validation == fitted.validation
-    assert (again.scores(ids) == scores).all()
+    assert (again.scores(codes) == scores).all()
     assert fit(CLASSES, seed=1).validation != fitted.validation
     # Another number of sequences, no longer than before, is no other shape.
-    fit_cnn_baseline(CLASSES, CONFIG, K, split(CLASSES, 77, 0), split(CLASSES, 50, 1), 0)
+    fit_cnn_baseline(CLASSES, CONFIG, split(CLASSES, 77, 0), split(CLASSES, 50, 1), 0)
     assert (cnn_baseline._step._cache_size(), cnn_baseline._answers._cache_size()) == compiled
 
 
 def test_what_cannot_be_fitted() -> None:
-    ids, labels = split(CLASSES, 40, 0)
+    codes, labels = split(CLASSES, 40, 0)
     with pytest.raises(InputError, match="the label is always the same"):
-        fit_cnn_baseline(CLASSES, CONFIG, K, (ids, labels * 0), (ids, labels), 0)
+        fit_cnn_baseline(CLASSES, CONFIG, (codes, labels * 0), (codes, labels), 0)
     with pytest.raises(InputError, match="'r2'"):
-        fit_cnn_baseline(CLASSES, dataclasses.replace(CONFIG, select_by="r2"), K, (ids, labels), (ids, labels), 0)
+        fit_cnn_baseline(CLASSES, dataclasses.replace(CONFIG, select_by="r2"), (codes, labels), (codes, labels), 0)
     # However few sequences there are, there is time for the motif to be found.
     slow = dataclasses.replace(CONFIG, least_steps=40, patience_steps=40)
-    assert len(fit_cnn_baseline(CLASSES, slow, K, (ids, labels), (ids, 2 - labels), 0).validation) == 14
+    assert len(fit_cnn_baseline(CLASSES, slow, (codes, labels), (codes, 2 - labels), 0).validation) == 14
     with pytest.raises(JobError, match="not finite in epoch 1"):
         fit(CLASSES, dataclasses.replace(CONFIG, peak_learning_rate=1e38))
     for settings, message in (({"width": 0}, "width"), ({"dropout": 1.0}, "dropout"), ({"patience": 0}, "patience")):

@@ -40,18 +40,16 @@ def counted(sequence: str, config: KmerBaselineConfig) -> list[int]:
 
 @pytest.mark.parametrize("merged", [True, False])
 @pytest.mark.parametrize(("longest", "informative"), [(3, 3), (6, 6), (6, 4), (5, 2), (8, 6)])
-@pytest.mark.parametrize("k", [1, 3, 6])
-def test_words_are_counted_as_in_strings(k: int, longest: int, informative: int, merged: bool) -> None:
+def test_words_are_counted_as_in_strings(longest: int, informative: int, merged: bool) -> None:
     config = KmerBaselineConfig(longest=longest, informative=informative, reverse_complement=merged)
-    sequences = [*random_sequences(12), "ACACACACACACACAC", "GATTACANNGATTACAGATTACA", "AAAAAAAA", "ACGTACGTACGT"]
-    counts = kmer_counts(rows(sequences, k, special=k == 3), k, config)
+    sequences = [*random_sequences(12), "ACACACACACACACAC", "GATTACANNGATTNACAGATTACA", "AAAAAAAA", "ACGTACGTACGT"]
+    counts = kmer_counts(rows(sequences), config)
     patterns = sum(
         1 for n in range(informative, longest + 1) for _ in itertools.combinations(range(n - 2), n - informative)
     )
     mirrored = len({min(p, p[::-1]) for p in gap_patterns(longest, informative)}) if merged else patterns
     assert counts.shape == (len(sequences), mirrored * 4**informative)
     for row, sequence in zip(counts, sequences, strict=True):
-        # Of k-mers that hold an N no base is known but by their neighbours.
         assert sorted(row.data, reverse=True) == counted(sequence, config), sequence
 
 
@@ -65,7 +63,7 @@ def gap_patterns(longest: int, informative: int) -> list[str]:
 
 def test_a_column_is_one_word() -> None:
     config = KmerBaselineConfig(longest=5, informative=3, reverse_complement=False)
-    counts = kmer_counts(rows(["GATCA", "CCGATCACC", "GACCA"], 3), 3, config).toarray()
+    counts = kmer_counts(rows(["GATCA", "CCGATCACC", "GACCA"]), config).toarray()
     # Every word of the first sequence is in the second; the third has G---A's letters, but other words.
     present = counts[0] > 0
     assert (counts[1][present] >= counts[0][present]).all()
@@ -76,13 +74,13 @@ def test_strands_are_one_if_they_are_merged() -> None:
     sequences = random_sequences(20)
     other = [complement(sequence) for sequence in sequences]
     for config in (KmerBaselineConfig(4, 4), KmerBaselineConfig(6, 4), KmerBaselineConfig(1, 1)):
-        assert (kmer_counts(rows(sequences, 3), 3, config) != kmer_counts(rows(other, 3), 3, config)).nnz == 0
+        assert (kmer_counts(rows(sequences), config) != kmer_counts(rows(other), config)).nnz == 0
     config = KmerBaselineConfig(6, 4, reverse_complement=False)
-    assert (kmer_counts(rows(sequences, 3), 3, config) != kmer_counts(rows(other, 3), 3, config)).nnz > 0
+    assert (kmer_counts(rows(sequences), config) != kmer_counts(rows(other), config)).nnz > 0
 
 
 def test_sequences_shorter_than_a_word_have_none() -> None:
-    assert kmer_counts(rows(["ACGT", "ACG"], 3), 3, KmerBaselineConfig(8, 6)).nnz == 0
+    assert kmer_counts(rows(["ACGT", "ACG"]), KmerBaselineConfig(8, 6)).nnz == 0
 
 
 def planted(count: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -95,7 +93,7 @@ def planted(count: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray
         place = random.integers(len(sequence) - 9)
         word = complement(word) if random.random() < 0.5 else word
         sequences.append(sequence[:place] + word + sequence[place + len(word) :])
-    return rows(sequences, 3), labels
+    return rows(sequences), labels
 
 
 CONFIG = KmerBaselineConfig(longest=5, informative=4)
@@ -105,19 +103,19 @@ CONFIG = KmerBaselineConfig(longest=5, informative=4)
 def test_planted_words_are_found(task: TaskConfig) -> None:
     size = len(task.labels)
     train, validation, test = (planted(count, size, seed) for seed, count in enumerate((400, 100, 200)))
-    baseline = fit_kmer_baseline(task, CONFIG, 3, train, validation)
+    baseline = fit_kmer_baseline(task, CONFIG, train, validation)
     metrics = measure(task, baseline.scores(test[0]), test[1], resamples=0)
     assert metrics.values["roc_auc"].value > 0.9
     areas = []
     for seed in range(6):
         shuffled = (train[0], np.random.default_rng(seed).permutation(train[1]))
-        chance = fit_kmer_baseline(task, CONFIG, 3, shuffled, validation)
+        chance = fit_kmer_baseline(task, CONFIG, shuffled, validation)
         areas.append(measure(task, chance.scores(test[0]), test[1], resamples=0).values["roc_auc"].value)
     assert abs(np.mean(areas) - 0.5) < 0.1
 
 
-def normalised(ids: np.ndarray) -> np.ndarray:
-    counts = kmer_counts(ids, 3, CONFIG).toarray()
+def normalised(codes: np.ndarray) -> np.ndarray:
+    counts = kmer_counts(codes, CONFIG).toarray()
     return counts / np.sqrt((counts**2).sum(axis=1, keepdims=True))
 
 
@@ -127,10 +125,10 @@ def test_the_penalty_is_that_of_the_least_validation_loss(task: TaskConfig) -> N
     # Wrong labels, so that neither the weakest nor the strongest penalty is the best.
     for _, labels in (train, validation):
         labels[::4] = np.roll(labels[::4], 1)
-    baseline = fit_kmer_baseline(task, CONFIG, 3, train, validation)
+    baseline = fit_kmer_baseline(task, CONFIG, train, validation)
     assert set(baseline.fit.validation) == set(CONFIG.inverse_penalties)
     for penalty, loss in baseline.fit.validation.items():
-        alone = fit_kmer_baseline(task, KmerBaselineConfig(5, 4, inverse_penalties=(penalty,)), 3, train, validation)
+        alone = fit_kmer_baseline(task, KmerBaselineConfig(5, 4, inverse_penalties=(penalty,)), train, validation)
         scores = alone.scores(validation[0])
         assert loss == pytest.approx(-np.log(scores[np.arange(200), validation[1]]).mean())
         # The scores are those of the weights: the fit sees nothing but normalised counts.
@@ -147,7 +145,7 @@ def test_the_penalty_is_that_of_the_least_validation_loss(task: TaskConfig) -> N
 def test_a_metric_of_which_more_is_better_can_choose() -> None:
     train, validation = planted(200, 2, 0), planted(100, 2, 1)
     config = KmerBaselineConfig(5, 4, inverse_penalties=(100.0, 0.01, 1.0), select_by="mcc")
-    baseline = fit_kmer_baseline(BINARY, config, 3, train, validation)
+    baseline = fit_kmer_baseline(BINARY, config, train, validation)
     best = max(baseline.fit.validation.values())
     assert baseline.fit.validation[baseline.fit.inverse_penalty] == best
 
@@ -155,29 +153,29 @@ def test_a_metric_of_which_more_is_better_can_choose() -> None:
 def test_of_equal_penalties_the_strongest_is_taken() -> None:
     # So strong that all predict the more frequent class.
     config = KmerBaselineConfig(5, 4, inverse_penalties=(1e-5, 1e-6, 1e-4), select_by="mcc")
-    baseline = fit_kmer_baseline(BINARY, config, 3, planted(201, 2, 0), planted(100, 2, 1))
+    baseline = fit_kmer_baseline(BINARY, config, planted(201, 2, 0), planted(100, 2, 1))
     assert baseline.fit.validation == {1e-6: 0.0, 1e-5: 0.0, 1e-4: 0.0}
     assert baseline.fit.inverse_penalty == 1e-6
 
 
 def test_each_label_of_several_is_fitted_alone() -> None:
     train, validation = planted(200, 3, 0), planted(100, 3, 1)
-    several = [(ids, np.stack([labels == 1, labels == 2], 1).astype(int)) for ids, labels in (train, validation)]
+    several = [(codes, np.stack([labels == 1, labels == 2], 1).astype(int)) for codes, labels in (train, validation)]
     config = KmerBaselineConfig(5, 4, inverse_penalties=(10.0,))
-    scores = fit_kmer_baseline(SEVERAL, config, 3, *several).scores(validation[0])
+    scores = fit_kmer_baseline(SEVERAL, config, *several).scores(validation[0])
     for c in range(2):
-        one = [(ids, labels[:, c]) for ids, labels in several]
-        assert scores[:, c] == pytest.approx(fit_kmer_baseline(BINARY, config, 3, *one).scores(validation[0])[:, 1])
+        one = [(codes, labels[:, c]) for codes, labels in several]
+        assert scores[:, c] == pytest.approx(fit_kmer_baseline(BINARY, config, *one).scores(validation[0])[:, 1])
 
 
 @pytest.mark.parametrize("penalty", [0.5, 50.0])
 def test_numbers_are_fitted_as_ridge_regression_in_closed_form(penalty: float) -> None:
-    (ids, labels), (held_out, truth) = planted(120, 3, 0), planted(60, 3, 1)
+    (codes, labels), (held_out, truth) = planted(120, 3, 0), planted(60, 3, 1)
     targets = np.stack([labels - 5.0, 1000.0 * (labels == 2)], axis=1)
     values = np.stack([truth - 5.0, 1000.0 * (truth == 2)], axis=1)
     config = KmerBaselineConfig(5, 4, inverse_penalties=(penalty,))
-    baseline = fit_kmer_baseline(NUMBERS, config, 3, (ids, targets), (held_out, values))
-    features = normalised(ids)
+    baseline = fit_kmer_baseline(NUMBERS, config, (codes, targets), (held_out, values))
+    features = normalised(codes)
     centred, mean = features - features.mean(axis=0), targets.mean(axis=0)
     # In its dual form, as there are more words than sequences.
     inner = centred @ centred.T + np.eye(120) / penalty
@@ -190,7 +188,7 @@ def test_numbers_are_fitted_as_ridge_regression_in_closed_form(penalty: float) -
 def test_a_class_without_training_examples_has_no_probability() -> None:
     train, validation = planted(100, 2, 0), planted(50, 2, 1)
     config = KmerBaselineConfig(5, 4, select_by="mcc")
-    scores = fit_kmer_baseline(CLASSES, config, 3, train, validation).scores(validation[0])
+    scores = fit_kmer_baseline(CLASSES, config, train, validation).scores(validation[0])
     assert scores.shape == (50, 3)
     assert (scores[:, 2] == 0).all()
     assert scores.sum(axis=1) == pytest.approx(1)
@@ -213,7 +211,7 @@ def test_what_cannot_be_fitted(task, change, message) -> None:
     select = "roc_auc_macro" if "MAX" in message else "loss" if task is NUMBERS else "mcc"
     config = KmerBaselineConfig(4, 3, select_by=select)
     with pytest.raises(InputError, match=message):
-        fit_kmer_baseline(task, config, 3, train, validation)
+        fit_kmer_baseline(task, config, train, validation)
 
 
 @pytest.mark.parametrize(

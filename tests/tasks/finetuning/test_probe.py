@@ -11,7 +11,6 @@ from flax import nnx
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from dnabert_jax.config import ModelConfig, TaskConfig
-from dnabert_jax.model.bound_head import probabilities
 from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
 from dnabert_jax.tasks.finetuning.config import MASK_RATE, FinetuneConfig
@@ -78,7 +77,7 @@ def test_the_last_layer_is_the_regression_on_scaled_vectors(problem: str) -> Non
                 expected[:, number] = scores[:, 1]
             else:
                 expected[:, : scores.shape[1]] = scores
-    assert probabilities(task, probe.logits(strands[:, None])) == pytest.approx(expected, abs=2e-3)
+    assert task.kind.probabilities(probe.logits(strands[:, None])) == pytest.approx(expected, abs=2e-3)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "mean-max"])

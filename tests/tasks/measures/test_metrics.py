@@ -16,10 +16,9 @@ from dnabert_jax.tasks.measures.metrics import (
     Metrics,
     better,
     measure,
-    metric_keys,
     validation_metric,
 )
-from dnabert_jax.tasks.measures.scores import checked_labels, checked_scores, decisions
+from dnabert_jax.tasks.measures.scores import checked_labels, checked_scores
 
 BINARY, CLASSES, SEVERAL, NUMBERS = (
     TaskConfig("single_label_classification", ("no", "yes")),
@@ -141,7 +140,7 @@ def test_metrics_of_numbers_by_definition(example: Example) -> None:
 
 def by_libraries(task: TaskConfig, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Each metric by scikit-learn and scipy, of examples for which all are defined."""
-    predicted, count = decisions(task, scores), len(task.labels)
+    predicted, count = task.kind.decisions(scores), len(task.labels)
     if task.problem == "regression":
         return {
             "loss": sk.mean_squared_error(labels, scores),
@@ -198,8 +197,8 @@ def test_the_metrics_of_examples_and_of_resamples_are_those_of_scikit_learn(
     scores = checked_scores(task, with_ties(task, scores) if tied else scores)
     labels = checked_labels(task, labels, len(scores))
     draws = [np.arange(200), *np.random.default_rng(1).integers(200, size=(40, 200))]
-    drawn = metrics_of_draws(task, scores, labels, decisions(task, scores), draws)
-    assert set(drawn) >= set(metric_keys(task))
+    drawn = metrics_of_draws(task, scores, labels, task.kind.decisions(scores), draws)
+    assert set(drawn) >= set(task.kind.metric_keys(task.labels))
     for number, draw in enumerate(draws):
         expected = by_libraries(task, scores[draw], labels[draw])
         assert {key: drawn[key][number] for key in expected} == pytest.approx(expected, abs=1e-12), number
@@ -210,7 +209,7 @@ def test_a_metric_is_undefined_for_a_resample_as_for_its_examples_alone(task: Ta
     scores, labels = example(task)
     scores, labels = checked_scores(task, scores), checked_labels(task, labels, len(scores))
     draws = np.random.default_rng(2).integers(60, size=(60, 3))
-    drawn = metrics_of_draws(task, scores, labels, decisions(task, scores), draws)
+    drawn = metrics_of_draws(task, scores, labels, task.kind.decisions(scores), draws)
     gaps = 0
     for number, draw in enumerate(draws):
         for key, value in values(measure(task, scores[draw], labels[draw], resamples=0)).items():
@@ -254,7 +253,7 @@ def test_intervals_are_percentiles_of_resamples(example: Example) -> None:
 @pytest.mark.parametrize("task", [BINARY, CLASSES, SEVERAL, NUMBERS])
 def test_every_defined_metric_has_an_interval_around_it(task: TaskConfig, example: Example) -> None:
     metrics = measure(task, *example(task), resamples=300)
-    assert tuple(metrics.values) == metric_keys(task)
+    assert tuple(metrics.values) == task.kind.metric_keys(task.labels)
     for key, metric in metrics.values.items():
         assert metric.low < metric.value < metric.high, key
 
@@ -352,7 +351,7 @@ def test_the_better_direction_is_that_of_better_scores(task: TaskConfig, example
     scores, labels = example(task)
     perfect = labels.astype(float) if labels.ndim == 2 else np.eye(len(task.labels))[labels]
     good, bad = (values(measure(task, s, labels, resamples=0)) for s in (perfect, scores))
-    for key in metric_keys(task):
+    for key in task.kind.metric_keys(task.labels):
         assert (good[key] > bad[key]) == (better(key) == "higher"), key
 
 

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from dnabert_jax.config import TaskConfig, TrainingLengths
 from dnabert_jax.errors import InputError
-from dnabert_jax.tasks.measures.metrics import measure, metric_keys
+from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.tasks.measures.results import (
     Result,
     SeedResult,
@@ -104,7 +104,7 @@ def test_the_table_has_the_figures(example: Example) -> None:
     text = result_markdown(written)
     rows = table(text)
     assert rows["metric"] == ["mean", "sd", "seed 1", "seed 2", "seed 5"]
-    assert [*rows] == ["metric", "---", *metric_keys(BINARY)]
+    assert [*rows] == ["metric", "---", *BINARY.kind.metric_keys(BINARY.labels)]
     spread, metric = over_seeds(written)["roc_auc"], written.seeds[1].metrics.values["roc_auc"]
     assert rows["roc_auc"][:2] == [f"{spread.mean:.4f}", f"{spread.deviation:.4f}"]
     assert rows["roc_auc"][3] == f"{metric.value:.4f} [{metric.low:.4f}, {metric.high:.4f}]"
@@ -144,7 +144,7 @@ def test_a_result_says_where_it_comes_from_and_what_is_confused_with_what(exampl
     confusion = written.seeds[1].metrics.confusion[0]
     for name, row in zip(confusion.classes, confusion.counts, strict=True):
         assert f"| {name} | {row[0]} | {row[1]} |" in text
-    assert written.positive == "yes"
+    assert written.task.positive == "yes"
 
 
 def test_names_and_labels_of_any_text_are_shown_as_they_are(example: Example) -> None:
