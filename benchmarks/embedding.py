@@ -29,7 +29,7 @@ from benchmarks.side_process import HEAD, Ready, Side, SideProcess, row
 from benchmarks.training_step import training_rows
 from benchmarks.training_step_sides import padded_batches
 from dnabert_jax.config import ModelConfig
-from dnabert_jax.presets import PRESETS
+from dnabert_jax.families import PRESETS
 from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
 
 

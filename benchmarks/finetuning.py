@@ -20,8 +20,8 @@ import numpy as np
 from benchmarks.alternation import machine
 from benchmarks.side_process import HEAD, Ready, Side, SideProcess, row
 from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.families import PRESETS
 from dnabert_jax.io.genome import read_blocks
-from dnabert_jax.presets import PRESETS
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.kmers import KmerTokenizer
@@ -161,12 +161,13 @@ def transformers_side(task: Task) -> tuple[Callable[[], float], Ready]:
     import torch
     import transformers
 
+    from dnabert_jax.families import family_of
     from dnabert_jax.interop.huggingface import to_huggingface
-    from dnabert_jax.interop.huggingface_config import huggingface_config
+    from dnabert_jax.interop.task_settings import task_settings
 
     torch.set_num_threads(task.threads)
     transformers.utils.logging.set_verbosity_error()
-    config = transformers.BertConfig(**huggingface_config(task.config, _TASK))
+    config = transformers.BertConfig(**family_of(task.config).settings(task.config), **task_settings(_TASK))
     begin = {name: torch.from_numpy(np.array(one)) for name, one in to_huggingface(weights(task), task.config).items()}
 
     def losses() -> list[float]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.alternation import compare
-from dnabert_jax.interop.tokenizer import write_tokenizer
+from dnabert_jax.families.kmer_files import write_tokenizer
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.kmers import KmerTokenizer, split_kmers

@@ -23,8 +23,8 @@ import numpy as np
 from benchmarks.alternation import machine, measure
 from benchmarks.side_process import Ready, SideProcess, spread
 from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.families import PRESETS
 from dnabert_jax.io.genome import read_blocks
-from dnabert_jax.presets import PRESETS
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.bases import BASES, base_codes
 from dnabert_jax.sequence.vocabulary import CLS, SEP

@@ -34,7 +34,7 @@ from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.pipeline import training_batches
 from dnabert_jax.data.rows import open_rows
-from dnabert_jax.presets import PRESETS
+from dnabert_jax.families import PRESETS
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.vocabulary import CLS, PAD
 

@@ -104,11 +104,12 @@ def transformers_side(task: Task, peer: Peer) -> tuple[Callable[[], float], Read
     import torch
     import transformers
 
-    from dnabert_jax.interop.huggingface_config import huggingface_config
+    from dnabert_jax.families import family_of
 
     torch.set_num_threads(task.threads)
     transformers.utils.logging.set_verbosity_error()
-    config = transformers.BertConfig(**huggingface_config(task.config.model) | {"attn_implementation": peer.attention})
+    settings = family_of(task.config.model).settings(task.config.model)
+    config = transformers.BertConfig(**settings | {"attn_implementation": peer.attention})
     model = transformers.BertForMaskedLM(config)
     weights = {name: torch.from_numpy(array) for name, array in safetensors.numpy.load_file(task.weights).items()}
     missing = model.load_state_dict(weights, strict=False)

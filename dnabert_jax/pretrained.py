@@ -24,7 +24,8 @@ from jaxtyping import Array, Float32, Int32
 from dnabert_jax import stream
 from dnabert_jax.config import ModelConfig, Strands, TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.interop.export import Architecture, Dtype, Format, export_model
+from dnabert_jax.families.family import Architecture
+from dnabert_jax.interop.export import Dtype, Format, export_model
 from dnabert_jax.interop.hub import push_directory
 from dnabert_jax.interop.load import read_model
 from dnabert_jax.model.bound_head import apply_pooler, classify

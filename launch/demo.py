@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from dnabert_jax.errors import JobError
+from dnabert_jax.families import PRESETS
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.output_file import refuse_existing
-from dnabert_jax.presets import PRESETS
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.sequence.kmers import split_kmers
 from launch.prepare import describe, preparation_bars

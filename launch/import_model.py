@@ -7,8 +7,8 @@ from typing import Annotated
 import tyro
 
 from dnabert_jax.config import ModelConfig
+from dnabert_jax.families import PRESETS
 from dnabert_jax.interop.hub import check_model
-from dnabert_jax.presets import PRESETS
 from launch.console import command
 
 

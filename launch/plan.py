@@ -16,7 +16,7 @@ from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.rows import read_source
 from dnabert_jax.errors import InputError, JobError
-from dnabert_jax.presets import PRESETS
+from dnabert_jax.families import PRESETS
 from dnabert_jax.storage import Location
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.typed_json import to_json

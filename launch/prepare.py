@@ -26,10 +26,10 @@ from data_prep.verify import verify_directory
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.data.rows import read_source
 from dnabert_jax.errors import InputError
+from dnabert_jax.families import PRESETS
 from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.io.peak_index import INDEX_FILE
 from dnabert_jax.io.text import valid_unicode
-from dnabert_jax.presets import PRESETS
 from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.storage import Location, is_url, join
 from launch.console import Bars, command, progress_bar

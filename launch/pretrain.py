@@ -15,7 +15,7 @@ from tqdm import tqdm
 from dnabert_jax.config import PretrainConfig, require
 from dnabert_jax.data.staging import stage
 from dnabert_jax.errors import InputError
-from dnabert_jax.presets import PRESETS
+from dnabert_jax.families import PRESETS
 from dnabert_jax.storage import Location, is_url
 from launch.console import BarContext, command, progress_bar
 from launch.distributed import check_flags, is_joined, join

@@ -15,7 +15,7 @@ from dnabert_jax.config import (
     TaskConfig,
 )
 from dnabert_jax.errors import InputError
-from dnabert_jax.presets import PRESETS
+from dnabert_jax.families import PRESETS
 from dnabert_jax.typed_json import read_json, to_json
 
 

@@ -8,17 +8,17 @@ import ml_dtypes
 import numpy as np
 
 from dnabert_jax.errors import InputError, JobError, first_line
+from dnabert_jax.families import family_of
+from dnabert_jax.families.family import Architecture
 from dnabert_jax.interop.huggingface import to_huggingface
-from dnabert_jax.interop.huggingface_config import huggingface_config
 from dnabert_jax.interop.model_card import model_card
-from dnabert_jax.interop.tokenizer import write_tokenizer
+from dnabert_jax.interop.task_settings import task_settings
 from dnabert_jax.interop.weights import import_torch
 from dnabert_jax.io.pictures import accompanying
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.storage import Location, write_text
 from dnabert_jax.training.saved_model import SavedModel
 
-Architecture = Literal["masked-lm", "encoder", "classifier"]
 Format = Literal["safetensors", "pytorch", "both"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -64,7 +64,7 @@ def export_model(
     description = model.description
     if description.task is not None and description.task.long != "none" and architecture in (None, "classifier"):
         raise InputError(
-            "transformers has no BERT that puts pieces of a long sequence together: this model runs here alone; its "
+            "transformers has no model that puts pieces of a long sequence together: this model runs here alone; its "
             "encoder can be exported as architecture encoder."
         )
     architecture = architecture or architecture_of(model)
@@ -75,9 +75,15 @@ def export_model(
     pools_kmers = description.task is not None and description.task.pooling != "cls"
     if architecture == "encoder" and pools_kmers:
         del parameters["pooler"]
-    tensors = to_huggingface(parameters, description.config)
+    config, task, family = description.config, description.task, family_of(description.config)
+    tensors, loaded_as = to_huggingface(parameters, config), architecture
     if architecture == "encoder" or (architecture == "classifier" and pools_kmers):
-        tensors = {name.removeprefix("bert."): tensor for name, tensor in tensors.items()}
+        # transformers' own classes of classifiers pool [CLS]: the encoder is loaded, and the card says what follows.
+        tensors, loaded_as = {name.removeprefix(family.prefix): tensor for name, tensor in tensors.items()}, "encoder"
+    settings = {"architectures": [family.architectures[loaded_as]], **family.settings(config)}
+    if architecture == "classifier" and task is not None:
+        settings |= task_settings(task)
+    settings["torch_dtype"] = dtype
     with output_directory(out, "config.json") as directory:
         try:
             if file_format != "pytorch":
@@ -89,9 +95,8 @@ def export_model(
             raise JobError(
                 f"The weights could not be written to {out} ({first_line(error)}): is the disk full?"
             ) from error
-        settings = {**huggingface_config(description.config, description.task, architecture), "torch_dtype": dtype}
         write_text(directory / "config.json", json.dumps(settings, indent=2) + "\n")
-        write_tokenizer(directory, description.config.k, description.config.max_positions)
+        family.write_tokenizer(directory, config)
         write_text(directory / PROVENANCE_FILE, json.dumps(description.provenance, indent=2) + "\n")
         with accompanying(directory / "README.md"):
             write_text(directory / "README.md", model_card(model, architecture))

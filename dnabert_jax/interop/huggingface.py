@@ -1,10 +1,9 @@
-"""Weights to and from Hugging Face's BERT: one table of names, read in both directions.
+"""Weights to and from published files: the table of names of a family, read in both directions.
 
 PyTorch's Linear keeps (out, in) where the kernels here are (in, out); the layers here are stacked, and the vocabulary
 is padded. Nothing else differs, so the round trip is exact to the bit.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,6 +14,8 @@ from flax import nnx
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.families import family_of
+from dnabert_jax.families.family import Entry, Family, dense, norm
 from dnabert_jax.model.bert import BertForMaskedLM
 from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.model.long import sequence_classifier
@@ -29,69 +30,19 @@ _LISTED = 8
 """Tensors that an error names, at most."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Entry:
-    """One tensor of the file and where it lies here.
-
-    Attributes:
-        name: in the file; `{layer}` stands for the number of a layer.
-        path: of the parameter, from the part of the model on.
-        kernel: transposed in the file.
-        vocabulary: the first axis is the padded vocabulary.
-    """
-
-    name: str
-    path: str
-    kernel: bool = False
-    vocabulary: bool = False
-
-    @property
-    def part(self) -> str:
-        return self.path.partition(".")[0]
-
-    @property
-    def per_layer(self) -> bool:
-        return "{layer}" in self.name
-
-
-def _dense(name: str, path: str) -> list[_Entry]:
-    return [_Entry(f"{name}.weight", f"{path}.kernel", kernel=True), _Entry(f"{name}.bias", f"{path}.bias")]
-
-
-def _norm(name: str, path: str) -> list[_Entry]:
-    return [_Entry(f"{name}.weight", f"{path}.scale"), _Entry(f"{name}.bias", f"{path}.bias")]
-
-
-_LAYER = "bert.encoder.layer.{layer}"
-
-_TABLE = [
-    _Entry("bert.embeddings.word_embeddings.weight", "bert.embeddings.token.table", vocabulary=True),
-    _Entry("bert.embeddings.position_embeddings.weight", "bert.embeddings.position.table"),
-    _Entry("bert.embeddings.token_type_embeddings.weight", "bert.embeddings.token_type.table"),
-    *_norm("bert.embeddings.LayerNorm", "bert.embeddings.norm"),
-    *_dense(f"{_LAYER}.attention.self.query", "bert.layers.attention.query"),
-    *_dense(f"{_LAYER}.attention.self.key", "bert.layers.attention.key"),
-    *_dense(f"{_LAYER}.attention.self.value", "bert.layers.attention.value"),
-    *_dense(f"{_LAYER}.attention.output.dense", "bert.layers.attention.output"),
-    *_norm(f"{_LAYER}.attention.output.LayerNorm", "bert.layers.attention_norm"),
-    *_dense(f"{_LAYER}.intermediate.dense", "bert.layers.intermediate"),
-    *_dense(f"{_LAYER}.output.dense", "bert.layers.output"),
-    *_norm(f"{_LAYER}.output.LayerNorm", "bert.layers.output_norm"),
-    *_dense("cls.predictions.transform.dense", "head.transform"),
-    *_norm("cls.predictions.transform.LayerNorm", "head.norm"),
-    _Entry("cls.predictions.bias", "head.bias", vocabulary=True),
-    *_dense("bert.pooler.dense", "pooler.dense"),
-    # Ours, where a classifier pools over k-mers.
-    *_norm("pooled_norm", "pooler.norm"),
-    _Entry("pooling_query", "pooler.query"),
-    *_dense("classifier", "classifier"),
+_HEADS = (
+    # Where a classifier pools over tokens.
+    *norm("pooled_norm", "pooler.norm"),
+    Entry("pooling_query", "pooler.query"),
+    *dense("classifier", "classifier"),
     # The original's models for long sequences: dnalongcat here, dnalong below.
-    *_dense("classifier1", "classifier1"),
-    *_dense("classifier2", "classifier2"),
-]
+    *dense("classifier1", "classifier1"),
+    *dense("classifier2", "classifier2"),
+)
+"""Tensors that classifiers of every family may have."""
 
 
-def _recurrence(directions: Iterable[str]) -> list[_Entry]:
+def _recurrence(directions: Iterable[str]) -> list[Entry]:
     """The tensors of a torch.nn.LSTM or GRU; its directions here are forward_0, reverse_0, forward_1 and so on."""
     entries = []
     for direction in directions:
@@ -99,15 +50,20 @@ def _recurrence(directions: Iterable[str]) -> list[_Entry]:
         suffix = f"l{layer}" + ("_reverse" if way == "reverse" else "")
         for source, part in (("ih", "input"), ("hh", "state")):
             path = f"rnn.{direction}.{part}"
-            entries.append(_Entry(f"rnn.weight_{source}_{suffix}", f"{path}.kernel", kernel=True))
-            entries.append(_Entry(f"rnn.bias_{source}_{suffix}", f"{path}.bias"))
+            entries.append(Entry(f"rnn.weight_{source}_{suffix}", f"{path}.kernel", kernel=True))
+            entries.append(Entry(f"rnn.bias_{source}_{suffix}", f"{path}.bias"))
     return entries
 
 
-def _slots(config: ModelConfig, parts: Parameters) -> list[tuple[str, _Entry, int | None]]:
+def _table(family: Family, directions: Iterable[str]) -> list[Entry]:
+    """Returns the entries of all tensors that a model of a family may have, with the directions of a recurrent head."""
+    return [*family.tensors, *_HEADS, *_recurrence(directions)]
+
+
+def _slots(config: ModelConfig, parts: Parameters) -> list[tuple[str, Entry, int | None]]:
     """Every tensor in the file of a model with these parts: its name, its entry and its layer."""
-    slots: list[tuple[str, _Entry, int | None]] = []
-    for entry in [*_TABLE, *_recurrence(parts.get("rnn", ()))]:
+    slots: list[tuple[str, Entry, int | None]] = []
+    for entry in _table(family_of(config), parts.get("rnn", ())):
         if _has(parts, entry.path):
             layers = range(config.num_layers) if entry.per_layer else [None]
             slots += [(entry.name.format(layer=layer), entry, layer) for layer in layers]
@@ -123,10 +79,10 @@ def _has(parts: Parameters, path: str) -> bool:
     return True
 
 
-def parts_of(names: Iterable[str]) -> list[str]:
-    """Which parts of a model a file has: `bert` in any case, and those of which it has a tensor."""
+def parts_of(names: Iterable[str], family: Family) -> list[str]:
+    """Returns which parts of a model a file has: `bert` in any case, and those of which it has a tensor."""
     present = set(names)
-    entries = [entry for entry in [*_TABLE, *_recurrence(["forward_0"])] if entry.name.format(layer=0) in present]
+    entries = [entry for entry in _table(family, ["forward_0"]) if entry.name.format(layer=0) in present]
     return list(dict.fromkeys(["bert", *(entry.part for entry in entries)]))
 
 
@@ -135,14 +91,7 @@ def tensor_names(abstract: Parameters, config: ModelConfig) -> set[str]:
     return {name for name, _, _ in _slots(config, abstract)}
 
 
-VOCABULARY_TENSORS = (
-    *(entry.name for entry in _TABLE if entry.vocabulary), "cls.predictions.decoder.weight",
-    "cls.predictions.decoder.bias",
-)  # fmt: skip
-"""Tensors of a file whose first axis is the vocabulary."""
-
-
-def _view(parameters: Parameters, entry: _Entry, layer: int | None, config: ModelConfig) -> np.ndarray:
+def _view(parameters: Parameters, entry: Entry, layer: int | None, config: ModelConfig) -> np.ndarray:
     """The part of a parameter that an entry names, as it is laid out in the file: no copy, so it can be assigned to."""
     view: Any = parameters
     for name in entry.path.split("."):
@@ -155,10 +104,9 @@ def _view(parameters: Parameters, entry: _Entry, layer: int | None, config: Mode
 
 
 def to_huggingface(parameters: Parameters, config: ModelConfig) -> Tensors:
-    """The tensors of a BERT, named and laid out as transformers saves them.
+    """Returns the tensors of a model, named and laid out as its family publishes them.
 
-    Returns:
-        Views by name, no copies; the decoder of the masked-LM head is tied to the embedding and not repeated.
+    They are views by name, not copies; tensors that repeat others are left out.
     """
     return {name: _view(parameters, entry, layer, config) for name, entry, layer in _slots(config, parameters)}
 

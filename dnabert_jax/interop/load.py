@@ -1,18 +1,18 @@
-"""Reads a Hugging Face directory of a DNABERT into this project's parameters; every tensor is used or accounted for."""
+"""Reads a Hugging Face directory into this project's parameters; every tensor is used or accounted for."""
 
 import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dnabert_jax.data.manifest import file_digest
 from dnabert_jax.errors import InputError
+from dnabert_jax.families import FAMILIES
+from dnabert_jax.families.family import Family
 from dnabert_jax.interop.hub import local_directory
 from dnabert_jax.interop.huggingface import (
-    VOCABULARY_TENSORS,
     abstract_parameters,
     check_shapes,
     from_huggingface,
@@ -20,26 +20,14 @@ from dnabert_jax.interop.huggingface import (
     parts_of,
     tensor_names,
 )
-from dnabert_jax.interop.huggingface_config import model_config, read_config_file, read_task
-from dnabert_jax.interop.tokenizer import read_k
+from dnabert_jax.interop.task_settings import read_task
 from dnabert_jax.interop.weights import WeightFiles, open_weights
-from dnabert_jax.sequence.kmers import MAX_K, KmerTokenizer
 from dnabert_jax.training.saved_model import Description, SavedModel, is_saved_model, read_saved_model
 from dnabert_jax.typed_json import read_object
 
-_DECODER = "cls.predictions.decoder"
-_BIAS = "cls.predictions.bias"
-_EMBEDDING = "bert.embeddings.word_embeddings.weight"
-_NOT_NEEDED = {
-    "bert.embeddings.position_ids": "the numbers of the positions, which need no tensor",
-    "cls.seq_relationship.weight": "the head of next-sentence prediction, which DNABERT was not trained for",
-    "cls.seq_relationship.bias": "the head of next-sentence prediction, which DNABERT was not trained for",
-}
-_OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 _WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "model")
 """Parts of names that DistributedDataParallel, torch.compile, FSDP, checkpointing and Lightning add to a model's."""
 
-_PADDING_MULTIPLE = 64
 _LOG = logging.getLogger(__name__)
 
 
@@ -94,17 +82,19 @@ def load_directory(directory: Path, double_bias: bool = False) -> Loaded:
     """
     if not directory.is_dir():
         raise InputError(f"{directory} is not a directory.")
-    settings = read_config_file(directory)
-    k = _read_k(directory, settings)
-    config = model_config(settings, k, str(directory / "config.json"))
-    formats = [_Renamed(files, settings["vocab_size"], config.vocabulary_size) for files in open_weights(directory)]
+    (family,) = FAMILIES
+    settings = family.read_settings(directory)
+    config = family.model_config(settings, directory)
+    formats = [
+        _Renamed(files, family, settings["vocab_size"], config.vocabulary_size) for files in open_weights(directory)
+    ]
     tensors, *others = formats
     for other in others:
         _check_same(tensors, other)
     if config.num_layers > len(tensors):
         raise InputError(f"{directory} has {len(tensors)} tensors, too few for num_hidden_layers {config.num_layers}.")
-    task = read_task(settings, tensors.shapes, str(directory / "config.json"))
-    parts = parts_of(tensors.shapes)
+    task = read_task(settings, tensors.shapes, config, str(directory / "config.json"))
+    parts = parts_of(tensors.shapes, family)
     abstract = abstract_parameters(config, task, parts)
     left_out = _left_out(tensors, tensor_names(abstract, config), directory)
     if task is not None and "pooler" not in parts:
@@ -138,21 +128,22 @@ def load_directory(directory: Path, double_bias: bool = False) -> Loaded:
 class _Renamed(Mapping[str, np.ndarray]):
     """Tensors under the names that transformers gives them today, without the rows beyond the vocabulary."""
 
-    def __init__(self, files: WeightFiles, saved_size: int, vocabulary_size: int):
-        self.files = files.files
+    def __init__(self, files: WeightFiles, family: Family, saved_size: int, vocabulary_size: int):
+        self.files, self.family = files.files, family
         self._files = files
         self._saved_rows, self._rows = saved_size, vocabulary_size
         self.in_file: dict[str, str] = {}
         self.prefixes: set[str] = set()
         for name in files:
             now = self._current_name(name)
-            if now == f"{_DECODER}.bias" and _BIAS not in files:
-                now = _BIAS
+            # transformers has saved the bias of the head under either of its names.
+            if family.tied.get(now, now).endswith(".bias") and family.tied.get(now, now) not in files:
+                now = family.tied.get(now, now)
             if now in self.in_file:
                 raise InputError(f"{files.files[0]} has {now} twice, as {self.in_file[now]} and as {name}.")
             self.in_file[now] = name
         self.shapes = {name: files.shapes[old] for name, old in self.in_file.items()}
-        for name in self.shapes.keys() & VOCABULARY_TENSORS if saved_size != vocabulary_size else ():
+        for name in self.shapes.keys() & family.vocabulary_tensors if saved_size != vocabulary_size else ():
             rows, *width = self.shapes[name] or (0,)
             if rows != saved_size:
                 raise InputError(f"{files.files[0]}: {name} has {rows} rows, but config.json vocab_size {saved_size}.")
@@ -160,7 +151,7 @@ class _Renamed(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         tensor = self._files[self.in_file[name]]
-        return tensor[: self._rows] if name in VOCABULARY_TENSORS else tensor
+        return tensor[: self._rows] if name in self.family.vocabulary_tensors else tensor
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.in_file)
@@ -175,7 +166,9 @@ class _Renamed(Mapping[str, np.ndarray]):
             notes.append(f"Names of tensors were read without {parts}, which a wrapper of the model added.")
         if self._saved_rows > self._rows:
             rows = f"Rows {self._rows} to {self._saved_rows - 1}"
-            notes.append(f"{rows} of the vocabulary (padding or added tokens) were dropped: DNABERT does not use them.")
+            notes.append(
+                f"{rows} of the vocabulary (padding or added tokens) were dropped: the model does not use them."
+            )
         return notes
 
     def _current_name(self, name: str) -> str:
@@ -183,9 +176,7 @@ class _Renamed(Mapping[str, np.ndarray]):
         parts = name.split(".")
         self.prefixes.update(f"{part}." for part in parts if part in _WRAPPERS)
         name = ".".join(part for part in parts if part not in _WRAPPERS)
-        for old, new in _OLD_NAMES.items():
-            name = name.replace(old, new)
-        return f"bert.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
+        return self.family.renamed(name)
 
 
 def _check_same(tensors: _Renamed, other: _Renamed) -> None:
@@ -193,7 +184,7 @@ def _check_same(tensors: _Renamed, other: _Renamed) -> None:
     here, there = tensors.files[0], other.files[0]
     for name in sorted(tensors.keys() ^ other.keys()):
         # One of them may repeat what is tied.
-        if name not in _NOT_NEEDED and not name.startswith(_DECODER):
+        if name not in tensors.family.not_needed and name not in tensors.family.tied:
             raise InputError(f"{here} and {there.name} disagree: {name} is in one of them only. Remove the wrong one.")
     for name in sorted(tensors.keys() & other.keys()):
         if not np.array_equal(tensors[name], other[name]):
@@ -206,35 +197,22 @@ def _left_out(tensors: _Renamed, known: set[str], directory: Path) -> dict[str, 
     for name in tensors:
         if name in known:
             continue
-        if name in _NOT_NEEDED:
-            left_out[tensors.in_file[name]] = _NOT_NEEDED[name]
-        elif name in (f"{_DECODER}.weight", f"{_DECODER}.bias"):
+        if name in tensors.family.not_needed:
+            left_out[tensors.in_file[name]] = tensors.family.not_needed[name]
+        elif name in tensors.family.tied:
             left_out[tensors.in_file[name]] = _tied(tensors, name, directory)
         else:
             unknown.append(tensors.in_file[name])
     if unknown:
-        raise InputError(f"{directory} has tensors that no BERT of its config.json has: {listed(unknown)}.")
+        raise InputError(
+            f"{directory} has tensors that no {tensors.family.title} of its config.json has: {listed(unknown)}."
+        )
     return left_out
 
 
 def _tied(tensors: _Renamed, name: str, directory: Path) -> str:
-    """Why the decoder is not needed: it is the embedding, or the bias, once more."""
-    same = _EMBEDDING if name.endswith("weight") else _BIAS
+    """Returns why a tensor is not needed: it is another one once more."""
+    same = tensors.family.tied[name]
     if same not in tensors or not np.array_equal(tensors[name], tensors[same]):
         raise InputError(f"{directory}: {name} is not {same}, which it must repeat: the model here ties them.")
     return f"{same} once more"
-
-
-def _read_k(directory: Path, settings: dict[str, Any]) -> int:
-    """Returns k of the vocabulary; without a vocabulary file, of its size, which may be padded."""
-    k = read_k(directory)
-    if k is not None:
-        return k
-    size = settings.get("vocab_size")
-    for k in reversed(range(1, MAX_K + 1)):
-        if isinstance(size, int) and 0 <= size - KmerTokenizer(k).vocabulary_size < _PADDING_MULTIPLE:
-            return k
-    raise InputError(
-        f"{directory / 'config.json'} says vocab_size = {size!r}: a vocabulary of k-mers has 4**k + 5 tokens, or is "
-        f"padded to a multiple of at most {_PADDING_MULTIPLE}."
-    )

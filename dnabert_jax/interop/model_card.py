@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import dnabert_jax
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT
-from dnabert_jax.interop.tokenizer import EXAMPLE, tokenizer_section
+from dnabert_jax.families import family_of
+from dnabert_jax.families.family import EXAMPLE
 from dnabert_jax.io.markdown import escaped, table
 from dnabert_jax.training.saved_model import SavedModel
 from dnabert_jax.typed_json import parse_json
@@ -60,7 +61,7 @@ def model_card(model: SavedModel, architecture: str) -> str:
             one_strand = _part(name, pooled=_POOLED.get(task.pooling), config=config)
             strands = "one strand" if task.strands == "forward" else "both strands"
             code = _part(f"code of {strands}", logits_of_strand=one_strand, example=EXAMPLE)
-    tokenizer, version = tokenizer_section(config.k, config.max_positions), dnabert_jax.__version__
+    tokenizer, version = family_of(config).tokenizer_section(config), dnabert_jax.__version__
     values = {"code": code, "tokenizer": tokenizer, "outputs": outputs}
     sections = [_part("header", what=what, config=config, version=version, **values)]
     if imported := _imported(provenance):

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.csv
 import pytest
 
-from dnabert_jax.presets import PRESETS
+from dnabert_jax.families import PRESETS
 from dnabert_jax.sample import TRAIN_FASTA
 from launch.cli import run
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dnabert_jax.presets import PRESETS
+from dnabert_jax.families import PRESETS
 
 RUN = ("--image", "image:1", "--run", "gs://my-bucket/runs/hg38-k6", "--data", "gs://my-bucket/data/hg38-k6")
 FLAGS = {

@@ -12,11 +12,11 @@ from flax import nnx
 
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.data.packing import fill_rows
+from dnabert_jax.families import PRESETS
 from dnabert_jax.model.bert import Bert, Execution
 from dnabert_jax.model.dropout import row_keys
 from dnabert_jax.model.layers import Dense, LayerNorm, gelu, sinusoids
 from dnabert_jax.model.segments import read_segments
-from dnabert_jax.presets import PRESETS
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.training.state import Network, Parameters, abstract_network, init_parameters
 from tests.model.encoder_states import encoder_states

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from dnabert_jax.families import PRESETS
 from dnabert_jax.parallel.chips import chip_named
 from dnabert_jax.planning.compilation import Memory
 from dnabert_jax.planning.plan import Plan, complete, outline
 from dnabert_jax.planning.work import Collective, Estimated, Kernel, Work
-from dnabert_jax.presets import PRESETS
 
 CONFIG = dataclasses.replace(PRESETS["dnabert6"], global_batch=2048)
 MEMORY = Memory(arguments=3, temporaries=5, output=4, aliased=3, code=1, peak=9, needed=10)

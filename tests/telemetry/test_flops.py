@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from dnabert_jax.config import ModelConfig
-from dnabert_jax.presets import PRESETS
+from dnabert_jax.families import PRESETS
 from dnabert_jax.telemetry.speed import training_flops
 from dnabert_jax.training.state import abstract_network
 

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.interop.tokenizer import read_k, tokenizer_section, write_tokenizer
+from dnabert_jax.families.kmer_files import read_k, tokenizer_section, write_tokenizer
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.sequence.kmers import KmerTokenizer, split_kmers

@@ -1,4 +1,4 @@
-"""Tokenizer files of an exported directory, and a tokenizer that needs no `transformers`.
+"""The tokenizer files of a published or exported directory of a model of k-mers.
 
 vocab.txt is the published DNABERT form, for space-separated k-mers. tokenizer.json takes raw DNA as well: the
 `tokenizers` library has no step that gives overlapping pieces, but its rewriting rules can write a base several times.
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.families.family import EXAMPLE
 from dnabert_jax.io.text import numbered_lines
 from dnabert_jax.sequence.kmers import MAX_K, KmerTokenizer, split_kmers
 from dnabert_jax.sequence.vocabulary import CLS, SEP, SPECIAL_TOKENS
 from dnabert_jax.typed_json import read_object
 
-EXAMPLE = "ACGTTGCAAGCT"
 _AMBIGUOUS_EXAMPLE = "acgttgcaNgct"
 
 _ROLES = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True))

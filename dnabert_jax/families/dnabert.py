@@ -1,0 +1,228 @@
+"""DNABERT (Ji et al. 2021): BERT on overlapping k-mers, in the layout of Hugging Face's BERT."""
+
+from pathlib import Path
+from typing import Any
+
+from dnabert_jax.config import ExecutionConfig, MaskingConfig, ModelConfig, OptimizerConfig, PretrainConfig
+from dnabert_jax.errors import InputError
+from dnabert_jax.families.family import Entry, Family, Settings, dense, norm
+from dnabert_jax.families.kmer_files import read_k, tokenizer_section, write_tokenizer
+from dnabert_jax.sequence.kmers import MAX_K, KmerTokenizer
+from dnabert_jax.sequence.vocabulary import PAD
+from dnabert_jax.typed_json import read_object
+
+_LAYER = "bert.encoder.layer.{layer}"
+
+_TENSORS = (
+    Entry("bert.embeddings.word_embeddings.weight", "bert.embeddings.token.table", vocabulary=True),
+    Entry("bert.embeddings.position_embeddings.weight", "bert.embeddings.position.table"),
+    Entry("bert.embeddings.token_type_embeddings.weight", "bert.embeddings.token_type.table"),
+    *norm("bert.embeddings.LayerNorm", "bert.embeddings.norm"),
+    *dense(f"{_LAYER}.attention.self.query", "bert.layers.attention.query"),
+    *dense(f"{_LAYER}.attention.self.key", "bert.layers.attention.key"),
+    *dense(f"{_LAYER}.attention.self.value", "bert.layers.attention.value"),
+    *dense(f"{_LAYER}.attention.output.dense", "bert.layers.attention.output"),
+    *norm(f"{_LAYER}.attention.output.LayerNorm", "bert.layers.attention_norm"),
+    *dense(f"{_LAYER}.intermediate.dense", "bert.layers.intermediate"),
+    *dense(f"{_LAYER}.output.dense", "bert.layers.output"),
+    *norm(f"{_LAYER}.output.LayerNorm", "bert.layers.output_norm"),
+    *dense("cls.predictions.transform.dense", "head.transform"),
+    *norm("cls.predictions.transform.LayerNorm", "head.norm"),
+    Entry("cls.predictions.bias", "head.bias", vocabulary=True),
+    *dense("bert.pooler.dense", "pooler.dense"),
+)
+
+_NOT_NEEDED = {
+    "bert.embeddings.position_ids": "the numbers of the positions, which need no tensor",
+    "cls.seq_relationship.weight": "the head of next-sentence prediction, which DNABERT was not trained for",
+    "cls.seq_relationship.bias": "the head of next-sentence prediction, which DNABERT was not trained for",
+}
+
+_OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+
+_PADDING_MULTIPLE = 64
+
+_DEFAULTS = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "max_position_embeddings": 512,
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "layer_norm_eps": 1e-12,
+    "initializer_range": 0.02,
+}
+"""Of transformers' BertConfig: what a file does not say is this."""
+
+_LARGEST = 2**20
+"""Of these numbers: the shapes that follow can be computed, and compared with those in the file."""
+
+_FIXED: dict[str, tuple[Any, ...]] = {
+    "model_type": ("bert",),
+    "hidden_act": ("gelu", "gelu_python"),
+    "position_embedding_type": ("absolute",),
+    "type_vocab_size": (2,),
+    "pad_token_id": (PAD,),
+    "is_decoder": (False,),
+    "add_cross_attention": (False,),
+    "tie_word_embeddings": (True,),
+}
+"""What the network here can be; a file that says nothing of one of them means its first value."""
+
+_OF_DNABERT2 = ("alibi_starting_size", "attn_alibi")
+
+
+def _settings(config: ModelConfig) -> Settings:
+    return {
+        "model_type": "bert",
+        "vocab_size": config.vocabulary_size,
+        "hidden_size": config.hidden_size,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "intermediate_size": config.intermediate_size,
+        "max_position_embeddings": config.max_positions,
+        "type_vocab_size": 2,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": config.dropout,
+        "attention_probs_dropout_prob": config.attention_dropout,
+        "initializer_range": config.initializer_range,
+        "layer_norm_eps": config.layer_norm_epsilon,
+        "pad_token_id": PAD,
+        "tie_word_embeddings": True,
+    }
+
+
+def _read_settings(directory: Path) -> Settings:
+    """Returns the settings in config.json; raises InputError unless they are of a BERT as it is known here."""
+    path = directory / "config.json"
+    if not path.is_file():
+        raise InputError(f"{directory} is no Hugging Face directory: it has no config.json.")
+    settings = read_object(path)
+    # An auto_map says nothing: the published DNABERT too comes with a copy of BERT's code.
+    if any(name in settings for name in _OF_DNABERT2):
+        raise InputError(
+            f"{path} says ALiBi, as DNABERT-2 does: only BERT with k-mer tokens, as the first DNABERT, can be read."
+        )
+    for name, allowed in _FIXED.items():
+        if settings.get(name) not in (None, *allowed):
+            raise InputError(
+                f"{path} says {name} = {settings[name]!r}: only BERT with {name} = {allowed[0]!r}, as the first "
+                "DNABERT, can be read."
+            )
+    return settings
+
+
+def _model_config(settings: Settings, directory: Path) -> ModelConfig:
+    """Returns the network that config.json describes; what it does not say is BERT's default.
+
+    Raises:
+        InputError: a setting of another type or out of range, or a vocabulary that is too small or not of k-mers.
+    """
+    name, k = str(directory / "config.json"), _k(settings, directory)
+    found = {key: settings.get(key, default) for key, default in _DEFAULTS.items()}
+    for key, default in _DEFAULTS.items():
+        value = found[key]
+        if isinstance(value, bool) or not isinstance(value, (int, float) if isinstance(default, float) else int):
+            raise InputError(f"{name} says {key} = {value!r}: that must be a number like {default}.")
+        if value > _LARGEST:
+            raise InputError(f"{name} says {key} = {value}: that must be at most {_LARGEST}.")
+    fewest = KmerTokenizer(k).vocabulary_size
+    if not isinstance(size := settings.get("vocab_size"), int) or size < fewest:
+        raise InputError(f"{name} says vocab_size = {size!r}: a vocabulary of {k}-mers has at least {fewest} tokens.")
+    return ModelConfig(
+        k=k,
+        hidden_size=found["hidden_size"],
+        num_layers=found["num_hidden_layers"],
+        num_heads=found["num_attention_heads"],
+        intermediate_size=found["intermediate_size"],
+        max_positions=found["max_position_embeddings"],
+        dropout=float(found["hidden_dropout_prob"]),
+        attention_dropout=float(found["attention_probs_dropout_prob"]),
+        layer_norm_epsilon=float(found["layer_norm_eps"]),
+        initializer_range=float(found["initializer_range"]),
+    )
+
+
+def _k(settings: Settings, directory: Path) -> int:
+    """Returns k of the vocabulary; without a vocabulary file, of its size, which may be padded."""
+    k = read_k(directory)
+    if k is not None:
+        return k
+    size = settings.get("vocab_size")
+    for k in reversed(range(1, MAX_K + 1)):
+        if isinstance(size, int) and 0 <= size - KmerTokenizer(k).vocabulary_size < _PADDING_MULTIPLE:
+            return k
+    raise InputError(
+        f"{directory / 'config.json'} says vocab_size = {size!r}: a vocabulary of k-mers has 4**k + 5 tokens, or is "
+        f"padded to a multiple of at most {_PADDING_MULTIPLE}."
+    )
+
+
+def _renamed(name: str) -> str:
+    for old, new in _OLD_NAMES.items():
+        name = name.replace(old, new)
+    return f"bert.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
+
+
+def _dnabert(k: int) -> PretrainConfig:
+    """The paper's model and recipe (Ji et al. 2021).
+
+    The paper's batch is 2,000 sequences. Packed rows of 512 tokens hold 1.58 sequences each on average
+    (`sequences / rows` in the manifest of the first 70 Mb of chromosome X), so 1,280 rows hold 2,020: the smallest
+    batch with at least the paper's 2,000 that divides over 256 chips.
+    """
+    model = ModelConfig(k=k, compute_dtype="bfloat16")
+    return PretrainConfig(model=model, execution=ExecutionConfig(scan_unroll=model.num_layers))
+
+
+_PRESETS = {
+    "tiny": PretrainConfig(
+        model=ModelConfig(
+            k=3,
+            hidden_size=64,
+            num_layers=2,
+            num_heads=2,
+            intermediate_size=256,
+            dropout=0.0,
+            attention_dropout=0.0,
+            initializer_range=0.04,
+            initializer="mimetic",
+        ),
+        masking=MaskingConfig(late_from_step=1300),
+        optimizer=OptimizerConfig(peak_learning_rate=4e-3, warmup_steps=100, schedule_steps=1800),
+        global_batch=8,
+        steps=1600,
+        log_every=20,
+        evaluate_every=200,
+        evaluation_rows=256,
+        checkpoint_every=400,
+    ),
+    "dnabert3": _dnabert(3),
+    "dnabert4": _dnabert(4),
+    "dnabert5": _dnabert(5),
+    "dnabert6": _dnabert(6),
+}
+
+DNABERT = Family(
+    title="DNABERT",
+    presets=_PRESETS,
+    tensors=_TENSORS,
+    prefix="bert.",
+    tied={
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    },
+    not_needed=_NOT_NEEDED,
+    renamed=_renamed,
+    architectures={
+        "masked-lm": "BertForMaskedLM",
+        "encoder": "BertModel",
+        "classifier": "BertForSequenceClassification",
+    },
+    read_settings=_read_settings,
+    model_config=_model_config,
+    settings=_settings,
+    write_tokenizer=lambda directory, config: write_tokenizer(directory, config.k, config.max_positions),
+    tokenizer_section=lambda config: tokenizer_section(config.k, config.max_positions),
+)
