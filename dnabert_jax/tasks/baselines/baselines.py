@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dnabert_jax.sequence.bases import AMBIGUOUS
-from dnabert_jax.tasks.baselines.cnn import fit_cnn_baseline
+from dnabert_jax.tasks.baselines.cnn import CnnBaselineConfig, fit_cnn_baseline
 from dnabert_jax.tasks.baselines.kmer import KmerBaselineConfig, fit_kmer_baseline
-from dnabert_jax.tasks.baselines.motif_cnn import CnnBaselineConfig
 from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.datasets.sequences import Sequences
 from dnabert_jax.tasks.measures.metrics import measure

@@ -8,8 +8,8 @@ import pytest
 from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.tasks.baselines import baselines
 from dnabert_jax.tasks.baselines.baselines import run_baseline
+from dnabert_jax.tasks.baselines.cnn import CnnBaselineConfig
 from dnabert_jax.tasks.baselines.kmer import KmerBaselineConfig
-from dnabert_jax.tasks.baselines.motif_cnn import CnnBaselineConfig
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
 
 

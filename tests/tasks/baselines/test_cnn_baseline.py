@@ -8,8 +8,7 @@ import pytest
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.tasks.baselines import cnn as cnn_baseline
-from dnabert_jax.tasks.baselines.cnn import CnnBaseline, fit_cnn_baseline
-from dnabert_jax.tasks.baselines.motif_cnn import CnnBaselineConfig
+from dnabert_jax.tasks.baselines.cnn import CnnBaseline, CnnBaselineConfig, fit_cnn_baseline
 from dnabert_jax.tasks.measures.metrics import measure
 from tests.tasks.baselines.conftest import complement, rows
 
@@ -109,7 +108,7 @@ def test_strands_and_padding_change_nothing(fitted: CnnBaseline) -> None:
 def test_the_seed_determines_all_and_one_compilation_serves_many_sets(fitted: CnnBaseline) -> None:
     codes = split(CLASSES, 50, 2)[0]
     scores = fitted.scores(codes)
-    compiled = cnn_baseline._step._cache_size(), cnn_baseline._answers._cache_size()
+    compiled = cnn_baseline._step._cache_size(), cnn_baseline._batch_scores._cache_size()
     renamed = TaskConfig("single_label_classification", ("a", "b", "c"))
     again = fit(renamed)
     assert again.validation == fitted.validation
@@ -117,7 +116,7 @@ def test_the_seed_determines_all_and_one_compilation_serves_many_sets(fitted: Cn
     assert fit(CLASSES, seed=1).validation != fitted.validation
     # Another number of sequences, no longer than before, is no other shape.
     fit_cnn_baseline(CLASSES, CONFIG, split(CLASSES, 77, 0), split(CLASSES, 50, 1), 0)
-    assert (cnn_baseline._step._cache_size(), cnn_baseline._answers._cache_size()) == compiled
+    assert (cnn_baseline._step._cache_size(), cnn_baseline._batch_scores._cache_size()) == compiled
 
 
 def test_what_cannot_be_fitted() -> None:
