@@ -88,7 +88,7 @@ def test_what_must_be_local_is_no_url(rows: Path, fails: Callable[..., str]) -> 
     assert "gs://bucket/run" in sentence
     assert not Path("gs:").exists()
     for flag in ("--fasta", "--out"):  # an optional flag, and a required one
-        files = {"--fasta": "x.fa", "--out": "x.tsv", flag: "gs:/bucket/x"}
+        files = {"--fasta": str(HELDOUT_FASTA), "--out": "x.tsv", flag: "gs:/bucket/x"}
         assert "gs:/bucket/x" in fails("predict", "--model", "m", *itertools.chain(*files.items()))
 
 
