@@ -27,6 +27,7 @@ from dnabert_jax.errors import JobError
 from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.sequence.bases import AMBIGUOUS
 from dnabert_jax.sequence.buckets import bucket
+from dnabert_jax.tasks.baselines.selection import gain, learnable_labels, validation_figure
 from dnabert_jax.tasks.datasets.labels import label_matrix
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.jobs import epoch_order, learning_rate
