@@ -12,6 +12,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.families import DEFAULT_PRESET
 from dnabert_jax.storage import Location, is_url, local_copy
 from dnabert_jax.typed_json import read_json
 
@@ -52,7 +53,7 @@ def parse_from_preset(
 ) -> Any:
     """Returns a job whose `settings` come from --preset, --config or --resume, overridden by the other flags.
 
-    If the job has no default preset, the user must choose, and --help shows the settings of dnabert6.
+    If the job has no default preset, the user must choose, and --help shows the settings of the default one.
 
     Args:
         presets: settings by name.
@@ -62,7 +63,7 @@ def parse_from_preset(
     scanned = [argument for argument in arguments if argument not in ("-h", "--help")]
     start, _ = tyro.cli(_StartingPoint, args=scanned, return_unknown_args=True, prog=prog, config=_SETTINGS)
     saved = start.saved() if job.preset is None else None
-    preset = start.preset or job.preset or "dnabert6"
+    preset = start.preset or job.preset or DEFAULT_PRESET
     if preset not in presets:
         raise InputError(f"There is no preset {preset!r}: choose one of {', '.join(presets)}.")
     settings = read_json(PretrainConfig, saved) if saved else presets[preset]

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from dnabert_jax.config import ModelConfig
-from dnabert_jax.families import PRESETS
+from dnabert_jax.families import PRESETS, closest_preset
 from dnabert_jax.interop.hub import check_model
 from launch.console import command
 
@@ -59,8 +59,8 @@ class Import:
 
 
 def _model_flags(config: ModelConfig) -> list[str]:
-    """The preset of k, if there is one, and what differs from it in size."""
-    preset = f"dnabert{config.k}" if f"dnabert{config.k}" in PRESETS else "dnabert6"
+    """Returns the flags of the closest preset, and of what differs from it in size."""
+    preset = closest_preset(config.tokenizer)
     flags = ["--preset", preset]
     for field in dataclasses.fields(ModelConfig):
         value = getattr(config, field.name)

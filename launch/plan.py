@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
 
@@ -16,7 +16,7 @@ from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.rows import read_source
 from dnabert_jax.errors import InputError, JobError
-from dnabert_jax.families import PRESETS
+from dnabert_jax.families import DEFAULT_PRESET, PRESETS, PresetName
 from dnabert_jax.storage import Location
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.typed_json import to_json
@@ -72,7 +72,7 @@ class Plan:
     topology: str
     settings: Annotated[PretrainConfig, tyro.conf.arg(name="")]
     slices: int = 1
-    preset: Literal["tiny", "dnabert3", "dnabert4", "dnabert5", "dnabert6"] | None = None
+    preset: PresetName | None = None
     config: Path | None = None
     data: Location | None = None
     top: int = 10
@@ -190,7 +190,7 @@ class PlanSuite:
     """
 
     topology: str
-    model_preset: Literal["tiny", "dnabert3", "dnabert4", "dnabert5", "dnabert6"] = "dnabert6"
+    model_preset: PresetName = DEFAULT_PRESET
     preset: str = "default"
     sets: int = 690
     seeds: int = 1

@@ -26,10 +26,11 @@ from data_prep.verify import verify_directory
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.data.rows import read_source
 from dnabert_jax.errors import InputError
-from dnabert_jax.families import PRESETS
+from dnabert_jax.families import PRESETS, closest_preset
 from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.io.peak_index import INDEX_FILE
 from dnabert_jax.io.text import valid_unicode
+from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.storage import Location, is_url, join
 from launch.console import Bars, command, progress_bar
@@ -38,9 +39,6 @@ from launch.signals import EXIT_FAILED
 
 _NAMED, _SHOWN = 3, 10
 """Names that a line lists at most, and files whose failures are printed."""
-
-_OTHER_K = "dnabert6"
-"""The preset to start from for a k that has none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,9 +68,10 @@ def _process_count(given: int | None) -> int:
 
 def _tell(job: GenomeJob, manifest: Manifest) -> None:
     print(describe(manifest))
-    preset, positions = f"dnabert{manifest.k}", PRESETS[_OTHER_K].model.max_positions
-    flags = f"--preset {preset}" if preset in PRESETS else f"--preset {_OTHER_K} --model.k {manifest.k}"
-    if manifest.row_length > positions:
+    preset = closest_preset(KmerTokenizer(manifest.k))
+    model = PRESETS[preset].model
+    flags = f"--preset {preset}" + f" --model.k {manifest.k}" * (model.k != manifest.k)
+    if manifest.row_length > model.max_positions:
         flags += f" --model.max-positions {manifest.row_length}"
     print(f"Written to {job.out}. Next: {command('pretrain', '--data', job.out)} {flags} --out RUN")
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from tqdm import tqdm
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from dnabert_jax.config import PretrainConfig, require
 from dnabert_jax.data.staging import stage
 from dnabert_jax.errors import InputError
-from dnabert_jax.families import PRESETS
+from dnabert_jax.families import PRESETS, PresetName
 from dnabert_jax.storage import Location, is_url
 from launch.console import BarContext, command, progress_bar
 from launch.distributed import check_flags, is_joined, join
@@ -59,7 +59,7 @@ class Pretrain:
     data: Location
     out: Path
     settings: Annotated[PretrainConfig, tyro.conf.arg(name="")]
-    preset: Literal["tiny", "dnabert3", "dnabert4", "dnabert5", "dnabert6"] | None = None
+    preset: PresetName | None = None
     config: Path | None = None
     resume: bool = False
     data_cache: Path = Path("~/.cache/dnabert-jax/data")
