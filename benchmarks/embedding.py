@@ -3,7 +3,7 @@
     python -m benchmarks.embedding
 
 Both make the same vectors, the mean of the last hidden states over a sequence's k-mers, from the same random weights in
-one exported directory, in float32: `DNABERT.embed` here, `BertModel` with SDPA in inference mode there, several
+one exported directory, in float32: `DNAModel.embed` here, `BertModel` with SDPA in inference mode there, several
 sequences at a time, sorted by length and padded to the longest of them. The sequences are windows of the embedded
 sample in the paper's mix of lengths. What is not padding is useful: k-mers, [CLS] and [SEP]. This project starts from
 text, transformers from ids: what its tokenizer takes is not counted. The vectors are compared first.
@@ -120,12 +120,12 @@ def by_length(rows: np.ndarray) -> list[np.ndarray]:
 
 
 def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
-    """`DNABERT.embed`, from text in no order; it also writes the weights."""
+    """`DNAModel.embed`, from text in no order; it also writes the weights."""
     import jax
     from flax import nnx
 
     from dnabert_jax.model.classification import BertWithPooler
-    from dnabert_jax.pretrained import DNABERT
+    from dnabert_jax.pretrained import DNAModel
     from dnabert_jax.sequence.buckets import batches_by_length
     from dnabert_jax.stream import TOKENS_ON_CPU
     from dnabert_jax.training.saved_model import Description, SavedModel
@@ -134,10 +134,10 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
         raise SystemExit(f"{jax.devices()} is not one CPU: unset XLA_FLAGS and set JAX_PLATFORMS=cpu.")
     module = BertWithPooler(task.config, rngs=nnx.Rngs(0))
     parameters = jax.device_get(nnx.to_pure_dict(nnx.state(module, nnx.Param)))
-    DNABERT(SavedModel(Description(task.config, None, {}), 0, parameters)).save_pretrained(task.directory)
+    DNAModel(SavedModel(Description(task.config, None, {}), 0, parameters)).save_pretrained(task.directory)
     del module, parameters
 
-    model = DNABERT.from_pretrained(task.directory)
+    model = DNAModel.from_pretrained(task.directory)
     sequences = [task.config.tokenizer.decode(ids[1:-1]) for ids in by_length(task.rows)]
     order = np.random.default_rng(0).permutation(len(sequences))
     shuffled = [sequences[number] for number in order]

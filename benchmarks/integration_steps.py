@@ -18,7 +18,7 @@ from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interpret.attribution import integrated_gradients
 from dnabert_jax.interpret.target import choose_target
 from dnabert_jax.model.classification import BertForSequenceClassification
-from dnabert_jax.pretrained import DNABERT
+from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.training.saved_model import Description, SavedModel
 
 _TASK = TaskConfig("single_label_classification", ("no", "yes"))
@@ -56,13 +56,13 @@ def main() -> None:
             print(f"| {deviation} | {steps} | {gap:.2g} | {shares.max():.2%} | {(shares > 0.05).sum()} |", flush=True)
 
 
-def noisy_model(config: ModelConfig, deviation: float) -> DNABERT:
+def noisy_model(config: ModelConfig, deviation: float) -> DNAModel:
     """A classifier of random weights."""
     draw = np.random.default_rng(0)
     module = BertForSequenceClassification(config, _TASK, rngs=nnx.Rngs(0))
     parameters = jax.device_get(nnx.to_pure_dict(nnx.state(module, nnx.Param)))
     parameters = jax.tree.map(lambda x: np.asarray(x + draw.normal(0, deviation, x.shape), np.float32), parameters)
-    return DNABERT(SavedModel(Description(config, _TASK, {}), 0, parameters))
+    return DNAModel(SavedModel(Description(config, _TASK, {}), 0, parameters))
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
     from dnabert_jax.interpret.mutagenesis import mutation_effects
     from dnabert_jax.interpret.target import choose_target
     from dnabert_jax.model.classification import BertForSequenceClassification
-    from dnabert_jax.pretrained import DNABERT
+    from dnabert_jax.pretrained import DNAModel
     from dnabert_jax.training.saved_model import Description, SavedModel
 
     if jax.devices()[0].platform != "cpu" or jax.device_count() > 1:
@@ -128,7 +128,7 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
     parameters = jax.device_get(nnx.to_pure_dict(nnx.state(module, nnx.Param)))
     # Far enough from the initial ones that substitutions have effects.
     parameters = jax.tree.map(lambda x: np.asarray(x + draw.normal(0, 0.02, x.shape), np.float32), parameters)
-    model = DNABERT(SavedModel(Description(task.config, _TASK, {}), 0, parameters))
+    model = DNAModel(SavedModel(Description(task.config, _TASK, {}), 0, parameters))
     model.save_pretrained(task.directory)
     texts = ["".join(BASES[code] for code in window) for window in task.windows]
     target = choose_target(model, "The benchmark", "yes")

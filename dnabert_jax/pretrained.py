@@ -1,8 +1,8 @@
-"""DNABERT in Python: a model from wherever it is, its embeddings and its predictions.
+"""DNA language models in Python: a model from wherever it is, its embeddings and its predictions.
 
-    from dnabert_jax import DNABERT
+    from dnabert_jax import DNAModel
 
-    model = DNABERT.from_pretrained("models/dnabert6-hg38")
+    model = DNAModel.from_pretrained("models/dnabert6-hg38")
     vectors = model.embed(["ACGTTGCAAGCT", "TTGACGTA"])
 
 `embed` and `predict` take texts and give arrays. They stand on `embeddings` and `predictions`, which take codes of
@@ -50,7 +50,7 @@ _BYTES_BY_POSITION = 1 << 28
 """Of vectors of k-mers in memory at a time, where sequences come one after the other."""
 
 
-class DNABERT:
+class DNAModel:
     """A model that was trained or imported: made by `from_pretrained`.
 
     Attributes:
@@ -74,7 +74,7 @@ class DNABERT:
     @classmethod
     def from_pretrained(
         cls, source: str | Path, step: int | None = None, compute_dtype: ComputeDtype = "float32"
-    ) -> "DNABERT":
+    ) -> "DNAModel":
         """Reads a model.
 
         Args:
@@ -90,7 +90,7 @@ class DNABERT:
         return cls(read_model(source, step), compute_dtype, str(source))
 
     def __repr__(self) -> str:
-        return f"DNABERT({self._model.description_line()}{self._source and f', from {self._source!r}'})"
+        return f"DNAModel({self._model.description_line()}{self._source and f', from {self._source!r}'})"
 
     def encode(self, sequences: str | Iterable[str]) -> Int32[np.ndarray, " tokens"] | list[np.ndarray]:
         """Ids with [CLS] and [SEP], of each sequence, or of one that is given alone.
@@ -304,3 +304,7 @@ class DNABERT:
 
     def _parts(self) -> str:
         return " and ".join(_PARTS.get(part, f"a {part}") for part in self._model.parameters)
+
+
+DNABERT = DNAModel
+"""Another name of the class, from when there was one family."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # loads JAX
     from dnabert_jax.interpret.attribution import Integrated
     from dnabert_jax.interpret.base_scores import BaseScores
     from dnabert_jax.interpret.target import Target
-    from dnabert_jax.pretrained import DNABERT
+    from dnabert_jax.pretrained import DNAModel
 
 _NPZ, _BIGWIG, _MODISCO = ".npz", ".bw", ".modisco"
 _MOST_SEQLETS = 20_000
@@ -148,7 +148,7 @@ class Attention(SequenceCommand):
 
     def _scores(
         self,
-        model: "DNABERT",
+        model: "DNAModel",
         target: "Target | None",
         sequences: OpenSource,
         advance: Callable[[int], object],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # loads JAX
     from dnabert_jax.interpret.mutation_file import Mutation
     from dnabert_jax.interpret.mutation_table import ChangeEffects
     from dnabert_jax.interpret.target import Target
-    from dnabert_jax.pretrained import DNABERT
+    from dnabert_jax.pretrained import DNAModel
     from dnabert_jax.stream import Coded, Named
 
 _MOST_HEAT_MAPS = 100
@@ -101,7 +101,7 @@ class Mutations(SequenceCommand):
         return first
 
     def _changes(
-        self, model: "DNABERT", sequences: Iterable["Named"], listed: Sequence["Mutation"]
+        self, model: "DNAModel", sequences: Iterable["Named"], listed: Sequence["Mutation"]
     ) -> Iterator[tuple["Coded", Sequence["Change"]]]:
         from dnabert_jax import stream
         from dnabert_jax.interpret.changes import changes_of

@@ -15,7 +15,7 @@ from launch.flags import InputPath
 if TYPE_CHECKING:  # loads Arrow
     from dnabert_jax.config import TrainingLengths
     from dnabert_jax.io.left_out import LeftOut
-    from dnabert_jax.pretrained import DNABERT
+    from dnabert_jax.pretrained import DNAModel
     from dnabert_jax.sequence.tokenizer import Tokenizer
     from dnabert_jax.tasks.datasets.intervals import Intervals
     from dnabert_jax.tasks.datasets.unlabelled import NamedSequence
@@ -172,11 +172,11 @@ class ModelCommand:
     step: int | None = None
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
 
-    def load(self) -> "DNABERT":
+    def load(self) -> "DNAModel":
         """Returns the model."""
-        from dnabert_jax.pretrained import DNABERT
+        from dnabert_jax.pretrained import DNAModel
 
-        return DNABERT.from_pretrained(self.model, self.step, self.compute_dtype)
+        return DNAModel.from_pretrained(self.model, self.step, self.compute_dtype)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -191,7 +191,7 @@ class SequenceCommand(ModelCommand):
 
     @contextlib.contextmanager
     def open(
-        self, model: "DNABERT", what: str, variants: bool = False, keep: Sequence[str] = ()
+        self, model: "DNAModel", what: str, variants: bool = False, keep: Sequence[str] = ()
     ) -> Iterator[tuple[OpenSource, tqdm]]:
         """Yields the sequences, and a progress bar over them, or over variants of them, whose number is not known."""
         with self.source.open(model.tokenizer, model.training_lengths, keep) as sequences:

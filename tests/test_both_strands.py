@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dnabert_jax import DNABERT
+from dnabert_jax import DNAModel
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interpret.attribution import gradient_times_input, integrated_gradients
 from dnabert_jax.interpret.mutagenesis import mutation_effects
@@ -17,12 +17,12 @@ TURNED = [sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1] for sequence i
 
 
 @pytest.fixture(scope="module", params=["cls", "mean", "mean-max"])
-def model(small_model: ModelConfig, request: pytest.FixtureRequest) -> DNABERT:
+def model(small_model: ModelConfig, request: pytest.FixtureRequest) -> DNAModel:
     task = TaskConfig("single_label_classification", ("a", "b", "c"), pooling=request.param, strands="both")
-    return DNABERT(random_model(small_model, task))
+    return DNAModel(random_model(small_model, task))
 
 
-def test_predictions_average_the_logits_of_both_strands(model: DNABERT) -> None:
+def test_predictions_average_the_logits_of_both_strands(model: DNAModel) -> None:
     logits = [np.log(model.predict(strand, strands="forward")) for strand in (SEQUENCES, TURNED)]
     merged = np.exp((logits[0] + logits[1]) / 2)
     expected = merged / merged.sum(axis=1, keepdims=True)
@@ -31,7 +31,7 @@ def test_predictions_average_the_logits_of_both_strands(model: DNABERT) -> None:
     assert np.abs(model.predict(SEQUENCES, strands="forward") - expected).max() > 1e-3
 
 
-def test_effects_of_mutations_are_those_of_the_predictions(model: DNABERT) -> None:
+def test_effects_of_mutations_are_those_of_the_predictions(model: DNAModel) -> None:
     target = choose_target(model, "A test", "b", "probability")
     [found] = mutation_effects(model, [("s", SEQUENCES[1])], target)
     [turned] = mutation_effects(model, [("s", TURNED[1])], target)
@@ -43,7 +43,7 @@ def test_effects_of_mutations_are_those_of_the_predictions(model: DNABERT) -> No
 
 
 @pytest.mark.parametrize("scale", ["logit", "log-odds"])
-def test_attributions_turn_with_the_sequence_and_are_complete(model: DNABERT, scale: Any) -> None:
+def test_attributions_turn_with_the_sequence_and_are_complete(model: DNAModel, scale: Any) -> None:
     target = choose_target(model, "A test", "b", scale)
     named, turned = ([(str(n), text) for n, text in enumerate(texts)] for texts in (SEQUENCES, TURNED))
     for one, other in zip(

@@ -14,10 +14,11 @@ import torch
 from flax import nnx
 from transformers import AutoModel, AutoModelForSequenceClassification
 
+import dnabert_jax
 import dnabert_jax.model.layerwise
 import dnabert_jax.pretrained
 import dnabert_jax.stream
-from dnabert_jax import DNABERT
+from dnabert_jax import DNAModel
 from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.model.bert import BertForMaskedLM
@@ -55,8 +56,8 @@ def random_dna(length: int, seed: int = 0) -> str:
 
 
 @pytest.fixture(scope="module")
-def model(small_model: ModelConfig) -> DNABERT:
-    return DNABERT(random_model(small_model))
+def model(small_model: ModelConfig) -> DNAModel:
+    return DNAModel(random_model(small_model))
 
 
 @pytest.fixture(scope="module")
@@ -67,26 +68,26 @@ def sequences() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def theirs(model: DNABERT, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def theirs(model: DNAModel, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """transformers' BertModel from the exported directory."""
     directory = tmp_path_factory.mktemp("exported") / "model"
     model.save_pretrained(directory, architecture="encoder")
     return AutoModel.from_pretrained(directory, attn_implementation="eager").eval()
 
 
-def test_a_model_says_what_it_is(small_model: ModelConfig, model: DNABERT, tmp_path: Path) -> None:
-    assert repr(model) == "DNABERT(k=3, layers=2, hidden_size=32, parts=['bert', 'head', 'pooler'])"
+def test_a_model_says_what_it_is(small_model: ModelConfig, model: DNAModel, tmp_path: Path) -> None:
+    assert repr(model) == "DNAModel(k=3, layers=2, hidden_size=32, parts=['bert', 'head', 'pooler'])"
     for task, facts in (
         (CLASSES, "labels=['donor', 'acceptor', 'neither']"),
         (SIGNAL, "labels=['signal', 'fold'], problem='regression'"),
     ):
         directory = tmp_path / task.problem
-        DNABERT(random_model(small_model, task)).save_pretrained(directory)
-        loaded = DNABERT.from_pretrained(directory)
-        assert repr(loaded) == f"DNABERT(k=3, layers=2, hidden_size=32, {facts}, from {str(directory)!r})"
+        DNAModel(random_model(small_model, task)).save_pretrained(directory)
+        loaded = DNAModel.from_pretrained(directory)
+        assert repr(loaded) == f"DNAModel(k=3, layers=2, hidden_size=32, {facts}, from {str(directory)!r})"
 
 
-def test_embeddings_are_those_that_transformers_computes(model: DNABERT, theirs: Any, sequences: list[str]) -> None:
+def test_embeddings_are_those_that_transformers_computes(model: DNAModel, theirs: Any, sequences: list[str]) -> None:
     def assert_same(found: np.ndarray, expected: torch.Tensor) -> None:
         np.testing.assert_allclose(found, expected.numpy(), atol=1e-4, rtol=0)
 
@@ -115,7 +116,7 @@ def test_embeddings_are_those_that_transformers_computes(model: DNABERT, theirs:
 def test_predictions_are_those_that_transformers_computes(
     small_model: ModelConfig, task: TaskConfig, sequences: list[str], tmp_path: Path
 ) -> None:
-    model = DNABERT(random_model(small_model, task))
+    model = DNAModel(random_model(small_model, task))
     model.save_pretrained(tmp_path / "model")
     theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model", attn_implementation="eager").eval()
     found = model.predict(sequences)
@@ -133,7 +134,7 @@ def test_predictions_are_those_that_transformers_computes(
     assert np.ptp(found) > 0.01
 
 
-def test_a_base_has_the_mean_of_the_kmers_that_cover_it(model: DNABERT, sequences: list[str]) -> None:
+def test_a_base_has_the_mean_of_the_kmers_that_cover_it(model: DNAModel, sequences: list[str]) -> None:
     some = [*sequences[:6], "ACGNNTGCA"]
     for layer in (0, -1):
         by_base = model.embed(some, pooling="bases", layer=layer)
@@ -145,7 +146,7 @@ def test_a_base_has_the_mean_of_the_kmers_that_cover_it(model: DNABERT, sequence
 
 
 def test_names_codes_and_both_strands(small_model: ModelConfig, sequences: list[str]) -> None:
-    model = DNABERT(random_model(small_model, CLASSES))
+    model = DNAModel(random_model(small_model, CLASSES))
     named = [(f"s{number}", base_codes(sequence.encode())) for number, sequence in enumerate(sequences)]
     done: list[int] = []
     found = list(model.predictions(iter(named), "both", done.append))
@@ -165,7 +166,7 @@ def test_names_codes_and_both_strands(small_model: ModelConfig, sequences: list[
 def test_models_of_long_sequences_predict_from_their_pieces(small_model: ModelConfig, long: Any) -> None:
     task = TaskConfig("single_label_classification", ("no", "yes"), long=long, split=3)
     saved = random_model(small_model, task)
-    model = DNABERT(saved)
+    model = DNAModel(saved)
     sequences = [random_dna(length, length) for length in (188, 3, 100, 64)]
     network = sequence_classifier(small_model, task, rngs=nnx.Rngs(0))
     nnx.update(network, jax.tree.map(jnp.asarray, saved.parameters))
@@ -182,7 +183,7 @@ def test_models_of_windows_predict_from_all_of_them(small_model: ModelConfig, lo
     """The network on each sequence's own windows, computed at once, says the same as windows one after the other."""
     task = TaskConfig("regression", ("signal",), long=long, split=4, window=40, overlap=9)
     saved = random_model(small_model, task)
-    model = DNABERT(saved)
+    model = DNAModel(saved)
     sequences = [random_dna(length, length) for length in (135, 3, 100, 42, 43)]
     network = sequence_classifier(small_model, task, rngs=nnx.Rngs(0))
     nnx.update(network, jax.tree.map(jnp.asarray, saved.parameters))
@@ -205,7 +206,7 @@ def test_models_of_windows_predict_from_all_of_them(small_model: ModelConfig, lo
         np.testing.assert_allclose(model.predict([longer]), expected, atol=1e-5, rtol=0)
 
 
-def test_results_do_not_depend_on_what_is_in_the_batch(model: DNABERT, sequences: list[str]) -> None:
+def test_results_do_not_depend_on_what_is_in_the_batch(model: DNAModel, sequences: list[str]) -> None:
     together = model.embed(sequences)
     alone = np.stack([model.embed(sequence) for sequence in sequences])
     np.testing.assert_allclose(together, alone, atol=1e-5, rtol=0)
@@ -216,9 +217,9 @@ def test_results_do_not_depend_on_what_is_in_the_batch(model: DNABERT, sequences
 
 
 def test_results_do_not_depend_on_settings_of_the_program_and_it_keeps_them(
-    model: DNABERT, small_model: ModelConfig, sequences: list[str]
+    model: DNAModel, small_model: ModelConfig, sequences: list[str]
 ) -> None:
-    expected, fresh = model.embed(sequences), DNABERT(random_model(small_model))
+    expected, fresh = model.embed(sequences), DNAModel(random_model(small_model))
     with (
         jax.enable_x64(True),
         jax.numpy_dtype_promotion("strict"),
@@ -230,7 +231,7 @@ def test_results_do_not_depend_on_settings_of_the_program_and_it_keeps_them(
         assert jnp.arange(2).dtype == jnp.int64
 
 
-def test_any_iterable_will_do(model: DNABERT, sequences: list[str]) -> None:
+def test_any_iterable_will_do(model: DNAModel, sequences: list[str]) -> None:
     expected = model.embed(sequences)
     assert np.array_equal(model.embed(sequence for sequence in sequences), expected)
     assert np.array_equal(model.embed(tuple(sequences)), expected)
@@ -241,7 +242,7 @@ def test_any_iterable_will_do(model: DNABERT, sequences: list[str]) -> None:
     np.testing.assert_allclose(one, model.embed(sequences, pooling="tokens")[0], atol=1e-5)
 
 
-def test_raw_dna_in_any_case_and_kmers_are_the_same(model: DNABERT) -> None:
+def test_raw_dna_in_any_case_and_kmers_are_the_same(model: DNAModel) -> None:
     ids = model.encode("ACGTN")
     assert (ids[0], *ids[3:], ids.dtype) == (CLS, UNK, SEP, np.int32)
     assert model.encode(["acgtn", "ACG CGT GTN"])[1].tolist() == ids.tolist()
@@ -261,17 +262,17 @@ def test_as_many_programs_are_compiled_as_there_are_buckets(
 
     monkeypatch.setattr(dnabert_jax.model.layerwise, "xla_attention", counted)
     of_no_other_test = dataclasses.replace(small_model, intermediate_size=48)
-    model = DNABERT(random_model(of_no_other_test))
+    model = DNAModel(random_model(of_no_other_test))
     rng = np.random.default_rng(0)
     for seed in range(3):
         model.embed([random_dna(length, seed) for length in rng.integers(3, 65, 500)])
     # Buckets 8, 16, ... 64, and fewer rows where the sequences end; two layers and 1,500 sequences count for nothing.
     assert 8 <= len(traced) == len(set(traced)) <= 8 + 5
-    DNABERT(random_model(of_no_other_test, seed=1)).embed(random_dna(64), layer=1)
+    DNAModel(random_model(of_no_other_test, seed=1)).embed(random_dna(64), layer=1)
     assert len(traced) <= 8 + 6
 
 
-def test_a_sequence_that_cannot_be_taken_is_named(model: DNABERT) -> None:
+def test_a_sequence_that_cannot_be_taken_is_named(model: DNAModel) -> None:
     def fails(message: str, sequences: Any) -> None:
         for call in (model.embed, lambda sequences: model.embed(sequences, pooling="tokens")):
             with pytest.raises(InputError, match=message):
@@ -285,9 +286,9 @@ def test_a_sequence_that_cannot_be_taken_is_named(model: DNABERT) -> None:
         model.embed(iter(["ACGT", float("nan")]))
 
 
-def test_what_the_model_has_not_is_refused(model: DNABERT, small_model: ModelConfig, tmp_path: Path) -> None:
+def test_what_the_model_has_not_is_refused(model: DNAModel, small_model: ModelConfig, tmp_path: Path) -> None:
     saved = random_model(small_model)
-    bare = DNABERT(SavedModel(saved.description, 0, {part: saved.parameters[part] for part in ("bert", "head")}))
+    bare = DNAModel(SavedModel(saved.description, 0, {part: saved.parameters[part] for part in ("bert", "head")}))
     with pytest.raises(InputError, match="needs a classifier: the model has an encoder and a head of masked tokens"):
         bare.predict(["ACGT"])
     with pytest.raises(InputError, match="needs a pooler: the model has an encoder and a head of masked tokens"):
@@ -301,9 +302,9 @@ def test_what_the_model_has_not_is_refused(model: DNABERT, small_model: ModelCon
         model.embed(["ACGT"], pooling="pooled", layer=1)
     model.save_pretrained(tmp_path / "model")
     with pytest.raises(InputError, match="has no steps"):
-        DNABERT.from_pretrained(tmp_path / "model", step=3)
+        DNAModel.from_pretrained(tmp_path / "model", step=3)
     with pytest.raises(InputError, match="nothing"):
-        DNABERT.from_pretrained(tmp_path / "nothing")
+        DNAModel.from_pretrained(tmp_path / "nothing")
 
 
 @pytest.mark.slow
@@ -319,26 +320,26 @@ def test_every_kind_of_directory_is_read(
         checkpoint_every=1,
     )
     pretrain(config, sample_rows, tmp_path / "run")
-    of_run = DNABERT.from_pretrained(tmp_path / "run")
+    of_run = DNAModel.from_pretrained(tmp_path / "run")
     expected = of_run.embed(sequences)
-    assert np.abs(DNABERT.from_pretrained(str(tmp_path / "run"), step=2).embed(sequences) - expected).max() > 0.01
+    assert np.abs(DNAModel.from_pretrained(str(tmp_path / "run"), step=2).embed(sequences) - expected).max() > 0.01
     of_run.save_pretrained(tmp_path / "exported")
-    exported = DNABERT.from_pretrained(tmp_path / "exported")
+    exported = DNAModel.from_pretrained(tmp_path / "exported")
     write_saved_model(tmp_path / "imported", exported._model)
-    for model in (exported, DNABERT.from_pretrained(tmp_path / "imported")):
+    for model in (exported, DNAModel.from_pretrained(tmp_path / "imported")):
         assert model.config == small_model
         assert np.array_equal(model.embed(sequences), expected)
 
 
-def test_sixteen_bits_are_close(small_model: ModelConfig, model: DNABERT, sequences: list[str]) -> None:
-    narrow = DNABERT(random_model(small_model), compute_dtype="bfloat16").embed(sequences[:1])
+def test_sixteen_bits_are_close(small_model: ModelConfig, model: DNAModel, sequences: list[str]) -> None:
+    narrow = DNAModel(random_model(small_model), compute_dtype="bfloat16").embed(sequences[:1])
     assert narrow.dtype == np.float32
     difference = np.abs(narrow - model.embed(sequences[:1]))
     assert 1e-4 < difference.max() < 0.1
 
 
 def test_a_bar_is_shown_only_where_it_takes_long(
-    model: DNABERT, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    model: DNAModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # A busy machine may take longer than the seconds that are allowed.
     monkeypatch.setattr(dnabert_jax.stream, "_SECONDS_TO_BAR", 1000)
@@ -353,11 +354,11 @@ def test_a_bar_is_shown_only_where_it_takes_long(
     assert capsys.readouterr() == ("", "")
 
 
-def test_what_is_pushed_is_what_is_saved(model: DNABERT, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_pushed_is_what_is_saved(model: DNAModel, monkeypatch: pytest.MonkeyPatch) -> None:
     pushed: dict[str, Any] = {}
 
     def push(directory: Path, repository: str, private: bool) -> str:
-        pushed[repository] = (private, DNABERT.from_pretrained(directory).embed("ACGTTG"))
+        pushed[repository] = (private, DNAModel.from_pretrained(directory).embed("ACGTTG"))
         return f"hub/{repository}"
 
     monkeypatch.setattr(dnabert_jax.pretrained, "push_directory", push)
@@ -379,8 +380,8 @@ def test_the_code_in_the_readme_runs(
     readme: str, small_model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    DNABERT(random_model(small_model)).save_pretrained(tmp_path / "zhihan1996" / "DNA_bert_6")
-    DNABERT(random_model(small_model, CLASSES)).save_pretrained(tmp_path / "runs" / "promoters")
+    DNAModel(random_model(small_model)).save_pretrained(tmp_path / "zhihan1996" / "DNA_bert_6")
+    DNAModel(random_model(small_model, CLASSES)).save_pretrained(tmp_path / "runs" / "promoters")
     names: dict[str, Any] = {}
     exec(readme, names)  # noqa: S102 - it is our own
     assert names["vectors"].shape == (2, 32)
@@ -401,3 +402,8 @@ def test_the_code_in_the_readme_runs(
 )
 def test_a_provenance_of_another_program_has_no_lengths(provenance: Any) -> None:
     assert training_lengths(provenance) is None
+
+
+def test_the_class_has_two_names() -> None:
+    assert dnabert_jax.DNABERT is dnabert_jax.DNAModel is DNAModel
+    assert {"DNABERT", "DNAModel"} <= set(dir(dnabert_jax))

@@ -16,14 +16,14 @@ from jaxtyping import Array, Int32
 from dnabert_jax import stream
 from dnabert_jax.config import require
 from dnabert_jax.interpret.target import check_reads_whole
-from dnabert_jax.pretrained import DNABERT
+from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.stream import Named, Result
 
 Normalization = Literal["l2", "none"]
 
 
 def attention_scores(
-    model: DNABERT,
+    model: DNAModel,
     sequences: Iterable[Named],
     layer: int = -1,
     head: int | None = None,
@@ -67,7 +67,7 @@ def attention_scores(
         yield name, scores / norm if norm else scores
 
 
-def _checked(model: DNABERT, layer: int, head: int | None, rollout: bool) -> tuple[int, int | None]:
+def _checked(model: DNAModel, layer: int, head: int | None, rollout: bool) -> tuple[int, int | None]:
     """Layer, counted from 1, and head."""
     layers, heads = model.config.num_layers, model.config.num_heads
     in_model = 1 <= abs(layer) <= layers

@@ -16,7 +16,7 @@ from dnabert_jax import stream
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.target import Target
 from dnabert_jax.model.bound_head import label_output, label_output_and_gradient
-from dnabert_jax.pretrained import DNABERT
+from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.sequence.vocabulary import MASK, NUM_SPECIAL, UNK
 from dnabert_jax.stream import Named, Result
 
@@ -54,7 +54,7 @@ class Integrated(NamedTuple):
 
 
 def gradient_times_input(
-    model: DNABERT,
+    model: DNAModel,
     sequences: Iterable[Named],
     target: Target,
     advance: Callable[[int], object] | None = None,
@@ -77,7 +77,7 @@ def gradient_times_input(
 
 
 def integrated_gradients(
-    model: DNABERT,
+    model: DNAModel,
     sequences: Iterable[Named],
     target: Target,
     baseline: Baseline = "mask",
@@ -122,14 +122,14 @@ def integrated_gradients(
 
 
 def _value(
-    model: DNABERT, target: Target, vectors: Float[Array, "rows L H"], ids: Int32[np.ndarray, "rows L"]
+    model: DNAModel, target: Target, vectors: Float[Array, "rows L H"], ids: Int32[np.ndarray, "rows L"]
 ) -> Float[Array, " B"]:
     hidden = model.encoder.states_of_vectors(vectors, ids)[-1]
     return label_output(model.config, target.task, model.on_encoder, hidden, ids, target.number, target.scale)
 
 
 def _of_bases(
-    model: DNABERT, target: Target, ids: Int32[np.ndarray, " tokens"], scores: Float32[np.ndarray, " padded"]
+    model: DNAModel, target: Target, ids: Int32[np.ndarray, " tokens"], scores: Float32[np.ndarray, " padded"]
 ) -> Float32[np.ndarray, " bases"]:
     """Returns the scores of bases from those of the tokens of each strand that is read; of both strands the sum."""
     strands = target.rows(ids[None], model.tokenizer)
@@ -141,7 +141,7 @@ def _of_bases(
 
 
 def _value_and_gradient(
-    model: DNABERT, target: Target, vectors: Float[Array, "rows L H"], ids: Int32[np.ndarray, "rows L"]
+    model: DNAModel, target: Target, vectors: Float[Array, "rows L H"], ids: Int32[np.ndarray, "rows L"]
 ) -> tuple[Float[Array, " B"], Float[Array, "rows L H"]]:
     def value(hidden: Array) -> tuple[Array, Array]:
         return label_output_and_gradient(
@@ -152,7 +152,7 @@ def _value_and_gradient(
 
 
 def _baseline_vectors(
-    model: DNABERT, baseline: Baseline, ids: Int32[np.ndarray, "B L"], vectors: Float[Array, "B L H"]
+    model: DNAModel, baseline: Baseline, ids: Int32[np.ndarray, "B L"], vectors: Float[Array, "B L H"]
 ) -> Float[Array, "B L H"]:
     """[CLS], [SEP] and padding as they are, and the baseline in place of all else."""
     spells_bases = (ids >= NUM_SPECIAL) | (ids == UNK)

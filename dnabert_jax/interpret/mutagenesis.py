@@ -18,7 +18,7 @@ from jaxtyping import Float32
 from dnabert_jax import stream
 from dnabert_jax.interpret.changes import COLUMN_CODES, SUBSTITUTIONS, Change, apply, changes_of
 from dnabert_jax.interpret.target import Target, label_outputs
-from dnabert_jax.pretrained import DNABERT
+from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.sequence.bases import BASE_ORDER
 from dnabert_jax.sequence.buckets import groups
 from dnabert_jax.stream import Coded, Codes, Named
@@ -55,7 +55,7 @@ class Mutations(NamedTuple):
 
 
 def mutation_effects(
-    model: DNABERT, sequences: Iterable[Named], target: Target, advance: Callable[[int], object] | None = None
+    model: DNAModel, sequences: Iterable[Named], target: Target, advance: Callable[[int], object] | None = None
 ) -> Iterator[Mutations]:
     """Yields the effect of every substitution of each sequence, in their order and in constant memory.
 
@@ -72,7 +72,7 @@ def mutation_effects(
 
 
 def changed_outputs(
-    model: DNABERT,
+    model: DNAModel,
     changed: Iterable[tuple[Coded, Sequence[Change]]],
     target: Target,
     advance: Callable[[int], object] | None = None,
@@ -103,7 +103,7 @@ def _variants(own: Coded, changes: Sequence[Change]) -> Iterator[bytes]:
     yield from (apply(own.codes, change).tobytes() for change in changes)
 
 
-def _checked(model: DNABERT, own: Coded, changes: Sequence[Change]) -> tuple[Coded, Sequence[Change]]:
+def _checked(model: DNAModel, own: Coded, changes: Sequence[Change]) -> tuple[Coded, Sequence[Change]]:
     """Both; an error of length names the user's sequence, and the change that makes it so."""
     model.ids_within_limit(own.codes, own.place)
     if changes:

@@ -10,7 +10,7 @@ from dnabert_jax import stream
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.model.bound_head import Scale, label_output
-from dnabert_jax.pretrained import DNABERT
+from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.stream import Coded
 
@@ -37,7 +37,7 @@ class Target:
         return tokenizer.both_strands(ids) if self.task.strands == "both" else ids
 
 
-def check_reads_whole(model: DNABERT, what: str) -> None:
+def check_reads_whole(model: DNAModel, what: str) -> None:
     """Raises InputError if a model reads sequences in pieces or windows, of which there is no one [CLS]."""
     if model.task is not None and model.task.long != "none":
         raise InputError(
@@ -45,7 +45,7 @@ def check_reads_whole(model: DNABERT, what: str) -> None:
         )
 
 
-def choose_target(model: DNABERT, what: str, label: str = "", scale: Scale = "logit") -> Target:
+def choose_target(model: DNAModel, what: str, label: str = "", scale: Scale = "logit") -> Target:
     """Returns the output of the label that is named, of the only label, or of the positive one of two classes.
 
     Args:
@@ -72,7 +72,7 @@ def choose_target(model: DNABERT, what: str, label: str = "", scale: Scale = "lo
 
 
 def label_outputs(
-    model: DNABERT,
+    model: DNAModel,
     target: Target,
     sequences: Iterable[Coded],
     advance: Callable[[int], object] | None = None,

@@ -32,7 +32,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import export_model
 from dnabert_jax.interop.load import load_directory
 from dnabert_jax.io.text import valid_unicode
-from dnabert_jax.pretrained import DNABERT
+from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.training.saved_model import SavedModel, read_saved_model, write_saved_model
 from launch.cli import run
@@ -187,7 +187,7 @@ def test_a_wrapped_and_padded_model_computes_what_transformers_computes(
     tensors = {f"module.{name}": tensor for name, tensor in tensors_of(copy).items()}
     (copy / "model.safetensors").unlink()
     as_pickle(copy, tensors)
-    model = DNABERT.from_pretrained(copy)
+    model = DNAModel.from_pretrained(copy)
     with torch.no_grad():
         ids = torch.tensor(model.encode("ACGTTGCNAAGCT"))[None]
         output = theirs(ids, output_hidden_states=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dnabert_jax import DNABERT
+from dnabert_jax import DNAModel
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.model.bert import Bert
 from dnabert_jax.model.classification import BertForSequenceClassification
@@ -31,8 +31,8 @@ def saved() -> SavedModel:
 
 
 @pytest.fixture(scope="session")
-def model(saved: SavedModel) -> DNABERT:
-    return DNABERT(saved)
+def model(saved: SavedModel) -> DNAModel:
+    return DNAModel(saved)
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def sequences() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def matrices(saved: SavedModel, model: DNABERT, sequences: list[tuple[str, str]]) -> list[np.ndarray]:
+def matrices(saved: SavedModel, model: DNAModel, sequences: list[tuple[str, str]]) -> list[np.ndarray]:
     """Attention, [layers, heads, tokens, tokens], of each sequence alone."""
     bert = nnx.eval_shape(lambda: Bert(saved.config, rngs=nnx.Rngs(0)))
     nnx.update(bert, jax.tree.map(jnp.asarray, saved.parameters["bert"]))

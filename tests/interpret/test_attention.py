@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dnabert_jax import DNABERT
+from dnabert_jax import DNAModel
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.attention import attention_scores
@@ -28,7 +28,7 @@ def by_definition(of_kmers: np.ndarray) -> np.ndarray:
     return scores / np.sqrt((scores**2).sum())
 
 
-def found(model: DNABERT, sequences: list[tuple[str, str]], **settings: Any) -> list[np.ndarray]:
+def found(model: DNAModel, sequences: list[tuple[str, str]], **settings: Any) -> list[np.ndarray]:
     rows = list(attention_scores(model, iter(sequences), **settings))
     assert [name for name, _ in rows] == [name for name, _ in sequences]
     assert [len(scores) for _, scores in rows] == [len(text) for _, text in sequences]
@@ -40,7 +40,7 @@ def found(model: DNABERT, sequences: list[tuple[str, str]], **settings: Any) -> 
     [({}, 1, [0, 1]), ({"layer": 1}, 0, [0, 1]), ({"layer": -2, "head": 2}, 0, [1]), ({"head": 1}, 1, [0])],
 )
 def test_scores_are_those_of_whole_matrices(
-    model: DNABERT, sequences: list[tuple[str, str]], matrices: list[np.ndarray], settings: Any, layer: int, heads: Any
+    model: DNAModel, sequences: list[tuple[str, str]], matrices: list[np.ndarray], settings: Any, layer: int, heads: Any
 ) -> None:
     for scores, whole in zip(found(model, sequences, **settings), matrices, strict=True):
         expected = by_definition(whole[layer][heads].sum(axis=0)[0, 1:-1])
@@ -49,7 +49,7 @@ def test_scores_are_those_of_whole_matrices(
 
 
 def test_rollout_is_the_product_of_the_layers_matrices(
-    model: DNABERT, sequences: list[tuple[str, str]], matrices: list[np.ndarray]
+    model: DNAModel, sequences: list[tuple[str, str]], matrices: list[np.ndarray]
 ) -> None:
     for layer in (1, 2):
         scores = found(model, sequences, rollout=True, layer=layer, normalization="none")
@@ -60,7 +60,7 @@ def test_rollout_is_the_product_of_the_layers_matrices(
             np.testing.assert_allclose(own, means(rolled[0, 1:-1]), atol=1e-5)
 
 
-def test_scores_that_are_not_normalised_are_probabilities(model: DNABERT, sequences: list[tuple[str, str]]) -> None:
+def test_scores_that_are_not_normalised_are_probabilities(model: DNAModel, sequences: list[tuple[str, str]]) -> None:
     raw, unit = (found(model, sequences, normalization=kind) for kind in ("none", "l2"))
     for one, other in zip(raw, unit, strict=True):
         assert 0 < one.max() < 2
@@ -77,7 +77,7 @@ def test_scores_that_are_not_normalised_are_probabilities(model: DNABERT, sequen
         ({"head": 1, "rollout": True}, "name no head"),
     ],
 )
-def test_what_is_not_there_is_refused(model: DNABERT, settings: Any, sentence: str) -> None:
+def test_what_is_not_there_is_refused(model: DNAModel, settings: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         next(attention_scores(model, [("a", "ACGT")], **settings))
 
@@ -86,9 +86,9 @@ def test_models_that_read_pieces_are_refused(saved: SavedModel) -> None:
     task = TaskConfig("regression", ("signal",), long="mean", window=10, overlap=2)
     pieces = dataclasses.replace(saved, description=dataclasses.replace(saved.description, task=task))
     with pytest.raises(InputError, match="this one reads pieces of it"):
-        next(attention_scores(DNABERT(pieces), [("a", "ACGT")]))
+        next(attention_scores(DNAModel(pieces), [("a", "ACGT")]))
 
 
-def test_a_sequence_that_is_too_long_is_named(model: DNABERT) -> None:
+def test_a_sequence_that_is_too_long_is_named(model: DNAModel) -> None:
     with pytest.raises(InputError, match=r"sequence 2 \(b\) has 23 .* 22\b"):
         list(attention_scores(model, [("a", "ACGT"), ("b", "A" * 25)]))

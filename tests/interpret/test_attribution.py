@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dnabert_jax import DNABERT
+from dnabert_jax import DNAModel
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.attribution import Integrated, gradient_times_input, integrated_gradients
@@ -22,7 +22,7 @@ Logit = Callable[[np.ndarray, int, np.ndarray], float]
 
 
 @pytest.fixture(scope="module")
-def target(model: DNABERT) -> Target:
+def target(model: DNAModel) -> Target:
     return choose_target(model, "A test", "acceptor")
 
 
@@ -49,7 +49,7 @@ def logit(saved: SavedModel) -> Logit:
 
 
 def test_gradients_are_those_of_finite_differences(
-    saved: SavedModel, model: DNABERT, target: Target, logit: Logit
+    saved: SavedModel, model: DNAModel, target: Target, logit: Logit
 ) -> None:
     """The score of a k-mer is shared by its bases, so that a base has a third of each that covers it."""
     text = "ACGTA"
@@ -69,7 +69,7 @@ def test_gradients_are_those_of_finite_differences(
 
 @pytest.mark.parametrize("baseline", ["mask", "zero"])
 def test_integrated_gradients_are_complete(
-    saved: SavedModel, model: DNABERT, target: Target, sequences: list[tuple[str, str]], baseline: Any
+    saved: SavedModel, model: DNAModel, target: Target, sequences: list[tuple[str, str]], baseline: Any
 ) -> None:
     done: list[int] = []
     found = list(integrated_gradients(model, iter(sequences), target, baseline, 24, done.append))
@@ -97,7 +97,7 @@ def test_the_gap_is_a_share_of_the_difference(
 
 
 def test_output_and_baseline_are_those_of_the_network(
-    saved: SavedModel, model: DNABERT, target: Target, logit: Logit
+    saved: SavedModel, model: DNAModel, target: Target, logit: Logit
 ) -> None:
     [one] = integrated_gradients(model, [("a", "ACGTA")], target, "mask", 1)
     ids, table = model.encode("ACGTA"), saved.parameters["bert"]["embeddings"]["token"]["table"]
@@ -106,15 +106,15 @@ def test_output_and_baseline_are_those_of_the_network(
     assert one.baseline == pytest.approx(logit(masked, 1, table[MASK]), abs=1e-4)
 
 
-def test_a_kmer_of_the_baseline_has_no_part(model: DNABERT, target: Target) -> None:
+def test_a_kmer_of_the_baseline_has_no_part(model: DNAModel, target: Target) -> None:
     [one] = integrated_gradients(model, [("a", "ACNAC")], target, "unknown", 1)
     assert not one.scores.any()
     assert one.output == one.baseline
 
 
-def test_the_target_is_named_or_the_positive_of_two(saved: SavedModel, model: DNABERT) -> None:
-    def with_task(task: TaskConfig | None) -> DNABERT:
-        return DNABERT(SavedModel(Description(saved.config, task, {}), 0, saved.parameters))
+def test_the_target_is_named_or_the_positive_of_two(saved: SavedModel, model: DNAModel) -> None:
+    def with_task(task: TaskConfig | None) -> DNAModel:
+        return DNAModel(SavedModel(Description(saved.config, task, {}), 0, saved.parameters))
 
     two = with_task(TaskConfig("single_label_classification", ("no", "yes")))
     assert choose_target(two, "It").label == "yes"

@@ -7,7 +7,7 @@ import pytest
 
 import dnabert_jax.interpret.mutagenesis
 import dnabert_jax.stream
-from dnabert_jax import DNABERT
+from dnabert_jax import DNAModel
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.mutagenesis import Mutations, mutation_effects
 from dnabert_jax.interpret.target import choose_target
@@ -15,7 +15,7 @@ from dnabert_jax.sequence.bases import base_codes
 
 
 def test_effects_are_differences_of_predictions(
-    model: DNABERT, sequences: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    model: DNAModel, sequences: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So that the sequences are not all in hand at once.
     monkeypatch.setattr(dnabert_jax.interpret.mutagenesis, "_VARIANTS_TOGETHER", 90)
@@ -38,7 +38,7 @@ def test_the_score_of_a_base_is_what_its_substitutions_take_away() -> None:
     assert scores.tolist() == [2, -0.5, -1]
 
 
-def test_what_is_the_same_is_computed_once(model: DNABERT, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_the_same_is_computed_once(model: DNAModel, monkeypatch: pytest.MonkeyPatch) -> None:
     computed: list[bytes] = []
     whole = model.ids_within_limit
 
@@ -60,19 +60,19 @@ def test_what_is_the_same_is_computed_once(model: DNABERT, monkeypatch: pytest.M
     assert found[0].effects[6, 1] == pytest.approx(change, abs=1e-6)
 
 
-def test_a_sequence_that_is_too_long_is_named(model: DNABERT) -> None:
+def test_a_sequence_that_is_too_long_is_named(model: DNAModel) -> None:
     with pytest.raises(InputError, match=r"sequence 1 \(long\) has 23 "):
         next(mutation_effects(model, [("long", "A" * 25)], choose_target(model, "It", "donor")))
 
 
-def test_log_odds_are_those_of_the_probability(model: DNABERT, sequences: list[tuple[str, str]]) -> None:
+def test_log_odds_are_those_of_the_probability(model: DNAModel, sequences: list[tuple[str, str]]) -> None:
     label = choose_target(model, "It", "acceptor", "log-odds")
     found = [one.reference for one in mutation_effects(model, sequences, label)]
     probability = model.predict([text for _, text in sequences])[:, 1]
     np.testing.assert_allclose(found, np.log(probability / (1 - probability)), atol=1e-5)
 
 
-def test_variants_of_a_sequence_are_not_padded_on_a_cpu(model: DNABERT, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variants_of_a_sequence_are_not_padded_on_a_cpu(model: DNAModel, monkeypatch: pytest.MonkeyPatch) -> None:
     shapes: set[tuple[int, int]] = set()
     whole = model.encoder.last_of_cls
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from dnabert_jax import DNABERT
+from dnabert_jax import DNAModel
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.interpret.changes import Change, Kind, apply, changes_of
 from dnabert_jax.interpret.heat_map import draw_heat_map, effect_matrix, heat_map_name
@@ -52,7 +52,7 @@ def test_every_change_is_an_edit_of_the_text(text: str) -> None:
     assert {change.kind for change in changes_of(codes, ("deletions",))} == {"deletion"}
 
 
-def test_effects_are_those_of_the_predictions(model: DNABERT, sequences: list[tuple[str, str]]) -> None:
+def test_effects_are_those_of_the_predictions(model: DNAModel, sequences: list[tuple[str, str]]) -> None:
     target = choose_target(model, "It", "acceptor", "log-odds")
     own = [coded(text, name) for name, text in sequences if len(text) == 7]
     pairs = [
@@ -74,7 +74,7 @@ def test_effects_are_those_of_the_predictions(model: DNABERT, sequences: list[tu
         assert np.abs(odds).max() > 0.01
 
 
-def test_the_same_sequence_is_computed_once(model: DNABERT) -> None:
+def test_the_same_sequence_is_computed_once(model: DNAModel) -> None:
     done: list[int] = []
     target = choose_target(model, "It", "donor")
     one = coded("AAAAC")
@@ -93,7 +93,7 @@ def test_the_same_sequence_is_computed_once(model: DNABERT) -> None:
         ("A" * 24, "insertions", r"sequence 1 \(a\) with \[0, 0\) replaced by A has 23 k-mers"),
     ],
 )
-def test_a_change_beyond_what_the_model_takes_is_named(model: DNABERT, text: str, kind: Kind, sentence: str) -> None:
+def test_a_change_beyond_what_the_model_takes_is_named(model: DNAModel, text: str, kind: Kind, sentence: str) -> None:
     one = coded(text)
     with pytest.raises(InputError, match=sentence):
         next(changed_outputs(model, [(one, list(changes_of(one.codes, (kind,))))], choose_target(model, "It", "donor")))

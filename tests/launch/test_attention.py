@@ -12,7 +12,7 @@ import numpy as np
 import pyBigWig
 import pytest
 
-from dnabert_jax import DNABERT
+from dnabert_jax import DNAModel
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interpret.attention import attention_scores
 from dnabert_jax.interpret.attribution import Integrated, gradient_times_input, integrated_gradients
@@ -44,8 +44,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(folder: Path) -> DNABERT:
-    return DNABERT.from_pretrained(folder / "model")
+def model(folder: Path) -> DNAModel:
+    return DNAModel.from_pretrained(folder / "model")
 
 
 def attention(folder: Path, *flags: str | Path, model: str = "model") -> list[str]:
@@ -55,7 +55,7 @@ def attention(folder: Path, *flags: str | Path, model: str = "model") -> list[st
 NAMED = [(f"s{number}", text) for number, text in enumerate(SEQUENCES)]
 
 
-def by_library(model: DNABERT, method: str) -> list[np.ndarray]:
+def by_library(model: DNAModel, method: str) -> list[np.ndarray]:
     target = choose_target(model, "It", "no", "probability")
     if method == "attention":
         return [scores for _, scores in attention_scores(model, NAMED)]
@@ -71,7 +71,7 @@ def by_library(model: DNABERT, method: str) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("method", ["attention", "gradient-x-input", "integrated-gradients", "mutagenesis"])
 def test_files_have_what_the_library_says(
-    folder: Path, model: DNABERT, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
+    folder: Path, model: DNAModel, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:
     expected = by_library(model, method)
     flags = ["--method", method, "--fasta", folder / "x.fa"]
@@ -115,7 +115,7 @@ def test_a_sum_of_which_there_is_no_share_is_said_too() -> None:
 
 
 def test_sums_that_miss_are_said_with_the_steps_to_try(
-    folder: Path, model: DNABERT, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, model: DNAModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--method", "integrated-gradients", "--fasta", folder / "x.fa"]
     found = {
@@ -133,7 +133,7 @@ def test_sums_that_miss_are_said_with_the_steps_to_try(
 
 
 def test_a_track_has_the_mean_of_intervals_in_the_direction_of_the_genome(
-    folder: Path, model: DNABERT, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, model: DNAModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = ["--bed", folder / "x.bed", "--genome", folder / "g.fa"]
     assert run(attention(folder, *files, "--out", tmp_path / "x.bw")) == 0
@@ -161,7 +161,7 @@ def test_a_track_has_the_mean_of_intervals_in_the_direction_of_the_genome(
 
 @pytest.mark.parametrize("method", ["gradient-x-input", "mutagenesis"])
 def test_tfmodisco_gets_the_contributions(
-    folder: Path, model: DNABERT, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
+    folder: Path, model: DNAModel, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:
     out = tmp_path / "a b.modisco"
     flags = ["--label", "no", "--scale", "probability", "--fasta", folder / "x.fa", "--out", out]

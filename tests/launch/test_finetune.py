@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from transformers import AutoModelForSequenceClassification
 
-from dnabert_jax import DNABERT
+from dnabert_jax import DNAModel
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.tasks.measures.results import Result
 from dnabert_jax.typed_json import read_json
@@ -69,7 +69,7 @@ def test_it_learns_and_writes_what_came_of_it(finetuned: Path) -> None:
 
 def test_the_model_predicts_here_and_in_transformers(finetuned: Path, tmp_path: Path) -> None:
     sequences = ["ATTATATTAATATATTATTA", "CGGCGCGGCCGCGGGCCGCG"]
-    ours = DNABERT.from_pretrained(finetuned)
+    ours = DNAModel.from_pretrained(finetuned)
     assert ours.labels == ("no", "yes")
     found = ours.predict(sequences)
     assert found.argmax(axis=1).tolist() == [1, 0]

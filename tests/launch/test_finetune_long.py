@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dnabert_jax import DNABERT
+from dnabert_jax import DNAModel
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.sequence.kmers import KmerTokenizer
@@ -97,14 +97,14 @@ def predicts_by_its_windows(out: Path, sequences: list[str]) -> None:
         predict(jnp.asarray(task.windows.cut(KmerTokenizer(3).encode_text(sequence).astype(np.int32))[None]))[0]
         for sequence in sequences
     ]
-    np.testing.assert_allclose(DNABERT.from_pretrained(out).predict(sequences), expected, atol=1e-5)
+    np.testing.assert_allclose(DNAModel.from_pretrained(out).predict(sequences), expected, atol=1e-5)
 
 
 def exports_its_encoder_alone(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert run(["export", str(out), "--to", str(tmp_path / "hf")]) == 2
     assert "transformers has no BERT that puts pieces of a long sequence together" in capsys.readouterr().err
     assert run(["export", str(out), "--to", str(tmp_path / "hf"), "--architecture", "encoder"]) == 0
-    assert DNABERT.from_pretrained(tmp_path / "hf").embed("ACGTACGT").shape == (32,)
+    assert DNAModel.from_pretrained(tmp_path / "hf").embed("ACGTACGT").shape == (32,)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 from matplotlib.image import imread
 
-from dnabert_jax import DNABERT
+from dnabert_jax import DNAModel
 from dnabert_jax.config import ModelConfig, TaskConfig
 from launch.cli import run
 from tests.launch.conftest import write_classifier
@@ -61,7 +61,7 @@ def test_every_change_has_a_row_and_every_sequence_a_picture(
         text, place = SEQUENCES[row["id"]], int(row["position"])
         assert row["ref"] == text[place]
         changed.append(text[:place] + row["alt"] + text[place + 1 :])
-    predicted = DNABERT.from_pretrained(folder / "model").predict(changed)[:, 1]
+    predicted = DNAModel.from_pretrained(folder / "model").predict(changed)[:, 1]
     np.testing.assert_allclose([float(row["changed"]) for row in rows], predicted, atol=1e-6)
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["001_s0.png", "002_s_1_x.png"]
     picture = imread(tmp_path / "maps" / "001_s0.png")

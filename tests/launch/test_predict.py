@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from dnabert_jax import DNABERT
+from dnabert_jax import DNAModel
 from dnabert_jax.config import ModelConfig, TaskConfig
 from launch.cli import run
 from launch.sequence_source import OpenSource
@@ -41,8 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(folder: Path) -> DNABERT:
-    return DNABERT.from_pretrained(folder / "model")
+def model(folder: Path) -> DNAModel:
+    return DNAModel.from_pretrained(folder / "model")
 
 
 def command(name: str, folder: Path, *flags: str | Path) -> list[str]:
@@ -56,7 +56,7 @@ def read_text(path: Path, delimiter: str) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def test_every_format_has_the_rows_of_the_model_in_order(folder: Path, model: DNABERT, tmp_path: Path) -> None:
+def test_every_format_has_the_rows_of_the_model_in_order(folder: Path, model: DNAModel, tmp_path: Path) -> None:
     expected = np.stack([model.predict(sequence) for sequence in SEQUENCES])
     assert len(set(expected.argmax(axis=1))) > 1
     assert run(command("predict", folder, "--fasta", folder / "x.fa", "--out", tmp_path / "x.parquet")) == 0
@@ -92,7 +92,7 @@ def test_sequences_that_are_too_short_are_left_out_and_counted(
         assert re.search(r"Left out .* 1 \((record 'tiny'|row 1)", capsys.readouterr().out)
 
 
-def test_both_strands_are_averaged(folder: Path, model: DNABERT, tmp_path: Path) -> None:
+def test_both_strands_are_averaged(folder: Path, model: DNAModel, tmp_path: Path) -> None:
     out = tmp_path / "x.csv"
     assert run(command("predict", folder, "--fasta", folder / "x.fa", "--strands", "both", "--out", out)) == 0
     found = np.array([row[2:] for row in read_text(out, ",")[1]], np.float32)
@@ -120,7 +120,7 @@ def test_columns_of_the_input_come_first_and_rows_without_a_name_are_numbered(fo
     assert run(command("predict", folder, *source, "--keep", "gene", "--out", out)) == 0
 
 
-def test_intervals_keep_their_columns_on_their_strand(folder: Path, model: DNABERT, tmp_path: Path) -> None:
+def test_intervals_keep_their_columns_on_their_strand(folder: Path, model: DNAModel, tmp_path: Path) -> None:
     chr1, chr2 = dna(90, 1), dna(60, 2)
     (tmp_path / "g.fa").write_text(f">chr1\n{chr1}\n>2\n{chr2}\n")
     lines = ["1\t10\t33\tpeak\t0\t-", "chr2\t0\t8", "chr1\t80\t91", "chrUn\t0\t9", "chr1\t52\t90\t.\t0\t+"]
@@ -147,7 +147,7 @@ def test_a_genome_browser_opens_the_predictions_of_two_classes(folder: Path, tmp
     (tmp_path / "x.narrowPeak").write_text("chr1\t10\t60\tpeak\t0\t-\t1\t1\t1\t30\n")
     files = ["--bed", tmp_path / "x.narrowPeak", "--genome", tmp_path / "g.fa", "--summit"]
     assert run(command("predict", tmp_path, *files, "--out", tmp_path / "x.bed")) == 0
-    probability = DNABERT.from_pretrained(tmp_path / "model").predict(reverse_complement(genome[30:51]))[1]
+    probability = DNAModel.from_pretrained(tmp_path / "model").predict(reverse_complement(genome[30:51]))[1]
     expected = ["chr1", "30", "51", "peak", f"{1000 * probability:.0f}", "-"]
     assert (tmp_path / "x.bed").read_text() == "\t".join(expected) + "\n", "as long as the training sequences"
 
@@ -170,7 +170,7 @@ def test_inputs_may_come_through_a_pipe(folder: Path, tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("pooling", ["mean", "bases"])
 def test_vectors_are_read_without_this_project(
-    folder: Path, model: DNABERT, tmp_path: Path, pooling: Any, dtype: str
+    folder: Path, model: DNAModel, tmp_path: Path, pooling: Any, dtype: str
 ) -> None:
     flags = ["--fasta", folder / "x.fa", "--pooling", pooling, "--dtype", dtype, "--layer", "-1", "--out"]
     for name in ("x.npz", "x.parquet"):

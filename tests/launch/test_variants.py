@@ -16,7 +16,7 @@ import numpy as np
 import pysam
 import pytest
 
-from dnabert_jax import DNABERT
+from dnabert_jax import DNAModel
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interpret.variants import scoring
 from dnabert_jax.io.vcf import InfoField
@@ -88,7 +88,7 @@ def without_ours(annotated: bytes) -> bytes:
         if len(columns) > 7 and not own.startswith(b"#"):
             end = columns[7][len(columns[7].rstrip(b"\r\n")) :]
             fields = columns[7].removesuffix(end).split(b";")
-            columns[7] = (b";".join(field for field in fields if not field.startswith(b"DNABERT")) or b".") + end
+            columns[7] = (b";".join(field for field in fields if not field.startswith(b"DNAModel")) or b".") + end
         if not own.startswith(b"##INFO=<ID=DNABERT"):
             kept.append(b"\t".join(columns))
     return b"".join(kept)
@@ -109,7 +109,7 @@ def test_every_record_comes_back_with_scores_or_a_reason(
     assert list(rows[0]) == ["contig", "position", "id", "ref", "alt", "label", *scores, "left_out"]
     assert [row["position"] for row in rows] == ["20", "21", "21", "22", "5", "30", "30"]
     window = CONTIG[12:27]
-    model = DNABERT.from_pretrained(folder / "model")
+    model = DNAModel.from_pretrained(folder / "model")
     before, after = model.predict([window, window[:7] + other(20) + window[8:]])[:, 1]
     assert float(rows[0]["reference"]) == pytest.approx(before, abs=1e-5)
     assert float(rows[0]["alternative"]) == pytest.approx(after, abs=1e-5)
@@ -152,7 +152,7 @@ def test_other_readers_find_the_declared_fields(folder: Path, tmp_path: Path) ->
     assert run(variants(folder, "--out", tmp_path / "y.vcf.gz")) == 0
     rows = iter(table(tmp_path / "y.tsv"))
     with pysam.VariantFile(str(tmp_path / "y.vcf.gz")) as file:
-        declared = {name: field for name, field in file.header.info.items() if name.startswith("DNABERT")}
+        declared = {name: field for name, field in file.header.info.items() if name.startswith("DNAModel")}
         # A record without an ALT has a reason too, which would be one value too many for A.
         assert {name: field.number for name, field in declared.items() if field.number != "A"} == {
             "DNABERT_LEFT_OUT": "."

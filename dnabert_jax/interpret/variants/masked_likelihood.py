@@ -23,12 +23,12 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.variants.placement import Window
 from dnabert_jax.model.heads import MaskedLMHead
 from dnabert_jax.numerics import fixed_settings
-from dnabert_jax.pretrained import DNABERT
+from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.sequence.buckets import computed_in_order
 from dnabert_jax.sequence.vocabulary import MASK
 
 
-def check_has_head(model: DNABERT) -> None:
+def check_has_head(model: DNAModel) -> None:
     """Raises InputError if a model has no head of masked tokens."""
     if model.masked_lm is None:
         raise InputError(
@@ -37,7 +37,7 @@ def check_has_head(model: DNABERT) -> None:
         )
 
 
-def allele_likelihoods(model: DNABERT, windows: Sequence[Window]) -> Float32[np.ndarray, " n"]:
+def allele_likelihoods(model: DNAModel, windows: Sequence[Window]) -> Float32[np.ndarray, " n"]:
     """Returns the mean log-probability of the k-mers that cover each window's allele, all of them masked."""
     check_has_head(model)
     head, table = model.masked_lm or (None, None)
@@ -53,7 +53,7 @@ def allele_likelihoods(model: DNABERT, windows: Sequence[Window]) -> Float32[np.
     return np.fromiter((value for _, value in found), np.float32, len(windows))
 
 
-def _marked(model: DNABERT, window: Window) -> Int32[np.ndarray, " L"]:
+def _marked(model: DNAModel, window: Window) -> Int32[np.ndarray, " L"]:
     """Ids, those that are to be predicted with a minus."""
     ids = model.ids_within_limit(window.codes, "the window").astype(np.int32)
     content = ids[1:-1]

@@ -21,7 +21,7 @@ from dnabert_jax.interpret.variants.alleles import Allele
 from dnabert_jax.interpret.variants.masked_likelihood import allele_likelihoods, check_has_head
 from dnabert_jax.interpret.variants.placement import Pair, Window, pairs
 from dnabert_jax.io.genome import Genome
-from dnabert_jax.pretrained import DNABERT
+from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.sequence.bases import AMBIGUOUS
 from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.stream import Coded
@@ -97,7 +97,7 @@ class VariantScorer:
         InputError: the model cannot give such scores, or the window is too short or too long for it.
     """
 
-    def __init__(self, model: DNABERT, scoring: VariantScoring):
+    def __init__(self, model: DNAModel, scoring: VariantScoring):
         check_reads_whole(model, "Scoring of variants")
         self._model, self._scoring = model, scoring
         default: tuple[ScoreKind, ...] = ("likelihood", "embedding") if model.task is None else ("effect",)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dnabert_jax import DNABERT
+from dnabert_jax import DNAModel
 from dnabert_jax.interpret.attention import attention_scores
 
 pytestmark = pytest.mark.by_hand
@@ -28,12 +28,12 @@ def function_of(path: Path, name: str, **names: Any) -> Any:
     return defined[name]
 
 
-def cls_scores(model: DNABERT, sequences: list[tuple[str, str]]) -> list[np.ndarray]:
+def cls_scores(model: DNAModel, sequences: list[tuple[str, str]]) -> list[np.ndarray]:
     return [scores for _, scores in attention_scores(model, sequences)]
 
 
 def test_scores_of_bases_of_visualize_py(
-    original: Path, model: DNABERT, sequences: list[tuple[str, str]], matrices: list[np.ndarray]
+    original: Path, model: DNAModel, sequences: list[tuple[str, str]], matrices: list[np.ndarray]
 ) -> None:
     get_real_score = function_of(original / "examples" / "visualize.py", "get_real_score")
     for own, whole in zip(cls_scores(model, sequences), matrices, strict=True):
@@ -44,7 +44,7 @@ def test_scores_of_bases_of_visualize_py(
 @pytest.mark.parametrize("more", [0, 8])
 def test_scores_of_bases_of_run_finetune_py(
     original: Path,
-    model: DNABERT,
+    model: DNAModel,
     sequences: list[tuple[str, str]],
     matrices: list[np.ndarray],
     tmp_path: Path,

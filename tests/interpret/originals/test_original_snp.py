@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dnabert_jax import DNABERT
+from dnabert_jax import DNAModel
 from dnabert_jax.interpret.changes import SUBSTITUTIONS, changes_of
 from dnabert_jax.interpret.mutagenesis import changed_outputs
 from dnabert_jax.interpret.mutation_table import change_effects
@@ -25,7 +25,7 @@ K = 3
 
 
 def test_differences_and_log_odds_ratios(
-    original: Path, model: DNABERT, sequences: list[tuple[str, str]], tmp_path: Path
+    original: Path, model: DNAModel, sequences: list[tuple[str, str]], tmp_path: Path
 ) -> None:
     pandas = pytest.importorskip("pandas")
     texts = [text for _, text in sequences if len(text) == 24]

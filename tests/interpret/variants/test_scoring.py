@@ -13,7 +13,7 @@ import pytest
 from flax import nnx
 
 import dnabert_jax.interpret.variants.scoring as scoring_module
-from dnabert_jax import DNABERT
+from dnabert_jax import DNAModel
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.attention import attention_scores
@@ -43,7 +43,7 @@ def genome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Genome]:
 
 
 @pytest.fixture(scope="module")
-def pretrained(saved: SavedModel) -> DNABERT:
+def pretrained(saved: SavedModel) -> DNAModel:
     """Random weights around those of no effect: of LayerNorm's scales 1, of all others 0."""
     module = nnx.eval_shape(lambda: BertForMaskedLM(saved.config, rngs=nnx.Rngs(1)))
     rng = np.random.default_rng(1)
@@ -52,7 +52,7 @@ def pretrained(saved: SavedModel) -> DNABERT:
         return np.asarray((path[-1].key == "scale") + 0.3 * rng.normal(size=leaf.shape), np.float32)
 
     parameters = jax.tree_util.tree_map_with_path(weights, nnx.to_pure_dict(nnx.state(module, nnx.Param)))
-    return DNABERT(SavedModel(Description(saved.config, None, {}), 0, parameters))
+    return DNAModel(SavedModel(Description(saved.config, None, {}), 0, parameters))
 
 
 def alleles() -> list[Allele]:
@@ -74,13 +74,13 @@ def cut(position: int, reference: int, alternative: str) -> list[tuple[str, str,
     ]
 
 
-def scored(model: DNABERT, genome: Genome, **settings: Any) -> list[dict[str, float]]:
+def scored(model: DNAModel, genome: Genome, **settings: Any) -> list[dict[str, float]]:
     scorer = VariantScorer(model, VariantScoring(window=WINDOW, **settings))
     return [one.scores for one in scorer.score(alleles(), genome)]
 
 
 def test_effects_are_those_of_predictions_of_the_windows(
-    model: DNABERT, genome: Genome, monkeypatch: pytest.MonkeyPatch
+    model: DNAModel, genome: Genome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Several rounds, the last one not full.
     monkeypatch.setattr(scoring_module, "_ALLELES_TOGETHER", 3)
@@ -99,7 +99,7 @@ def test_effects_are_those_of_predictions_of_the_windows(
     assert max(abs(own["log_odds_ratio"]) for own in found) > 0.01
 
 
-def test_likelihood_is_of_masked_kmers_alone(pretrained: DNABERT, genome: Genome) -> None:
+def test_likelihood_is_of_masked_kmers_alone(pretrained: DNAModel, genome: Genome) -> None:
     found = scored(pretrained, genome, kinds=("likelihood",))
     k = pretrained.config.k
     network = nnx.eval_shape(lambda: BertForMaskedLM(pretrained.config, rngs=nnx.Rngs(0)))
@@ -126,7 +126,7 @@ def test_likelihood_is_of_masked_kmers_alone(pretrained: DNABERT, genome: Genome
     assert max(abs(own["log_likelihood_ratio"]) for own in found) > 0.01
 
 
-def test_distances_are_of_mean_vectors_and_attention_of_the_reference(pretrained: DNABERT, genome: Genome) -> None:
+def test_distances_are_of_mean_vectors_and_attention_of_the_reference(pretrained: DNAModel, genome: Genome) -> None:
     found = scored(pretrained, genome, kinds=("embedding", "attention"))
     for own, variant in zip(found, VARIANTS, strict=True):
         windows = cut(*variant)
@@ -146,7 +146,7 @@ def test_distances_are_of_mean_vectors_and_attention_of_the_reference(pretrained
 
 
 def test_a_model_that_looks_at_no_base_looks_at_all_alike(
-    pretrained: DNABERT, genome: Genome, monkeypatch: pytest.MonkeyPatch
+    pretrained: DNAModel, genome: Genome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where [CLS] attends to itself alone."""
     monkeypatch.setattr(
@@ -156,7 +156,7 @@ def test_a_model_that_looks_at_no_base_looks_at_all_alike(
         assert own == {"attention": 1.0, "attention_region": 0.0}
 
 
-def test_identical_windows_are_computed_once(model: DNABERT, genome: Genome, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_identical_windows_are_computed_once(model: DNAModel, genome: Genome, monkeypatch: pytest.MonkeyPatch) -> None:
     computed: list[bytes] = []
     whole = model.ids_within_limit
 
@@ -171,7 +171,7 @@ def test_identical_windows_are_computed_once(model: DNABERT, genome: Genome, mon
     assert len(computed) <= 2 * (2 * len(VARIANTS) - 1)
 
 
-def test_alleles_are_taken_as_they_are_asked_for(model: DNABERT, genome: Genome) -> None:
+def test_alleles_are_taken_as_they_are_asked_for(model: DNAModel, genome: Genome) -> None:
     taken = 0
 
     def endless() -> Iterator[Allele]:
@@ -224,7 +224,7 @@ def test_an_unknown_reference_is_left_out(write: Callable[..., Path]) -> None:
     assert left_out == [True, False]
 
 
-def test_a_model_is_asked_for_what_it_has(model: DNABERT, pretrained: DNABERT) -> None:
+def test_a_model_is_asked_for_what_it_has(model: DNAModel, pretrained: DNAModel) -> None:
     for own, scoring, sentence in (
         (model, VariantScoring(label="donor"), "--window"),
         (model, VariantScoring(window=99, label="donor"), "3 to 24"),
@@ -242,6 +242,6 @@ def test_a_model_is_asked_for_what_it_has(model: DNABERT, pretrained: DNABERT) -
 def test_a_regression_has_differences() -> None:
     config = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=24)
     task = TaskConfig("regression", ("expression",))
-    own = DNABERT(SavedModel(Description(config, task, {}), 0, {}))
+    own = DNAModel(SavedModel(Description(config, task, {}), 0, {}))
     columns = VariantScorer(own, VariantScoring(window=9)).columns
     assert columns == ["reference", "alternative", "effect", "difference"]
