@@ -15,11 +15,11 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from flax import nnx
 from jaxtyping import Array, Float, Float32, Integer, Num, UInt8
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import JobError
+from dnabert_jax.model.binding import bind, random_parameters
 from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.sequence.buckets import bucket
 from dnabert_jax.sequence.kmers import AMBIGUOUS, codes_of_ids
@@ -82,11 +82,7 @@ class _Network:
 
     def bind(self, parameters: Parameters) -> Any:
         """The module with these parameters."""
-        return nnx.merge(nnx.split(nnx.eval_shape(lambda: self.make(nnx.Rngs(0))))[0], parameters)
-
-    def make(self, rngs: nnx.Rngs) -> MotifCnn:
-        """The module with fresh parameters."""
-        return MotifCnn(self.config, len(self.task.labels), rngs=rngs)
+        return bind(MotifCnn, parameters, self.config, len(self.task.labels))
 
     def optimizer(self) -> optax.GradientTransformation:
         """AdamW but for the learning rate."""
@@ -191,8 +187,8 @@ def _batch(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _initial(network: _Network, seed: Integer[Array, ""]) -> Parameters:
-    module = network.make(nnx.Rngs(params=stream_key(seed, "parameters", 0)))
-    return nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    key = stream_key(seed, "parameters", 0)
+    return random_parameters(MotifCnn, key, network.config, len(network.task.labels))
 
 
 @functools.partial(jax.jit, static_argnums=0)
