@@ -3,36 +3,40 @@
 `make` is the class of a module, or a function that returns one; it is called with the other arguments and `rngs`.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from flax import nnx
 from jaxtyping import Array
 
+from dnabert_jax.numerics import fixed_settings
+
 _Module = TypeVar("_Module", bound=nnx.Module)
 
 
 def bind(make: Callable[..., _Module], parameters: dict[str, Any], *arguments: Any) -> _Module:
     """Returns a module with these parameters."""
-    module = abstract(make, *arguments)
-    nnx.update(module, parameters)
-    return module
+    return nnx.merge(_split(make, *arguments)[0], parameters)
 
 
-def abstract(make: Callable[..., _Module], *arguments: Any) -> _Module:
-    """Returns a module with shapes in place of parameters; nothing is computed."""
-    return nnx.eval_shape(lambda: make(*arguments, rngs=nnx.Rngs(0)))
+def abstract_parameters(make: Callable[..., nnx.Module], *arguments: Any) -> nnx.State:
+    """Returns shapes in place of a module's parameters, with the names of their axes; nothing is computed."""
+    return _split(make, *arguments)[1]
 
 
 def parameter_shapes(make: Callable[..., nnx.Module], *arguments: Any) -> dict[str, Any]:
     """Returns the shapes of a module's parameters, in nested dictionaries."""
-    return _parameters(abstract(make, *arguments))
+    return nnx.to_pure_dict(abstract_parameters(make, *arguments))
 
 
 def random_parameters(make: Callable[..., nnx.Module], key: Array, *arguments: Any) -> dict[str, Any]:
     """Returns the parameters that a module starts with: the same for the same key, on any mesh."""
-    return _parameters(make(*arguments, rngs=nnx.Rngs(params=key)))
+    return nnx.to_pure_dict(nnx.state(make(*arguments, rngs=nnx.Rngs(params=key)), nnx.Param))
 
 
-def _parameters(module: nnx.Module) -> dict[str, Any]:
-    return nnx.to_pure_dict(nnx.state(module, nnx.Param))
+@functools.lru_cache(maxsize=64)
+@fixed_settings()
+def _split(make: Callable[..., Any], *arguments: Any) -> tuple[Any, nnx.State]:
+    """Returns structure and shapes, which take tenths of a second, and stay in memory as they are small."""
+    return nnx.split(nnx.eval_shape(lambda: make(*arguments, rngs=nnx.Rngs(0))), nnx.Param)

@@ -108,7 +108,7 @@ class LayerwiseEncoder:
         return values, _pull_through_embeddings(self._config, self._embeddings, ids, vectors, gradient)
 
 
-# The structure is made anew for each shape, and only then: what is compiled is kept by the configuration.
+# What is compiled is kept by the configuration.
 @functools.partial(jax.jit, static_argnums=0)
 def _embed(config: ModelConfig, parameters: Any, input_ids: Array) -> Array:
     embeddings = bind(Embeddings, parameters, config)
