@@ -27,5 +27,5 @@ def test_a_forward_pass_has_the_products_that_xla_counts() -> None:
 
 def test_the_papers_model_costs_what_arithmetic_says() -> None:
     """12 layers at 6 FLOPs a weight and token, and the scores and their product with the values, of a row of 512."""
-    a_token = step_flops(PRESETS["dnabert6"].model, 1, 512, 0) / 512
+    a_token = step_flops(PRESETS["dnabert6"].model, 1, 512, 0.0) / 512
     assert a_token == 6 * 12 * (4 * 768**2 + 2 * 768 * 3072) + 3 * 12 * 4 * 512 * 768
