@@ -61,14 +61,15 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
     from dnabert_jax.training.evaluation import network_predictor
     from dnabert_jax.training.masking import mask_rows
     from dnabert_jax.training.objectives import masked_token_sums
-    from dnabert_jax.training.state import abstract_network, init_state, stream_key
+    from dnabert_jax.training.state import init_state, stream_key
     from dnabert_jax.training.step import jit_train_step
 
     config = task.config
     if jax.devices()[0].platform != "cpu" or jax.device_count() > 1:
         raise SystemExit(f"{jax.devices()} is not one CPU: unset XLA_FLAGS and set JAX_PLATFORMS=cpu.")
-    mesh, network = make_mesh(config.mesh, jax.devices()), abstract_network(config.model)
-    state, train = init_state(config, network, mesh), jit_train_step(config, network, mesh)
+    mesh = make_mesh(config.mesh, jax.devices())
+    state = init_state(config.model, config.optimizer, config.seed, mesh)
+    train = jit_train_step(config.model, config.masking, config.optimizer, config.execution, config.seed, mesh)
     tensors = to_huggingface(jax.device_get(state.parameters), config.model)
     # In C order: of a transposed view, safetensors writes the memory as it lies.
     safetensors.numpy.save_file({name: np.ascontiguousarray(view) for name, view in tensors.items()}, task.weights)
@@ -82,7 +83,7 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
 
     @jax.jit
     def loss_without_dropout(parameters: Any) -> jax.Array:
-        logits = network_predictor(config, network, mesh)(parameters, masked)
+        logits = network_predictor(config.model, config.execution, mesh)(parameters, masked)
         sums = masked_token_sums(logits, masked.labels, masked.weights)
         return sums.loss / sums.tokens
 

@@ -108,7 +108,8 @@ def _try_transformers(model: Path, ours: "SavedModel") -> str:
     import torch
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-    from dnabert_jax.training.state import abstract_network
+    from dnabert_jax.model.bert import BertForMaskedLM
+    from dnabert_jax.model.binding import bind
 
     k = ours.config.k
     letters = next(iter(read_blocks(HELDOUT_FASTA))).letters
@@ -120,8 +121,7 @@ def _try_transformers(model: Path, ours: "SavedModel") -> str:
     batch = tokenizer(" ".join(kmers), return_tensors="pt")
     with torch.no_grad():
         logits = masked_lm(**batch).logits.numpy()
-    network = abstract_network(ours.config)
-    our_logits = jax.jit(lambda parameters, ids: network.bind(parameters)(ids))(
+    our_logits = jax.jit(lambda parameters, ids: bind(BertForMaskedLM, parameters, ours.config)(ids))(
         ours.parameters, batch["input_ids"].numpy().astype(np.int32)
     )
     difference = np.abs(np.asarray(our_logits)[..., : logits.shape[-1]] - logits).max()

@@ -105,7 +105,7 @@ class Plan:
         from dnabert_jax.training.loop import check_data
 
         manifest = read_source(self.data)[0]
-        check_data(self.settings, manifest)
+        check_data(self.settings.model, manifest)
         split = manifest.splits[TRAIN]
         if split.kmers is None or split.sequences is None:
             return manifest.row_length, None

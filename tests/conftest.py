@@ -30,7 +30,6 @@ from jaxtyping import install_import_hook
 install_import_hook(["dnabert_jax", "data_prep"], "beartype.beartype")
 
 import dataclasses  # noqa: E402
-import functools  # noqa: E402
 import gc  # noqa: E402
 import importlib  # noqa: E402
 import time  # noqa: E402
@@ -47,11 +46,8 @@ from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
 from data_prep.genome import prepare_genome  # noqa: E402
 from data_prep.genome_job import GenomeJob  # noqa: E402
 from dnabert_jax import storage  # noqa: E402
-from dnabert_jax.config import ModelConfig, PretrainConfig  # noqa: E402
+from dnabert_jax.config import ModelConfig  # noqa: E402
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA  # noqa: E402
-from dnabert_jax.training import loop  # noqa: E402
-from dnabert_jax.training.state import Network, abstract_network  # noqa: E402
-from dnabert_jax.training.step import TrainStep  # noqa: E402
 
 # The same examples each time, however slow the machine is.
 hypothesis.settings.register_profile("hermetic", derandomize=True, deadline=None, database=None, max_examples=50)
@@ -73,29 +69,6 @@ def optimized_compilation() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _step_traced_once() -> Iterator[None]:
-    """Gives runs in this process that differ in how long they are, and what they log and keep, one jitted step.
-
-    To trace the step is half of what a run of a few steps takes.
-    """
-    of_the_loop = dict.fromkeys(
-        ("steps", "log_every", "evaluate_every", "evaluation_rows", "checkpoint_every", "keep_checkpoints"), 1
-    )
-    jit_train_step = loop.jit_train_step
-
-    @functools.lru_cache
-    def shared(config: PretrainConfig, mesh: jax.sharding.Mesh) -> TrainStep:
-        return jit_train_step(config, abstract_network(config.model), mesh)
-
-    def of_run(config: PretrainConfig, network: Network, mesh: jax.sharding.Mesh) -> TrainStep:
-        return shared(dataclasses.replace(config, initial_checkpoint="", **of_the_loop), mesh)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "jit_train_step", of_run)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.families import family_of
 from dnabert_jax.families.family import Entry, Family, dense, norm
 from dnabert_jax.model.bert import BertForMaskedLM
+from dnabert_jax.model.binding import parameter_shapes
 from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.training.state import Parameters
@@ -163,13 +163,7 @@ def listed(items: list[str]) -> str:
 
 def abstract_parameters(config: ModelConfig, task: TaskConfig | None, parts: Iterable[str]) -> Parameters:
     """Shapes of those parts that a model whose classifier is for `task` can have; nothing is computed."""
-
-    def make() -> list[nnx.Module]:
-        rngs = nnx.Rngs(params=0)
-        modules: list[nnx.Module] = [BertForMaskedLM(config, rngs=rngs), BertWithPooler(config, rngs=rngs)]
-        return modules if task is None else [*modules, sequence_classifier(config, task, rngs=rngs)]
-
-    shapes: Parameters = {}
-    for module in nnx.eval_shape(make):
-        shapes |= nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    shapes = parameter_shapes(BertForMaskedLM, config) | parameter_shapes(BertWithPooler, config)
+    if task is not None:
+        shapes |= parameter_shapes(sequence_classifier, config, task)
     return {part: shapes[part] for part in parts if part in shapes}

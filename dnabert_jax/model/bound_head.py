@@ -13,6 +13,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.model.binding import bind
 from dnabert_jax.model.classification import BertWithPooler
 from dnabert_jax.model.long import sequence_classifier
 
@@ -23,30 +24,23 @@ Log-odds are of the label against all others, natural: of one among several clas
 """
 
 
-def _bound_head(config: ModelConfig, task: TaskConfig | None, parameters: Any) -> Any:
-    """The network without its encoder, with these parameters."""
-
-    def make() -> BertWithPooler:
-        rngs = nnx.Rngs(0)
-        module = BertWithPooler(config, rngs=rngs) if task is None else sequence_classifier(config, task, rngs=rngs)
-        del module.bert
-        return module
-
-    module = nnx.eval_shape(make)
-    nnx.update(module, parameters)
+def _head(config: ModelConfig, task: TaskConfig | None, *, rngs: nnx.Rngs) -> Any:
+    """Returns the network without its encoder."""
+    module = BertWithPooler(config, rngs=rngs) if task is None else sequence_classifier(config, task, rngs=rngs)
+    del module.bert
     return module
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def apply_pooler(config: ModelConfig, task: TaskConfig | None, parameters: Any, hidden: Array, ids: Array) -> Array:
     """Returns pooled vectors, [B, P], of hidden states, [B, L, H], of ids, [B, L]."""
-    return _bound_head(config, task, parameters).pooler(hidden, ids)
+    return bind(_head, parameters, config, task).pooler(hidden, ids)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def classify(config: ModelConfig, task: TaskConfig, parameters: Any, hidden: Array, ids: Array) -> Array:
     """Returns logits or numbers, [B, C], from the hidden states of all pieces, [B T, L, H], and their ids, [B T, L]."""
-    head = _bound_head(config, task, parameters)
+    head = bind(_head, parameters, config, task)
     vectors = head.pooler(hidden, ids)
     return head.classify(vectors.reshape(-1, task.split, vectors.shape[-1]))
 
@@ -54,7 +48,7 @@ def classify(config: ModelConfig, task: TaskConfig, parameters: Any, hidden: Arr
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def classify_vectors(config: ModelConfig, task: TaskConfig, parameters: Any, vectors: Array, present: Array) -> Array:
     """Returns the same from the pooled vectors of windows, [B, T, P], of which some may not be present, [B, T]."""
-    return _bound_head(config, task, parameters).classify(vectors, None, present)
+    return bind(_head, parameters, config, task).classify(vectors, None, present)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 6))
@@ -65,7 +59,7 @@ def label_output(
 
     A task of both strands has rows of `both_strands`, 2 B of them.
     """
-    head = _bound_head(config, task, parameters)
+    head = bind(_head, parameters, config, task)
     logits = head.classify(head.pooler(hidden, ids)[:, None])
     if task.strands == "both":
         logits = logits.reshape(-1, 2, logits.shape[-1]).mean(axis=1)

@@ -13,12 +13,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.model.attention import xla_attention
 from dnabert_jax.model.bert import Embeddings, Layer
+from dnabert_jax.model.binding import bind
 from dnabert_jax.model.heads import masked_mean
 from dnabert_jax.model.segments import read_segments, spells_bases
 
@@ -108,28 +108,27 @@ class LayerwiseEncoder:
         return values, _pull_through_embeddings(self._config, self._embeddings, ids, vectors, gradient)
 
 
-# The structure is made anew for each shape, and only then: what is compiled is kept by the configuration.
+# What is compiled is kept by the configuration.
 @functools.partial(jax.jit, static_argnums=0)
 def _embed(config: ModelConfig, parameters: Any, input_ids: Array) -> Array:
-    return _bound(Embeddings, config, parameters)(input_ids, read_segments(input_ids).positions, None).astype(
-        config.compute_dtype
-    )
+    embeddings = bind(Embeddings, parameters, config)
+    return embeddings(input_ids, read_segments(input_ids).positions, None).astype(config.compute_dtype)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _embed_vectors(config: ModelConfig, parameters: Any, input_ids: Array, vectors: Array) -> Array:
-    embeddings = _bound(Embeddings, config, parameters)
+    embeddings = bind(Embeddings, parameters, config)
     return embeddings.of_vectors(vectors, read_segments(input_ids).positions, None).astype(config.compute_dtype)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _apply_layer(config: ModelConfig, parameters: Any, x: Array, input_ids: Array) -> Array:
-    return _bound(Layer, config, parameters)(x, read_segments(input_ids).ids, xla_attention, None)
+    return bind(Layer, parameters, config)(x, read_segments(input_ids).ids, xla_attention, None)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _apply_layer_to_cls(config: ModelConfig, parameters: Any, x: Array, input_ids: Array) -> Array:
-    return _bound(Layer, config, parameters).of_first(x, read_segments(input_ids).ids)
+    return bind(Layer, parameters, config).of_first(x, read_segments(input_ids).ids)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -147,21 +146,15 @@ def _pull_through_embeddings(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _attention_of_cls(config: ModelConfig, parameters: Any, x: Array, input_ids: Array) -> Array:
-    layer = _bound(Layer, config, parameters)
+    layer = bind(Layer, parameters, config)
     return layer.attention.probabilities(x, read_segments(input_ids).ids, queries=1)[:, :, 0]
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _roll_out(config: ModelConfig, parameters: Any, x: Array, input_ids: Array, below: Array) -> Array:
-    layer = _bound(Layer, config, parameters)
+    layer = bind(Layer, parameters, config)
     attention = layer.attention.probabilities(x, read_segments(input_ids).ids).mean(axis=1)
     return (below + jnp.einsum("BLS,BSK->BLK", attention, below)) / 2
-
-
-def _bound(module: type, config: ModelConfig, parameters: Any) -> Any:
-    bound = nnx.eval_shape(lambda: module(config, rngs=nnx.Rngs(0)))
-    nnx.update(bound, parameters)
-    return bound
 
 
 @jax.jit

@@ -40,7 +40,7 @@ class RowPlacement:
 
     def __init__(self, mesh: Mesh, global_batch: int, process: int | None = None):
         check_global_batch(mesh, global_batch)
-        self.global_batch = global_batch
+        self.mesh, self.global_batch = mesh, global_batch
         self._sharding = row_sharding(mesh)
         process = jax.process_index() if process is None else process
         slices = [

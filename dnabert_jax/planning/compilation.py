@@ -10,8 +10,9 @@ from jax.sharding import Mesh
 
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.errors import InputError, JobError, first_line, is_out_of_memory
+from dnabert_jax.parallel.placement import check_global_batch
 from dnabert_jax.parallel.rules import row_sharding
-from dnabert_jax.training.state import abstract_network, abstract_state
+from dnabert_jax.training.state import abstract_state
 from dnabert_jax.training.step import jit_train_step
 
 
@@ -57,10 +58,10 @@ def compile_step(config: PretrainConfig, mesh: Mesh, row_length: int) -> jax.sta
             f"The rows are {row_length} tokens long, and the model has {config.model.max_positions} positions: "
             "raise --model.max-positions."
         )
-    network = abstract_network(config.model)
+    check_global_batch(mesh, config.global_batch, config.execution.gradient_accumulation)
     rows = jax.ShapeDtypeStruct((config.global_batch, row_length), jnp.uint16, sharding=row_sharding(mesh))
-    step: Any = jit_train_step(config, network, mesh)
-    return compile_lowered(step.lower(abstract_state(config, network, mesh), rows))
+    step: Any = jit_train_step(config.model, config.masking, config.optimizer, config.execution, config.seed, mesh)
+    return compile_lowered(step.lower(abstract_state(config.model, config.optimizer, mesh), rows))
 
 
 def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:

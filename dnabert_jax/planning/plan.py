@@ -152,7 +152,7 @@ def outline(
         config=config,
         row_length=row_length,
         available=round(chip.hbm_bytes * (1 if chip.is_tpu else _GPU_SHARE)),
-        step_flops=step_flops(config, row_length),
+        step_flops=step_flops(config.model, config.global_batch, row_length, config.masking.rate),
         fits=False,
     )
 

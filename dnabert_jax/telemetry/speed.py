@@ -9,7 +9,7 @@ H hidden, F feed-forward, L tokens of a row, V vocabulary.
 
 from jax.sharding import Mesh
 
-from dnabert_jax.config import ModelConfig, PretrainConfig
+from dnabert_jax.config import ModelConfig
 from dnabert_jax.parallel.chips import chip_of
 from dnabert_jax.telemetry.phases import Phases
 
@@ -51,23 +51,18 @@ _FORWARD_AND_BACKWARD = 3
 """The backward pass has two products for each of the forward pass."""
 
 
-def training_flops(model: ModelConfig, rows: int, row_length: int, predicted_positions: int) -> int:
-    """FLOPs of a step, forward and backward.
+def step_flops(model: ModelConfig, rows: int, row_length: int, mask_rate: float) -> int:
+    """Returns the FLOPs of a step over all devices, forward and backward.
 
     Args:
         model: for its sizes; V is the number of ids that mean something.
         rows: of the global batch.
         row_length: tokens of a row; padding is computed and counts.
-        predicted_positions: whose k-mers are predicted, in the whole batch.
+        mask_rate: share of tokens that are predicted.
     """
     hidden, width = model.hidden_size, model.intermediate_size
     # Query, key, value and output; the two feed-forward layers; scores and their product with the values.
     a_token = model.num_layers * (8 * hidden**2 + 4 * hidden * width + 4 * row_length * hidden)
     a_prediction = 2 * hidden**2 + 2 * hidden * model.vocabulary_size
-    return _FORWARD_AND_BACKWARD * (rows * row_length * a_token + predicted_positions * a_prediction)
-
-
-def step_flops(config: PretrainConfig, row_length: int) -> int:
-    """FLOPs of a step of a run, over all devices, at its early mask rate."""
-    predicted = round(config.global_batch * row_length * config.masking.rate)
-    return training_flops(config.model, config.global_batch, row_length, predicted)
+    tokens = rows * row_length
+    return _FORWARD_AND_BACKWARD * (tokens * a_token + round(tokens * mask_rate) * a_prediction)

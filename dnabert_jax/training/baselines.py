@@ -16,13 +16,13 @@ from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.training.checkpoints import Checkpoints, choose_step
 from dnabert_jax.training.evaluation import (
     Evaluation,
-    compile_evaluation,
+    evaluate,
     evaluation_rows,
     frequency_table_logits,
     kmer_frequencies,
     network_predictor,
 )
-from dnabert_jax.training.state import abstract_network, abstract_state, init_state
+from dnabert_jax.training.state import abstract_state, init_state
 
 
 @fixed_settings()
@@ -32,18 +32,20 @@ def compare_heldout(
     """Held-out figures of a run's latest checkpoint, of the same model untrained, and of a frequency table."""
     mesh = make_mesh(config.mesh, devices or jax.devices())
     placement = RowPlacement(mesh, config.global_batch)
-    network = abstract_network(config.model)
     rows = evaluation_rows(open_rows(data, HELDOUT), config.evaluation_rows, placement)
-    compiled = functools.partial(compile_evaluation, config, rows, placement, mesh)
-    evaluate = compiled(network_predictor(config, network, mesh))
+    evaluated = functools.partial(evaluate, rows, placement, config.model, config.masking)
+    predict = network_predictor(config.model, config.execution, mesh)
     with Checkpoints(run) as checkpoints:
         step = choose_step(checkpoints, run, None)
-        trained = checkpoints.restore_parameters(step, abstract_state(config, network, mesh).parameters)
+        abstract = abstract_state(config.model, config.optimizer, mesh).parameters
+        trained = checkpoints.restore_parameters(step, abstract)
     counts = kmer_frequencies(open_rows(data, TRAIN))
     table = frequency_table_logits(counts, config.model.padded_vocabulary_size)
     return {
-        "trained model": evaluate(trained),
-        "untrained model": evaluate(init_state(config, network, mesh).parameters),
+        "trained model": evaluated(predict, trained),
+        "untrained model": evaluated(predict, init_state(config.model, config.optimizer, config.seed, mesh).parameters),
         # The same logits everywhere.
-        "k-mer frequency table": compiled(lambda t, masked: jnp.broadcast_to(t, (*masked.labels.shape, t.size)))(table),
+        "k-mer frequency table": evaluated(
+            lambda t, masked: jnp.broadcast_to(t, (*masked.labels.shape, t.size)), table
+        ),
     }

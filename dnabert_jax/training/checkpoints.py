@@ -37,7 +37,9 @@ class LastEvaluation:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Metadata:
+class CheckpointMetadata:
+    """What a checkpoint of a run says besides its arrays: the configuration, the digest of its data, an evaluation."""
+
     config: dict[str, Any]
     data: str
     evaluation: LastEvaluation | None
@@ -75,10 +77,10 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         """Steps of the complete checkpoints, ascending."""
         return sorted(checkpoint.step for checkpoint in self._checkpointer.checkpoints)
 
-    def save(self, state: TrainState, step: int, metadata: dict[str, Any]) -> None:
+    def save(self, state: TrainState, step: int, metadata: CheckpointMetadata) -> None:
         """Starts to write a checkpoint; raises JobError if the one before could not be written."""
         items = {_PARAMETERS: state.parameters, _TRAINING: {"step": state.step, "optimizer": state.optimizer}}
-        self.save_items(items, step, metadata)
+        self.save_items(items, step, dataclasses.asdict(metadata))
 
     def save_parameters(self, parameters: Parameters, step: int) -> None:
         """Starts to write a checkpoint of a model that is not trained here."""
@@ -116,7 +118,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
 
     def evaluation(self, step: int) -> LastEvaluation | None:
         """Returns the last held-out evaluation that was given to `save`."""
-        return self.metadata(step, _Metadata).evaluation
+        return self.metadata(step, CheckpointMetadata).evaluation
 
     def metadata(self, step: int, cls: type[_Record]) -> _Record:
         """Returns what was given as metadata to `save` or `save_items`; raises InputError if it is damaged."""

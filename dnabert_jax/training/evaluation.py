@@ -8,8 +8,10 @@ B batch, L tokens, M masked positions, V padded vocabulary, D base slots of a ro
 """
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +19,11 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, UInt16
 
-from dnabert_jax.config import PretrainConfig
+from dnabert_jax.config import ExecutionConfig, MaskingConfig, ModelConfig
 from dnabert_jax.data.pipeline import shuffled_rows
 from dnabert_jax.data.rows import Rows
+from dnabert_jax.model.bert import BertForMaskedLM
+from dnabert_jax.model.binding import bind
 from dnabert_jax.model.segments import read_segments
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.parallel.rules import ROWS, replicated
@@ -28,18 +32,10 @@ from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, PAD
 from dnabert_jax.training.execution import Gathering, choose_execution, on_own_rows
 from dnabert_jax.training.masking import MaskedRows, mask_rows
-from dnabert_jax.training.objectives import TokenSums, masked_token_sums
-from dnabert_jax.training.state import Network, Parameters
+from dnabert_jax.training.objectives import masked_token_sums
+from dnabert_jax.training.state import Parameters
 
 _ROWS_AT_ONCE = 4096
-
-
-class EvaluationSums(NamedTuple):
-    """What adds up over batches."""
-
-    tokens: TokenSums
-    hidden_correct: Float[Array, ""]
-    hidden_bases: Float[Array, ""]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,20 +55,45 @@ class Evaluation:
     hidden_bases: int
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class EvaluationSums:
+    """What adds up over batches: the sums of TokenSums, hidden bases that are predicted, and hidden bases."""
+
+    loss: Any = 0.0
+    correct: Any = 0.0
+    masked_kmers: Any = 0.0
+    hidden_correct: Any = 0.0
+    hidden_bases: Any = 0.0
+
+    def __add__(self, other: "EvaluationSums") -> "EvaluationSums":
+        return jax.tree.map(operator.add, self, other)
+
+    def mean(self) -> Evaluation:
+        """Returns the figures of all batches."""
+        return Evaluation(
+            loss=self.loss / max(self.masked_kmers, 1),
+            accuracy=self.correct / max(self.masked_kmers, 1),
+            hidden_base_accuracy=self.hidden_correct / max(self.hidden_bases, 1),
+            masked_kmers=int(self.masked_kmers),
+            hidden_bases=int(self.hidden_bases),
+        )
+
+
 Predictor = Callable[[Any, MaskedRows], Float[Array, "B M V"]]
 """Parameters and masked rows to logits: a model, or a table to compare it with."""
 
 
-def network_predictor(config: PretrainConfig, network: Network, mesh: Mesh) -> Predictor:
+@functools.lru_cache(maxsize=16)
+def network_predictor(model: ModelConfig, settings: ExecutionConfig, mesh: Mesh) -> Predictor:
     """Returns what computes masked-LM logits at the masked positions, from parameters as training stores them."""
-    shardings = network.shardings(mesh)
-    gathering = Gathering(config, shardings)
-    execution = choose_execution(config, gathering, mesh, training=False)
+    gathering = Gathering(model, mesh)
+    execution = choose_execution(model, settings, gathering, mesh, training=False)
 
     def own_logits(parameters: Parameters, input_ids: Array, predict_at: Array) -> Array:
-        return network.bind(gathering(parameters))(input_ids, predict_at, execution=execution)
+        return bind(BertForMaskedLM, gathering(parameters), model)(input_ids, predict_at, execution=execution)
 
-    logits = on_own_rows(own_logits, mesh, shardings, (ROWS, ROWS), ROWS)
+    logits = on_own_rows(own_logits, mesh, gathering.shardings, (ROWS, ROWS), ROWS)
     return lambda parameters, masked: logits(parameters, masked.input_ids, masked.predict_at)
 
 
@@ -92,53 +113,36 @@ def evaluation_rows(files: Rows, number: int, placement: RowPlacement) -> list[U
     return batches
 
 
-def compile_evaluation(
-    config: PretrainConfig,
-    batches: Sequence[UInt16[np.ndarray, "R L"]],
-    placement: RowPlacement,
-    mesh: Mesh,
-    predict: Predictor,
-) -> Callable[[Any], Evaluation]:
-    """Returns a function of the predictor's parameters that evaluates it.
+def evaluate(
+    batches: Sequence[UInt16[np.ndarray, "R L"]], placement: RowPlacement, model: ModelConfig, masking: MaskingConfig,
+    predict: Predictor, parameters: Any,
+) -> Evaluation:  # fmt: skip
+    """Returns the figures, on the rows of `evaluation_rows`, of a predictor with these parameters.
 
     The same rows have the same masks, whatever the run, its batch and its mesh.
     """
-
-    def batch_sums(parameters: Any, rows: UInt16[Array, "B L"], first: Int[Array, ""]) -> EvaluationSums:
-        input_ids = rows.astype(jnp.int32)
-        masked = _mask_by_row(input_ids, first, config)
-        logits = predict(parameters, masked)
-        tokens = masked_token_sums(logits, masked.labels, masked.weights)
-        return EvaluationSums(tokens, *hidden_base_sums(logits, masked, input_ids, config.model.k))
-
-    jitted = jax.jit(batch_sums, out_shardings=replicated(mesh))
-
-    def evaluate(parameters: Any) -> Evaluation:
-        totals = np.zeros(5)
-        for batch, rows in enumerate(batches):
-            first = jax.device_put(np.int32(batch * placement.global_batch), replicated(mesh))
-            sums = jax.device_get(jitted(parameters, placement.on_mesh(rows), first))
-            totals += np.array([*sums.tokens, *sums[1:]])
-        loss, correct, tokens, hidden_correct, hidden = totals.tolist()
-        return Evaluation(
-            loss=loss / max(tokens, 1),
-            accuracy=correct / max(tokens, 1),
-            hidden_base_accuracy=hidden_correct / max(hidden, 1),
-            masked_kmers=int(tokens),
-            hidden_bases=int(hidden),
-        )
-
-    return evaluate
+    total = EvaluationSums()
+    for batch, rows in enumerate(batches):
+        first = jax.device_put(np.int32(batch * placement.global_batch), replicated(placement.mesh))
+        sums = _batch_sums(model, masking, predict, parameters, placement.on_mesh(rows), first)
+        total += jax.tree.map(float, jax.device_get(sums))
+    return total.mean()
 
 
-def _mask_by_row(input_ids: Int[Array, "B L"], first: Int[Array, ""], config: PretrainConfig) -> MaskedRows:
-    """Masks each row by a key of its number alone: rows first .. first + B - 1 of the evaluation."""
-    keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.key(0), number))(first + jnp.arange(len(input_ids)))
-    masked = jax.vmap(lambda row, key: mask_rows(row[None], key, config.masking.rate, config.model, config.masking))(
-        input_ids, keys
-    )
-    per_row = jax.tree.map(lambda field: field[:, 0], masked._replace(overflow=masked.overflow[:, None]))
-    return per_row._replace(overflow=per_row.overflow.sum())
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _batch_sums(
+    model: ModelConfig, masking: MaskingConfig, predict: Predictor, parameters: Any, rows: UInt16[Array, "B L"],
+    first: Int[Array, ""],
+) -> EvaluationSums:  # fmt: skip
+    """Returns the sums of the rows first .. first + B - 1, each of which is masked by a key of its number alone."""
+    input_ids = rows.astype(jnp.int32)
+    keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.key(0), number))(first + jnp.arange(len(rows)))
+    by_row = jax.vmap(lambda row, key: mask_rows(row[None], key, masking.rate, model, masking))(input_ids, keys)
+    per_row = jax.tree.map(lambda field: field[:, 0], by_row._replace(overflow=by_row.overflow[:, None]))
+    masked = per_row._replace(overflow=per_row.overflow.sum())
+    logits = predict(parameters, masked)
+    kmers = masked_token_sums(logits, masked.labels, masked.weights)
+    return EvaluationSums(*kmers, *hidden_base_sums(logits, masked, input_ids, model.k))
 
 
 def base_digits(k: int) -> Int[np.ndarray, "kmers K"]:

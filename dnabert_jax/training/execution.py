@@ -13,7 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from dnabert_jax.config import PretrainConfig
+from dnabert_jax.config import ExecutionConfig, ModelConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.model.attention import Attend, cudnn_attention, xla_attention
 from dnabert_jax.model.bert import Execution, Layer
@@ -21,7 +21,7 @@ from dnabert_jax.model.dropout import RowKeys
 from dnabert_jax.model.pallas_attention import pallas_attention, supports
 from dnabert_jax.parallel.mesh import DATA, FSDP, TENSOR
 from dnabert_jax.parallel.rules import gathered_axis
-from dnabert_jax.training.state import Parameters
+from dnabert_jax.training.state import Parameters, join_layers, masked_lm_shardings, split_layers
 
 _CAST = "kernel"
 """The name of parameters that are used in the dtype of activations only."""
@@ -61,24 +61,25 @@ class Gathering:
 
     They are cast before they travel, which halves what is sent. The layers are gathered one by one, by `layer`, so that
     this overlaps with computation. Gradients take the way back: each device receives the sum of its part.
+
+    Attributes:
+        shardings: of the parameters in parts.
     """
 
-    def __init__(self, config: PretrainConfig, shardings: Parameters):
-        self._dtype = config.model.compute_dtype
-        axes = jax.tree.map(lambda sharding: _WHOLE if (axis := gathered_axis(sharding)) is None else axis, shardings)
-        self._of_layers, self._rest = axes["bert"]["layers"], {**axes, "bert": {**axes["bert"], "layers": {}}}
+    def __init__(self, model: ModelConfig, mesh: Mesh):
+        self._dtype, self.shardings = model.compute_dtype, masked_lm_shardings(model, mesh)
+        axes = jax.tree.map(lambda part: _WHOLE if (axis := gathered_axis(part)) is None else axis, self.shardings)
+        self._layers, self._rest = split_layers(axes)
 
     def __call__(self, parameters: Parameters) -> Parameters:
         """All parameters whole but those of the layers."""
-        layers = parameters["bert"]["layers"]
-        rest = {**parameters, "bert": {**parameters["bert"], "layers": {}}}
-        whole = jax.tree_util.tree_map_with_path(self._gather, rest, self._rest)
-        return {**whole, "bert": {**whole["bert"], "layers": layers}}
+        layers, rest = split_layers(parameters)
+        return join_layers(layers, jax.tree_util.tree_map_with_path(self._gather, rest, self._rest))
 
     def layer(self, layer: Layer) -> Layer:
         """A layer's parameters whole."""
         graph, parameters = nnx.split(layer)
-        axes = jax.tree.map(lambda axis: max(axis - 1, _WHOLE), self._of_layers)
+        axes = jax.tree.map(lambda axis: max(axis - 1, _WHOLE), self._layers)
         return nnx.merge(graph, jax.tree_util.tree_map_with_path(self._gather, nnx.to_pure_dict(parameters), axes))
 
     def _gather(self, path: tuple[Any, ...], parameter: Array, axis: int) -> Array:
@@ -96,16 +97,17 @@ def summed_over_rows(gradients: Parameters, shardings: Parameters) -> Parameters
     return jax.tree.map(summed, gradients, shardings)
 
 
-def choose_execution(config: PretrainConfig, gathering: Gathering, mesh: Mesh, training: bool) -> Execution:
+def choose_execution(
+    model: ModelConfig, settings: ExecutionConfig, gathering: Gathering, mesh: Mesh, training: bool
+) -> Execution:
     """Returns the settings of a run for use `on_own_rows`; raises InputError if its attention cannot run there."""
-    settings = config.execution
-    attend = choose_attention(config, mesh.devices.flat[0].platform, mesh.shape[TENSOR], training)
+    platform = mesh.devices.flat[0].platform
+    attend = choose_attention(model, settings.attention, platform, mesh.shape[TENSOR], training)
     return Execution(attend, settings.remat, settings.scan_unroll, gathering.layer)
 
 
-def choose_attention(config: PretrainConfig, platform: str, tensor: int, training: bool) -> Attend:
-    """The kernel of attention that is asked for, or the fastest."""
-    model, wish = config.model, config.execution.attention
+def choose_attention(model: ModelConfig, wish: str, platform: str, tensor: int, training: bool) -> Attend:
+    """Returns the kernel of attention that is asked for, or the fastest."""
     heads = model.num_heads // tensor
     drops = training and model.attention_dropout > 0
     narrow = model.compute_dtype == "bfloat16"

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -11,7 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from dnabert_jax.config import PretrainConfig
+from dnabert_jax.config import ModelConfig, PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest, checked_manifest
 from dnabert_jax.data.pipeline import training_batches
 from dnabert_jax.data.rows import Rows, open_rows
@@ -19,19 +20,19 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.output_directory import kept_directory
 from dnabert_jax.parallel.mesh import make_mesh
-from dnabert_jax.parallel.placement import RowPlacement
+from dnabert_jax.parallel.placement import RowPlacement, check_global_batch
 from dnabert_jax.telemetry.phases import Phases
 from dnabert_jax.telemetry.profiler import Profiler
 from dnabert_jax.telemetry.run_log import RunLog
 from dnabert_jax.telemetry.speed import Speed, step_flops
-from dnabert_jax.training.checkpoints import Checkpoints
-from dnabert_jax.training.evaluation import Evaluation, compile_evaluation, evaluation_rows, network_predictor
+from dnabert_jax.training.checkpoints import CheckpointMetadata, Checkpoints, LastEvaluation
+from dnabert_jax.training.evaluation import Evaluation, evaluate, evaluation_rows, network_predictor
 from dnabert_jax.training.nonfinite import FiniteCheck
 from dnabert_jax.training.preemption import stops_after, while_all_run
 from dnabert_jax.training.run_directory import CONFIG_FILE, check_run, write_run
 from dnabert_jax.training.saved_model import check_initial_model, read_initial_parameters
-from dnabert_jax.training.state import Network, Parameters, TrainState, abstract_network, abstract_state, init_state
-from dnabert_jax.training.step import StepMetrics, TrainStep, jit_train_step
+from dnabert_jax.training.state import TrainState, abstract_state, init_state
+from dnabert_jax.training.step import StepMetrics, jit_train_step
 
 _DIGEST_BYTES = 32
 
@@ -64,15 +65,15 @@ class RunResult:
     evaluation: Evaluation | None
 
 
-def check_data(config: PretrainConfig, manifest: Manifest) -> None:
+def check_data(model: ModelConfig, manifest: Manifest) -> None:
     """Raises InputError unless the model can read the rows."""
-    if manifest.k != config.model.k:
+    if manifest.k != model.k:
         raise InputError(
-            f"The data have k = {manifest.k}, the model k = {config.model.k}: prepare the data with "
-            f"--k {config.model.k}, or choose another preset or --model.k {manifest.k}."
+            f"The data have k = {manifest.k}, the model k = {model.k}: prepare the data with "
+            f"--k {model.k}, or choose another preset or --model.k {manifest.k}."
         )
-    if manifest.row_length > config.model.max_positions:
-        length, positions = manifest.row_length, config.model.max_positions
+    if manifest.row_length > model.max_positions:
+        length, positions = manifest.row_length, model.max_positions
         raise InputError(
             f"Rows of {length} tokens do not fit the model's {positions} positions: prepare with --row-length "
             f"{positions}, or train with --model.max-positions {length}."
@@ -114,46 +115,75 @@ def pretrain(
     first = jax.process_index() == 0
     observers = observers if first else ()
     mesh = make_mesh(config.mesh, devices or jax.devices())
-    network = abstract_network(config.model)
-    step = jit_train_step(config, network, mesh)
+    check_global_batch(mesh, config.global_batch, config.execution.gradient_accumulation)
+    train_step = jit_train_step(config.model, config.masking, config.optimizer, config.execution, config.seed, mesh)
+    predict = network_predictor(config.model, config.execution, mesh)
     initial = None
     if config.initial_checkpoint and not (run / CONFIG_FILE).is_file():  # which is written last
         initial = check_initial_model(Path(config.initial_checkpoint), config.model)
     placement = RowPlacement(mesh, config.global_batch)
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as resources:
         # After what is quick to find out: it reads all data.
-        files, manifest = _begin(data, config, observers, held, kept_directory(run) if first else None)
-        evaluate = None
+        files, manifest = _begin(data, config.model, observers, resources, kept_directory(run) if first else None)
+        heldout = None
         if HELDOUT in manifest.splits:
             rows = evaluation_rows(open_rows(data, HELDOUT), config.evaluation_rows, placement)
-            predict = network_predictor(config, network, mesh)
-            evaluate = compile_evaluation(config, rows, placement, mesh, predict)
+            heldout = functools.partial(evaluate, rows, placement, config.model, config.masking, predict)
         # All that can be wrong is found out above and here by every process alike, before one of them writes.
         check_run(run, config, manifest, resume)
         multihost_utils.sync_global_devices("run checked")
         if first:
             write_run(run, config, manifest, initial)
         multihost_utils.sync_global_devices("run written")
-        with Checkpoints(run, config.keep_checkpoints) as checkpoints, while_all_run():
-            start = checkpoints.steps[-1] if checkpoints.steps else 0
-            finite = FiniteCheck(files, config.global_batch, config.seed, run if first else None)
-            log = held.enter_context(RunLog(run, start)) if first else None
-            with profiler or Profiler(run) as profiler:
-                loop = _Loop(
-                    config, step, files, manifest.digest(), evaluate, network, mesh, placement, checkpoints, finite,
-                    phases, log, observers,
-                )  # fmt: skip
-                return loop.run(start, profiler, stop_requested)
+
+        checkpoints = resources.enter_context(Checkpoints(run, config.keep_checkpoints))
+        resources.enter_context(while_all_run())
+        start = checkpoints.steps[-1] if checkpoints.steps else 0
+        log = resources.enter_context(RunLog(run, start)) if first else None
+        profiler = resources.enter_context(profiler or Profiler(run))
+        finite = FiniteCheck(files, config.global_batch, config.seed, run if first else None)
+        flops = step_flops(config.model, config.global_batch, manifest.row_length, config.masking.rate)
+        report = _Report(finite, Speed(phases, flops, mesh), log, observers)
+        state, evaluation = _restored_or_fresh(config, checkpoints, start, mesh)
+        batches = training_batches(files, config.global_batch, placement.rows, config.seed, start, config.steps)
+        for observer in observers:
+            observer.started(start, config.steps, heldout is not None)
+        step = start
+        for step, batch in enumerate(phases.waiting("data", map(placement.on_mesh, batches)), start + 1):
+            profiler.before(step, state, phases)
+            with jax.profiler.StepTraceAnnotation("train", step_num=step), jax.transfer_guard("disallow"):
+                state, metrics = train_step(state, batch)
+            phases.enter("step")
+            profiler.after(step, state, phases)
+            report.read_due()
+            last = stops_after(step, stop_requested) or step == config.steps
+            report.stepped(step, metrics, last or step % config.log_every == 0)
+            evaluates = heldout and (step == config.steps or step % config.evaluate_every == 0)
+            saves = last or step % config.checkpoint_every == 0
+            if evaluates or saves:
+                report.read_all()
+                finite.state(step, jax.block_until_ready(state))
+            if heldout and evaluates:
+                with phases.during("evaluation"):
+                    evaluation = LastEvaluation(step, heldout(state.parameters))
+                report.evaluated(evaluation)
+            if saves:
+                with phases.during("checkpoint"):
+                    metadata = CheckpointMetadata(dataclasses.asdict(config), manifest.digest(), evaluation)
+                    checkpoints.save(state, step, metadata)
+            if last:
+                break
+        return RunResult(step, evaluation.figures if evaluation else None)
 
 
 def _begin(
     data: Path,
-    config: PretrainConfig,
+    model: ModelConfig,
     observers: Sequence[Observer],
-    held: contextlib.ExitStack,
+    resources: contextlib.ExitStack,
     lock: contextlib.AbstractContextManager[None] | None,
 ) -> tuple[Rows, Manifest]:
-    """Takes the lock of the run, where one is given, into `held`; returns the training rows and the checked manifest.
+    """Takes the lock, where one is given, into `resources`; returns the training rows and the checked manifest.
 
     Raises:
         InputError: on every process, if one cannot take its lock or use its data, or if the data differ.
@@ -166,9 +196,9 @@ def _begin(
     failure, digest = None, bytes(_DIGEST_BYTES)
     try:
         if lock:
-            held.enter_context(lock)
+            resources.enter_context(lock)
         files = open_rows(data, TRAIN)
-        check_data(config, files.manifest)
+        check_data(model, files.manifest)
         manifest = checked_manifest(data, files.manifest, checked)
         digest = bytes.fromhex(manifest.digest())
     except (InputError, OSError) as error:
@@ -184,105 +214,65 @@ def _begin(
     return files, manifest
 
 
-@dataclasses.dataclass
-class _Loop:
-    config: PretrainConfig
-    step: TrainStep
-    files: Rows
-    data_digest: str
-    evaluate: Callable[[Parameters], Evaluation] | None
-    network: Network
-    mesh: Mesh
-    placement: RowPlacement
-    checkpoints: Checkpoints
-    finite: FiniteCheck
-    phases: Phases
-    log: RunLog | None
-    observers: Sequence[Observer]
-    evaluation: Evaluation | None = None
-    evaluated_at: int = -1
+def _restored_or_fresh(
+    config: PretrainConfig, checkpoints: Checkpoints, start: int, mesh: Mesh
+) -> tuple[TrainState, LastEvaluation | None]:
+    """Returns the state after `start` steps, and the last evaluation before it."""
+    abstract = abstract_state(config.model, config.optimizer, mesh)
+    if start:
+        return checkpoints.restore(start, abstract), checkpoints.evaluation(start)
+    weights = None
+    if config.initial_checkpoint:
+        weights = read_initial_parameters(Path(config.initial_checkpoint), abstract.parameters)
+    return init_state(config.model, config.optimizer, config.seed, mesh, weights), None
 
-    def __post_init__(self) -> None:
-        self.speed = Speed(self.phases, step_flops(self.config, self.files.manifest.row_length), self.mesh)
 
-    def run(self, start: int, profiler: Profiler, stop_requested: Callable[[], bool]) -> RunResult:
-        config, placement = self.config, self.placement
-        state = self._initial_state(start)
-        batches = training_batches(self.files, config.global_batch, placement.rows, config.seed, start, config.steps)
-        for observer in self.observers:
-            observer.started(start, config.steps, self.evaluate is not None)
-        window: list[StepMetrics] = []
-        due: list[StepMetrics] = []
-        for step, batch in enumerate(self.phases.waiting("data", map(placement.on_mesh, batches)), start + 1):
-            profiler.before(step, state, self.phases)
-            with jax.profiler.StepTraceAnnotation("train", step_num=step), jax.transfer_guard("disallow"):
-                state, metrics = self.step(state, batch)
-            self.phases.enter("step")
-            profiler.after(step, state, self.phases)
-            # Figures of a step are read once the next one is on its way, so that the device never waits for them.
-            self._report(step - 1, due)
-            # Nor does the host run further ahead, so that a stop that is asked for comes within two steps.
-            jax.block_until_ready(window[-1:])
-            window.append(metrics)
-            last = stops_after(step, stop_requested) or step == config.steps
-            due, window = (window, []) if step % config.log_every == 0 or last else ([], window)
-            for observer in self.observers:
-                observer.stepped(step)
-            evaluates = self.evaluate is not None and self._due(step, config.evaluate_every)
-            saves = last or self._due(step, config.checkpoint_every)
-            if evaluates or saves:
-                self._report(step, due)
-                due = []
-                self.finite.figures(step, window)
-                self._evaluate_and_save(step, state, evaluates, saves)
-            if last:
-                return RunResult(step, self.evaluation)
-        return RunResult(config.steps, self.evaluation)
+class _Report:
+    """Brings figures from the devices to the log and the observers, which are in process 0 alone.
 
-    def _initial_state(self, start: int) -> TrainState:
-        if start == 0:
-            initial = None
-            if self.config.initial_checkpoint:
-                abstract = abstract_state(self.config, self.network, self.mesh).parameters
-                initial = read_initial_parameters(Path(self.config.initial_checkpoint), abstract)
-            return init_state(self.config, self.network, self.mesh, initial)
-        last = self.checkpoints.evaluation(start)
-        if last:
-            self.evaluation, self.evaluated_at = last.figures, last.step
-        return self.checkpoints.restore(start, abstract_state(self.config, self.network, self.mesh))
+    Figures of a step are read once the next one is on its way, so that the device never waits for them.
+    """
 
-    def _report(self, step: int, metrics: list[StepMetrics]) -> None:
-        if not metrics:
-            return
-        values = self.finite.figures(step, metrics)
+    def __init__(self, finite: FiniteCheck, speed: Speed, log: RunLog | None, observers: Sequence[Observer]):
+        self._finite, self._speed, self._log, self._observers = finite, speed, log, observers
+        self._unread: list[StepMetrics] = []
+        self._step, self._due = 0, False
+
+    def read_due(self) -> None:
+        """Reports the steps since the last report, if the last of them completes a line of the log.
+
+        Waits for that step in any case, so that a stop that is asked for comes within two steps.
+        """
+        if self._due:
+            self._report()
+        jax.block_until_ready(self._unread[-1:])
+
+    def stepped(self, step: int, metrics: StepMetrics, due: bool) -> None:
+        """Takes the figures of a step that was sent to the devices; `due` says that it completes a line of the log."""
+        self._unread.append(metrics)
+        self._step, self._due = step, due
+        for observer in self._observers:
+            observer.stepped(step)
+
+    def read_all(self) -> None:
+        """Looks at all steps so far, and reports them if they are due: before a state is used."""
+        if self._due:
+            self._report()
+        self._finite.figures(self._step, self._unread)
+
+    def evaluated(self, evaluation: LastEvaluation) -> None:
+        """Reports a held-out evaluation."""
+        if self._log is not None:
+            self._log.write(evaluation.step, "evaluation", dataclasses.asdict(evaluation.figures))
+        for observer in self._observers:
+            observer.evaluated(evaluation.step, evaluation.figures)
+
+    def _report(self) -> None:
+        values = self._finite.figures(self._step, self._unread)
         figures = dict(zip(StepMetrics._fields, values.mean(axis=0).tolist(), strict=True))
-        figures |= self.speed.figures(len(metrics), figures["tokens"])
-        if self.log is not None:
-            self.log.write(step, "training", figures)
-        for observer in self.observers:
-            observer.trained(step, figures)
-
-    def _due(self, step: int, every: int) -> bool:
-        return step == self.config.steps or step % every == 0
-
-    def _evaluate_and_save(self, step: int, state: TrainState, evaluates: bool, saves: bool) -> None:
-        jax.block_until_ready(state)
-        self.finite.state(step, state)
-        if self.evaluate is not None and evaluates:
-            with self.phases.during("evaluation"):
-                self.evaluation, self.evaluated_at = self.evaluate(state.parameters), step
-            if self.log is not None:
-                self.log.write(step, "evaluation", dataclasses.asdict(self.evaluation))
-            for observer in self.observers:
-                observer.evaluated(step, self.evaluation)
-        if saves:
-            with self.phases.during("checkpoint"):
-                evaluation = None
-                if self.evaluation:
-                    evaluation = {"step": self.evaluated_at, "figures": dataclasses.asdict(self.evaluation)}
-                metadata = {
-                    "config": dataclasses.asdict(self.config),
-                    "data": self.data_digest,
-                    "evaluation": evaluation,
-                }
-                self.checkpoints.save(state, step, metadata)
+        figures |= self._speed.figures(len(self._unread), figures["tokens"])
+        self._unread, self._due = [], False
+        if self._log is not None:
+            self._log.write(self._step, "training", figures)
+        for observer in self._observers:
+            observer.trained(self._step, figures)

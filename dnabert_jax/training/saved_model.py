@@ -18,7 +18,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.training.checkpoints import Checkpoints, choose_step, write_parameters
 from dnabert_jax.training.run_directory import DATA_FILE, read_initial, read_run_config
-from dnabert_jax.training.state import Parameters, init_parameters, stream_key
+from dnabert_jax.training.state import Parameters, init_parameters
 from dnabert_jax.typed_json import parse_json, read_json, to_json
 
 DESCRIPTION_FILE = "model.json"
@@ -138,7 +138,7 @@ def read_saved_model(directory: Path, step: int | None = None) -> SavedModel:
 
 def with_random_weights(model: SavedModel, seed: int) -> SavedModel:
     """The same network, its encoder at random: what pre-training is measured against."""
-    parameters = jax.device_get(init_parameters(model.config, stream_key(seed, "parameters", 0)))
+    parameters = jax.device_get(init_parameters(model.config, seed))
     return dataclasses.replace(model, parameters={"bert": parameters["bert"]})
 
 

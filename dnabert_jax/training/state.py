@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
-from dnabert_jax.config import ModelConfig, PretrainConfig
+from dnabert_jax.config import ModelConfig, OptimizerConfig
 from dnabert_jax.model.bert import BertForMaskedLM
+from dnabert_jax.model.binding import abstract_parameters, parameter_shapes, random_parameters
 from dnabert_jax.parallel.rules import parameter_shardings, replicated
 from dnabert_jax.training.optimizer import make_optimizer
 
@@ -29,46 +29,36 @@ class TrainState:
     optimizer: optax.OptState
 
 
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """A model without its parameters: `bind` gives it some, `shardings` lays them out.
-
-    Attributes:
-        graph: the structure that `nnx.split` leaves.
-    """
-
-    graph: nnx.GraphDef[BertForMaskedLM]
-    abstract: nnx.State
-
-    def bind(self, parameters: Parameters) -> BertForMaskedLM:
-        """The module with these parameters."""
-        return nnx.merge(self.graph, parameters)
-
-    def shardings(self, mesh: Mesh) -> Parameters:
-        """How each parameter, its moments, and its gradient once summed, lie on the mesh."""
-        return parameter_shardings(self.abstract, mesh)
+def split_layers(parameters: Parameters) -> tuple[Parameters, Parameters]:
+    """Returns the stacked layers of the encoder, and the tree without them."""
+    encoder = {**parameters["bert"]}
+    layers = encoder.pop("layers")
+    return layers, {**parameters, "bert": encoder}
 
 
-def abstract_network(config: ModelConfig) -> Network:
-    """The network of a configuration; nothing is computed."""
-    module = nnx.eval_shape(lambda: BertForMaskedLM(config, rngs=nnx.Rngs(params=0)))
-    return Network(*nnx.split(module, nnx.Param))
+def join_layers(layers: Parameters, rest: Parameters) -> Parameters:
+    """Returns the tree that `split_layers` took apart."""
+    return {**rest, "bert": {**rest["bert"], "layers": layers}}
 
 
-def init_parameters(config: ModelConfig, key: Array) -> Parameters:
-    """Random parameters: the same for the same key, on any mesh."""
-    module = BertForMaskedLM(config, rngs=nnx.Rngs(params=key))
-    return nnx.to_pure_dict(nnx.split(module, nnx.Param)[1])
+def init_parameters(model: ModelConfig, seed: int) -> Parameters:
+    """Returns the random parameters that a run with this seed begins with."""
+    return random_parameters(BertForMaskedLM, stream_key(seed, "parameters", 0), model)
 
 
-def abstract_state(config: PretrainConfig, network: Network, mesh: Mesh) -> TrainState:
-    """The state as shapes with shardings: what a checkpoint is restored onto, and what the step compiles for."""
-    optimizer = make_optimizer(config.optimizer)
-    parameters = nnx.to_pure_dict(network.abstract)
-    shardings = network.shardings(mesh)
-    optimizer_shape = jax.eval_shape(optimizer.init, parameters)
+def masked_lm_shardings(model: ModelConfig, mesh: Mesh) -> Parameters:
+    """Returns how each parameter, its moments, and its gradient once summed, lie on the mesh."""
+    return parameter_shardings(abstract_parameters(BertForMaskedLM, model), mesh)
+
+
+def abstract_state(model: ModelConfig, optimizer: OptimizerConfig, mesh: Mesh) -> TrainState:
+    """Returns the state as shapes with shardings: a checkpoint is restored onto it, and the step compiles for it."""
+    adamw = make_optimizer(optimizer)
+    parameters = parameter_shapes(BertForMaskedLM, model)
+    shardings = masked_lm_shardings(model, mesh)
+    optimizer_shape = jax.eval_shape(adamw.init, parameters)
     optimizer_shardings = optax.tree.map_params(
-        optimizer,
+        adamw,
         lambda _, sharding: sharding,
         optimizer_shape,
         shardings,
@@ -83,19 +73,19 @@ def abstract_state(config: PretrainConfig, network: Network, mesh: Mesh) -> Trai
 
 
 def init_state(
-    config: PretrainConfig, network: Network, mesh: Mesh, parameters: Parameters | None = None
+    model: ModelConfig, optimizer: OptimizerConfig, seed: int, mesh: Mesh, parameters: Parameters | None = None
 ) -> TrainState:
-    """A fresh state, made where it lies: no device holds more than its part.
+    """Returns a fresh state, made where it lies: no device holds more than its part.
 
     Args:
         parameters: to begin with, laid out so; if none are given, random ones.
     """
-    shardings = jax.tree.map(lambda shape: shape.sharding, abstract_state(config, network, mesh))
+    shardings = jax.tree.map(lambda shape: shape.sharding, abstract_state(model, optimizer, mesh))
 
     def init(parameters: Parameters | None) -> TrainState:
         if parameters is None:
-            parameters = init_parameters(config.model, stream_key(config.seed, "parameters", 0))
-        return TrainState(jnp.zeros((), jnp.int32), parameters, make_optimizer(config.optimizer).init(parameters))
+            parameters = init_parameters(model, seed)
+        return TrainState(jnp.zeros((), jnp.int32), parameters, make_optimizer(optimizer).init(parameters))
 
     return jax.jit(init, out_shardings=shardings)(parameters)
 

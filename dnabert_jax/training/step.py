@@ -4,6 +4,7 @@ All randomness is keyed by (seed, step), so that a step gives the same masks and
 interruption. B batch, L tokens.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,17 +14,18 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt16
 
-from dnabert_jax.config import MaskingConfig, PretrainConfig
+from dnabert_jax.config import ExecutionConfig, MaskingConfig, ModelConfig, OptimizerConfig
+from dnabert_jax.model.bert import BertForMaskedLM
+from dnabert_jax.model.binding import bind
 from dnabert_jax.model.dropout import row_keys
 from dnabert_jax.parallel.mesh import DATA, FSDP
-from dnabert_jax.parallel.placement import check_global_batch
 from dnabert_jax.parallel.rules import ROWS, replicated, row_sharding
 from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, PAD
 from dnabert_jax.training.execution import Gathering, choose_execution, on_own_rows, summed_gradients, summed_over_rows
 from dnabert_jax.training.masking import mask_rows
 from dnabert_jax.training.objectives import masked_token_sums
 from dnabert_jax.training.optimizer import learning_rate_schedule, make_optimizer
-from dnabert_jax.training.state import Network, Parameters, TrainState, abstract_state, stream_key
+from dnabert_jax.training.state import Parameters, TrainState, abstract_state, stream_key
 
 
 class StepMetrics(NamedTuple):
@@ -57,41 +59,44 @@ def mask_rate(config: MaskingConfig, step: Int[Array, ""]) -> Float[Array, ""]:
     return jnp.where(step < config.late_from_step, config.rate, config.late_rate)
 
 
-def train_step(config: PretrainConfig, network: Network, mesh: Mesh) -> TrainStep:
-    """Returns the step as a pure function, not yet jitted; raises InputError if it cannot run on the mesh."""
-    check_global_batch(mesh, config.global_batch, config.execution.gradient_accumulation)
-    optimizer = make_optimizer(config.optimizer)
-    schedule = learning_rate_schedule(config.optimizer)
-    shardings = network.shardings(mesh)
-    gathering = Gathering(config, shardings)
-    execution = choose_execution(config, gathering, mesh, training=True)
-    drops = config.model.dropout > 0 or config.model.attention_dropout > 0
+@functools.lru_cache(maxsize=16)
+def jit_train_step(
+    model: ModelConfig, masking: MaskingConfig, optimizer: OptimizerConfig, settings: ExecutionConfig, seed: int,
+    mesh: Mesh,
+) -> TrainStep:  # fmt: skip
+    """Returns the jitted step, which donates the old state; raises InputError if the model cannot run on the mesh."""
+    adamw = make_optimizer(optimizer)
+    schedule = learning_rate_schedule(optimizer)
+    gathering = Gathering(model, mesh)
+    shardings = gathering.shardings
+    execution = choose_execution(model, settings, gathering, mesh, training=True)
+    drops = model.dropout > 0 or model.attention_dropout > 0
 
     def own_gradients(
         parameters: Parameters, batch: Any, predicted: Float[Array, ""]
     ) -> tuple[tuple[Float[Array, ""], Float[Array, ""]], Parameters]:
         def loss_function(parameters: Parameters, part: tuple[Array, Array, Array, Array, Any]) -> tuple[Array, Array]:
             input_ids, predict_at, labels, weights, keys = part
-            logits = network.bind(gathering(parameters))(input_ids, predict_at, keys, execution)
+            network = bind(BertForMaskedLM, gathering(parameters), model)
+            logits = network(input_ids, predict_at, keys, execution)
             sums = masked_token_sums(logits, labels, weights)
             return sums.loss / predicted, sums.correct
 
-        parts = config.execution.gradient_accumulation
-        figures, gradients = summed_gradients(loss_function, parameters, batch, parts)
+        figures, gradients = summed_gradients(loss_function, parameters, batch, settings.gradient_accumulation)
         return jax.lax.psum(figures, (DATA, FSDP)), summed_over_rows(gradients, shardings)
 
     gradients_of = on_own_rows(own_gradients, mesh, shardings, (ROWS, PartitionSpec()), (PartitionSpec(), shardings))
 
     def step_function(state: TrainState, rows: UInt16[Array, "B L"]) -> tuple[TrainState, StepMetrics]:
         input_ids = rows.astype(jnp.int32)
-        rate = mask_rate(config.masking, state.step)
-        masked = mask_rows(input_ids, stream_key(config.seed, "masks", state.step), rate, config.model, config.masking)
-        keys = row_keys(stream_key(config.seed, "dropout", state.step), len(rows)) if drops else None
+        rate = mask_rate(masking, state.step)
+        masked = mask_rows(input_ids, stream_key(seed, "masks", state.step), rate, model, masking)
+        keys = row_keys(stream_key(seed, "dropout", state.step), len(rows)) if drops else None
         num_masked = masked.weights.sum()
         predicted = jnp.maximum(num_masked, 1)
         batch = (masked.input_ids, masked.predict_at, masked.labels, masked.weights, keys)
         (loss, correct), gradients = gradients_of(state.parameters, batch, predicted)
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
+        updates, optimizer_state = adamw.update(gradients, state.optimizer, state.parameters)
         num_kmers = (input_ids >= NUM_SPECIAL).sum()
         metrics = StepMetrics(
             loss=loss,
@@ -106,14 +111,9 @@ def train_step(config: PretrainConfig, network: Network, mesh: Mesh) -> TrainSte
         parameters = optax.apply_updates(state.parameters, updates)
         return TrainState(state.step + 1, parameters, optimizer_state), metrics
 
-    return step_function
-
-
-def jit_train_step(config: PretrainConfig, network: Network, mesh: Mesh) -> TrainStep:
-    """Returns the step jitted for a mesh, where the old state is donated; raises InputError as `train_step` does."""
-    state_shardings = jax.tree.map(lambda shape: shape.sharding, abstract_state(config, network, mesh))
+    state_shardings = jax.tree.map(lambda shape: shape.sharding, abstract_state(model, optimizer, mesh))
     return jax.jit(
-        train_step(config, network, mesh),
+        step_function,
         in_shardings=(state_shardings, row_sharding(mesh)),
         out_shardings=(state_shardings, replicated(mesh)),
         donate_argnums=0,

@@ -11,6 +11,7 @@ from flax import nnx
 from dnabert_jax import DNAModel
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.model.bert import Bert
+from dnabert_jax.model.binding import bind
 from dnabert_jax.model.classification import BertForSequenceClassification
 from dnabert_jax.training.saved_model import Description, SavedModel
 from tests.model.encoder_states import encoder_states
@@ -45,7 +46,6 @@ def sequences() -> list[tuple[str, str]]:
 @pytest.fixture(scope="session")
 def matrices(saved: SavedModel, model: DNAModel, sequences: list[tuple[str, str]]) -> list[np.ndarray]:
     """Attention, [layers, heads, tokens, tokens], of each sequence alone."""
-    bert = nnx.eval_shape(lambda: Bert(saved.config, rngs=nnx.Rngs(0)))
-    nnx.update(bert, jax.tree.map(jnp.asarray, saved.parameters["bert"]))
+    bert = bind(Bert, jax.tree.map(jnp.asarray, saved.parameters["bert"]), saved.config)
     rows = [jnp.asarray(ids[None]) for ids in model.encode(text for _, text in sequences)]
     return [np.asarray(encoder_states(bert, ids).attention[:, 0], np.float64) for ids in rows]

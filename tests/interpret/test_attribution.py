@@ -7,13 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from flax import nnx
 
 from dnabert_jax import DNAModel
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.attribution import Integrated, gradient_times_input, integrated_gradients
 from dnabert_jax.interpret.target import Target, choose_target
+from dnabert_jax.model.binding import bind
 from dnabert_jax.model.classification import BertForSequenceClassification
 from dnabert_jax.sequence.vocabulary import MASK
 from dnabert_jax.training.saved_model import Description, SavedModel
@@ -34,9 +34,7 @@ def logit(saved: SavedModel) -> Logit:
 
     @jax.jit
     def of_network(parameters: Any, ids: jax.Array) -> jax.Array:
-        network = nnx.eval_shape(lambda: BertForSequenceClassification(saved.config, task, rngs=nnx.Rngs(0)))
-        nnx.update(network, parameters)
-        return network(ids[None])[0, 1]
+        return bind(BertForSequenceClassification, parameters, saved.config, task)(ids[None])[0, 1]
 
     def compute(ids: np.ndarray, token: int, vector: np.ndarray) -> float:
         # An id that stands for that vector alone: rows of the table from vocabulary_size on are padding.

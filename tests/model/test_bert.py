@@ -13,37 +13,33 @@ from flax import nnx
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.data.packing import fill_rows
 from dnabert_jax.families import PRESETS
-from dnabert_jax.model.bert import Bert, Execution
+from dnabert_jax.model.bert import Bert, BertForMaskedLM, Execution
+from dnabert_jax.model.binding import bind
 from dnabert_jax.model.dropout import row_keys
 from dnabert_jax.model.layers import Dense, LayerNorm, gelu, sinusoids
 from dnabert_jax.model.segments import read_segments
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
-from dnabert_jax.training.state import Network, Parameters, abstract_network, init_parameters
+from dnabert_jax.training.state import Parameters, init_parameters
 from tests.model.encoder_states import encoder_states
-
-
-@pytest.fixture(scope="module")
-def network(small_model: ModelConfig) -> Network:
-    return abstract_network(small_model)
 
 
 @pytest.fixture(scope="module")
 def parameters(small_model: ModelConfig) -> Parameters:
     """Larger than at initialisation, so that positions and neighbours matter."""
     scale = jax.random.key(1)
-    return jax.tree.map(
-        lambda leaf: leaf + 0.1 * jax.random.normal(scale, leaf.shape), init_parameters(small_model, jax.random.key(0))
-    )
+    return jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(scale, leaf.shape), init_parameters(small_model, 0))
 
 
-def test_a_packed_row_gives_every_sequence_the_logits_it_has_alone(network: Network, parameters: Parameters) -> None:
+def test_a_packed_row_gives_every_sequence_the_logits_it_has_alone(
+    small_model: ModelConfig, parameters: Parameters
+) -> None:
     rng = np.random.default_rng(0)
     ids = rng.integers(NUM_SPECIAL, 69, 500).astype(np.uint16)
     counts = np.array([5, 20, 11, 13, 30, 62, 17, 5])
     starts = rng.integers(0, 500 - counts)
     packed = fill_rows(ids, starts, counts, 64)
     assert len(packed) < len(counts)
-    apply = jax.jit(lambda rows: network.bind(parameters)(rows))
+    apply = jax.jit(lambda rows: bind(BertForMaskedLM, parameters, small_model)(rows))
     packed_logits = np.asarray(apply(jnp.asarray(packed.astype(np.int32))))
     seen = 0
     for row, logits in zip(packed, packed_logits, strict=True):
@@ -56,8 +52,10 @@ def test_a_packed_row_gives_every_sequence_the_logits_it_has_alone(network: Netw
     assert seen == len(counts)
 
 
-def test_the_states_of_a_packed_row_are_those_of_its_sequences(network: Network, parameters: Parameters) -> None:
-    encoder = network.bind(parameters).bert
+def test_the_states_of_a_packed_row_are_those_of_its_sequences(
+    small_model: ModelConfig, parameters: Parameters
+) -> None:
+    encoder = bind(BertForMaskedLM, parameters, small_model).bert
     row = jnp.array([[CLS, 9, 10, 11, SEP, CLS, 40, 50, SEP, PAD]])
     states = encoder_states(encoder, row)
     assert states.hidden.shape == (3, 1, 10, 32)
@@ -73,24 +71,24 @@ def test_the_states_of_a_packed_row_are_those_of_its_sequences(network: Network,
         assert (attention.at[..., begin:end].set(0) == 0).all()
 
 
-def test_padded_ids_are_never_predicted(network: Network, parameters: Parameters) -> None:
-    logits = network.bind(parameters)(jnp.array([[CLS, 9, SEP]]))
+def test_padded_ids_are_never_predicted(small_model: ModelConfig, parameters: Parameters) -> None:
+    logits = bind(BertForMaskedLM, parameters, small_model)(jnp.array([[CLS, 9, SEP]]))
     assert logits.shape == (1, 3, 128)
     assert (logits[..., 69:] == -jnp.inf).all()
     assert jnp.isfinite(logits[..., :69]).all()
 
 
-def test_logits_at_chosen_positions_are_those_of_all(network: Network, parameters: Parameters) -> None:
+def test_logits_at_chosen_positions_are_those_of_all(small_model: ModelConfig, parameters: Parameters) -> None:
     rows = jnp.array([[CLS, 9, 10, 11, SEP], [CLS, 40, 50, SEP, PAD]])
-    model = network.bind(parameters)
+    model = bind(BertForMaskedLM, parameters, small_model)
     np.testing.assert_allclose(
         model(rows, jnp.array([[2, 0], [1, 1]]))[0], model(rows)[0, [2, 0]], rtol=1e-6, atol=1e-6
     )
 
 
-def test_dropout_acts_in_training_only_and_follows_its_key(network: Network, parameters: Parameters) -> None:
+def test_dropout_acts_in_training_only_and_follows_its_key(small_model: ModelConfig, parameters: Parameters) -> None:
     rows = jnp.array([[CLS, 9, 10, 11, SEP]])
-    model = network.bind(parameters)
+    model = bind(BertForMaskedLM, parameters, small_model)
     first, again, other = (model(rows, keys=row_keys(jax.random.key(seed), 1))[..., :69] for seed in (0, 0, 1))
     assert (first == again).all()
     assert not jnp.allclose(first, other)
@@ -106,23 +104,22 @@ def test_layer_norm_has_mean_zero_and_variance_one() -> None:
 
 def test_bfloat16_compute_stays_near_float32(small_model: ModelConfig, parameters: Parameters) -> None:
     rows = jnp.array([[CLS, *range(5, 50), SEP]])
-    wide = abstract_network(small_model).bind(parameters)(rows)[..., :69]
-    narrow = abstract_network(dataclasses.replace(small_model, compute_dtype="bfloat16")).bind(parameters)(rows)[
-        ..., :69
-    ]
+    wide = bind(BertForMaskedLM, parameters, small_model)(rows)[..., :69]
+    in_bfloat16 = dataclasses.replace(small_model, compute_dtype="bfloat16")
+    narrow = bind(BertForMaskedLM, parameters, in_bfloat16)(rows)[..., :69]
     assert narrow.dtype == jnp.float32
     assert 0 < float(jnp.abs(wide - narrow).max()) < 0.05 * float(jnp.abs(wide).max())
 
 
 @pytest.mark.parametrize("execution", [Execution(unroll=2), Execution(remat="dots"), Execution(unroll=2, remat="full")])
 def test_unrolling_and_computing_again_change_nothing(
-    network: Network, parameters: Parameters, execution: Execution
+    small_model: ModelConfig, parameters: Parameters, execution: Execution
 ) -> None:
     rows = jnp.array([[CLS, *range(5, 50), SEP]])
     keys = row_keys(jax.random.key(0), 1)
 
     def loss(parameters: Parameters, execution: Execution) -> jax.Array:
-        return jnp.square(network.bind(parameters)(rows, None, keys, execution)[..., :69]).mean()
+        return jnp.square(bind(BertForMaskedLM, parameters, small_model)(rows, None, keys, execution)[..., :69]).mean()
 
     for ours, theirs in zip(
         jax.tree.leaves(jax.grad(loss)(parameters, execution)),

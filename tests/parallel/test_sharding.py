@@ -9,11 +9,13 @@ from jax.sharding import PartitionSpec
 
 from dnabert_jax.config import MeshConfig, ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.model.bert import BertForMaskedLM
+from dnabert_jax.model.binding import abstract_parameters, parameter_shapes
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.parallel.rules import parameter_shardings
-from dnabert_jax.training.state import abstract_network
+from dnabert_jax.training.state import masked_lm_shardings
 
 
 @pytest.mark.parametrize(
@@ -42,9 +44,8 @@ def test_an_impossible_mesh_is_refused(config: MeshConfig) -> None:
 
 
 def test_every_parameter_has_a_sharding_by_the_rules(small_model: ModelConfig) -> None:
-    network = abstract_network(small_model)
-    shardings = network.shardings(make_mesh(MeshConfig(data=2, fsdp=2, tensor=2), jax.devices()))
-    assert jax.tree.structure(shardings) == jax.tree.structure(nnx.to_pure_dict(network.abstract))
+    shardings = masked_lm_shardings(small_model, make_mesh(MeshConfig(data=2, fsdp=2, tensor=2), jax.devices()))
+    assert jax.tree.structure(shardings) == jax.tree.structure(parameter_shapes(BertForMaskedLM, small_model))
     attention = shardings["bert"]["layers"]["attention"]
     assert attention["query"]["kernel"].spec == PartitionSpec(None, "fsdp", "tensor")
     assert attention["output"]["kernel"].spec == PartitionSpec(None, "tensor", "fsdp")
@@ -55,10 +56,8 @@ def test_every_parameter_has_a_sharding_by_the_rules(small_model: ModelConfig) -
 def test_the_parameters_of_every_head_have_a_sharding(small_model: ModelConfig, long: str) -> None:
     windows = 0 if long == "none" else 9
     task = TaskConfig("regression", ("signal",), long=long, split=1 if long == "none" else 2, window=windows)
-    network = nnx.eval_shape(lambda: sequence_classifier(small_model, task, rngs=nnx.Rngs(0)))
-    shardings = parameter_shardings(
-        nnx.split(network, nnx.Param)[1], make_mesh(MeshConfig(data=2, fsdp=2, tensor=2), jax.devices())
-    )
+    parameters = abstract_parameters(sequence_classifier, small_model, task)
+    shardings = parameter_shardings(parameters, make_mesh(MeshConfig(data=2, fsdp=2, tensor=2), jax.devices()))
     assert shardings["pooler"]["dense"]["kernel"].spec == PartitionSpec("fsdp", None)
     head = shardings["classifier2" if long == "concatenation" else "classifier"]
     assert (head["kernel"].spec, head["bias"].spec) == (PartitionSpec("fsdp", None), PartitionSpec(None))
@@ -75,7 +74,7 @@ def test_a_parameter_whose_axis_has_no_rule_stops_construction() -> None:
 def test_a_model_that_does_not_divide_is_refused(small_model: ModelConfig) -> None:
     odd = dataclasses.replace(small_model, num_heads=2)
     with pytest.raises(InputError, match="mesh axis tensor of size 8 does not divide the 2 of 'heads'"):
-        abstract_network(odd).shardings(make_mesh(MeshConfig(tensor=8), jax.devices()))
+        masked_lm_shardings(odd, make_mesh(MeshConfig(tensor=8), jax.devices()))
 
 
 def test_a_batch_that_does_not_divide_is_refused() -> None:

@@ -14,7 +14,7 @@ from dnabert_jax.parallel.chips import CHIPS
 from dnabert_jax.telemetry import speed
 from dnabert_jax.telemetry.profiler import Profiler
 from dnabert_jax.telemetry.run_log import LOG_FILE, RunLog, read_log
-from dnabert_jax.telemetry.speed import training_flops
+from dnabert_jax.telemetry.speed import step_flops
 from dnabert_jax.training.loop import pretrain
 
 
@@ -97,7 +97,7 @@ def test_tensorboard_shows_what_is_asked_of_a_run(
     assert shown["training/mfu", 4] == pytest.approx(shown["training/flops_per_second", 4] / 1e9)
     trained = shown["training/seconds_data", 4] + shown["training/seconds_step", 4]
     per_step = shown["training/flops_per_second", 4] * 8 * trained / 2
-    assert per_step == pytest.approx(training_flops(config.model, 8, 64, round(8 * 64 * 0.15)), rel=1e-5)
+    assert per_step == pytest.approx(step_flops(config.model, 8, 64, 0.15), rel=1e-5)
     # Figures are read one step later, when batch 5 was waited for already, and step 3 was followed by a pause.
     spent = {step: {name for name in times if shown[f"training/{name}", step] > 0} for step in (2, 4, 5)}
     assert spent[2] == {"seconds_startup", "seconds_data", "seconds_step", "seconds_profile"}

@@ -9,7 +9,7 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 from dnabert_jax.errors import JobError
-from dnabert_jax.training.checkpoints import Checkpoints
+from dnabert_jax.training.checkpoints import CheckpointMetadata, Checkpoints
 from dnabert_jax.training.state import TrainState
 
 
@@ -33,7 +33,7 @@ def test_only_a_full_disk_wants_room(
     monkeypatch.setattr(ocp.training.Checkpointer, "save_checkpointables_async", fail)
     state = TrainState(jnp.int32(0), {"a": jnp.zeros(2)}, {"m": jnp.zeros(2)})
     with Checkpoints(tmp_path, keep=1) as checkpoints, pytest.raises(JobError) as raised:
-        checkpoints.save(state, 1, {})
+        checkpoints.save(state, 1, CheckpointMetadata({}, "", None))
     sentence = str(raised.value)
     assert str(error).partition("\n")[0] in sentence
     assert "--resume" in sentence

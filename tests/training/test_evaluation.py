@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnabert_jax.config import MaskingConfig, MeshConfig, ModelConfig, PretrainConfig
+from dnabert_jax.config import MaskingConfig, MeshConfig, ModelConfig
 from dnabert_jax.data.manifest import HELDOUT, TRAIN
 from dnabert_jax.data.rows import open_rows
 from dnabert_jax.parallel.mesh import make_mesh
@@ -21,7 +21,7 @@ from dnabert_jax.training.evaluation import (
     Evaluation,
     Predictor,
     base_digits,
-    compile_evaluation,
+    evaluate,
     evaluation_rows,
     frequency_table_logits,
     hidden_base_sums,
@@ -29,7 +29,7 @@ from dnabert_jax.training.evaluation import (
 )
 from dnabert_jax.training.masking import MaskedRows, mask_rows
 
-Compile = Callable[[Predictor], Callable[[Any], Evaluation]]
+Evaluate = Callable[[Predictor, Any], Evaluation]
 
 
 def hidden_bases_one_by_one(logits: np.ndarray, masked: MaskedRows, rows: np.ndarray, k: int) -> tuple[int, int]:
@@ -90,25 +90,15 @@ def test_a_lone_span_hides_one_base() -> None:
     assert int(hidden) == 1
 
 
-def make_compile(
-    model: ModelConfig,
-    rows: Path,
-    batch: int = 16,
-    seed: int = 0,
-    rate: float = 0.15,
-    devices: int = 8,
-    number: int = 40,
-) -> Compile:
-    config = PretrainConfig(model=model, global_batch=batch, seed=seed, masking=MaskingConfig(rate=rate))
-    mesh = make_mesh(MeshConfig(), jax.devices()[:devices])
-    placement = RowPlacement(mesh, batch)
-    batches = evaluation_rows(open_rows(rows, HELDOUT), number, placement)
-    return functools.partial(compile_evaluation, config, batches, placement, mesh)
+def evaluate_on(rows: Path, model: ModelConfig, batch: int = 16, rate: float = 0.15, devices: int = 8) -> Evaluate:
+    placement = RowPlacement(make_mesh(MeshConfig(), jax.devices()[:devices]), batch)
+    batches = evaluation_rows(open_rows(rows, HELDOUT), 40, placement)
+    return functools.partial(evaluate, batches, placement, model, MaskingConfig(rate=rate))
 
 
 @pytest.fixture(scope="module")
-def compiled(small_model: ModelConfig, sample_rows: Path) -> Compile:
-    return make_compile(small_model, sample_rows)
+def evaluated(small_model: ModelConfig, sample_rows: Path) -> Evaluate:
+    return evaluate_on(sample_rows, small_model)
 
 
 def table(parameters: jax.Array, masked: MaskedRows) -> jax.Array:
@@ -116,7 +106,7 @@ def table(parameters: jax.Array, masked: MaskedRows) -> jax.Array:
 
 
 def test_a_table_scores_the_cross_entropy_of_its_frequencies(
-    compiled: Compile, small_model: ModelConfig, sample_rows: Path
+    evaluated: Evaluate, small_model: ModelConfig, sample_rows: Path
 ) -> None:
     counts = kmer_frequencies(open_rows(sample_rows, TRAIN))
     files = open_rows(sample_rows, TRAIN)
@@ -124,7 +114,7 @@ def test_a_table_scores_the_cross_entropy_of_its_frequencies(
     assert counts[NUM_SPECIAL:].sum() == files.entry.kmers
     logits = frequency_table_logits(counts, small_model.padded_vocabulary_size)
     assert math.isclose(np.exp(logits).sum(), 1, rel_tol=1e-5)
-    result = compiled(table)(logits)
+    result = evaluated(table, logits)
     frequencies = counts[NUM_SPECIAL:] / counts[NUM_SPECIAL:].sum()
     entropy = -(frequencies * np.log(frequencies)).sum()
     assert result.loss == pytest.approx(entropy, abs=0.1)
@@ -133,24 +123,24 @@ def test_a_table_scores_the_cross_entropy_of_its_frequencies(
     assert 0.12 * 40 * 60 < result.masked_kmers < 0.18 * 40 * 64
 
 
-def test_the_truth_scores_one(small_model: ModelConfig, compiled: Compile) -> None:
+def test_the_truth_scores_one(small_model: ModelConfig, evaluated: Evaluate) -> None:
     def oracle(_: object, masked: MaskedRows) -> jax.Array:
         return 50 * jax.nn.one_hot(masked.labels, small_model.padded_vocabulary_size)
 
-    result = compiled(oracle)(None)
+    result = evaluated(oracle, None)
     assert result.loss == pytest.approx(0, abs=1e-5)
     assert (result.accuracy, result.hidden_base_accuracy) == (1, 1)
     assert result.hidden_bases > 100
 
 
-def test_figures_do_not_depend_on_the_runs_seed_batch_or_mesh(
-    compiled: Compile, small_model: ModelConfig, sample_rows: Path
+def test_figures_do_not_depend_on_batch_or_mesh(
+    evaluated: Evaluate, small_model: ModelConfig, sample_rows: Path
 ) -> None:
     """So that runs can be compared."""
     logits = np.random.default_rng(0).normal(size=small_model.padded_vocabulary_size).astype(np.float32)
-    expected = compiled(table)(logits)
-    for batch, seed, devices in ((8, 0, 1), (40, 3, 8), (64, 1, 4)):
-        figures = make_compile(small_model, sample_rows, batch=batch, seed=seed, devices=devices)(table)(logits)
+    expected = evaluated(table, logits)
+    for batch, devices in ((8, 1), (40, 8), (64, 4)):
+        figures = evaluate_on(sample_rows, small_model, batch, devices=devices)(table, logits)
         assert (figures.masked_kmers, figures.hidden_bases) == (expected.masked_kmers, expected.hidden_bases)
         assert figures.loss == pytest.approx(expected.loss, rel=1e-6)
         assert (figures.accuracy, figures.hidden_base_accuracy) == (expected.accuracy, expected.hidden_base_accuracy)
@@ -168,5 +158,5 @@ def test_rows_are_filled_up_with_padding(sample_rows: Path) -> None:
 
 def test_the_config_of_a_run_decides_the_evaluation_rate(sample_rows: Path, small_model: ModelConfig) -> None:
     uniform = np.zeros(small_model.padded_vocabulary_size, np.float32)
-    low, high = (make_compile(small_model, sample_rows, rate=rate)(table)(uniform).masked_kmers for rate in (0.1, 0.2))
+    low, high = (evaluate_on(sample_rows, small_model, rate=rate)(table, uniform).masked_kmers for rate in (0.1, 0.2))
     assert high / low == pytest.approx(2, rel=0.25)

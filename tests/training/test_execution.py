@@ -2,24 +2,19 @@
 
 import dataclasses
 
-import jax
 import pytest
 
-from dnabert_jax.config import ExecutionConfig, MeshConfig, ModelConfig, PretrainConfig
+from dnabert_jax.config import ModelConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.model.attention import Attend, cudnn_attention, xla_attention
-from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.training.execution import choose_attention
-from dnabert_jax.training.state import abstract_network
-from dnabert_jax.training.step import train_step
 
 DNABERT = ModelConfig(compute_dtype="bfloat16")
 WITHOUT_DROPOUT = dataclasses.replace(DNABERT, attention_dropout=0.0)
 
 
 def choose(platform: str, model: ModelConfig, wish: str, tensor: int = 1, training: bool = True) -> Attend:
-    settings = PretrainConfig(model=model, execution=ExecutionConfig(attention=wish))  # type: ignore[arg-type]
-    return choose_attention(settings, platform, tensor, training)
+    return choose_attention(model, wish, platform, tensor, training)
 
 
 def test_auto_takes_the_fused_kernel_where_it_computes_the_same() -> None:
@@ -47,12 +42,3 @@ def test_auto_takes_the_fused_kernel_where_it_computes_the_same() -> None:
 def test_a_kernel_that_cannot_run_is_refused(platform: str, model: ModelConfig, wish: str, tensor: int) -> None:
     with pytest.raises(InputError, match=f"(not for|not {platform}).*choose --execution.attention auto"):
         choose(platform, model, wish, tensor)
-
-
-def test_a_batch_that_does_not_divide_into_parts_is_refused(small_model: ModelConfig) -> None:
-    mesh = make_mesh(MeshConfig(), jax.devices())
-    settings = PretrainConfig(model=small_model, global_batch=48, execution=ExecutionConfig(gradient_accumulation=3))
-    network = abstract_network(small_model)
-    train_step(settings, network, mesh)
-    with pytest.raises(InputError, match=r"48 rows .* in 4 parts: choose a multiple of 32"):
-        train_step(dataclasses.replace(settings, execution=ExecutionConfig(gradient_accumulation=4)), network, mesh)

@@ -11,7 +11,7 @@ import pytest
 
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
-from dnabert_jax.config import MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
+from dnabert_jax.config import ExecutionConfig, MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.telemetry.run_log import read_log
@@ -192,6 +192,10 @@ def test_a_shard_that_changed_under_the_same_manifest_is_refused_on_resume(
         ({"model": ModelConfig(k=3, max_positions=32)}, "Rows of 64 tokens do not fit .* --row-length 32"),
         ({"mesh": MeshConfig(data=3)}, "impossible on 8 devices"),
         ({"global_batch": 9}, "does not divide"),
+        (
+            {"global_batch": 48, "execution": ExecutionConfig(gradient_accumulation=4)},
+            "48 rows .* in 4 parts: choose a multiple of 32",
+        ),
     ],
 )
 def test_what_does_not_fit_together_leaves_no_run_behind(

@@ -20,7 +20,7 @@ def test_the_learning_rate_rises_to_the_peak_and_falls_to_zero(step: int, rate: 
 
 
 def test_biases_and_layer_norm_do_not_decay(small_model: ModelConfig) -> None:
-    flat = jax.tree_util.tree_leaves_with_path(decay_mask(init_parameters(small_model, jax.random.key(0))))
+    flat = jax.tree_util.tree_leaves_with_path(decay_mask(init_parameters(small_model, 0)))
     decaying = {jax.tree_util.keystr(path) for path, decays in flat if decays}
     for path, _ in flat:
         name = jax.tree_util.keystr(path)

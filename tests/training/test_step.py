@@ -16,8 +16,8 @@ from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.parallel.rules import row_sharding
 from dnabert_jax.training.masking import MaskedRows, mask_rows
-from dnabert_jax.training.state import TrainState, abstract_network, abstract_state, init_state, stream_key
-from dnabert_jax.training.step import StepMetrics, jit_train_step
+from dnabert_jax.training.state import TrainState, abstract_state, init_state, stream_key
+from dnabert_jax.training.step import StepMetrics, TrainStep, jit_train_step
 
 # What is asked is whether ways to compute agree, which XLA's own passes and not its machine code make differ.
 WAYS = {
@@ -42,12 +42,19 @@ def config(model: ModelConfig, execution: ExecutionConfig = WAYS["1"][2]) -> Pre
     )
 
 
+def fresh_state(settings: PretrainConfig, mesh: jax.sharding.Mesh) -> TrainState:
+    return init_state(settings.model, settings.optimizer, settings.seed, mesh)
+
+
+def step_of(settings: PretrainConfig, mesh: jax.sharding.Mesh) -> TrainStep:
+    return jit_train_step(settings.model, settings.masking, settings.optimizer, settings.execution, settings.seed, mesh)
+
+
 def train(model: ModelConfig, rows: Path, way: str) -> tuple[TrainState, list[StepMetrics]]:
     devices, mesh, execution = WAYS[way]
     settings = config(model, execution)
     on = make_mesh(mesh, jax.devices()[:devices])
-    network = abstract_network(settings.model)
-    state, step = init_state(settings, network, on), jit_train_step(settings, network, on)
+    state, step = fresh_state(settings, on), step_of(settings, on)
     history = []
     placement = RowPlacement(on, 8)
     for batch in training_batches(open_rows(rows, TRAIN), 8, placement.rows, settings.seed, 0, settings.steps):
@@ -87,8 +94,7 @@ def test_training_moves_every_parameter_that_is_used(
     small_model: ModelConfig, single: tuple[TrainState, list[StepMetrics]]
 ) -> None:
     settings = config(small_model)
-    network = abstract_network(settings.model)
-    before = jax.device_get(init_state(settings, network, make_mesh(MeshConfig(), jax.devices()[:1])).parameters)
+    before = jax.device_get(fresh_state(settings, make_mesh(MeshConfig(), jax.devices()[:1])).parameters)
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), before, single[0].parameters)
     assert all(jax.tree.leaves(moved)), moved
     table = single[0].parameters["bert"]["embeddings"]["token"]["table"]
@@ -98,10 +104,7 @@ def test_training_moves_every_parameter_that_is_used(
 def test_without_rows_of_sequence_the_loss_is_zero_and_finite(small_model: ModelConfig) -> None:
     settings = config(dataclasses.replace(small_model, dropout=0.0))
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    network = abstract_network(settings.model)
-    _, metrics = jit_train_step(settings, network, mesh)(
-        init_state(settings, network, mesh), np.zeros((8, 64), np.uint16)
-    )
+    _, metrics = step_of(settings, mesh)(fresh_state(settings, mesh), np.zeros((8, 64), np.uint16))
     assert (float(metrics.loss), float(metrics.gradient_norm), int(metrics.tokens)) == (0, 0, 0)
 
 
@@ -110,9 +113,7 @@ def test_the_same_rows_get_other_masks_at_another_step(small_model: ModelConfig,
     rows = open_rows(sample_rows, TRAIN).read(np.arange(8))
     shares = []
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    network = abstract_network(settings.model)
-    step = jit_train_step(settings, network, mesh)
-    state = init_state(settings, network, mesh)
+    step, state = step_of(settings, mesh), fresh_state(settings, mesh)
     for _ in range(2):
         state, metrics = step(state, rows)
         shares.append(float(metrics.masked_share))
@@ -137,8 +138,7 @@ def test_masks_are_the_same_to_the_token_on_every_mesh(small_model: ModelConfig,
 def test_the_state_is_held_in_parts(small_model: ModelConfig) -> None:
     """No device has the whole of a parameter that the rules split, nor of its moments."""
     settings = config(small_model)
-    network = abstract_network(settings.model)
-    state = init_state(settings, network, make_mesh(MeshConfig(data=2, fsdp=2, tensor=2), jax.devices()))
+    state = fresh_state(settings, make_mesh(MeshConfig(data=2, fsdp=2, tensor=2), jax.devices()))
     adam = next(s for s in jax.tree.leaves(state.optimizer, is_leaf=lambda s: hasattr(s, "mu")) if hasattr(s, "mu"))
     for tree in (state.parameters, adam.mu, adam.nu):
         kernel = tree["bert"]["layers"]["intermediate"]["kernel"]
@@ -149,12 +149,11 @@ def test_the_state_is_held_in_parts(small_model: ModelConfig) -> None:
 @pytest.mark.parametrize("unroll", [1, 2], ids=["scanned", "unrolled"])
 def test_remat_computes_products_again(small_model: ModelConfig, unroll: int) -> None:
     on = make_mesh(MeshConfig(), jax.devices()[:1])
-    network = abstract_network(small_model)
     rows = jax.ShapeDtypeStruct((8, 64), "uint16", sharding=row_sharding(on))
     products = []
     for remat in ("none", "dots", "full"):
         settings = config(small_model, ExecutionConfig(remat=remat, scan_unroll=unroll))
-        step = jit_train_step(settings, network, on).lower(abstract_state(settings, network, on), rows)
+        step = step_of(settings, on).lower(abstract_state(small_model, settings.optimizer, on), rows)
         products.append(len(re.findall(r" dot\(", step.compile().as_text())))
     none, dots, full = products
     assert none < dots < full, "dots computes the products of attention again, which have no parameters"

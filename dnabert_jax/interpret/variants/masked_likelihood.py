@@ -14,13 +14,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Array, Float32, Int32
 
 from dnabert_jax import stream
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.variants.placement import Window
+from dnabert_jax.model.binding import bind
 from dnabert_jax.model.heads import MaskedLMHead
 from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.pretrained import DNAModel
@@ -63,9 +63,7 @@ def _marked(model: DNAModel, window: Window) -> Int32[np.ndarray, " L"]:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _mean_log_probability(config: ModelConfig, parameters: Any, table: Array, hidden: Array, marked: Array) -> Array:
-    head = nnx.eval_shape(lambda: MaskedLMHead(config, rngs=nnx.Rngs(0)))
-    nnx.update(head, parameters)
-    logits = head(hidden, table)
+    logits = bind(MaskedLMHead, parameters, config)(hidden, table)
     is_marked = marked < 0
     own = jnp.take_along_axis(logits, jnp.where(is_marked, -marked, 0)[..., None], axis=-1)[..., 0]
     lost = jnp.where(is_marked, own - jax.nn.logsumexp(logits, axis=-1), 0)

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float, Float32, Integer, Num, UInt8
 
 from dnabert_jax.config import TaskConfig, require, require_in
 from dnabert_jax.errors import JobError
+from dnabert_jax.model.binding import bind, random_parameters
 from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.sequence.bases import AMBIGUOUS
 from dnabert_jax.sequence.buckets import bucket
@@ -135,11 +136,8 @@ class _Network:
     config: CnnBaselineConfig
     task: TaskConfig
 
-    def make(self, rngs: nnx.Rngs) -> MotifCnn:
-        return MotifCnn(self.config, len(self.task.labels), rngs=rngs)
-
     def bind(self, parameters: Parameters) -> Any:
-        return nnx.merge(nnx.split(nnx.eval_shape(lambda: self.make(nnx.Rngs(0))))[0], parameters)
+        return bind(MotifCnn, parameters, self.config, len(self.task.labels))
 
     def optimizer(self, rate: Float[Array, ""] | float) -> optax.GradientTransformation:
         decayed = functools.partial(jax.tree.map, lambda parameter: parameter.ndim > 1)
@@ -249,8 +247,8 @@ def _padded(codes: UInt8[np.ndarray, "N L"], shortest: int) -> UInt8[np.ndarray,
 
 @functools.partial(jax.jit, static_argnums=0)
 def _initial(network: _Network, seed: Integer[Array, ""]) -> Parameters:
-    module = network.make(nnx.Rngs(params=stream_key(seed, "parameters", 0)))
-    return nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    key = stream_key(seed, "parameters", 0)
+    return random_parameters(MotifCnn, key, network.config, len(network.task.labels))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -16,12 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.model.bert import Execution
+from dnabert_jax.model.binding import bind
 from dnabert_jax.model.dropout import RowKeys, row_keys
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.parallel.mesh import DATA
@@ -196,10 +196,7 @@ class Lockstep:
         return jax.jit(keep, donate_argnums=0)
 
     def _network(self, parameters: Parameters) -> Any:
-        graph, _ = nnx.split(
-            nnx.eval_shape(lambda: sequence_classifier(self.model, self.task, rngs=nnx.Rngs(params=0))), nnx.Param
-        )
-        return nnx.merge(graph, parameters)
+        return bind(sequence_classifier, parameters, self.model, self.task)
 
     def _of_jobs(self, function: Callable[[Any], Any], arguments: Any) -> Any:
         if self.mesh.devices.flat[0].platform == "cpu":

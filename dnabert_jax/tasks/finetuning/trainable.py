@@ -10,13 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Array
 
 from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.model.binding import parameter_shapes, random_parameters
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
-from dnabert_jax.training.state import Parameters, stream_key
+from dnabert_jax.training.state import Parameters, join_layers, split_layers, stream_key
 
 _LORA = "lora"
 _ADAPTED = ("query", "key", "value", "output")
@@ -45,16 +45,15 @@ def _fresh(model: ModelConfig, task: TaskConfig, parts: frozenset[str]) -> Calla
     """Returns a function from a key to some parts of a network; all jobs of a kind share it, so it is compiled once."""
 
     def fresh(key: jax.Array) -> Parameters:
-        network = sequence_classifier(model, task, rngs=nnx.Rngs(params=key))
-        return {part: tree for part, tree in nnx.to_pure_dict(nnx.state(network, nnx.Param)).items() if part in parts}
+        parameters = random_parameters(sequence_classifier, key, model, task)
+        return {part: tree for part, tree in parameters.items() if part in parts}
 
     return jax.jit(fresh)
 
 
 def abstract_parts(model: ModelConfig, task: TaskConfig) -> set[str]:
     """Returns the names of the parts that the network of a task has."""
-    network = nnx.eval_shape(lambda: sequence_classifier(model, task, rngs=nnx.Rngs(params=0)))
-    return set(nnx.to_pure_dict(nnx.state(network, nnx.Param)))
+    return set(parameter_shapes(sequence_classifier, model, task))
 
 
 def split_trainable(parameters: Parameters, config: FinetuneConfig, seed: int) -> tuple[Parameters, Parameters]:
@@ -68,7 +67,7 @@ def split_trainable(parameters: Parameters, config: FinetuneConfig, seed: int) -
     frozen = {"bert": parameters["bert"]}
     trainable = {part: tree for part, tree in parameters.items() if part != "bert"}
     if config.train == "lora":
-        trainable[_LORA] = _low_rank(parameters["bert"]["layers"]["attention"], config.lora_rank, seed)
+        trainable[_LORA] = _low_rank(split_layers(parameters)[0]["attention"], config.lora_rank, seed)
     return frozen, trainable
 
 
@@ -79,13 +78,13 @@ def whole_model(frozen: Parameters, trainable: Parameters, config: FinetuneConfi
     if additions is None:
         return parameters
     scale = config.lora_alpha / config.lora_rank
-    attention = parameters["bert"]["layers"]["attention"]
+    layers, rest = split_layers(parameters)
+    attention = layers["attention"]
     adapted = {
         name: {**attention[name], "kernel": attention[name]["kernel"] + scale * (factors["a"] @ factors["b"])}
         for name, factors in additions.items()
     }
-    layers = {**parameters["bert"]["layers"], "attention": {**attention, **adapted}}
-    return {**parameters, "bert": {**parameters["bert"], "layers": layers}}
+    return join_layers({**layers, "attention": attention | adapted}, rest)
 
 
 def _low_rank(attention: Parameters, rank: int, seed: int) -> Parameters:

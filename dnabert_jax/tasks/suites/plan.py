@@ -10,10 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.model.binding import parameter_shapes
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.parallel.chips import Chip
 from dnabert_jax.planning.compilation import OutOfMemoryError, compile_lowered, read_memory
@@ -208,8 +208,7 @@ def _added_up(
 
 def _lowered(lockstep: Lockstep, jobs: int, length: int) -> Sequence[jax.stages.Lowered]:
     """Training and prediction, with the shapes of their arguments alone."""
-    network = nnx.eval_shape(lambda: sequence_classifier(lockstep.model, lockstep.task, rngs=nnx.Rngs(params=0)))
-    whole = nnx.to_pure_dict(nnx.state(network, nnx.Param))
+    whole = parameter_shapes(sequence_classifier, lockstep.model, lockstep.task)
     frozen, own = jax.eval_shape(lambda parameters: split_trainable(parameters, lockstep.config, 0), whole)
     trainable = jax.tree.map(lambda one: jax.ShapeDtypeStruct((jobs, *one.shape), one.dtype), own)
     batch, turn = lockstep.abstract_batch(jobs, length)

@@ -24,6 +24,7 @@ from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
 from dnabert_jax.io.genome import Genome, open_genome
 from dnabert_jax.io.vcf import VcfRecord
 from dnabert_jax.model.bert import BertForMaskedLM
+from dnabert_jax.model.binding import bind, parameter_shapes
 from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.vocabulary import MASK
 from dnabert_jax.training.saved_model import Description, SavedModel
@@ -45,13 +46,12 @@ def genome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Genome]:
 @pytest.fixture(scope="module")
 def pretrained(saved: SavedModel) -> DNAModel:
     """Random weights around those of no effect: of LayerNorm's scales 1, of all others 0."""
-    module = nnx.eval_shape(lambda: BertForMaskedLM(saved.config, rngs=nnx.Rngs(1)))
     rng = np.random.default_rng(1)
 
     def weights(path: Any, leaf: Any) -> np.ndarray:
         return np.asarray((path[-1].key == "scale") + 0.3 * rng.normal(size=leaf.shape), np.float32)
 
-    parameters = jax.tree_util.tree_map_with_path(weights, nnx.to_pure_dict(nnx.state(module, nnx.Param)))
+    parameters = jax.tree_util.tree_map_with_path(weights, parameter_shapes(BertForMaskedLM, saved.config))
     return DNAModel(SavedModel(Description(saved.config, None, {}), 0, parameters))
 
 
@@ -102,8 +102,7 @@ def test_effects_are_those_of_predictions_of_the_windows(
 def test_likelihood_is_of_masked_kmers_alone(pretrained: DNAModel, genome: Genome) -> None:
     found = scored(pretrained, genome, kinds=("likelihood",))
     k = pretrained.config.k
-    network = nnx.eval_shape(lambda: BertForMaskedLM(pretrained.config, rngs=nnx.Rngs(0)))
-    nnx.update(network, jax.device_put(pretrained._model.parameters))
+    network = bind(BertForMaskedLM, jax.device_put(pretrained._model.parameters), pretrained.config)
     logits_of = nnx.jit(lambda network, ids: network(ids))
 
     def mean_log_probability(text: str, first: int, length: int) -> float:
