@@ -216,7 +216,7 @@ def test_a_process_without_a_set_says_what_is_to_come(
     ("flags", "sentence"),
     [
         (["--seeds", "0"], "seeds is 0"),
-        (["--processes", "2", "--process", "2"], "process is 2 of 2"),
+        (["--processes", "2", "--process", "2"], "process is 2"),
         (["--data", "nowhere"], "nowhere does not exist"),
         (["--preset", "best"], "There is no preset 'best'"),
         (["--epochs", "3"], "its epochs is 2, now it is 3"),
