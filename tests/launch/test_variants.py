@@ -88,7 +88,7 @@ def without_ours(annotated: bytes) -> bytes:
         if len(columns) > 7 and not own.startswith(b"#"):
             end = columns[7][len(columns[7].rstrip(b"\r\n")) :]
             fields = columns[7].removesuffix(end).split(b";")
-            columns[7] = (b";".join(field for field in fields if not field.startswith(b"DNAModel")) or b".") + end
+            columns[7] = (b";".join(field for field in fields if not field.startswith(b"DNABERT")) or b".") + end
         if not own.startswith(b"##INFO=<ID=DNABERT"):
             kept.append(b"\t".join(columns))
     return b"".join(kept)
@@ -152,7 +152,7 @@ def test_other_readers_find_the_declared_fields(folder: Path, tmp_path: Path) ->
     assert run(variants(folder, "--out", tmp_path / "y.vcf.gz")) == 0
     rows = iter(table(tmp_path / "y.tsv"))
     with pysam.VariantFile(str(tmp_path / "y.vcf.gz")) as file:
-        declared = {name: field for name, field in file.header.info.items() if name.startswith("DNAModel")}
+        declared = {name: field for name, field in file.header.info.items() if name.startswith("DNABERT")}
         # A record without an ALT has a reason too, which would be one value too many for A.
         assert {name: field.number for name, field in declared.items() if field.number != "A"} == {
             "DNABERT_LEFT_OUT": "."
