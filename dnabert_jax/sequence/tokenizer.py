@@ -155,13 +155,16 @@ class Tokenizer(abc.ABC):
         github.com/jerryji1993/DNABERT).
         """
         counts = self._sum_over_bases(np.ones(len(ids), values.dtype), ids)
-        return self._sum_over_bases(values, ids) / counts.reshape(-1, *[1] * (values.ndim - 1))
+        # A product, as XLA divides, which once computed these means: so they stay the same to the bit.
+        return self._sum_over_bases(values, ids) * np.reciprocal(counts).reshape(-1, *[1] * (values.ndim - 1))
 
     def share_among_bases(
         self, values: Float[np.ndarray, " m"], ids: Integer[np.ndarray, " m"]
     ) -> Float[np.ndarray, " n"]:
         """Returns the value of each token in equal parts on its bases, so that sums over bases and tokens agree."""
-        return self._sum_over_bases(values, ids) / self.mean_over_bases(self.width[ids].astype(values.dtype), ids)
+        widths, ones = self.width[ids].astype(values.dtype), np.ones(len(ids), values.dtype)
+        width = self._sum_over_bases(widths, ids) / self._sum_over_bases(ones, ids)
+        return self._sum_over_bases(values, ids) * np.reciprocal(width)
 
     def _sum_over_bases(
         self, values: Float[np.ndarray, "m ..."], ids: Integer[np.ndarray, " m"]
