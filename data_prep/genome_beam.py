@@ -103,10 +103,11 @@ def prepare_genome_on_beam(
         JobError: the runner failed.
     """
     options = checked_options(beam_options)
-    with shared_output_directory(job.out, FILE_NAME) as directory:
+    with shared_output_directory(job.out, FILE_NAME) as (directory, check_claim):
         progress("survey")
         plan = GenomePlan(job, _surveyed(job, directory, options))
         progress("write")
+        check_claim()
         made = _written(plan, directory, options)
         manifest = plan.manifest(made.counts, made.shards)
         listed = {shard.name for shard in manifest.shards}
@@ -116,6 +117,7 @@ def prepare_genome_on_beam(
                 storage.remove(join(directory, name))
         for name, content in tfds_metadata(manifest).items():
             storage.write(join(directory, name), content)
+        check_claim()
         storage.write(join(directory, FILE_NAME), to_json(manifest).encode())
     return manifest
 

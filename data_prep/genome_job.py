@@ -53,7 +53,7 @@ class GenomeJob:
     rows_per_shard: int = 65_536
 
     def __post_init__(self) -> None:
-        KmerTokenizer(self.k)
+        _ = KmerTokenizer(self.k).vocabulary_size  # which refuses an impossible k
         weights, files = self.weights, len(self.fasta)
         require(files > 0, "No sequence file is named: name at least one.")
         require(0 <= self.fraction < 1, f"The held-out fraction is {self.fraction}: it must be at least 0, below 1.")

@@ -74,7 +74,7 @@ class ModelConfig:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        KmerTokenizer(self.k)
+        _ = self.vocabulary_size  # which refuses an impossible k
         sizes = ("hidden_size", "num_layers", "num_heads", "intermediate_size", "max_positions")
         require_in(self, 1, math.inf, *sizes)
         require_in(self, 0, 1, "dropout", "attention_dropout", "layer_norm_epsilon", "initializer_range")

@@ -21,8 +21,14 @@ class JobError(RuntimeError):
 
 
 def first_line(error: object) -> str:
-    """Returns the first line of what an error says, of which the rest may be pages; its type if it says nothing."""
-    return str(error).partition("\n")[0][:300].rstrip(".") or type(error).__name__
+    """Returns the first line of what an error says, of which the rest may be pages.
+
+    The type comes before it where the words alone may say little: if there are none, or it is an error of a library.
+    """
+    words, name = str(error).partition("\n")[0][:300].rstrip("."), type(error).__name__
+    if isinstance(error, OSError | RuntimeError | ValueError) and words:
+        return words
+    return f"{name}: {words}" if words else name
 
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -33,16 +34,17 @@ def output_directory(
     Args:
         final: the directory to make, local or the URL of a store.
         last: name of the file to upload last.
-        progress: called after each upload with the bytes done since the last call, and the bytes in all.
+        progress: told of an upload: bytes done since the last call, and bytes in all.
     """
     with contextlib.ExitStack() as stack:
         if is_url(final):
             scratch = stack.enter_context(scratch_directory())
-        directory = stack.enter_context(shared_output_directory(final, last))
+        directory, check_claim = stack.enter_context(shared_output_directory(final, last))
         if isinstance(directory, Path):
             yield directory
             return
         yield scratch
+        check_claim()
         sizes = {path: path.stat().st_size for path in scratch.rglob("*") if path.is_file()}
         for path in sorted(sizes, key=lambda path: (path.name == last, path)):
             storage.upload(path, str(join(final, path.relative_to(scratch).as_posix())))
@@ -50,39 +52,63 @@ def output_directory(
 
 
 @contextlib.contextmanager
-def shared_output_directory(final: Location, last: str) -> Iterator[Location]:
+def shared_output_directory(final: Location, last: str) -> Iterator[tuple[Location, Callable[[], None]]]:
     """Works as `output_directory` does, for a directory that several machines fill.
 
     Yields:
-        The path of a new directory beside the final one, or the URL itself, which has a mark until the block ends.
+        The path of a new directory beside the final one, or the URL itself; and a function to call before the work and
+        before the last file, which raises InputError if another job writes there after all.
     """
-    final = final if is_url(final) else Path(final).absolute()
-    refuse_existing(final)
-    with contextlib.ExitStack() as undone:
-        if isinstance(final, Path):
-            partial = partial_path(final)
-            undone.callback(shutil.rmtree, partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            with named_if_full(final):
-                yield partial
-            refuse_existing(final)
-            partial.rename(final)
-        else:
-            undone.callback(_remove, final, last)
-            storage.write(join(final, MARK), b"")
-            yield final
-        undone.pop_all()
     if is_url(final):
-        # The directory is complete, with the mark or without.
-        with contextlib.suppress(StoreError):
-            storage.remove(join(final, MARK))
+        with _claimed(str(final), last) as check_claim:
+            yield final, check_claim
+        return
+    final = Path(final).absolute()
+    refuse_existing(final)
+    partial = partial_path(final)
+    with contextlib.ExitStack() as undone:
+        undone.callback(shutil.rmtree, partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        with named_if_full(final):
+            yield partial, lambda: None
+        refuse_existing(final)
+        partial.rename(final)
+        undone.pop_all()
 
 
-def _remove(url: str, last: str) -> None:
-    """Removes what a job has written; if the store fails, the rest stays under the mark and without its last file."""
-    with contextlib.suppress(InputError):
-        for name in sorted(storage.names(url), key=lambda name: (name == MARK, name != last)):
-            storage.remove(join(url, name))
+@contextlib.contextmanager
+def _claimed(url: str, last: str) -> Iterator[Callable[[], None]]:
+    """Marks a directory of a store as being written by this job, and removes what is there if the block fails.
+
+    Yields:
+        A function that raises InputError if a job that began at the same moment has the mark.
+    """
+    if storage.names(url):
+        raise InputError(
+            f"{url} exists already, or another job is writing it or was killed (then it has the file {MARK}): "
+            "choose another output, or remove it first."
+        )
+    mark, claim = str(join(url, MARK)), uuid.uuid4().hex.encode()
+
+    def check_claim() -> None:
+        if storage.read(mark) != claim:
+            raise InputError(f"Another job is writing {url}: wait for it, or choose another output.")
+
+    def remove() -> None:
+        # If the store fails here too, what is left stays under the mark, and without its last file.
+        with contextlib.suppress(InputError):
+            check_claim()
+            for name in sorted(storage.names(url), key=lambda name: (name == MARK, name != last)):
+                storage.remove(join(url, name))
+
+    with contextlib.ExitStack() as undone:
+        undone.callback(remove)
+        storage.write(mark, claim)
+        yield check_claim
+        undone.pop_all()
+    # The directory is complete, with the mark or without.
+    with contextlib.suppress(StoreError):
+        storage.remove(mark)
 
 
 def locked(file: IO[Any], operation: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> bool:

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from dnabert_jax import storage
 from dnabert_jax.errors import InputError, named_if_full
-from dnabert_jax.storage import Location, is_url, partial_path
+from dnabert_jax.storage import partial_path
 
 
-def refuse_existing(final: Location) -> None:
+def refuse_existing(final: Path) -> None:
     """Raises InputError if there is something where an output is to be written."""
-    if storage.names(final) if is_url(final) else Path(final).exists():
+    if final.exists():
         raise InputError(f"{final} exists already: choose another output, or remove it first.")
 
 

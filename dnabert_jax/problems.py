@@ -1,4 +1,4 @@
-"""What the outputs of a head mean: a class for each kind of problem, of which `TaskConfig.kind` is an instance.
+"""Defines what the outputs of a head mean, by a class per kind of problem; `TaskConfig.kind` is an instance.
 
 `probabilities` takes logits [..., C] of JAX or of NumPy; `losses` takes logits and targets [N, C], which are the
 probability of each label or the true values; `decisions` takes probabilities, or the numbers of a regression.

@@ -1,5 +1,6 @@
 """Runs the command `dnabert-jax`: errors that the user can mend are one sentence and exit status 2."""
 
+import atexit
 import dataclasses
 import difflib
 import errno
@@ -103,6 +104,8 @@ _TRUE = ("1", "on", "t", "true", "y", "yes")
 def main() -> None:
     """The console command."""
     signal.signal(signal.SIGINT, end_interrupted)
+    # What Python does last of all is not interrupted: the signal would kill it there, with nothing said.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     # It may come before or after what it asks for, a profile, is possible.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     # UTF-8 whatever the locale. By lines, so that what is printed and the progress bar keep their order in a log file.
@@ -112,6 +115,10 @@ def main() -> None:
     _silence_libraries()
     try:
         status = run(sys.argv[1:])
+        if status in (EXIT_INTERRUPTED, EXIT_TERMINATED):
+            sys.stderr.flush()
+            # The libraries' threads may be anywhere: taking the interpreter down around them can crash.
+            os._exit(status)
     except SystemExit as ended:
         status = int(ended.code or 0)
     except Exception:  # noqa: BLE001 - its traceback is shown before the other processes are left
@@ -119,9 +126,6 @@ def main() -> None:
         status = EXIT_FAILED
     sys.stderr.flush()
     leave(status)
-    if status in (EXIT_INTERRUPTED, EXIT_TERMINATED):
-        # The libraries' threads may be anywhere: taking the interpreter down around them can crash.
-        os._exit(status)
     sys.exit(status)
 
 

@@ -34,17 +34,17 @@ class _StartingPoint:
     """The flags that say which settings the others override."""
 
     preset: str | None = None
-    config: str | None = None
+    config: Path | None = None
     resume: bool = False
-    out: str | None = None
+    out: Path | None = None
 
     def saved(self) -> Path | None:
         """Returns the path of the saved configuration that --config or --resume names, if either does."""
         if self.preset and self.config:
             raise InputError("Give --preset or --config, not both: each is a whole configuration to start from.")
         if self.config:
-            return Path(self.config)
-        run = Path(self.out) / "config.json" if self.resume and self.out and not self.preset else None
+            return self.config
+        run = self.out / "config.json" if self.resume and self.out and not self.preset else None
         return run if run and run.is_file() else None
 
 
@@ -61,7 +61,9 @@ def parse_from_preset(
     """
     prog = f"dnabert-jax {name}"
     scanned = [argument for argument in arguments if argument not in ("-h", "--help")]
-    start, _ = tyro.cli(_StartingPoint, args=scanned, return_unknown_args=True, prog=prog, config=_SETTINGS)
+    start, _ = tyro.cli(
+        _StartingPoint, args=scanned, return_unknown_args=True, prog=prog, config=_SETTINGS, registry=_REGISTRY
+    )
     saved = start.saved() if job.preset is None else None
     preset = start.preset or job.preset or DEFAULT_PRESET
     if preset not in presets:

@@ -18,7 +18,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.families import PRESETS, PresetName
 from dnabert_jax.storage import Location, is_url
 from launch.console import BarContext, command, progress_bar
-from launch.distributed import check_flags, is_joined, join
+from launch.distributed import check_flags, join
 from launch.flags import parse_from_preset
 from launch.signals import EXIT_INTERRUPTED, handling, stop_signals
 
@@ -80,7 +80,7 @@ class Pretrain:
         check_flags(self.distributed, self.coordinator, self.processes, self.process, self.join_timeout)
         training_bar = TrainingBar(self.profile_from)
         # Connected processes stop together, so that none ends alone.
-        with stop_signals(lambda: training_bar.has_stepped or is_joined()) as received:
+        with stop_signals(lambda: training_bar.has_stepped or training_bar.stops_with_others) as received:
             self._run(training_bar, received)
 
     def _run(self, training_bar: "TrainingBar", received: Sequence[int]) -> None:
@@ -96,6 +96,7 @@ class Pretrain:
         with handling(signal.SIGUSR1, lambda *_: profiler.request()):
             with progress_bar("download", "B", unit_scale=True, disable=not (first and is_url(self.data))) as bar:
                 data = stage(self.data, self.data_cache.expanduser(), bar.update)
+            training_bar.stops_with_others = self.distributed
             with training_bar:
                 result = pretrain(
                     self.settings,
@@ -157,7 +158,7 @@ class TrainingBar(BarContext):
     def __init__(self, profile_from: int | None = None) -> None:
         self._profile_from = profile_from
         self._bar = tqdm(disable=True)
-        self.has_stepped = False
+        self.has_stepped = self.stops_with_others = False
 
     def checked(self, done: int, total: int) -> None:
         if not self._bar.total:

@@ -87,7 +87,7 @@ def test_a_store_that_fails_for_good_at_any_call_leaves_nothing_that_looks_finis
     assert failed == (left != WHOLE)
     assert failed == ("manifest.json" not in left)
     if MARK in storage.names(OUT):
-        with pytest.raises(InputError, match=OUT), output_directory(OUT, "manifest.json"):
+        with pytest.raises(InputError, match=MARK), output_directory(OUT, "manifest.json"):
             raise AssertionError("not reached")
     elif failed:
         with output_directory(OUT, "manifest.json") as directory:
@@ -122,9 +122,24 @@ def test_two_jobs_do_not_write_the_same_directory(
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_of_two_jobs_that_begin_at_once_on_a_store_one_gives_way_and_leaves_the_other_alone(store: type) -> None:
+    first = output_directory(OUT, "manifest.json")
+    fill(first.__enter__())
+    storage.write(f"{OUT}/{MARK}", b"another job")
+    with pytest.raises(InputError, match=OUT):
+        first.__exit__(None, None, None)
+    assert storage.names(OUT) == [MARK]
+    job = shared_output_directory(f"{OUT}/shared", "manifest.json")
+    _, check_claim = job.__enter__()
+    check_claim()
+    storage.write(f"{OUT}/shared/{MARK}", b"another job")
+    with pytest.raises(InputError, match=OUT):
+        check_claim()
+
+
 def test_what_a_failed_job_cannot_wholly_remove_has_lost_its_last_file_first(store: type) -> None:
     job = shared_output_directory(OUT, "manifest.json")
-    url = job.__enter__()
+    url, _ = job.__enter__()
     for name in ("a", "manifest.json", "z"):
         storage.write(join(url, name), b"")
     store.trouble["rm_file"] = itertools.chain([None], itertools.repeat(OSError("gone")))

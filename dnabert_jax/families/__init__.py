@@ -1,7 +1,4 @@
-"""The families of DNA language models: one file each, which says all that is particular to it.
-
-Nothing outside of this folder names a family.
-"""
+"""The families of DNA language models: one file each, which says what is particular to it."""
 
 from collections.abc import Mapping
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What distinguishes the families of DNA language models, as data: whatever else there is, is the same for all."""
+"""Describes a family of DNA language models as data. Everything else is the same for all families."""
 
 import dataclasses
 from collections.abc import Callable, Mapping

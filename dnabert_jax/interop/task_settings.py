@@ -1,4 +1,4 @@
-"""What config.json says of a classifier, written and read: as transformers has it, and what it does not know."""
+"""Writes and reads the settings of a classifier in config.json, those of transformers and those it does not know."""
 
 import json
 import re

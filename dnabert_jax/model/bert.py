@@ -23,7 +23,7 @@ from dnabert_jax.model.segments import Segments, read_segments
 from dnabert_jax.sequence.vocabulary import NUM_SPECIAL
 
 _TOKEN_TYPES = 2
-"""BERT's segment A and B: DNAModel has one sequence, always type 0; the table is kept for its checkpoints."""
+"""BERT's segment A and B: DNABERT has one sequence, always type 0; the table is kept for its checkpoints."""
 
 _EMBEDDING, _AFTER_ATTENTION, _AFTER_FEED_FORWARD, _PROBABILITIES = range(4)
 """Where dropout acts: each place has keys of its own in each layer."""

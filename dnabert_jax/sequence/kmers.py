@@ -25,12 +25,19 @@ MAX_K = 7
 
 @dataclasses.dataclass(frozen=True)
 class KmerTokenizer(Tokenizer):
-    """Overlapping k-mers; text may be raw DNA or space-separated k-mers. Raises InputError unless 1 <= k <= 7."""
+    """Overlapping k-mers; text may be raw DNA or space-separated k-mers.
+
+    Raises:
+        InputError: k is below 1; or, where ids are asked for, above 7.
+    """
 
     k: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.k <= MAX_K:
+        self._check_k(self.k >= 1)
+
+    def _check_k(self, condition: bool) -> None:
+        if not condition:
             raise InputError(
                 f"k is {self.k}: it must lie between 1 and {MAX_K} (DNABERT was published for 3, 4, 5 and 6)."
             )
@@ -53,6 +60,7 @@ class KmerTokenizer(Tokenizer):
 
     @functools.cached_property
     def vocabulary_size(self) -> int:
+        self._check_k(self.k <= MAX_K)
         return NUM_SPECIAL + 4**self.k
 
     @functools.cached_property
@@ -82,6 +90,7 @@ class KmerTokenizer(Tokenizer):
         return super().parse(text, name)
 
     def encode(self, codes: UInt8[np.ndarray, " n"]) -> UInt16[np.ndarray, " m"]:
+        self._check_k(self.k <= MAX_K)
         count, certain = self.count(len(codes)), codes
         if ambiguous := codes.max(initial=0) == AMBIGUOUS:
             certain = np.minimum(codes, AMBIGUOUS - 1)

@@ -1,4 +1,4 @@
-"""What a token is to everything but a tokenizer: an id that spells a span of consecutive bases.
+"""Defines a token for everything but its tokenizer: an id that spells a span of consecutive bases.
 
 n bases, m tokens, V ids.
 """

@@ -144,7 +144,7 @@ def test_the_vocabulary_is_the_published_one(k: int, size: int) -> None:
 @pytest.mark.parametrize("k", [0, -1, 8])
 def test_impossible_k_is_refused(k: int) -> None:
     with pytest.raises(InputError, match=str(k)):
-        KmerTokenizer(k)
+        KmerTokenizer(k).encode_text("ACGTACGTACGT")
 
 
 @pytest.mark.parametrize(

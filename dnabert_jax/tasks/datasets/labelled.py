@@ -49,7 +49,7 @@ def read_labelled(
 
     Args:
         source: a directory or a table (see `layout`), or a table for each split; with a training split.
-        k: k of the model: each sequence must have a k-mer, and k-mers must be of this k.
+        tokenizer: of the model; each sequence must be long enough for it, and k-mers must be of its k.
         options: those about splits that are not there, and duplicates, have no effect here.
     """
     parts = read_rows(source, tokenizer, columns)

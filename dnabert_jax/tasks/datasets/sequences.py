@@ -74,7 +74,7 @@ class SequenceParser:
         letters, lengths = self._joined(texts) if self._kmers else _buffer(texts)
         codes = self._codes(letters, lengths)
         if not short and len(lengths):
-            row = int(np.argmin(lengths))
+            row = int(np.argmax(lengths < self._tokenizer.shortest))
             self._tokenizer.check_length(int(lengths[row]), self._row(row))
         self.rows += len(lengths)
         return codes, lengths
