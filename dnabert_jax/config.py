@@ -157,7 +157,7 @@ class TaskConfig:
 
     @property
     def kind(self) -> Kind:
-        """What the outputs mean."""
+        """Returns the object that knows activation, loss, decisions and metrics."""
         return KINDS[self.problem]
 
     @property

@@ -11,7 +11,6 @@ import signal
 import sys
 import tempfile
 import threading
-import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -113,6 +112,7 @@ def main() -> None:
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
     _set_environment()
     _silence_libraries()
+    status = EXIT_FAILED
     try:
         status = run(sys.argv[1:])
         if status in (EXIT_INTERRUPTED, EXIT_TERMINATED):
@@ -121,11 +121,9 @@ def main() -> None:
             os._exit(status)
     except SystemExit as ended:
         status = int(ended.code or 0)
-    except Exception:  # noqa: BLE001 - its traceback is shown before the other processes are left
-        traceback.print_exc()
-        status = EXIT_FAILED
-    sys.stderr.flush()
-    leave(status)
+    finally:
+        sys.stderr.flush()
+        leave(status)
     sys.exit(status)
 
 
@@ -198,7 +196,8 @@ def run(arguments: Sequence[str]) -> int:
         hint = " The same command with --resume goes on from the last checkpoint, if there is one." if resumable else ""
         print(f"Interrupted.{hint}", file=sys.stderr)
         return exit_status()
-    except Exception as error:
+    # The last three are of JAX and of libraries below it.
+    except (InputError, JobError, OSError, RuntimeError, ValueError, AssertionError) as error:
         if (failure := _failure(error)) is None:
             raise
         sentence, status = failure

@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -115,6 +116,8 @@ def leave(status: int) -> None:
     """
     if not is_joined():
         return
+    if sys.exc_info()[1] is not None:
+        traceback.print_exc()  # which nobody else would: the process ends here
     import jax
     from jax.experimental import multihost_utils
 

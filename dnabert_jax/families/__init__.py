@@ -13,7 +13,7 @@ FAMILIES = (DNABERT,)
 PRESETS: Mapping[str, PretrainConfig] = {name: preset for family in FAMILIES for name, preset in family.presets.items()}
 """Configurations of pre-training by name."""
 
-DEFAULT_PRESET = list(PRESETS)[-1]
+DEFAULT_PRESET = "dnabert6"
 
 PresetName = Literal[tuple(PRESETS)]
 """The type of a flag that names a preset."""
@@ -25,7 +25,6 @@ def closest_preset(tokenizer: Tokenizer) -> str:
     return max(names, key=lambda name: PRESETS[name].model.hidden_size, default=DEFAULT_PRESET)
 
 
-def family_of(config: ModelConfig) -> Family:
-    """Returns the family of a network."""
-    del config  # there is one
+def family_of(_: ModelConfig) -> Family:
+    """Returns the family of a network; there is one so far."""
     return DNABERT

@@ -53,10 +53,10 @@ _DEFAULTS = {
     "layer_norm_eps": 1e-12,
     "initializer_range": 0.02,
 }
-"""Of transformers' BertConfig: what a file does not say is this."""
+"""The defaults of transformers' BertConfig, which apply where a file gives no value."""
 
 _LARGEST = 2**20
-"""Of these numbers: the shapes that follow can be computed, and compared with those in the file."""
+"""The largest of these numbers, below which the shapes that follow can be computed and compared with the file's."""
 
 _FIXED: dict[str, tuple[Any, ...]] = {
     "model_type": ("bert",),
@@ -68,7 +68,7 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "add_cross_attention": (False,),
     "tie_word_embeddings": (True,),
 }
-"""What the network here can be; a file that says nothing of one of them means its first value."""
+"""The settings that can be read, with their values. A file that does not give one means its first value."""
 
 _OF_DNABERT2 = ("alibi_starting_size", "attn_alibi")
 

@@ -9,7 +9,7 @@ from dnabert_jax.config import ModelConfig, PretrainConfig
 
 Architecture = Literal["masked-lm", "encoder", "classifier"]
 Settings = dict[str, Any]
-"""What the config.json of a published directory holds."""
+"""The contents of the config.json of a published directory."""
 
 EXAMPLE = "ACGTTGCAAGCT"
 """The sequence in the examples of model cards."""
@@ -65,7 +65,7 @@ class Family:
         architectures: the classes of transformers that load an exported directory.
         read_settings: reads config.json; raises InputError if it is of another architecture.
         model_config: the network that the settings and the vocabulary of a directory describe.
-        settings: what the config.json of an exported directory says of the network.
+        settings: returns the settings of the network for the config.json of an exported directory.
         write_tokenizer: writes the files of the tokenizer, which transformers loads.
         tokenizer_section: the part of the model card that shows how to use them.
     """

@@ -137,8 +137,9 @@ class _Renamed(Mapping[str, np.ndarray]):
         for name in files:
             now = self._current_name(name)
             # transformers has saved the bias of the head under either of its names.
-            if family.tied.get(now, now).endswith(".bias") and family.tied.get(now, now) not in files:
-                now = family.tied.get(now, now)
+            repeated = family.tied.get(now, "")
+            if repeated.endswith(".bias") and repeated not in files:
+                now = repeated
             if now in self.in_file:
                 raise InputError(f"{files.files[0]} has {now} twice, as {self.in_file[now]} and as {name}.")
             self.in_file[now] = name

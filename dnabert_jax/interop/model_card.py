@@ -1,5 +1,6 @@
 """Fills `model_card.md`, the README.md of an exported model: its data, its training, its figures, and how to use it."""
 
+import functools
 import json
 import re
 from importlib import resources
@@ -78,9 +79,14 @@ def model_card(model: SavedModel, architecture: str) -> str:
 
 def _part(name: str, **values: Any) -> str:
     """Returns a part of the template, filled with these values."""
+    return _parts()[name].rstrip().format(**values)
+
+
+@functools.cache
+def _parts() -> dict[str, str]:
     template = resources.files(__package__).joinpath("model_card.md").read_text(encoding="utf-8")
     _, *parts = re.split(r"^<!-- part: (.+) -->\n", template, flags=re.MULTILINE)
-    return parts[parts.index(name) + 1].rstrip().format(**values)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def _imported(provenance: dict[str, Any]) -> dict[str, Any] | None:

@@ -62,7 +62,7 @@ def read_task(
 
 
 def _for_long(settings: Settings, shapes: Mapping[str, tuple[int, ...]], hidden: int) -> dict[str, Any]:
-    """What makes a task one of the original's for long sequences.
+    """Returns the settings that make a task one of the original's for long sequences.
 
     The tensors tell which it is: every config.json of the original has `rnn`, `split` and their like, mostly unused.
     """

@@ -35,7 +35,7 @@ class Tokenizer(abc.ABC):
     @property
     @abc.abstractmethod
     def unit(self) -> str:
-        """What a user calls several tokens."""
+        """Returns the word for several tokens in sentences to users, such as `6-mers`."""
 
     @property
     @abc.abstractmethod
