@@ -59,7 +59,7 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
     from dnabert_jax.interop.huggingface import to_huggingface
     from dnabert_jax.parallel.mesh import make_mesh
     from dnabert_jax.training.evaluation import network_predictor
-    from dnabert_jax.training.masking import mask_rows
+    from dnabert_jax.training.masking import MaskedTokens
     from dnabert_jax.training.objectives import masked_token_sums
     from dnabert_jax.training.state import init_state, stream_key
     from dnabert_jax.training.step import jit_train_step
@@ -69,13 +69,14 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
         raise SystemExit(f"{jax.devices()} is not one CPU: unset XLA_FLAGS and set JAX_PLATFORMS=cpu.")
     mesh = make_mesh(config.mesh, jax.devices())
     state = init_state(config.model, config.optimizer, config.seed, mesh)
-    train = jit_train_step(config.model, config.masking, config.optimizer, config.execution, config.seed, mesh)
+    objective = MaskedTokens(config.masking, config.model.tokenizer)
+    train = jit_train_step(config.model, objective, config.optimizer, config.execution, config.seed, mesh)
     tensors = to_huggingface(jax.device_get(state.parameters), config.model)
     # In C order: of a transposed view, safetensors writes the memory as it lies.
     safetensors.numpy.save_file({name: np.ascontiguousarray(view) for name, view in tensors.items()}, task.weights)
 
     key = stream_key(config.seed, "masks", 0)
-    masked = mask_rows(jax.numpy.asarray(task.rows, np.int32), key, config.masking.rate, config.model, config.masking)
+    masked = objective.hide(jax.numpy.asarray(task.rows, np.int32), key, config.masking.rate)
     labels = np.full(task.rows.shape, IGNORED, np.int64)
     row, place = np.nonzero(masked.weights)
     labels[row, masked.predict_at[row, place]] = np.asarray(masked.labels)[row, place]

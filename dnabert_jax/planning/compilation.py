@@ -12,6 +12,7 @@ from dnabert_jax.config import PretrainConfig
 from dnabert_jax.errors import InputError, JobError, first_line, is_out_of_memory
 from dnabert_jax.parallel.placement import check_global_batch
 from dnabert_jax.parallel.rules import row_sharding
+from dnabert_jax.training.masking import MaskedTokens
 from dnabert_jax.training.state import abstract_state
 from dnabert_jax.training.step import jit_train_step
 
@@ -60,7 +61,8 @@ def compile_step(config: PretrainConfig, mesh: Mesh, row_length: int) -> jax.sta
         )
     check_global_batch(mesh, config.global_batch, config.execution.gradient_accumulation)
     rows = jax.ShapeDtypeStruct((config.global_batch, row_length), jnp.uint16, sharding=row_sharding(mesh))
-    step: Any = jit_train_step(config.model, config.masking, config.optimizer, config.execution, config.seed, mesh)
+    objective = MaskedTokens(config.masking, config.model.tokenizer)
+    step: Any = jit_train_step(config.model, objective, config.optimizer, config.execution, config.seed, mesh)
     return compile_lowered(step.lower(abstract_state(config.model, config.optimizer, mesh), rows))
 
 

@@ -22,6 +22,7 @@ from dnabert_jax.training.evaluation import (
     kmer_frequencies,
     network_predictor,
 )
+from dnabert_jax.training.masking import MaskedTokens
 from dnabert_jax.training.state import abstract_state, init_state
 
 
@@ -33,7 +34,7 @@ def compare_heldout(
     mesh = make_mesh(config.mesh, devices or jax.devices())
     placement = RowPlacement(mesh, config.global_batch)
     rows = evaluation_rows(open_rows(data, HELDOUT), config.evaluation_rows, placement)
-    evaluated = functools.partial(evaluate, rows, placement, config.model, config.masking)
+    evaluated = functools.partial(evaluate, rows, placement, MaskedTokens(config.masking, config.model.tokenizer))
     predict = network_predictor(config.model, config.execution, mesh)
     with Checkpoints(run) as checkpoints:
         step = choose_step(checkpoints, run, None)

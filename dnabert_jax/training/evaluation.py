@@ -4,7 +4,7 @@ A lone span of k masked k-mers hides one base only, as its neighbours show the o
 flatter. A base is hidden if no k-mer that covers it is shown as it is. Its prediction is the base with the highest
 mean probability over the masked k-mers that cover it, each k-mer distribution being summed to bases.
 
-B batch, L tokens, M masked positions, V padded vocabulary, D base slots of a row, K = k.
+B batch, L tokens, M masked positions, V padded vocabulary, D base slots of a row, K bases of the longest token.
 """
 
 import dataclasses
@@ -19,19 +19,19 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, UInt16
 
-from dnabert_jax.config import ExecutionConfig, MaskingConfig, ModelConfig
+from dnabert_jax.config import ExecutionConfig, ModelConfig
 from dnabert_jax.data.pipeline import shuffled_rows
 from dnabert_jax.data.rows import Rows
 from dnabert_jax.model.bert import BertForMaskedLM
 from dnabert_jax.model.binding import bind
-from dnabert_jax.model.segments import read_segments
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.parallel.rules import ROWS, replicated
-from dnabert_jax.sequence.bases import BASES
+from dnabert_jax.sequence.bases import AMBIGUOUS, BASES
 from dnabert_jax.sequence.kmers import KmerTokenizer
-from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, PAD
+from dnabert_jax.sequence.tokenizer import Tokenizer
+from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.training.execution import Gathering, choose_execution, on_own_rows
-from dnabert_jax.training.masking import MaskedRows, mask_rows
+from dnabert_jax.training.masking import MaskedRows, MaskedTokens
 from dnabert_jax.training.objectives import masked_token_sums
 from dnabert_jax.training.state import Parameters
 
@@ -114,9 +114,12 @@ def evaluation_rows(files: Rows, number: int, placement: RowPlacement) -> list[U
 
 
 def evaluate(
-    batches: Sequence[UInt16[np.ndarray, "R L"]], placement: RowPlacement, model: ModelConfig, masking: MaskingConfig,
-    predict: Predictor, parameters: Any,
-) -> Evaluation:  # fmt: skip
+    batches: Sequence[UInt16[np.ndarray, "R L"]],
+    placement: RowPlacement,
+    objective: MaskedTokens,
+    predict: Predictor,
+    parameters: Any,
+) -> Evaluation:
     """Returns the figures, on the rows of `evaluation_rows`, of a predictor with these parameters.
 
     The same rows have the same masks, whatever the run, its batch and its mesh.
@@ -124,53 +127,50 @@ def evaluate(
     total = EvaluationSums()
     for batch, rows in enumerate(batches):
         first = jax.device_put(np.int32(batch * placement.global_batch), replicated(placement.mesh))
-        sums = _batch_sums(model, masking, predict, parameters, placement.on_mesh(rows), first)
+        sums = _batch_sums(objective, predict, parameters, placement.on_mesh(rows), first)
         total += jax.tree.map(float, jax.device_get(sums))
     return total.mean()
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _batch_sums(
-    model: ModelConfig, masking: MaskingConfig, predict: Predictor, parameters: Any, rows: UInt16[Array, "B L"],
-    first: Int[Array, ""],
-) -> EvaluationSums:  # fmt: skip
+    objective: MaskedTokens, predict: Predictor, parameters: Any, rows: UInt16[Array, "B L"], first: Int[Array, ""]
+) -> EvaluationSums:
     """Returns the sums of the rows first .. first + B - 1, each of which is masked by a key of its number alone."""
     input_ids = rows.astype(jnp.int32)
     keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.key(0), number))(first + jnp.arange(len(rows)))
-    by_row = jax.vmap(lambda row, key: mask_rows(row[None], key, masking.rate, model, masking))(input_ids, keys)
+    by_row = jax.vmap(lambda row, key: objective.hide(row[None], key, objective.settings.rate))(input_ids, keys)
     per_row = jax.tree.map(lambda field: field[:, 0], by_row._replace(overflow=by_row.overflow[:, None]))
     masked = per_row._replace(overflow=per_row.overflow.sum())
     logits = predict(parameters, masked)
     kmers = masked_token_sums(logits, masked.labels, masked.weights)
-    return EvaluationSums(*kmers, *hidden_base_sums(logits, masked, input_ids, model.k))
-
-
-def base_digits(k: int) -> Int[np.ndarray, "kmers K"]:
-    """The base codes of every k-mer, in id order."""
-    return np.arange(4**k)[:, None] // 4 ** np.arange(k - 1, -1, -1) % 4
+    return EvaluationSums(*kmers, *hidden_base_sums(logits, masked, input_ids, objective.tokenizer))
 
 
 def hidden_base_sums(
-    logits: Float[Array, "B M V"], masked: MaskedRows, input_ids: Int[Array, "B L"], k: int
+    logits: Float[Array, "B M V"], masked: MaskedRows, input_ids: Int[Array, "B L"], tokenizer: Tokenizer
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Correctly predicted hidden bases, and hidden bases."""
-    batch, length = input_ids.shape
-    # The bases of a row, each sequence's after those of the one before it: k-mer i of the row begins at slot
-    # i + (k - 1) x (sequences before its own), so that the last bases of a sequence have slots of their own.
-    first = jnp.arange(length) + (read_segments(input_ids).ids - 1) * (k - 1)
-    slots = first[:, :, None] + jnp.arange(k)
-    num_slots = length + k * (length // 3)
+    """Returns the number of hidden bases that are predicted correctly, and of hidden bases."""
+    (batch, length), (_, width) = input_ids.shape, tokenizer.spelling.shape
+    # Bases have slots one after the other along the row. [SEP] advances so far that the last bases of a sequence, over
+    # which fewer tokens lie, have slots of their own.
+    advance = tokenizer.advance.astype(np.int32)
+    advance[[PAD, CLS, SEP]] = 0, 0, tokenizer.overlap - 1
+    steps = jnp.asarray(advance)[input_ids]
+    slots = (jnp.cumsum(steps, axis=1) - steps)[:, :, None] + jnp.arange(width)
+    num_slots = int(advance.max()) * length + width
     rows = jnp.arange(batch)[:, None, None]
 
-    spells_bases = input_ids >= NUM_SPECIAL
-    digits = jnp.asarray(base_digits(k))
-    shown = spells_bases & (masked.input_ids == input_ids)
-    exists, is_shown = (_spread(flag, rows, slots, num_slots) for flag in (spells_bases, shown))
-    own_digits = digits[jnp.where(spells_bases, input_ids - NUM_SPECIAL, 0)] * spells_bases[:, :, None]
-    truth = jnp.zeros((batch, num_slots), jnp.int32).at[rows, slots].max(own_digits, mode="drop")
+    # A token has a letter at each place that it spells; the code of none is out of range, so its one-hot row is zero.
+    spelling = jnp.asarray(tokenizer.spelling.astype(np.int32))
+    letters = spelling[input_ids]
+    spelled = letters < AMBIGUOUS
+    shown = spelled & (masked.input_ids == input_ids)[:, :, None]
+    exists, is_shown = (_spread(flags, rows, slots, num_slots) for flags in (spelled, shown))
+    truth = jnp.zeros((batch, num_slots), jnp.int32).at[rows, slots].max(jnp.where(spelled, letters, 0), mode="drop")
 
-    probabilities = jax.nn.softmax(logits)[:, :, NUM_SPECIAL : NUM_SPECIAL + 4**k]
-    by_base = jnp.einsum("BMI,IKC->BMKC", probabilities, jax.nn.one_hot(digits, len(BASES)))
+    probabilities = jax.nn.softmax(logits)[:, :, NUM_SPECIAL : tokenizer.vocabulary_size]
+    by_base = jnp.einsum("BMI,IKC->BMKC", probabilities, jax.nn.one_hot(spelling[NUM_SPECIAL:], len(BASES)))
     by_base *= masked.weights[:, :, None, None]
     voted = jnp.take_along_axis(slots, masked.predict_at[:, :, None], axis=1)
     votes = jnp.zeros((batch, num_slots, len(BASES))).at[rows, voted].add(by_base, mode="drop")
@@ -179,10 +179,10 @@ def hidden_base_sums(
 
 
 def _spread(
-    flag: Bool[Array, "B L"], rows: Int[Array, "B 1 1"], slots: Int[Array, "B L K"], num_slots: int
+    flags: Bool[Array, "B L K"], rows: Int[Array, "B 1 1"], slots: Int[Array, "B L K"], num_slots: int
 ) -> Bool[Array, "B D"]:
-    """Whether any k-mer over a base slot has the flag."""
-    return jnp.zeros((flag.shape[0], num_slots), bool).at[rows, slots].max(flag[:, :, None], mode="drop")
+    """Returns whether any token over a base slot has the flag there."""
+    return jnp.zeros((len(flags), num_slots), bool).at[rows, slots].max(flags, mode="drop")
 
 
 def kmer_frequencies(files: Rows) -> Int[np.ndarray, " V"]:

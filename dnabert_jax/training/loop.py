@@ -27,6 +27,7 @@ from dnabert_jax.telemetry.run_log import RunLog
 from dnabert_jax.telemetry.speed import Speed, step_flops
 from dnabert_jax.training.checkpoints import CheckpointMetadata, Checkpoints, LastEvaluation
 from dnabert_jax.training.evaluation import Evaluation, evaluate, evaluation_rows, network_predictor
+from dnabert_jax.training.masking import MaskedTokens
 from dnabert_jax.training.nonfinite import FiniteCheck
 from dnabert_jax.training.preemption import stops_after, while_all_run
 from dnabert_jax.training.run_directory import CONFIG_FILE, check_run, write_run
@@ -116,7 +117,8 @@ def pretrain(
     observers = observers if first else ()
     mesh = make_mesh(config.mesh, devices or jax.devices())
     check_global_batch(mesh, config.global_batch, config.execution.gradient_accumulation)
-    train_step = jit_train_step(config.model, config.masking, config.optimizer, config.execution, config.seed, mesh)
+    objective = MaskedTokens(config.masking, config.model.tokenizer)
+    train_step = jit_train_step(config.model, objective, config.optimizer, config.execution, config.seed, mesh)
     predict = network_predictor(config.model, config.execution, mesh)
     initial = None
     if config.initial_checkpoint and not (run / CONFIG_FILE).is_file():  # which is written last
@@ -128,7 +130,7 @@ def pretrain(
         heldout = None
         if HELDOUT in manifest.splits:
             rows = evaluation_rows(open_rows(data, HELDOUT), config.evaluation_rows, placement)
-            heldout = functools.partial(evaluate, rows, placement, config.model, config.masking, predict)
+            heldout = functools.partial(evaluate, rows, placement, objective, predict)
         # All that can be wrong is found out above and here by every process alike, before one of them writes.
         check_run(run, config, manifest, resume)
         multihost_utils.sync_global_devices("run checked")

@@ -12,6 +12,7 @@ mask_tokens in run_pretrain.py of the original). Two things differ from the orig
 B batch, L tokens, M most masked positions of a row.
 """
 
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -19,9 +20,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from dnabert_jax.config import MaskingConfig, ModelConfig
+from dnabert_jax.config import MaskingConfig
 from dnabert_jax.model.dropout import RowKeys, counter, fold_in, hashed, kept
 from dnabert_jax.model.segments import spells_bases
+from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.sequence.vocabulary import MASK, NUM_SPECIAL
 
 _CAPACITY_DEVIATIONS = 5
@@ -82,42 +84,50 @@ def masked_capacity(row_length: int, k: int, rate: float) -> int:
     return min(row_length, math.ceil(needed / _CAPACITY_MULTIPLE) * _CAPACITY_MULTIPLE)
 
 
-def mask_rows(
-    input_ids: Int[Array, "B L"],
-    key: PRNGKeyArray,
-    rate: Float[Array, ""] | float,
-    model: ModelConfig,
-    masking: MaskingConfig,
-) -> MaskedRows:
-    """Draws masks and corrupts rows.
+@dataclasses.dataclass(frozen=True)
+class MaskedTokens:
+    """The objective of masked language models: spans of tokens are hidden, and each is predicted.
 
-    Args:
-        key: the same key gives the same masks on any mesh.
-        rate: share of k-mers to mask; may be traced.
-        masking: for the shares, and for the highest rate, which sets M.
+    A span is as many tokens as cover a base, so that none of them can be read off from a neighbour that stays.
     """
-    batch, length = input_ids.shape
-    centre_key, action_key, random_key = jax.random.split(key, 3)
-    centres = jax.random.uniform(centre_key, (batch, length + model.k - 1)) < centre_rate(rate, model.k)
-    wanted = widen_spans(centres, model.k) & (input_ids >= NUM_SPECIAL)
-    capacity = masked_capacity(length, model.k, max(masking.rate, masking.late_rate))
-    masked = wanted & (jnp.cumsum(wanted, axis=1) <= capacity)
 
-    action = jax.random.uniform(action_key, input_ids.shape)
-    random_kmers = jax.random.randint(random_key, input_ids.shape, NUM_SPECIAL, model.vocabulary_size, input_ids.dtype)
-    corrupted = jnp.where(action < masking.mask_share + masking.random_share, random_kmers, input_ids)
-    corrupted = jnp.where(action < masking.mask_share, MASK, corrupted)
+    settings: MaskingConfig
+    tokenizer: Tokenizer
 
-    places = jnp.sort(jnp.where(masked, jnp.arange(length), length), axis=1)[:, :capacity]
-    weights = (places < length).astype(jnp.float32)
-    predict_at = jnp.minimum(places, length - 1)
-    return MaskedRows(
-        input_ids=jnp.where(masked, corrupted, input_ids),
-        predict_at=predict_at,
-        labels=jnp.take_along_axis(input_ids, predict_at, axis=1),
-        weights=weights,
-        overflow=(wanted & ~masked).sum(),
-    )
+    def rate(self, step: Int[Array, ""]) -> Float[Array, ""]:
+        """Returns the share of tokens to hide at a step of training."""
+        return jnp.where(step < self.settings.late_from_step, self.settings.rate, self.settings.late_rate)
+
+    def hide(self, input_ids: Int[Array, "B L"], key: PRNGKeyArray, rate: Float[Array, ""] | float) -> MaskedRows:
+        """Draws masks and corrupts rows.
+
+        Args:
+            input_ids: packed rows.
+            key: the same key gives the same masks on any mesh.
+            rate: share of tokens to hide; may be traced. The highest rate of the settings bounds M.
+        """
+        (batch, length), span, settings = input_ids.shape, self.tokenizer.overlap, self.settings
+        centre_key, action_key, random_key = jax.random.split(key, 3)
+        centres = jax.random.uniform(centre_key, (batch, length + span - 1)) < centre_rate(rate, span)
+        wanted = widen_spans(centres, span) & (input_ids >= NUM_SPECIAL)
+        capacity = masked_capacity(length, span, max(settings.rate, settings.late_rate))
+        masked = wanted & (jnp.cumsum(wanted, axis=1) <= capacity)
+
+        action, size = jax.random.uniform(action_key, input_ids.shape), self.tokenizer.vocabulary_size
+        random_tokens = jax.random.randint(random_key, input_ids.shape, NUM_SPECIAL, size, input_ids.dtype)
+        corrupted = jnp.where(action < settings.mask_share + settings.random_share, random_tokens, input_ids)
+        corrupted = jnp.where(action < settings.mask_share, MASK, corrupted)
+
+        places = jnp.sort(jnp.where(masked, jnp.arange(length), length), axis=1)[:, :capacity]
+        weights = (places < length).astype(jnp.float32)
+        predict_at = jnp.minimum(places, length - 1)
+        return MaskedRows(
+            input_ids=jnp.where(masked, corrupted, input_ids),
+            predict_at=predict_at,
+            labels=jnp.take_along_axis(input_ids, predict_at, axis=1),
+            weights=weights,
+            overflow=(wanted & ~masked).sum(),
+        )
 
 
 def mask_kmers(input_ids: Int[Array, "*dims"], rate: float, keys: RowKeys) -> Int[Array, "*dims"]:

@@ -14,7 +14,7 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt16
 
-from dnabert_jax.config import ExecutionConfig, MaskingConfig, ModelConfig, OptimizerConfig
+from dnabert_jax.config import ExecutionConfig, ModelConfig, OptimizerConfig
 from dnabert_jax.model.bert import BertForMaskedLM
 from dnabert_jax.model.binding import bind
 from dnabert_jax.model.dropout import row_keys
@@ -22,7 +22,7 @@ from dnabert_jax.parallel.mesh import DATA, FSDP
 from dnabert_jax.parallel.rules import ROWS, replicated, row_sharding
 from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, PAD
 from dnabert_jax.training.execution import Gathering, choose_execution, on_own_rows, summed_gradients, summed_over_rows
-from dnabert_jax.training.masking import mask_rows
+from dnabert_jax.training.masking import MaskedTokens
 from dnabert_jax.training.objectives import masked_token_sums
 from dnabert_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from dnabert_jax.training.state import Parameters, TrainState, abstract_state, stream_key
@@ -54,14 +54,9 @@ class StepMetrics(NamedTuple):
 TrainStep = Callable[[TrainState, UInt16[Array, "B L"]], tuple[TrainState, StepMetrics]]
 
 
-def mask_rate(config: MaskingConfig, step: Int[Array, ""]) -> Float[Array, ""]:
-    """The share of k-mers to mask at a step."""
-    return jnp.where(step < config.late_from_step, config.rate, config.late_rate)
-
-
 @functools.lru_cache(maxsize=16)
 def jit_train_step(
-    model: ModelConfig, masking: MaskingConfig, optimizer: OptimizerConfig, settings: ExecutionConfig, seed: int,
+    model: ModelConfig, objective: MaskedTokens, optimizer: OptimizerConfig, settings: ExecutionConfig, seed: int,
     mesh: Mesh,
 ) -> TrainStep:  # fmt: skip
     """Returns the jitted step, which donates the old state; raises InputError if the model cannot run on the mesh."""
@@ -89,8 +84,8 @@ def jit_train_step(
 
     def step_function(state: TrainState, rows: UInt16[Array, "B L"]) -> tuple[TrainState, StepMetrics]:
         input_ids = rows.astype(jnp.int32)
-        rate = mask_rate(masking, state.step)
-        masked = mask_rows(input_ids, stream_key(seed, "masks", state.step), rate, model, masking)
+        rate = objective.rate(state.step)
+        masked = objective.hide(input_ids, stream_key(seed, "masks", state.step), rate)
         keys = row_keys(stream_key(seed, "dropout", state.step), len(rows)) if drops else None
         num_masked = masked.weights.sum()
         predicted = jnp.maximum(num_masked, 1)

@@ -16,18 +16,18 @@ from dnabert_jax.data.manifest import HELDOUT, TRAIN
 from dnabert_jax.data.rows import open_rows
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
+from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, SEP
 from dnabert_jax.training.evaluation import (
     Evaluation,
     Predictor,
-    base_digits,
     evaluate,
     evaluation_rows,
     frequency_table_logits,
     hidden_base_sums,
     kmer_frequencies,
 )
-from dnabert_jax.training.masking import MaskedRows, mask_rows
+from dnabert_jax.training.masking import MaskedRows, MaskedTokens
 
 Evaluate = Callable[[Predictor, Any], Evaluation]
 
@@ -35,7 +35,7 @@ Evaluate = Callable[[Predictor, Any], Evaluation]
 def hidden_bases_one_by_one(logits: np.ndarray, masked: MaskedRows, rows: np.ndarray, k: int) -> tuple[int, int]:
     """The definition of the module's docstring, base by base."""
     correct = hidden = 0
-    digits = base_digits(k)
+    digits = KmerTokenizer(k).spelling[NUM_SPECIAL:]
     for row, shown, places, weights, row_logits in zip(
         rows, *map(np.asarray, (masked.input_ids, masked.predict_at, masked.weights)), logits, strict=True
     ):
@@ -69,10 +69,10 @@ def test_hidden_bases_are_those_of_the_definition(k: int) -> None:
         for begin, count in ((0, 5), (7, 17), (26, 12)):
             ids = [NUM_SPECIAL + int("".join(map(str, dna[i : i + k])), 4) for i in range(count)]
             row[begin : begin + count + 2] = [CLS, *ids, SEP]
-    masked = mask_rows(jnp.asarray(rows), jax.random.key(0), 0.4, model, MaskingConfig(late_rate=0.5))
+    masked = MaskedTokens(MaskingConfig(late_rate=0.5), model.tokenizer).hide(jnp.asarray(rows), jax.random.key(0), 0.4)
     logits = rng.normal(size=(6, masked.labels.shape[1], model.padded_vocabulary_size)).astype(np.float32) * 3
     logits[..., model.vocabulary_size :] = -np.inf
-    correct, hidden = hidden_base_sums(jnp.asarray(logits), masked, jnp.asarray(rows), k)
+    correct, hidden = hidden_base_sums(jnp.asarray(logits), masked, jnp.asarray(rows), model.tokenizer)
     expected = hidden_bases_one_by_one(logits, masked, rows, k)
     assert (int(correct), int(hidden)) == expected
     assert expected[1] > 50
@@ -80,20 +80,20 @@ def test_hidden_bases_are_those_of_the_definition(k: int) -> None:
 
 
 def test_a_lone_span_hides_one_base() -> None:
-    k, model = 6, ModelConfig(k=6)
+    model = ModelConfig(k=6)
     rows = jnp.array([[CLS, *range(100, 130), SEP]])
     places = jnp.arange(10, 16)[None]
     masked = MaskedRows(
         rows.at[0, places].set(4), places, jnp.take_along_axis(rows, places, 1), jnp.ones((1, 6)), jnp.int32(0)
     )
-    _, hidden = hidden_base_sums(jnp.zeros((1, 6, model.padded_vocabulary_size)), masked, rows, k)
+    _, hidden = hidden_base_sums(jnp.zeros((1, 6, model.padded_vocabulary_size)), masked, rows, model.tokenizer)
     assert int(hidden) == 1
 
 
 def evaluate_on(rows: Path, model: ModelConfig, batch: int = 16, rate: float = 0.15, devices: int = 8) -> Evaluate:
     placement = RowPlacement(make_mesh(MeshConfig(), jax.devices()[:devices]), batch)
     batches = evaluation_rows(open_rows(rows, HELDOUT), 40, placement)
-    return functools.partial(evaluate, batches, placement, model, MaskingConfig(rate=rate))
+    return functools.partial(evaluate, batches, placement, MaskedTokens(MaskingConfig(rate=rate), model.tokenizer))
 
 
 @pytest.fixture(scope="module")

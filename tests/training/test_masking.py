@@ -15,9 +15,9 @@ from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.vocabulary import CLS, MASK, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.training.masking import (
     MaskedRows,
+    MaskedTokens,
     centre_rate,
     mask_kmers,
-    mask_rows,
     masked_capacity,
     span_offsets,
     widen_spans,
@@ -54,7 +54,7 @@ def real_rows(
 
 
 def masked(model: ModelConfig, rows: jax.Array, rate: float, config: MaskingConfig | None = None) -> MaskedRows:
-    return mask_rows(rows, jax.random.key(0), rate, model, config or MaskingConfig())
+    return MaskedTokens(config or MaskingConfig(), model.tokenizer).hide(rows, jax.random.key(0), rate)
 
 
 def chosen(rows: jax.Array, result: MaskedRows) -> np.ndarray:

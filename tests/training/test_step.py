@@ -15,7 +15,7 @@ from dnabert_jax.data.rows import open_rows
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.parallel.rules import row_sharding
-from dnabert_jax.training.masking import MaskedRows, mask_rows
+from dnabert_jax.training.masking import MaskedRows, MaskedTokens
 from dnabert_jax.training.state import TrainState, abstract_state, init_state, stream_key
 from dnabert_jax.training.step import StepMetrics, TrainStep, jit_train_step
 
@@ -47,7 +47,14 @@ def fresh_state(settings: PretrainConfig, mesh: jax.sharding.Mesh) -> TrainState
 
 
 def step_of(settings: PretrainConfig, mesh: jax.sharding.Mesh) -> TrainStep:
-    return jit_train_step(settings.model, settings.masking, settings.optimizer, settings.execution, settings.seed, mesh)
+    return jit_train_step(
+        settings.model,
+        MaskedTokens(settings.masking, settings.model.tokenizer),
+        settings.optimizer,
+        settings.execution,
+        settings.seed,
+        mesh,
+    )
 
 
 def train(model: ModelConfig, rows: Path, way: str) -> tuple[TrainState, list[StepMetrics]]:
@@ -125,7 +132,7 @@ def test_masks_are_the_same_to_the_token_on_every_mesh(small_model: ModelConfig,
     rows = open_rows(sample_rows, TRAIN).read(np.arange(16)).astype(np.int32)
 
     def mask(input_ids: jax.Array) -> MaskedRows:
-        return mask_rows(input_ids, stream_key(0, "masks", 3), 0.15, small_model, MaskingConfig())
+        return MaskedTokens(MaskingConfig(), small_model.tokenizer).hide(input_ids, stream_key(0, "masks", 3), 0.15)
 
     on_one = jax.jit(mask)(rows)
     mesh = make_mesh(WAYS[way][1], jax.devices())
