@@ -119,6 +119,28 @@ def test_the_library_does_not_print_nor_read_the_environment() -> None:
             assert not (isinstance(node, ast.Attribute) and node.attr == "environ"), f"{name} reads the environment"
 
 
+FAMILY = re.compile(r"dnabert(?![-_]jax)|nucleotide.?transformer|hyena", re.IGNORECASE)
+PROTOCOL = re.compile(r"dnabert(-[a-z0-9-]+)?")
+"""Names that users give to what papers did, such as dnabert-prom-300, which is no matter of a family."""
+
+
+def test_only_the_families_name_a_family_or_its_tokens() -> None:
+    for name, path in modules().items():
+        if name.startswith(("dnabert_jax.families", "dnabert_jax.sequence")):
+            continue
+        tree = ast.parse(path.read_text("utf-8"))
+        documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        words = imports_of(path) | {getattr(node, "name", "") or "" for node in ast.walk(tree)}
+        words |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+                words |= {node.value} if not PROTOCOL.fullmatch(node.value) else set()
+        # The package's name for the class of all models, from when there was one family.
+        words -= {"DNABERT", "dnabert_jax.pretrained.DNABERT"}
+        assert not [word for word in words if FAMILY.search(word)], name
+        assert not [word for word in words if word.startswith("dnabert_jax.sequence.kmers")], name
+
+
 def opens_text_by_the_locale(call: ast.Call) -> bool:
     """Whether a call opens a file as text without saying in which encoding."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
