@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -79,17 +80,22 @@ def test_the_wheel_has_every_file_of_the_packages_and_no_other(wheel: Path) -> N
     assert installed == files - {*RUN_FROM_A_CHECKOUT}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
-def test_it_runs_with_its_core_dependencies_alone(version: str, wheel: Path, tmp_path: Path) -> None:
-    python = python_of(version)
+@pytest.fixture(params=["3.11", "3.12", "3.13"])
+def binaries(request: pytest.FixtureRequest, wheel: Path, tmp_path: Path) -> Iterator[Path]:
+    """The programs of an environment of that Python with the wheel and its core dependencies; it takes a gigabyte."""
+    python = python_of(request.param)
     if python is None:
-        pytest.skip(f"Python {version} is not on this machine")
-    uv("venv", "--python", python, tmp_path / "env")
-    binaries = tmp_path / "env" / "bin"
+        pytest.skip(f"Python {request.param} is not on this machine")
+    environment = tmp_path / "env"
+    uv("venv", "--python", python, environment)
     constraints = ROOT / "constraints.txt"
-    uv("pip", "install", "--python", binaries / "python", "--constraint", constraints, wheel)
+    uv("pip", "install", "--python", environment / "bin" / "python", "--constraint", constraints, wheel)
+    yield environment / "bin"
+    shutil.rmtree(environment)
 
+
+@pytest.mark.slow
+def test_it_runs_with_its_core_dependencies_alone(binaries: Path, tmp_path: Path) -> None:
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         words = list(map(str, arguments))
         return subprocess.run(words, cwd=tmp_path, env=OUTSIDE, capture_output=True, text=True)
