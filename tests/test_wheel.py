@@ -43,16 +43,14 @@ for package in {TOP_LEVEL}:
 OUTSIDE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PYTHONDONTWRITEBYTECODE": ""}
 
 
-def uv(*arguments: str | Path, check: bool = True) -> str:
-    words = [sys.executable, "-m", "uv", "--quiet", "--no-config", *map(str, arguments)]
-    return subprocess.run(words, stdout=subprocess.PIPE, text=True, check=check).stdout.strip()
+def pip(*arguments: str | Path) -> None:
+    subprocess.run([sys.executable, "-m", "pip", "--quiet", *map(str, arguments)], check=True)
 
 
 def python_of(version: str) -> str | None:
-    """Returns an interpreter of that version: from the path, of pyenv, which may keep it off the path, or of uv."""
+    """Returns an interpreter of that version: from the path, or of pyenv, which may keep it off the path."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(f"versions/{version}.*/bin/python")
-    managed = uv("python", "find", "--managed-python", "--no-python-downloads", version, check=False)
-    for candidate in (shutil.which(f"python{version}"), *pyenv, managed):
+    for candidate in (shutil.which(f"python{version}"), *pyenv):
         if candidate and subprocess.run([candidate, "--version"], capture_output=True).returncode == 0:
             return str(candidate)
     return None
@@ -63,7 +61,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of a copy of the sources, as setuptools leaves files among them that end up in the next wheel."""
     source, built = tmp_path_factory.mktemp("source") / "tree", tmp_path_factory.mktemp("wheel")
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "env", "*.egg-info", "__pycache__"))
-    uv("build", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", built, source)
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", built, source)
     (wheel,) = built.glob("*.whl")
     return wheel
 
@@ -87,9 +85,11 @@ def binaries(request: pytest.FixtureRequest, wheel: Path, tmp_path: Path) -> Ite
     if python is None:
         pytest.skip(f"Python {request.param} is not on this machine")
     environment = tmp_path / "env"
-    uv("venv", "--python", python, environment)
+    subprocess.run([python, "-m", "venv", "--without-pip", environment], check=True)
     constraints = ROOT / "constraints.txt"
-    uv("pip", "install", "--python", environment / "bin" / "python", "--constraint", constraints, wheel)
+    # Without bytecode: what the commands below load is compiled when it is.
+    options = ("--no-compile", "--constraint", constraints)
+    pip("--python", environment / "bin" / "python", "install", *options, wheel)
     yield environment / "bin"
     shutil.rmtree(environment)
 
