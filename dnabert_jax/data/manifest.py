@@ -106,20 +106,17 @@ def read_manifest(directory: Location) -> Manifest:
     if manifest.format != FORMAT:
         raise InputError(f"{location} has the format {manifest.format!r}, this version reads {FORMAT!r}.")
     names = [shard.name for shard in manifest.shards]
+    unequal = [name for name, split in manifest.splits.items() if sum(s.rows for s in split.shards) != split.rows]
     for fails, what in (
         (manifest.row_length < 1, f"a row length of {manifest.row_length}"),
         (TRAIN not in manifest.splits, f"no split {TRAIN!r}"),
         (len(set(names)) < len(names), "a shard twice"),
         (any(name != Path(name).name for name in names), "a shard outside of the directory"),
         (any(shard.sha256 is None for shard in manifest.shards), "a shard without SHA-256"),
+        (bool(unequal), f"other numbers of rows in the shards of {', '.join(unequal)} than in all"),
     ):
         if fails:
             raise InputError(f"{location} is damaged: it has {what}; prepare the data again.")
-    for name, split in manifest.splits.items():
-        if sum(shard.rows for shard in split.shards) != split.rows:
-            raise InputError(
-                f"{location} contradicts itself: the shards of {name} do not hold its {split.rows:,} rows."
-            )
     return manifest
 
 

@@ -33,20 +33,6 @@ def shuffled_rows(numbers: Int[np.ndarray, " R"], num_rows: int, seed: int) -> I
     )
 
 
-class _BatchSource:
-    """Element s is this process's part of global batch s."""
-
-    def __init__(self, files: Rows, global_batch: int, seed: int, stop: int, rows: Int[np.ndarray, " R"]):
-        self._files, self._global_batch, self._seed, self._stop, self._rows = files, global_batch, seed, stop, rows
-
-    def __len__(self) -> int:
-        return self._stop
-
-    def __getitem__(self, step: int) -> UInt16[np.ndarray, "R L"]:
-        numbers = step * self._global_batch + self._rows
-        return self._files.read(shuffled_rows(numbers, len(self._files), self._seed))
-
-
 def training_batches(
     files: Rows, global_batch: int, rows: Int[np.ndarray, " R"], seed: int, start: int, stop: int
 ) -> Iterator[UInt16[np.ndarray, "R L"]]:
@@ -55,5 +41,9 @@ def training_batches(
     Args:
         rows: places in the global batch that this process reads (RowPlacement.rows).
     """
-    dataset = grain.MapDataset.source(_BatchSource(files, global_batch, seed, stop, rows))[start:stop]
+
+    def batch(step: int) -> UInt16[np.ndarray, "R L"]:
+        return files.read(shuffled_rows(step * global_batch + rows, len(files), seed))
+
+    dataset = grain.MapDataset.range(start, stop).map(batch)
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)))

@@ -11,8 +11,9 @@ The protocol-buffer bytes around the ids are the same in every record; they are 
 example.proto and feature.proto, and compared on every read.
 """
 
+import abc
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import google_crc32c
@@ -80,9 +81,8 @@ class RecordLayout:
         self.row_length = row_length
         zeros = example([feature(FEATURE, bytes(2 * row_length))])
         length = len(zeros).to_bytes(8, "little")
-        self.header = length + _masked_crc(length).to_bytes(4, "little")
         self.example_prefix = zeros[: -2 * row_length]
-        self.prefix = self.header + self.example_prefix
+        self.prefix = length + _masked_crc(length).to_bytes(4, "little") + self.example_prefix
         self.stride = _HEADER_BYTES + len(zeros) + _FOOTER_BYTES
 
 
@@ -103,51 +103,57 @@ def encode_rows(rows: UInt16[np.ndarray, "R L"]) -> UInt8[np.ndarray, "R S"]:
     return records
 
 
-class Shard:
-    """A TFRecord file of rows, read at any record.
+class RowShard(abc.ABC):
+    """One file of `num_rows` rows, read at any record.
 
     Args:
         name: of the file in errors; the path, if not given.
     """
 
+    _remedy: str
+    """What to do about a damaged file."""
+
     def __init__(self, path: Path, num_rows: int, row_length: int, name: str | None = None):
-        self._name = name or str(path)
-        self._layout = RecordLayout(row_length)
-        self.num_rows = num_rows
+        self._name, self.num_rows, self._layout = name or str(path), num_rows, RecordLayout(row_length)
         if not path.is_file():
-            raise InputError(f"{self._name} is missing: the data directory is incomplete; prepare it again.")
+            raise InputError(f"{self._name} is missing: the data are incomplete; {self._remedy}.")
+
+    def read(self, indices: Int[np.ndarray, " R"]) -> UInt16[np.ndarray, "R L"]:
+        """Returns the rows at `indices`; raises InputError, with the 0-based number, if a record is damaged."""
+        rows, damage = self.inspect(indices)
+        for number, reason in damage.items():
+            raise InputError(f"{self._name}: record {number} is damaged: {reason}; {self._remedy}.")
+        return rows
+
+    @abc.abstractmethod
+    def inspect(self, indices: Int[np.ndarray, " R"]) -> tuple[UInt16[np.ndarray, "R L"], dict[int, str]]:
+        """Returns the rows at `indices` whether damaged or not, and what is wrong with those that are, by number."""
+
+
+class Shard(RowShard):
+    """A TFRecord file of rows; a wrong byte in a record is damage."""
+
+    _remedy = "prepare the data again"
+
+    def __init__(self, path: Path, num_rows: int, row_length: int, name: str | None = None):
+        super().__init__(path, num_rows, row_length, name)
         size, expected = path.stat().st_size, num_rows * self._layout.stride
         if size != expected:
             raise InputError(
                 f"{self._name} has {size:,} bytes where {num_rows:,} records need {expected:,}: it is truncated or not "
-                "from this data set; prepare the data again."
+                f"from this data set; {self._remedy}."
             )
         if num_rows:
             self._records = np.memmap(path, np.uint8, "r", shape=(num_rows, self._layout.stride))
 
-    def read(self, indices: Int[np.ndarray, " R"]) -> UInt16[np.ndarray, "R L"]:
-        """Returns the rows at `indices`; raises InputError, with the 0-based number, if a byte of a record is wrong."""
-        records = self._records[indices]
-        for place, reason in self._damage(records):
-            raise InputError(f"{self._name}: record {indices[place]} is damaged: {reason}; prepare the data again.")
-        return self._rows(records)
-
-    def inspect(self, first: int, stop: int) -> tuple[UInt16[np.ndarray, "R L"], dict[int, str]]:
-        """Records first .. stop - 1 whether damaged or not, and what is wrong with those that are, by number."""
-        records = self._records[first:stop]
-        return self._rows(records), {first + place: reason for place, reason in self._damage(records)}
-
-    def _rows(self, records: UInt8[np.ndarray, "R S"]) -> UInt16[np.ndarray, "R L"]:
-        return decode_ids(records[:, len(self._layout.prefix) : -_FOOTER_BYTES])
-
-    def _damage(self, records: UInt8[np.ndarray, "R S"]) -> Iterator[tuple[int, str]]:
-        """Yields the place among `records` of each that is damaged, and how."""
-        prefix = np.frombuffer(self._layout.prefix, np.uint8)
+    def inspect(self, indices: Int[np.ndarray, " R"]) -> tuple[UInt16[np.ndarray, "R L"], dict[int, str]]:
+        records, prefix = self._records[indices], np.frombuffer(self._layout.prefix, np.uint8)
         framed = (records[:, : len(prefix)] == prefix).all(axis=1)
-        for place, record in enumerate(records):
-            if not framed[place]:
-                yield place, f"it is no Example of {self._layout.row_length} ids"
-                continue
+        damage = {}
+        for number, record, is_framed in zip(indices.tolist(), records, framed, strict=True):
             stored = int.from_bytes(record[-_FOOTER_BYTES:].tobytes(), "little")
-            if stored != _masked_crc(record[_HEADER_BYTES:-_FOOTER_BYTES].tobytes()):
-                yield place, "the checksum of its data does not match"
+            if not is_framed:
+                damage[number] = f"it is no Example of {self._layout.row_length} ids"
+            elif stored != _masked_crc(record[_HEADER_BYTES:-_FOOTER_BYTES].tobytes()):
+                damage[number] = "the checksum of its data does not match"
+        return decode_ids(records[:, len(prefix) : -_FOOTER_BYTES]), damage
