@@ -1,32 +1,14 @@
 """TensorFlow Datasets opens a data directory as it is."""
 
 import importlib.util
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from dnabert_jax.data.manifest import HELDOUT, TRAIN, read_manifest
+from dnabert_jax.data.manifest import HELDOUT, read_manifest
 from dnabert_jax.data.rows import open_rows
-
-
-def test_the_metadata_name_every_shard_and_its_rows(sample_rows: Path) -> None:
-    manifest = read_manifest(sample_rows)
-    info = json.loads((sample_rows / "dataset_info.json").read_text())
-    for split in info["splits"]:
-        shards = manifest.splits[split["name"]].shards
-        assert split["shardLengths"] == [str(shard.rows) for shard in shards]
-        for number, shard in enumerate(shards):
-            name = split["filepathTemplate"].format(
-                SPLIT=split["name"], SHARD_INDEX=f"{number:05d}", NUM_SHARDS=f"{len(shards):05d}", FILEFORMAT="tfrecord"
-            )
-            assert name == shard.name
-    assert {split["name"] for split in info["splits"]} == {TRAIN, HELDOUT}
-    features = json.loads((sample_rows / "features.json").read_text())
-    (tensor,) = (feature["tensor"] for feature in features["featuresDict"]["features"].values())
-    assert (tensor["dtype"], tensor["shape"]["dimensions"]) == ("uint16", ["64"])
 
 
 def test_tfds_opens_the_directory_without_tensorflow(sample_rows: Path) -> None:
