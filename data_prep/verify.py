@@ -12,7 +12,7 @@ from jaxtyping import UInt16
 from data_prep.tfds_metadata import tfds_metadata
 from data_prep.windows import MIN_KMERS
 from dnabert_jax import storage
-from dnabert_jax.data.manifest import FILE_NAME, Manifest, Split, file_digest
+from dnabert_jax.data.manifest import FILE_NAME, Manifest, file_digest
 from dnabert_jax.data.rows import read_source
 from dnabert_jax.data.tfds_rows import ArrayRecordShard
 from dnabert_jax.data.tfrecord import RowShard
@@ -42,8 +42,8 @@ def verify_directory(directory: Location, progress: Callable[[int], object] = la
         StoreError: the directory cannot be read.
     """
     manifest, open_shard = read_source(directory)
-    for name, split in manifest.splits.items():
-        yield from _split_problems(directory, name, split, manifest, open_shard, progress)
+    for name in manifest.splits:
+        yield from _split_problems(directory, name, manifest, open_shard, progress)
     present, metadata = storage.names(directory), {} if open_shard is ArrayRecordShard else tfds_metadata(manifest)
     for name, content in metadata.items():
         if name not in present or storage.read(join(directory, name)) != content:
@@ -55,13 +55,9 @@ def verify_directory(directory: Location, progress: Callable[[int], object] = la
 
 
 def _split_problems(
-    directory: Location,
-    name: str,
-    split: Split,
-    manifest: Manifest,
-    open_shard: type[RowShard],
-    progress: Callable[[int], object],
+    directory: Location, name: str, manifest: Manifest, open_shard: type[RowShard], progress: Callable[[int], object]
 ) -> Iterator[str]:
+    split = manifest.splits[name]
     counted = {"rows": sum(entry.rows for entry in split.shards), "sequences": 0, "kmers": 0}
     complete = True
     for entry in split.shards:

@@ -30,12 +30,8 @@ _CRC_MASK_DELTA = 0xA282EAD8
 
 
 def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    *low, high = (value >> shift & 0x7F for shift in range(0, max(value.bit_length(), 1), 7))
+    return bytes([*(seven_bits | 0x80 for seven_bits in low), high])
 
 
 def _field(number: int, payload: bytes) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 
 from dnabert_jax import storage
 from launch.cli import run
-from tests.data_prep.conftest import random_dna
+from tests.data_prep.conftest import contents, random_dna
 from tests.data_prep.derived.conftest import Gene, gtf_text, table
 
 
@@ -49,45 +49,32 @@ def test_promoters(files: Path, capsys: pytest.CaptureFixture[str], fails: Calla
         assert "has labelled examples, and no rows for pre-training" in fails(*command, str(out))
 
 
-def test_everything_on_a_store(
-    store: type, files: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
-) -> None:
+def test_files_on_a_store_through_pipes_and_on_standard_input(
+    store: type, files: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    black = b"22\t1990\t2010\n"
     for name in ("g.fa", "g.bed"):
         storage.upload(files / name, f"store://bucket/{name}")
-    storage.write("store://bucket/black.bed", b"22\t1990\t2010\n")
+    storage.write("store://bucket/black.bed", black)
     command = ["prepare", "tfbs", "--fasta", "store://bucket/g.fa", "--peaks", "store://bucket/g.bed"]
-    command += ["--blacklist", "store://bucket/black.bed", "--out", "store://bucket/out"]
-    assert run(command) == 0
+    command += ["--blacklist", "store://bucket/black.bed", "--out"]
+    assert run([*command, "store://bucket/out"]) == 0
     printed = capsys.readouterr().out
-    assert "1 (chrZ)" in printed
-    assert "1 (22:2000-2101)" in printed
-    assert "mean GC content: annotation 0." in printed
-    names = storage.names("store://bucket/out")
-    assert {"examples.tsv.gz", "manifest.json", "dataset_info.json"} <= set(names)
-    assert not any(name.endswith((".fa", ".bed")) for name in names)
-    assert run([*command[:-1], str(files / "local")]) == 0
-    for name in names:
-        assert storage.read(f"store://bucket/out/{name}") == (files / "local" / name).read_bytes()
-    assert "exists already" in fails(*command)
-
-
-def test_peaks_and_blacklist_may_come_through_pipes_and_standard_input(
-    files: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    black = b"22\t1990\t2010\n"
-    (files / "black.bed").write_bytes(black)
-    command = ["prepare", "tfbs", "--fasta", str(files / "g.fa")]
-    given = {"--peaks": "g.bed", "--blacklist": "black.bed", "--out": "a"}
-    assert run([*command, *(word for flag, name in given.items() for word in (flag, str(files / name)))]) == 0
+    for part in ("1 (chrZ)", "1 (22:2000-2101)", "mean GC content: annotation 0."):
+        assert part in printed
+    assert run([*command, str(files / "local")]) == 0
+    made = contents(files / "local")
+    assert {name: storage.read(f"store://bucket/out/{name}") for name in storage.names("store://bucket/out")} == made
+    assert {"examples.tsv.gz", "manifest.json", "dataset_info.json"} <= made.keys()
+    assert "exists already" in fails(*command, "store://bucket/out")
     os.mkfifo(files / "pipe")
-    writer = threading.Thread(
-        target=lambda: (files / "pipe").write_bytes(gzip.compress((files / "g.bed").read_bytes()))
-    )
-    writer.start()
+    peaks = gzip.compress((files / "g.bed").read_bytes())
+    threading.Thread(target=(files / "pipe").write_bytes, args=(peaks,)).start()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(black)))
-    assert run([*command, "--peaks", str(files / "pipe"), "--blacklist", "-", "--out", str(files / "b")]) == 0
-    writer.join()
-    assert (files / "a/examples.tsv.gz").read_bytes() == (files / "b/examples.tsv.gz").read_bytes()
+    command = ["prepare", "tfbs", "--fasta", str(files / "g.fa"), "--peaks", str(files / "pipe"), "--blacklist", "-"]
+    assert run([*command, "--out", str(files / "piped")]) == 0
+    assert (files / "piped/examples.tsv.gz").read_bytes() == made["examples.tsv.gz"]
 
 
 def test_a_folder_of_peaks(files: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]) -> None:
