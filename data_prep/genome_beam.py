@@ -236,7 +236,7 @@ def _in_order(counted: tuple[str, Iterable[tuple[Order, Counts]]]) -> tuple[str,
 def _pieces(
     made: _BlockRows, rows_per_shard: int, stride: int, blocks: Mapping[str, _Blocks]
 ) -> Iterator[tuple[tuple[str, int], _Piece]]:
-    """The records of a block by (split, shard)."""
+    """Yields the records of a block by (split, shard)."""
     first = blocks[made.split].first[made.order]
     end = first + made.counts["rows"]
     borders = [first, *range(first - first % rows_per_shard + rows_per_shard, end, rows_per_shard), end]

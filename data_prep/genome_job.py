@@ -84,18 +84,18 @@ class GenomeJob:
 
     @property
     def fraction(self) -> float:
-        """The held-out fraction in force."""
+        """Returns the held-out fraction in force."""
         if self.heldout_fraction is not None:
             return self.heldout_fraction
         return 0.0 if self.heldout_fasta or self.heldout_records else _DEFAULT_HELDOUT_FRACTION
 
     @property
     def files(self) -> tuple[Location, ...]:
-        """All files, those to train on first."""
+        """Returns all files, those to train on first."""
         return (*self.fasta, *self.heldout_fasta)
 
     def holds_out(self, file: Survey, record: str, names: Collection[str] | None = None) -> bool:
-        """Whether `heldout_records`, or `names` instead, name a record: NAME, or FILE:NAME with or without its path."""
+        """Returns whether `heldout_records`, or `names`, name a record: NAME, or FILE:NAME with or without its path."""
         names = self.heldout_records if names is None else names
         return not {record, f"{file_name(file.location)}:{record}", f"{file.location}:{record}"}.isdisjoint(names)
 
@@ -144,7 +144,7 @@ class GenomePlan:
         self.repetitions = [*self._repetitions(trained), *[1.0] * len(job.heldout_fasta)]
 
     def _repetitions(self, surveys: Sequence[Survey]) -> list[float]:
-        """How often each file is cut so that its share of the training bases is its weight: at least once."""
+        """Returns how often each file is cut, at least once, so that its share of the training bases is its weight."""
         if not self.job.weights:
             return [1.0] * len(surveys)
         needed = []
@@ -164,11 +164,11 @@ class GenomePlan:
 
     @property
     def letters(self) -> int:
-        """Of all tasks."""
+        """Returns the number of letters of all tasks."""
         return sum(file.letters * math.ceil(r) for file, r in zip(self.surveys, self.repetitions, strict=True))
 
     def tasks(self, number: int, file: SequenceFile) -> Iterator[Task]:
-        """Every part of a file, as often as it is to be cut: a block, or short records together, parted by an N.
+        """Yields every part of a file as often as it is to be cut: a block, or short records together, parted by an N.
 
         Records of a draft assembly are often shorter than a window: together they fill rows as long ones do, and the
         last bases of a thousand of them can be held out.
@@ -278,7 +278,7 @@ def block_rows(task: Task, job: GenomeJob) -> dict[str, tuple[bytes, Counts]]:
 
 
 def _border(runs: Int[np.ndarray, "runs 2"], heldout: float, length: int) -> int:
-    """The position from which on the part is held out."""
+    """Returns the position from which on the part is held out."""
     ends = np.cumsum(runs[:, 1] - runs[:, 0])
     total = int(ends[-1]) if len(ends) else 0
     trained = total - int(total * heldout)

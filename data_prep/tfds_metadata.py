@@ -15,7 +15,7 @@ TFDS_FEATURES = "tensorflow_datasets.core.features"
 
 
 def tfds_metadata(manifest: Manifest) -> dict[str, bytes]:
-    """The contents of features.json, dataset_info.json, and metadata.json with k and the manifest's digest, by name."""
+    """Returns features.json, dataset_info.json, and metadata.json with k and the manifest's digest, by name."""
     stride = RecordLayout(manifest.row_length).stride
     row = {"dtype": "uint16", "encoding": "bytes", "shape": {"dimensions": [str(manifest.row_length)]}}
     features = features_dict({FEATURE: {"pythonClassName": f"{TFDS_FEATURES}.tensor_feature.Tensor", "tensor": row}})

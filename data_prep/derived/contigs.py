@@ -26,13 +26,13 @@ class Contig:
     codes: UInt8[np.ndarray, " n"]
 
     def inside(self, starts: Int64[np.ndarray, " w"], length: int) -> Bool[np.ndarray, " w"]:
-        """Whether each window of `length` bases lies within the contig."""
+        """Returns which windows of `length` bases lie within the contig."""
         return (starts >= 0) & (starts + length <= len(self.codes))
 
     def cut(
         self, starts: Int64[np.ndarray, " w"], reverse: Bool[np.ndarray, " w"], length: int
     ) -> UInt8[np.ndarray, "w l"]:
-        """The windows [start, start + length), all inside; those of the reverse strand in its own direction."""
+        """Returns the windows [start, start + length), all inside; those of the reverse strand in its own direction."""
         if not len(starts):
             return np.empty((0, length), np.uint8)
         windows = np.lib.stride_tricks.sliding_window_view(self.codes, length)[starts]
@@ -130,17 +130,17 @@ class Examples:
         return len(self.start)
 
     def take(self, rows: Bool[np.ndarray, " n"] | Integer[np.ndarray, " m"]) -> "Examples":
-        """Those that a mask or numbers choose."""
+        """Returns the examples that a mask or numbers choose."""
         return Examples(*(column[rows] for column in vars(self).values()))
 
 
 def joined(parts: list[Examples]) -> Examples:
-    """All examples of at least one part."""
+    """Returns all examples of at least one part."""
     return Examples(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
 
 
 def smallest_keys(examples: Examples, number: int) -> Examples:
-    """Of each label the `number` examples with the smallest keys, in their order: a random subset."""
+    """Returns the `number` examples of each label with the smallest keys, in their order: a random subset."""
     chosen = np.zeros(len(examples), bool)
     for label in np.unique(examples.label):
         rows = np.flatnonzero(examples.label == label)
@@ -149,7 +149,7 @@ def smallest_keys(examples: Examples, number: int) -> Examples:
 
 
 def canonical_sequences(codes: UInt8[np.ndarray, "n l"]) -> UInt8[np.ndarray, "n l"]:
-    """Of each sequence and its reverse complement the one that comes first in the order of the codes."""
+    """Returns each sequence or its reverse complement, whichever comes first in the order of the codes."""
     other = COMPLEMENT[codes[:, ::-1]]
     difference = codes != other
     place = difference.argmax(axis=1)
@@ -158,7 +158,7 @@ def canonical_sequences(codes: UInt8[np.ndarray, "n l"]) -> UInt8[np.ndarray, "n
 
 
 def first_of_each(examples: Examples) -> Bool[np.ndarray, " n"]:
-    """Whether an example is the first with its sequence, on either strand; negatives (label 0) come last."""
+    """Returns which examples are the first with their sequence, on either strand; negatives (label 0) come last."""
     order = np.argsort(examples.label == 0, kind="stable")
     rows = np.ascontiguousarray(canonical_sequences(examples.codes[order]))
     _, first = np.unique(rows.view(f"V{rows.shape[1]}").ravel(), return_index=True)

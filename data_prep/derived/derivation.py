@@ -186,7 +186,7 @@ class Derivation:
 def loci(
     contig: Integer[np.ndarray, " n"], start: Int64[np.ndarray, " n"], length: int, distance: int
 ) -> Int64[np.ndarray, " n"]:
-    """Number of the locus of each window: two loci of a contig have at least `distance` bases between them.
+    """Returns the number of the locus of each window: two loci of a contig have at least `distance` bases between them.
 
     Windows that overlap, or have fewer bases than that between them, are of one locus, and so are all that such pairs
     connect.
@@ -207,7 +207,7 @@ def split_loci(
     test: float,
     rng: np.random.Generator,
 ) -> Int8[np.ndarray, " n"]:
-    """Number in SPLITS of each example: whole loci, in random order, each to the split that lacks most of its kinds.
+    """Returns the number in SPLITS of each example: loci in random order, each to the split that lacks most of it.
 
     Args:
         kind: of each example, 0-based; each split gets about the same share of every kind.
@@ -242,7 +242,7 @@ def split_loci(
 def split_contigs(
     contig: Integer[np.ndarray, " n"], names: list[str], validation: set[str], test: set[str]
 ) -> Int8[np.ndarray, " n"]:
-    """Number in SPLITS of each example, by its contig.
+    """Returns the number in SPLITS of each example, by its contig.
 
     Args:
         validation, test: names of the contigs of these splits; the others are for training.
@@ -257,9 +257,7 @@ def split_contigs(
 
 
 def canonical_ends(contig: Contig, ends: Int64[np.ndarray, "d 3"]) -> Int64[np.ndarray, "2 2"]:
-    """Counts the ends of introns on a contig, except those beyond its end or in N: donors and how many of them are GT;
-    acceptors and how many of them are AG.
-    """
+    """Counts donors and those that are GT, and acceptors and those that are AG, in certain bases of a contig."""
     ends = ends[contig.inside(ends[:, 0], 2)]
     codes = contig.cut(ends[:, 0], ends[:, 1] == 1, 2)
     certain, side = (codes < AMBIGUOUS).all(axis=1), ends[:, 2]

@@ -198,7 +198,7 @@ def _source(location: Location, path: Path) -> dict[str, Any]:
 
 
 def choices(task: Task) -> dict[str, object]:
-    """The job's settings without where its files lie; what the protocol gives in place of what was not given."""
+    """Returns the job's settings, except where its files lie, with what the protocol gives for those not given."""
     settled = {"length": task.length, "negatives": dict(zip(task.groups, task.kinds, strict=True))}
     settled |= {"negative_ratio": task.ratio, "maximum_per_label": task.maximum}
     files = ("fasta", "out", "gtf", "peaks", "blacklist")

@@ -24,7 +24,7 @@ SCAN_BLOCK = 1 << 22
 
 
 def motif_places(codes: UInt8[np.ndarray, " n"], motif: str) -> Int64[np.ndarray, " p"]:
-    """Where an IUPAC motif begins."""
+    """Returns where an IUPAC motif begins."""
     allowed = [np.isin(np.arange(AMBIGUOUS + 1), base_codes(ambiguous_dna_values[letter].encode())) for letter in motif]
     places = []
     for first in range(0, max(len(codes) - len(motif) + 1, 0), SCAN_BLOCK):
@@ -53,7 +53,7 @@ def _take(taken: dict[int, int], start: int, length: int) -> bool:
 def usable(
     contig: Contig, starts: Int64[np.ndarray, " w"], length: int, avoided: Sequence[Regions]
 ) -> Bool[np.ndarray, " w"]:
-    """Whether windows lie within the contig, hold only A, C, G, T, and touch nothing that is avoided."""
+    """Returns which windows lie within the contig, hold only A, C, G, T, and touch nothing that is avoided."""
     fine = contig.inside(starts, length)
     for regions in avoided:
         fine &= ~regions.overlap(starts, length)
@@ -190,7 +190,7 @@ def _shuffled(codes: UInt8[np.ndarray, "n l"], rng: np.random.Generator) -> UInt
 
 
 def substitute_parts(codes: UInt8[np.ndarray, " l"], rng: np.random.Generator) -> UInt8[np.ndarray, " l"]:
-    """A sequence of whose 20 equal parts 8, at random, are kept, and 12 replaced by bases drawn uniformly.
+    """Returns a sequence with 12 of its 20 equal parts, at random, replaced by bases drawn uniformly.
 
     Where 20 does not divide the length, the parts' lengths differ by one. (Public code for it drops or keeps a rest.)
     """

@@ -111,7 +111,7 @@ class Promoters(Task):
         return np.array([self._box(row) is None for row in codes], bool).astype(np.int8)
 
     def _box(self, codes: UInt8[np.ndarray, " l"]) -> int | None:
-        """Where in a window its TATA box begins, the leftmost."""
+        """Returns where in a window its leftmost TATA box begins, or None."""
         begin = TATA_FIRST - self.first
         region = codes[begin : begin + TATA_LAST - TATA_FIRST + len(TATA_MOTIF)]
         places = motif_places(region, TATA_MOTIF)
@@ -128,7 +128,7 @@ class Promoters(Task):
 
 
 def one_a_gene(transcripts: Sequence[Transcript]) -> list[Transcript]:
-    """Of each gene (on a contig and strand) the canonical transcript, else the one that starts outermost."""
+    """Returns, for each gene (on a contig and strand), the canonical transcript, else the one that starts outermost."""
     best: dict[tuple[str, str, bool], Transcript] = {}
 
     def rank(transcript: Transcript) -> tuple[bool, int]:

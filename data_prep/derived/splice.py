@@ -123,7 +123,7 @@ class Splice(Task):
         }
 
     def _place(self, side: int) -> int:
-        """Where in a window the two bases of a donor or acceptor are."""
+        """Returns where in a window the two bases of a donor or acceptor are."""
         return self.length // 2 - 2 * (side == ACCEPTOR)
 
     def negatives(self, kind: str, place: Place, templates: Examples) -> Examples:

@@ -142,7 +142,7 @@ def by_contig(transcripts: Iterable[Transcript]) -> defaultdict[str, list[Transc
 
 
 def intron_ends(transcripts: Sequence[Transcript]) -> Int64[np.ndarray, "d 3"]:
-    """Of each distinct end of an intron: start of its two bases, strand (1: reverse), and DONOR or ACCEPTOR; sorted."""
+    """Returns each distinct end of introns, sorted: start of its two bases, strand (1: reverse), DONOR or ACCEPTOR."""
     ends = {
         (left if (side == 0) != transcript.reverse else right, transcript.reverse, side)
         for transcript in transcripts
@@ -206,20 +206,20 @@ class Task(abc.ABC):
     def unfit(
         self, codes: UInt8[np.ndarray, "n l"], label: Int8[np.ndarray, " n"]
     ) -> dict[str, Bool[np.ndarray, " n"]]:
-        """Which positives are left out for what they are, by reason."""
+        """Returns which positives are left out for what they are, by reason."""
         return {}
 
     def group(self, codes: UInt8[np.ndarray, "n l"]) -> Int8[np.ndarray, " n"]:
-        """Number of each positive's group."""
+        """Returns the number of each positive's group."""
         return np.zeros(len(codes), np.int8)
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """Where examples come from: the annotation, or a kind of negative."""
+        """Returns where examples come from: the annotation, or a kind of negative."""
         return ("annotation", *dict.fromkeys(kind for kinds in self.kinds for kind in kinds))
 
     def negatives(self, kind: str, place: Place, templates: Examples) -> Examples:
-        """Negatives of a kind, one for each template for which one is found; see `kind_rules`."""
+        """Returns negatives of a kind, at most one for each template; see `kind_rules`."""
         if kind == "gc-windows":
             tolerance = self.job.gc_tolerance
             starts = gc_windows(place.contig, templates.codes, tolerance, place.avoided, place.rng)

@@ -34,7 +34,7 @@ class ShardEntry:
 
 
 def shard_name(split: str, number: int, total: int) -> str:
-    """Of shard `number` of `total`, as TFDS names them."""
+    """Returns the name of shard `number` of `total`, as TFDS has it."""
     return f"{split}-{number:05d}-of-{total:05d}.tfrecord"
 
 
@@ -84,11 +84,11 @@ class Manifest:
 
     @property
     def shards(self) -> list[ShardEntry]:
-        """Of all splits."""
+        """Returns the shards of all splits."""
         return [shard for split in self.splits.values() for shard in split.shards]
 
     def digest(self) -> str:
-        """SHA-256 of the manifest; with the digests of the shards in it, of the whole data set."""
+        """Returns the SHA-256 of the manifest; with the digests of the shards in it, of the whole data set."""
         return hashlib.sha256(to_json(self).encode()).hexdigest()
 
 
@@ -130,7 +130,7 @@ def refuse_examples(manifest: bytes, directory: Location) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """Returns the SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

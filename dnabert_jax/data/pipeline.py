@@ -19,7 +19,7 @@ _SHUFFLE_ROUNDS = 4
 
 
 def shuffled_rows(numbers: Int[np.ndarray, " R"], num_rows: int, seed: int) -> Int[np.ndarray, " R"]:
-    """Which rows stand at the places `numbers` of the endless shuffled order."""
+    """Returns which rows stand at the places `numbers` of the endless shuffled order."""
     epochs, places = np.divmod(numbers, num_rows)
     seeds = {
         epoch: int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]) for epoch in np.unique(epochs).tolist()
@@ -36,7 +36,7 @@ def shuffled_rows(numbers: Int[np.ndarray, " R"], num_rows: int, seed: int) -> I
 def training_batches(
     files: Rows, global_batch: int, rows: Int[np.ndarray, " R"], seed: int, start: int, stop: int
 ) -> Iterator[UInt16[np.ndarray, "R L"]]:
-    """This process's parts of the global batches start .. stop - 1, read ahead in threads.
+    """Yields this process's parts of the global batches start .. stop - 1, read ahead in threads.
 
     Args:
         rows: places in the global batch that this process reads (RowPlacement.rows).

@@ -35,7 +35,7 @@ class Rows:
         return self.entry.rows
 
     def read(self, indices: Int[np.ndarray, " R"]) -> UInt16[np.ndarray, "R L"]:
-        """The rows at `indices` of the split, in that order."""
+        """Returns the rows at `indices` of the split, in that order."""
         rows = np.empty((len(indices), self.manifest.row_length), np.uint16)
         owner, places = self._locate(indices)
         for number in np.unique(owner):
@@ -44,7 +44,7 @@ class Rows:
         return rows
 
     def places(self, indices: Int[np.ndarray, " R"]) -> list[tuple[str, int]]:
-        """Where the rows at `indices` of the split lie: names of shards, and row numbers in them from 0."""
+        """Returns where the rows at `indices` of the split lie: names of shards, and row numbers in them from 0."""
         owner, places = self._locate(indices)
         return [(self._names[number], place) for number, place in zip(owner, places.tolist(), strict=True)]
 
@@ -79,7 +79,7 @@ def read_source(directory: Location) -> tuple[Manifest, type[RowShard]]:
 
 
 def stage(location: Location, cache: Path, progress: Callable[[int], object] = lambda _: None) -> Path:
-    """The data directory on local disk: itself, or a copy of it under `cache`, which the next run finds there.
+    """Returns the data directory on local disk: itself, or a copy under `cache`, which the next run finds there.
 
     A copy is known by the digest of its manifest. Processes of one machine share it: one copies, the others wait.
     What a killed process left is gone on with, shard by shard.

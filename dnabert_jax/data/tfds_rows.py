@@ -22,7 +22,7 @@ _RANDOM_ACCESS = "readahead_buffer_size:0,max_parallelism:0"
 
 
 def _tensor(row_length: int | str) -> str:
-    """The feature that a row must be, as it stands in a builder's code."""
+    """Returns the feature that a row must be, as it stands in a builder's code."""
     return f"tfds.features.Tensor(shape=({row_length},), dtype=np.uint16, encoding=tfds.features.Encoding.BYTES)"
 
 

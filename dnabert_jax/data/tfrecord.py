@@ -35,7 +35,7 @@ def _varint(value: int) -> bytes:
 
 
 def _field(number: int, payload: bytes) -> bytes:
-    """A length-delimited protocol-buffer field (wire type 2)."""
+    """Returns a length-delimited protocol-buffer field (wire type 2)."""
     return _varint(number << 3 | 2) + _varint(len(payload)) + payload
 
 
@@ -65,7 +65,7 @@ def example(features: Iterable[bytes]) -> bytes:
 
 
 def _masked_crc(data: bytes) -> int:
-    """CRC32C rotated right by 15 bits plus a constant, as TFRecord stores it."""
+    """Returns CRC32C rotated right by 15 bits plus a constant, as TFRecord stores it."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + _CRC_MASK_DELTA) & 0xFFFFFFFF
 
@@ -83,12 +83,12 @@ class RecordLayout:
 
 
 def decode_ids(payload: UInt8[np.ndarray, "R B"]) -> UInt16[np.ndarray, "R L"]:
-    """The ids of rows from their bytes, B = 2 L of each."""
+    """Returns the ids of rows from their bytes, B = 2 L of each."""
     return np.ascontiguousarray(payload).view("<u2").astype(np.uint16, copy=False)
 
 
 def encode_rows(rows: UInt16[np.ndarray, "R L"]) -> UInt8[np.ndarray, "R S"]:
-    """The records of rows, S = stride bytes each: written one after the other they are a TFRecord file."""
+    """Returns the records of rows, S = stride bytes each: written one after the other they are a TFRecord file."""
     layout = RecordLayout(rows.shape[1])
     records = np.empty((len(rows), layout.stride), np.uint8)
     records[:, : len(layout.prefix)] = np.frombuffer(layout.prefix, np.uint8)

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from data_prep import genome_job, sources
 from data_prep.genome import prepare_genome
@@ -180,6 +181,14 @@ def test_packed_rows_of_the_sample_hold_the_sequences_that_the_presets_count_on(
     train = prepare(TRAIN_FASTA).splits[TRAIN]
     assert 1280 * train.sequences / train.rows == pytest.approx(2000, rel=0.03)
     assert (train.kmers + 2 * train.sequences) / (train.rows * 512) > 0.98
+
+
+def test_tfds_opens_the_directory_without_tensorflow(sample_rows: Path) -> None:
+    info = tfds.builder_from_directory(str(sample_rows)).info
+    assert info.metadata == {"k": 3, "manifest_sha256": read_manifest(sample_rows).digest()}
+    for name, split in read_manifest(sample_rows).splits.items():
+        assert [path.name for path in info.splits[name].filepaths] == [shard.name for shard in split.shards]
+        assert info.splits[name].shard_lengths == [shard.rows for shard in split.shards]
 
 
 DNA = f">a\n{'ACGT' * 10}\n"

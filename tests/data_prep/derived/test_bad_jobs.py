@@ -14,23 +14,19 @@ from dnabert_jax.errors import InputError
 from tests.data_prep.derived.conftest import Assembly, Derived, gtf_text
 
 
-def bad(settings: dict[str, object], message: str) -> object:
-    return pytest.param(settings, message, id=message[:40])
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        bad({"fasta": ()}, "No sequence file is named"),
-        bad({"seed": -1}, "The seed is -1"),
-        bad({"validation_fraction": 0.5, "test_fraction": 0.5}, "leave something for training"),
-        bad({"test_contigs": ("a",)}, "a model must not be chosen on the test"),
-        bad({"test_contigs": ("a",), "validation_contigs": ("a", "b")}, "Both splits have the contigs a"),
-        bad({"locus_distance": -1}, "A locus distance of -1"),
-        bad({"negative_distance": -1}, "A distance of -1"),
-        bad({"gc_tolerance": 2.0}, "A GC tolerance of 2 is no share"),
-        bad({"negative_ratio": 0.0}, "0.0 negatives for each positive"),
-        bad({"maximum_per_label": 0}, "At most 0 examples"),
+        ({"fasta": ()}, "No sequence file is named"),
+        ({"seed": -1}, "The seed is -1"),
+        ({"validation_fraction": 0.5, "test_fraction": 0.5}, "leave something for training"),
+        ({"test_contigs": ("a",)}, "a model must not be chosen on the test"),
+        ({"test_contigs": ("a",), "validation_contigs": ("a", "b")}, "Both splits have the contigs a"),
+        ({"locus_distance": -1}, "A locus distance of -1"),
+        ({"negative_distance": -1}, "A distance of -1"),
+        ({"gc_tolerance": 2.0}, "A GC tolerance of 2 is no share"),
+        ({"negative_ratio": 0.0}, "0.0 negatives for each positive"),
+        ({"maximum_per_label": 0}, "At most 0 examples"),
     ],
 )
 def test_contradictions(tmp_path: Path, settings: dict[str, object], message: str) -> None:
@@ -41,14 +37,14 @@ def test_contradictions(tmp_path: Path, settings: dict[str, object], message: st
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        bad({"protocol": "x"}, "There is no protocol 'x': choose one of dnabert-prom-300, dnabert-prom-core."),
-        bad({"first_offset": -20}, "does not show whether there is a TATA box: it must hold -34 to -19"),
-        bad({"other_negatives": ("tata-windows",)}, "tata-windows are for --tata-negatives"),
-        bad({"gene_types": ("x",)}, "type x. Its types are protein_coding (42)"),
-        bad({"test_contigs": ("chr3",), "validation_contigs": ("chr9",)}, "The contig 'chr9' is unknown"),
-        bad({"locus_distance": 100_000}, "The examples make 3 loci, too few or too large for the split"),
-        bad({"gtf": Path("none.gtf")}, "none.gtf does not exist"),
-        bad({"fasta": (Path("none.fa"),)}, "none.fa is not a file that this machine sees"),
+        ({"protocol": "x"}, "There is no protocol 'x': choose one of dnabert-prom-300, dnabert-prom-core."),
+        ({"first_offset": -20}, "does not show whether there is a TATA box: it must hold -34 to -19"),
+        ({"other_negatives": ("tata-windows",)}, "tata-windows are for --tata-negatives"),
+        ({"gene_types": ("x",)}, "type x. Its types are protein_coding (42)"),
+        ({"test_contigs": ("chr3",), "validation_contigs": ("chr9",)}, "The contig 'chr9' is unknown"),
+        ({"locus_distance": 100_000}, "The examples make 3 loci, too few or too large for the split"),
+        ({"gtf": Path("none.gtf")}, "none.gtf does not exist"),
+        ({"fasta": (Path("none.fa"),)}, "none.fa is not a file that this machine sees"),
     ],
 )
 def test_bad_promoter_jobs(derived: Derived, tmp_path: Path, settings: dict[str, object], message: str) -> None:
