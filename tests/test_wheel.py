@@ -22,7 +22,7 @@ from tests.launch.conftest import dna, write_classifier
 ROOT = Path(__file__).parents[1]
 TOP_LEVEL = ["data_prep", "dnabert_jax", "launch"]
 RUN_FROM_A_CHECKOUT = ["launch/Dockerfile", "launch/gke.sh", "launch/pod_job.sh", "launch/queued_resource.sh"]
-NEED_BEAM = ("data_prep.beam_run", "data_prep.genome_beam")
+NEED_BEAM = ("data_prep.genome_beam",)
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=40)
 TASK = TaskConfig("single_label_classification", ("unbound", "bound"))
