@@ -43,7 +43,7 @@ class Predict(SequenceCommand):
         elif self.source.bed is None:
             raise InputError(f"{self.out} holds intervals, so it needs --bed and --genome. Give --out another name.")
         refuse_existing(self.out)
-        from dnabert_jax.tasks.prediction.prediction_table import write_prediction_bed, write_predictions
+        from dnabert_jax.tasks.prediction import write_prediction_bed, write_predictions
 
         model = self.load()
         if model.task is None:

@@ -18,7 +18,7 @@ def column(*rows: str) -> TextColumn:
 
 
 def columns(*rows: str, **several: list[str]) -> dict[str, TextColumn]:
-    return {"label": column(*rows)} if rows else {name: column(*own) for name, own in several.items()}
+    return {"label": column(*rows)} if rows else {name: column(*values) for name, values in several.items()}
 
 
 def where(row: int) -> str:
@@ -68,64 +68,65 @@ def scheme(*rows: str, **settings: Any) -> LabelScheme:
     ],
 )
 def test_one_column(rows: list[str], settings: dict[str, Any], problem: str, labels: Any, expected: Any) -> None:
-    found = scheme(*rows, **settings)
-    assert found.task.problem == problem
-    assert found.task.labels == (labels or tuple(rows))
-    encoded = found.encode(columns(*rows), where)
+    inferred = scheme(*rows, **settings)
+    assert inferred.task.problem == problem
+    assert inferred.task.labels == (labels or tuple(rows))
+    encoded = inferred.encode(columns(*rows), where)
     assert encoded.tolist() == expected
     assert encoded.dtype == {SINGLE: np.int32, MULTI: np.uint8, REGRESSION: np.float32}[problem]
 
 
-def test_several_columns_are_labels_or_targets() -> None:
-    both = columns(CTCF=["1", "0"], MYC=["1", "1"])
-    found = infer_scheme(both, "x.csv")
-    assert (found.task.problem, found.task.labels) == (MULTI, ("CTCF", "MYC"))
-    assert found.encode(both, where).tolist() == [[1, 1], [0, 1]]
-    targets = columns(a=["1", "0"], b=["1", "2.5"])
-    found = infer_scheme(targets, "x.csv")
-    assert (found.task.problem, found.task.labels) == (REGRESSION, ("a", "b"))
-    assert found.encode(targets, where).tolist() == [[1, 1], [0, 2.5]]
+@pytest.mark.parametrize(
+    ("problem", "labels", "expected"),
+    [
+        (MULTI, {"CTCF": ["1", "0"], "MYC": ["1", "1"]}, [[1, 1], [0, 1]]),
+        (REGRESSION, {"a": ["1", "0"], "b": ["1", "2.5"]}, [[1, 1], [0, 2.5]]),
+    ],
+)
+def test_several_columns_are_labels_or_targets(problem: str, labels: dict[str, list[str]], expected: Any) -> None:
+    both = columns(**labels)
+    inferred = infer_scheme(both, "x.csv")
+    assert (inferred.task.problem, inferred.task.labels) == (problem, tuple(labels))
+    assert inferred.encode(both, where).tolist() == expected
 
 
 @pytest.mark.parametrize(
-    ("train", "settings", "other", "message"),
+    ("train", "settings", "other", "values"),
     [
-        (["0", "1"], {}, "2", "Row 2 of x.csv has the label '2', which is none of 0, 1"),
-        (["0", "1"], {}, "", "Row 2 of x.csv has no label"),
-        (["0", "1"], {}, "NaN", r"Row 2 of x.csv .*'NaN'"),
-        (["a", "b"], {}, "1", "Row 2 of x.csv .*'1'.* a, b"),
-        (["a", "b"], {}, "c", "Row 2 of x.csv has the label 'c', which is none of a, b"),
-        (["0.5", "1"], {}, "nan", r"Row 2 of x.csv .*'nan'"),
-        (["0.5", "1"], {}, "-inf", "Row 2 of x.csv has the label '-inf'"),
-        (["0.5", "1"], {}, "1e39", "Row 2 of x.csv has the label '1e39'"),
-        (["0.5", "1"], {}, "high", "Row 2 of x.csv has the label 'high'"),
-        (["0,1", "1,0"], {}, "0,1,1", r"Row 2 of x.csv has 3 labels \('0,1,1'\) where 2 are expected"),
-        (["0,1", "1,0"], {}, "", "Row 2 of x.csv"),
-        (["0,1", "1,0"], {}, "0,", r"Row 2 of x.csv has no label"),
-        (["0,1", "1,0"], {}, "0,2", "Row 2 of x.csv has the label '2': of several labels, each is 0 or 1"),
-        (["0.5", "1"], {}, "1_1", "Row 2 of x.csv has the label '1_1'"),
-        (["0,5", "1,5"], {"delimiter": ";"}, "1,336,000", "Row 2 of x.csv has the label '1,336,000'"),
-        (["a;b", "b"], {}, "b;NA", "Row 2 of x.csv has the label 'NA'"),
-        (["a;b", "b"], {}, "b;d", "Row 2 of x.csv has the label 'd', which is none of a, b"),
+        (["0", "1"], {}, "2", ["'2'", "0, 1"]),
+        (["0", "1"], {}, "", []),
+        (["0", "1"], {}, "NaN", ["'NaN'"]),
+        (["a", "b"], {}, "c", ["'c'", "a, b"]),
+        (["0.5", "1"], {}, "-inf", ["'-inf'"]),
+        (["0.5", "1"], {}, "1e39", ["'1e39'"]),
+        (["0.5", "1"], {}, "high", ["'high'"]),
+        (["0.5", "1"], {}, "1_1", ["'1_1'"]),
+        (["0,1", "1,0"], {}, "0,1,1", ["'0,1,1'", "3 labels", "2 are"]),
+        (["0,1", "1,0"], {}, "", []),
+        (["0,1", "1,0"], {}, "0,", []),
+        (["0,1", "1,0"], {}, "0,2", ["'2'"]),
+        (["0,5", "1,5"], {"delimiter": ";"}, "1,336,000", ["'1,336,000'"]),
+        (["a;b", "b"], {}, "b;NA", ["'NA'"]),
+        (["a;b", "b"], {}, "b;d", ["'d'", "a, b"]),
     ],
 )
 def test_labels_that_do_not_fit_are_named_with_their_row(
-    train: list[str], settings: dict[str, Any], other: str, message: str
+    train: list[str], settings: dict[str, Any], other: str, values: list[str]
 ) -> None:
-    found = scheme(*train, **settings)
-    with pytest.raises(InputError, match=message):
-        found.encode(columns(train[0], other), where)
+    with pytest.raises(InputError, match=r"Row 2 of x\.csv") as caught:
+        scheme(*train, **settings).encode(columns(train[0], other), where)
+    assert all(value in str(caught.value) for value in values)
 
 
 @pytest.mark.parametrize(
     ("labels", "settings", "message"),
     [
-        ({"label": ["1", "1"]}, {}, "x.csv has one class only, '1'"),
-        ({"label": ["", ""]}, {}, "no labels in column 'label' of x.csv"),
+        ({"label": ["1", "1"]}, {}, r"x\.csv .*'1'"),
+        ({"label": ["", ""]}, {}, r"'label' of x\.csv"),
         ({"label": ["1,336", "2,001"]}, {"delimiter": ","}, "'1,336'"),
         ({"label": ["1,336", "12", "1,000,000"]}, {"delimiter": "\t"}, "'1,000,000'"),
         ({"label": ["0,584", "1"]}, {}, "'0,584'"),
-        ({"a": ["1", "0"], "b": ["1", "0"]}, {"problem": SINGLE}, "one column, not a, b"),
+        ({"a": ["1", "0"], "b": ["1", "0"]}, {"problem": SINGLE}, r"\ba, b\b"),
     ],
 )
 def test_labels_that_are_no_task_are_refused(labels: Any, settings: dict[str, Any], message: str) -> None:
@@ -164,9 +165,9 @@ def test_a_few_without_a_decimal_comma_are_neither_classes_nor_several_targets(o
 @pytest.mark.parametrize("delimiter", ["\t", ","])
 def test_whole_numbers_do_not_make_commas_decimal(delimiter: str) -> None:
     rows = [*map(str, range(20)), "3,weak"]
-    found = scheme(*rows, delimiter=delimiter)
-    assert found.task.labels == (*rows[:-1], "weak")
-    assert found.encode(columns(*rows), where).sum(axis=1).tolist() == [1] * 20 + [2]
+    inferred = scheme(*rows, delimiter=delimiter)
+    assert inferred.task.labels == (*rows[:-1], "weak")
+    assert inferred.encode(columns(*rows), where).sum(axis=1).tolist() == [1] * 20 + [2]
 
 
 def test_marks_of_thousands_are_not_several_targets() -> None:
@@ -187,36 +188,18 @@ def test_spellings_that_are_one_class_are_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("positive", "other"),
+    "names",
     [
-        ("1", "0"),
-        ("1", "-1"),
-        ("bound", "unbound"),
-        ("bound", "background"),
-        ("Enhancer", "non-enhancer"),
-        ("promoter", "none"),
-        ("positive", "negative"),
-        ("pos", "neg"),
-        ("TRUE", "FALSE"),
-        ("yes", "no"),
-        ("active", "inactive"),
-        ("site", "no site"),
-        ("accessible", "not_accessible"),
-        ("peak", "control"),
-        ("+", "-"),
-        ("high", "low"),
-        ("positive", "unlabeled"),
+        "1 0", "1 -1", "bound unbound", "bound background", "Enhancer non-enhancer", "promoter none",
+        "positive negative", "pos neg", "TRUE FALSE", "yes no", "active inactive", "site no_site",
+        "accessible not_accessible", "peak control", "+ -", "high low", "positive unlabeled",
     ],
-)
-def test_the_positive_class_is_known_by_the_names_in_any_order(positive: str, other: str) -> None:
+)  # fmt: skip
+def test_the_positive_class_is_known_by_the_names_in_any_order(names: str) -> None:
+    positive, other = names.split()
     assert positive_of([positive, other]) == positive_of([other, positive]) == positive
-
-
-@pytest.mark.parametrize(
-    "names", [("donor", "acceptor"), ("1", "2"), ("none", "background"), ("human", "mouse"), ("yes",)]
-)
-def test_names_that_do_not_say(names: tuple[str, ...]) -> None:
-    assert positive_of(names) == ""
+    for unknown in (("donor", "acceptor"), ("1", "2"), ("none", "background"), ("human", "mouse"), ("yes",)):
+        assert positive_of(unknown) == ""
 
 
 @pytest.mark.parametrize(
@@ -233,7 +216,7 @@ def test_names_that_do_not_say(names: tuple[str, ...]) -> None:
 def test_the_positive_class_is_the_second_label(
     names: list[str], positive: str, labels: tuple[str, ...], asked: bool
 ) -> None:
-    found = scheme(*names, positive=positive)
-    assert found.task.labels == labels
-    assert found.encode(columns(*names), where).tolist() == [labels.index(name) for name in names]
-    assert ("--positive" in "".join(found.notes)) == asked
+    inferred = scheme(*names, positive=positive)
+    assert inferred.task.labels == labels
+    assert inferred.encode(columns(*names), where).tolist() == [labels.index(name) for name in names]
+    assert ("--positive" in "".join(inferred.notes)) == asked
