@@ -17,15 +17,7 @@ from dnabert_jax.io.text import WHOLE
 from dnabert_jax.storage import Location, is_url, join
 from dnabert_jax.tasks.datasets.layout import DataOptions
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
-from dnabert_jax.tasks.suites.suite import (
-    SUITES,
-    LabelledSet,
-    Method,
-    SuiteName,
-    find_sets,
-    groups_of_like_size,
-    part_of,
-)
+from dnabert_jax.tasks.suites.suite import SUITES, LabelledSet, Method, SuiteName, find_sets, groups_by_size, part_of
 from launch.console import BarContext, progress_bar
 from launch.flags import parse_from_preset
 
@@ -33,9 +25,6 @@ if TYPE_CHECKING:
     from dnabert_jax.tasks.measures.results import Result
     from dnabert_jax.tasks.suites.report import Table
     from dnabert_jax.training.saved_model import SavedModel
-
-_DIGITS = 18
-"""Of the largest number that WHOLE matches."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,14 +94,21 @@ class Evaluate:
         index = _peak_index(self.data / INDEX_FILE)
         model = read_model(self.model, self.step)
         curve = {}
-        for rows in sorted(self.learning_curve, key=lambda rows: (rows == "all", rows.zfill(_DIGITS))) or [""]:
+        for rows in sorted(self.learning_curve, key=lambda rows: math.inf if rows == "all" else int(rows)) or [""]:
             if rows:
                 print(f"Training rows: {rows}")
             out = join(self.out, f"rows-{rows}") if rows else self.out
             limit = int(rows) if rows.isdigit() else self.limit
             curve[rows] = self._evaluate(sets, model, limit, out, others, index)
-        if self.learning_curve:
-            self._write_curve(curve)
+        tasks = [result.task for by_method in curve.values() for results in by_method.values() for result in results]
+        if self.learning_curve and tasks:
+            from dnabert_jax.tasks.measures.metrics import validation_metric
+            from dnabert_jax.tasks.suites.report import write_learning_curve
+
+            metric = validation_metric(tasks[0], self.settings.select_by)
+            text, files = write_learning_curve(curve, metric, self.out)
+            print(text)
+            print(f"Written to {self.out}: {', '.join(files)}; the results with so many rows are in rows-*/.")
 
     def _evaluate(
         self,
@@ -131,19 +127,14 @@ class Evaluate:
         from dnabert_jax.tasks.suites.run import Evaluation, SuiteResults, SuiteRun
 
         name = named_model(self.model, model)
+        digest, same_settings = weights_digest(model), self.same_settings or self.preset != self.suite
         evaluation = Evaluation(
-            suite=self.suite,
-            model=weights_digest(model),
-            seeds=self.seeds,
-            settings=self.settings,
-            same_settings=self.same_settings or self.preset != self.suite,
-            limit=limit,
-            **vars(self.options),
+            self.suite, digest, self.seeds, self.settings, same_settings, limit, **vars(self.options)
         )
         results = SuiteResults(out, evaluation)
         devices = jax.local_devices()
         part = part_of(sets, self.process, self.processes)
-        groups = groups_of_like_size(part, self.together or max(1, -(-len(devices) // self.seeds)))
+        groups = groups_by_size(part, self.together or max(1, -(-len(devices) // self.seeds)))
         with _SuiteBar(len(part) * len(self.methods)) as bar:
             SuiteRun(model, evaluation, results, devices, bar, self.keep_models, name).run(groups, self.methods)
         finished, failures = results.read(), results.failures()
@@ -152,11 +143,13 @@ class Evaluate:
         if failures and not done and not missing:
             raise InputError(f"No set of {self.data} could be evaluated: {next(iter(failures.values()))}")
         if finished:
-            rows = f"at most {limit:,}" if limit else "all"
+            rows, preset = f"at most {limit:,}" if limit else "all", vars(FINETUNE_PRESETS[self.preset])
+            changed = [f"{key} {value}" for key, value in vars(self.settings).items() if value != preset[key]]
             about = f"{self.suite}: {self.data}. Model: {name}. Seeds: {self.seeds}. Training rows: {rows}."
-            about = f"{about} Settings: {self._settings()}."
-            metrics = SUITES[self.suite].metrics
-            text, names = write_report(finished, failures, metrics, out, others, index, self.methods[0], about)
+            about = f"{about} Settings: preset {', '.join([self.preset, *changed])}."
+            text, names = write_report(
+                finished, failures, SUITES[self.suite], out, others, index, self.methods[0], about
+            )
             print(text)
         print(f"Results: {len(done)}, failures: {len(failures)}{f', still to come: {missing}' if missing else ''}.")
         if finished:
@@ -166,24 +159,6 @@ class Evaluate:
         elif failures:
             print("Next: mend or remove the sets without a result, then the same command again.")
         return {method: finished[method] for method in self.methods if method in finished}
-
-    def _settings(self) -> str:
-        """Returns the preset, and what differs from it."""
-        preset = vars(FINETUNE_PRESETS[self.preset])
-        changed = [f"{name} {value}" for name, value in vars(self.settings).items() if value != preset[name]]
-        return f"preset {', '.join([self.preset, *changed])}"
-
-    def _write_curve(self, curve: "Mapping[str, Mapping[str, Sequence[Result]]]") -> None:
-        from dnabert_jax.tasks.measures.metrics import validation_metric
-        from dnabert_jax.tasks.suites.report import write_learning_curve
-
-        tasks = [result.task for by_method in curve.values() for results in by_method.values() for result in results]
-        if not tasks:
-            return
-        metric = validation_metric(tasks[0], self.settings.select_by)
-        text, names = write_learning_curve(curve, metric, self.out)
-        print(text)
-        print(f"Written to {self.out}: {', '.join(names)}; the results with so many rows are in rows-*/.")
 
     def _check(self) -> None:
         require_in(self, 1, math.inf, "seeds", "processes")

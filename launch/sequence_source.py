@@ -57,11 +57,10 @@ class SequenceSource:
             )
         if self.bed is not None and self.genome is None:
             raise InputError(f"--bed {self.bed} needs --genome, the FASTA or .2bit file of its genome.")
-        for flag in ("genome", "width", "summit"):
-            if getattr(self, flag) and self.bed is None:
-                raise InputError(f"--{flag} needs --bed.")
-        if (self.sequence or self.id) and self.table is None:
-            raise InputError("--sequence and --id are columns of --table, which is not given.")
+        for flag in ("genome", "width", "summit", "sequence", "id"):
+            source = "table" if flag in ("sequence", "id") else "bed"
+            if getattr(self, flag) and getattr(self, source) is None:
+                raise InputError(f"--{flag} needs --{source}.")
 
     @contextlib.contextmanager
     def open(

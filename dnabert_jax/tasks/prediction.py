@@ -40,14 +40,16 @@ _GROUP_BYTES = 1 << 25
 def write_predictions(
     path: Path, task: TaskConfig, columns: Sequence[str], predictions: Iterable[Prediction]
 ) -> dict[str, int]:
-    """Writes a row for each prediction, in order and in constant memory.
+    """Writes a row for each prediction, in order and in constant memory: a table, or BED6 if the path ends in .bed.
 
-    The columns are those of the input, then prediction, and the probability of each label as p_LABEL. A regression has
-    its numbers in place of these: prediction, or prediction_LABEL if there are several.
+    The columns of a table are those of the input, then prediction, and the probability of each label as p_LABEL. A
+    regression has its numbers in place of these: prediction, or prediction_LABEL if there are several.
 
     Returns:
         How often each label is predicted; nothing for a regression.
     """
+    if path.suffix == ".bed":
+        return _write_bed(path, task, predictions)
     regression = task.problem == "regression"
     if regression:
         several = len(task.labels) > 1
@@ -74,7 +76,7 @@ def write_predictions(
     return counts
 
 
-def write_prediction_bed(path: Path, task: TaskConfig, predictions: Iterable[Prediction]) -> dict[str, int]:
+def _write_bed(path: Path, task: TaskConfig, predictions: Iterable[Prediction]) -> dict[str, int]:
     """Writes intervals as BED6 for genome browsers: the score is 1,000 times the probability of the second class.
 
     Returns:

@@ -5,7 +5,8 @@ from jaxtyping import Float, UInt8
 
 from dnabert_jax.sequence.bases import AMBIGUOUS
 from dnabert_jax.tasks.baselines.cnn import CnnBaselineConfig, fit_cnn_baseline
-from dnabert_jax.tasks.baselines.kmer import KmerBaselineConfig, fit_kmer_baseline
+from dnabert_jax.tasks.baselines.kmer import KmerBaselineConfig, fit_kmer_baseline, kmer_features
+from dnabert_jax.tasks.baselines.linear import model_scores
 from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.datasets.layout import SPLITS
 from dnabert_jax.tasks.datasets.sequences import Sequences
@@ -33,7 +34,8 @@ def baseline_scores(name: str, data: LabelledData, seed: int) -> Float[np.ndarra
     train, validation, (test, _) = ((_padded(rows.sequences), rows.labels) for rows in splits)
     if isinstance(config, CnnBaselineConfig):
         return fit_cnn_baseline(data.task, config, train, validation, seed).scores(test)
-    return fit_kmer_baseline(data.task, config, train, validation).scores(test)
+    fit = fit_kmer_baseline(data.task, config, train, validation)
+    return model_scores(data.task, fit.models, kmer_features(test, config))
 
 
 def _padded(sequences: Sequences) -> UInt8[np.ndarray, "n L"]:

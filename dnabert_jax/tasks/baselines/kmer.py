@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Integer, Num, UInt8
+from jaxtyping import Integer, Num, UInt8
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.sequence.bases import AMBIGUOUS
-from dnabert_jax.tasks.baselines.linear import LinearFit, fit_linear, learnable_labels, model_scores
+from dnabert_jax.tasks.baselines.linear import LinearFit, fit_linear, learnable_labels
 
 _INVERSE_PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
@@ -42,24 +42,12 @@ class KmerBaselineConfig:
         return f"{kind} regression on {words}, strands merged"
 
 
-@dataclasses.dataclass(frozen=True)
-class KmerBaseline:
-    """A fitted baseline."""
-
-    config: KmerBaselineConfig
-    fit: LinearFit
-
-    def scores(self, codes: UInt8[np.ndarray, "N L"]) -> Float[np.ndarray, "N C"]:
-        """Returns probabilities of the labels, or values, as `metrics.measure` takes them."""
-        return model_scores(self.fit.task, self.fit.models, _features(codes, self.config))
-
-
 def fit_kmer_baseline(
     task: TaskConfig,
     config: KmerBaselineConfig,
     train: tuple[UInt8[np.ndarray, "N L"], Num[np.ndarray, "N ..."]],
     validation: tuple[UInt8[np.ndarray, "M K"], Num[np.ndarray, "M ..."]],
-) -> KmerBaseline:
+) -> LinearFit:
     """Fits the training split with each penalty and keeps the fit of the least loss on the validation split.
 
     The loss, unlike the share of right answers, tells any two fits apart.
@@ -73,9 +61,15 @@ def fit_kmer_baseline(
         JobError: a fit that does not converge.
     """
     labels = learnable_labels(task, train[1], len(train[0]))
-    of_train, of_validation = (_features(codes, config) for codes in (train[0], validation[0]))
-    fit = fit_linear(task, _INVERSE_PENALTIES, "loss", (of_train, labels), (of_validation, validation[1]))
-    return KmerBaseline(config, fit)
+    features, held_out = (kmer_features(codes, config) for codes in (train[0], validation[0]))
+    return fit_linear(task, _INVERSE_PENALTIES, "loss", (features, labels), (held_out, validation[1]))
+
+
+def kmer_features(codes: UInt8[np.ndarray, "N L"], config: KmerBaselineConfig) -> Any:
+    """Returns counts of each row over their Euclidean norm, so that the length of a sequence does not matter."""
+    from sklearn.preprocessing import normalize
+
+    return normalize(kmer_counts(codes, config))
 
 
 def kmer_counts(codes: UInt8[np.ndarray, "N L"], config: KmerBaselineConfig) -> Any:
@@ -118,10 +112,3 @@ def _number(letters: list[np.ndarray]) -> Integer[np.ndarray, "N P"]:
     for letter in letters:
         words = words << 2 | letter & 3
     return words
-
-
-def _features(codes: UInt8[np.ndarray, "N L"], config: KmerBaselineConfig) -> Any:
-    """Returns counts of each row over their Euclidean norm, so that the length of a sequence does not matter."""
-    from sklearn.preprocessing import normalize
-
-    return normalize(kmer_counts(codes, config))

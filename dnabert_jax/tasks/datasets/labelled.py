@@ -159,10 +159,7 @@ def read_labelled(
         if not len(part):
             raise InputError(f"The {split} split of {part.source} is empty.")
     train = parts["train"]
-    delimiter = train.table.delimiter if train.table else ""
-    scheme = infer_scheme(
-        train.labels, train.source, options.problem, delimiter, options.literal_labels, options.positive
-    )
+    scheme = infer_scheme(train.labels, train.source, options, train.table.delimiter if train.table else "")
     splits: dict[Split, LabelledSplit] = {}
     notes += scheme.notes
     for split, part in parts.items():
@@ -210,8 +207,9 @@ def _read_parts(source: Path, tokenizer: Tokenizer, columns: Columns) -> dict[Sp
             else:
                 shards = [tables.open_table(path) for path in files[split]]
                 parts[split] = _read_tables(shards, tokenizer, columns, with_loci=set(files) < set(SPLITS))
-    if "test" in parts and parts["test"].table and parts["test"].table.of_deepbind:
-        parts["test"] = _labelled(parts["test"])
+    test = parts.get("test")
+    if test is not None and test.table and test.table.of_deepbind:
+        parts["test"] = _labelled(test)
     for rows in parts.values():
         if rows.table and (rows.table.of_deepbind or not rows.table.has_header):
             _check_binding(rows, next(iter(parts.values())))

@@ -25,6 +25,7 @@ Table = Mapping[str, Mapping[str, float]]
 Curve = Mapping[str, Mapping[str, Sequence[Result]]]
 """Results by the training rows that were asked for, from few to all, and by method."""
 
+_Columns = Mapping[str, Sequence[float]]
 _EXPERIMENT_COLUMNS = ("cell", "factor", "treatment")
 _GROUPS = ("factor", "cell")
 """The columns by which sets are grouped."""
@@ -85,7 +86,7 @@ def write_report(
             parts += [f"## {ours} against {escaped(name)}", "", *(tests or ["No set has a metric in both."]), ""]
     for group in _GROUPS if experiments else ():
         parts += _group_summary(by_metric[selecting[0]], experiments, group)
-    if warnings := [*_collapsed(results), *_at_chance(results)]:
+    if warnings := _not_learned(results):
         parts += ["## Not learned", "", *warnings, ""]
     if notes := list(_notes(results)):
         parts += ["## The data", "", *notes, ""]
@@ -145,8 +146,8 @@ def write_learning_curve(curve: Curve, metric: str, out: Location) -> tuple[str,
         _write_tsv(folder / "learning-curve.tsv", ["name", "training_rows", *all_methods], table_rows)
         storage.write_text(folder / "learning-curve.md", text)
         if complete and methods:
-            spreads = _spreads(curve, metric, methods) if len(sets) == 1 else {}
             columns = dict(zip(methods, zip(*means, strict=True), strict=True))
+            spreads = _spreads(curve, metric, methods) if len(sets) == 1 else {}
             _draw_curve(medians, columns, spreads, metric, len(complete), folder / "learning-curve.png")
         return text, _copied(folder, out)
 
@@ -331,19 +332,18 @@ def _group_summary(table: MetricTable, experiments: Mapping[str, PeakFile], grou
         yield from (f"These {group}s have the most sets. All {len(means)} are in by-{group}/.", "")
 
 
-def _collapsed(results: Mapping[Method, Sequence[Result]]) -> Iterator[str]:
+def _not_learned(results: Mapping[Method, Sequence[Result]]) -> list[str]:
+    """Returns lines on models that collapsed, then on those that may be guessing."""
+    collapsed, at_chance = [], []
     for method, of_method in results.items():
         seeds = [(seed.collapsed, result.name) for result in of_method for seed in result.seeds]
         if names := [name for has_collapsed, name in seeds if has_collapsed]:
             count = f"{len(names)} of {len(seeds)} models collapsed to one class, so that their figures mean little"
-            yield f"- {method}: {count}: {escaped(', '.join(dict.fromkeys(names)))}"
-
-
-def _at_chance(results: Mapping[Method, Sequence[Result]]) -> Iterator[str]:
-    for method, of_method in results.items():
+            collapsed.append(f"- {method}: {count}: {escaped(', '.join(dict.fromkeys(names)))}")
         if names := [result.name for result in of_method if is_at_chance(result)]:
             count = f"on {len(names)} of {len(of_method)} sets the interval of the ROC AUC or R2 reaches guessing"
-            yield f"- {method}: {count}: {escaped(', '.join(names))}"
+            at_chance.append(f"- {method}: {count}: {escaped(', '.join(names))}")
+    return collapsed + at_chance
 
 
 def _notes(results: Mapping[Method, Sequence[Result]]) -> Iterator[str]:
@@ -445,12 +445,7 @@ def _spreads(curve: Curve, metric: str, methods: Sequence[str]) -> dict[str, lis
 
 
 def _draw_curve(
-    rows: Sequence[float],
-    means: Mapping[str, Sequence[float]],
-    spreads: Mapping[str, Sequence[float]],
-    metric: str,
-    sets: int,
-    picture: Path,
+    rows: Sequence[float], means: _Columns, spreads: _Columns, metric: str, sets: int, picture: Path
 ) -> None:
     others = picture.with_suffix(".svg"), picture.with_suffix(".pdf")
     with accompanying(picture, *others), drawing(picture, _COLUMN_WIDTH, 2.6, *others, font_size=7.0) as figure:

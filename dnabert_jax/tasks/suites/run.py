@@ -94,7 +94,14 @@ class SuiteResults:
         elif _EVALUATION not in present:
             raise InputError(f"{directory} holds something else than results of a suite: choose another --out.")
         # Also of what was just written: another process may have begun at the same time, with something else.
-        self._check(evaluation)
+        saved = self._parse(Evaluation, _EVALUATION)
+        old, new = ({**vars(each), **vars(each.settings)} for each in (saved, evaluation))
+        for name in new:
+            if name != "settings" and old[name] != new[name]:
+                raise InputError(
+                    f"{self.directory} has results of another evaluation: its {name} is {old[name]}, now it is "
+                    f"{new[name]}. Choose another --out, or evaluate as before."
+                )
         self._done = {name for name in present if name.endswith((".json", ".npz")) and name != _EVALUATION}
 
     def has(self, method: Method, data: LabelledSet) -> bool:
@@ -150,16 +157,6 @@ class SuiteResults:
             for name in failed
             if (result := name.removeprefix("failures/")) not in present
         }
-
-    def _check(self, evaluation: Evaluation) -> None:
-        saved = self._parse(Evaluation, _EVALUATION)
-        old, new = ({**vars(each), **vars(each.settings)} for each in (saved, evaluation))
-        for name in new:
-            if name != "settings" and old[name] != new[name]:
-                raise InputError(
-                    f"{self.directory} has results of another evaluation: its {name} is {old[name]}, now it is "
-                    f"{new[name]}. Choose another --out, or evaluate as before."
-                )
 
     def _write(self, name: str, content: str | bytes) -> None:
         location = join(self.directory, name)

@@ -22,25 +22,11 @@ METHODS: tuple[Method, ...] = get_args(Method)
 and the baselines of `baselines.BASELINES`."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Suite:
-    """A benchmark.
-
-    Attributes:
-        metrics: that its paper averages over the sets.
-        settings: patterns of names of sets, and what the preset of the suite's name changes for those; the first that
-            fits holds.
-    """
-
-    metrics: tuple[str, ...]
-    settings: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-
-
 _PAPER_METRICS = ("accuracy", "f1", "f1_macro", "mcc", "roc_auc")
 """Accuracy, F1, MCC and AUC are what Ji et al. 2021 average over the 690 sets; f1 is there for two classes only."""
 
 # Epochs, warm-up and steps of finetune/scripts/run_dnabert1.sh of github.com/MAGICS-LAB/DNABERT_2; names of the sets
-# are those of the folders in GUE's archive.
+# are those of the folders in GUE's archive. The first pattern that fits a name holds.
 _GUE_SETTINGS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("*EMP/*", {"epochs": 3, "warmup_steps": 50}),
     ("*prom/*_tata", {"epochs": 10, "warmup_steps": 50}),
@@ -51,13 +37,9 @@ _GUE_SETTINGS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("*tf/*", {"epochs": 3, "warmup_steps": 30}),
 )
 
-SUITES: dict[str, Suite] = {
-    "tfbs690": Suite(_PAPER_METRICS),
-    # MCC of all, F1 of the classes of covid.
-    "gue": Suite(("mcc", "f1_macro", "accuracy", "roc_auc"), _GUE_SETTINGS),
-    "mouse": Suite(_PAPER_METRICS),
-    "suite": Suite(_PAPER_METRICS),
-}
+# MCC of all, F1 of the classes of covid.
+SUITES = dict.fromkeys(get_args(SuiteName), _PAPER_METRICS) | {"gue": ("mcc", "f1_macro", "accuracy", "roc_auc")}
+"""The metrics that the paper of each suite averages over its sets."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,13 +130,13 @@ def _sets_under(directory: Path) -> Iterator[Path]:
 
 def settings_of(suite: SuiteName, name: str, settings: FinetuneConfig) -> FinetuneConfig:
     """Returns the settings of a set: what the suite's protocol has otherwise for sets of that name."""
-    for pattern, changes in SUITES[suite].settings:
+    for pattern, changes in _GUE_SETTINGS if suite == "gue" else ():
         if fnmatch.fnmatchcase(f"/{name}", pattern):
             return dataclasses.replace(settings, **changes)
     return settings
 
 
-def groups_of_like_size(sets: Sequence[LabelledSet], together: int) -> list[list[LabelledSet]]:
+def groups_by_size(sets: Sequence[LabelledSet], together: int) -> list[list[LabelledSet]]:
     """Returns the sets in groups to train in lockstep, the largest first.
 
     A group takes as long as its largest set, so sets next to each other in size are together.

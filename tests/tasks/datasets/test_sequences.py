@@ -54,7 +54,6 @@ def test_selections_share_the_bases(dna: Callable[..., list[str]]) -> None:
     ("rows", "message"),
     [
         (["ACGT"] * 6 + ["ACXT"], "Row 7 .*'X' .* 3"),
-        (["ACGT"] * 6 + ["ACUT"], "Row 7 .*'U' .* 3.*RNA"),
         (["ACGT", "ACéT"], "Row 2 .*'ACéT'"),
         (["ACGT"] * 5 + [""], "Row 6 "),
         (["ACGT", None], "Row 2 "),
@@ -64,7 +63,6 @@ def test_selections_share_the_bases(dna: Callable[..., list[str]]) -> None:
         (["ACG CGT", "ACGT CGTA"], "Row 2 .* 1 .*'ACGT'.* 4 .* 3"),
         (["ACG CGT", "ACG CG"], "Row 2 .* 2 .*'CG'"),
         (["ACG CGT GTA", "ACG CGT TTT TTT"], "Row 2 .* 3 "),
-        (["ACG CGT", "A C"], "Row 2 .* 1 .*'A'"),
         (["ACG CGT", "ACX CXT"], "Row 2 .*'X' .* 3"),
     ],
 )

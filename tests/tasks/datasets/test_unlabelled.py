@@ -145,25 +145,14 @@ def test_intervals_that_cannot_be_used_are_left_out_and_counted(genome: Path, be
         pass
 
 
-@pytest.mark.parametrize(
-    ("width", "summit", "place"),
-    [
-        (5, False, (8, 13)),  # the middle of 5 to 16 is 10
-        (4, False, (8, 12)),
-        (5, True, (5, 10)),
-        (30, True, None),
-    ],
-)
-def test_intervals_are_brought_to_one_width(
-    width: int, summit: bool, place: tuple[int, int] | None, genome: Path, bed: Callable[..., Path]
-) -> None:
+def test_intervals_are_brought_to_one_width(genome: Path, bed: Callable[..., Path]) -> None:
     path = bed("chr1\t5\t16\tp\t9\t.\t5.1\t2\t1\t2")
-    if place is None:
-        with pytest.raises(InputError, match=r"x\.bed"), open_intervals(path, genome, 3, width, summit):
-            pass
-    else:
+    # The middle of 5 to 16 is 10, the summit 7.
+    for width, summit, place in ((5, False, slice(8, 13)), (4, False, slice(8, 12)), (5, True, slice(5, 10))):
         with open_intervals(path, genome, 3, width, summit) as intervals:
-            assert named(intervals.sequences()) == [("p", GENOME["chr1"][slice(*place)])]
+            assert named(intervals.sequences()) == [("p", GENOME["chr1"][place])]
+    with pytest.raises(InputError, match=r"x\.bed"), open_intervals(path, genome, 3, 30, True):
+        pass
 
 
 def test_the_copy_of_the_genome_holds_the_named_contigs_and_is_removed(

@@ -15,7 +15,7 @@ from dnabert_jax.tasks.finetuning.jobs import total_steps
 from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.tasks.measures.results import Result, SeedResult
 from dnabert_jax.tasks.suites.run import Evaluation, SuiteResults
-from dnabert_jax.tasks.suites.suite import LabelledSet, find_sets, groups_of_like_size, part_of, settings_of
+from dnabert_jax.tasks.suites.suite import LabelledSet, find_sets, groups_by_size, part_of, settings_of
 
 TASK = TaskConfig("single_label_classification", ("0", "1"))
 EVALUATION = Evaluation("tfbs690", "digest", 2, FinetuneConfig())
@@ -47,43 +47,28 @@ def result(name: str) -> Result:
 
 
 def test_sets_in_every_layout(tmp_path: Path) -> None:
-    for split in ("train", "test"):
-        for array in ("sequences_alph.npy", "targets.npy"):
-            touch(tmp_path / "CTCF" / split / array)
-    for split in ("train", "dev", "test"):
-        touch(tmp_path / "prom" / "prom_300_all" / f"{split}.csv", 5)
-    touch(tmp_path / "only" / "dev.csv")
-    touch(tmp_path / "MAX_A549.v2.tsv.gz")
-    touch(tmp_path / "more" / "MYC.parquet")
-    touch(tmp_path / "promoters" / "examples.tsv.gz")
-    touch(tmp_path / "promoters" / "label.labels.txt")
-    for split in ("train", "validation"):
-        touch(tmp_path / "hub" / "data" / f"{split}-00000-of-00001.parquet", 3)
-    for other in (
-        "README.txt",
-        "README.md",
-        ".hidden.tsv",
-        ".git/x.tsv",
-        "._a.tsv",
-        "only/.DS_Store",
-        "only/Thumbs.db",
-    ):
-        touch(tmp_path / other)
-    sets = {data.name: data for data in find_sets(tmp_path)}
-    assert {name: (data.path.relative_to(tmp_path).as_posix(), data.size) for name, data in sets.items()} == {
-        "CTCF": ("CTCF", 4),
-        "hub": ("hub", 6),
-        "promoters": ("promoters", 2),
-        "MAX_A549.v2": ("MAX_A549.v2.tsv.gz", 1),
-        "more/MYC": ("more/MYC.parquet", 1),
-        "only": ("only", 1),
-        "prom/prom_300_all": ("prom/prom_300_all", 15),
+    layouts = {
+        "CTCF": "CTCF/train/sequences_alph.npy CTCF/train/targets.npy CTCF/test/sequences_alph.npy",
+        "MAX_A549.v2": "MAX_A549.v2.tsv.gz",
+        "hub": "hub/data/train-00000-of-00001.parquet hub/data/validation-00000-of-00001.parquet",
+        "more/MYC": "more/MYC.parquet",
+        "only": "only/dev.csv",
+        "prom/prom_300_all": "prom/prom_300_all/train.csv prom/prom_300_all/dev.csv prom/prom_300_all/test.csv",
+        "promoters": "promoters/examples.tsv.gz promoters/label.labels.txt",
     }
+    others = "README.txt README.md .hidden.tsv .git/x.tsv ._a.tsv only/.DS_Store only/Thumbs.db"
+    for path in " ".join([*layouts.values(), others]).split():
+        touch(tmp_path / path)
+    sets = {data.name: data for data in find_sets(tmp_path)}
+    assert {name: data.size for name, data in sets.items()} == {name: len(layouts[name].split()) for name in layouts}
+    tables = {"MAX_A549.v2", "more/MYC"}
+    for name, data in sets.items():
+        assert data.path == tmp_path / (layouts[name] if name in tables else name)
     digest = sets["only"].digest()
     touch(tmp_path / "only" / ".DS_Store", 2)
     assert sets["only"].digest() == digest, "files of the system are not of the set"
-    for path, name in ((tmp_path / "CTCF", "CTCF"), (tmp_path / "MAX_A549.v2.tsv.gz", "MAX_A549.v2")):
-        assert [(data.name, data.path) for data in find_sets(path)] == [(name, path)], "a set is a suite of one"
+    for name in ("CTCF", "MAX_A549.v2"):
+        assert find_sets(sets[name].path) == [sets[name]], "a set is a suite of one"
 
 
 def test_what_is_no_suite(tmp_path: Path) -> None:
@@ -100,11 +85,11 @@ def test_groups_are_of_like_size_and_processes_share_them_out() -> None:
     sets = [
         LabelledSet(name, Path(name), size) for name, size in zip("abcdefg", (5, 900, 1, 6, 800, 7, 5), strict=True)
     ]
-    groups = groups_of_like_size(sets, 3)
+    groups = groups_by_size(sets, 3)
     assert [[data.name for data in group] for group in groups] == [["b", "e", "f"], ["d", "a", "g"], ["c"]]
-    assert groups_of_like_size(sets[::-1], 3) == groups
+    assert groups_by_size(sets[::-1], 3) == groups
     # Which is whose does not depend on how many sets suit the devices of a machine.
-    parts = [groups_of_like_size(part_of(sets, process, 2), 1 + process) for process in range(2)]
+    parts = [groups_by_size(part_of(sets, process, 2), 1 + process) for process in range(2)]
     assert sorted(data.name for part in parts for group in part for data in group) == list("abcdefg")
 
 
