@@ -81,35 +81,25 @@ def test_every_format_has_the_rows_of_the_model_in_order(folder: Path, model: DN
     np.testing.assert_allclose(both, model.predict(SEQUENCES, strands="both"), atol=1e-6)
 
 
-def test_sequences_that_are_too_short_are_left_out_and_counted(
+def test_columns_of_the_input_come_first_and_sequences_that_are_too_short_are_left_out(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "x.fa").write_text(f">tiny\nAC\n>ok\n{SEQUENCES[0]}\n")
-    (tmp_path / "x.csv").write_text(f"sequence,start\nAC,NA\n{SEQUENCES[0]},\n")
-    for flag, first in (("--fasta", "ok"), ("--table", "1")):
-        out = tmp_path / f"{first}.tsv"
-        path = tmp_path / ("x.fa" if flag == "--fasta" else "x.csv")
-        assert run(command("predict", folder, flag, path, "--out", out)) == 0
-        assert [row[0] for row in read_text(out, "\t")[1]] == [first]
-        assert re.search(r"Left out .* 1 \((record 'tiny'|row 1)", capsys.readouterr().out)
-
-
-def test_columns_of_the_input_come_first_and_rows_without_a_name_are_numbered(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "x.tsv").write_text("gene\tsequence\ttissue\n" + f"BRCA1\t{SEQUENCES[0]}\tbreast\n" * 2)
-    for flags, columns, row in (
-        ([], ["id", "gene", "sequence", "tissue"], ["1", "BRCA1", SEQUENCES[0], "breast"]),
-        (["--keep", "tissue"], ["id", "tissue"], ["1", "breast"]),
-        (["--keep", "tissue", "--id", "gene"], ["gene", "tissue"], ["BRCA1", "breast"]),
+    (tmp_path / "x.tsv").write_text(f"gene\tsequence\nMYC\tAC\nBRCA1\t{SEQUENCES[0]}\n")
+    for source, columns, row in (
+        (["--fasta", "x.fa"], ["id"], ["ok"]),
+        (["--table", "x.tsv"], ["id", "gene", "sequence"], ["1", "BRCA1", SEQUENCES[0]]),
+        (["--table", "x.tsv", "--keep", "sequence", "--id", "gene"], ["gene", "sequence"], ["BRCA1", SEQUENCES[0]]),
     ):
-        out = tmp_path / f"{len(flags)}.tsv"
-        assert run(command("predict", folder, "--table", tmp_path / "x.tsv", *flags, "--out", out)) == 0
+        out = tmp_path / f"{len(columns)}.tsv"
+        assert run(command("predict", folder, source[0], tmp_path / source[1], *source[2:], "--out", out)) == 0
         header, rows = read_text(out, "\t")
         assert header[: len(columns) + 1] == [*columns, "prediction"]
-        assert rows[1][: len(columns)] == row
-    out = tmp_path / "again.tsv"
-    source = ["--table", tmp_path / "0.tsv"]
-    assert run(command("predict", folder, *source, "--out", out)) == 2, "it has a column named prediction"
-    assert run(command("predict", folder, *source, "--keep", "gene", "--out", out)) == 0
+        assert [line[: len(columns)] for line in rows] == [row]
+        assert re.search(r"Left out .* 1 \((record 'tiny'|row 1)", capsys.readouterr().out)
+    flags = ["--table", tmp_path / "3.tsv", "--out", tmp_path / "again.tsv"]
+    assert run(command("predict", folder, *flags)) == 2, "it has a column named prediction"
+    assert run(command("predict", folder, *flags, "--keep", "gene")) == 0
 
 
 def test_intervals_keep_their_columns_on_their_strand(folder: Path, model: DNAModel, tmp_path: Path) -> None:
@@ -204,7 +194,6 @@ def test_vectors_are_read_without_this_project(
         (["--fasta", "x.fa", "--layer", "2", "--out", "x.npz"], "layer is 2"),
         (["--fasta", "x.fa", "--out", "x.npy"], ".npz"),
         (["--table", "header.csv", "--out", "x.tsv"], "rows of header.csv"),
-        (["--table", "header.csv", "--out", "x.npz"], "rows of header.csv"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence_and_leaves_no_file(

@@ -71,8 +71,8 @@ def table_sequences(
             missing is empty.
     """
     column, naming = sequence_column(table, sequence), id_column(table, name)
-    wanted = [*(find_column(table, kept, (), "--keep") for kept in keep), *([naming] if name else [])]
-    columns = [known for known in table.names if not keep or known in wanted]
+    wanted = [*(find_column(table, title, (), "--keep") for title in keep), *([naming] if name else [])]
+    columns = [title for title in table.names if not keep or title in wanted]
     parser = SequenceParser(str(table.path), tokenizer)
 
     def rows() -> Iterator[NamedSequence]:
@@ -80,7 +80,7 @@ def table_sequences(
             numbers = range(parser.rows, parser.rows + len(batch))
             codes, lengths = parser.parse(batch[column], short=True)
             names = _texts(batch[naming]) if naming else [str(number) for number in numbers]
-            values = [*([] if naming else [names]), *(_texts(batch[kept]) for kept in columns)]
+            values = [*([] if naming else [names]), *(_texts(batch[title]) for title in columns)]
             fields = zip(*values, strict=True)
             for number, text, end, length, row in zip(numbers, names, np.cumsum(lengths), lengths, fields, strict=True):
                 if length < tokenizer.shortest:

@@ -113,11 +113,16 @@ def write_learning_curve(curve: Curve, metric: str, out: Location) -> tuple[str,
     Returns:
         The Markdown, and the names of the files.
     """
-    results = [(asked, result) for asked, by_method in curve.items() for rs in by_method.values() for result in rs]
+    results = [
+        (asked, result)
+        for asked, by_method in curve.items()
+        for of_method in by_method.values()
+        for result in of_method
+    ]
     rows = {(asked, result.name): result.sizes["train"] for asked, result in results}
     sets = sorted({result.name for _, result in results})
     tables = {
-        asked: MetricTable.of({method: suite_table(rs) for method, rs in by_method.items()}, sets, metric)
+        asked: MetricTable.of({method: suite_table(of_method) for method, of_method in by_method.items()}, sets, metric)
         for asked, by_method in curve.items()
     }
     all_methods = list(dict.fromkeys(method for table in tables.values() for method in table.methods))

@@ -31,13 +31,13 @@ def test_hours_are_counted(small_model: ModelConfig, monkeypatch: pytest.MonkeyP
         return Program(2.0 if len(arguments) == 1 else 0.5, 2**30, 7, 8)
 
     monkeypatch.setattr(suite_plan, "_compiled", compiled)
-    found = plan(small_model)
+    planned = plan(small_model)
     # 10 jobs, 4 at a time; 3 steps an epoch; batches of 16 are predicted, on both strands.
-    assert (found.groups, found.steps, found.validations, found.tests) == (3, 9, 12, 6)
-    assert found.training_hours * 3600 == pytest.approx(3 * 9 * 2.0)
-    assert found.validation_hours * 3600 == pytest.approx(3 * 12 * 0.5)
-    assert found.test_hours * 3600 == pytest.approx(3 * 6 * 0.5)
-    assert found.hours == found.training_hours + found.validation_hours + found.test_hours
+    assert (planned.groups, planned.steps, planned.validations, planned.tests) == (3, 9, 12, 6)
+    assert planned.training_hours * 3600 == pytest.approx(3 * 9 * 2.0)
+    assert planned.validation_hours * 3600 == pytest.approx(3 * 12 * 0.5)
+    assert planned.test_hours * 3600 == pytest.approx(3 * 6 * 0.5)
+    assert planned.hours == planned.training_hours + planned.validation_hours + planned.test_hours
     # Every parameter is there four times for each of 4 jobs, and rows are as long as 20 bases are when they are padded.
     train, predict = ({leaf.shape for leaf in leaves} for leaves in arguments)
     length = 24
