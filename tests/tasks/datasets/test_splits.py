@@ -76,7 +76,7 @@ def test_a_training_split_of_which_too_little_is_left_is_refused() -> None:
     with pytest.raises(InputError, match=r"x\.csv .*'1'"):
         drop_duplicates(data)
     data = LabelledData(CLASSES, {"train": split(random_rows(4), np.array([0, 0, 1, 1], np.int32))})
-    for fraction in (0.1, 0.0, 1.0):
+    for fraction in (0.1, 0.3, 0.0, 1.0):
         with pytest.raises(InputError, match=rf"\b{fraction:g}\b"):
             carve(data, "validation", fraction)
 
