@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import itertools
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -67,10 +68,11 @@ def write_report(
         ours: the method that the others are compared with.
         about: a sentence on what was evaluated.
     """
-    selecting = [validation_metric(result.task) for of_method in results.values() for result in of_method]
+    all_results = list(itertools.chain(*results.values()))
+    selecting = [validation_metric(result.task) for result in all_results]
     metrics = tuple(dict.fromkeys([*metrics, *selecting]))
     tables: dict[str, Table] = {**{name: suite_table(of_method) for name, of_method in results.items()}, **others}
-    sets = sorted({result.name for of_method in results.values() for result in of_method})
+    sets = sorted({result.name for result in all_results})
     last_parts = {name: peak_set_name(name.rpartition("/")[2]) for name in sets}
     experiments = {name: index[part] for name, part in last_parts.items() if index and part in index}
     by_metric = {metric: MetricTable.of(tables, sets, metric) for metric in metrics}
@@ -113,14 +115,12 @@ def write_learning_curve(curve: Curve, metric: str, out: Location) -> tuple[str,
     Returns:
         The Markdown, and the names of the files.
     """
-    results = [
-        (asked, result)
+    rows = {
+        (asked, result.name): result.sizes["train"]
         for asked, by_method in curve.items()
-        for of_method in by_method.values()
-        for result in of_method
-    ]
-    rows = {(asked, result.name): result.sizes["train"] for asked, result in results}
-    sets = sorted({result.name for _, result in results})
+        for result in itertools.chain(*by_method.values())
+    }
+    sets = sorted({name for _, name in rows})
     tables = {
         asked: MetricTable.of({method: suite_table(of_method) for method, of_method in by_method.items()}, sets, metric)
         for asked, by_method in curve.items()
@@ -353,12 +353,8 @@ def _not_learned(results: Mapping[Method, Sequence[Result]]) -> list[str]:
 
 def _notes(results: Mapping[Method, Sequence[Result]]) -> Iterator[str]:
     """Yields what was decided or seen as the sets were read, of the first sets."""
-    notes = {
-        f"- {escaped(result.name)}: {escaped(' '.join(result.notes))}"
-        for of_method in results.values()
-        for result in of_method
-        if result.notes
-    }
+    noted = [result for result in itertools.chain(*results.values()) if result.notes]
+    notes = {f"- {escaped(result.name)}: {escaped(' '.join(result.notes))}" for result in noted}
     yield from sorted(notes)[:_NOTED_SETS]
     if len(notes) > _NOTED_SETS:
         yield f"- and notes on {len(notes) - _NOTED_SETS} others, in their results"
