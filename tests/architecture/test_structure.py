@@ -88,7 +88,7 @@ def test_imports_go_one_way(name: str) -> None:
     ("modules", "absent"),
     [
         (
-            "data_prep.genome, launch.cli, dnabert_jax.tasks.datasets.labelled, dnabert_jax.tasks.suites.summary, "
+            "data_prep.genome, launch.cli, dnabert_jax.tasks.datasets.labelled, dnabert_jax.tasks.suites.report, "
             "dnabert_jax.tasks.baselines.kmer, dnabert_jax.interpret.motifs.logos",
             ("jax", "flax", "grain", "torch", "tensorflow", "tensorflow_datasets", "matplotlib", "apache_beam",
              "sklearn", "scipy", "ahocorasick", "pandas", "logomaker"),
