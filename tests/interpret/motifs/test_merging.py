@@ -6,8 +6,7 @@ import pytest
 from Bio.Align import PairwiseAligner
 
 from dnabert_jax.interpret.motifs.merging import Member, merge_words
-
-COMPLEMENT = str.maketrans("ACGT", "TGCA")
+from tests.interpret.motifs.conftest import other_strand
 
 
 def merged_by_alignment(words: list[str], min_length: int, all_ties: bool) -> dict[str, list[tuple[str, int]]]:
@@ -51,7 +50,7 @@ def test_a_minimal_score_keeps_words_apart() -> None:
 
 def test_the_other_strand_of_a_word_joins_it() -> None:
     word = "AGGAAAGAGG"  # no base of which is in its reverse complement
-    other = ("GG" + word + "T").translate(COMPLEMENT)[::-1]
+    other = other_strand("GG" + word + "T")
     assert len(merge_words([word, other], 5, True, None, both_strands=False)) == 2
     assert merge_words([word, other], 5, True, None, both_strands=True) == {
         0: [Member(0, 0, False), Member(1, 2, True)]

@@ -1,5 +1,6 @@
 """Scores of variants against brute force: strings are cut and changed, and the model is asked for each."""
 
+import itertools
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -14,18 +15,16 @@ from flax import nnx
 
 import dnabert_jax.interpret.variants.scoring as scoring_module
 from dnabert_jax import DNAModel
-from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.attention import attention_scores
-from dnabert_jax.interpret.effect_size import log_odds_ratio, weighted_difference
-from dnabert_jax.interpret.motifs.regions import high_score_runs
+from dnabert_jax.interpret.motifs.words import high_score_runs
+from dnabert_jax.interpret.mutagenesis import log_odds_ratio, weighted_difference
 from dnabert_jax.interpret.variants.alleles import Allele, alleles_of
-from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
+from dnabert_jax.interpret.variants.scoring import VariantScorer
 from dnabert_jax.io.genome import Genome, open_genome
 from dnabert_jax.io.vcf import VcfRecord
 from dnabert_jax.model.bert import BertForMaskedLM
 from dnabert_jax.model.binding import bind, parameter_shapes
-from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.vocabulary import MASK
 from dnabert_jax.training.saved_model import Description, SavedModel
 
@@ -55,8 +54,13 @@ def pretrained(saved: SavedModel) -> DNAModel:
     return DNAModel(SavedModel(Description(saved.config, None, {}), 0, parameters))
 
 
+def record(position: int, ref: str, alt: str, contig: str = "chr1") -> VcfRecord:
+    return VcfRecord(1, [contig, str(position), ".", ref, alt, ".", ".", "."], position, "\n")
+
+
 def alleles() -> list[Allele]:
-    return [Allele("chr1", at, length, base_codes(text.encode()), text, "") for at, length, text in VARIANTS]
+    records = [record(at + 1, CONTIG[at : at + length], text) for at, length, text in VARIANTS]
+    return [Allele(own, text, "chr1") for own, (*_, text) in zip(records, VARIANTS, strict=True)]
 
 
 def cut(position: int, reference: int, alternative: str) -> list[tuple[str, str, int, int]]:
@@ -75,8 +79,7 @@ def cut(position: int, reference: int, alternative: str) -> list[tuple[str, str,
 
 
 def scored(model: DNAModel, genome: Genome, **settings: Any) -> list[dict[str, float]]:
-    scorer = VariantScorer(model, VariantScoring(window=WINDOW, **settings))
-    return [one.scores for one in scorer.score(alleles(), genome)]
+    return [scores for _, scores in VariantScorer(model, window=WINDOW, **settings).score(alleles(), genome)]
 
 
 def test_effects_are_those_of_predictions_of_the_windows(
@@ -84,23 +87,18 @@ def test_effects_are_those_of_predictions_of_the_windows(
 ) -> None:
     # Several rounds, the last one not full.
     monkeypatch.setattr(scoring_module, "_ALLELES_TOGETHER", 3)
-    found = scored(model, genome, label="donor")
-    assert len(found) == len(VARIANTS)
-    for own, variant in zip(found, VARIANTS, strict=True):
-        odds = []
-        for before, after, *_ in cut(*variant):
-            p = model.predict([before, after])[:, 0].astype(np.float64)
-            odds.append(np.log(p / (1 - p)))
-        mean = np.mean(odds, axis=0)
-        p = 1 / (1 + np.exp(-mean))
-        assert [own["reference"], own["alternative"]] == pytest.approx(p, abs=1e-5)
-        assert own["difference"] == pytest.approx(weighted_difference(*mean[:, None])[0], abs=1e-5)
-        assert own["log_odds_ratio"] == pytest.approx(log_odds_ratio(*mean[:, None])[0], abs=1e-4)
-    assert max(abs(own["log_odds_ratio"]) for own in found) > 0.01
+    scores = scored(model, genome, label="donor")
+    for row, variant in zip(scores, VARIANTS, strict=True):
+        p = np.array([model.predict(windows[:2])[:, 0] for windows in cut(*variant)], np.float64)
+        mean = np.log(p / (1 - p)).mean(axis=0)
+        assert [row["reference"], row["alternative"]] == pytest.approx(1 / (1 + np.exp(-mean)), abs=1e-5)
+        assert row["difference"] == pytest.approx(weighted_difference(*mean[:, None])[0], abs=1e-5)
+        assert row["log_odds_ratio"] == pytest.approx(log_odds_ratio(*mean[:, None])[0], abs=1e-4)
+    assert max(abs(row["log_odds_ratio"]) for row in scores) > 0.01
 
 
 def test_likelihood_is_of_masked_kmers_alone(pretrained: DNAModel, genome: Genome) -> None:
-    found = scored(pretrained, genome, kinds=("likelihood",))
+    scores = scored(pretrained, genome, kinds=("likelihood",))
     k = pretrained.config.k
     network = bind(BertForMaskedLM, jax.device_put(pretrained._model.parameters), pretrained.config)
     logits_of = nnx.jit(lambda network, ids: network(ids))
@@ -115,73 +113,59 @@ def test_likelihood_is_of_masked_kmers_alone(pretrained: DNAModel, genome: Genom
         chance = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         return float(np.mean([chance[place, ids[place]] for place in covering]))
 
-    for own, variant in zip(found, VARIANTS, strict=True):
-        _, reference, alternative = variant
+    for row, (position, reference, alternative) in zip(scores, VARIANTS, strict=True):
         ratios = [
             mean_log_probability(after, at, len(alternative)) - mean_log_probability(before, first, reference)
-            for before, after, first, at in cut(*variant)
+            for before, after, first, at in cut(position, reference, alternative)
         ]
-        assert own["log_likelihood_ratio"] == pytest.approx(np.mean(ratios), abs=1e-4)
-    assert max(abs(own["log_likelihood_ratio"]) for own in found) > 0.01
+        assert row["log_likelihood_ratio"] == pytest.approx(np.mean(ratios), abs=1e-4)
+    assert max(abs(row["log_likelihood_ratio"]) for row in scores) > 0.01
 
 
 def test_distances_are_of_mean_vectors_and_attention_of_the_reference(pretrained: DNAModel, genome: Genome) -> None:
-    found = scored(pretrained, genome, kinds=("embedding", "attention"))
-    for own, variant in zip(found, VARIANTS, strict=True):
-        windows = cut(*variant)
-        vectors = [pretrained.embed([before, after]).astype(np.float64) for before, after, *_ in windows]
-        distances = [np.linalg.norm(a - b) for a, b in vectors]
-        cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in vectors]
-        assert own["euclidean_distance"] == pytest.approx(np.mean(distances), abs=1e-5)
-        assert own["cosine_distance"] == pytest.approx(1 - np.mean(cosines), abs=1e-5)
-        attention, inside = [], []
-        for before, _, first, _ in windows:
+    rows = scored(pretrained, genome, kinds=("embedding", "attention"))
+    for row, (position, length, alternative) in zip(rows, VARIANTS, strict=True):
+        distances, cosines, attention, inside = [], [], [], []
+        for before, after, first, _ in cut(position, length, alternative):
+            a, b = pretrained.embed([before, after]).astype(np.float64)
+            distances.append(np.linalg.norm(a - b))
+            cosines.append(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
             ((_, scores),) = attention_scores(pretrained, [("", before)])
-            attention.append(scores[first : first + variant[1]].mean() / scores.mean())
+            attention.append(scores[first : first + length].mean() / scores.mean())
             regions = {base for start, end in high_score_runs(scores, 5) for base in range(start, end)}
-            inside.append(bool(regions & set(range(first, first + variant[1]))))
-        assert own["attention"] == pytest.approx(np.mean(attention), abs=1e-4)
-        assert own["attention_region"] == np.mean(inside)
+            inside.append(bool(regions & set(range(first, first + length))))
+        assert row["euclidean_distance"] == pytest.approx(np.mean(distances), abs=1e-5)
+        assert row["cosine_distance"] == pytest.approx(1 - np.mean(cosines), abs=1e-5)
+        assert row["attention"] == pytest.approx(np.mean(attention), abs=1e-4)
+        assert row["attention_region"] == np.mean(inside)
 
 
 def test_a_model_that_looks_at_no_base_looks_at_all_alike(
     pretrained: DNAModel, genome: Genome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where [CLS] attends to itself alone."""
-    monkeypatch.setattr(
-        scoring_module, "attention_scores", lambda _, sequences, **__: (("", np.zeros(WINDOW)) for _ in sequences)
-    )
-    for own in scored(pretrained, genome, kinds=("attention",)):
-        assert own == {"attention": 1.0, "attention_region": 0.0}
+    nothing = lambda _, sequences, **__: (("", np.zeros(WINDOW)) for _ in sequences)  # noqa: E731
+    monkeypatch.setattr(scoring_module, "attention_scores", nothing)
+    expected = {"attention": 1.0, "attention_region": 0.0}
+    assert scored(pretrained, genome, kinds=("attention",)) == [expected] * len(VARIANTS)
 
 
-def test_identical_windows_are_computed_once(model: DNAModel, genome: Genome, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_identical_windows_are_computed_once_and_alleles_taken_as_they_are_asked_for(
+    model: DNAModel, genome: Genome, monkeypatch: pytest.MonkeyPatch
+) -> None:
     computed: list[bytes] = []
     whole = model.ids_within_limit
-
-    def counting(codes: np.ndarray, name: str) -> np.ndarray:
-        computed.append(codes.tobytes())
-        return whole(codes, name)
-
-    monkeypatch.setattr(model, "ids_within_limit", counting)
-    scored(model, genome, label="donor")
-    assert len(computed) == len(set(computed))
+    monkeypatch.setattr(
+        model, "ids_within_limit", lambda codes, name: computed.append(codes.tobytes()) or whole(codes, name)
+    )
+    together = scoring_module._ALLELES_TOGETHER
+    endless = itertools.cycle(alleles())
+    taken = itertools.count()
+    scores = VariantScorer(model, window=WINDOW, label="donor").score((next(endless) for _ in taken), genome)
+    next(scores)
+    assert next(taken) == together
     # Two variants at one place share their reference windows.
-    assert len(computed) <= 2 * (2 * len(VARIANTS) - 1)
-
-
-def test_alleles_are_taken_as_they_are_asked_for(model: DNAModel, genome: Genome) -> None:
-    taken = 0
-
-    def endless() -> Iterator[Allele]:
-        nonlocal taken
-        while True:
-            taken += 1
-            yield alleles()[0]
-
-    scorer = VariantScorer(model, VariantScoring(window=WINDOW, label="donor"))
-    next(scorer.score(endless(), genome))
-    assert taken == scoring_module._ALLELES_TOGETHER
+    assert len(computed) == len(set(computed)) <= 2 * (2 * len(VARIANTS) - 1)
 
 
 @pytest.mark.parametrize(
@@ -207,40 +191,28 @@ def test_alleles_are_taken_as_they_are_asked_for(model: DNAModel, genome: Genome
 def test_what_cannot_be_scored_has_its_reason(genome: Genome, columns: str, matches: bool | None, reason: str) -> None:
     base = CONTIG[20]
     contig, position, ref, alt = columns.format(ref=base, other="A" if base != "A" else "C").split()
-    record = VcfRecord(1, [contig, position, ".", ref, alt, ".", ".", "."], int(position), "\n")
-    ((_, allele),) = alleles_of([record], genome, WINDOW, 3)
+    (allele,) = alleles_of(record(int(position), ref, alt, contig), genome, WINDOW, 3)
     assert (allele.matches, bool(allele.left_out)) == (matches, bool(reason))
     assert re.search(reason, allele.left_out)
 
 
 def test_an_unknown_reference_is_left_out(write: Callable[..., Path]) -> None:
-    path = write("g.fa", ">chr1\nACGTNNNACGT\n")
-    records = [
-        VcfRecord(1, ["chr1", at, ".", ref, "A", ".", ".", "."], int(at), "\n") for at, ref in (("5", "N"), ("4", "T"))
-    ]
-    with open_genome(path, ["chr1"]) as unknown:
-        left_out = [bool(allele.left_out) for _, allele in alleles_of(records, unknown, 5, 3)]
-    assert left_out == [True, False]
+    with open_genome(write("g.fa", ">chr1\nACGTNNNACGT\n"), ["chr1"]) as unknown:
+        for position, ref, left_out in ((5, "N", True), (4, "T", False)):
+            (allele,) = alleles_of(record(position, ref, "A"), unknown, 5, 3)
+            assert bool(allele.left_out) == left_out
 
 
 def test_a_model_is_asked_for_what_it_has(model: DNAModel, pretrained: DNAModel) -> None:
-    for own, scoring, sentence in (
-        (model, VariantScoring(label="donor"), "--window"),
-        (model, VariantScoring(window=99, label="donor"), "3 to 24"),
-        (model, VariantScoring(window=9), "--label"),
-        (model, VariantScoring(kinds=("likelihood",), window=9), "masked"),
-        (model, VariantScoring(kinds=("embedding",), window=9, label="donor"), "effect"),
-        (pretrained, VariantScoring(kinds=("effect",)), "classifier"),
-        (pretrained, VariantScoring(placements=0), "placements is 0"),
+    for network, settings, word in (
+        (model, {"label": "donor"}, "--window"),
+        (model, {"window": 99, "label": "donor"}, "3 to 24"),
+        (model, {"window": 9}, "--label"),
+        (model, {"kinds": ("likelihood",), "window": 9}, "masked"),
+        (model, {"kinds": ("embedding",), "window": 9, "label": "donor"}, "effect"),
+        (pretrained, {"kinds": ("effect",)}, "classifier"),
+        (pretrained, {"placements": 0}, "placements is 0"),
     ):
-        with pytest.raises(InputError, match=sentence):
-            VariantScorer(own, scoring)
-    assert VariantScorer(pretrained, VariantScoring()).window == 24
-
-
-def test_a_regression_has_differences() -> None:
-    config = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=24)
-    task = TaskConfig("regression", ("expression",))
-    own = DNAModel(SavedModel(Description(config, task, {}), 0, {}))
-    columns = VariantScorer(own, VariantScoring(window=9)).columns
-    assert columns == ["reference", "alternative", "effect", "difference"]
+        with pytest.raises(InputError, match=word):
+            VariantScorer(network, **settings)
+    assert VariantScorer(pretrained).window == 24

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from dnabert_jax.interpret.variants.placement import pairs
+from dnabert_jax.interpret.variants.alleles import window_pairs
 from dnabert_jax.sequence.bases import base_codes, reverse_complement
 
 CONTIG = "".join(random.Random(3).choices("ACGT", k=40))  # noqa: S311
@@ -23,13 +23,10 @@ def test_both_windows_are_cut_from_contigs_that_differ_in_the_allele_alone(
     for position in range(len(CONTIG) - reference + 1):
         changed = CONTIG[:position] + alternative + CONTIG[position + reference :]
         for placements in (1, 3):
-            found = list(pairs(codes(CONTIG), position, reference, codes(alternative), bases, placements, False))
+            found = list(window_pairs(codes(CONTIG), position, reference, codes(alternative), bases, placements, False))
             assert 1 <= len(found) <= placements
-            for pair in found:
-                for window, contig, length in (
-                    (pair.reference, CONTIG, reference),
-                    (pair.alternative, changed, len(alternative)),
-                ):
+            for before, after in found:
+                for window, contig, length in ((before, CONTIG, reference), (after, changed, len(alternative))):
                     start = position - window.first
                     assert window.length == length
                     assert len(window.codes) == min(bases, len(contig))
@@ -39,14 +36,13 @@ def test_both_windows_are_cut_from_contigs_that_differ_in_the_allele_alone(
 
 def test_the_variant_is_in_the_middle_or_at_even_parts() -> None:
     contig = np.zeros(400, np.uint8)
-    (one,) = pairs(contig, 200, 1, codes("G"), 100, 1, False)
-    assert (one.reference.first, one.alternative.first) == (50, 50)
-    assert [pair.reference.first for pair in pairs(contig, 200, 1, codes("G"), 100, 3, False)] == [75, 50, 25]
-    assert len(list(pairs(contig, 0, 1, codes("G"), 100, 3, False))) == 1
+    for position, placements, firsts in ((200, 1, [50]), (200, 3, [75, 50, 25]), (0, 3, [0])):
+        found = window_pairs(contig, position, 1, codes("G"), 100, placements, False)
+        assert [(before.first, after.first) for before, after in found] == [(first, first) for first in firsts]
 
 
 def test_the_other_strand_is_the_same_window_turned() -> None:
-    forward, reverse = pairs(codes(CONTIG), 10, 2, codes("GGA"), 12, 1, True)
+    forward, reverse = window_pairs(codes(CONTIG), 10, 2, codes("GGA"), 12, 1, True)
     for before, after in zip(forward, reverse, strict=True):
         assert np.array_equal(after.codes, reverse_complement(before.codes))
         allele = before.codes[before.first : before.first + before.length]
