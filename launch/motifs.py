@@ -139,11 +139,10 @@ class Motifs:
         if result.motifs:
             print(f"Enriched words: {result.enriched:,}, in {len(result.motifs):,} motifs. The first ones:")
             for motif in result.motifs[:_FIRST]:
-                like = ""
-                if matches is not None:
-                    best = matches.get(motif.seed)
-                    like = f"like {best.target_name} ({best.target_id}), q {best.q_value:.2g}" if best else ""
-                    like = f", {like or f'like no known motif at q {self.match_q:g}'}"
+                best = matches.get(motif.seed) if matches else None
+                like = "" if matches is None else f", like no known motif at q {self.match_q:g}"
+                if best:
+                    like = f", like {best.target_name} ({best.target_id}), q {best.q_value:.2g}"
                 numbers = f"{len(motif.windows):,} instances, adjusted p {motif.adjusted_p:.2g}"
                 print(f"  {motif.seed}  {numbers}{like}")
         elif result.enriched:

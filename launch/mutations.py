@@ -101,10 +101,8 @@ class Mutations(SequenceCommand):
         sequences = iter(source)
         if self.heat_maps is not None:
             first = list(itertools.islice(sequences, _MOST_HEAT_MAPS + 1))
-            if len(first) > _MOST_HEAT_MAPS:
-                raise InputError(
-                    f"There are more than {_MOST_HEAT_MAPS} sequences: --heat-maps draws no more than that."
-                )
+            few = len(first) <= _MOST_HEAT_MAPS
+            require(few, f"There are more than {_MOST_HEAT_MAPS} sequences: --heat-maps draws no more than that.")
             sequences = iter(first)
         yield from sequences
         for left_out in (source.left_out, source.intervals.left_out if source.intervals else source.left_out):

@@ -8,8 +8,6 @@ from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_file import output_file, refuse_existing
 
-_SUFFIXES = (".html", ".htm")
-
 
 @dataclasses.dataclass(frozen=True)
 class Report:
@@ -46,7 +44,10 @@ class Report:
         """Reads, writes, and says what is in it."""
         if not (self.scores or self.motifs or self.results or self.variants):
             raise InputError("A report needs something to show: give any of --scores, --motifs, --results, --variants.")
-        require(self.out.suffix in _SUFFIXES, f"{self.out} is to be an HTML page: give it a name that ends with .html.")
+        require(
+            self.out.suffix in (".html", ".htm"),
+            f"{self.out} is to be an HTML page: give it a name that ends with .html.",
+        )
         for name in ("sequences", "most_variants"):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}: give at least 1.")
         if self.variant_score and self.variants is None:

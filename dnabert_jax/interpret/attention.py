@@ -19,8 +19,6 @@ from dnabert_jax.interpret.target import check_reads_whole, computed
 from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.stream import Named, Result
 
-Normalization = Literal["l2", "none"]
-
 
 def attention_scores(
     model: DNAModel,
@@ -28,7 +26,7 @@ def attention_scores(
     layer: int = -1,
     head: int | None = None,
     rollout: bool = False,
-    normalization: Normalization = "l2",
+    normalization: Literal["l2", "none"] = "l2",
     advance: Callable[[int], object] | None = None,
 ) -> Iterator[Result]:
     """Yields name and scores, one for each base, of each sequence, in their order and in constant memory.

@@ -20,10 +20,6 @@ from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.sequence.vocabulary import MASK, NUM_SPECIAL, UNK
 from dnabert_jax.stream import Named, Result
 
-Baseline = Literal["mask", "unknown", "zero"]
-
-STEPS = 50
-
 
 class Integrated(NamedTuple):
     """Integrated gradients of a sequence.
@@ -40,7 +36,7 @@ class Integrated(NamedTuple):
 
     @property
     def gap(self) -> float:
-        """By how much the sum of the scores misses output - baseline: the error of the integral."""
+        """The distance between the sum of the scores and output - baseline: the error of the integral."""
         return abs(float(self.scores.sum(dtype=np.float64)) - (self.output - self.baseline))
 
     @property
@@ -77,8 +73,8 @@ def integrated_gradients(
     model: DNAModel,
     sequences: Iterable[Named],
     target: Target,
-    baseline: Baseline = "mask",
-    steps: int = STEPS,
+    baseline: Literal["mask", "unknown", "zero"] = "mask",
+    steps: int = 50,
     advance: Callable[[int], object] | None = None,
 ) -> Iterator[Integrated]:
     """Yields the integrated gradients (Sundararajan et al. 2017) of each sequence, in order and in constant memory.

@@ -12,7 +12,6 @@ from dnabert_jax.sequence.bases import BASE_ORDER, LETTERS
 
 _BASES_A_LINE = 120
 _COLOURS = {"A": "#109648", "C": "#255c99", "G": "#d68910", "T": "#d62839", "N": "#808080"}
-_NO_CHANGE = "#cccccc"
 _NAME_LETTERS = 60
 
 
@@ -70,7 +69,7 @@ def draw_heat_map(path: Path, row: ChangeEffects, label: str, quantity: str) -> 
                 cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest",
                 extent=(piece.start - 0.5, piece.stop - 0.5, len(matrix) - 0.5, -0.5),
             )  # fmt: skip
-            map_axes.set(facecolor=_NO_CHANGE, xlim=(piece.start - 0.5, piece.start + width - 0.5))
+            map_axes.set(facecolor="#cccccc", xlim=(piece.start - 0.5, piece.start + width - 0.5))
             map_axes.set_yticks(range(len(matrix)), [*BASE_ORDER, "deletion"][: len(matrix)], fontsize=8)
             map_axes.set_xticks(range(piece.start, piece.stop), letters[piece], fontsize=7, fontfamily="monospace")
             map_axes.tick_params(axis="x", length=0, pad=2)

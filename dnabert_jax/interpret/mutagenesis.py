@@ -11,7 +11,7 @@ of 1 in float32 has no odds, and the log-odds that it was made of have.
 """
 
 import itertools
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -29,8 +29,6 @@ COLUMN_CODES = base_codes(BASE_ORDER.encode())
 
 Kind = Literal["substitutions", "deletions", "insertions"]
 """Of changes of one base."""
-
-SUBSTITUTIONS: tuple[Kind, ...] = ("substitutions",)
 
 _VARIANTS_TOGETHER = 3 << 12
 """Variants in memory, except for those of the last sequence."""
@@ -53,7 +51,7 @@ class Change(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What the sequence goes through: substitution, deletion, insertion, or replacement by another length."""
+        """The word for the change: substitution, deletion, insertion, or replacement by another length."""
         gone, put_in = self.end - self.start, len(self.alternative)
         if gone == put_in:
             return "substitution"
@@ -85,7 +83,7 @@ class Mutations(NamedTuple):
     effects: Float32[np.ndarray, "bases 4"]
 
     def scores(self, codes: Codes) -> Float32[np.ndarray, " bases"]:
-        """How much each base adds: the reference less the mean over what can stand in its place."""
+        """Returns how much each base adds: the reference less the mean over what can stand in its place."""
         substituted = (codes[:, None] != COLUMN_CODES).sum(axis=1)
         return (-self.effects.sum(axis=1) / substituted).astype(np.float32)
 
@@ -113,7 +111,7 @@ def apply(codes: Codes, change: Change) -> Codes:
     return np.concatenate([codes[: change.start], alternative, codes[change.end :]])
 
 
-def changes_of(codes: Codes, kinds: Collection[Kind]) -> Iterator[Change]:
+def changes_of(codes: Codes, kinds: tuple[Kind, ...] = ("substitutions",)) -> Iterator[Change]:
     """Yields every change of one base, by place, then substitutions, deletion and insertions before the base.
 
     A substitution puts another base in; of an ambiguous letter there are four. Insertions are also made at the end.
@@ -141,7 +139,7 @@ def mutation_effects(
         advance: if given, told how many more variants are done, sequences themselves included.
     """
     coded = stream.coded(sequences, model.tokenizer)
-    pairs = ((sequence, list(changes_of(sequence.codes, SUBSTITUTIONS))) for sequence in coded)
+    pairs = ((sequence, list(changes_of(sequence.codes))) for sequence in coded)
     for sequence, reference, _, outputs in changed_outputs(model, pairs, target, advance):
         # The order of places and columns is that of the substitutions.
         substituted = sequence.codes[:, None] != COLUMN_CODES

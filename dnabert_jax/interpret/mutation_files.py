@@ -1,7 +1,6 @@
 """Reads the original's file of mutations, and writes the table of what changes do."""
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -11,7 +10,7 @@ import pyarrow as pa
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.mutagenesis import Change, ChangeEffects
 from dnabert_jax.io.output_table import output_table, record_batch
-from dnabert_jax.io.text import numbered_lines
+from dnabert_jax.io.text import WHOLE, numbered_lines
 from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes, decode_bases
 from dnabert_jax.sequence.buckets import groups
 from dnabert_jax.stream import Coded
@@ -47,11 +46,9 @@ def _mutation(fields: list[str], row: int, place: str) -> Mutation:
     if len(fields) not in (len(_FIELDS), len(_FIELDS) + 1):
         raise InputError(f"{place} has {len(fields)} fields: index, start, end and allele are four, with tabs between.")
     for what, text in zip(_FIELDS, fields, strict=False):
-        if not re.fullmatch("[0-9]{1,18}", text):
-            raise InputError(
-                f"{place}: {what} is {text!r:.40}, which is not a whole number of at most 18 digits. The file has no "
-                "header."
-            )
+        if not WHOLE.fullmatch(text):
+            problem = "which is not a whole number of at most 18 digits. The file has no header."
+            raise InputError(f"{place}: {what} is {text!r:.40}, {problem}")
     index, start, end = map(int, fields[: len(_FIELDS)])
     if end < start:
         raise InputError(f"{place}: the end, {end}, is before the start, {start}.")

@@ -10,23 +10,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-import dnabert_jax.interpret.mutagenesis
-import dnabert_jax.stream
-from dnabert_jax import DNAModel
+from dnabert_jax import DNAModel, stream
 from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.interpret import mutagenesis
 from dnabert_jax.interpret.heat_map import draw_heat_map, effect_matrix, heat_map_name
-from dnabert_jax.interpret.mutagenesis import (
-    Change,
-    Changed,
-    Kind,
-    Mutations,
-    apply,
-    change_effects,
-    changed_outputs,
-    changes_of,
-    log_odds_ratio,
-    mutation_effects,
-)
+from dnabert_jax.interpret.mutagenesis import Change, Changed, Kind, Mutations, apply, changed_outputs, changes_of
 from dnabert_jax.interpret.mutation_files import read_mutations, with_sequences
 from dnabert_jax.interpret.target import choose_target
 from dnabert_jax.sequence.bases import base_codes, decode_bases
@@ -65,9 +53,9 @@ def test_effects_of_substitutions_are_differences_of_predictions(
     model: DNAModel, sequences: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So that the sequences are not all in memory at once.
-    monkeypatch.setattr(dnabert_jax.interpret.mutagenesis, "_VARIANTS_TOGETHER", 90)
+    monkeypatch.setattr(mutagenesis, "_VARIANTS_TOGETHER", 90)
     target = choose_target(model, "It", "acceptor", "probability")
-    mutated = list(mutation_effects(model, iter(sequences), target))
+    mutated = list(mutagenesis.mutation_effects(model, iter(sequences), target))
     assert [name for name, *_ in mutated] == [name for name, _ in sequences]
     for (_, reference, effects), (_, text) in zip(mutated, sequences, strict=True):
         mutants = [text[:place] + base + text[place + 1 :] for place in range(len(text)) for base in "ACGT"]
@@ -83,7 +71,7 @@ def test_effect_sizes_are_those_of_the_originals_arithmetic(model: DNAModel, seq
     chosen = [coded(text, name) for name, text in sequences if len(text) == 7]
     others = [Change(1, 4, "GTTAC"), Change(2, 2, ""), Change(0, 4, "")]
     pairs = [(sequence, [*changes_of(sequence.codes, ALL), *others]) for sequence in chosen]
-    rows = list(change_effects(changed_outputs(model, pairs, target), regression=False))
+    rows = list(mutagenesis.change_effects(changed_outputs(model, pairs, target), regression=False))
     assert [row.sequence.name for row in rows] == [sequence.name for sequence in chosen]
     for row in rows:
         text = dict(sequences)[row.sequence.name]
@@ -99,7 +87,7 @@ def test_effect_sizes_are_those_of_the_originals_arithmetic(model: DNAModel, seq
         np.testing.assert_allclose(row.log_odds_ratio, odds, atol=1e-4)
         assert np.abs(odds).max() > 0.01
     # A probability of 1 in float32 has no odds.
-    assert np.isfinite(log_odds_ratio(np.array([90.0]), np.array([-90.0]))).all()
+    assert np.isfinite(mutagenesis.log_odds_ratio(np.array([90.0]), np.array([-90.0]))).all()
 
 
 def test_the_score_of_a_base_is_what_its_substitutions_take_away() -> None:
@@ -148,16 +136,16 @@ def test_variants_of_a_sequence_are_not_padded_on_a_cpu(model: DNAModel, monkeyp
     monkeypatch.setattr(model.encoder, "last_of_cls", noting)
     # 9 k-mers, [CLS] and [SEP]; 34 sequences.
     for on_cpu, width in ((True, 11), (False, 16)):
-        monkeypatch.setattr(dnabert_jax.stream, "_on_cpu", lambda on_cpu=on_cpu: on_cpu)
+        monkeypatch.setattr(stream, "_on_cpu", lambda on_cpu=on_cpu: on_cpu)
         shapes.clear()
-        next(mutation_effects(model, [("", "ACGTACGTACG")], choose_target(model, "It", "donor")))
+        next(mutagenesis.mutation_effects(model, [("", "ACGTACGTACG")], choose_target(model, "It", "donor")))
         assert {length for _, length in shapes} == {width}
 
 
 def test_numbers_of_a_regression_are_subtracted_and_must_be_finite() -> None:
     changes = [Change(0, 1, "C"), Change(1, 1, "")]
     rows = [Changed(coded("ACG"), 2.0, changes, np.array([5, last], np.float32)) for last in (1, np.inf)]
-    effects = change_effects(rows, regression=True)
+    effects = mutagenesis.change_effects(rows, regression=True)
     row = next(effects)
     assert (row.difference.tolist(), row.log_odds_ratio) == ([3, -1], None)
     with pytest.raises(JobError, match="sequence 1"):
@@ -212,7 +200,7 @@ def test_a_heat_map_has_each_effect_in_its_cell_and_bars_of_the_sign_of_scores(
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
     changes = list(changes_of(base_codes(b"AC"), ALL))
     outputs = np.random.default_rng(0).normal(size=len(changes)).astype(np.float32)
-    (row,) = change_effects([Changed(coded("AC"), 1.0, changes, outputs)], regression=True)
+    (row,) = mutagenesis.change_effects([Changed(coded("AC"), 1.0, changes, outputs)], regression=True)
     matrix = effect_matrix(row)
     assert matrix.shape == (5, 2)
     assert np.argwhere(np.isnan(matrix)).tolist() == [[0, 0], [1, 1]]

@@ -24,7 +24,7 @@ from dnabert_jax.interpret.attention import attention_scores
 from dnabert_jax.interpret.motifs.config import MotifSearch
 from dnabert_jax.interpret.motifs.search import find_motifs
 from dnabert_jax.interpret.motifs.words import candidate_words, enrichment, high_score_runs
-from dnabert_jax.interpret.mutagenesis import SUBSTITUTIONS, change_effects, changed_outputs, changes_of
+from dnabert_jax.interpret.mutagenesis import change_effects, changed_outputs, changes_of
 from dnabert_jax.interpret.target import choose_target
 from dnabert_jax.interpret.variants.alleles import Allele
 from dnabert_jax.interpret.variants.scoring import VariantScorer
@@ -224,7 +224,7 @@ def test_differences_and_log_odds_ratios(
     # `dnabert-jax mutations`
     target = choose_target(model, "It", "donor", "log-odds")
     coded = [Coded(str(row), "", base_codes(text.encode())) for row, text in enumerate(texts)]
-    pairs = [(one, list(changes_of(one.codes, SUBSTITUTIONS))) for one in coded]
+    pairs = [(one, list(changes_of(one.codes))) for one in coded]
     effects = list(change_effects(changed_outputs(model, pairs, target), regression=False))
     # `dnabert-jax variants`: each sequence is a contig as long as the window.
     scorer = VariantScorer(model, window=24, strands="forward", label="donor")

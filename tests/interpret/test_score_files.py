@@ -13,14 +13,8 @@ import pyBigWig
 import pytest
 
 from dnabert_jax.errors import InputError, JobError
-from dnabert_jax.interpret.score_files import (
-    BaseScores,
-    read_score_file,
-    write_modisco_input,
-    write_score_npz,
-    write_score_table,
-    write_score_track,
-)
+from dnabert_jax.interpret import score_files
+from dnabert_jax.interpret.score_files import BaseScores, read_score_file
 from dnabert_jax.io.bed import Interval
 from dnabert_jax.io.tables import open_table
 from dnabert_jax.sequence.bases import base_codes
@@ -35,7 +29,7 @@ def scored(name: str, text: str) -> BaseScores:
 
 def test_tfmodisco_gets_the_bases_that_are_there_and_their_scores(tmp_path: Path) -> None:
     rows = [scored("one", "ACNGT"), scored('t"w\to', "TCA"), scored("three", "AAAA")]
-    assert write_modisco_input(tmp_path / "x", iter(rows)) == (6, 2)
+    assert score_files.write_modisco_input(tmp_path / "x", iter(rows)) == (6, 2)
     one_hot, contributions = (np.load(tmp_path / "x" / name)["arr_0"] for name in MODISCO)
     assert (one_hot.dtype, contributions.dtype) == (np.int8, np.float32)
     assert one_hot.shape == contributions.shape == (3, 4, 6)
@@ -48,16 +42,19 @@ def test_tfmodisco_gets_the_bases_that_are_there_and_their_scores(tmp_path: Path
     assert sorted(path.name for path in (tmp_path / "x").iterdir()) == sorted([*MODISCO, "sequences.tsv"])
     # With effects, of every base in each place.
     effects = np.float32([[0, -3, -1, -4], [2, 0, 1, 1], [4, -2, 1, 1]])
-    write_modisco_input(tmp_path / "y", [scored("one", "ACN")._replace(effects=effects)])
+    score_files.write_modisco_input(tmp_path / "y", [scored("one", "ACN")._replace(effects=effects)])
     contributions = np.load(tmp_path / "y" / MODISCO[1])["arr_0"]
     assert contributions[0].T.tolist() == [[2, -1, 1, -2], [1, -1, 0, 0], [3, -3, 0, 0], [0, 0, 0, 0]]
-    assert write_modisco_input(tmp_path / "none", []) == (0, 0)
+    assert score_files.write_modisco_input(tmp_path / "none", []) == (0, 0)
     assert np.load(tmp_path / "none" / MODISCO[0])["arr_0"].shape == (0, 4, 0)
 
 
 def test_scores_that_are_not_finite_leave_no_file(tmp_path: Path) -> None:
     rows = [scored("one", "A"), scored("two", "A")._replace(scores=np.float32([np.nan]))]
-    for write in (write_modisco_input, lambda path, rows: write_score_npz(path, rows, with_effects=False)):
+    for write in (
+        score_files.write_modisco_input,
+        lambda path, rows: score_files.write_score_npz(path, rows, with_effects=False),
+    ):
         with pytest.raises(JobError, match="two"):
             write(tmp_path / "x", rows)
     assert list(tmp_path.iterdir()) == []
@@ -65,9 +62,9 @@ def test_scores_that_are_not_finite_leave_no_file(tmp_path: Path) -> None:
 
 def test_memory_does_not_grow_with_the_sequences(tmp_path: Path) -> None:
     row = scored("one", "ACGT" * 100)
-    write_modisco_input(tmp_path / "warm", [row])
+    score_files.write_modisco_input(tmp_path / "warm", [row])
     tracemalloc.start()
-    write_modisco_input(tmp_path / "x", (row for _ in range(1000)))
+    score_files.write_modisco_input(tmp_path / "x", (row for _ in range(1000)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (tmp_path / "x" / "contributions.npz").stat().st_size > 6_000_000
@@ -94,7 +91,10 @@ def test_a_track_has_the_means_of_more_records_than_files_may_be_open(
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 32, limits[1]))
     try:
-        assert write_score_track(tmp_path / "x.bw", lengths, iter(rows), intervals) == (4 * len(lengths) + 1, 1)
+        assert score_files.write_score_track(tmp_path / "x.bw", lengths, iter(rows), intervals) == (
+            4 * len(lengths) + 1,
+            1,
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     track = pyBigWig.open(str(tmp_path / "x.bw"))
@@ -184,12 +184,12 @@ def test_names_that_are_not_utf8_are_written_so_that_they_can_be_read_and_looked
     """As in a FASTA file in Latin-1: such a byte is a surrogate in the program, and no file may hold one."""
     names = ["Epichloë", "Epichlo\udceb", "plain"]
     rows = [BaseScores(name, np.zeros(2, np.uint8), np.full(2, row, np.float32)) for row, name in enumerate(names)]
-    write_score_npz(tmp_path / "x.npz", rows, with_effects=False)
+    score_files.write_score_npz(tmp_path / "x.npz", rows, with_effects=False)
     scores = read_score_file(tmp_path / "x.npz")
     assert [name.encode() for name in scores.names] == ["Epichloë".encode(), rb"Epichlo\xeb", b"plain"]
     assert [values[0] for values in scores.by_name(names[::-1], np.full(3, 2))] == [2, 1, 0]
     for kind in "tsv", "parquet":
-        write_score_table(tmp_path / f"x.{kind}", rows, with_effects=False)
+        score_files.write_score_table(tmp_path / f"x.{kind}", rows, with_effects=False)
         table = open_table(tmp_path / f"x.{kind}")
         ids = [value for (column,) in table.batches(["id"]) for value in column.to_pylist()]
         assert ids[::2] == list(scores.names)

@@ -1,12 +1,10 @@
 """`dnabert-jax attention`: each file has what the library says of each sequence, and a track has it on the genome."""
 
 import csv
-import itertools
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyBigWig
@@ -17,6 +15,7 @@ from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interpret.attention import attention_scores
 from dnabert_jax.interpret.attribution import Integrated, gradient_times_input, integrated_gradients
 from dnabert_jax.interpret.mutagenesis import mutation_effects
+from dnabert_jax.interpret.score_files import read_score_file
 from dnabert_jax.interpret.target import choose_target
 from dnabert_jax.sequence.bases import base_codes
 from launch.attention import _Completeness
@@ -62,48 +61,47 @@ def by_library(model: DNAModel, method: str) -> list[np.ndarray]:
     if method == "gradient-x-input":
         return [scores for _, scores in gradient_times_input(model, NAMED, target)]
     if method == "integrated-gradients":
-        return [one.scores for one in integrated_gradients(model, NAMED, target, steps=3)]
-    return [
-        one.scores(base_codes(text.encode()))
-        for one, text in zip(mutation_effects(model, NAMED, target), SEQUENCES, strict=True)
-    ]
+        return [row.scores for row in integrated_gradients(model, NAMED, target, steps=3)]
+    mutated = zip(mutation_effects(model, NAMED, target), SEQUENCES, strict=True)
+    return [row.scores(base_codes(text.encode())) for row, text in mutated]
 
 
-@pytest.mark.parametrize("method", ["attention", "gradient-x-input", "integrated-gradients", "mutagenesis"])
+METHODS = {
+    "attention": [],
+    "gradient-x-input": ["--label", "no", "--scale", "probability"],
+    "integrated-gradients": ["--label", "no", "--scale", "probability", "--steps", "3"],
+    "mutagenesis": ["--label", "no", "--scale", "probability"],
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_files_have_what_the_library_says(
     folder: Path, model: DNAModel, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:
-    expected = by_library(model, method)
-    flags = ["--method", method, "--fasta", folder / "x.fa"]
-    if method != "attention":
-        flags += ["--label", "no", "--scale", "probability"]
-    if method == "integrated-gradients":
-        flags += ["--steps", "3"]
+    expected = np.concatenate(by_library(model, method))
     for name in ("x.tsv", "x.npz"):
-        assert run(attention(folder, *flags, "--out", tmp_path / name)) == 0
+        flags = ["--method", method, *METHODS[method], "--fasta", folder / "x.fa", "--out", tmp_path / name]
+        assert run(attention(folder, *flags)) == 0
     printed = capsys.readouterr().out
-    assert "Scored the bases of 2 sequences, 1 of them with letters such as N" in printed
-    assert ("sum to output - baseline to within" in printed) == (method == "integrated-gradients")
-    effects = ["effect_A", "effect_C", "effect_G", "effect_T"] * (method == "mutagenesis")
+    assert "2 sequences, 1 of them with letters such as N" in printed
+    assert ("output - baseline" in printed) == (method == "integrated-gradients")
     with (tmp_path / "x.tsv").open() as file:
         header, *rows = csv.reader(file, delimiter="\t")
+    effects = ["effect_A", "effect_C", "effect_G", "effect_T"] * (method == "mutagenesis")
     label = ["label"] * (method != "attention")
     assert header == ["id", "position", "base", "score", *effects, *label]
-    assert [row[0] for row in rows] == ["s0"] * 20 + ["s1"] * 6
-    assert [int(row[1]) for row in rows] == [*range(20), *range(6)]
+    places = [(f"s{number}", str(place)) for number, text in enumerate(SEQUENCES) for place in range(len(text))]
+    assert [(row[0], row[1]) for row in rows] == places
     assert "".join(row[2] for row in rows) == "".join(SEQUENCES)
-    np.testing.assert_allclose([float(row[3]) for row in rows], np.concatenate(expected), atol=1e-6)
-    with np.load(tmp_path / "x.npz") as arrays:
-        assert sorted(arrays) == sorted(["bases", "ids", "offsets", "scores", *["effects"] * bool(effects), *label])
-        assert not label or ({row[-1] for row in rows}, str(arrays["label"])) == ({"no"}, "no")
-        assert arrays["ids"].tolist() == ["s0", "s1"]
-        assert arrays["bases"].tobytes().decode() == "".join(SEQUENCES)
-        for (first, end), own in zip(itertools.pairwise(arrays["offsets"]), expected, strict=True):
-            np.testing.assert_allclose(arrays["scores"][first:end], own, atol=1e-6)
-        if effects:
-            found = np.array([[float(value) for value in row[4:8]] for row in rows])
-            np.testing.assert_allclose(arrays["effects"], found, atol=1e-6)
-            assert found[0, "ACGT".index(SEQUENCES[0][0])] == 0
+    np.testing.assert_allclose([float(row[3]) for row in rows], expected, atol=1e-6)
+    arrays = read_score_file(tmp_path / "x.npz", with_bases=True)
+    assert (arrays.names, arrays.bases, arrays.label) == (("s0", "s1"), "".join(SEQUENCES), "no" * bool(label))
+    assert not label or {row[-1] for row in rows} == {"no"}
+    np.testing.assert_allclose(np.concatenate(arrays.by_name(["s0", "s1"], np.array([20, 6]))), expected, atol=1e-6)
+    assert (arrays.effects is None) == (not effects)
+    if effects:
+        np.testing.assert_allclose(arrays.effects, np.array([row[4:8] for row in rows], np.float64), atol=1e-6)
+        assert arrays.effects[0, "ACGT".index(SEQUENCES[0][0])] == 0
 
 
 def test_sums_that_miss_are_said_with_the_steps_to_try(
@@ -171,30 +169,29 @@ def test_tfmodisco_gets_the_contributions(
 
 
 @pytest.mark.parametrize(
-    ("flags", "sentence"),
+    ("flags", "word"),
     [
-        (["--fasta", "x.fa", "--out", "y.modisco"], "--method"),
-        (["--fasta", "x.fa", "--out", "y.bw"], "--genome"),
-        (["--fasta", "x.fa", "--out", "y.txt"], "y.txt"),
-        (["--fasta", "x.fa", "--out", "x.bed"], ".npz, .bw or .modisco"),
-        (["--fasta", "x.fa", "--label", "yes", "--out", "y.tsv"], "--label"),
-        (["--fasta", "x.fa", "--method", "mutagenesis", "--steps", "9", "--out", "y.tsv"], "--steps"),
-        (["--fasta", "x.fa", "--method", "mutagenesis", "--label", "b", "--out", "y.npz"], "'b'"),
-        (["--fasta", "long.fa", "--out", "y.tsv"], "sequence 1 (big) has 23 "),
+        ("--fasta x.fa --out y.modisco", "--method"),
+        ("--fasta x.fa --out y.bw", "--genome"),
+        ("--fasta x.fa --out y.txt", "y.txt"),
+        ("--fasta x.fa --out x.bed", ".npz, .bw or .modisco"),
+        ("--fasta x.fa --label yes --out y.tsv", "--label"),
+        ("--fasta x.fa --method mutagenesis --steps 9 --out y.tsv", "--steps"),
+        ("--fasta x.fa --method mutagenesis --label b --out y.npz", "'b'"),
+        ("--fasta long.fa --out y.tsv", "sequence 1 (big) has 23 "),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_one_sentence_and_leaves_no_file(
-    folder: Path, fails: Callable[..., str], flags: list[str], sentence: str
+    folder: Path, fails: Callable[..., str], flags: str, word: str
 ) -> None:
-    assert sentence in fails(*attention(folder, *flags), within=folder)
+    assert word in fails(*attention(folder, *flags.split()), within=folder)
 
 
 def test_what_is_missing_is_said(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable[..., str]
 ) -> None:
-    flags: list[Any] = ["--fasta", folder / "x.fa", "--out", tmp_path / "x.tsv"]
-    bare = attention(folder, *flags, model="bare")
-    assert "--method gradient-x-input needs a classifier" in fails(*bare, "--method", "gradient-x-input")
+    bare = attention(folder, "--fasta", folder / "x.fa", "--out", tmp_path / "x.tsv", model="bare")
+    assert "--method gradient-x-input" in fails(*bare, "--method", "gradient-x-input")
     assert run(bare) == 0
     monkeypatch.setitem(sys.modules, "pyBigWig", None)
     track = attention(folder, "--bed", folder / "x.bed", "--genome", folder / "g.fa", "--out", tmp_path / "x.bw")

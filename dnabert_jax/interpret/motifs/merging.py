@@ -5,8 +5,8 @@ a gap at an end, and forbids gaps inside: its score is the number of matches at 
 other. Here a word is compared with all seeds at all shifts by one matrix product. See docs/motifs.md for what differs.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -16,8 +16,7 @@ from dnabert_jax.sequence.bases import base_codes, reverse_complement
 _ONE_HOT = np.eye(4, dtype=np.float32)
 
 
-@dataclasses.dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """A word of a group.
 
     Attributes:

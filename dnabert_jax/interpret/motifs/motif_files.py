@@ -14,10 +14,7 @@ from dnabert_jax.sequence.bases import BASE_ORDER
 
 _TITLE_LETTERS = 40
 
-_TABLE = (
-    "motif", "consensus", "instances", "sequences", "bits", "positives", "negatives", "p_value", "adjusted_p_value",
-    "words",
-)  # fmt: skip
+_TABLE = "motif consensus instances sequences bits positives negatives p_value adjusted_p_value words"
 
 
 def information(motif: Motif) -> np.ndarray:
@@ -31,7 +28,7 @@ def write_table(path: Path, motifs: Sequence[Motif]) -> None:
     """Writes a row for each motif; docs/motifs.md has the columns."""
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, delimiter="\t", lineterminator="\n")
-        rows.writerow(_TABLE)
+        rows.writerow(_TABLE.split())
         for motif in motifs:
             consensus = "".join(BASE_ORDER[base] for base in motif.probabilities().argmax(axis=1))
             sizes = len(motif.windows), len(np.unique(motif.windows.sequence)), f"{information(motif).sum():.3f}"

@@ -5,6 +5,7 @@ W bases of a window.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, UInt8
@@ -15,10 +16,6 @@ from dnabert_jax.interpret.motifs.words import Places, candidate_words, enrichme
 from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.sequence.bases import AMBIGUOUS, BASE_ORDER, base_codes, reverse_complement
 from dnabert_jax.tasks.datasets.sequences import Sequences
-
-Progress = Callable[[str, int, int], object]
-"""Told of the work: what is done, how many of them since the last call, and how many in all."""
-
 
 _COLUMN_CODES = base_codes(BASE_ORDER.encode())
 
@@ -48,8 +45,7 @@ class Windows:
         return len(self.sequence)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Motif:
+class Motif(NamedTuple):
     """A motif.
 
     Attributes:
@@ -66,12 +62,11 @@ class Motif:
     windows: Windows
 
     def probabilities(self) -> Float64[np.ndarray, "W 4"]:
-        """The position weight matrix: how often each base is at each place, in columns A, C, G, T."""
+        """Returns the position weight matrix: how often each base is at each place, in columns A, C, G, T."""
         return (self.windows.codes[:, :, None] == _COLUMN_CODES).sum(axis=0) / len(self.windows)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class FoundMotifs:
+class FoundMotifs(NamedTuple):
     """The motifs that a search found, and what it left out.
 
     Attributes:
@@ -97,13 +92,14 @@ def find_motifs(
     scores: Sequence[Float[np.ndarray, " _"]],
     negatives: Sequences,
     search: MotifSearch,
-    progress: Progress = lambda _what, _done, _total: None,
+    progress: Callable[[str, int, int], object] = lambda _what, _done, _total: None,
     names: Sequence[str] = (),
 ) -> FoundMotifs:
     """Finds the motifs in regions of high score that are enriched in the positive sequences.
 
     Args:
         positives, negatives: sequences in which motifs are sought, and those that have none; neither may be empty.
+        progress: called with the work that is done, the units since the last call, and the units in total.
         names: of the positive sequences, for what is left out; their numbers if not given.
     """
 
@@ -122,7 +118,7 @@ def find_motifs(
     leave_out("the region has letters such as N", ambiguous)
     words = list(places)
     advance = done("count words", len(positives) + len(negatives))
-    *counts, p, adjusted_p = enrichment(words, positives, negatives, both, advance)
+    in_positives, in_negatives, p, adjusted_p = enrichment(words, positives, negatives, both, advance)
     numbers = np.flatnonzero(adjusted_p < search.pval_cutoff)
     enriched = [words[number] for number in numbers]
     advance = done("merge words", len(enriched))
@@ -141,8 +137,8 @@ def find_motifs(
             left_out.add(f"the group of words has fewer than {search.min_n_motif} instances", seed)
             continue
         number = numbers[first]
-        with_seed = [int(count[number]) for count in counts]
-        motifs.append(Motif(seed, merged, *with_seed, float(p[number]), float(adjusted_p[number]), windows))
+        counts = int(in_positives[number]), int(in_negatives[number])
+        motifs.append(Motif(seed, merged, *counts, float(p[number]), float(adjusted_p[number]), windows))
     return FoundMotifs(
         motifs=tuple(sorted(motifs, key=lambda motif: (motif.adjusted_p, motif.p, -len(motif.windows)))),
         regions=regions,

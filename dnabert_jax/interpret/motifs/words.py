@@ -39,8 +39,6 @@ def high_score_runs(
         over_minimum: a score must exceed the least score this many times.
     """
     exact = scores.astype(np.float64)
-    if not len(exact):
-        return np.zeros((0, 2), np.int64)
     high = (exact > exact.mean()) & (exact > over_minimum * exact.min())
     runs = np.flatnonzero(np.diff(high, prepend=False, append=False)).reshape(-1, 2)
     return runs[runs[:, 1] - runs[:, 0] >= min_length]

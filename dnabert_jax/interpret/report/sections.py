@@ -12,7 +12,7 @@ import numpy as np
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.report.page import packed
-from dnabert_jax.interpret.score_files import read_score_file
+from dnabert_jax.interpret.score_files import ScoreFile, read_score_file
 from dnabert_jax.io.meme import read_meme
 from dnabert_jax.io.tables import Table, open_table
 from dnabert_jax.io.text import numbered_lines
@@ -22,9 +22,7 @@ from dnabert_jax.tasks.suites.suite import METHODS
 from dnabert_jax.typed_json import read_json
 
 _MOTIF_FILES = ("motifs.tsv", "motifs.meme", "instances.bed")
-_MATCHES = "matches.tsv"
 _BED_FIELDS = 8
-_DIGITS = 6
 _MATCH_COLUMNS_FIRST = ("target_name", "q_value")
 """A narrow card shows these without scrolling."""
 
@@ -41,23 +39,24 @@ def track_section(files: Mapping[str, Path], limit: int) -> dict[str, Any]:
     Args:
         files: npz files of ids, bases, scores, offsets and perhaps effects, by the labels of their tracks.
     """
-    read = {label: read_score_file(path, with_bases=True) for label, path in files.items()}
-    first, *_ = read.values()
-    if not first.names:
-        raise InputError("There are no sequences in the files of scores.")
-    end = int(first.offsets[min(limit, len(first.names))])
+    first: ScoreFile | None = None
     tracks = []
-    for label, scores in read.items():
+    for label, path in files.items():
+        scores = read_score_file(path, with_bases=True)
+        first = first or scores
         if scores.names != first.names or scores.bases != first.bases:
             raise InputError(
-                f"{scores.source} has scores of other sequences than {first.source}: tracks of one report must be made "
-                "of the same sequences."
+                f"{path} has scores of other sequences than {first.source}: tracks of one report must be made of the "
+                "same sequences."
             )
+        end = int(scores.offsets[min(limit, len(scores.names))])
         title = f"{label}, label {scores.label}" if scores.label else label
-        track = {"label": title, "file": scores.source, "scores": packed(scores.scores[:end])}
+        track = {"label": title, "file": str(path), "scores": packed(scores.scores[:end])}
         if scores.effects is not None:
             track["effects"] = packed(scores.effects[:end])
         tracks.append(track)
+    if first is None or not first.names:
+        raise InputError("There are no sequences in the files of scores.")
     places = zip(first.names[:limit], first.offsets[:-1], first.offsets[1:], strict=False)
     sequences = [{"id": name, "bases": first.bases[start:end]} for name, start, end in places]
     return {"sequences": sequences, "total": len(first.names), "tracks": tracks}
@@ -75,7 +74,7 @@ def motif_section(directory: Path, sequences: Sequence[str]) -> dict[str, Any]:
     columns, rows = _read_tsv(directory / "motifs.tsv")
     # If nothing is enriched, both files are without motifs.
     known = read_meme(directory / "motifs.meme")[0] if rows else {}
-    matrices = {motif_id: np.round(matrix, _DIGITS).tolist() for (motif_id, _), matrix in known.items()}
+    matrices = {motif_id: np.round(matrix, 6).tolist() for (motif_id, _), matrix in known.items()}
     motifs = []
     for name, *facts in rows:
         if name not in matrices:
@@ -84,8 +83,9 @@ def motif_section(directory: Path, sequences: Sequence[str]) -> dict[str, Any]:
     places = {name: place for place, (name, *_) in enumerate(rows)}
     instances, total = _read_instances(directory / "instances.bed", places, sequences)
     section = {"columns": columns[1:], "motifs": motifs, "instances": instances, "total": total}
-    if (directory / _MATCHES).is_file():
-        columns, rows = _read_tsv(directory / _MATCHES)
+    matches = directory / "matches.tsv"
+    if matches.is_file():
+        columns, rows = _read_tsv(matches)
         first = [columns.index(name) for name in _MATCH_COLUMNS_FIRST if name in columns]
         order = [*first, *(place for place in range(1, len(columns)) if place not in first)]
         by_motif: dict[str, list[list[str]]] = {}

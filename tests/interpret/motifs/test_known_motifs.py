@@ -8,14 +8,7 @@ import pytest
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs import known_motifs
-from dnabert_jax.interpret.motifs.known_motifs import (
-    KnownMotifs,
-    Match,
-    check_memelite,
-    match_motifs,
-    read_database,
-    write_matches,
-)
+from dnabert_jax.interpret.motifs.known_motifs import KnownMotifs, Match, match_motifs, read_database
 from dnabert_jax.interpret.motifs.search import Motif, Windows
 from dnabert_jax.sequence.bases import base_codes
 from tests.interpret.motifs.conftest import other_strand, probabilities, random_known, write_meme
@@ -44,7 +37,7 @@ def test_numba_finds_no_place_for_what_it_compiles(tmp_path: Path, monkeypatch: 
     for name in [name for name in sys.modules if name.partition(".")[0] == "memelite"]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(InputError, match=r"no locator available .* NUMBA_CACHE_DIR"):
-        check_memelite()
+        known_motifs.check_memelite()
 
 
 def test_jaspar(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +108,7 @@ def test_q_values_are_of_all_targets_of_one_motif(motifs: list[Motif], matches: 
 
 
 def test_the_table_has_the_numbers_to_the_last_bit(matches: list[Match], tmp_path: Path) -> None:
-    write_matches(tmp_path / "matches.tsv", matches)
+    known_motifs.write_matches(tmp_path / "matches.tsv", matches)
     header, *rows = [line.split("\t") for line in (tmp_path / "matches.tsv").read_text().splitlines()]
     assert header == ["motif", "target_id", "target_name", "p_value", "q_value", "strand", "offset", "overlap"]
     assert [Match(*row[:3], float(row[3]), float(row[4]), row[5], int(row[6]), int(row[7])) for row in rows] == matches

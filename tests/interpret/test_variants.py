@@ -1,4 +1,4 @@
-"""Scores of variants against brute force: strings are cut and changed, and the model is asked for each."""
+"""Windows and scores of variants against brute force: strings are cut and changed, and the model is asked for each."""
 
 import itertools
 import random
@@ -19,12 +19,13 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.attention import attention_scores
 from dnabert_jax.interpret.motifs.words import high_score_runs
 from dnabert_jax.interpret.mutagenesis import log_odds_ratio, weighted_difference
-from dnabert_jax.interpret.variants.alleles import Allele, alleles_of
+from dnabert_jax.interpret.variants.alleles import Allele, alleles_of, window_pairs
 from dnabert_jax.interpret.variants.scoring import VariantScorer
 from dnabert_jax.io.genome import Genome, open_genome
 from dnabert_jax.io.vcf import VcfRecord
 from dnabert_jax.model.bert import BertForMaskedLM
 from dnabert_jax.model.binding import bind, parameter_shapes
+from dnabert_jax.sequence.bases import base_codes, reverse_complement
 from dnabert_jax.sequence.vocabulary import MASK
 from dnabert_jax.training.saved_model import Description, SavedModel
 
@@ -54,6 +55,10 @@ def pretrained(saved: SavedModel) -> DNAModel:
     return DNAModel(SavedModel(Description(saved.config, None, {}), 0, parameters))
 
 
+def coded(text: str) -> np.ndarray:
+    return base_codes(text.encode())
+
+
 def record(position: int, ref: str, alt: str, contig: str = "chr1") -> VcfRecord:
     return VcfRecord(1, [contig, str(position), ".", ref, alt, ".", ".", "."], position, "\n")
 
@@ -61,6 +66,41 @@ def record(position: int, ref: str, alt: str, contig: str = "chr1") -> VcfRecord
 def alleles() -> list[Allele]:
     records = [record(at + 1, CONTIG[at : at + length], text) for at, length, text in VARIANTS]
     return [Allele(own, text, "chr1") for own, (*_, text) in zip(records, VARIANTS, strict=True)]
+
+
+@pytest.mark.parametrize("bases", [9, 16, 60, 90])
+@pytest.mark.parametrize(("reference", "alternative"), [(1, "G"), (1, "GATTACA"), (6, "G"), (2, "CC")])
+def test_both_windows_are_cut_from_contigs_that_differ_in_the_allele_alone(
+    bases: int, reference: int, alternative: str
+) -> None:
+    for position in range(len(CONTIG) - reference + 1):
+        changed = CONTIG[:position] + alternative + CONTIG[position + reference :]
+        for placements in (1, 3):
+            found = list(window_pairs(coded(CONTIG), position, reference, coded(alternative), bases, placements, False))
+            assert 1 <= len(found) <= placements
+            for before, after in found:
+                for window, contig, length in ((before, CONTIG, reference), (after, changed, len(alternative))):
+                    start = position - window.first
+                    assert window.length == length
+                    assert len(window.codes) == min(bases, len(contig))
+                    assert 0 <= window.first <= len(window.codes) - length
+                    assert np.array_equal(window.codes, coded(contig[start : start + len(window.codes)]))
+
+
+def test_the_variant_is_in_the_middle_or_at_even_parts() -> None:
+    contig = np.zeros(400, np.uint8)
+    for position, placements, firsts in ((200, 1, [50]), (200, 3, [75, 50, 25]), (0, 3, [0])):
+        found = window_pairs(contig, position, 1, coded("G"), 100, placements, False)
+        assert [(before.first, after.first) for before, after in found] == [(first, first) for first in firsts]
+
+
+def test_the_other_strand_is_the_same_window_turned() -> None:
+    forward, reverse = window_pairs(coded(CONTIG), 10, 2, coded("GGA"), 12, 1, True)
+    for before, after in zip(forward, reverse, strict=True):
+        assert np.array_equal(after.codes, reverse_complement(before.codes))
+        allele = before.codes[before.first : before.first + before.length]
+        turned = after.codes[after.first : after.first + after.length]
+        assert np.array_equal(turned, reverse_complement(allele))
 
 
 def cut(position: int, reference: int, alternative: str) -> list[tuple[str, str, int, int]]:
