@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.output_file import refuse_existing
 from launch.predict import reading
 from launch.sequence_source import OpenSource, SequenceCommand
@@ -119,13 +120,12 @@ class Attention(SequenceCommand):
     def _check(self) -> None:
         """Raises InputError for flags that do not go together, before anything is loaded."""
         self.source.check()
-        from dnabert_jax.interpret.score_files import import_pybigwig
         from dnabert_jax.io.output_table import check_table_name
 
         if self.out.suffix == _BIGWIG:
             if self.source.bed is None:
                 raise InputError(f"{self.out} is a track of a genome: it needs --bed and --genome.")
-            import_pybigwig()
+            require_extra("bigwig", "A .bw file", "pyBigWig")
         elif self.out.suffix == _MODISCO:
             if self.method == "attention":
                 raise InputError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from dnabert_jax.errors import JobError
+from dnabert_jax.extras import install_command
 from dnabert_jax.families import PRESETS
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.output_file import refuse_existing
@@ -101,14 +102,14 @@ def _try_transformers(model: Path, ours: "SavedModel") -> str:
     if not all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
         return (
             "transformers: not installed here, so the exported directory was not loaded with it; "
-            "pip install torch transformers (the extra huggingface), and run the demo again to see it load."
+            f"{install_command('huggingface')}, and run the demo again to see it load."
         )
     import jax
     import numpy as np
     import torch
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-    from dnabert_jax.model.bert import BertForMaskedLM
+    from dnabert_jax.model.backbone import LanguageModel
     from dnabert_jax.model.binding import bind
 
     k = ours.config.k
@@ -121,7 +122,7 @@ def _try_transformers(model: Path, ours: "SavedModel") -> str:
     batch = tokenizer(" ".join(kmers), return_tensors="pt")
     with torch.no_grad():
         logits = masked_lm(**batch).logits.numpy()
-    our_logits = jax.jit(lambda parameters, ids: bind(BertForMaskedLM, parameters, ours.config)(ids))(
+    our_logits = jax.jit(lambda parameters, ids: bind(LanguageModel, parameters, ours.config)(ids))(
         ours.parameters, batch["input_ids"].numpy().astype(np.int32)
     )
     difference = np.abs(np.asarray(our_logits)[..., : logits.shape[-1]] - logits).max()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.interpret.motifs.config import MotifSearch
 from dnabert_jax.output_file import refuse_existing
 from launch.console import Bars
@@ -69,8 +70,9 @@ class Motifs:
         from dnabert_jax.interpret.score_files import read_score_file
         from dnabert_jax.output_directory import output_directory
 
+        require_extra("motifs", "A search for motifs", "ahocorasick")
         if not self.no_logos:
-            motif_files.check_logomaker()
+            require_extra("motifs", "A logo", "logomaker", "matplotlib", "pandas", otherwise="give --no-logos")
         known = self._known_motifs()
         matches = None
         scores = read_score_file(self.scores)

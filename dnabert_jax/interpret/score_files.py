@@ -11,13 +11,14 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Int64, UInt8
 
 from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.io.bed import Interval
 from dnabert_jax.io.npz_file import temporary_chunks, write_array, write_npz
 from dnabert_jax.io.output_table import output_table, record_batch
@@ -101,15 +102,6 @@ def write_score_npz(path: Path, rows: Iterable[BaseScores], with_effects: bool, 
         write_npz(file, path.parent, values, arrays, by_position=True, label=label)
 
 
-def import_pybigwig() -> Any:
-    """Returns the library; raises InputError if it is not installed."""
-    try:
-        import pyBigWig
-    except ImportError as error:
-        raise InputError("A .bw file needs pyBigWig: pip install pyBigWig (the extra bigwig).") from error
-    return pyBigWig
-
-
 def write_score_track(
     path: Path, lengths: Mapping[str, int], rows: Iterable[BaseScores], intervals: Iterable[Interval]
 ) -> tuple[int, int]:
@@ -127,7 +119,9 @@ def write_score_track(
     Returns:
         The number of bases that are covered, and of those that several intervals cover.
     """
-    library = import_pybigwig()
+    require_extra("bigwig", "A .bw file", "pyBigWig")
+    import pyBigWig
+
     with output_file(path) as file, scratch_directory() as scratch, (scratch / "sums").open("w+b") as sums:
         firsts = dict(zip(lengths, itertools.accumulate(lengths.values(), initial=0), strict=False))
         sums.truncate(sum(lengths.values()) * _BASE.itemsize)
@@ -140,7 +134,7 @@ def write_score_track(
             sums.seek(start * _BASE.itemsize)
             sums.write(summed.tobytes())
         bases = shared = 0
-        with contextlib.closing(library.open(str(scratch / "track"), "w")) as track:
+        with contextlib.closing(pyBigWig.open(str(scratch / "track"), "w")) as track:
             track.addHeader(list(lengths.items()))
             for record, first in firsts.items():
                 for start, covered in _runs(sums, first, first + lengths[record]):

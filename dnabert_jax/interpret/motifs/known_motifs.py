@@ -4,7 +4,6 @@ They are compared by TOMTOM's p-values (memelite, extra `jaspar`).
 """
 
 import contextlib
-import importlib.util
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.interpret.motifs.search import Motif
 from dnabert_jax.io.meme import read_meme
 from dnabert_jax.sequence.bases import BASE_ORDER
@@ -83,8 +83,7 @@ def read_database(database: str) -> KnownMotifs:
 
 
 def _read_jaspar() -> dict[tuple[str, str], np.ndarray]:
-    if importlib.util.find_spec("pyjaspar") is None:
-        raise InputError("JASPAR needs pyjaspar: pip install pyjaspar (the extra jaspar), or give a MEME file.")
+    require_extra("jaspar", "JASPAR", "pyjaspar", otherwise="give a MEME file")
     from pyjaspar import jaspardb
 
     database = jaspardb(release=_RELEASE)
@@ -99,8 +98,7 @@ def _read_jaspar() -> dict[tuple[str, str], np.ndarray]:
 
 def check_memelite() -> None:
     """Raises InputError unless memelite can be loaded."""
-    if importlib.util.find_spec("memelite") is None:
-        raise InputError("Known motifs need memelite: pip install memelite (the extra jaspar), or drop --database.")
+    require_extra("jaspar", "A comparison with known motifs", "memelite", otherwise="drop --database")
     try:
         import memelite  # noqa: F401
     except RuntimeError as error:  # numba's, as it finds no place for what it compiles

@@ -1,7 +1,6 @@
 """Motifs as files that other programs read: a table, MEME's minimal format and BED, and as pictures: logos."""
 
 import csv
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,12 +72,6 @@ def write_instances(path: Path, motifs: Sequence[Motif], names: Sequence[str]) -
                 thick_start, thick_end = max(core, start), min(core + len(motif.seed), end)
                 row = (name, start, end, motif.seed, 0, strand, thick_start, thick_end)
                 file.write("\t".join(map(str, row)) + "\n")
-
-
-def check_logomaker() -> None:
-    """Raises InputError unless logos can be drawn."""
-    if importlib.util.find_spec("logomaker") is None:
-        raise InputError("Logos need logomaker: pip install logomaker pandas (the extra motifs), or give --no-logos.")
 
 
 def draw_logo(motif: Motif, picture: Path) -> None:
