@@ -8,8 +8,7 @@ from jaxtyping import Float, Num
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.tasks.measures.metrics import better, measure
-from dnabert_jax.tasks.measures.scores import checked_labels
+from dnabert_jax.tasks.measures.metrics import better, checked_labels, measure
 
 
 def learnable_labels(task: TaskConfig, labels: Num[np.ndarray, "N ..."], count: int) -> Num[np.ndarray, "N ..."]:

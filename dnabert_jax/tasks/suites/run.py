@@ -19,7 +19,7 @@ from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import task_to_learn
 from dnabert_jax.tasks.finetuning.finetune import RESAMPLES, Finetuned, finetune_sets, from_scratch, write_finetuned
 from dnabert_jax.tasks.finetuning.fitting import FittingObserver
-from dnabert_jax.tasks.finetuning.probe import embedded_set, fit_forest, fit_probe
+from dnabert_jax.tasks.finetuning.probe import embedded_set, fit_probe, forest_scores, probe_logits
 from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.tasks.measures.results import Result, SeedResult, new_result
 from dnabert_jax.tasks.suites.directory import MODELS, Evaluation, SuiteResults
@@ -167,10 +167,10 @@ class SuiteRun:
         # Nothing is random in a regression.
         for seed in seeds if method == "probe-forest" else seeds[:1]:
             if method == "probe-forest":
-                scores = fit_forest(data.task, vectors, labels, seed)(vectors["test"])
+                scores = forest_scores(data.task, vectors, labels, seed)
             else:
                 probe = fit_probe(data.task, self.evaluation.settings.select_by, vectors, labels)
-                scores = data.task.kind.probabilities(probe.logits(vectors["test"]))
+                scores = data.task.kind.probabilities(probe_logits(probe, vectors["test"]))
             seconds = time.monotonic() - begin
             metrics = measure(data.task, scores, labels["test"], resamples=RESAMPLES, seed=seed, advance=measured)
             results.append(SeedResult(seed, seconds, metrics))
