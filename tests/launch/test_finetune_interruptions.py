@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shlex
 import signal
@@ -16,7 +17,7 @@ from dnabert_jax.config import ModelConfig
 from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.training.saved_model import read_saved_model
 from launch.cli import run
-from tests.launch.conftest import dna, wait_for, write_encoder
+from tests.launch.conftest import wait_for, write_encoder
 from tests.tasks.conftest import write_table
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=16, max_positions=32)
@@ -27,7 +28,8 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Returns a command without --out that trains two seeds for 8 epochs of 20 steps."""
     directory = tmp_path_factory.mktemp("inputs")
     write_encoder(directory / "model", CONFIG)
-    write_table(directory / "table.csv", (160, 32, 32), lambda number: (dna(20, number), number % 2))
+    draw = random.Random(0)  # noqa: S311
+    write_table(directory / "table.csv", (160, 32, 32), lambda n: ("".join(draw.choices("ACGT", k=20)), n % 2))
     paths = ["--model", str(directory / "model"), "--data", str(directory / "table.csv")]
     return ["finetune", *paths, "--seeds", "2", "--epochs", "8", "--batch-size", "8", "--restarts", "0"]
 

@@ -24,9 +24,6 @@ from dnabert_jax.tasks.datasets.labels import label_matrix
 from dnabert_jax.tasks.datasets.strands import differs_between_strands
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 
-_OVERLAP_SHARE = 8
-"""One in so many k-mers of a window is shared with the next, if nobody says how many."""
-
 
 @dataclasses.dataclass(frozen=True)
 class EncodedSplit:
@@ -94,7 +91,7 @@ def windowed_task(
     longest_window = model.max_positions - SPECIAL_PER_SEQUENCE
     size = config.window or longest_window
     require(size <= longest_window, f"window is {size} k-mers: the model takes at most {longest_window}.")
-    overlap = size // _OVERLAP_SHARE if config.overlap is None else config.overlap
+    overlap = size // 8 if config.overlap is None else config.overlap
     require(overlap < size, f"overlap is {overlap} k-mers: it must be below {size}, the k-mers of a window.")
     longest = max(int(split.sequences.lengths.max()) for split in splits)
     count = int(Windows(size, overlap).count(np.array([model.tokenizer.count(longest)]))[0])

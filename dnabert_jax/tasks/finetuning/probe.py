@@ -29,8 +29,6 @@ from dnabert_jax.training.state import Parameters
 INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 """Candidates for features with a standard deviation of 1. Fits with weaker penalties take most of the time."""
 
-FOREST_TREES = 500
-
 _NO_EXAMPLES = -20.0
 """The logit of a class that has no training examples."""
 
@@ -145,7 +143,7 @@ def _last_layer(fit: LinearFit) -> tuple[Float[np.ndarray, "P C"], Float[np.ndar
 def forest_scores(
     task: TaskConfig, vectors: Vectors, labels: Mapping[str, Num[np.ndarray, "n ..."]], seed: int
 ) -> Float[np.ndarray, "n C"]:
-    """Returns the scores that a random forest of FOREST_TREES trees gives the test split.
+    """Returns the scores that a random forest of 500 trees gives the test split.
 
     Nothing is chosen on the validation split: a forest has no penalty.
     """
@@ -154,7 +152,5 @@ def forest_scores(
     examples, target = _examples(task, vectors, labels)
     kind = RandomForestClassifier if task.kind.has_classes else RandomForestRegressor
     columns = target[:, None] if target.ndim == 1 else target
-    models = tuple(
-        kind(n_estimators=FOREST_TREES, random_state=seed, n_jobs=-1).fit(examples, column) for column in columns.T
-    )
+    models = tuple(kind(n_estimators=500, random_state=seed, n_jobs=-1).fit(examples, column) for column in columns.T)
     return model_scores(task, models, vectors["test"].mean(axis=1))

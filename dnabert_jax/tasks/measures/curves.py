@@ -17,7 +17,6 @@ from dnabert_jax.typed_json import to_json
 
 CURVES_FILE = "curves.json"
 
-_BINS = 10
 _GRID = 1000
 """A curve's points that lie in one cell of a grid of this many by as many are one point in the file."""
 _LEGEND_ENTRIES = 12
@@ -161,7 +160,7 @@ def _calibration(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.
     from sklearn.calibration import calibration_curve
     from sklearn.metrics import brier_score_loss
 
-    share, probability = calibration_curve(truth, scores, n_bins=_BINS, strategy="quantile")
+    share, probability = calibration_curve(truth, scores, n_bins=10, strategy="quantile")
     return probability, share, f"Brier {brier_score_loss(truth, scores):.3f}"
 
 

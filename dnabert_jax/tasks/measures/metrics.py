@@ -32,7 +32,6 @@ from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.problems import BINARY_METRICS, REGRESSION_METRICS
 from dnabert_jax.tasks.measures.bootstrap import metrics_of_draws
 
-_LOWER_IS_BETTER = ("loss", "rmse")
 _LEVEL = 0.95
 """The share of resamples inside of an interval."""
 _SMALLEST_SPREAD = 0.1
@@ -95,7 +94,7 @@ def better(key: str) -> Literal["higher", "lower"]:
     name = _name(key)
     known = name in ("loss", "subset_accuracy", *BINARY_METRICS, *REGRESSION_METRICS)
     require(known, f"There is no metric {key!r}.")
-    return "lower" if name in _LOWER_IS_BETTER else "higher"
+    return "lower" if name in ("loss", "rmse") else "higher"
 
 
 def possible_values(key: str) -> tuple[float, float]:

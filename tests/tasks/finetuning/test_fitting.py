@@ -195,21 +195,6 @@ def test_an_epoch_that_says_the_same_of_everything_is_the_best_only_if_all_do(fi
     assert (one.epoch, one.collapsed) == (3, 0)
 
 
-def test_a_job_that_ends_early_stays_as_it_is_while_others_go_on(fit: Fit) -> None:
-    config = dataclasses.replace(CONFIG, epochs=4, patience=1)
-    short, long = job("a", 24), job("b", 24)
-
-    def score(logits: np.ndarray, targets: np.ndarray) -> float:
-        # The first has 12 sequences to validate, and never gets better than after its first epoch.
-        return next(falling) if np.array_equal(targets, short.validation.targets) else next(rising)
-
-    falling, rising = iter([0.9, 0.8]), iter([0.1, 0.2, 0.3, 0.4])
-    one, other = fit([short, long], config, score=score)
-    assert (len(one.figures), len(other.figures)) == (2, 4)
-    falling = iter([0.9, 0.8])
-    assert_close(one.parameters, fit([short], config, score=score)[0].parameters)
-
-
 def test_a_collapsed_job_begins_anew_with_another_seed(fit: Fit) -> None:
     verdicts = iter([True, False, True, False])
     config = dataclasses.replace(CONFIG, epochs=1, restarts=2)
