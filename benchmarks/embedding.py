@@ -124,7 +124,7 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
     import jax
     from flax import nnx
 
-    from dnabert_jax.model.classification import BertWithPooler
+    from dnabert_jax.model.classification import PooledBackbone
     from dnabert_jax.pretrained import DNAModel
     from dnabert_jax.sequence.buckets import batches_by_length
     from dnabert_jax.stream import TOKENS_ON_CPU
@@ -132,7 +132,7 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
 
     if jax.devices()[0].platform != "cpu" or jax.device_count() > 1:
         raise SystemExit(f"{jax.devices()} is not one CPU: unset XLA_FLAGS and set JAX_PLATFORMS=cpu.")
-    module = BertWithPooler(task.config, rngs=nnx.Rngs(0))
+    module = PooledBackbone(task.config, rngs=nnx.Rngs(0))
     parameters = jax.device_get(nnx.to_pure_dict(nnx.state(module, nnx.Param)))
     DNAModel(SavedModel(Description(task.config, None, {}), 0, parameters)).save_pretrained(task.directory)
     del module, parameters

@@ -137,9 +137,9 @@ def weights(task: Task) -> dict[str, object]:
     from dnabert_jax.interop.huggingface import abstract_parameters
 
     draw = np.random.default_rng(0)
-    shapes = abstract_parameters(task.config, _TASK, ["bert", "pooler", "classifier"])
+    shapes = abstract_parameters(task.config, _TASK, ["backbone", "pooler", "classifier"])
     drawn = jax.tree.map(lambda leaf: draw.normal(0, 0.05, leaf.shape).astype(np.float32), shapes)
-    drawn["bert"]["embeddings"]["token"]["table"][task.config.vocabulary_size :] = 0
+    drawn["backbone"]["embeddings"]["token"]["table"][task.config.vocabulary_size :] = 0
     return drawn
 
 

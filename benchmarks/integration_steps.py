@@ -17,7 +17,7 @@ from benchmarks.alternation import machine
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interpret.attribution import integrated_gradients
 from dnabert_jax.interpret.target import choose_target
-from dnabert_jax.model.classification import BertForSequenceClassification
+from dnabert_jax.model.classification import SequenceClassifier
 from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.training.saved_model import Description, SavedModel
 
@@ -59,7 +59,7 @@ def main() -> None:
 def noisy_model(config: ModelConfig, deviation: float) -> DNAModel:
     """A classifier of random weights."""
     draw = np.random.default_rng(0)
-    module = BertForSequenceClassification(config, _TASK, rngs=nnx.Rngs(0))
+    module = SequenceClassifier(config, _TASK, rngs=nnx.Rngs(0))
     parameters = jax.device_get(nnx.to_pure_dict(nnx.state(module, nnx.Param)))
     parameters = jax.tree.map(lambda x: np.asarray(x + draw.normal(0, deviation, x.shape), np.float32), parameters)
     return DNAModel(SavedModel(Description(config, _TASK, {}), 0, parameters))

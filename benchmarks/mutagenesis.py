@@ -117,14 +117,14 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
 
     from dnabert_jax.interpret.mutagenesis import mutation_effects
     from dnabert_jax.interpret.target import choose_target
-    from dnabert_jax.model.classification import BertForSequenceClassification
+    from dnabert_jax.model.classification import SequenceClassifier
     from dnabert_jax.pretrained import DNAModel
     from dnabert_jax.training.saved_model import Description, SavedModel
 
     if jax.devices()[0].platform != "cpu" or jax.device_count() > 1:
         raise SystemExit(f"{jax.devices()} is not one CPU: unset XLA_FLAGS and set JAX_PLATFORMS=cpu.")
     draw = np.random.default_rng(0)
-    module = BertForSequenceClassification(task.config, _TASK, rngs=nnx.Rngs(0))
+    module = SequenceClassifier(task.config, _TASK, rngs=nnx.Rngs(0))
     parameters = jax.device_get(nnx.to_pure_dict(nnx.state(module, nnx.Param)))
     # Far enough from the initial ones that substitutions have effects.
     parameters = jax.tree.map(lambda x: np.asarray(x + draw.normal(0, 0.02, x.shape), np.float32), parameters)

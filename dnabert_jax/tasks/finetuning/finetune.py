@@ -150,7 +150,7 @@ def _jobs(
     """Returns what is trained, and the test split of each."""
     config, task = fitting.config, fitting.task
     # Vectors differ between seeds if a part of the network that makes them starts at random.
-    random = not {"bert", *(["pooler"] if task.pooling == "cls" else [])} <= fitting.parameters.keys()
+    random = not {"backbone", *(["pooler"] if task.pooling == "cls" else [])} <= fitting.parameters.keys()
     jobs, tests = [], []
     for name, data in sets.items():
         splits = encode_splits(data, task, fitting.model)

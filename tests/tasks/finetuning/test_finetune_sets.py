@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from dnabert_jax.config import ModelConfig, TaskConfig, TrainingLengths
 from dnabert_jax.errors import InputError
-from dnabert_jax.model.classification import BertWithPooler
+from dnabert_jax.model.classification import PooledBackbone
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
 from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint, StartingPoint, StoppedError
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
@@ -94,8 +94,8 @@ def test_a_stop_after_the_training_is_heard_and_a_resumed_run_ends_the_same(tmp_
 
 
 def pretrained(seed: int = 0) -> SavedModel:
-    bert = nnx.to_pure_dict(nnx.state(BertWithPooler(MODEL, rngs=nnx.Rngs(seed)), nnx.Param))["bert"]
-    return SavedModel(Description(MODEL, None, {}), 0, {"bert": jax.device_get(bert)})
+    backbone = nnx.to_pure_dict(nnx.state(PooledBackbone(MODEL, rngs=nnx.Rngs(seed)), nnx.Param))["backbone"]
+    return SavedModel(Description(MODEL, None, {}), 0, {"backbone": jax.device_get(backbone)})
 
 
 def gc_rich(path: Path, every: int = 2) -> LabelledData:
@@ -157,7 +157,7 @@ def test_vectors_are_those_of_both_strands(tmp_path: Path, pooling: str) -> None
     config, parameters = FinetuneConfig(pooling=pooling, batch_size=8), pretrained().parameters
     fitting = Fitting(MODEL, parameters, task, config, jax.devices()[:1])
     split = encode_split(rows.splits["test"], task, MODEL)
-    network = BertWithPooler(MODEL, task, rngs=nnx.Rngs(0))
+    network = PooledBackbone(MODEL, task, rngs=nnx.Rngs(0))
     nnx.update(network, jax.tree.map(jnp.asarray, parameters))
     if pooling == "cls":
         pooler = nnx.to_pure_dict(nnx.state(network.pooler, nnx.Param))
@@ -173,7 +173,7 @@ def test_vectors_are_those_of_both_strands(tmp_path: Path, pooling: str) -> None
 def test_a_probe_leaves_the_encoder_as_it_is(tmp_path: Path) -> None:
     done = probed(gc_rich(tmp_path / "rows.csv"))
     (fitted,) = done.fitted
-    jax.tree.map(np.testing.assert_array_equal, fitted.parameters["bert"], pretrained().parameters["bert"])
+    jax.tree.map(np.testing.assert_array_equal, fitted.parameters["backbone"], pretrained().parameters["backbone"])
     assert fitted.epoch == 0
     assert fitted.losses == fitted.figures == []
     assert fitted.figure > 0.8

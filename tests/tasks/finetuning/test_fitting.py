@@ -49,8 +49,8 @@ def job(name: str, count: int, seed: int = 0, shortest: int = 29, longest: int =
 @pytest.fixture(scope="module")
 def parameters() -> Parameters:
     """Of an encoder with random weights."""
-    drawn = random_parts(MODEL, None, ["bert"])
-    drawn["bert"]["embeddings"]["token"]["table"][MODEL.vocabulary_size :] = 0
+    drawn = random_parts(MODEL, None, ["backbone"])
+    drawn["backbone"]["embeddings"]["token"]["table"][MODEL.vocabulary_size :] = 0
     return drawn
 
 
@@ -167,11 +167,11 @@ def test_updates_are_those_of_pytorch_and_transformers(fit: Fit, parameters: Par
     ours = fit([data], config, devices, parameters=whole, score=lambda *_: float(next(calls)))[0].parameters
     expected = from_huggingface(
         {name: p.detach().numpy() for name, p in theirs.named_parameters()},
-        abstract_parameters(MODEL, TASK, ["bert", "pooler", "classifier"]),
+        abstract_parameters(MODEL, TASK, ["backbone", "pooler", "classifier"]),
         MODEL,
     )
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), expected, whole)
-    assert min(jax.tree.leaves(moved["bert"]["layers"]["attention"]["query"])) > 1e-4
+    assert min(jax.tree.leaves(moved["backbone"]["layers"]["attention"]["query"])) > 1e-4
     assert_close(ours, expected, atol=2e-5)
 
 
@@ -212,7 +212,7 @@ def test_a_collapsed_job_begins_anew_with_another_seed(fit: Fit) -> None:
 @pytest.mark.parametrize("train", ["lora", "head"])
 def test_what_is_frozen_stays(fit: Fit, parameters: Parameters, train: str) -> None:
     trained = fit([job("a", 24)], dataclasses.replace(CONFIG, train=train))[0].parameters
-    changed = jax.tree.map(lambda a, b: not np.array_equal(a, b), trained["bert"], parameters["bert"])
+    changed = jax.tree.map(lambda a, b: not np.array_equal(a, b), trained["backbone"], parameters["backbone"])
     adapted = changed["layers"].pop("attention")
     assert not any(jax.tree.leaves(changed))
     kernels = [adapted[name]["kernel"] for name in ("query", "key", "value", "output")]
@@ -223,10 +223,10 @@ def test_what_is_frozen_stays(fit: Fit, parameters: Parameters, train: str) -> N
 def test_a_low_rank_addition_starts_at_zero_and_has_its_rank(parameters: Parameters) -> None:
     config = dataclasses.replace(CONFIG, train="lora", lora_rank=3, lora_alpha=6.0)
     frozen, trainable = split_trainable(fresh(parameters), config, seed=0)
-    assert_close(whole_model(frozen, trainable, config)["bert"], parameters["bert"], atol=0)
+    assert_close(whole_model(frozen, trainable, config)["backbone"], parameters["backbone"], atol=0)
     trainable = jax.tree.map(lambda leaf: leaf + 1, trainable)
-    kernel = whole_model(frozen, trainable, config)["bert"]["layers"]["attention"]["key"]["kernel"]
-    addition = kernel - parameters["bert"]["layers"]["attention"]["key"]["kernel"]
+    kernel = whole_model(frozen, trainable, config)["backbone"]["layers"]["attention"]["key"]["kernel"]
+    addition = kernel - parameters["backbone"]["layers"]["attention"]["key"]["kernel"]
     factors = trainable["lora"]["key"]
     np.testing.assert_allclose(addition, 2 * np.einsum("lir,lro->lio", factors["a"], factors["b"]), atol=1e-5)
 
@@ -234,8 +234,8 @@ def test_a_low_rank_addition_starts_at_zero_and_has_its_rank(parameters: Paramet
 def test_lower_layers_learn_more_slowly(parameters: Parameters) -> None:
     factors = rate_factors(fresh(parameters), num_layers=2, layer_decay=0.5, head_rate=3.0)
     assert factors["classifier"]["kernel"] == factors["pooler"]["dense"]["kernel"] == 3
-    assert factors["bert"]["layers"]["intermediate"]["kernel"].ravel().tolist() == [0.25, 0.5]
-    assert factors["bert"]["embeddings"]["token"]["table"] == 0.125
+    assert factors["backbone"]["layers"]["intermediate"]["kernel"].ravel().tolist() == [0.25, 0.5]
+    assert factors["backbone"]["embeddings"]["token"]["table"] == 0.125
 
 
 def test_small_sets_are_passed_over_more_often_and_large_ones_less() -> None:

@@ -43,7 +43,7 @@ def job(name: str, count: int, validated: int, seed: int) -> Job:
 @pytest.fixture(scope="module")
 def run() -> Callable[..., list[Fitted]]:
     """Three jobs, of which one is shorter and another collapses at first: 3 x 5 steps, then 3 x 4."""
-    parameters = random_parts(MODEL, None, ["bert"])
+    parameters = random_parts(MODEL, None, ["backbone"])
     jobs = [job(str(size), size, 8 + size, size) for size in (40, 17, 30)]
 
     def fit(checkpoint: FittingCheckpoint | None, devices: int = 2, observer: Silent | None = None) -> list[Fitted]:
@@ -158,7 +158,7 @@ def test_two_jobs_do_not_go_on_with_the_same(run: Callable[..., list[Fitted]], u
 def test_losses_that_are_not_finite_are_not_saved(run: Callable[..., list[Fitted]], tmp_path: Path) -> None:
     """Not even when it is asked to stop."""
     broken = dataclasses.replace(CONFIG, peak_learning_rate=1e30, clip_norm=1e30, train="full", warmup_share=0.0)
-    shapes = abstract_parameters(MODEL, None, ["bert"])
+    shapes = abstract_parameters(MODEL, None, ["backbone"])
     parameters = jax.tree.map(lambda leaf: np.full(leaf.shape, 1.0, np.float32), shapes)
     fitting = Judged(MODEL, parameters, TASK, broken, jax.devices()[:1])
     with stopping_after(tmp_path / "run", 3) as checkpoint, pytest.raises(JobError, match=r"^a: .* step \d") as raised:
