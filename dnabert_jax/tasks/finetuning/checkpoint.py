@@ -89,10 +89,14 @@ def named_model(source: str, model: SavedModel) -> str:
 
 
 def weights_digest(model: SavedModel) -> str:
-    """Returns the SHA-256 of a network's configuration and its parameters."""
-    digest = hashlib.sha256(repr(model.config).encode())
+    """Returns the SHA-256 of a network's configuration and its parameters, by the names of earlier versions.
+
+    These had k-mers alone and called the root of the tree bert: what they have begun can be resumed.
+    """
+    digest = hashlib.sha256(repr(model.config).replace("tokens='kmers', ", "").encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(model.parameters):
-        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+        name = jax.tree_util.keystr(path).replace("'backbone'", "'bert'")
+        digest.update(f"{name} {leaf.dtype} {leaf.shape}".encode())
         digest.update(np.ascontiguousarray(leaf).data)
     return digest.hexdigest()
 

@@ -13,10 +13,17 @@ import pytest
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.interop.huggingface import abstract_parameters
-from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint, StartingPoint, StoppedError, check_unfinished
+from dnabert_jax.tasks.finetuning.checkpoint import (
+    FittingCheckpoint,
+    StartingPoint,
+    StoppedError,
+    check_unfinished,
+    weights_digest,
+)
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS
 from dnabert_jax.tasks.finetuning.fitting import Fitted, Job, Silent
 from dnabert_jax.telemetry.run_log import read_log
+from dnabert_jax.training.saved_model import Description, SavedModel
 from tests.tasks.finetuning.conftest import TASK, Judged, assert_close, random_parts, sequences
 
 MODEL = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=16, max_positions=16)
@@ -115,6 +122,12 @@ def unfinished(run: Callable[..., list[Fitted]], tmp_path_factory: pytest.TempPa
     with stopping_after(out, 2) as checkpoint, pytest.raises(StoppedError):
         run(checkpoint)
     return out
+
+
+def test_the_digest_of_a_model_is_that_of_earlier_versions() -> None:
+    """Else what they have begun could not be resumed."""
+    model = SavedModel(Description(MODEL, None, {}), 0, {"backbone": {"table": np.zeros((2, 3), np.float32)}})
+    assert weights_digest(model) == "b1ac134a01d010185a1b73823808c7c6d434b08fa2197feb0a574ec7b53f9eb5"
 
 
 @pytest.mark.parametrize(
