@@ -23,8 +23,8 @@ from jax.sharding import SingleDeviceSharding
 from jaxtyping import Float
 
 from dnabert_jax import storage
-from dnabert_jax.config import TaskConfig
-from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.config import TaskConfig, require
+from dnabert_jax.errors import JobError
 from dnabert_jax.output_directory import is_unused, kept_directory
 from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
@@ -162,12 +162,9 @@ def check_unfinished(out: Path, resume: bool) -> None:
     directory = unfinished_directory(out)
     if is_unused(directory):
         return
-    if not (directory / START_FILE).is_file():
-        raise InputError(
-            f"{directory} exists and is not an unfinished fine-tuning: move it away, or choose another --out."
-        )
-    if not resume:
-        raise InputError(f"{directory} was not finished: give --resume to go on with it, or remove it to begin anew.")
+    begun = (directory / START_FILE).is_file()
+    require(begun, f"{directory} exists and is not an unfinished fine-tuning: move it away, or choose another --out.")
+    require(resume, f"{directory} was not finished: give --resume to go on with it, or remove it to begin anew.")
 
 
 class FittingCheckpoint(contextlib.ExitStack):
@@ -190,9 +187,8 @@ class FittingCheckpoint(contextlib.ExitStack):
         self._start, self._metric = start, metric
         self._steps_before = 0
         if not is_unused(self.directory):
-            before = read_json(StartingPoint, self.directory / START_FILE)
-            if difference := start.difference(before):
-                raise InputError(f"{self.directory} {difference}. Remove it to begin anew, or choose another --out.")
+            difference = start.difference(read_json(StartingPoint, self.directory / START_FILE))
+            require(not difference, f"{self.directory} {difference}. Remove it to begin anew, or choose another --out.")
 
     @property
     def saved_steps(self) -> int:

@@ -209,7 +209,4 @@ def keep_best(state: JobsState, improved: Int[Array, " J"]) -> JobsState:
 
 
 def _where(chosen: Int[Array, " J"], new: Any, old: Any) -> Any:
-    def choose(new: Array, old: Array) -> Array:
-        return jnp.where(chosen.reshape(-1, *[1] * (new.ndim - 1)) > 0, new, old)
-
-    return jax.tree.map(choose, new, old)
+    return jax.tree.map(lambda a, b: jnp.where(chosen.reshape(-1, *[1] * (a.ndim - 1)) > 0, a, b), new, old)

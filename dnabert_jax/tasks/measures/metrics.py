@@ -110,8 +110,8 @@ def _name(key: str) -> str:
 
 def checked_scores(task: TaskConfig, scores: Float[np.ndarray, "N C"]) -> Float[np.ndarray, "N C"]:
     """Returns scores in double precision, rows of a single-label problem summing to 1 beyond single precision."""
-    if scores.ndim != 2 or scores.shape[1] != len(task.labels) or not len(scores):
-        raise InputError(f"Scores of shape {scores.shape} cannot be measured: {len(task.labels)} columns are needed.")
+    fits = scores.ndim == 2 and scores.shape[1] == len(task.labels) and len(scores) > 0
+    require(fits, f"Scores of shape {scores.shape} cannot be measured: {len(task.labels)} columns are needed.")
     scores = scores.astype(np.float64)
     if not np.isfinite(scores).all():
         raise JobError(f"{(~np.isfinite(scores)).any(axis=1).sum():,} of {len(scores):,} scores are not finite.")
@@ -127,8 +127,8 @@ def checked_scores(task: TaskConfig, scores: Float[np.ndarray, "N C"]) -> Float[
 def checked_labels(task: TaskConfig, labels: Num[np.ndarray, "N ..."], count: int) -> Num[np.ndarray, "N ..."]:
     """Returns labels that are as many as the scores and lie in the range of the task."""
     exclusive, size = task.kind.exclusive, len(task.labels)
-    if labels.shape != ((count,) if exclusive else (count, size)):
-        raise InputError(f"Labels of shape {labels.shape} do not fit {count:,} scores of {size} labels.")
+    fits = labels.shape == ((count,) if exclusive else (count, size))
+    require(fits, f"Labels of shape {labels.shape} do not fit {count:,} scores of {size} labels.")
     if not np.isfinite(labels).all():
         raise InputError(f"{(~np.isfinite(labels)).sum():,} labels are not finite: drop those examples.")
     if not task.kind.has_classes:

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnabert_jax.config import TaskConfig, TrainingLengths
-from dnabert_jax.errors import InputError
+from dnabert_jax.config import TaskConfig, TrainingLengths, require
 from dnabert_jax.io.markdown import escaped, table
 from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.datasets.labels import label_matrix
@@ -67,14 +66,12 @@ class Result:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.seeds:
-            raise InputError(f"The result of {self.name} has no seed.")
+        require(bool(self.seeds), f"The result of {self.name} has no seed.")
+        require(0 <= self.best < len(self.seeds), f"The result of {self.name} has no seed number {self.best}.")
         for seed in self.seeds:
             # Those of earlier versions have figures of single labels twice.
-            if not set(seed.metrics.values) >= set(self.task.kind.metric_keys(self.task.labels)):
-                raise InputError(f"The result of {self.name} with seed {seed.seed} has not the metrics of its task.")
-        if not 0 <= self.best < len(self.seeds):
-            raise InputError(f"The result of {self.name} has no seed number {self.best}.")
+            measured = set(seed.metrics.values) >= set(self.task.kind.metric_keys(self.task.labels))
+            require(measured, f"The result of {self.name} with seed {seed.seed} lacks metrics of its task.")
 
 
 class OverSeeds(NamedTuple):

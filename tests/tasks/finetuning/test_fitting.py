@@ -271,7 +271,7 @@ def test_settings_that_the_host_alone_reads_need_no_other_compilation() -> None:
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    wrong = {"epochs": -1, "peak_learning_rate": -1.0, "head_rate": 0.0, "layer_decay": 0.0, "dropout": 1.0}
-    for name, value in wrong.items():
+    rates = {"peak_learning_rate": -1.0, "head_rate": 0.0, "layer_decay": 0.0, "label_smoothing": 1.0, "dropout": 1.0}
+    for name, value in {"epochs": -1, **rates}.items():
         with pytest.raises(InputError, match=name):
             FinetuneConfig(**{name: value})
