@@ -12,6 +12,7 @@ import tyro
 
 from dnabert_jax.config import require_in
 from dnabert_jax.errors import InputError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.io.peak_index import INDEX_FILE, PeakFile, read_peak_index
 from dnabert_jax.io.text import WHOLE
 from dnabert_jax.storage import Location, is_url, join, scratch_directory
@@ -95,6 +96,7 @@ class Evaluate:
     def run(self) -> None:
         """Evaluates, writes, and says what came of it."""
         self._check()
+        require_extra("finetune", "An evaluation", "matplotlib", "sklearn")
         sets = find_sets(self.data)
         _one_device_a_processor()
         from dnabert_jax.interop.load import read_model

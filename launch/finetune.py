@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from dnabert_jax.config import require_in
 from dnabert_jax.errors import InputError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.output_file import refuse_existing
 from dnabert_jax.tasks.datasets.layout import set_name
 from dnabert_jax.tasks.datasets.options import DataOptions
@@ -73,6 +74,7 @@ class Finetune:
         """Trains, measures, writes, and says what came of it."""
         require_in(self, 1, math.inf, "seeds")
         refuse_existing(self.out)
+        require_extra("finetune", "Fine-tuning", "matplotlib", "sklearn")
         with stop_signals() as received:
             self._run(received)
 
@@ -186,7 +188,7 @@ class FittingBar(Bars):
     """A progress bar of fine-tuning, and a line for each job and epoch; a context manager."""
 
     def __init__(self, metric: str) -> None:
-        from dnabert_jax.tasks.measures.metrics import better  # which loads scikit-learn
+        from dnabert_jax.tasks.measures.metrics import better
 
         sequences = dict.fromkeys(("embed", "predict the test split"), " sequences")
         super().__init__({"finetune": "step", "compute intervals": " resamples"} | sequences)

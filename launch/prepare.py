@@ -26,6 +26,7 @@ from data_prep.verify import verify_directory
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.data.rows import read_source
 from dnabert_jax.errors import InputError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.families import PRESETS, closest_preset
 from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.io.peak_index import INDEX_FILE
@@ -101,12 +102,9 @@ class PrepareGenomeBeam:
         # Runners log how the job goes; Beam warns, as it is imported, of what this needs not.
         named = any(option.startswith("--runner") for option in self.beam_options)
         logging.basicConfig(level=logging.INFO if named else logging.ERROR)
-        try:
-            from data_prep.genome_beam import prepare_genome_on_beam
-        except ModuleNotFoundError as error:
-            if (error.name or "").split(".")[0] != "apache_beam":
-                raise
-            raise InputError("Apache Beam is not installed: pip install apache-beam (the extra beam).") from error
+        require_extra("beam", "prepare genome-beam", "apache_beam")
+        from data_prep.genome_beam import prepare_genome_on_beam
+
         manifest = prepare_genome_on_beam(
             self.job, self.beam_options, lambda phase: print(f"Beam: {phase} ...", file=sys.stderr)
         )

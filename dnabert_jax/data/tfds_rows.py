@@ -14,6 +14,7 @@ from jaxtyping import Int, UInt16
 from dnabert_jax.data.manifest import Manifest, ShardEntry, Split
 from dnabert_jax.data.tfrecord import FEATURE, RecordLayout, decode_ids
 from dnabert_jax.errors import InputError, first_line
+from dnabert_jax.extras import require_extra
 
 DATASET_INFO = "dataset_info.json"
 
@@ -124,14 +125,10 @@ def tfds_manifest(directory: Path) -> Manifest:
 
 def _dataset_info(directory: Path) -> tuple[Any, Any]:
     """TFDS's own reading of the metadata: a `tfds.core.DatasetInfo`, and k."""
-    try:
-        import tensorflow_datasets as tfds
-        from google.protobuf.json_format import ParseError
-    except ImportError as error:
-        raise InputError(
-            f"{directory} is a data set of TensorFlow Datasets: to read it, pip install tensorflow-datasets "
-            "importlib_resources (the extra tfds)."
-        ) from error
+    require_extra("tfds", f"Reading {directory}", "tensorflow_datasets", "importlib_resources")
+    import tensorflow_datasets as tfds
+    from google.protobuf.json_format import ParseError
+
     try:
         info = tfds.builder_from_directory(str(directory)).info
         return info, dict(info.metadata).get("k")

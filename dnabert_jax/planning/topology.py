@@ -1,7 +1,6 @@
 """Accelerators that are not there, by name: v5e:16x16, h100:8. Their devices are shapes to compile for."""
 
 import importlib.resources
-import importlib.util
 import math
 import re
 
@@ -9,6 +8,7 @@ import jax
 from jax.experimental import topologies
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.parallel.chips import CHIPS, POD_AXIS, Chip, chip_named
 
 _CHIPS_A_HOST = 4
@@ -47,8 +47,7 @@ def make_devices(name: str, slices: int = 1) -> tuple[Chip, list[jax.Device]]:
 
 
 def _tpus(chip: Chip, sides: list[int], slices: int) -> list[jax.Device]:
-    if not importlib.util.find_spec("libtpu"):
-        raise InputError("There is no TPU compiler here: pip install 'jax[tpu]' (the extra tpu; x86-64 Linux only).")
+    require_extra("tpu", "Compiling for TPUs, possible on x86-64 Linux without a TPU,", "libtpu")
     name = f"{chip.name}:{'x'.join(map(str, sides))}"
     if chip.links == _LINKS_IN_A_PLANE and max(sides) > POD_AXIS:
         raise InputError(f"{name} is more than a pod: {chip.name} has up to {POD_AXIS}x{POD_AXIS}; give --slices.")
@@ -72,8 +71,7 @@ def _tpus(chip: Chip, sides: list[int], slices: int) -> list[jax.Device]:
 
 
 def _gpus(chip: Chip, number: int, specification: str) -> list[jax.Device]:
-    if not importlib.util.find_spec("jax_cuda13_plugin"):
-        raise InputError("There is no GPU compiler here: pip install 'jax[cuda13]' (the extra cuda; no GPU is needed).")
+    require_extra("cuda", "Compiling for GPUs, possible without a GPU,", "jax_cuda13_plugin")
     if number > _GPUS_A_HOST and number % _GPUS_A_HOST:
         raise InputError(f"{number} GPUs do not fill machines of {_GPUS_A_HOST}: choose a multiple of {_GPUS_A_HOST}.")
     hosts = -(-number // _GPUS_A_HOST)
