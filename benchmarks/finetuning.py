@@ -27,7 +27,7 @@ from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.sequence.vocabulary import CLS, SEP
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
-from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, epoch_order, learning_rate, total_steps
+from dnabert_jax.tasks.finetuning.encoding import EncodedSplit, epoch_order
 
 _BASES, _LARGEST_DIFFERENCE = 101, 1e-3
 _PEERS = ("this project", "transformers")
@@ -115,21 +115,9 @@ def this_project(task: Task, devices: int) -> tuple[Callable[[], float], Ready]:
     os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     import jax
 
-    from dnabert_jax.tasks.finetuning.fitting import Fitting
-    from dnabert_jax.tasks.finetuning.jobs import Job
+    from dnabert_jax.tasks.finetuning.fitting import Fitting, Job, Silent
 
-    class Silent:
-        """Shows nothing."""
-
-        def stepped(self, done: int, total: int) -> None: ...
-
-        def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None: ...
-
-        def advanced(self, what: str, done: int, total: int) -> None: ...
-
-        def restarted(self, job: str, seed: int) -> None: ...
-
-    fitting = Fitting(task.config, weights(task), _TASK, task.settings, lambda *_: 0.0, lambda *_: False, jax.devices())
+    fitting = Fitting(task.config, weights(task), _TASK, task.settings, jax.devices())
     # The same seed for all: nothing is random but the order. The validation split is next to nothing.
     split = task.splits[0]
     first = EncodedSplit(split.ids[: split.offsets[1]], split.offsets[:2], split.targets[:1], split.tokenizer)
@@ -184,7 +172,7 @@ def transformers_side(task: Task) -> tuple[Callable[[], float], Ready]:
             lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.epsilon,
         )  # fmt: skip
         order, length, size = epoch_order(len(split), 0, 1), int(split.lengths.max()), settings.batch_size
-        steps, found = total_steps(settings, len(split)), []
+        steps, found = settings.total_steps(len(split)), []
         for step in range(steps):
             rows = order[step * size : (step + 1) * size]
             ids = torch.from_numpy(split.rows(rows, (length,)).astype(np.int64))
@@ -194,7 +182,7 @@ def transformers_side(task: Task) -> tuple[Callable[[], float], Ready]:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(settings, step, steps)
+                group["lr"] = settings.learning_rate(step, steps)
             optimizer.step()
             found.append(loss.item())
         return float(np.mean(found))

@@ -133,7 +133,7 @@ def test_only_the_families_name_a_family_or_its_tokens() -> None:
             continue
         tree = ast.parse(path.read_text("utf-8"))
         documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-        words = imports_of(path) | {getattr(node, "name", "") or "" for node in ast.walk(tree)}
+        words = imports_of(ast.walk(tree)) | {getattr(node, "name", "") or "" for node in ast.walk(tree)}
         words |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:

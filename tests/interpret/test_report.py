@@ -19,8 +19,8 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.report.sections import column_table
 from dnabert_jax.tasks.measures.curves import Curves, draw_curves
 from dnabert_jax.tasks.measures.metrics import measure
-from dnabert_jax.tasks.measures.results import Result, SeedResult, write_result
-from dnabert_jax.typed_json import read_json
+from dnabert_jax.tasks.measures.results import Result, SeedResult
+from dnabert_jax.typed_json import read_json, to_json
 from launch.cli import run
 from tests.interpret.motifs.conftest import plant
 
@@ -88,7 +88,8 @@ def write_results(folder: Path, task: TaskConfig, labels: np.ndarray) -> None:
     scores = odds / odds.sum(axis=1, keepdims=True)
     draw_curves(task, scores, labels, folder / "curves", HOSTILE)
     seeds = tuple(SeedResult(seed, 1.0, measure(task, scores, labels, resamples=20)) for seed in (0, 1))
-    write_result(Result(HOSTILE, "a model", task, {"train": 5, "test": len(labels)}, seeds), folder / "result.json")
+    result = Result(HOSTILE, "a model", task, {"train": 5, "test": len(labels)}, seeds)
+    (folder / "result.json").write_text(to_json(result))
 
 
 def write_variants(path: Path) -> list[dict[str, str]]:
