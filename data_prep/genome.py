@@ -17,7 +17,6 @@ from data_prep.tfds_metadata import tfds_metadata
 from dnabert_jax.data.manifest import FILE_NAME, HELDOUT, TRAIN, Manifest, ShardEntry, shard_name
 from dnabert_jax.data.tfrecord import RecordLayout
 from dnabert_jax.output_directory import output_directory
-from dnabert_jax.typed_json import to_json
 
 Progress = Callable[[str, int, int | None], object]
 """Is told of a phase, what was done of it since the last call, and its whole if known. Phases are "download" and
@@ -53,7 +52,7 @@ def prepare_genome(
         manifest = plan.manifest(counts, {name: writer.close() for name, writer in writers.items()})
         for name, content in tfds_metadata(manifest).items():
             (directory / name).write_bytes(content)
-        (directory / FILE_NAME).write_text(to_json(manifest), "utf-8")
+        (directory / FILE_NAME).write_text(manifest.text, "utf-8")
     return manifest
 
 

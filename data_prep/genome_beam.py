@@ -107,7 +107,7 @@ def prepare_genome_on_beam(
         for name, content in tfds_metadata(manifest).items():
             storage.write(join(directory, name), content)
         check_claim()
-        storage.write(join(directory, FILE_NAME), to_json(manifest).encode())
+        storage.write(join(directory, FILE_NAME), manifest.text.encode())
     return manifest
 
 

@@ -23,7 +23,8 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.io.fasta import BLOCK_LETTERS
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes, reverse_complement
-from dnabert_jax.sequence.kmers import KmerTokenizer
+from dnabert_jax.sequence.tokenizer import Tokenizer
+from dnabert_jax.sequence.tokenizers import make_tokenizer
 from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.storage import Location, file_name
 
@@ -52,6 +53,7 @@ class GenomeJob:
         rows: Several sequences packed into a row, or one sequence a row.
         row_length: Tokens of a row.
         rows_per_shard: Of a TFRecord file.
+        tokens: The name of the tokenizer.
     """
 
     fasta: tuple[Location, ...]
@@ -67,9 +69,10 @@ class GenomeJob:
     rows: Literal["packed", "single"] = "packed"
     row_length: int = 512
     rows_per_shard: int = 65_536
+    tokens: str = "kmers"
 
     def __post_init__(self) -> None:
-        _ = KmerTokenizer(self.k).vocabulary_size  # which refuses an impossible k
+        _ = self.tokenizer.vocabulary_size  # which refuses an impossible k
         weights, files = self.weights, len(self.fasta)
         require(files > 0, "No sequence file is named: name at least one.")
         require(0 <= self.fraction < 1, f"The held-out fraction is {self.fraction}: it must be at least 0, below 1.")
@@ -81,6 +84,11 @@ class GenomeJob:
             require(min(weights) > 0, "Every weight must be above 0: leave out what has none.")
             is_one = math.isclose(sum(weights), 1, abs_tol=1e-6)
             require(is_one, f"The weights sum to {sum(weights):g}: they must sum to 1.")
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer, each of whose tokens begins a base behind the one before it."""
+        return make_tokenizer(self.tokens, self.k)
 
     @property
     def fraction(self) -> float:
@@ -208,6 +216,7 @@ class GenomePlan:
         certain = sum(file.certain_bases for file in self.surveys)
         return Manifest(
             k=job.k,
+            tokens=job.tokens,
             row_length=job.row_length,
             packed=job.rows == "packed",
             seed=job.seed,
@@ -238,10 +247,11 @@ class GenomePlan:
     def _check_counts(self, counts: Mapping[str, Counts]) -> None:
         """Raises InputError if a split that was asked for has no rows."""
         names = ", ".join(str(location) for location in self.job.fasta)
+        letters = "A, C, G, T in upper case" if self.job.lower_case == "drop" else "A, C, G, T"
         if not counts[TRAIN]["rows"]:
             raise InputError(
                 f"{names} gives no window to train on: outside of the held-out part it has no stretch of at least "
-                f"{MIN_KMERS + self.job.k - 1} A, C, G, T{' in upper case' if self.job.lower_case == 'drop' else ''}."
+                f"{self.job.tokenizer.capacity(MIN_KMERS)} {letters}."
             )
         asked = self.job.heldout_fasta or self.job.heldout_records or self.job.heldout_fraction
         if asked and not counts[HELDOUT]["rows"]:
@@ -293,11 +303,11 @@ def _split_rows(
 ) -> tuple[bytes, Counts]:
     stream = (*task.place, task.repetition, (TRAIN, HELDOUT).index(name))
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(job.seed, spawn_key=stream)))
-    starts, counts, uncut_bases = windows_of_runs(runs, job.k, job.row_length - SPECIAL_PER_SEQUENCE, rng)
+    tokenizer = job.tokenizer
+    starts, counts, uncut_bases = windows_of_runs(runs, tokenizer.overlap, job.row_length - SPECIAL_PER_SEQUENCE, rng)
     if name == TRAIN and task.share < 1:
         chosen = rng.random(len(starts)) < task.share
         starts, counts = starts[chosen], counts[chosen]
-    tokenizer = KmerTokenizer(job.k)
     ids = tokenizer.encode(codes)
     if name == TRAIN and job.reverse_complement:
         # The k-mers of the other strand follow those of this one; k-mer i here is the last but i there.

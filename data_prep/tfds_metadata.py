@@ -19,12 +19,14 @@ def tfds_metadata(manifest: Manifest) -> dict[str, bytes]:
     stride = RecordLayout(manifest.row_length).stride
     row = {"dtype": "uint16", "encoding": "bytes", "shape": {"dimensions": [str(manifest.row_length)]}}
     features = features_dict({FEATURE: {"pythonClassName": f"{TFDS_FEATURES}.tensor_feature.Tensor", "tensor": row}})
-    description = f"Rows of {manifest.row_length} {manifest.k}-mer ids for masked-language-model pre-training."
+    token = manifest.tokenizer.unit.removesuffix("s")
+    description = f"Rows of {manifest.row_length} {token} ids for masked-language-model pre-training."
     splits = {
         name: ([shard.rows for shard in split.shards], split.rows * stride) for name, split in manifest.splits.items()
     }
     info = dataset_info("genome", description, "tfrecord", splits)
-    metadata = {"k": manifest.k, "manifest_sha256": manifest.digest()}
+    metadata = {name: value for name, value in json.loads(manifest.text).items() if name in ("k", "tokens")}
+    metadata["manifest_sha256"] = manifest.digest()
     files = {"features.json": features, "dataset_info.json": info, "metadata.json": metadata}
     return {name: (json.dumps(content, indent=2) + "\n").encode() for name, content in files.items()}
 

@@ -18,7 +18,7 @@ from dnabert_jax.data.tfds_rows import ArrayRecordShard
 from dnabert_jax.data.tfrecord import RowShard
 from dnabert_jax.errors import InputError, StoreError
 from dnabert_jax.output_directory import MARK
-from dnabert_jax.sequence.kmers import KmerTokenizer
+from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.storage import Location, is_hidden, join, local_copy
 
@@ -74,7 +74,7 @@ def _split_problems(
                 continue
             if entry.sha256 and file_digest(path) != entry.sha256:
                 yield f"{location} has another SHA-256 than the manifest says: it was changed, or is from another run."
-            yield from _shard_problems(shard, location, manifest.k, counted, progress)
+            yield from _shard_problems(shard, location, manifest.tokenizer, counted, progress)
     for what, count in counted.items():
         stated = getattr(split, what)
         if complete and stated is not None and count != stated:
@@ -82,13 +82,13 @@ def _split_problems(
 
 
 def _shard_problems(
-    shard: RowShard, location: str, k: int, counted: dict[str, int], progress: Callable[[int], object]
+    shard: RowShard, location: str, tokenizer: Tokenizer, counted: dict[str, int], progress: Callable[[int], object]
 ) -> Iterator[str]:
     """Yields what is wrong with the records of a shard, and counts what is in them."""
     wrong = 0
     for first in range(0, shard.num_rows, _ROWS_AT_ONCE):
         rows, damage = shard.inspect(np.arange(first, min(first + _ROWS_AT_ONCE, shard.num_rows)))
-        problems = {first + place: f"is no row: {reason}" for place, reason in _row_problems(rows, KmerTokenizer(k))}
+        problems = {first + place: f"is no row: {reason}" for place, reason in _row_problems(rows, tokenizer)}
         problems |= {number: f"is damaged: {reason}" for number, reason in damage.items()}
         for number in sorted(problems)[: max(_MOST_RECORDS - wrong, 0)]:
             yield f"{location}: record {number} {problems[number]}."
@@ -100,7 +100,7 @@ def _shard_problems(
         yield f"{location}: {wrong - _MOST_RECORDS:,} more records are wrong."
 
 
-def _row_problems(rows: UInt16[np.ndarray, "R L"], tokenizer: KmerTokenizer) -> Iterator[tuple[int, str]]:
+def _row_problems(rows: UInt16[np.ndarray, "R L"], tokenizer: Tokenizer) -> Iterator[tuple[int, str]]:
     """Yields the place of each row that breaks a rule, and the first rule it breaks."""
     spells_bases = rows >= NUM_SPECIAL
     before, after = rows[:, :-1], rows[:, 1:]

@@ -64,7 +64,7 @@ _COMMANDS: dict[str, tuple[type[_Runnable] | Callable[[Sequence[str]], _Runnable
     ),
     "pretrain": (parse_pretrain, "rows -> a masked language model, with checkpoints and logs"),
     "plan": (parse_plan, "estimate memory, time and cost on a TPU or GPU topology; --suite estimates fine-tuning"),
-    "import": (Import, "published DNABERT weights of the Hugging Face hub, or a directory -> a checkpoint"),
+    "import": (Import, "published weights of the Hugging Face hub, or a directory -> a checkpoint"),
     "finetune": (
         parse_finetune, "model and labelled DNA -> a classifier or a regression, measured on a test split",
     ),
@@ -83,12 +83,12 @@ _COMMANDS: dict[str, tuple[type[_Runnable] | Callable[[Sequence[str]], _Runnable
 """For each command, the dataclass of its flags or the function that parses them, and what the command does."""
 
 _USAGE = f"""\
-dnabert-jax {dnabert_jax.__version__}: pre-train, fine-tune and interpret DNABERT models with JAX.
+dnabert-jax {dnabert_jax.__version__}: pre-train, fine-tune and interpret DNA language models with JAX.
 
 usage: dnabert-jax COMMAND [flags]        dnabert-jax COMMAND --help lists the flags and shows an example
 
 {"".join(f"  {name:<21}{what}{chr(10)}" for name, (_, what) in _COMMANDS.items())}
-example: dnabert-jax import zhihan1996/DNA_bert_6 --out dnabert6
+example: dnabert-jax demo
 """
 
 _EXIT_BAD_INPUT, _EXIT_BROKEN_PIPE = 2, 128 + signal.SIGPIPE

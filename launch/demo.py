@@ -13,7 +13,7 @@ from dnabert_jax.families import PRESETS
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.output_file import refuse_existing
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
-from dnabert_jax.sequence.kmers import split_kmers
+from dnabert_jax.sequence.bases import base_codes
 from launch.prepare import describe, preparation_bars
 from launch.pretrain import TrainingBar
 
@@ -112,9 +112,9 @@ def _try_transformers(model: Path, ours: "SavedModel") -> str:
     from dnabert_jax.model.backbone import LanguageModel
     from dnabert_jax.model.binding import bind
 
-    k = ours.config.k
     letters = next(iter(read_blocks(HELDOUT_FASTA))).letters
-    kmers = split_kmers(letters[:_EXAMPLE_BASES].tobytes().decode(), k).split()
+    spelled = ours.config.tokenizer
+    kmers = [spelled.tokens[number] for number in spelled.encode(base_codes(letters[:_EXAMPLE_BASES]))]
     tokenizer = AutoTokenizer.from_pretrained(model)
     masked_lm = AutoModelForMaskedLM.from_pretrained(model)
     truth = kmers[_MASKED_KMERS]

@@ -117,7 +117,7 @@ class Motifs:
     def _read(self, path: Path, what: str) -> tuple[list[str], "Sequences"]:
         import numpy as np
 
-        from dnabert_jax.sequence.kmers import KmerTokenizer
+        from dnabert_jax.config import ModelConfig
         from dnabert_jax.tasks.datasets.sequences import Sequences
 
         if not path.stat().st_size:
@@ -128,7 +128,7 @@ class Motifs:
         source = (
             SequenceSource(fasta=path) if records else SequenceSource(table=path, sequence=self.sequence, id=self.id)
         )
-        with source.open(KmerTokenizer(self.k)) as opened:
+        with source.open(ModelConfig(k=self.k).tokenizer) as opened:
             listed = list(opened)
         opened.say(f"{what.capitalize()}:")
         pieces = ((sequence.codes, np.array([len(sequence.codes)])) for sequence in listed)

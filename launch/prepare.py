@@ -31,7 +31,6 @@ from dnabert_jax.families import PRESETS, closest_preset
 from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.io.peak_index import INDEX_FILE
 from dnabert_jax.io.text import valid_unicode
-from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.storage import Location, is_url, join
 from launch.console import Bars, command, progress_bar
@@ -71,7 +70,7 @@ def _process_count(given: int | None) -> int:
 
 def _tell(job: GenomeJob, manifest: Manifest) -> None:
     print(describe(manifest))
-    preset = closest_preset(KmerTokenizer(manifest.k))
+    preset = closest_preset(manifest.tokenizer)
     model = PRESETS[preset].model
     flags = f"--preset {preset}" + f" --model.k {manifest.k}" * (model.k != manifest.k)
     if manifest.row_length > model.max_positions:
@@ -127,7 +126,7 @@ def describe(manifest: Manifest) -> str:
         sequences, kmers = split.sequences or 0, split.kmers or 0
         filled = (kmers + SPECIAL_PER_SEQUENCE * sequences) / (split.rows * manifest.row_length)
         lines.append(
-            f"{name}: {sequences:,} sequences of {kmers:,} {manifest.k}-mers from {split.bases:,} bases, "
+            f"{name}: {sequences:,} sequences of {kmers:,} {manifest.tokenizer.unit} from {split.bases:,} bases, "
             f"in {split.rows:,} rows of {manifest.row_length} tokens ({filled:.1%} filled, "
             f"{sequences / split.rows:.2f} sequences a row)"
         )

@@ -35,7 +35,7 @@ class Report:
     motifs: Path | None = None
     results: tuple[Path, ...] = ()
     variants: Path | None = None
-    title: str = "DNABERT report"
+    title: str = "dnabert-jax report"
     sequences: int = 50
     most_variants: int = 100_000
     variant_score: str = ""

@@ -12,6 +12,8 @@ from typing import Any
 
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError
+from dnabert_jax.sequence.tokenizer import Tokenizer
+from dnabert_jax.sequence.tokenizers import make_tokenizer
 from dnabert_jax.storage import Location, is_url, join
 from dnabert_jax.typed_json import parse_json, to_json
 
@@ -61,12 +63,13 @@ class Manifest:
     """A whole data directory.
 
     Attributes:
-        k: letters of a k-mer.
+        k: bases of a token, for tokenizers that let one choose.
         packed: several sequences a row, or one.
         seed: of the windows.
         policies: what was done with N, lower case and strands, and what is held out, in words.
         dropped: what the policies left out, counted in bases. `uncut_bases` are in pieces too short for a cut window.
         sources: name, size, SHA-256, records, letters and repetitions of each sequence file.
+        tokens: the name of the tokenizer.
 
     Of a TFDS data set, `packed` and `seed` are None, `policies` and `dropped` are empty, and its one source has only a
     name and a size.
@@ -81,6 +84,20 @@ class Manifest:
     sources: list[dict[str, Any]]
     splits: dict[str, Split]
     format: str = FORMAT
+    tokens: str = "kmers"
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that made the ids."""
+        return make_tokenizer(self.tokens, self.k)
+
+    @property
+    def text(self) -> str:
+        """The contents of manifest.json, which names no tokenizer where there was none to choose from."""
+        fields = dataclasses.asdict(self)
+        if self.tokens == "kmers":
+            del fields["tokens"]
+        return to_json(fields)
 
     @property
     def shards(self) -> list[ShardEntry]:
@@ -89,7 +106,7 @@ class Manifest:
 
     def digest(self) -> str:
         """Returns the SHA-256 of the manifest; with the digests of the shards in it, of the whole data set."""
-        return hashlib.sha256(to_json(self).encode()).hexdigest()
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 def read_manifest(directory: Location) -> Manifest:

@@ -19,7 +19,6 @@ from dnabert_jax.data.tfrecord import RowShard, Shard
 from dnabert_jax.errors import InputError, named_if_full
 from dnabert_jax.output_directory import locked
 from dnabert_jax.storage import Location, is_url, join
-from dnabert_jax.typed_json import to_json
 
 
 class Rows:
@@ -104,5 +103,5 @@ def stage(location: Location, cache: Path, progress: Callable[[int], object] = l
                 raise InputError(f"{source} is not the file that its manifest lists: prepare the data again.")
             partial.rename(target)
         if not (directory / FILE_NAME).exists():
-            storage.write(directory / FILE_NAME, to_json(manifest).encode())
+            storage.write(directory / FILE_NAME, manifest.text.encode())
     return directory

@@ -75,7 +75,8 @@ def tfds_manifest(directory: Path) -> Manifest:
 
     try:
         info = tfds.builder_from_directory(str(directory)).info
-        k = dict(info.metadata).get("k")
+        metadata = dict(info.metadata)
+        k, tokens = metadata.get("k"), str(metadata.get("tokens", "kmers"))
     except (ValueError, TypeError, ParseError) as error:
         raise InputError(
             f"TensorFlow Datasets cannot open {directory}: {first_line(error)}; build the data set again."
@@ -115,4 +116,5 @@ def tfds_manifest(directory: Path) -> Manifest:
         dropped={},
         sources=[{"name": info.full_name, "bytes": int(info.dataset_size)}],
         splits=splits,
+        tokens=tokens,
     )

@@ -93,6 +93,12 @@ class Tokenizer(abc.ABC):
         other[filled] = self.other_strand(rows[filled], offsets)
         return np.stack([rows, other], axis=1).reshape(-1, rows.shape[1])
 
+    def agree(
+        self, before: Integer[np.ndarray, "*shape"], after: Integer[np.ndarray, "*shape"]
+    ) -> Bool[np.ndarray, "*shape"]:
+        """Returns whether tokens that follow one another spell the same bases where they overlap, if they do."""
+        return np.ones(before.shape, bool)
+
     def parse(self, text: str, name: str = "the sequence") -> UInt8[np.ndarray, " n"]:
         """Returns the codes of a sequence as users write it; raises InputError if it is not DNA."""
         return base_codes(text.strip().encode("ascii", "replace"), name)

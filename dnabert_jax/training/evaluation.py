@@ -27,7 +27,6 @@ from dnabert_jax.model.binding import bind
 from dnabert_jax.parallel.placement import RowPlacement
 from dnabert_jax.parallel.rules import ROWS, replicated
 from dnabert_jax.sequence.bases import AMBIGUOUS, BASES
-from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.training.execution import Gathering, choose_execution, on_own_rows
@@ -187,7 +186,7 @@ def _spread(
 
 def kmer_frequencies(files: Rows) -> Int[np.ndarray, " V"]:
     """Counts of every id of the vocabulary over all rows of a split."""
-    counts = np.zeros(KmerTokenizer(files.manifest.k).vocabulary_size, np.int64)
+    counts = np.zeros(files.manifest.tokenizer.vocabulary_size, np.int64)
     for first in range(0, len(files), _ROWS_AT_ONCE):
         rows = files.read(np.arange(first, min(first + _ROWS_AT_ONCE, len(files))))
         counts += np.bincount(rows.reshape(-1), minlength=len(counts))

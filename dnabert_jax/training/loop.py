@@ -68,10 +68,10 @@ class RunResult:
 
 def check_data(model: ModelConfig, manifest: Manifest) -> None:
     """Raises InputError unless the model can read the rows."""
-    if manifest.k != model.k:
+    if manifest.tokenizer != model.tokenizer:
         raise InputError(
-            f"The data have k = {manifest.k}, the model k = {model.k}: prepare the data with "
-            f"--k {model.k}, or choose another preset or --model.k {manifest.k}."
+            f"The data have {manifest.tokenizer.unit} (k = {manifest.k}), the model {model.tokenizer.unit} (k = "
+            f"{model.k}): prepare the data with --k {model.k}, or choose another preset or --model.k {manifest.k}."
         )
     if manifest.row_length > model.max_positions:
         length, positions = manifest.row_length, model.max_positions
