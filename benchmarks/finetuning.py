@@ -8,17 +8,14 @@ time; one after the other, each job has all cores. transformers trains BertForSe
 batches with PyTorch's AdamW, all cores a job. The mean training losses are compared first.
 """
 
-import argparse
 import dataclasses
 import functools
 import os
 from collections.abc import Callable
-from importlib.metadata import version
 
 import numpy as np
 
-from benchmarks.alternation import machine
-from benchmarks.side_process import HEAD, Ready, Side, SideProcess, row
+from benchmarks.alternation import Ready, Side, compare_sides, flags_of_sides
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.families import PRESETS
 from dnabert_jax.io.genome import read_blocks
@@ -58,15 +55,9 @@ class Task:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="tiny", choices=list(PRESETS), help="size of the model (%(default)s)")
+    parser = flags_of_sides(__doc__, _PEERS, preset="tiny")
     parser.add_argument("--jobs", type=int, default=4, help="data sets (%(default)s)")
     parser.add_argument("--sequences", type=int, default=512, help="of each (%(default)s)")
-    parser.add_argument(
-        "--peers", nargs="+", choices=_PEERS, default=_PEERS, help="one job after the other (%(default)s)"
-    )
-    parser.add_argument("--rounds", type=int, default=5, help="of each, in alternation (%(default)s)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side (%(default)s)")
     arguments = parser.parse_args()
     config = dataclasses.replace(PRESETS[arguments.preset].model, dropout=0.0, attention_dropout=0.0)
     settings = dataclasses.replace(
@@ -74,25 +65,12 @@ def main() -> None:
     )
     splits = [windows(config.k, arguments.sequences, job) for job in range(arguments.jobs)]
     task = Task(config, settings, splits, arguments.threads)
-    versions = ", ".join(f"{name} {version(name)}" for name in ("jax", "torch", "transformers"))
-    print(
-        f"{machine()}; {task.threads} threads a side; load {os.getloadavg()[0]:.1f}; {arguments.rounds} rounds in "
-        f"alternation; {versions}\n\n{arguments.jobs} jobs of {arguments.sequences} sequences, batches of "
-        f"{settings.batch_size}, {arguments.preset}.\n\n{HEAD}",
-        flush=True,
+    sides: dict[str, Side] = dict(
+        zip(_PEERS, (functools.partial(this_project, devices=1), transformers_side), strict=True)
     )
-    with SideProcess(functools.partial(this_project, devices=task.threads), task) as ours:
-        sides: dict[str, Side] = {
-            "this project": functools.partial(this_project, devices=1),
-            "transformers": transformers_side,
-        }
-        for peer_name in arguments.peers:
-            name = f"{peer_name}, one job after the other"
-            with SideProcess(sides[peer_name], task) as peer:
-                differences = np.abs(np.subtract(ours.ready["losses"], peer.ready["losses"]))
-                if not differences.max() < _LARGEST_DIFFERENCE:
-                    raise SystemExit(f"The losses of {name} differ by {differences.max()}: another model.")
-                print(row(name, ours, peer, task.tokens, arguments.rounds), flush=True)
+    peers = {f"{name}, one job after the other": sides[name] for name in arguments.peers}
+    lockstep = functools.partial(this_project, devices=task.threads)
+    compare_sides(task, lockstep, peers, arguments.rounds, task.tokens, _LARGEST_DIFFERENCE)
 
 
 def windows(k: int, count: int, job: int) -> EncodedSplit:
@@ -139,7 +117,9 @@ def this_project(task: Task, devices: int) -> tuple[Callable[[], float], Ready]:
     def losses() -> list[float]:
         return [one.losses[0] for group in groups for one in fitting.run(group, Silent())]
 
-    return lambda: sum(losses()), {"losses": losses(), "computed": task.tokens}
+    split_size, batch = len(task.splits[0]), task.settings.batch_size
+    about = f"{len(task.splits)} jobs of {split_size} sequences in batches of {batch}, {task.tokens:,} tokens."
+    return lambda: sum(losses()), {"result": losses(), "computed": task.tokens, "about": about}
 
 
 def weights(task: Task) -> dict[str, object]:
@@ -199,7 +179,7 @@ def transformers_side(task: Task) -> tuple[Callable[[], float], Ready]:
             found.append(loss.item())
         return float(np.mean(found))
 
-    return lambda: sum(losses()), {"losses": losses(), "computed": task.tokens}
+    return lambda: sum(losses()), {"result": losses(), "computed": task.tokens}
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from k-merised text (whose making is not counted). This project is timed on all 
 many as they manage in a few seconds. All ids are compared first.
 """
 
-import argparse
 import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.alternation import compare
+from benchmarks.alternation import compare, flags
 from dnabert_jax.families.kmer_files import write_tokenizer
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sequence.bases import base_codes
@@ -28,7 +27,7 @@ _RAW = ", raw DNA"
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = flags(__doc__)
     parser.add_argument("--fasta", type=Path, required=True)
     parser.add_argument("--k", type=int, default=6)
     arguments = parser.parse_args()

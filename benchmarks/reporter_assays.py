@@ -12,7 +12,6 @@ Correlations are Spearman's and Pearson's over the substitutions of one element,
 its size: a score that has no direction, such as a distance, can only go with the size.
 """
 
-import argparse
 import csv
 import gzip
 import re
@@ -21,9 +20,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from Bio import SeqIO
 from scipy.stats import pearsonr, spearmanr
 
-_HEADING = re.compile(r">(\S+) \S+ chr\w+:(\d+)-(\d+)$")
+from benchmarks.alternation import flags
+
+_HEADING = re.compile(r"(\S+) \S+ chr\w+:(\d+)-(\d+)$")
 _FIELDS = {"contig", "position", "id", "ref", "alt", "left_out"}
 
 
@@ -38,7 +40,7 @@ class Substitution(NamedTuple):
 
 def main() -> None:
     """Writes the files, or prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = flags(__doc__)
     parser.add_argument("what", choices=["vcf", "correlate"])
     parser.add_argument("scored", nargs="*", type=Path, help="tables of `dnabert-jax variants`, to correlate")
     parser.add_argument("--measured", type=Path, required=True, help="table of measured effects")
@@ -60,12 +62,11 @@ def main() -> None:
 def read_elements(path: Path) -> dict[str, tuple[int, str]]:
     """The first place in the genome, from 1, and the bases of each element."""
     elements = {}
-    for record in path.read_text(encoding="utf-8", errors="surrogateescape").split("\n>"):
-        heading, *lines = f">{record.removeprefix('>')}".splitlines()
-        found = _HEADING.match(heading)
+    for record in SeqIO.parse(path, "fasta"):
+        found = _HEADING.match(record.description)
         if not found:
-            raise SystemExit(f"{path} has a record {heading!r}, which does not say where in the genome it is.")
-        elements[found[1]] = int(found[2]), "".join(lines)
+            raise SystemExit(f"{path} has a record {record.description!r}, which does not say where it is.")
+        elements[found[1]] = int(found[2]), str(record.seq)
     return elements
 
 
@@ -82,20 +83,13 @@ def read_measured(
 
 def write_vcf(out: Path, elements: dict[str, tuple[int, str]], substitutions: list[Substitution]) -> None:
     """Writes elements.fa, in which each element is a contig, and variants.vcf."""
-    (out / "elements.fa").write_text(
-        "".join(f">{name}\n{bases}\n" for name, (_, bases) in elements.items()),
-        encoding="utf-8",
-        errors="surrogateescape",
-    )
-    header = [
-        "##fileformat=VCFv4.2",
-        *(f"##contig=<ID={name},length={len(own)}>" for name, (_, own) in elements.items()),
-    ]
+    fasta = "".join(f">{name}\n{bases}\n" for name, (_, bases) in elements.items())
+    (out / "elements.fa").write_text(fasta, encoding="utf-8")
+    contigs = [f"##contig=<ID={name},length={len(bases)}>" for name, (_, bases) in elements.items()]
     columns = "#CHROM POS ID REF ALT QUAL FILTER INFO".replace(" ", "\t")
     rows = (f"{own.element}\t{own.place}\t.\t{own.reference}\t{own.alternative}\t.\t.\t." for own in substitutions)
-    (out / "variants.vcf").write_text(
-        "\n".join([*header, columns, *rows]) + "\n", encoding="utf-8", errors="surrogateescape"
-    )
+    lines = ["##fileformat=VCFv4.2", *contigs, columns, *rows]
+    (out / "variants.vcf").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def correlations(path: Path, measured: dict[Substitution, float]) -> str:

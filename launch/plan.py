@@ -83,14 +83,13 @@ class Plan:
         """Plans and prints; raises JobError if it does not fit."""
         _check_files(self.hlo, self.json)
         os.environ.update(_ENVIRONMENT)
-        row_length, useful_share = self._rows()
-        plan = self._plan(row_length, useful_share)
+        plan = self._plan(*self._rows())
+        print_plan(plan)
+        if self.hlo and plan.memory:
+            print(f"The optimised HLO: {self.hlo}")
         if self.json:
             storage.write(self.json, to_json(plan).encode())
-        print_plan(plan)
-        for path, what in ((self.hlo if plan.memory else None, "The optimised HLO"), (self.json, "All figures")):
-            if path:
-                print(f"{what}: {path}")
+            print(f"All figures: {self.json}")
         if not plan.fits:
             why = plan.refusal or "the step needs more memory than a chip has"
             raise JobError(
@@ -122,9 +121,8 @@ class Plan:
 
         chip, devices = make_devices(self.topology, self.slices)
         mesh = make_mesh(self.settings.mesh, devices)
-        plan = outline(
-            _compiler_version(devices), self.topology, self.slices, chip, self.settings, mesh.shape, row_length
-        )
+        compiler = _compiler_version(devices)
+        plan = outline(compiler, self.topology, self.slices, chip, self.settings, mesh.shape, row_length)
         try:
             compiled = _with_clock(lambda: compile_step(self.settings, mesh, row_length))
         except OutOfMemoryError as error:
@@ -146,19 +144,16 @@ def _compiler_version(devices: Sequence[object]) -> str:
     """Returns the name of the compiler with its version."""
     import jax
 
-    on_tpu = devices[0].platform == "tpu"  # type: ignore[attr-defined]
-    package = "libtpu" if on_tpu else "jax-cuda13-plugin"
+    package = "libtpu" if devices[0].platform == "tpu" else "jax-cuda13-plugin"  # type: ignore[attr-defined]
     return f"the compiler (jax {jax.__version__}, {package} {importlib.metadata.version(package)})"
 
 
 def _with_clock(compute: Callable[[], _Result]) -> _Result:
     """Computes in a thread, so that the time can be shown meanwhile and an interrupt is heard."""
-    pool = ThreadPoolExecutor(1)
-    future = pool.submit(compute)
+    future = ThreadPoolExecutor(1).submit(compute)
     with progress_bar("compile", "s", bar_format="{desc}: {elapsed}") as bar:
         while wait([future], timeout=1).not_done:
             bar.update()
-    pool.shutdown()
     return future.result()
 
 
@@ -220,14 +215,11 @@ class PlanSuite:
             plans.append(_with_clock(functools.partial(plan_jobs, model, self.settings, size, chip, devices, jobs)))
             if plans[-1].refusal:
                 break  # more of them need more memory
-        plan = SuitePlan(
-            _compiler_version(devices), self.topology, len(devices), chip, self.model_preset, self.settings, size,
-            tuple(plans),
-        )  # fmt: skip
-        if self.json:
-            storage.write(self.json, to_json(plan).encode())
+        compiler, chips = _compiler_version(devices), len(devices)
+        plan = SuitePlan(compiler, self.topology, chips, chip, self.model_preset, self.settings, size, tuple(plans))
         print_suite_plan(plan)
         if self.json:
+            storage.write(self.json, to_json(plan).encode())
             print(f"All figures: {self.json}")
         if not plan.fitting:
             raise JobError(

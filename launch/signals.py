@@ -10,7 +10,8 @@ from typing import NoReturn
 
 EXIT_FAILED = 1
 """Exit status of a job that failed, though what was asked for made sense."""
-EXIT_INTERRUPTED, EXIT_TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+EXIT_SIGNALLED = EXIT_INTERRUPTED, EXIT_TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+"""Exit statuses of a job that Ctrl-C or SIGTERM ended."""
 
 _received: list[int] = []
 """Signals that `signals_as_exception` has turned into an exception."""

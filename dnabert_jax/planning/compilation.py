@@ -10,8 +10,7 @@ from jax.sharding import Mesh
 
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.errors import InputError, JobError, first_line, is_out_of_memory
-from dnabert_jax.parallel.placement import check_global_batch
-from dnabert_jax.parallel.rules import row_sharding
+from dnabert_jax.parallel.mesh import check_global_batch, row_sharding
 from dnabert_jax.training.masking import MaskedTokens
 from dnabert_jax.training.state import abstract_state
 from dnabert_jax.training.step import jit_train_step
@@ -80,18 +79,10 @@ def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
 
 
 def read_memory(compiled: jax.stages.Compiled) -> Memory:
-    """What a compiled step needs on each chip."""
-    of: Any = compiled.memory_analysis()
-    return Memory(
-        arguments=of.argument_size_in_bytes,
-        temporaries=of.temp_size_in_bytes,
-        output=of.output_size_in_bytes,
-        aliased=of.alias_size_in_bytes,
-        code=of.generated_code_size_in_bytes,
-        peak=of.peak_memory_in_bytes,
-        needed=of.argument_size_in_bytes
-        + of.temp_size_in_bytes
-        + of.generated_code_size_in_bytes
-        + of.output_size_in_bytes
-        - of.alias_size_in_bytes,
+    """Returns what a compiled step needs on each chip."""
+    sizes: Any = compiled.memory_analysis()
+    arguments, temporaries, output, aliased, code = (
+        getattr(sizes, f"{name}_size_in_bytes") for name in ("argument", "temp", "output", "alias", "generated_code")
     )
+    needed = arguments + temporaries + code + output - aliased
+    return Memory(arguments, temporaries, output, aliased, code, sizes.peak_memory_in_bytes, needed)

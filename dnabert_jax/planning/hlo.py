@@ -26,6 +26,7 @@ class Instruction:
     """One line of a computation.
 
     Attributes:
+        computation: the name of that.
         name: without the %.
         shape: of the result, with layout.
         operands: names, or the text of a constant.
@@ -33,6 +34,7 @@ class Instruction:
         is_root: its result is that of the computation.
     """
 
+    computation: str
     name: str
     shape: str
     opcode: str
@@ -51,18 +53,13 @@ class Instruction:
         return int(found[1]) if found else 0
 
     @property
-    def cost_estimate(self) -> dict[str, int] | None:
+    def cost_estimate(self) -> dict[str, int]:
         """What a kernel's author says of it (`pl.CostEstimate`): flops, bytes_accessed, transcendentals."""
         found = _COST.search(self.attributes)
-        return {name: int(value) for name, value in json.loads(found[1]).items()} if found else None
-
-    @property
-    def op_name(self) -> str:
-        """Where in the program it comes from, as JAX names it."""
-        return self.quoted("op_name")
+        return {name: int(value) for name, value in json.loads(found[1]).items()} if found else {}
 
     def quoted(self, attribute: str) -> str:
-        """The value of attribute="value", empty if there is none."""
+        """Returns the value of attribute="value", empty if there is none."""
         found = re.search(rf'\b{attribute}="([^"]*)"', self.attributes)
         return found[1] if found else ""
 
@@ -85,43 +82,41 @@ class Module:
     entry: str
     computations: dict[str, Computation]
 
-    def instructions(self) -> Iterator[Instruction]:
-        """All of all computations."""
-        for computation in self.computations.values():
-            yield from computation.values()
+    def executed(self, name: str = "", times: int = 1) -> Iterator[tuple[Instruction, int]]:
+        """Yields what a computation runs, by default the entry, and how often if that runs so many times.
 
-    def executed(self) -> Iterator[tuple[str, Instruction, int]]:
-        """What runs, with its computation and how often: loop bodies times their trips, a fusion once, at its call.
+        Loop bodies run times their trips, a fusion once, at its call.
 
         Raises:
             JobError: a loop runs nobody knows how often.
         """
-        yield from self._executed(self.entry, 1)
-
-    def _executed(self, name: str, times: int) -> Iterator[tuple[str, Instruction, int]]:
-        for instruction in self.computations[name].values():
+        for instruction in self.computations[name or self.entry].values():
             match instruction.opcode:
                 case "while":
-                    trips = times * self.trip_count(name, instruction)
-                    yield from self._executed(instruction.called("condition"), trips)
-                    yield from self._executed(instruction.called("body"), trips)
+                    trips = times * self._trip_count(instruction)
+                    yield from self.executed(instruction.called("condition"), trips)
+                    yield from self.executed(instruction.called("body"), trips)
                 case "call":
-                    yield from self._executed(instruction.called("to_apply"), times)
+                    yield from self.executed(instruction.called("to_apply"), times)
                 case "async-start":
-                    yield from self._executed(instruction.called("calls"), times)
+                    yield from self.executed(instruction.called("calls"), times)
                 case _:
-                    yield name, instruction, times
+                    yield instruction, times
 
-    def inside(self, name: str, instruction: Instruction) -> Iterator[tuple[str, Instruction]]:
-        """An instruction with its computation and, if it is a fusion, all that is fused in it."""
-        yield name, instruction
+    def inside(self, instruction: Instruction) -> Iterator[Instruction]:
+        """Yields an instruction and, if it is a fusion, all that is fused in it."""
+        yield instruction
         if instruction.opcode == "fusion":
-            called = instruction.called("calls")
-            for part in self.computations[called].values():
-                yield from self.inside(called, part)
+            for part in self.computations[instruction.called("calls")].values():
+                yield from self.inside(part)
 
-    def trip_count(self, name: str, loop: Instruction) -> int:
-        """How often a loop runs: as the compiler says, or read off from a counter that goes up from 0 by 1.
+    def operand_bytes(self, instruction: Instruction) -> int:
+        """Returns the bytes of all operands, of which a token, the second one of a send, has none."""
+        computation = self.computations[instruction.computation]
+        return sum(num_bytes(computation[operand].shape) for operand in instruction.operand_names)
+
+    def _trip_count(self, loop: Instruction) -> int:
+        """Returns how often a loop runs: as the compiler says, or read off from a counter that goes up from 0 by 1.
 
         Raises:
             JobError: neither.
@@ -135,27 +130,28 @@ class Module:
         left, right = ([*(condition.get(operand) for operand in compare.operand_names), None, None])[:2]
         if left and right and left.opcode == "get-tuple-element" and "direction=LT" in compare.attributes:
             place = int(re.search(r"index=(\d+)", left.attributes)[1])  # type: ignore[index]
-            outside = self.computations[name]
-            first = self.constant(outside, outside[loop.operand_names[0]].operand_names[place])
-            stop = self.constant(condition, right.name)
+            outside = self.computations[loop.computation]
+            first = _constant(outside, outside[loop.operand_names[0]].operand_names[place])
+            stop = _constant(condition, right.name)
             result = next(instruction for instruction in body.values() if instruction.is_root)
             step = body.get(result.operand_names[place])
-            by_one = step and step.opcode == "add" and 1 in [self.constant(body, name) for name in step.operand_names]
+            by_one = step and step.opcode == "add" and 1 in [_constant(body, name) for name in step.operand_names]
             if first == 0 and stop is not None and by_one:
                 return stop
         raise JobError(f"The compiler's HLO does not say how often the loop {loop.name} runs.")
 
-    def constant(self, computation: Computation, name: str) -> int | None:
-        """The value of an integer constant, copied about as it may be; None if it is something else."""
-        instruction = computation.get(name)
-        while instruction and instruction.opcode in ("copy", "bitcast", "copy-done", "copy-start"):
-            instruction = computation.get(instruction.operand_names[0])
-        found = re.fullmatch(r"\((-?\d+)\)", instruction.operands) if instruction else None
-        return int(found[1]) if found and instruction and instruction.opcode == "constant" else None
+
+def _constant(computation: Computation, name: str) -> int | None:
+    """Returns the value of an integer constant, copied about as it may be; None if it is something else."""
+    instruction = computation.get(name)
+    while instruction and instruction.opcode in ("copy", "bitcast", "copy-done", "copy-start"):
+        instruction = computation.get(instruction.operand_names[0])
+    found = re.fullmatch(r"\((-?\d+)\)", instruction.operands) if instruction else None
+    return int(found[1]) if found and instruction and instruction.opcode == "constant" else None
 
 
 def num_bytes(shape: str) -> int:
-    """Bytes of an array, or of all arrays of a tuple, unpadded: bf16[8,128]{1,0} has 2,048."""
+    """Returns the bytes of an array, or of all arrays of a tuple, unpadded: bf16[8,128]{1,0} has 2,048."""
     total = 0
     for dtype, dimensions in _ARRAY.findall(shape):
         bits = _BITS[dtype] if dtype in _BITS else int(re.findall(r"\d+", dtype)[0])
@@ -166,22 +162,23 @@ def num_bytes(shape: str) -> int:
 def parse_module(text: str) -> Module:
     """Reads `jax.stages.Compiled.as_text()`; raises JobError if the text is not an HLO module."""
     computations: dict[str, Computation] = {}
-    entry, current = "", None
+    entry = current = ""
     for line in text.splitlines():
         if line == "}":
-            current = None
-        elif current is not None:
-            instruction = _parse_instruction(line)
-            current[instruction.name] = instruction
+            current = ""
+        elif current:
+            instruction = _parse_instruction(current, line)
+            computations[current][instruction.name] = instruction
         elif found := _COMPUTATION.match(line):
-            current = computations.setdefault(found[2], {})
-            entry = found[2] if found[1] else entry
+            current = found[2]
+            computations[current] = {}
+            entry = current if found[1] else entry
     if not entry:
         raise JobError("The compiler's HLO is not understood: it has no ENTRY.")
     return Module(entry, computations)
 
 
-def _parse_instruction(line: str) -> Instruction:
+def _parse_instruction(computation: str, line: str) -> Instruction:
     left, separator, right = line.strip().partition(" = ")
     # A tuple's shape has spaces, but only inside its parentheses.
     shape, rest = _balanced(right) if right.startswith("(") else right.split(" ", 1)
@@ -189,13 +186,12 @@ def _parse_instruction(line: str) -> Instruction:
     if not separator or not parenthesis:
         raise JobError(f"The compiler's HLO is not understood: {line.strip()[:80]!r}.")
     operands, attributes = _balanced(rest.strip()[len(opcode) :])
-    return Instruction(
-        left.removeprefix("ROOT ").lstrip("%"), shape, opcode, operands, attributes, left.startswith("ROOT ")
-    )
+    name, is_root = left.removeprefix("ROOT ").lstrip("%"), left.startswith("ROOT ")
+    return Instruction(computation, name, shape, opcode, operands, attributes, is_root)
 
 
 def _balanced(text: str) -> tuple[str, str]:
-    """The parentheses that the text starts with, to their end, and what follows."""
+    """Returns the parentheses that the text starts with, to their end, and what follows."""
     depth = 0
     for found in re.finditer(r"[()]", text):
         depth += 1 if found[0] == "(" else -1

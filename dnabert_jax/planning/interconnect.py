@@ -20,10 +20,11 @@ _CUBE = 4
 """v4 and v5p are wired in cubes of so many a side, and slices of whole cubes close along every axis."""
 _SHARES = {"all-gather": 1, "reduce-scatter": 1, "all-reduce": 2, "all-to-all": 1}
 """How often each byte but a chip's own share travels."""
+_IOTA = r"\[([\d,]+)\](?:T\(([\d,]+)\))?"
 
 
 def first_group(attributes: str, num_devices: int) -> tuple[int, ...]:
-    """The first group of devices in an instruction's replica_groups, in any of XLA's notations.
+    """Returns the first group of devices in an instruction's replica_groups, in any of XLA's notations.
 
     Args:
         num_devices: of the program; they are one group if none is named.
@@ -43,11 +44,8 @@ def first_group(attributes: str, num_devices: int) -> tuple[int, ...]:
     raise JobError(f"The compiler's HLO is not understood: replica_groups={text[:60]!r}.")
 
 
-_IOTA = r"\[([\d,]+)\](?:T\(([\d,]+)\))?"
-
-
 def _iota(dimensions: str, permutation: str | None) -> np.ndarray:
-    """0, 1, ... in an array of these dimensions, transposed."""
+    """Returns 0, 1, ... in an array of these dimensions, transposed."""
     sizes = [int(size) for size in dimensions.split(",")]
     ids = np.arange(math.prod(sizes)).reshape(sizes)
     return ids.transpose([int(axis) for axis in permutation.split(",")]) if permutation else ids
@@ -78,36 +76,30 @@ class Interconnect:
         self._places = np.array([device.coords for device in devices])
         self._extent = self._places.max(axis=0) + 1
 
-    def seconds(self, kind: str, size: int, group: Sequence[int]) -> float:
-        """Of one collective inside a slice.
+    def seconds(self, kind: str, size: int, group: Sequence[int]) -> float | None:
+        """Returns the time of one collective; None if the bandwidth between slices, which it needs, is not published.
 
         Args:
-            kind: all-gather, reduce-scatter, all-reduce, all-to-all or collective-permute.
+            kind: all-gather, reduce-scatter, all-reduce, all-to-all or collective-permute; between slices as XLA's
+                multi-slice runtime calls it, ALL_REDUCE for example.
             size: bytes of the whole array: what is gathered, or what a chip has before it is reduced or sent.
-            group: of devices, by place in `devices`.
+            group: of devices, by place in `devices`; none if a chip sends to its peers in the other slices.
         """
+        if not group:
+            if self._chip.dcn_bandwidth is None:
+                return None
+            peers = self._slices - 1
+            times = (
+                peers if kind == "ALL_GATHER" else _SHARES.get(kind.lower().replace("_", "-"), 1) * peers / self._slices
+            )
+            return size * times / self._chip.dcn_bandwidth
         if kind not in _SHARES:
             return size / self._chip.link_bandwidth
         shares = _SHARES[kind] * (len(group) - 1) / len(group)
         return size * shares / (self.links(group) * self._chip.link_bandwidth)
 
-    def seconds_between_slices(self, kind: str, size: int) -> float | None:
-        """Of what a chip sends to its peers in the other slices; None if the bandwidth is not published.
-
-        Args:
-            kind: as XLA's multi-slice runtime calls it, ALL_REDUCE for example.
-            size: bytes that a chip gives.
-        """
-        if self._chip.dcn_bandwidth is None:
-            return None
-        others = self._slices - 1
-        times = (
-            others if kind == "ALL_GATHER" else _SHARES.get(kind.lower().replace("_", "-"), 1) * others / self._slices
-        )
-        return size * times / self._chip.dcn_bandwidth
-
     def links(self, group: Sequence[int]) -> int:
-        """Links of a chip, one direction of each, over which a group exchanges: two along an axis that is a ring."""
+        """Returns the links, one direction each, over which a chip exchanges with its group: two along a ring."""
         places = self._places[list(group)]
         count = 0
         for axis, extent in enumerate(self._extent):

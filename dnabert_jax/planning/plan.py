@@ -133,34 +133,22 @@ class Plan:
 
 
 def outline(
-    predicted_by: str,
-    topology: str,
-    slices: int,
-    chip: Chip,
-    config: PretrainConfig,
-    axes: Mapping[str, int],
+    predicted_by: str, topology: str, slices: int, chip: Chip, config: PretrainConfig, axes: Mapping[str, int],
     row_length: int,
-) -> Plan:
-    """The plan as far as it is known without the compiler's answer, and all of it if that is a refusal."""
+) -> Plan:  # fmt: skip
+    """Returns the plan as far as it is known without the compiler's answer, and all of it if that is a refusal."""
+    available = round(chip.hbm_bytes * (1 if chip.is_tpu else _GPU_SHARE))
+    flops = step_flops(config.model, config.global_batch, row_length, config.masking.rate)
+    chips = math.prod(axes.values())
     return Plan(
-        predicted_by=predicted_by,
-        topology=topology,
-        slices=slices,
-        chips=math.prod(axes.values()),
-        chip=chip,
-        mesh=dict(axes),
-        config=config,
-        row_length=row_length,
-        available=round(chip.hbm_bytes * (1 if chip.is_tpu else _GPU_SHARE)),
-        step_flops=step_flops(config.model, config.global_batch, row_length, config.masking.rate),
-        fits=False,
+        predicted_by, topology, slices, chips, chip, dict(axes), config, row_length, available, flops, fits=False
     )
 
 
 def complete(
     plan: Plan, devices: Sequence[Any], memory: Memory, work: Work, top: int, useful_share: float | None
 ) -> Plan:
-    """The whole plan.
+    """Returns the whole plan.
 
     Args:
         top: how many of the longest instructions to list.
@@ -184,26 +172,20 @@ def complete(
 
 def _traffic(collectives: Iterable[Collective], slices: int, network: Interconnect | None) -> list[Traffic]:
     parts: dict[tuple[str, int, bool], list[Collective]] = collections.defaultdict(list)
-    for one in collectives:
-        parts[one.kind, len(one.group) or slices, one.overlaps].append(one)
+    for run in collectives:
+        parts[run.kind, len(run.group) or slices, run.overlaps].append(run)
     traffic = [
         Traffic(
             *like,
             count=sum(run.times for run in runs),
             size=sum(run.times * run.size for run in runs),
-            seconds=_total((run.times, _seconds(run, network)) for run in runs),
+            seconds=_total(
+                (run.times, network.seconds(run.kind, run.size, run.group) if network else None) for run in runs
+            ),
         )
         for like, runs in parts.items()
     ]
     return sorted(traffic, key=lambda part: -part.size)
-
-
-def _seconds(run: Collective, network: Interconnect | None) -> float | None:
-    if network is None:
-        return None
-    if not run.group:
-        return network.seconds_between_slices(run.kind, run.size)
-    return network.seconds(run.kind, run.size, run.group)
 
 
 def _kernels(kernels: Iterable[Kernel], chip: Chip, timed: bool) -> list[KernelUse]:
@@ -226,7 +208,7 @@ def _kernels(kernels: Iterable[Kernel], chip: Chip, timed: bool) -> list[KernelU
 
 
 def _total(runs: Iterable[tuple[int, float | None]]) -> float | None:
-    """Times by seconds, summed; None if any is not known."""
+    """Returns times by seconds, summed; None if any is not known."""
     total = 0.0
     for times, seconds in runs:
         if seconds is None:

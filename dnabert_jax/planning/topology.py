@@ -19,7 +19,7 @@ _TPU_CORES_AS_ONE = {"v4": "megacore"}
 
 
 def make_devices(name: str, slices: int = 1) -> tuple[Chip, list[jax.Device]]:
-    """The devices of a topology, which can be compiled for and not computed on.
+    """Returns the devices of a topology, which can be compiled for and not computed on.
 
     Args:
         name: chip and shape: v5e:16x16, v4:4x4x4, or GPUs by their number, h100:8.
@@ -50,12 +50,11 @@ def _tpus(chip: Chip, sides: list[int], slices: int) -> list[jax.Device]:
     if not importlib.util.find_spec("libtpu"):
         raise InputError("There is no TPU compiler here: pip install 'jax[tpu]' (the extra tpu; x86-64 Linux only).")
     name = f"{chip.name}:{'x'.join(map(str, sides))}"
-    if chip.links == _LINKS_IN_A_PLANE and max(sides) > POD_AXIS:
-        raise InputError(f"{name} is more than a pod: {chip.name} has up to {POD_AXIS}x{POD_AXIS}; give --slices.")
     flat = chip.links == _LINKS_IN_A_PLANE
-    unknown = (
-        f"There is no slice {name}: choose sides that Cloud TPU offers, as {'2x4, 4x8' if flat else '2x2x1, 4x4x8'}."
-    )
+    if flat and max(sides) > POD_AXIS:
+        raise InputError(f"{name} is more than a pod: {chip.name} has up to {POD_AXIS}x{POD_AXIS}; give --slices.")
+    examples = "2x4, 4x8" if flat else "2x2x1, 4x4x8"
+    unknown = f"There is no slice {name}: choose sides that Cloud TPU offers, as {examples}."
     if flat and len(sides) != 2:
         raise InputError(unknown)
     settings: dict[str, object] = {"num_slices": slices} if slices > 1 else {}
@@ -77,10 +76,8 @@ def _gpus(chip: Chip, number: int, specification: str) -> list[jax.Device]:
     if number > _GPUS_A_HOST and number % _GPUS_A_HOST:
         raise InputError(f"{number} GPUs do not fill machines of {_GPUS_A_HOST}: choose a multiple of {_GPUS_A_HOST}.")
     hosts = -(-number // _GPUS_A_HOST)
+    shape = f"1x{hosts}x{number // hosts}"
     topology = topologies.get_topology_desc(
-        platform="cuda",
-        topology_name=chip.name,
-        target_config=specification,
-        topology=f"1x{hosts}x{number // hosts}",
+        platform="cuda", topology_name=chip.name, target_config=specification, topology=shape
     )
     return list(topology.devices)

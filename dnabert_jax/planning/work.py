@@ -6,9 +6,9 @@ of some other instructions, which are counted and not timed: copies between memo
 all, and scalars.
 """
 
-import collections
 import dataclasses
 import re
+from typing import Any
 
 from dnabert_jax.planning.hlo import Instruction, Module, num_bytes
 from dnabert_jax.planning.interconnect import first_group
@@ -117,35 +117,50 @@ def read_work(module: Module, num_devices: int) -> Work:
         JobError: the HLO is not understood.
     """
     collectives, kernels = [], []
-    alike: dict[tuple[str, str, str], Estimated] = {}
-    rest: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
+    alike: dict[tuple[str, str, str], list[Any]] = {}
+    rest: dict[str, list[int]] = {}
     chains: set[str] = set()
-    beside = {start.called("calls") for start in module.instructions() if start.opcode == "async-start"}
-    for name, instruction, times in module.executed():
+    beside = {
+        start.called("calls")
+        for computation in module.computations.values()
+        for start in computation.values()
+        if start.opcode == "async-start"
+    }
+    for instruction, times in module.executed():
         exchanged = [
-            _collective(module, *found, times, num_devices, found[0] in beside)
-            for found in module.inside(name, instruction)
-            if _starts_exchange(found[1], chains)
+            _collective(module, part, times, num_devices, part.computation in beside)
+            for part in module.inside(instruction)
+            if _starts_exchange(part, chains)
         ]
         collectives += exchanged
         target = instruction.quoted("custom_call_target")
+        stem = instruction.name.rstrip(".0123456789")
         if target.startswith(_KERNELS):
-            kernels.append(_kernel(module, name, instruction, target, times))
+            cost = instruction.cost_estimate
+            size = cost.get("bytes_accessed") or module.operand_bytes(instruction) + num_bytes(instruction.shape)
+            # attention_forward.2 is a call of the kernel of that name; cuDNN's are named by their target.
+            kernels.append(Kernel(stem if target == _PALLAS else target, times, cost.get("flops", 0), size))
         elif cycles := instruction.estimated_cycles:
-            key = instruction.opcode, re.sub(r"\{[^}]*\}", "", instruction.shape), instruction.op_name
-            one = alike.get(key, Estimated(instruction.name, *key[1:], times=0, cycles=0))
-            alike[key] = dataclasses.replace(one, times=one.times + times, cycles=one.cycles + times * cycles)
-        elif not exchanged and not _is_free(module, name, instruction, target):
-            stem = instruction.name.rstrip(".0123456789")
-            entry = rest[target or (stem if instruction.opcode == "fusion" else instruction.opcode)]
-            entry[0] += 1
-            entry[1] += times * _result_bytes(module, name, instruction)
-    unestimated = tuple(Unestimated(what, *figures) for what, figures in sorted(rest.items()))
-    return Work(tuple(alike.values()), tuple(collectives), tuple(kernels), unestimated)
+            shape, op_name = re.sub(r"\{[^}]*\}", "", instruction.shape), instruction.quoted("op_name")
+            entry = alike.setdefault((instruction.opcode, shape, op_name), [instruction.name, shape, op_name, 0, 0])
+            entry[3:] = entry[3] + times, entry[4] + times * cycles
+        elif not exchanged and not _is_free(module, instruction, target):
+            what = target or (stem if instruction.opcode == "fusion" else instruction.opcode)
+            size = num_bytes(instruction.shape)
+            if instruction.opcode.endswith("-start"):  # what starts a copy returns its operand too
+                size -= module.operand_bytes(instruction)
+            entry = rest.setdefault(what, [0, 0])
+            entry[:] = entry[0] + 1, entry[1] + times * size
+    return Work(
+        tuple(Estimated(*figures) for figures in alike.values()),
+        tuple(collectives),
+        tuple(kernels),
+        tuple(Unestimated(what, *figures) for what, figures in sorted(rest.items())),
+    )
 
 
 def _starts_exchange(instruction: Instruction, chains: set[str]) -> bool:
-    """Whether a collective begins here: a -done does not count, nor the later parts of one that fusions share.
+    """Returns whether a collective begins here: a -done does not count, nor the later parts of one that fusions share.
 
     A TPU's collective may be spread over several fusions, between an AsyncCollectiveStart and -Done, to overlap with
     their work; each holds a copy of it with the same chain_id.
@@ -161,55 +176,31 @@ def _starts_exchange(instruction: Instruction, chains: set[str]) -> bool:
     return True
 
 
-def _collective(
-    module: Module, name: str, instruction: Instruction, times: int, num_devices: int, beside: bool
-) -> Collective:
-    size = _operand_bytes(module, name, instruction)
+def _collective(module: Module, instruction: Instruction, times: int, num_devices: int, beside: bool) -> Collective:
+    size = module.operand_bytes(instruction)
     if instruction.opcode == "send":
         return Collective(instruction.quoted("_xla_megascale_transfer_type"), times, size, (), overlaps=True)
     kind = instruction.opcode.removesuffix("-start")
     group = first_group(instruction.attributes, num_devices)
     if kind == "all-gather":
         size *= len(group)
-    elif kind == "all-reduce" and _is_scattered(module, name, instruction):
+    elif kind == "all-reduce" and _is_scattered(module, instruction):
         kind = "reduce-scatter"
     overlaps = beside or instruction.opcode.endswith("-start") or bool(instruction.quoted("chain_id"))
     return Collective(kind, times, size, group, overlaps)
 
 
-def _is_scattered(module: Module, name: str, instruction: Instruction) -> bool:
-    """A TPU's reduce-scatter is a fusion of an all-reduce with the slices that each chip keeps."""
-    if name == module.entry:
+def _is_scattered(module: Module, instruction: Instruction) -> bool:
+    """Returns whether it is a TPU's reduce-scatter: a fusion of an all-reduce with the slices that each chip keeps."""
+    if instruction.computation == module.entry or "all-reduce-scatter" not in instruction.computation:
         return False
-    computation = module.computations[name]
-    named = {instruction.name}
-    named |= {part.name for part in computation.values() if part.opcode == "get-tuple-element"}
-    slices = [part for part in computation.values() if part.opcode == "dynamic-slice"]
-    return any(named & set(part.operand_names[:1]) for part in slices) and "all-reduce-scatter" in name
+    parts = module.computations[instruction.computation].values()
+    named = {instruction.name, *(part.name for part in parts if part.opcode == "get-tuple-element")}
+    return any(part.opcode == "dynamic-slice" and named & set(part.operand_names[:1]) for part in parts)
 
 
-def _kernel(module: Module, name: str, instruction: Instruction, target: str, times: int) -> Kernel:
-    cost = instruction.cost_estimate or {}
-    size = cost.get("bytes_accessed") or _operand_bytes(module, name, instruction) + num_bytes(instruction.shape)
-    # attention_forward.2 is a call of the kernel of that name; cuDNN's are named by their target.
-    kernel = instruction.name.rstrip(".0123456789") if target == _PALLAS else target
-    return Kernel(kernel, times, cost.get("flops", 0), size)
-
-
-def _operand_bytes(module: Module, name: str, instruction: Instruction) -> int:
-    computation = module.computations[name]
-    # A send's second operand is a token, which has no bytes.
-    return sum(num_bytes(computation[operand].shape) for operand in instruction.operand_names)
-
-
-def _result_bytes(module: Module, name: str, instruction: Instruction) -> int:
-    size = num_bytes(instruction.shape)
-    # What starts a copy returns its operand too.
-    return size - _operand_bytes(module, name, instruction) if instruction.opcode.endswith("-start") else size
-
-
-def _is_free(module: Module, name: str, instruction: Instruction, target: str) -> bool:
+def _is_free(module: Module, instruction: Instruction, target: str) -> bool:
     if instruction.opcode in _FREE or target in _FREE_CALLS or instruction.opcode.endswith("-done"):
         return True
     # The fusion that ends a collective spread over several.
-    return any("AsyncCollectiveDone" in part.attributes for _, part in module.inside(name, instruction))
+    return any("AsyncCollectiveDone" in part.attributes for part in module.inside(instruction))

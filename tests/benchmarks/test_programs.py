@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.training_step_sides import IGNORED, padded_batches
 
 from benchmarks.alternation import compare
 from benchmarks.training_step import check_loss
-from benchmarks.training_step_sides import IGNORED, padded_batches
 from dnabert_jax.sample import HELDOUT_FASTA
 
 ROOT = Path(__file__).parents[2]

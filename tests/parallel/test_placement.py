@@ -8,8 +8,7 @@ import pytest
 from jax.sharding import Mesh
 
 from dnabert_jax.config import MeshConfig
-from dnabert_jax.parallel.mesh import make_mesh
-from dnabert_jax.parallel.placement import RowPlacement
+from dnabert_jax.parallel.mesh import RowPlacement, make_mesh
 
 
 @pytest.mark.parametrize("config", [MeshConfig(), MeshConfig(data=2, tensor=4), MeshConfig(fsdp=4, tensor=2)])
@@ -30,8 +29,6 @@ import sys
 import numpy as np
 from jax.experimental import topologies
 from dnabert_jax.config import MeshConfig
-from dnabert_jax.parallel.mesh import make_mesh
-from dnabert_jax.parallel.placement import RowPlacement
 
 devices = topologies.get_topology_desc(platform="tpu", topology_name="v5e:4x4").devices
 for tensor in (1, 2):

@@ -12,9 +12,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.model.bert import BertForMaskedLM
 from dnabert_jax.model.binding import abstract_parameters, parameter_shapes
 from dnabert_jax.model.long import sequence_classifier
-from dnabert_jax.parallel.mesh import make_mesh
-from dnabert_jax.parallel.placement import RowPlacement
-from dnabert_jax.parallel.rules import parameter_shardings
+from dnabert_jax.parallel.mesh import RowPlacement, make_mesh, parameter_shardings
 from dnabert_jax.training.state import masked_lm_shardings
 
 

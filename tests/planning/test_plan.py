@@ -50,15 +50,10 @@ def test_the_parts_of_a_step_and_its_two_ends() -> None:
     assert time.waiting_seconds == pytest.approx(waiting)
     assert time.overlapped.step_seconds == pytest.approx(0.034 + waiting)
     assert time.sequential.step_seconds == pytest.approx(0.034 + beside + waiting)
-
-
-def test_if_collectives_take_longer_than_all_else_they_are_the_step() -> None:
-    slow = dataclasses.replace(
-        WORK, collectives=(Collective("all-gather", 1, 8 * 10**9, tuple(range(8)), overlaps=True),)
-    )
-    time = plan_on("tpu", work=slow).time
+    slow = Collective("all-gather", 1, 8 * 10**9, tuple(range(8)), overlaps=True)
+    time = plan_on("tpu", work=dataclasses.replace(WORK, collectives=(slow,))).time
     assert time is not None
-    assert time.overlapped.step_seconds == pytest.approx(7 / 50)
+    assert time.overlapped.step_seconds == pytest.approx(7 / 50), "longer than all else"
 
 
 def test_what_a_step_time_means() -> None:
@@ -75,12 +70,9 @@ def test_what_a_step_time_means() -> None:
     assert plan_on("tpu", share=None).time.overlapped.useful_tokens_per_second is None  # type: ignore[union-attr]
 
 
-def test_it_fits_if_a_chip_has_what_is_needed() -> None:
+def test_it_fits_if_a_chip_has_what_is_needed_and_jax_uses_three_quarters_of_a_gpu() -> None:
     assert plan_on("tpu", hbm_bytes=10).fits
     assert not plan_on("tpu", hbm_bytes=9).fits
-
-
-def test_of_a_gpu_jax_uses_three_quarters() -> None:
     chip = chip_named("h100")
     assert chip is not None
     assert outline("me", "h100:8", 1, chip, CONFIG, {"data": 8}, 512).available == round(0.75 * chip.hbm_bytes)
@@ -92,9 +84,6 @@ def test_collectives_are_put_together_by_kind_and_group_and_the_longest_is_liste
         ("all-gather", 8, 14, 1_300_000_000), ("all-reduce", 2, 1, 25_000_000),
     ]  # fmt: skip
     assert [item.name for item in plan.top] == ["b"]
-
-
-def test_a_gpu_has_no_times() -> None:
-    plan = plan_on("gpu")
+    plan = plan_on("gpu")  # whose compiler predicts no times
     assert plan.time is None
     assert all(part.seconds is None for part in (*plan.collectives, *plan.kernels))

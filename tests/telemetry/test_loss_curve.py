@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.image import imread
 
-from dnabert_jax.telemetry.loss_curve import draw_loss_curve
+from dnabert_jax.telemetry.run_log import draw_loss_curve
 
 
 def test_a_log_is_drawn(tmp_path: Path) -> None:

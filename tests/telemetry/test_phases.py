@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dnabert_jax.telemetry.phases import Phases
+from dnabert_jax.telemetry.speed import Phases
 
 
 class FakeClock:

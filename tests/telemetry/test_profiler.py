@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import pytest
 from jax.profiler import ProfileData
 
-from dnabert_jax.telemetry.phases import Phases
-from dnabert_jax.telemetry.profiler import Profiler
+from dnabert_jax.telemetry.speed import Phases, Profiler
 
 PROFILES = Path("tensorboard", "plugins", "profile")
 

@@ -12,9 +12,8 @@ from dnabert_jax.config import ModelConfig, PretrainConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.parallel.chips import CHIPS
 from dnabert_jax.telemetry import speed
-from dnabert_jax.telemetry.profiler import Profiler
 from dnabert_jax.telemetry.run_log import LOG_FILE, RunLog, read_log
-from dnabert_jax.telemetry.speed import step_flops
+from dnabert_jax.telemetry.speed import Profiler, step_flops
 from dnabert_jax.training.loop import pretrain
 
 

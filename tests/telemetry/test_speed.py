@@ -9,8 +9,7 @@ from dnabert_jax.config import MeshConfig
 from dnabert_jax.parallel.chips import CHIPS, Chip
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.telemetry import speed
-from dnabert_jax.telemetry.phases import Phases
-from dnabert_jax.telemetry.speed import Speed
+from dnabert_jax.telemetry.speed import Phases, Speed
 
 
 def ten_steps(make: Callable[[Phases], Speed]) -> dict[str, float]:
