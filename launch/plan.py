@@ -113,10 +113,9 @@ class Plan:
 
     def _plan(self, row_length: int, useful_share: float | None) -> "Figures":
         from dnabert_jax.parallel.mesh import make_mesh
-        from dnabert_jax.planning.compilation import OutOfMemoryError, compile_step, read_memory
+        from dnabert_jax.planning.compilation import OutOfMemoryError, compile_step, make_devices, read_memory
         from dnabert_jax.planning.hlo import parse_module
         from dnabert_jax.planning.plan import complete, outline
-        from dnabert_jax.planning.topology import make_devices
         from dnabert_jax.planning.work import read_work
 
         chip, devices = make_devices(self.topology, self.slices)
@@ -204,7 +203,7 @@ class PlanSuite:
         if not self.jobs_per_chip or min(self.jobs_per_chip) < 1:
             raise InputError(f"jobs_per_chip is {list(self.jobs_per_chip)}: give one or several, each at least 1.")
         os.environ.update(_ENVIRONMENT)
-        from dnabert_jax.planning.topology import make_devices
+        from dnabert_jax.planning.compilation import make_devices
         from dnabert_jax.tasks.suites.plan import SuitePlan, SuiteSize, plan_jobs
 
         size = SuiteSize(self.sets, self.seeds, self.examples, self.validation, self.test, self.bases, self.labels)

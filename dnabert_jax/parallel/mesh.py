@@ -90,17 +90,17 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device]) -> Mesh:
 
 
 def row_sharding(mesh: Mesh) -> NamedSharding:
-    """Of a batch: split by rows."""
+    """Returns the sharding of a batch: split by rows."""
     return NamedSharding(mesh, ROWS)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The whole array on every device."""
+    """Returns the sharding of an array that every device has whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def parameter_shardings(parameters: nnx.State, mesh: Mesh) -> dict[str, Any]:
-    """A sharding for each parameter of a (possibly abstract) model, as a pure tree like `nnx.to_pure_dict`.
+    """Returns a sharding for each parameter of a (possibly abstract) model, as a pure tree like `nnx.to_pure_dict`.
 
     Raises:
         ValueError: a parameter names an axis that is not in RULES, or not one name a dimension.
@@ -130,9 +130,9 @@ def parameter_shardings(parameters: nnx.State, mesh: Mesh) -> dict[str, Any]:
 
 def _with_fsdp(axes: tuple[str, ...], shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
     spec = [RULES[axis] for axis in axes]
-    own = [number for number, axis in enumerate(axes) if axis != "layer"]
-    if len(own) > 1:
-        for number in own:
+    of_matrix = [number for number, axis in enumerate(axes) if axis != "layer"]
+    if len(of_matrix) > 1:
+        for number in of_matrix:
             taken = spec[number] and mesh.shape[spec[number]] > 1
             if not taken and shape[number] % mesh.shape[FSDP] == 0:
                 spec[number] = FSDP
@@ -141,7 +141,7 @@ def _with_fsdp(axes: tuple[str, ...], shape: tuple[int, ...], mesh: Mesh) -> Par
 
 
 def gathered_axis(sharding: NamedSharding) -> int | None:
-    """Which axis of a parameter lies in parts over `fsdp`, to be put together before use; none if it lies whole."""
+    """Returns the axis along which a parameter lies in parts over `fsdp`, None if it lies whole."""
     return sharding.spec.index(FSDP) if FSDP in sharding.spec else None
 
 
@@ -179,7 +179,7 @@ class RowPlacement:
         self.rows: Int[np.ndarray, " R"] = np.unique(np.concatenate([np.arange(*limits) for limits in slices]))
 
     def on_mesh(self, rows: UInt16[np.ndarray, "R L"]) -> UInt16[Array, "B L"]:
-        """The global array, of which this process gives the rows at `self.rows`."""
+        """Returns the global array, of which this process gives the rows at `self.rows`."""
 
         def block(index: Any) -> UInt16[np.ndarray, "b L"]:
             first, stop, _ = index[0].indices(self.global_batch)

@@ -10,6 +10,8 @@ import math
 import re
 from collections.abc import Iterator
 
+import numpy as np
+
 from dnabert_jax.errors import JobError
 
 _ARRAY = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[([0-9,]*)\]")
@@ -18,6 +20,7 @@ _NAME = re.compile(r"%([\w.\-]+)")
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _COST = re.compile(r'"cost_estimate":(\{[^}]*\})')
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+_IOTA = r"\[([\d,]+)\](?:T\(([\d,]+)\))?"
 _BITS = {"pred": 8, "token": 0, "opaque": 0}
 
 
@@ -198,3 +201,44 @@ def _balanced(text: str) -> tuple[str, str]:
         if depth == 0:
             return text[: found.end()], text[found.end() :]
     raise JobError(f"The compiler's HLO is not understood: {text[:80]!r} has no end.")
+
+
+def first_group(attributes: str, num_devices: int) -> tuple[int, ...]:
+    """Returns the first group of devices in an instruction's replica_groups, in any of XLA's notations.
+
+    Args:
+        num_devices: of the program; they are one group if none is named.
+
+    Raises:
+        JobError: a notation that is not known.
+    """
+    text = attributes.partition("replica_groups=")[2]
+    if not text or text.startswith("{}"):
+        return tuple(range(num_devices))
+    if found := re.match(r"\{\{([\d,]+)\}", text):  # {{0,1},{2,3}}
+        return tuple(int(number) for number in found[1].split(","))
+    if found := re.match(r"\[(\d+),(\d+)\]<=" + _IOTA, text):  # [2,4]<=[4,2]T(1,0)
+        return tuple(_iota(found[3], found[4]).reshape(int(found[1]), int(found[2]))[0].tolist())
+    if found := re.match(r"mesh\[([^\]]*)\](?:, device_ids=\(" + _IOTA + r"\))? \{([^}]*)\}", text):
+        return _mesh_group(found[1], _iota(found[2], found[3]) if found[2] else None, found[4])
+    raise JobError(f"The compiler's HLO is not understood: replica_groups={text[:60]!r}.")
+
+
+def _iota(dimensions: str, permutation: str | None) -> np.ndarray:
+    """Returns 0, 1, ... in an array of these dimensions, transposed."""
+    sizes = [int(size) for size in dimensions.split(",")]
+    ids = np.arange(math.prod(sizes)).reshape(sizes)
+    return ids.transpose([int(axis) for axis in permutation.split(",")]) if permutation else ids
+
+
+def _mesh_group(axes: str, ids: np.ndarray | None, chosen: str) -> tuple[int, ...]:
+    """mesh['a'=2,'b'=4] {'b'}: the devices along b; 'b':(2)2 is the part of b of size 2 inside a part of size 2."""
+    sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", axes)}
+    splits: dict[str, list[tuple[int, bool]]] = {name: [(size, False)] for name, size in sizes.items()}
+    for name, before, size in re.findall(r"'([^']+)'(?::\((\d+)\)(\d+))?", chosen):
+        outer, inner = int(before or 1), int(size or sizes[name])
+        splits[name] = [(outer, False), (inner, True), (sizes[name] // outer // inner, False)]
+    parts = [part for name in sizes for part in splits[name]]
+    ids = np.arange(math.prod(sizes.values())) if ids is None else ids
+    array = ids.reshape([size for size, _ in parts])
+    return tuple(array[tuple(slice(None) if along else 0 for _, along in parts)].ravel().tolist())

@@ -10,8 +10,7 @@ import dataclasses
 import re
 from typing import Any
 
-from dnabert_jax.planning.hlo import Instruction, Module, num_bytes
-from dnabert_jax.planning.interconnect import first_group
+from dnabert_jax.planning.hlo import Instruction, Module, first_group, num_bytes
 
 _COLLECTIVES = (
     "all-gather", "all-reduce", "all-to-all", "collective-broadcast", "collective-permute", "ragged-all-to-all",

@@ -45,7 +45,7 @@ class RunLog(contextlib.AbstractContextManager["RunLog"]):
         self._events.close()
 
     def write(self, step: int, kind: str, figures: Mapping[str, float | int]) -> None:
-        """One line: {"step": ..., "kind": "training", "evaluation" or a job of fine-tuning, figure: value, ...}."""
+        """Writes {"step": ..., "kind": "training", "evaluation" or a job of fine-tuning, figure: value, ...}."""
         line = {"step": step, "kind": kind, **figures}
         self._file.write(json.dumps(line) + "\n")
         self._add_events(line)

@@ -44,7 +44,7 @@ class Phases:
 
     @contextlib.contextmanager
     def during(self, phase: Phase) -> Iterator[None]:
-        """What happens inside is charged to a phase, and then to the one before it again."""
+        """Charges what happens inside to a phase, and then time to the one before it again."""
         before = self.enter(phase)
         try:
             yield
@@ -52,7 +52,7 @@ class Phases:
             self.enter(before)
 
     def waiting(self, phase: Phase, items: Iterable[_Item]) -> Iterator[_Item]:
-        """The items; the time they take to come is charged to a phase."""
+        """Yields the items; the time they take to come is charged to a phase."""
         iterator = iter(items)
         while True:
             with self.during(phase):
@@ -63,7 +63,7 @@ class Phases:
             yield item
 
     def lap(self) -> dict[Phase, float]:
-        """Seconds of each phase since the last call, or since the start."""
+        """Returns the seconds of each phase since the last call, or since the start."""
         self.enter(self._current)
         seconds, self._seconds = self._seconds, self._nothing()
         return seconds
@@ -86,7 +86,7 @@ class Speed:
         self._peak = chip.peak_flops if chip else None
 
     def figures(self, steps: int, tokens: float) -> dict[str, float]:
-        """Rates over the phases data and step, without start-up, checkpoints, evaluations and profiles.
+        """Returns rates over the phases data and step, without start-up, checkpoints, evaluations and profiles.
 
         They are `tokens_per_second` of the whole run, `flops_per_second` of one device and, on a chip whose peak is
         known, `mfu`, model FLOPs utilisation: the share of its peak in bfloat16, whatever the compute_dtype is.

@@ -12,7 +12,6 @@ HG19 = ("chr1", "chr22", "chrX", "chrM", "chrMT", "chrUn_gl000220")
     [
         (HG19, "chr22", ["chr22"]),
         (HG19, "22", ["chr22"]),
-        (HG19, "CHR22", ["chr22"]),
         (HG19, "MT", ["chrMT"]),
         (HG19, "M", ["chrM"]),
         (HG19, "chrM", ["chrM"]),
@@ -20,7 +19,6 @@ HG19 = ("chr1", "chr22", "chrX", "chrM", "chrMT", "chrUn_gl000220")
         (HG19, "chrUn_GL000220", ["chrUn_gl000220"]),
         (HG19, "chr2", []),
         (("1", "MT"), "chrM", ["MT"]),
-        (("1", "MT"), "chr1", ["1"]),
         (("Chr1", "ChrM"), "Mt", ["ChrM"]),
         (("chr1", "1", "CHR1"), "1", ["1"]),
         (("chr1", "CHR1"), "1", ["chr1", "CHR1"]),

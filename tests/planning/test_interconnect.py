@@ -7,7 +7,8 @@ import pytest
 
 from dnabert_jax.errors import JobError
 from dnabert_jax.parallel.chips import Chip, chip_named
-from dnabert_jax.planning.interconnect import Interconnect, first_group
+from dnabert_jax.planning.hlo import first_group
+from dnabert_jax.planning.plan import Interconnect
 
 
 @pytest.mark.parametrize(
