@@ -12,8 +12,8 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
@@ -161,61 +161,54 @@ class SideProcess:
 
     Attributes:
         ready: what it said before its first step.
-        core_seconds: processor time of each step, over all threads; not of the first.
+        core_seconds: processor time of each step, over all threads.
     """
 
     def __init__(self, make: Side, task: Any):
-        context = multiprocessing.get_context("spawn")
-        self._connection, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(make, task, there))
-        self._process.start()
-        there.close()
-        self.ready: Ready = self._connection.recv()
+        self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        self.ready: Ready = self._process.submit(_begin, make, task).result()
         self.core_seconds: list[float] = []
-        self._steps = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
-        self._process.join()
+        self._process.shutdown()
 
     def step(self) -> None:
         """Makes one step."""
-        self._connection.send("step")
-        result, core_seconds = self._connection.recv()
+        result, core_seconds = self._process.submit(_step).result()
         if not math.isfinite(result):
             raise SystemExit(f"The result of a step is {result}: nothing to compare.")
-        if self._steps:
-            self.core_seconds.append(core_seconds)
-        self._steps += 1
+        self.core_seconds.append(core_seconds)
 
     def peak_memory(self) -> float:
         """Returns that of a step, in GB: resident, everything included but what the first step needed besides."""
-        self._connection.send("memory")
-        return self._connection.recv()
+        return self._process.submit(_peak_memory).result()
 
 
-def _serve(make: Side, task: Any, connection: Connection) -> None:
+_side: dict[str, Any] = {"stepped": False}
+"""In the process of a side, its step and whether it was made once."""
+
+
+def _begin(make: Side, task: Any) -> Ready:
     # Before the numerical libraries are loaded: they make as many threads as there are cores for the process.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task.threads])
-    step, ready = make(task)
-    connection.send(ready)
-    steps = 0
-    while True:
-        try:
-            wish = connection.recv()
-        except EOFError:
-            return
-        if wish == "memory":
-            lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-            connection.send(next(int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM")))
-            continue
-        begin = time.process_time()
-        result = step()
-        connection.send((result, time.process_time() - begin))
-        steps += 1
-        if steps == 1:
-            # The first step compiled: forget its peak (proc(5), clear_refs).
-            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    _side["step"], ready = make(task)
+    return ready
+
+
+def _step() -> tuple[float, float]:
+    begin = time.process_time()
+    result = _side["step"]()
+    core_seconds = time.process_time() - begin
+    if not _side["stepped"]:
+        # The first step compiled: forget its peak (proc(5), clear_refs).
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+        _side["stepped"] = True
+    return result, core_seconds
+
+
+def _peak_memory() -> float:
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM"))

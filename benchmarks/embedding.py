@@ -45,24 +45,19 @@ class Task:
     threads: int
 
 
-_PEERS = {
-    "one by one": {"together": 1},
-    "8 together": {"together": 8},
-    "32 together": {"together": 32},
-    "one by one, compiled": {"together": 1, "compiled": True},
-}
+_PEERS = {"one by one": 1, "8 together": 8, "32 together": 32}
 _LARGEST_DIFFERENCE = 1e-4
 
 
 def main() -> None:
     """Measures and prints."""
-    parser = flags_of_sides(__doc__, list(_PEERS), list(_PEERS)[:3])
+    parser = flags_of_sides(__doc__, list(_PEERS))
     parser.add_argument("--rows", type=int, default=32, help="packed rows of sequences (%(default)s)")
     arguments = parser.parse_args()
     config = dataclasses.replace(PRESETS[arguments.preset], global_batch=arguments.rows)
     with tempfile.TemporaryDirectory() as scratch:
         task = Task(config.model, training_rows(config, Path(scratch)), Path(scratch) / "model", arguments.threads)
-        peers = {name: functools.partial(transformers_side, **_PEERS[name]) for name in arguments.peers}
+        peers = {name: functools.partial(transformers_side, together=_PEERS[name]) for name in arguments.peers}
         useful = int((task.rows != PAD).sum())
         compare_sides(task, this_project, peers, arguments.rounds, useful, _LARGEST_DIFFERENCE)
 
@@ -103,7 +98,7 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
     return lambda: float(vectors().sum()), {"result": vectors()[np.argsort(order)], "about": about}
 
 
-def transformers_side(task: Task, together: int, compiled: bool = False) -> tuple[Callable[[], float], Ready]:
+def transformers_side(task: Task, together: int) -> tuple[Callable[[], float], Ready]:
     """BertModel with SDPA in inference mode, and the mean over k-mers."""
     import torch
     import transformers
@@ -111,7 +106,6 @@ def transformers_side(task: Task, together: int, compiled: bool = False) -> tupl
     torch.set_num_threads(task.threads)
     transformers.utils.logging.set_verbosity_error()
     model = transformers.AutoModel.from_pretrained(task.directory, attn_implementation="sdpa").eval()
-    run = torch.compile(model, dynamic=True) if compiled else model
     batches: list[tuple[dict[str, Any], Any]] = []
     for batch in padded_batches({"input_ids": task.rows, "labels": task.rows}, together):
         ids = torch.from_numpy(batch["input_ids"].astype(np.int64))
@@ -123,7 +117,7 @@ def transformers_side(task: Task, together: int, compiled: bool = False) -> tupl
         found = []
         with torch.inference_mode():
             for inputs, spells_bases in batches:
-                hidden = run(**inputs).last_hidden_state
+                hidden = model(**inputs).last_hidden_state
                 found.append(torch.einsum("blh,bl->bh", hidden, spells_bases) / spells_bases.sum(dim=1, keepdim=True))
         return torch.cat(found).numpy()
 

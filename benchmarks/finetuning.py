@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import numpy as np
 
@@ -96,17 +97,6 @@ def this_project(task: Task, devices: int) -> tuple[Callable[[], float], Ready]:
     from dnabert_jax.tasks.finetuning.fitting import Fitting
     from dnabert_jax.tasks.finetuning.jobs import Job
 
-    class Silent:
-        """Shows nothing."""
-
-        def stepped(self, done: int, total: int) -> None: ...
-
-        def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None: ...
-
-        def advanced(self, what: str, done: int, total: int) -> None: ...
-
-        def restarted(self, job: str, seed: int) -> None: ...
-
     fitting = Fitting(task.config, weights(task), _TASK, task.settings, lambda *_: 0.0, lambda *_: False, jax.devices())
     # The same seed for all: nothing is random but the order. The validation split is next to nothing.
     split = task.splits[0]
@@ -115,7 +105,7 @@ def this_project(task: Task, devices: int) -> tuple[Callable[[], float], Ready]:
     groups = [jobs] if devices > 1 else [[job] for job in jobs]
 
     def losses() -> list[float]:
-        return [one.losses[0] for group in groups for one in fitting.run(group, Silent())]
+        return [one.losses[0] for group in groups for one in fitting.run(group, Mock())]
 
     split_size, batch = len(task.splits[0]), task.settings.batch_size
     about = f"{len(task.splits)} jobs of {split_size} sequences in batches of {batch}, {task.tokens:,} tokens."

@@ -59,30 +59,15 @@ class Task:
     threads: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Peer:
-    """How transformers is run.
-
-    Attributes:
-        attention: its name for the implementation.
-        together: the sequences, sorted by length, go through the model so many at a time, padded to the longest of
-            them, and gradients are accumulated; none means all at once.
-        compiled: by torch.compile.
-    """
-
-    attention: str
-    together: int | None = None
-    compiled: bool = False
-
-
-_PEERS = {
-    "padded": Peer("sdpa"),
-    "padded, compiled": Peer("sdpa", compiled=True),
-    "by length": Peer("sdpa", together=2),
-    "one by one": Peer("sdpa", together=1),
-    "one by one, eager": Peer("eager", together=1),
-    "one by one, compiled": Peer("sdpa", together=1, compiled=True),
+_PEERS: dict[str, dict[str, Any]] = {
+    "padded": {},
+    "padded, compiled": {"compiled": True},
+    "by length": {"together": 2},
+    "one by one": {"together": 1},
+    "one by one, eager": {"attention": "eager", "together": 1},
+    "one by one, compiled": {"compiled": True, "together": 1},
 }
+"""Arguments of `transformers_side`."""
 _USUAL = ["padded", "by length", "one by one", "one by one, eager"]
 _LARGEST_DIFFERENCE = 1e-4
 
@@ -109,7 +94,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         rows = training_rows(config, Path(scratch))
         task = Task(config, rows, Path(scratch) / "weights", Path(scratch) / "inputs", arguments.threads)
-        peers = {name: functools.partial(transformers_side, peer=_PEERS[name]) for name in arguments.peers}
+        peers = {name: functools.partial(transformers_side, **_PEERS[name]) for name in arguments.peers}
         useful = int((rows != PAD).sum())
         compare_sides(task, this_project, peers, arguments.rounds, useful, _LARGEST_DIFFERENCE)
 
@@ -172,8 +157,17 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
     return step, {"result": loss, "about": about}
 
 
-def transformers_side(task: Task, peer: Peer) -> tuple[Callable[[], float], Ready]:
-    """Makes the step of BertForMaskedLM with PyTorch's fused AdamW, from the same weights, sequences and masks."""
+def transformers_side(
+    task: Task, attention: str = "sdpa", together: int | None = None, compiled: bool = False
+) -> tuple[Callable[[], float], Ready]:
+    """Makes the step of BertForMaskedLM with PyTorch's fused AdamW, from the same weights, sequences and masks.
+
+    Args:
+        attention: the name that transformers has for the implementation.
+        together: the sequences, sorted by length, go through the model so many at a time, padded to the longest of
+            them, and gradients are accumulated; none means all at once.
+        compiled: by torch.compile.
+    """
     import safetensors.numpy
     import torch
     import transformers
@@ -183,7 +177,7 @@ def transformers_side(task: Task, peer: Peer) -> tuple[Callable[[], float], Read
     torch.set_num_threads(task.threads)
     transformers.utils.logging.set_verbosity_error()
     settings = family_of(task.config.model).settings(task.config.model)
-    config = transformers.BertConfig(**settings | {"attn_implementation": peer.attention})
+    config = transformers.BertConfig(**settings | {"attn_implementation": attention})
     model = transformers.BertForMaskedLM(config)
     weights = {name: torch.from_numpy(array) for name, array in safetensors.numpy.load_file(task.weights).items()}
     missing = model.load_state_dict(weights, strict=False)
@@ -192,7 +186,7 @@ def transformers_side(task: Task, peer: Peer) -> tuple[Callable[[], float], Read
         raise SystemExit(f"The weights do not fit transformers' model: {missing}.")
     batches = [
         {name: torch.from_numpy(array) for name, array in batch.items()}
-        for batch in padded_batches(safetensors.numpy.load_file(task.inputs), peer.together)
+        for batch in padded_batches(safetensors.numpy.load_file(task.inputs), together)
     ]
     total = sum(int((batch["labels"] != IGNORED).sum()) for batch in batches)
     shares = [int((batch["labels"] != IGNORED).sum()) / total for batch in batches]
@@ -211,7 +205,7 @@ def transformers_side(task: Task, peer: Peer) -> tuple[Callable[[], float], Read
     with torch.no_grad():
         loss = sum(share * float(model(**batch).loss) for share, batch in zip(shares, batches, strict=True))
     model.train()
-    run = torch.compile(model) if peer.compiled else model
+    run = torch.compile(model) if compiled else model
 
     def step() -> float:
         optimizer.zero_grad()

@@ -112,7 +112,7 @@ def mean_of_strands(results: Iterable[Result]) -> Iterator[Result]:
         yield name, (forward + reverse) / 2
 
 
-def of_strands(advance: Callable[[int], object]) -> Callable[[int], None]:
+def of_strands(advance: Callable[[int], object]) -> Callable[[int], object]:
     """Returns a function to call with the number of strands that are done, two of each sequence."""
     halves = itertools.cycle((0, 1))
     return lambda count: advance(sum(itertools.islice(halves, count)))

@@ -114,9 +114,8 @@ class Plan:
     def _plan(self, row_length: int, useful_share: float | None) -> "Figures":
         from dnabert_jax.parallel.mesh import make_mesh
         from dnabert_jax.planning.compilation import OutOfMemoryError, compile_step, make_devices, read_memory
-        from dnabert_jax.planning.hlo import parse_module
+        from dnabert_jax.planning.hlo import parse_module, read_work
         from dnabert_jax.planning.plan import complete, outline
-        from dnabert_jax.planning.work import read_work
 
         chip, devices = make_devices(self.topology, self.slices)
         mesh = make_mesh(self.settings.mesh, devices)

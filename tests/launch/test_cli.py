@@ -46,8 +46,8 @@ def trained(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 def test_the_main_job_from_fasta_to_an_exported_model(trained: tuple[Path, str], tmp_path: Path) -> None:
     (out, printed), model = trained, tmp_path / "model"
     assert run(["export", str(out), "--out", str(model)]) == 0
-    assert "Step 3 of 3. Held out: loss" in printed
-    assert f"Next: dnabert-jax export {out}" in printed
+    assert "Step 3 of 3." in printed
+    assert f"dnabert-jax export {out}" in printed
     assert (model / "model.safetensors").is_file()
     config = json.loads((model / "config.json").read_text())
     assert (config["hidden_size"], config["num_hidden_layers"], config["vocab_size"]) == (16, 1, 69)
@@ -60,10 +60,10 @@ def test_the_main_job_with_everything_but_the_run_on_a_store(
     data, out, cache = "store://bucket/rows", tmp_path / "run", tmp_path / "cache"
     assert run(["prepare", "genome", "--fasta", "store://bucket/sample.fa.gz", "--k", "3", "--out", data]) == 0
     assert run(["prepare", "verify", data]) == 0
+    assert "is sound" in capsys.readouterr().out
     train = ["pretrain", "--data", data, "--data-cache", str(cache), "--out", str(out), *SMALL_FLAGS]
     assert run(train) == 0
     assert run(["export", str(out), "--out", "store://bucket/model"]) == 0
-    assert f"Written to {data}. Next: dnabert-jax pretrain --data {data}" in capsys.readouterr().out
     assert "model.safetensors" in storage.names("store://bucket/model")
     shard = storage.names(data)[-1]
     storage.write(f"{data}/{shard}", storage.read(f"{data}/{shard}")[:-1])
@@ -119,6 +119,7 @@ def test_bad_places(rows: Path, tmp_path: Path, fails: Callable[..., str]) -> No
     assert "no.fa" in fails("prepare", "genome", "--fasta", tmp_path / "no.fa", "--out", tmp_path / "o")
     train = ("pretrain", *SMALL_FLAGS, "--data")
     assert "manifest.json" in fails(*train, tmp_path, "--out", tmp_path / "run")
+    assert "manifest.json" in fails("prepare", "verify", tmp_path)
     assert str(file) in fails(*train, rows, "--out", file / "run")
     assert str(tmp_path) in fails("export", tmp_path, "--out", tmp_path / "model")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
@@ -147,19 +148,14 @@ def test_bad_settings(rows: Path, tmp_path: Path, fails: Callable[..., str]) -> 
 def test_damaged_shards(rows: Path, tmp_path: Path, fails: Callable[..., str]) -> None:
     data = shutil.copytree(rows, tmp_path / "data")
     shard = data / "train-00000-of-00001.tfrecord"
-    whole = shard.read_bytes()
-    train = ("pretrain", "--data", data, *SMALL_FLAGS, "--out")
-    shard.write_bytes(whole[:-1])
-    assert "train-00000-of-00001.tfrecord" in fails(*train, tmp_path / "truncated", within=tmp_path)
-    shard.unlink()
-    assert "train-00000-of-00001.tfrecord" in fails(*train, tmp_path / "missing", within=tmp_path)
-    flipped = bytearray(whole)
-    flipped[500] ^= 4
-    stride = RecordLayout(512).stride
+    whole, stride = shard.read_bytes(), RecordLayout(512).stride
+    flipped = whole[:500] + bytes([whole[500] ^ 4]) + whole[501:]
     from_another_run = whole[stride:] + whole[:stride]
-    for content in (bytes(flipped), from_another_run):
-        shard.write_bytes(content)
-        assert "train-00000-of-00001.tfrecord" in fails(*train, tmp_path / "changed", within=tmp_path)
+    for content in (whole[:-1], None, flipped, from_another_run):
+        shard.unlink(missing_ok=True)
+        if content is not None:
+            shard.write_bytes(content)
+        assert shard.name in fails("pretrain", "--data", data, *SMALL_FLAGS, "--out", "run", within=tmp_path)
 
 
 def test_rows_made_on_beam_pass_verification(
@@ -173,7 +169,7 @@ def test_rows_made_on_beam_pass_verification(
     assert data in fails(*prepare)
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     monkeypatch.delitem(sys.modules, "data_prep.genome_beam")
-    assert "pip install apache-beam" in fails(*prepare[:-3], str(tmp_path / "other"))
+    assert "pip install apache-beam" in fails(*prepare[:-2], tmp_path / "other")
 
 
 @pytest.mark.parametrize(
@@ -191,9 +187,8 @@ def test_the_next_command_is_for_these_rows(
 
 @pytest.mark.parametrize("command", sorted(_COMMANDS))
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
+    with pytest.raises(SystemExit, match="0"):
         run([*command.split(), "--help"])
-    assert stopped.value.code == 0
     assert f"Example: dnabert-jax {command}" in " ".join(capsys.readouterr().out.split())
 
 
@@ -264,19 +259,6 @@ def test_commands_are_advised_as_the_program_was_called(tmp_path: Path, monkeypa
     assert command("export", "run") == "dnabert-jax export run"
     monkeypatch.setattr(sys, "argv", ["-c"])
     assert command("export", "run") == "dnabert-jax export run"
-
-
-def test_verify_says_what_is_wrong(
-    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
-) -> None:
-    assert run(["prepare", "verify", str(rows)]) == 0
-    assert "is sound" in capsys.readouterr().out
-    data = shutil.copytree(rows, tmp_path / "data")
-    (data / "train-00000-of-00001.tfrecord").unlink()
-    with pytest.raises(SystemExit, match="1"):
-        run(["prepare", "verify", str(data)])
-    assert "train-00000-of-00001.tfrecord" in capsys.readouterr().out
-    assert "manifest.json" in fails("prepare", "verify", tmp_path)
 
 
 def test_the_bar_shows_utilisation_where_it_is_known() -> None:

@@ -20,7 +20,7 @@ from data_prep.genome_job import GenomeJob
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.training.saved_model import read_saved_model
-from tests.launch.conftest import wait_for
+from tests.launch.conftest import error_of, wait_for
 
 SMALL_FLAGS = [
     "--preset", "tiny", "--global-batch", "8", "--evaluation-rows", "8", "--evaluate-every", "1000", "--log-every", "1",
@@ -38,13 +38,6 @@ def pretrain(data: Path, out: Path, steps: int, checkpoint_every: int) -> list[s
 
 def log_steps(run: Path) -> list[int]:
     return [line["step"] for line in read_log(run)]
-
-
-def error_of(printed: str) -> str:
-    """The one sentence with which a command failed."""
-    assert "Traceback" not in printed
-    (line,) = [line for line in re.split(r"[\r\n]", printed) if line.startswith("dnabert-jax: error: ")]
-    return line
 
 
 def saved_steps(run: Path) -> list[int]:
@@ -66,26 +59,30 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_sigterm_saves_one_step_and_says_how_to_go_on(
-    commands: Any, rows: Path, tmp_path: Path, processes: int
+@pytest.mark.parametrize(("number", "processes"), [(signal.SIGTERM, 1), (signal.SIGTERM, 2), (signal.SIGINT, 1)])
+def test_sigterm_and_ctrl_c_save_one_step_and_say_how_to_go_on(
+    commands: Any, rows: Path, tmp_path: Path, fails: Callable[..., str], number: signal.Signals, processes: int
 ) -> None:
-    """Sent twice to each process; where one of several is told, tests/training/test_several_processes.py goes on."""
+    """SIGTERM twice to each process; where one of several is told, tests/training/test_several_processes.py goes on."""
     out = tmp_path / "run"
     started = commands.start_several(pretrain(rows, out, 1600, 1000), processes, devices=processes)
     wait_for(lambda: log_steps(out))
-    for process in started * 2:
-        os.kill(process.process.pid, signal.SIGTERM)
+    assert str(out) in fails(*pretrain(rows, out, 1600, 1000), "--resume"), "a second job on the run"
+    for process in started * (2 if number == signal.SIGTERM else 1):
+        os.kill(process.process.pid, number)
     ended = [process.wait() for process in started]
-    assert [status for status, _ in ended] == [0] * processes
+    assert [status for status, _ in ended] == [0 if number == signal.SIGTERM else 130] * processes
     first, *others = (printed for _, printed in ended)
-    step = int(re.search(r"Stopped by SIGTERM after step ([\d,]+) of 1,600", first)[1].replace(",", ""))
+    assert "Traceback" not in first
+    step = int(re.search(r"after step ([\d,]+) of 1,600", first)[1].replace(",", ""))
     assert not any("Stopped" in printed or "pretrain:" in printed for printed in others)
     assert saved_steps(out) == [step]
     assert log_steps(out) == list(range(1, step + 1))
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
     command = shlex.split(re.search(r"Go on with[^:]*: dnabert-jax (.*)", first)[1])
     if processes > 1:
         assert "--distributed" in command
+    if processes > 1 or number == signal.SIGINT:
         return
 
     status, printed = commands.start([*command, "--steps", str(step + 3)], devices=1).wait()
@@ -94,25 +91,6 @@ def test_sigterm_saves_one_step_and_says_how_to_go_on(
     assert commands.start(pretrain(rows, tmp_path / "whole", step + 3, 1000), devices=1).wait()[0] == 0
     assert_same_end(out, tmp_path / "whole")
     assert [line["loss"] for line in read_log(out)] == [line["loss"] for line in read_log(tmp_path / "whole")]
-
-
-@pytest.mark.slow
-def test_ctrl_c_saves_one_step_and_a_second_job_on_the_run_is_refused_before(
-    commands: Any, rows: Path, tmp_path: Path, fails: Callable[..., str]
-) -> None:
-    out = tmp_path / "run"
-    started = commands.start(pretrain(rows, out, 1600, 1000), devices=1)
-    wait_for(lambda: log_steps(out))
-    assert str(out) in fails(*pretrain(rows, out, 1600, 1000), "--resume")
-    os.kill(started.process.pid, signal.SIGINT)
-    status, printed = started.wait()
-    assert status == 130
-    assert "Traceback" not in printed
-    step = int(re.search(r"after step ([\d,]+) of 1,600", printed)[1].replace(",", ""))
-    assert "dnabert-jax pretrain --data" in printed
-    assert saved_steps(out) == [step]
-    assert log_steps(out) == list(range(1, step + 1))
-    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.slow

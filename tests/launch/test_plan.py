@@ -82,32 +82,24 @@ def test_a_real_step_and_the_saved_hlo_summed_again(sample_rows: Path, tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.json", "step.hlo"]
 
 
-@compiled_for_tpus
-@pytest.mark.by_hand
-@pytest.mark.parametrize("topology", ["v4:2x2x1", "v5p:2x2x1", "v6e:2x2"])
-def test_other_generations(topology: str, tmp_path: Path) -> None:
-    found = planned(tmp_path, "--topology", topology, "--mesh.fsdp", "2")
-    assert (found["chips"], found["mesh"], found["fits"]) == (4, {"data": 2, "fsdp": 2, "tensor": 1}, True)
-    assert found["time"]["cycles"] > 0
-    assert {kernel["name"]: kernel["count"] for kernel in found["kernels"]} == {
-        "attention_forward": 2, "attention_backward": 2,
-    }  # fmt: skip
+WIDER = [*SMALL, "--model.hidden-size", "256", "--model.num-heads", "2", "--model.intermediate-size", "1024"]
 
 
 @compiled_for_tpus
 @pytest.mark.parametrize(
-    ("model", "layers", "hidden"),
+    ("topology", "model", "layers", "hidden"),
     [
-        ([*SMALL, "--model.hidden-size", "256", "--model.num-heads", "2", "--model.intermediate-size", "1024"], 2, 256),
-        pytest.param(["--preset", "dnabert6"], 12, 768, marks=pytest.mark.by_hand),
+        ("v6e:2x4", WIDER, 2, 256),
+        pytest.param("v6e:2x4", ["--preset", "dnabert6"], 12, 768, marks=pytest.mark.by_hand),
+        *(pytest.param(name, WIDER, 2, 256, marks=pytest.mark.by_hand) for name in ("v4:2x2x2", "v5p:2x2x2")),
     ],
-    ids=["small", "dnabert6"],
+    ids=["small", "dnabert6", "v4", "v5p"],
 )
-def test_a_model_on_all_three_axes_of_another_generation(
-    tmp_path: Path, model: list[str], layers: int, hidden: int
+def test_a_model_on_all_three_axes_of_other_generations(
+    tmp_path: Path, topology: str, model: list[str], layers: int, hidden: int
 ) -> None:
     """Every matrix's gradient is scattered over fsdp and its part summed over data, in what tensor leaves of it."""
-    flags = ["--topology", "v6e:2x4", "--mesh.fsdp", "2", "--mesh.tensor", "2", "--global-batch", "8"]
+    flags = ["--topology", topology, "--mesh.fsdp", "2", "--mesh.tensor", "2", "--global-batch", "8"]
     hlo = tmp_path / "step.hlo"
     found = planned(tmp_path, *flags, "--execution.scan-unroll", "1", "--hlo", hlo, model=model)
     assert (found["chips"], found["mesh"]) == (8, {"data": 2, "fsdp": 2, "tensor": 2})
@@ -164,8 +156,6 @@ def test_a_suite_of_finetunings(tmp_path: Path) -> None:
     found = planned(tmp_path, *flags.split(), model=())
     (jobs,) = found["plans"]
     assert (found["chips"], jobs["groups"], jobs["refusal"]) == (1, 4, "")
-    assert jobs["hours"] == pytest.approx(jobs["training_hours"] + jobs["validation_hours"] + jobs["test_hours"])
-    assert jobs["training_hours"] == pytest.approx(4 * jobs["steps"] * jobs["step"]["seconds"] / 3600)
     assert jobs["step"]["seconds"] > 0 < jobs["prediction"]["seconds"]
     assert 0 < jobs["prediction"]["memory"] < jobs["step"]["memory"] < found["chip"]["hbm_bytes"]
 

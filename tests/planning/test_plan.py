@@ -1,15 +1,19 @@
-"""The figures of a plan follow from what the compiler predicts by arithmetic that can be done by hand."""
+"""The figures of a plan follow from what the compiler predicts by arithmetic that can be done by hand.
+
+So does the time of collectives, on tori whose links can be counted.
+"""
 
 import dataclasses
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from dnabert_jax.families import PRESETS
-from dnabert_jax.parallel.chips import chip_named
+from dnabert_jax.parallel.chips import Chip, chip_named
 from dnabert_jax.planning.compilation import Memory
-from dnabert_jax.planning.plan import Plan, complete, outline
-from dnabert_jax.planning.work import Collective, Estimated, Kernel, Work
+from dnabert_jax.planning.hlo import Collective, Estimated, Kernel, Work
+from dnabert_jax.planning.plan import Interconnect, Plan, complete, outline
 
 CONFIG = dataclasses.replace(PRESETS["dnabert6"], global_batch=2048)
 MEMORY = Memory(arguments=3, temporaries=5, output=4, aliased=3, code=1, peak=9, needed=10)
@@ -87,3 +91,48 @@ def test_collectives_are_put_together_by_kind_and_group_and_the_longest_is_liste
     plan = plan_on("gpu")  # whose compiler predicts no times
     assert plan.time is None
     assert all(part.seconds is None for part in (*plan.collectives, *plan.kernels))
+
+
+def slice_of(name: str, *extent: int, slices: int = 1) -> tuple[Interconnect, Chip]:
+    """A slice with its devices in the order of their places, the last axis fastest."""
+    chip = chip_named(name)
+    assert chip is not None
+    places = [SimpleNamespace(coords=list(place)) for place in np.ndindex(*extent)]
+    return Interconnect(chip, places, slices), chip
+
+
+@pytest.mark.parametrize(
+    ("name", "extent", "group", "links"),
+    [
+        ("v5e", (16, 16, 1), range(256), 4),  # two rings
+        ("v5e", (16, 16, 1), range(16), 2),  # one of them
+        ("v5e", (16, 16, 1), range(8), 1),  # half of one: a line, at whose end one link comes in
+        ("v5e", (8, 16, 1), range(128), 3),  # a line and a ring
+        ("v5e", (4, 4, 1), range(16), 2),  # two lines
+        ("v4", (4, 4, 4), range(64), 6),
+        ("v5p", (2, 2, 1), range(4), 2),
+        ("v5p", (4, 4, 2), range(32), 3),  # no whole cube, no ring
+        ("v5e", (4, 4, 1), [3], 1),
+    ],
+)
+def test_links_of_a_group(name: str, extent: tuple[int, ...], group: range, links: int) -> None:
+    assert slice_of(name, *extent)[0].links(list(group)) == links
+
+
+def test_time_is_bytes_by_bandwidth() -> None:
+    network, chip = slice_of("v5e", 16, 16, 1)
+    size, pod = 10**9, list(range(256))
+    gathered = size * 255 / 256 / (4 * chip.link_bandwidth)
+    assert network.seconds("all-gather", size, pod) == pytest.approx(gathered)
+    assert network.seconds("reduce-scatter", size, pod) == pytest.approx(gathered)
+    assert network.seconds("all-reduce", size, pod) == pytest.approx(2 * gathered)
+    assert network.seconds("all-reduce", size, [7]) == 0
+    assert network.seconds("collective-permute", size, pod) == pytest.approx(size / chip.link_bandwidth)
+
+
+def test_between_slices_the_network_of_the_data_centre_counts() -> None:
+    network, chip = slice_of("v5e", 4, 4, 1, slices=4)
+    alone = 10**9 / (chip.dcn_bandwidth or 0)
+    assert network.seconds("ALL_REDUCE", 10**9, ()) == pytest.approx(2 * 3 / 4 * alone)
+    assert network.seconds("ALL_GATHER", 10**9, ()) == pytest.approx(3 * alone)
+    assert slice_of("v4", 2, 2, 1, slices=2)[0].seconds("ALL_REDUCE", 10**9, ()) is None

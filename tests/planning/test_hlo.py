@@ -5,8 +5,17 @@ from pathlib import Path
 import pytest
 
 from dnabert_jax.errors import JobError
-from dnabert_jax.planning.hlo import Module, num_bytes, parse_module
-from dnabert_jax.planning.work import Collective, Kernel, Unestimated, Work, read_work
+from dnabert_jax.planning.hlo import (
+    Collective,
+    Kernel,
+    Module,
+    Unestimated,
+    Work,
+    first_group,
+    num_bytes,
+    parse_module,
+    read_work,
+)
 
 CYCLES = 'backend_config={"window_config":{"estimated_cycles":"%d"},"aliasing":{"lists":[]}}'
 
@@ -94,3 +103,27 @@ def test_what_is_no_hlo_is_refused() -> None:
 )  # fmt: skip
 def test_bytes_of_a_shape(shape: str, size: int) -> None:
     assert num_bytes(shape) == size
+
+
+@pytest.mark.parametrize(
+    ("notation", "group"),
+    [
+        ("", (0, 1, 2, 3, 4, 5, 6, 7)),
+        (", replica_groups={}, dimensions={0}", (0, 1, 2, 3, 4, 5, 6, 7)),
+        (", replica_groups={{0,2},{1,3}}, dimensions={0}", (0, 2)),
+        (", replica_groups=[2,4]<=[8], dimensions={0}", (0, 1, 2, 3)),
+        (", replica_groups=[4,2]<=[2,4]T(1,0), dimensions={0}", (0, 4)),
+        (", replica_groups=mesh['a'=2,'b'=4] {'b'}, dimensions={0}", (0, 1, 2, 3)),
+        (", replica_groups=mesh['a'=2,'b'=4] {'a'}, dimensions={0}", (0, 4)),
+        (", replica_groups=mesh['a'=2,'b'=2], device_ids=([2,2]T(1,0)) {'a','b'}, to_apply=%add", (0, 2, 1, 3)),
+        (", replica_groups=mesh['a'=2,'b'=4] {'a','b':(1)2}, to_apply=%add", (0, 2, 4, 6)),
+        (", replica_groups=mesh['a'=2,'b'=4] {'b':(2)2}, to_apply=%add", (0, 1)),
+    ],
+)
+def test_the_first_group_of_each_notation(notation: str, group: tuple[int, ...]) -> None:
+    assert first_group(notation, 8) == group
+
+
+def test_an_unknown_notation_is_an_error() -> None:
+    with pytest.raises(JobError, match="<3>"):
+        first_group(", replica_groups=<3>", 8)
