@@ -23,7 +23,7 @@ Ready = dict[str, Any]
 """What a side says before its first step: its `result`, which must be that of the other sides, the tokens or so that a
 step has `computed`, padding included, and of this project's side what the comparison is `about`."""
 
-Side = Callable[[Any], tuple[Callable[[], float], Ready]]
+Side = Callable[[], tuple[Callable[[], float], Ready]]
 """Makes the step of a side, which returns a number that must be finite, and what it says beforehand."""
 
 
@@ -101,20 +101,21 @@ def flags_of_sides(
 
 
 def compare_sides(
-    task: Any, ours: Side, peers: Mapping[str, Side], rounds: int, work: int, difference: float,
+    threads: int, ours: Side, peers: Mapping[str, Side], rounds: int, work: int, difference: float,
     unit: str = "useful tokens", digits: int = 0,
 ) -> None:  # fmt: skip
     """Prints a table with a row for each peer, which runs beside this project alone.
 
     Args:
-        task: what the sides compute, with how many `threads`; this project's side starts first and may write files.
+        threads: of each side.
+        ours: this project's side, which starts first and may write files.
         work: units that a step does, padding left out.
         difference: that results of two sides may have.
         digits: of the rates, behind the point.
     """
-    with SideProcess(ours, task) as mine:
+    with SideProcess(ours, threads) as mine:
         print(
-            f"{machine()}; {task.threads} threads a side; load {os.getloadavg()[0]:.1f}; {rounds} rounds in "
+            f"{machine()}; {threads} threads a side; load {os.getloadavg()[0]:.1f}; {rounds} rounds in "
             f"alternation; {', '.join(f'{name} {version(name)}' for name in ('jax', 'torch', 'transformers'))}\n\n"
             f"{mine.ready['about']}\n\n"
             f"| beside | its {unit} a second: median (min - max) | this project's beside it "
@@ -123,7 +124,7 @@ def compare_sides(
             flush=True,
         )
         for name, side in peers.items():
-            with SideProcess(side, task) as peer:
+            with SideProcess(side, threads) as peer:
                 check_results(mine.ready["result"], name, peer.ready["result"], difference)
                 rates = measure({"ours": mine.step, "theirs": peer.step}, {"ours": work, "theirs": work}, rounds)
                 faster = [mine / theirs for mine, theirs in zip(rates["ours"], rates["theirs"], strict=True)]
@@ -144,6 +145,15 @@ def check_results(ours: Any, name: str, theirs: Any, limit: float) -> None:
         raise SystemExit(f"The results of {name} differ from this project's by {difference}: another model.")
 
 
+def quiet_transformers() -> None:
+    """Has PyTorch compute with the threads of this side, and transformers say nothing."""
+    import torch
+    import transformers
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    transformers.utils.logging.set_verbosity_error()
+
+
 def check_one_cpu() -> None:
     """Leaves the program unless JAX has one CPU device."""
     import jax
@@ -157,16 +167,16 @@ class SideProcess:
 
     Args:
         make: the side.
-        task: what it computes, with how many `threads`.
+        threads: with how many it computes.
 
     Attributes:
         ready: what it said before its first step.
         core_seconds: processor time of each step, over all threads.
     """
 
-    def __init__(self, make: Side, task: Any):
+    def __init__(self, make: Side, threads: int):
         self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-        self.ready: Ready = self._process.submit(_begin, make, task).result()
+        self.ready: Ready = self._process.submit(_begin, make, threads).result()
         self.core_seconds: list[float] = []
 
     def __enter__(self) -> Self:
@@ -191,10 +201,10 @@ _side: dict[str, Any] = {"stepped": False}
 """In the process of a side, its step and whether it was made once."""
 
 
-def _begin(make: Side, task: Any) -> Ready:
+def _begin(make: Side, threads: int) -> Ready:
     # Before the numerical libraries are loaded: they make as many threads as there are cores for the process.
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task.threads])
-    _side["step"], ready = make(task)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    _side["step"], ready = make()
     return ready
 
 

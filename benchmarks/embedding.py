@@ -21,29 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.alternation import Ready, check_one_cpu, compare_sides, flags_of_sides
+from benchmarks.alternation import Ready, check_one_cpu, compare_sides, flags_of_sides, quiet_transformers
 from benchmarks.training_step import padded_batches, training_rows
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.families import PRESETS
 from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """What both sides compute.
-
-    Attributes:
-        config: of the network.
-        rows: packed rows of the sequences, [B, L].
-        directory: of the exported model, which this project's side writes.
-        threads: of each side.
-    """
-
-    config: ModelConfig
-    rows: np.ndarray
-    directory: Path
-    threads: int
-
 
 _PEERS = {"one by one": 1, "8 together": 8, "32 together": 32}
 _LARGEST_DIFFERENCE = 1e-4
@@ -56,14 +38,15 @@ def main() -> None:
     arguments = parser.parse_args()
     config = dataclasses.replace(PRESETS[arguments.preset], global_batch=arguments.rows)
     with tempfile.TemporaryDirectory() as scratch:
-        task = Task(config.model, training_rows(config, Path(scratch)), Path(scratch) / "model", arguments.threads)
-        peers = {name: functools.partial(transformers_side, together=_PEERS[name]) for name in arguments.peers}
-        useful = int((task.rows != PAD).sum())
-        compare_sides(task, this_project, peers, arguments.rounds, useful, _LARGEST_DIFFERENCE)
+        rows, directory = training_rows(config, Path(scratch)), Path(scratch) / "model"
+        ours = functools.partial(this_project, config.model, rows, directory)
+        peers = {name: functools.partial(transformers_side, rows, directory, _PEERS[name]) for name in arguments.peers}
+        useful = int((rows != PAD).sum())
+        compare_sides(arguments.threads, ours, peers, arguments.rounds, useful, _LARGEST_DIFFERENCE)
 
 
-def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
-    """`DNAModel.embed`, from text in no order; it also writes the weights."""
+def this_project(config: ModelConfig, rows: np.ndarray, directory: Path) -> tuple[Callable[[], float], Ready]:
+    """Makes `DNAModel.embed`, from text in no order, of packed rows; it also writes the weights."""
     import jax
 
     from dnabert_jax.model.binding import random_parameters
@@ -74,13 +57,13 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
     from dnabert_jax.training.saved_model import Description, SavedModel
 
     check_one_cpu()
-    parameters = jax.device_get(random_parameters(BertWithPooler, jax.random.key(0), task.config))
-    DNAModel(SavedModel(Description(task.config, None, {}), 0, parameters)).save_pretrained(task.directory)
+    parameters = jax.device_get(random_parameters(BertWithPooler, jax.random.key(0), config))
+    DNAModel(SavedModel(Description(config, None, {}), 0, parameters)).save_pretrained(directory)
     del parameters
 
-    model = DNAModel.from_pretrained(task.directory)
-    one_by_one = padded_batches({"input_ids": task.rows, "labels": task.rows}, 1)
-    sequences = [task.config.tokenizer.decode(batch["input_ids"][0][1:-1]) for batch in one_by_one]
+    model = DNAModel.from_pretrained(directory)
+    one_by_one = padded_batches({"input_ids": rows, "labels": rows}, 1)
+    sequences = [config.tokenizer.decode(batch["input_ids"][0][1:-1]) for batch in one_by_one]
     order = np.random.default_rng(0).permutation(len(sequences))
     shuffled = [sequences[number] for number in order]
 
@@ -88,26 +71,25 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
         return np.asarray(model.embed(shuffled, progress=False))
 
     batches = batches_by_length(
-        [np.asarray(ids) for ids in model.encode(shuffled)], task.config.max_positions, TOKENS_ON_CPU
+        [np.asarray(ids) for ids in model.encode(shuffled)], config.max_positions, TOKENS_ON_CPU
     )
     computed = sum(batch.ids.size for batch in batches)
-    useful = int((task.rows != PAD).sum())
+    useful = int((rows != PAD).sum())
     about = (
         f"{len(sequences)} sequences of {useful:,} tokens in all; padding of this project {1 - useful / computed:.0%}."
     )
     return lambda: float(vectors().sum()), {"result": vectors()[np.argsort(order)], "about": about}
 
 
-def transformers_side(task: Task, together: int) -> tuple[Callable[[], float], Ready]:
-    """BertModel with SDPA in inference mode, and the mean over k-mers."""
+def transformers_side(rows: np.ndarray, directory: Path, together: int) -> tuple[Callable[[], float], Ready]:
+    """Makes BertModel with SDPA in inference mode, and the mean over k-mers, so many sequences together."""
     import torch
     import transformers
 
-    torch.set_num_threads(task.threads)
-    transformers.utils.logging.set_verbosity_error()
-    model = transformers.AutoModel.from_pretrained(task.directory, attn_implementation="sdpa").eval()
+    quiet_transformers()
+    model = transformers.AutoModel.from_pretrained(directory, attn_implementation="sdpa").eval()
     batches: list[tuple[dict[str, Any], Any]] = []
-    for batch in padded_batches({"input_ids": task.rows, "labels": task.rows}, together):
+    for batch in padded_batches({"input_ids": rows, "labels": rows}, together):
         ids = torch.from_numpy(batch["input_ids"].astype(np.int64))
         # Without padding there is no need of a mask, which would cost SDPA time.
         mask = {} if bool((ids != PAD).all()) else {"attention_mask": torch.from_numpy(batch["attention_mask"])}

@@ -9,7 +9,6 @@ not counted. The effects are compared first. As for `training_step`, on a busy m
 mean anything.
 """
 
-import dataclasses
 import functools
 import tempfile
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.alternation import Ready, check_one_cpu, compare_sides, flags_of_sides
+from benchmarks.alternation import Ready, check_one_cpu, compare_sides, flags_of_sides, quiet_transformers
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.families import PRESETS
 from dnabert_jax.io.genome import read_blocks
@@ -29,27 +28,6 @@ _PEERS = {"one at a time": 1, "32 together": 32}
 _LARGEST_DIFFERENCE = 1e-4
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """What both sides compute.
-
-    Attributes:
-        config: of the network.
-        windows: codes of bases, [sequences, bases].
-        directory: of the exported model, which this project's side writes.
-        threads: of each side.
-    """
-
-    config: ModelConfig
-    windows: np.ndarray
-    directory: Path
-    threads: int
-
-    @property
-    def variants(self) -> int:
-        return 3 * self.windows.size
-
-
 def main() -> None:
     """Measures and prints."""
     parser = flags_of_sides(__doc__, list(_PEERS))
@@ -58,11 +36,11 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         windows = certain_windows(arguments.sequences, arguments.bases)
-        task = Task(PRESETS[arguments.preset].model, windows, Path(scratch) / "model", arguments.threads)
-        peers = {name: functools.partial(transformers_side, together=_PEERS[name]) for name in arguments.peers}
-        compare_sides(
-            task, this_project, peers, arguments.rounds, task.variants, _LARGEST_DIFFERENCE, "variants", digits=1
-        )
+        what = PRESETS[arguments.preset].model, windows, Path(scratch) / "model"
+        ours = functools.partial(this_project, *what)
+        peers = {name: functools.partial(transformers_side, *what, _PEERS[name]) for name in arguments.peers}
+        work = 3 * windows.size
+        compare_sides(arguments.threads, ours, peers, arguments.rounds, work, _LARGEST_DIFFERENCE, "variants", digits=1)
 
 
 def certain_windows(count: int, bases: int) -> np.ndarray:
@@ -74,25 +52,25 @@ def certain_windows(count: int, bases: int) -> np.ndarray:
     return np.array([window for window in windows if window.max() < 4][:count])
 
 
-def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
-    """`mutation_effects`, from text; it also writes the weights."""
+def this_project(config: ModelConfig, windows: np.ndarray, directory: Path) -> tuple[Callable[[], float], Ready]:
+    """Makes `mutation_effects` of windows, from text; it also writes the weights."""
     from benchmarks.integration_steps import noisy_model
     from dnabert_jax.interpret.mutagenesis import mutation_effects
     from dnabert_jax.interpret.target import choose_target
 
     check_one_cpu()
     # Far enough from the initial ones that substitutions have effects.
-    model = noisy_model(task.config, deviation=0.02)
-    model.save_pretrained(task.directory)
-    texts = ["".join(BASES[code] for code in window) for window in task.windows]
+    model = noisy_model(config, deviation=0.02)
+    model.save_pretrained(directory)
+    texts = ["".join(BASES[code] for code in window) for window in windows]
     target = choose_target(model, "The benchmark", "yes")
 
     def effects() -> np.ndarray:
         found = [one.effects for one in mutation_effects(model, [("", text) for text in texts], target)]
         # The base that is there has no effect.
-        return np.concatenate([own[own_mask(w)] for own, w in zip(found, task.windows, strict=True)])
+        return np.concatenate([own[own_mask(window)] for own, window in zip(found, windows, strict=True)])
 
-    about = f"{task.variants:,} variants of {len(texts)} sequences of {len(texts[0])} bases."
+    about = f"{3 * windows.size:,} variants of {len(texts)} sequences of {len(texts[0])} bases."
     return lambda: float(effects().sum()), {"result": effects(), "about": about}
 
 
@@ -101,22 +79,23 @@ def own_mask(window: np.ndarray) -> np.ndarray:
     return window[:, None] != base_codes(b"ACGT")
 
 
-def transformers_side(task: Task, together: int) -> tuple[Callable[[], float], Ready]:
-    """BertForSequenceClassification with SDPA in inference mode, over the same variants in the same order."""
+def transformers_side(
+    config: ModelConfig, windows: np.ndarray, directory: Path, together: int
+) -> tuple[Callable[[], float], Ready]:
+    """Makes BertForSequenceClassification with SDPA in inference mode, over the same variants in the same order."""
     import torch
     import transformers
 
-    torch.set_num_threads(task.threads)
-    transformers.utils.logging.set_verbosity_error()
+    quiet_transformers()
     loaded = transformers.AutoModelForSequenceClassification
-    model = loaded.from_pretrained(task.directory, attn_implementation="sdpa").eval()
+    model = loaded.from_pretrained(directory, attn_implementation="sdpa").eval()
     ids, counts = [], []
-    for window in task.windows:
+    for window in windows:
         places, columns = np.nonzero(own_mask(window))
         variants = np.repeat(window[None], len(places) + 1, axis=0)
         variants[np.arange(1, len(variants)), places] = base_codes(b"ACGT")[columns]
         counts.append(len(variants))
-        ids += [np.concatenate([[CLS], task.config.tokenizer.encode(own), [SEP]]) for own in variants]
+        ids += [np.concatenate([[CLS], config.tokenizer.encode(own), [SEP]]) for own in variants]
     # The windows are of one length: nothing is padding, so no mask is needed.
     batches = torch.from_numpy(np.array(ids, np.int64)).split(together)
 
@@ -126,7 +105,7 @@ def transformers_side(task: Task, together: int) -> tuple[Callable[[], float], R
         of_windows = np.split(logits, np.cumsum(counts)[:-1])
         return np.concatenate([own[1:] - own[0] for own in of_windows])
 
-    return lambda: float(effects().sum()), {"result": effects(), "computed": task.variants}
+    return lambda: float(effects().sum()), {"result": effects(), "computed": 3 * windows.size}
 
 
 if __name__ == "__main__":

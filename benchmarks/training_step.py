@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.alternation import Ready, check_one_cpu, compare_sides, flags_of_sides
+from benchmarks.alternation import Ready, check_one_cpu, compare_sides, flags_of_sides, quiet_transformers
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import PretrainConfig
@@ -38,25 +38,6 @@ from dnabert_jax.sequence.vocabulary import CLS, PAD
 
 IGNORED = -100
 """The label of a position that is not predicted, in PyTorch."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """What both sides compute.
-
-    Attributes:
-        config: of the run; its dropout, masks and AdamW are those of both sides.
-        rows: packed rows, [B, L].
-        weights: file of the initial weights, which this project's side writes.
-        inputs: file of the masked rows and their labels, [B, L], which this project's side writes.
-        threads: of each side.
-    """
-
-    config: PretrainConfig
-    rows: np.ndarray
-    weights: Path
-    inputs: Path
-    threads: int
 
 
 _PEERS: dict[str, dict[str, Any]] = {
@@ -93,10 +74,11 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as scratch:
         rows = training_rows(config, Path(scratch))
-        task = Task(config, rows, Path(scratch) / "weights", Path(scratch) / "inputs", arguments.threads)
-        peers = {name: functools.partial(transformers_side, **_PEERS[name]) for name in arguments.peers}
+        ours = functools.partial(this_project, config, rows, scratch)
+        theirs = functools.partial(transformers_side, config, scratch)
+        peers = {name: functools.partial(theirs, **_PEERS[name]) for name in arguments.peers}
         useful = int((rows != PAD).sum())
-        compare_sides(task, this_project, peers, arguments.rounds, useful, _LARGEST_DIFFERENCE)
+        compare_sides(arguments.threads, ours, peers, arguments.rounds, useful, _LARGEST_DIFFERENCE)
 
 
 def training_rows(config: PretrainConfig, scratch: Path) -> np.ndarray:
@@ -107,7 +89,7 @@ def training_rows(config: PretrainConfig, scratch: Path) -> np.ndarray:
     return next(iter(training_batches(open_rows(data, TRAIN), batch, np.arange(batch), config.seed, 0, 1)))
 
 
-def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
+def this_project(config: PretrainConfig, packed: np.ndarray, scratch: str) -> tuple[Callable[[], float], Ready]:
     """Makes the step of `jit_train_step` on one CPU device; it also writes what the peers start from."""
     import jax
     import safetensors.numpy
@@ -120,22 +102,22 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
     from dnabert_jax.training.state import init_state, stream_key
     from dnabert_jax.training.step import jit_train_step
 
-    config = task.config
     check_one_cpu()
     mesh = make_mesh(config.mesh, jax.devices())
     state = init_state(config.model, config.optimizer, config.seed, mesh)
     objective = MaskedTokens(config.masking, config.model.tokenizer)
     train = jit_train_step(config.model, objective, config.optimizer, config.execution, config.seed, mesh)
-    tensors = to_huggingface(jax.device_get(state.parameters), config.model)
+    views = to_huggingface(jax.device_get(state.parameters), config.model)
     # In C order: of a transposed view, safetensors writes the memory as it lies.
-    safetensors.numpy.save_file({name: np.ascontiguousarray(view) for name, view in tensors.items()}, task.weights)
+    tensors = {name: np.ascontiguousarray(view) for name, view in views.items()}
+    safetensors.numpy.save_file(tensors, f"{scratch}/weights")
 
     key = stream_key(config.seed, "masks", 0)
-    masked = objective.hide(jax.numpy.asarray(task.rows, np.int32), key, config.masking.rate)
-    labels = np.full(task.rows.shape, IGNORED, np.int64)
+    masked = objective.hide(jax.numpy.asarray(packed, np.int32), key, config.masking.rate)
+    labels = np.full(packed.shape, IGNORED, np.int64)
     row, place = np.nonzero(masked.weights)
     labels[row, masked.predict_at[row, place]] = np.asarray(masked.labels)[row, place]
-    safetensors.numpy.save_file({"input_ids": np.asarray(masked.input_ids), "labels": labels}, task.inputs)
+    safetensors.numpy.save_file({"input_ids": np.asarray(masked.input_ids), "labels": labels}, f"{scratch}/inputs")
 
     @jax.jit
     def loss_without_dropout(parameters: Any) -> jax.Array:
@@ -144,7 +126,7 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
         return sums.loss / sums.tokens
 
     loss = float(loss_without_dropout(state.parameters))
-    rows = jax.device_put(task.rows)
+    rows = jax.device_put(packed)
 
     def step() -> float:
         nonlocal state
@@ -152,13 +134,13 @@ def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
         jax.block_until_ready(state)
         return float(metrics.loss)
 
-    sequences, useful = int((task.rows == CLS).sum()), int((task.rows != PAD).sum())
+    sequences, useful = int((packed == CLS).sum()), int((packed != PAD).sum())
     about = f"A step: {sequences} sequences of {useful:,} tokens in all, {len(row):,} of them masked."
     return step, {"result": loss, "about": about}
 
 
 def transformers_side(
-    task: Task, attention: str = "sdpa", together: int | None = None, compiled: bool = False
+    config: PretrainConfig, scratch: str, attention: str = "sdpa", together: int | None = None, compiled: bool = False
 ) -> tuple[Callable[[], float], Ready]:
     """Makes the step of BertForMaskedLM with PyTorch's fused AdamW, from the same weights, sequences and masks.
 
@@ -169,38 +151,34 @@ def transformers_side(
         compiled: by torch.compile.
     """
     import safetensors.numpy
+    import safetensors.torch
     import torch
     import transformers
 
     from dnabert_jax.families import family_of
 
-    torch.set_num_threads(task.threads)
-    transformers.utils.logging.set_verbosity_error()
-    settings = family_of(task.config.model).settings(task.config.model)
-    config = transformers.BertConfig(**settings | {"attn_implementation": attention})
-    model = transformers.BertForMaskedLM(config)
-    weights = {name: torch.from_numpy(array) for name, array in safetensors.numpy.load_file(task.weights).items()}
-    missing = model.load_state_dict(weights, strict=False)
+    quiet_transformers()
+    settings = family_of(config.model).settings(config.model) | {"attn_implementation": attention}
+    model = transformers.BertForMaskedLM(transformers.BertConfig(**settings))
+    missing = model.load_state_dict(safetensors.torch.load_file(f"{scratch}/weights"), strict=False)
     # The decoder is tied to the embedding and not saved.
     if missing.unexpected_keys or not all(name.startswith("cls.predictions.decoder") for name in missing.missing_keys):
         raise SystemExit(f"The weights do not fit transformers' model: {missing}.")
     batches = [
         {name: torch.from_numpy(array) for name, array in batch.items()}
-        for batch in padded_batches(safetensors.numpy.load_file(task.inputs), together)
+        for batch in padded_batches(safetensors.numpy.load_file(f"{scratch}/inputs"), together)
     ]
     total = sum(int((batch["labels"] != IGNORED).sum()) for batch in batches)
     shares = [int((batch["labels"] != IGNORED).sum()) / total for batch in batches]
 
-    recipe = task.config.optimizer
+    recipe = config.optimizer
     decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     rest = [parameter for parameter in model.parameters() if parameter.ndim == 1]
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}],
-        lr=recipe.peak_learning_rate / recipe.warmup_steps,
-        betas=(recipe.beta1, recipe.beta2),
-        eps=recipe.epsilon,
+        lr=recipe.peak_learning_rate / recipe.warmup_steps, betas=(recipe.beta1, recipe.beta2), eps=recipe.epsilon,
         fused=True,
-    )
+    )  # fmt: skip
     model.eval()
     with torch.no_grad():
         loss = sum(share * float(model(**batch).loss) for share, batch in zip(shares, batches, strict=True))

@@ -48,7 +48,7 @@ def error_of(printed: str) -> str:
     """The one sentence with which a command failed."""
     assert "Traceback" not in printed
     (line,) = [line for line in re.split(r"[\r\n]", printed) if line.startswith("dnabert-jax: error: ")]
-    assert line.endswith(".")
+    assert line.endswith((".", "?"))
     return line
 
 
