@@ -51,10 +51,10 @@ def test_lines_events_and_the_picture_tell_the_same(tmp_path: Path) -> None:
 
 
 def test_a_resumed_log_has_every_step_once_though_the_process_was_killed(tmp_path: Path) -> None:
-    killed = RunLog(tmp_path, 0)
-    for step in (1, 2, 3):
-        killed.write(step, "training", {"loss": float(step)})
-    # Killed here: the events were not flushed, and half a line was written.
+    with RunLog(tmp_path, 0) as killed:
+        for step in (1, 2, 3):
+            killed.write(step, "training", {"loss": float(step)})
+    # Killed here, when half a line was written.
     with (tmp_path / LOG_FILE).open("a") as file:
         file.write('{"step": 4, "ki')
     # Events written in another second, and so under another name, are replaced, and profiles are not.
