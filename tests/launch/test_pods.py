@@ -180,7 +180,9 @@ def test_a_jobset_is_replaced_shown_and_deleted(cloud: Any) -> None:
     assert cloud.calls[-1][:4] == ["kubectl", "delete", "jobset", "dnabert6"]
 
 
-def test_the_jobset_runs_one_process_a_node_and_stops_it_with_grace(cloud: Any) -> None:
+def test_the_jobset_runs_one_process_a_node_stops_it_with_grace_and_starts_all_again_but_not_for_bad_input(
+    cloud: Any,
+) -> None:
     spec, job, pod = jobset(cloud, "--slices", "2", "--spot")
     (container,) = pod["containers"]
     # 16 x 16 chips, four a node.
@@ -196,18 +198,15 @@ def test_the_jobset_runs_one_process_a_node_and_stops_it_with_grace(cloud: Any) 
     (bucket,) = [volume["csi"] for volume in pod["volumes"] if volume["name"] == "bucket"]
     assert bucket["volumeAttributes"]["bucketName"] == "my-bucket"
     assert job["template"]["metadata"]["annotations"]["gke-gcsfuse/volumes"] == "true"
-
-
-def test_the_jobset_starts_all_processes_again_but_not_for_bad_input(cloud: Any) -> None:
-    spec, job, pod = jobset(cloud, "--reservation", "mine")
-    assert pod["nodeSelector"]["cloud.google.com/reservation-name"] == "mine"
-    assert "cloud.google.com/gke-spot" not in pod["nodeSelector"]
     assert spec["failurePolicy"]["maxRestarts"] > 0
     assert (job["backoffLimit"], pod["restartPolicy"]) == (0, "Never")
     (rule,) = spec["failurePolicy"]["rules"]
     assert (rule["action"], rule["onJobFailureReasons"]) == ("FailJobSet", ["PodFailurePolicy"])
     (pod_rule,) = job["podFailurePolicy"]["rules"]
     assert (pod_rule["action"], pod_rule["onExitCodes"]["values"]) == ("FailJob", [2])
+    _, _, pod = jobset(cloud, "--reservation", "mine")
+    assert pod["nodeSelector"]["cloud.google.com/reservation-name"] == "mine"
+    assert "cloud.google.com/gke-spot" not in pod["nodeSelector"]
 
 
 def verbs(calls: list[list[str]]) -> list[str]:

@@ -145,29 +145,24 @@ def traced_steps(place: Path) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("window", "first", "steps", "requested", "traced"),
+    ("process", "window", "first", "steps", "requested", "traced"),
     [
-        (2, 3, 6, (), [[3, 4]]),
-        (2, None, 8, (2, 3), [[2, 3], [4, 5]]),  # one after the other
-        (5, 3, 4, (), [[3, 4]]),  # shorter if the run ends
+        (0, 2, 3, 6, (), [[3, 4]]),
+        (0, 2, None, 8, (2, 3), [[2, 3], [4, 5]]),  # one after the other
+        (0, 5, 3, 4, (), [[3, 4]]),  # shorter if the run ends
+        (1, 1, 2, 6, (4,), [[4]]),  # another process, on request alone
     ],
 )
 def test_windows_have_the_steps_that_were_set_or_requested(
-    tmp_path: Path, window: int, first: int | None, steps: int, requested: tuple[int, ...], traced: list[list[int]]
-) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process: int, window: int, first: int | None, steps: int,
+    requested: tuple[int, ...], traced: list[list[int]],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(jax, "process_index", lambda: process)
     told = Told()
     train(Profiler(tmp_path, window, first, told), steps, requested)
-    assert told == [(tmp_path / PROFILES / f"from-step-{begin}-process-0", None) for begin, *_ in traced]
+    assert told == [(tmp_path / PROFILES / f"from-step-{begin}-process-{process}", None) for begin, *_ in traced]
     assert [traced_steps(place) for place, _ in told] == traced
     assert all(len(list(place.glob("*.trace.json.gz"))) == 1 for place, _ in told)
-
-
-def test_another_process_is_traced_on_request_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jax, "process_index", lambda: 1)
-    told = Told()
-    train(Profiler(tmp_path, 1, 2, told), steps=6, request_before=(4,))
-    assert told == [(tmp_path / PROFILES / "from-step-4-process-1", None)]
-    assert traced_steps(told[0][0]) == [4]
 
 
 def test_a_profile_that_cannot_be_written_is_reported_and_training_goes_on(tmp_path: Path) -> None:
