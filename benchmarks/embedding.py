@@ -50,14 +50,14 @@ def this_project(config: ModelConfig, rows: np.ndarray, directory: Path) -> tupl
     import jax
 
     from dnabert_jax.model.binding import random_parameters
-    from dnabert_jax.model.classification import BertWithPooler
+    from dnabert_jax.model.classification import PooledBackbone
     from dnabert_jax.pretrained import DNAModel
     from dnabert_jax.sequence.buckets import batches_by_length
     from dnabert_jax.stream import TOKENS_ON_CPU
     from dnabert_jax.training.saved_model import Description, SavedModel
 
     check_one_cpu()
-    parameters = jax.device_get(random_parameters(BertWithPooler, jax.random.key(0), config))
+    parameters = jax.device_get(random_parameters(PooledBackbone, jax.random.key(0), config))
     DNAModel(SavedModel(Description(config, None, {}), 0, parameters)).save_pretrained(directory)
     del parameters
 

@@ -105,9 +105,9 @@ def weights(config: ModelConfig) -> dict[str, object]:
     from dnabert_jax.interop.huggingface import abstract_parameters
 
     draw = np.random.default_rng(0)
-    shapes = abstract_parameters(config, _TASK, ["bert", "pooler", "classifier"])
+    shapes = abstract_parameters(config, _TASK, ["backbone", "pooler", "classifier"])
     drawn = jax.tree.map(lambda leaf: draw.normal(0, 0.05, leaf.shape).astype(np.float32), shapes)
-    drawn["bert"]["embeddings"]["token"]["table"][config.vocabulary_size :] = 0
+    drawn["backbone"]["embeddings"]["token"]["table"][config.vocabulary_size :] = 0
     return drawn
 
 

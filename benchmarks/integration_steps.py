@@ -16,7 +16,7 @@ from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interpret.attribution import integrated_gradients
 from dnabert_jax.interpret.target import choose_target
 from dnabert_jax.model.binding import random_parameters
-from dnabert_jax.model.classification import BertForSequenceClassification
+from dnabert_jax.model.classification import SequenceClassifier
 from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.training.saved_model import Description, SavedModel
 
@@ -54,7 +54,7 @@ def main() -> None:
 def noisy_model(config: ModelConfig, deviation: float) -> DNAModel:
     """Returns a classifier of random weights."""
     draw = np.random.default_rng(0)
-    parameters = jax.device_get(random_parameters(BertForSequenceClassification, jax.random.key(0), config, _TASK))
+    parameters = jax.device_get(random_parameters(SequenceClassifier, jax.random.key(0), config, _TASK))
     parameters = jax.tree.map(lambda x: np.asarray(x + draw.normal(0, deviation, x.shape), np.float32), parameters)
     return DNAModel(SavedModel(Description(config, _TASK, {}), 0, parameters))
 

@@ -2,7 +2,7 @@
 
 `from dnabert_jax import DNAModel` is the short way to embed and to predict. Importing this package imports no JAX, so
 that data preparation and the command line start at once; for more than that class, import the part you need, for
-example `from dnabert_jax.model.bert import BertForMaskedLM`.
+example `from dnabert_jax.model.backbone import LanguageModel`.
 """
 
 from typing import TYPE_CHECKING, Any

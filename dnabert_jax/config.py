@@ -11,8 +11,8 @@ from typing import Literal
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.problems import KINDS, Kind
-from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.sequence.tokenizer import Tokenizer
+from dnabert_jax.sequence.tokenizers import make_tokenizer
 from dnabert_jax.sequence.windows import Windows
 
 Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
@@ -44,7 +44,8 @@ class ModelConfig:
     """The network. The defaults are those of DNABERT (bert-config-6/config.json of the original).
 
     Attributes:
-        k: Letters of a k-mer; must be that of the data.
+        tokens: The name of the tokenizer, which also tells the family of the network; must be that of the data.
+        k: Bases of a token, for tokenizers that let one choose; must be that of the data.
         hidden_size: Width of the residual stream.
         num_layers: Transformer layers.
         num_heads: Attention heads; divides hidden_size.
@@ -60,6 +61,7 @@ class ModelConfig:
         compute_dtype: Of activations; parameters, softmax and LayerNorm statistics are always float32.
     """
 
+    tokens: str = "kmers"
     k: int = 6
     hidden_size: int = 768
     num_layers: int = 12
@@ -85,7 +87,7 @@ class ModelConfig:
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
-        return KmerTokenizer(self.k)
+        return make_tokenizer(self.tokens, self.k)
 
     @property
     def vocabulary_size(self) -> int:

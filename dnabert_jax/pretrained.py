@@ -43,7 +43,7 @@ ComputeDtype = Literal["float32", "bfloat16"]
 BY_POSITION: tuple[Pooling, ...] = ("tokens", "bases")
 """Poolings that give a sequence as many vectors as it has k-mers, or bases."""
 
-_PARTS = {"bert": "an encoder", "head": "a head of masked tokens"}
+_PARTS = {"backbone": "an encoder", "head": "a head of masked tokens"}
 """What errors call the parts of a model."""
 
 _BYTES_BY_POSITION = 1 << 28
@@ -245,19 +245,19 @@ class DNAModel:
     @functools.cached_property
     def encoder(self) -> LayerwiseEncoder:
         config = dataclasses.replace(self.config, compute_dtype=self._compute_dtype)
-        return LayerwiseEncoder(config, self._model.parameters["bert"])
+        return LayerwiseEncoder(config, self._model.parameters["backbone"])
 
     @functools.cached_property
     def on_encoder(self) -> Any:
         """The parameters of all that stands on the encoder, but the head of masked tokens."""
-        apart = ("bert", "head")
+        apart = ("backbone", "head")
         return jax.device_put({part: tree for part, tree in self._model.parameters.items() if part not in apart})
 
     @functools.cached_property
     def masked_lm(self) -> tuple[Any, Array] | None:
         """The parameters of the head of masked tokens, and the table of token vectors that it shares; None without."""
         own = self._model.parameters
-        return jax.device_put((own["head"], own["bert"]["embeddings"]["token"]["table"])) if "head" in own else None
+        return jax.device_put((own["head"], own["backbone"]["embeddings"]["token"]["table"])) if "head" in own else None
 
     def _layers_to_run(self, pooling: str, layer: int) -> int:
         """How many layers `embed` needs."""

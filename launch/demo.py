@@ -104,7 +104,7 @@ def _try_transformers(model: Path, ours: "SavedModel") -> str:
     import torch
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-    from dnabert_jax.model.bert import BertForMaskedLM
+    from dnabert_jax.model.backbone import LanguageModel
     from dnabert_jax.model.binding import bind
 
     k = ours.config.k
@@ -117,7 +117,7 @@ def _try_transformers(model: Path, ours: "SavedModel") -> str:
     batch = tokenizer(" ".join(kmers), return_tensors="pt")
     with torch.no_grad():
         logits = masked_lm(**batch).logits.numpy()
-    our_logits = jax.jit(lambda parameters, ids: bind(BertForMaskedLM, parameters, ours.config)(ids))(
+    our_logits = jax.jit(lambda parameters, ids: bind(LanguageModel, parameters, ours.config)(ids))(
         ours.parameters, batch["input_ids"].numpy().astype(np.int32)
     )
     difference = np.abs(np.asarray(our_logits)[..., : logits.shape[-1]] - logits).max()

@@ -21,8 +21,9 @@ import dnabert_jax.stream
 from dnabert_jax import DNAModel
 from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig, TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.model.bert import BertForMaskedLM
-from dnabert_jax.model.classification import BertWithPooler
+from dnabert_jax.model.attention import Heads
+from dnabert_jax.model.backbone import LanguageModel
+from dnabert_jax.model.classification import PooledBackbone
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.vocabulary import CLS, SEP, UNK
@@ -40,7 +41,7 @@ def random_model(config: ModelConfig, task: TaskConfig | None = None, seed: int 
 
     def make() -> list[nnx.Module]:
         rngs = nnx.Rngs(seed)
-        return [BertForMaskedLM(config, rngs=rngs), BertWithPooler(config, rngs=rngs)]
+        return [LanguageModel(config, rngs=rngs), PooledBackbone(config, rngs=rngs)]
 
     modules = make() if task is None else [sequence_classifier(config, task, rngs=nnx.Rngs(seed))]
     parameters: dict[str, Any] = {}
@@ -76,7 +77,7 @@ def theirs(model: DNAModel, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_a_model_says_what_it_is(small_model: ModelConfig, model: DNAModel, tmp_path: Path) -> None:
-    assert repr(model) == "DNAModel(k=3, layers=2, hidden_size=32, parts=['bert', 'head', 'pooler'])"
+    assert repr(model) == "DNAModel(tokens=3-mers, layers=2, hidden_size=32, parts=['backbone', 'head', 'pooler'])"
     for task, facts in (
         (CLASSES, "labels=['donor', 'acceptor', 'neither']"),
         (SIGNAL, "labels=['signal', 'fold'], problem='regression'"),
@@ -84,7 +85,7 @@ def test_a_model_says_what_it_is(small_model: ModelConfig, model: DNAModel, tmp_
         directory = tmp_path / task.problem
         DNAModel(random_model(small_model, task)).save_pretrained(directory)
         loaded = DNAModel.from_pretrained(directory)
-        assert repr(loaded) == f"DNAModel(k=3, layers=2, hidden_size=32, {facts}, from {str(directory)!r})"
+        assert repr(loaded) == f"DNAModel(tokens=3-mers, layers=2, hidden_size=32, {facts}, from {str(directory)!r})"
 
 
 def test_embeddings_are_those_that_transformers_computes(model: DNAModel, theirs: Any, sequences: list[str]) -> None:
@@ -256,9 +257,9 @@ def test_as_many_programs_are_compiled_as_there_are_buckets(
     traced: list[tuple[int, ...]] = []
     attention = dnabert_jax.model.layerwise.xla_attention
 
-    def counted(query: Any, *arguments: Any) -> Any:
-        traced.append(query.shape)
-        return attention(query, *arguments)
+    def counted(heads: Heads) -> Any:
+        traced.append(heads.query.shape)
+        return attention(heads)
 
     monkeypatch.setattr(dnabert_jax.model.layerwise, "xla_attention", counted)
     of_no_other_test = dataclasses.replace(small_model, intermediate_size=48)
@@ -288,7 +289,7 @@ def test_a_sequence_that_cannot_be_taken_is_named(model: DNAModel) -> None:
 
 def test_what_the_model_has_not_is_refused(model: DNAModel, small_model: ModelConfig, tmp_path: Path) -> None:
     saved = random_model(small_model)
-    bare = DNAModel(SavedModel(saved.description, 0, {part: saved.parameters[part] for part in ("bert", "head")}))
+    bare = DNAModel(SavedModel(saved.description, 0, {part: saved.parameters[part] for part in ("backbone", "head")}))
     with pytest.raises(InputError, match="needs a classifier: the model has an encoder and a head of masked tokens"):
         bare.predict(["ACGT"])
     with pytest.raises(InputError, match="needs a pooler: the model has an encoder and a head of masked tokens"):

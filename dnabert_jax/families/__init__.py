@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Literal
 
 from dnabert_jax.config import ModelConfig, PretrainConfig
-from dnabert_jax.families.dnabert import DNABERT
-from dnabert_jax.families.family import Family
+from dnabert_jax.families.dnabert import Dnabert
+from dnabert_jax.families.family import Family, Settings
 from dnabert_jax.sequence.tokenizer import Tokenizer
 
-FAMILIES = (DNABERT,)
+FAMILIES: list[Family] = [Dnabert()]
 
 PRESETS: Mapping[str, PretrainConfig] = {name: preset for family in FAMILIES for name, preset in family.presets.items()}
 """Configurations of pre-training by name."""
@@ -25,6 +25,11 @@ def closest_preset(tokenizer: Tokenizer) -> str:
     return max(names, key=lambda name: PRESETS[name].model.hidden_size, default=DEFAULT_PRESET)
 
 
-def family_of(_: ModelConfig) -> Family:
-    """Returns the family of a network; there is one so far."""
-    return DNABERT
+def family_of(config: ModelConfig) -> Family:
+    """Returns the family of a network, which its tokenizer tells."""
+    return next(family for family in FAMILIES if family.tokens == config.tokens)
+
+
+def family_of_settings(settings: Settings) -> Family:
+    """Returns the family of a config.json; where none recognises it, the first one, which says what is wrong."""
+    return next((family for family in FAMILIES if family.recognises(settings)), FAMILIES[0])

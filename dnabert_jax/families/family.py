@@ -1,9 +1,10 @@
-"""Describes a family of DNA language models as data. Everything else is the same for all families."""
+"""Says what a family of DNA language models has of its own. Everything else is the same for all families."""
 
+import abc
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from dnabert_jax.config import ModelConfig, PretrainConfig
 
@@ -50,39 +51,62 @@ def norm(name: str, path: str) -> tuple[Entry, Entry]:
     return Entry(f"{name}.weight", f"{path}.scale"), Entry(f"{name}.bias", f"{path}.bias")
 
 
-@dataclasses.dataclass(frozen=True)
-class Family:
+class Family(abc.ABC):
     """A family of models in the layout in which its authors published it.
 
     Attributes:
         title: its name in sentences.
+        tag: its name in the metadata of model cards.
+        tokens: the name of its tokenizer, which no other family has, in `sequence.tokenizers.TOKENIZERS`.
         presets: configurations of pre-training by name.
         tensors: the table of tensor names, read in both directions.
-        prefix: of the encoder's names, which files of a bare encoder leave out.
+        prefix: of the backbone's names, which files of a bare encoder leave out.
         tied: tensors that repeat another one, and which.
         not_needed: tensors that no model here has, and why.
-        renamed: gives the name of today to a tensor of an old file.
         architectures: the classes of transformers that load an exported directory.
-        read_settings: reads config.json; raises InputError if it is of another architecture.
-        model_config: the network that the settings and the vocabulary of a directory describe.
-        settings: returns the settings of the network for the config.json of an exported directory.
-        write_tokenizer: writes the files of the tokenizer, which transformers loads.
-        tokenizer_section: the part of the model card that shows how to use them.
     """
 
-    title: str
-    presets: Mapping[str, PretrainConfig]
-    tensors: tuple[Entry, ...]
-    prefix: str
-    tied: Mapping[str, str]
-    not_needed: Mapping[str, str]
-    renamed: Callable[[str], str]
-    architectures: Mapping[Architecture, str]
-    read_settings: Callable[[Path], Settings]
-    model_config: Callable[[Settings, Path], ModelConfig]
-    settings: Callable[[ModelConfig], Settings]
-    write_tokenizer: Callable[[Path, ModelConfig], None]
-    tokenizer_section: Callable[[ModelConfig], str]
+    title: ClassVar[str]
+    tag: ClassVar[str]
+    tokens: ClassVar[str]
+    presets: ClassVar[Mapping[str, PretrainConfig]]
+    tensors: ClassVar[tuple[Entry, ...]]
+    prefix: ClassVar[str]
+    tied: ClassVar[Mapping[str, str]] = {}
+    not_needed: ClassVar[Mapping[str, str]] = {}
+    architectures: ClassVar[Mapping[Architecture, str]]
+
+    @abc.abstractmethod
+    def recognises(self, settings: Settings) -> bool:
+        """Returns whether a config.json is of this family."""
+
+    @abc.abstractmethod
+    def model_config(self, settings: Settings, directory: Path) -> ModelConfig:
+        """Returns the network that the settings and the vocabulary of a directory describe.
+
+        Raises:
+            InputError: it is one that cannot be computed here, or the settings contradict the vocabulary.
+        """
+
+    @abc.abstractmethod
+    def settings(self, config: ModelConfig) -> Settings:
+        """Returns the settings of a network for the config.json of an exported directory."""
+
+    @abc.abstractmethod
+    def write_tokenizer(self, directory: Path, config: ModelConfig) -> None:
+        """Writes the files of the tokenizer, which transformers loads."""
+
+    @abc.abstractmethod
+    def summary(self, config: ModelConfig) -> str:
+        """Returns the sentence of the model card that says what the network is, and after whom."""
+
+    @abc.abstractmethod
+    def tokenizer_section(self, config: ModelConfig) -> str:
+        """Returns the part of the model card that shows how to use the tokenizer."""
+
+    def renamed(self, name: str) -> str:
+        """Returns the name of today of a tensor of an old file."""
+        return name
 
     @property
     def vocabulary_tensors(self) -> frozenset[str]:

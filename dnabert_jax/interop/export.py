@@ -25,11 +25,11 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 PROVENANCE_FILE = "provenance.json"
 
 _PARTS: dict[Architecture, tuple[str, ...]] = {
-    "masked-lm": ("bert", "head"),
-    "encoder": ("bert", "pooler"),
-    "classifier": ("bert", "pooler", "classifier"),
+    "masked-lm": ("backbone", "head"),
+    "encoder": ("backbone", "pooler"),
+    "classifier": ("backbone", "pooler", "classifier"),
 }
-_NEEDED: dict[Architecture, str] = {"masked-lm": "head", "encoder": "bert", "classifier": "classifier"}
+_NEEDED: dict[Architecture, str] = {"masked-lm": "head", "encoder": "backbone", "classifier": "classifier"}
 _SAFETENSORS: dict[Dtype, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 _DTYPES: dict[Dtype, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 

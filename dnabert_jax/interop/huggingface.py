@@ -15,9 +15,9 @@ from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.families import family_of
 from dnabert_jax.families.family import Entry, Family, dense, norm
-from dnabert_jax.model.bert import BertForMaskedLM
+from dnabert_jax.model.backbone import LanguageModel
 from dnabert_jax.model.binding import parameter_shapes
-from dnabert_jax.model.classification import BertWithPooler
+from dnabert_jax.model.classification import PooledBackbone
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.training.state import Parameters
 
@@ -80,10 +80,10 @@ def _has(parts: Parameters, path: str) -> bool:
 
 
 def parts_of(names: Iterable[str], family: Family) -> list[str]:
-    """Returns which parts of a model a file has: `bert` in any case, and those of which it has a tensor."""
+    """Returns which parts of a model a file has: `backbone` in any case, and those of which it has a tensor."""
     present = set(names)
     entries = [entry for entry in _table(family, ["forward_0"]) if entry.name.format(layer=0) in present]
-    return list(dict.fromkeys(["bert", *(entry.part for entry in entries)]))
+    return list(dict.fromkeys(["backbone", *(entry.part for entry in entries)]))
 
 
 def tensor_names(abstract: Parameters, config: ModelConfig) -> set[str]:
@@ -163,7 +163,7 @@ def listed(items: list[str]) -> str:
 
 def abstract_parameters(config: ModelConfig, task: TaskConfig | None, parts: Iterable[str]) -> Parameters:
     """Shapes of those parts that a model whose classifier is for `task` can have; nothing is computed."""
-    shapes = parameter_shapes(BertForMaskedLM, config) | parameter_shapes(BertWithPooler, config)
+    shapes = parameter_shapes(LanguageModel, config) | parameter_shapes(PooledBackbone, config)
     if task is not None:
         shapes |= parameter_shapes(sequence_classifier, config, task)
     return {part: shapes[part] for part in parts if part in shapes}

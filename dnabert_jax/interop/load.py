@@ -9,7 +9,7 @@ import numpy as np
 
 from dnabert_jax.data.manifest import file_digest
 from dnabert_jax.errors import InputError
-from dnabert_jax.families import FAMILIES
+from dnabert_jax.families import family_of_settings
 from dnabert_jax.families.family import Family
 from dnabert_jax.interop.hub import local_directory
 from dnabert_jax.interop.huggingface import (
@@ -82,8 +82,10 @@ def load_directory(directory: Path, double_bias: bool = False) -> Loaded:
     """
     if not directory.is_dir():
         raise InputError(f"{directory} is not a directory.")
-    (family,) = FAMILIES
-    settings = family.read_settings(directory)
+    if not (directory / "config.json").is_file():
+        raise InputError(f"{directory} is not a Hugging Face directory: it has no config.json.")
+    settings = read_object(directory / "config.json")
+    family = family_of_settings(settings)
     config = family.model_config(settings, directory)
     formats = [
         _Renamed(files, family, settings["vocab_size"], config.vocabulary_size) for files in open_weights(directory)

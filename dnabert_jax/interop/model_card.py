@@ -33,7 +33,7 @@ _FINE_TUNE = "to fine-tune, to embed"
 _PREDICT = "to predict what it was fine-tuned for on like sequences"
 _WHAT = {
     "masked-lm": _What(
-        "masked-language model", "fill-mask", f"{_FINE_TUNE}, to score k-mers", "AutoModelForMaskedLM", "logits"
+        "masked-language model", "fill-mask", f"{_FINE_TUNE}, to score tokens", "AutoModelForMaskedLM", "logits"
     ),
     "encoder": _What("encoder", "feature-extraction", _FINE_TUNE, "AutoModel", "last_hidden_state"),
     "classifier": _What(
@@ -62,9 +62,10 @@ def model_card(model: SavedModel, architecture: str) -> str:
             one_strand = _part(name, pooled=_POOLED.get(task.pooling), config=config)
             strands = "one strand" if task.strands == "forward" else "both strands"
             code = _part(f"code of {strands}", logits_of_strand=one_strand, example=EXAMPLE)
-    tokenizer, version = family_of(config).tokenizer_section(config), dnabert_jax.__version__
-    values = {"code": code, "tokenizer": tokenizer, "outputs": outputs}
-    sections = [_part("header", what=what, config=config, version=version, **values)]
+    family = family_of(config)
+    header = {"family": family, "unit": config.tokenizer.unit, "summary": family.summary(config)}
+    header |= {"code": code, "tokenizer": family.tokenizer_section(config), "outputs": outputs}
+    sections = [_part("header", what=what, config=config, version=dnabert_jax.__version__, **header)]
     if imported := _imported(provenance):
         notes = "".join(f" {escaped(note)}" for note in imported.get("notes", []))
         files = table(["file", "SHA-256"], list(imported["sha256"].items()))
@@ -114,6 +115,7 @@ def _finetuning(run: dict[str, Any]) -> str:
 def _pretraining(run: dict[str, Any]) -> str:
     config = parse_json(PretrainConfig, json.dumps(run["config"]).encode(), "The run's config.json")
     step, manifest, evaluation, masking = run["step"], run["data"], run["evaluation"], config.masking
+    unit = config.model.tokenizer.unit
     rate = f"{masking.rate:.0%}"
     if step > masking.late_from_step:
         rate += f", {masking.late_rate:.0%} from step {masking.late_from_step:,}"
@@ -125,7 +127,7 @@ def _pretraining(run: dict[str, Any]) -> str:
     else:
         when = f"of the weights of step {evaluation['step']:,}, earlier in the same run"
         when = when if evaluation["step"] != step else "of these weights"
-        figures = _part("figures", when=when, figures=evaluation["figures"], masking=masking)
+        figures = _part("figures", when=when, figures=evaluation["figures"], masking=masking, unit=unit)
     return _part(
         "pretraining",
         data=_data(manifest),
@@ -133,6 +135,7 @@ def _pretraining(run: dict[str, Any]) -> str:
         config=config,
         model=config.model,
         masking=masking,
+        unit=unit,
         optimizer=config.optimizer,
         packing={True: ", several sequences packed into each", False: ", one sequence in each", None: ""}[
             manifest["packed"]
@@ -159,7 +162,7 @@ def _data(manifest: dict[str, Any]) -> str:
             [[s["name"], f"{s['records']:,}", f"{s['bases']:,}", f"{s['sha256'][:16]}…"] for s in sources],
         ),
         splits=table(
-            ["split", "sequences", "k-mers", "certain bases"],
+            ["split", "sequences", "tokens", "certain bases"],
             [[name, *(f"{split[key]:,}" for key in ("sequences", "kmers", "bases"))] for name, split in splits.items()],
         ),
     )

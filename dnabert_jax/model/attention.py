@@ -7,6 +7,7 @@ B rows, L queries, S keys (S = L), H hidden, N heads, K head size, J = N x K.
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +23,35 @@ _MIMETIC_SPREAD = 1.6
 """Of queries and keys that start equal, times the root of the hidden size: enough to make attention local at first."""
 
 
-Attend = Callable[[Array, Array, Array, Array, int, float, RowKeys | None], Array]
-"""Attention of every head: query, key and value, [B, L, J] with heads side by side in the last axis; segment ids,
-[B, L], a token attending to those of the same number; K; rate of dropout on the probabilities; keys of each row and
-head for it, [B, N], none meaning no dropout. Returns [B, L, J]."""
+class Heads(NamedTuple):
+    """What attention is computed from.
+
+    Attributes:
+        query: not yet scaled, of all heads, side by side in the last axis.
+        key: laid out like the queries.
+        value: laid out like the queries.
+        segment_ids: a token attends to those of the same number.
+        size: columns of a head, K.
+        rate: of dropout on the probabilities.
+        keys: of each row and head for it, [B, N]; None means no dropout.
+    """
+
+    query: Float[Array, "B L J"]
+    key: Float[Array, "B L J"]
+    value: Float[Array, "B L J"]
+    segment_ids: Int[Array, "B L"]
+    size: int
+    rate: float = 0.0
+    keys: RowKeys | None = None
+
+    def split(self) -> tuple[Float[Array, "B L N K"], Float[Array, "B L N K"], Float[Array, "B L N K"]]:
+        """Returns queries, keys and values with an axis for the heads."""
+        query, key, value = (x.reshape(*x.shape[:2], -1, self.size) for x in self[:3])
+        return query, key, value
+
+
+Attend = Callable[[Heads], Float[Array, "B L J"]]
+"""A kernel of attention."""
 
 
 def attention_probabilities(
@@ -37,45 +63,24 @@ def attention_probabilities(
     return jax.nn.softmax(scores, axis=-1)
 
 
-def xla_attention(
-    query: Float[Array, "B L J"],
-    key: Float[Array, "B L J"],
-    value: Float[Array, "B L J"],
-    segment_ids: Int[Array, "B L"],
-    head_size: int,
-    rate: float = 0.0,
-    keys: RowKeys | None = None,
-) -> Float[Array, "B L J"]:
+def xla_attention(heads: Heads) -> Float[Array, "B L J"]:
     """`Attend` in plain XLA, for any platform and size."""
-    batch, length, width = query.shape
-    query, key, value = (x.reshape(batch, length, -1, head_size) for x in (query, key, value))
-    probabilities = attention_probabilities(query, key, attention_mask(segment_ids))
-    probabilities = dropout(probabilities, rate, keys)
-    attended = jnp.einsum("BNLS,BSNK->BLNK", probabilities.astype(value.dtype), value)
-    return attended.reshape(batch, length, width)
+    query, key, value = heads.split()
+    probabilities = attention_probabilities(query, key, attention_mask(heads.segment_ids))
+    probabilities = dropout(probabilities, heads.rate, heads.keys)
+    return jnp.einsum("BNLS,BSNK->BLNK", probabilities.astype(value.dtype), value).reshape(heads.query.shape)
 
 
-def cudnn_attention(
-    query: Float[Array, "B L J"],
-    key: Float[Array, "B L J"],
-    value: Float[Array, "B L J"],
-    segment_ids: Int[Array, "B L"],
-    head_size: int,
-    rate: float = 0.0,
-    keys: RowKeys | None = None,
-) -> Float[Array, "B L J"]:
+def cudnn_attention(heads: Heads) -> Float[Array, "B L J"]:
     """`Attend` by cuDNN's fused kernel: a GPU, 16-bit activations, and no dropout on the probabilities.
 
     It was compiled for GPUs and never run: no test compares its numbers.
     """
-    if keys is not None and rate:
+    if heads.keys is not None and heads.rate:
         raise ValueError("JAX's cuDNN attention drops no probabilities out.")
-    batch, length, width = query.shape
-    query, key, value = (x.reshape(batch, length, -1, head_size) for x in (query, key, value))
-    mask = attention_mask(segment_ids)
-    return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation="cudnn").reshape(
-        batch, length, width
-    )
+    mask = attention_mask(heads.segment_ids)
+    attended = jax.nn.dot_product_attention(*heads.split(), mask=mask, implementation="cudnn")
+    return attended.reshape(heads.query.shape)
 
 
 class SelfAttention(nnx.Module):
@@ -98,7 +103,7 @@ class SelfAttention(nnx.Module):
         if keys is not None:
             keys = fold_in(RowKeys(*(word[:, None] for word in keys)), jnp.arange(self.num_heads, dtype=jnp.int32))
         query, key, value = self.query(x), self.key(x), self.value(x)
-        return self.output(attend(query, key, value, segment_ids, self.head_size, self.dropout_rate, keys))
+        return self.output(attend(Heads(query, key, value, segment_ids, self.head_size, self.dropout_rate, keys)))
 
     def of_first(self, x: Float[Array, "B S H"], segment_ids: Int[Array, "B S"]) -> Float[Array, "B 1 H"]:
         """What a call gives the first token, in inference: its query alone is computed, and every key and value."""

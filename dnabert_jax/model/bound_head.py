@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.model.binding import bind
-from dnabert_jax.model.classification import BertWithPooler
+from dnabert_jax.model.classification import PooledBackbone
 from dnabert_jax.model.long import sequence_classifier
 
 Scale = Literal["logit", "probability", "log-odds"]
@@ -26,8 +26,8 @@ Log-odds are of the label against all others, natural: of one among several clas
 
 def _head(config: ModelConfig, task: TaskConfig | None, *, rngs: nnx.Rngs) -> Any:
     """Returns the network without its encoder."""
-    module = BertWithPooler(config, rngs=rngs) if task is None else sequence_classifier(config, task, rngs=rngs)
-    del module.bert
+    module = PooledBackbone(config, rngs=rngs) if task is None else sequence_classifier(config, task, rngs=rngs)
+    del module.backbone
     return module
 
 

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from dnabert_jax.config import ModelConfig, TaskConfig
-from dnabert_jax.model.bert import PLAIN, Bert, Execution
+from dnabert_jax.model.backbone import PLAIN, Backbone, Execution
 from dnabert_jax.model.dropout import RowKeys, dropout, fold_in
 from dnabert_jax.model.heads import Pooler, pooled_size
 from dnabert_jax.model.layers import Dense
@@ -28,11 +28,11 @@ class Pooled(NamedTuple):
     vector: Float[Array, "B P"]
 
 
-class BertWithPooler(nnx.Module):
+class PooledBackbone(nnx.Module):
     """The encoder and the pooler of a task; without a task, transformers' BertModel."""
 
     def __init__(self, config: ModelConfig, task: TaskConfig | None = None, *, rngs: nnx.Rngs):
-        self.bert = Bert(config, rngs=rngs)
+        self.backbone = Backbone(config, rngs=rngs)
         self.pooler = Pooler(config, task.pooling if task else "cls", rngs=rngs)
 
     def pooled(self, input_ids: Int[Array, "B L"], keys: RowKeys | None = None, execution: Execution = PLAIN) -> Pooled:
@@ -43,11 +43,11 @@ class BertWithPooler(nnx.Module):
             keys: of each row, for dropout in training; none for inference.
             execution: how to compute it.
         """
-        hidden = self.bert(input_ids, read_segments(input_ids), keys, execution)
+        hidden = self.backbone(input_ids, read_segments(input_ids), keys, execution)
         return Pooled(hidden, self.pooler(hidden, input_ids))
 
 
-class BertForSequenceClassification(BertWithPooler):
+class SequenceClassifier(PooledBackbone):
     """Dropout and a dense layer on the pooled vector; with the pooling cls, transformers' class of this name."""
 
     def __init__(self, config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs):

@@ -8,8 +8,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 _SUBLANES = 8
 """Rows of a TPU register: the fewest that a matrix product takes as such."""
@@ -119,24 +120,28 @@ class Embedding(nnx.Module):
 
 
 _SPELT = 0.9
-"""Share of the variance of `spelt_kmers` that k-mers with the same letter at the same place have in common."""
+"""Share of the variance of `spelt_tokens` that tokens with the same letter at the same place have in common."""
 
 
-def spelt_kmers(k: int, size: int, scale: float, *, rngs: nnx.Rngs) -> Float[Array, "kmers H"]:
-    """Returns a first vector per k-mer, in the order of ids: the sum of a vector per letter and position, plus noise.
+def spelt_tokens(
+    spelling: UInt8[np.ndarray, "V width"], size: int, scale: float, *, rngs: nnx.Rngs
+) -> Float[Array, "V H"]:
+    """Returns a first vector per token: the sum of a vector per letter and position, plus noise.
 
-    K-mers that share letters begin alike, so that what is learned of one holds for its neighbours at once.
+    Tokens that share letters begin alike, so that what is learned of one holds for its neighbours at once.
 
     Args:
+        spelling: codes of the bases of each token, with AMBIGUOUS behind the last one.
         size: columns, H.
         scale: standard deviation of the values.
     """
-    letters = jax.random.normal(rngs.params(), (k, 4, size))
-    # Centred, so that no direction is common to all k-mers; a fourth of the variance goes with it.
-    letters = (letters - letters.mean(axis=1, keepdims=True)) * (_SPELT / (0.75 * k)) ** 0.5
-    numbers = jnp.arange(4**k)
-    spelt = sum(letters[place, numbers // 4 ** (k - 1 - place) % 4] for place in range(k))
-    return scale * (spelt + (1 - _SPELT) ** 0.5 * jax.random.normal(rngs.params(), (4**k, size)))
+    number, width = spelling.shape
+    letters = jax.random.normal(rngs.params(), (width, 4, size))
+    # Centred, so that no direction is common to all tokens; a fourth of the variance goes with it.
+    letters = (letters - letters.mean(axis=1, keepdims=True)) * (_SPELT / (0.75 * width)) ** 0.5
+    letters = jnp.pad(letters, ((0, 0), (0, 1), (0, 0)))
+    spelt = sum(letters[place, spelling[:, place]] for place in range(width))
+    return scale * (spelt + (1 - _SPELT) ** 0.5 * jax.random.normal(rngs.params(), (number, size)))
 
 
 def sinusoids(positions: int, size: int, scale: float) -> Float[Array, "P H"]:

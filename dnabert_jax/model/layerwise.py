@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.model.attention import xla_attention
-from dnabert_jax.model.bert import Embeddings, Layer
+from dnabert_jax.model.backbone import Embeddings, Layer
 from dnabert_jax.model.binding import bind
 from dnabert_jax.model.heads import masked_mean
 from dnabert_jax.model.segments import read_segments, spells_bases

@@ -23,10 +23,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from dnabert_jax.config import ModelConfig, TaskConfig, require
-from dnabert_jax.model.bert import PLAIN, Execution
+from dnabert_jax.model.backbone import PLAIN, Execution
 from dnabert_jax.model.classification import (
-    BertForSequenceClassification,
-    BertWithPooler,
+    PooledBackbone,
+    SequenceClassifier,
     classifier,
     drop_features,
     first_key,
@@ -61,7 +61,7 @@ _ATTENTION_WIDTH = 128
 """Of the layer that scores windows: L of Ilse et al., section 4 and their code."""
 
 
-class _PiecewiseBert(BertWithPooler):
+class _PiecewiseClassifier(PooledBackbone):
     """The pooled vector of every piece, and a head over all."""
 
     def __init__(self, config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs):
@@ -104,7 +104,7 @@ class _PiecewiseBert(BertWithPooler):
         return self.pooled(input_ids.reshape(-1, length), keys, execution).vector.reshape(batch, pieces, -1)
 
 
-class BertWithRecurrence(_PiecewiseBert):
+class RecurrentClassifier(_PiecewiseClassifier):
     """A bidirectional LSTM or GRU reads the pooled vectors; the last states of its layers and directions are summed."""
 
     def __init__(self, config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs):
@@ -119,7 +119,7 @@ class BertWithRecurrence(_PiecewiseBert):
         return self.classifier(drop_features(state, self.dropout_rate, keys, self.first_key))
 
 
-class BertWithConcatenation(_PiecewiseBert):
+class ConcatenationClassifier(_PiecewiseClassifier):
     """The pooled vectors side by side through two dense layers, dropout before each and ReLU between them."""
 
     def __init__(self, config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs):
@@ -136,7 +136,7 @@ class BertWithConcatenation(_PiecewiseBert):
         return self.classifier2(drop_features(jax.nn.relu(x), self.dropout_rate, keys, self.first_key + 1))
 
 
-class BertWithWindowPooling(_PiecewiseBert):
+class WindowClassifier(_PiecewiseClassifier):
     """The mean or the maximum of the pooled vectors, or their sum with weights from a small network (attention)."""
 
     def __init__(self, config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs):
@@ -227,10 +227,10 @@ class _Direction(nnx.Module):
         return states.swapaxes(0, 1)
 
 
-SequenceClassifier = BertForSequenceClassification | BertWithRecurrence | BertWithConcatenation | BertWithWindowPooling
+Classifier = SequenceClassifier | RecurrentClassifier | ConcatenationClassifier | WindowClassifier
 
 
-def sequence_classifier(config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs) -> SequenceClassifier:
+def sequence_classifier(config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs) -> Classifier:
     """The network of a task, with random weights. One for long sequences takes pieces, [B, T, L], others [B, L].
 
     Raises:
@@ -239,9 +239,9 @@ def sequence_classifier(config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs
     most = config.max_positions - SPECIAL_PER_SEQUENCE
     require(task.window <= most, f"window is {task.window} k-mers: the model takes at most {most}.")
     if task.long == "none":
-        return BertForSequenceClassification(config, task, rngs=rngs)
+        return SequenceClassifier(config, task, rngs=rngs)
     if task.long == "concatenation":
-        return BertWithConcatenation(config, task, rngs=rngs)
+        return ConcatenationClassifier(config, task, rngs=rngs)
     if task.long in ("lstm", "gru"):
-        return BertWithRecurrence(config, task, rngs=rngs)
-    return BertWithWindowPooling(config, task, rngs=rngs)
+        return RecurrentClassifier(config, task, rngs=rngs)
+    return WindowClassifier(config, task, rngs=rngs)

@@ -19,10 +19,11 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.model.dropout import RowKeys, counter, hashed, kept
+from dnabert_jax.model.attention import Heads
+from dnabert_jax.model.dropout import counter, hashed, kept
 
 Ref = Any
 """A block of an array in a core's memory; Pallas gives it no public type."""
@@ -66,37 +67,27 @@ class _Shape:
         )
 
 
-def pallas_attention(
-    query: Float[Array, "B L J"],
-    key: Float[Array, "B L J"],
-    value: Float[Array, "B L J"],
-    segment_ids: Int[Array, "B L"],
-    head_size: int,
-    rate: float = 0.0,
-    keys: RowKeys | None = None,
-    interpret: bool = False,
-) -> Float[Array, "B L J"]:
-    """Attention of all heads of the rows that one device holds.
+def pallas_attention(heads: Heads, interpret: bool = False) -> Float[Array, "B L J"]:
+    """Returns the attention of all heads of the rows that one device holds.
 
     Args:
-        query: not yet scaled; heads side by side in the last axis.
-        segment_ids: a token attends to those of the same number.
-        rate: of dropout on the probabilities.
-        keys: of each row and head, [B, N]; none means no dropout.
+        heads: queries, keys, values and what is dropped out of the probabilities.
         interpret: run without a TPU, slowly.
 
     Raises:
         InputError: rows or heads of this size do not fit registers.
     """
-    batch, length, width = query.shape
-    if not supports(length, width // head_size, head_size):
+    batch, length, width = heads.query.shape
+    number = width // heads.size
+    if not supports(length, number, heads.size):
         raise InputError(
-            f"Pallas attention takes no rows of {length} tokens with {width // head_size} heads of {head_size} a "
-            "device: choose --execution.attention auto."
+            f"Pallas attention takes no rows of {length} tokens with {number} heads of {heads.size} a device: choose "
+            "--execution.attention auto."
         )
-    shape = _Shape(batch, length, width // head_size, head_size, 0.0 if keys is None else rate, interpret)
-    words = jnp.zeros((batch, 2 * shape.heads), jnp.int32) if keys is None else jnp.concatenate(keys, axis=1)
-    return _attention(shape, query, key, value, segment_ids.astype(jnp.int32), words)
+    keys = heads.keys
+    shape = _Shape(batch, length, number, heads.size, 0.0 if keys is None else heads.rate, interpret)
+    words = jnp.zeros((batch, 2 * number), jnp.int32) if keys is None else jnp.concatenate(keys, axis=1)
+    return _attention(shape, *heads[:3], heads.segment_ids.astype(jnp.int32), words)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

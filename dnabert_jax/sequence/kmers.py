@@ -12,12 +12,12 @@ import itertools
 import re
 
 import numpy as np
-from jaxtyping import Bool, Int64, Integer, UInt8, UInt16
+from jaxtyping import Bool, Integer, UInt8, UInt16
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.bases import AMBIGUOUS, BASES
 from dnabert_jax.sequence.tokenizer import Tokenizer
-from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP, SPECIAL_TOKENS, UNK
+from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, SPECIAL_TOKENS, UNK
 
 MAX_K = 7
 """Ids are stored in two bytes: 4**7 + 5 = 16,389 fits, 4**8 + 5 = 65,541 does not."""
@@ -38,9 +38,7 @@ class KmerTokenizer(Tokenizer):
 
     def _check_k(self, condition: bool) -> None:
         if not condition:
-            raise InputError(
-                f"k is {self.k}: it must lie between 1 and {MAX_K} (DNABERT was published for 3, 4, 5 and 6)."
-            )
+            raise InputError(f"k is {self.k}: it must lie between 1 and {MAX_K}.")
 
     @property
     def overlap(self) -> int:
@@ -109,34 +107,6 @@ class KmerTokenizer(Tokenizer):
         """Returns whether k-mers that follow one another spell the same bases where they overlap."""
         before, after = (ids.astype(np.int64) - NUM_SPECIAL for ids in (before, after))
         return after // 4 == before % 4 ** (self.k - 1)
-
-    @functools.cached_property
-    def _other_strand_ids(self) -> UInt16[np.ndarray, " V"]:
-        """The id of each id's reverse complement; [CLS] and [SEP] change places.
-
-        So the other strand of `[CLS] k-mers [SEP]` is the row of these ids, read backwards.
-        """
-        table = np.arange(self.vocabulary_size, dtype=np.uint16)
-        numbers = np.arange(4**self.k)
-        reverse = np.zeros_like(numbers)
-        for _ in range(self.k):
-            reverse, numbers = reverse << 2 | numbers & 3 ^ 1, numbers >> 2
-        table[NUM_SPECIAL:] = reverse + NUM_SPECIAL
-        table[[CLS, SEP]] = SEP, CLS
-        return table
-
-    def other_strand(
-        self, ids: Integer[np.ndarray, " tokens"], offsets: Int64[np.ndarray, " ends"]
-    ) -> Integer[np.ndarray, " tokens"]:
-        mirror = np.repeat(offsets[:-1] + offsets[1:] - 1, np.diff(offsets)) - np.arange(len(ids))
-        return self._other_strand_ids.astype(ids.dtype)[ids[mirror]]
-
-    def both_strands(self, rows: Integer[np.ndarray, "B L"]) -> Integer[np.ndarray, "rows L"]:
-        lengths = (rows != PAD).sum(axis=1, keepdims=True)
-        place = np.arange(rows.shape[1])
-        mirrored = np.take_along_axis(rows, np.where(place < lengths, lengths - 1 - place, place), axis=1)
-        other = self._other_strand_ids.astype(rows.dtype)[mirrored]
-        return np.stack([rows, other], axis=1).reshape(-1, rows.shape[1])
 
     def _join(self, kmers: list[str], name: str) -> str:
         """Returns the DNA that overlapping k-mers spell."""

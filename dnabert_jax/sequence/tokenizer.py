@@ -11,7 +11,9 @@ from jaxtyping import Bool, Float, Int64, Integer, UInt8, UInt16
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes, decode_bases
-from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, SPECIAL_TOKENS
+from dnabert_jax.sequence.vocabulary import CLS, MASK, NUM_SPECIAL, PAD, SEP, SPECIAL_TOKENS, UNK
+
+_COMPLEMENTARY = str.maketrans("ACGT", "TGCA")
 
 
 class Tokenizer(abc.ABC):
@@ -19,7 +21,6 @@ class Tokenizer(abc.ABC):
 
     Tokenizers are frozen dataclasses: equal ones are interchangeable, also as static arguments of compiled functions.
     Ids of a sequence are without [CLS] and [SEP].
-
     """
 
     @property
@@ -62,20 +63,35 @@ class Tokenizer(abc.ABC):
     def capacity(self, tokens: int) -> int:
         """Returns the bases of the longest sequences that are sure to fit into so many tokens."""
 
-    @abc.abstractmethod
+    @functools.cached_property
+    def _complements(self) -> UInt16[np.ndarray, " V"]:
+        """The id of each token's reverse complement; [CLS] and [SEP] change places."""
+        numbers = {text: number for number, text in enumerate(self.tokens)}
+        content = self.tokens[NUM_SPECIAL:]
+        complements = [numbers[text.translate(_COMPLEMENTARY)[::-1]] for text in content]
+        return np.array([PAD, UNK, SEP, CLS, MASK, *complements], np.uint16)
+
     def other_strand(
         self, ids: Integer[np.ndarray, " tokens"], offsets: Int64[np.ndarray, " ends"]
     ) -> Integer[np.ndarray, " tokens"]:
         """Returns the reverse complements of sequences that lie end to end, each with its [CLS] and [SEP].
 
+        Where the tokens of a sequence read backwards are not those of its other strand, a tokenizer has to override it.
+
         Args:
             ids: of all sequences.
             offsets: where each begins, and where the last ends.
         """
+        mirror = np.repeat(offsets[:-1] + offsets[1:] - 1, np.diff(offsets)) - np.arange(len(ids))
+        return self._complements.astype(ids.dtype)[ids[mirror]]
 
-    @abc.abstractmethod
     def both_strands(self, rows: Integer[np.ndarray, "B L"]) -> Integer[np.ndarray, "rows L"]:
         """Returns each row, `[CLS] tokens [SEP] [PAD]`, and after it its reverse complement, padded in the same way."""
+        filled = rows != PAD
+        offsets = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
+        other = rows.copy()
+        other[filled] = self.other_strand(rows[filled], offsets)
+        return np.stack([rows, other], axis=1).reshape(-1, rows.shape[1])
 
     def parse(self, text: str, name: str = "the sequence") -> UInt8[np.ndarray, " n"]:
         """Returns the codes of a sequence as users write it; raises InputError if it is not DNA."""

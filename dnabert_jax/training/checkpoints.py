@@ -24,6 +24,8 @@ from dnabert_jax.training.state import Parameters, TrainState
 from dnabert_jax.typed_json import parse_json
 
 _PARAMETERS, _TRAINING = "parameters", "training"
+_ROOT, _FORMER_ROOT = "backbone", "bert"
+"""The part of a network below its heads, and what checkpoints called it when DNABERT was the only family."""
 
 _Record = TypeVar("_Record")
 
@@ -107,10 +109,7 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
         missing = sorted(abstract.keys() - self.shapes(step, _PARAMETERS).keys())
         if missing:
             raise InputError(f"The checkpoint {self._directory / str(step)} has no {' and no '.join(missing)}.")
-        context = ocp.Context()
-        context.pytree.loading.partial_load = True
-        with context:
-            return self.restore_parameters(step, abstract)
+        return self.restore_items(step, {_PARAMETERS: abstract}, partial=True)[_PARAMETERS]
 
     def restore_all_parameters(self, step: int) -> Parameters:
         """All parameters of the checkpoint, whatever parts of a model they are, whole on the first local device."""
@@ -130,6 +129,9 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
 
     def shapes(self, step: int, item: str) -> dict[str, Any]:
         """Returns the shapes and types of a tree; raises InputError if the checkpoint is damaged."""
+        return _renamed(self._saved_shapes(step, item), _FORMER_ROOT, _ROOT)
+
+    def _saved_shapes(self, step: int, item: str) -> dict[str, Any]:
         try:
             saved = self._checkpointer.checkpointables_metadata(step).metadata[item]
         # What orbax raises for files that are missing or no longer what they were; for some it gives no parameters.
@@ -150,10 +152,19 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
                 f"A checkpoint could not be written to {self._directory} ({first_line(error)}): {first}{self._remedy}."
             ) from error
 
-    def restore_items(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
-        """Returns trees by name, laid out as `wanted` says; raises InputError if the checkpoint is damaged."""
+    def restore_items(self, step: int, wanted: dict[str, Any], partial: bool = False) -> dict[str, Any]:
+        """Returns trees by name, laid out as `wanted` says; raises InputError if the checkpoint is damaged.
+
+        Args:
+            partial: whether the checkpoint may have more than is wanted.
+        """
+        if any(_names(self._saved_shapes(step, item), _FORMER_ROOT) for item in wanted):
+            wanted = _renamed(wanted, _ROOT, _FORMER_ROOT)
+        context = ocp.Context()
+        context.pytree.loading.partial_load = partial
         try:
-            return self._checkpointer.load_checkpointables(step, wanted)
+            with context:
+                return _renamed(self._checkpointer.load_checkpointables(step, wanted), _FORMER_ROOT, _ROOT)
         # What orbax and tensorstore raise for files that are missing, cut short or no longer what they were; which of
         # them it was, orbax does not say.
         except (KeyError, ValueError, OSError, RuntimeError) as error:
@@ -170,6 +181,21 @@ class Checkpoints(contextlib.AbstractContextManager["Checkpoints"]):
             f"The checkpoint {self._directory / str(step)} cannot be read, as files of it are missing or damaged: "
             f"restore it; or {remedy}."
         )
+
+
+def _names(tree: Any, name: str) -> bool:
+    """Returns whether a dictionary in a tree, such as the moments of an optimizer, has a name."""
+    names = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, dict) and name in node)
+    return any(isinstance(node, dict) for node in names)
+
+
+def _renamed(tree: Any, name: str, new: str) -> Any:
+    """Returns a tree whose dictionaries have another name where they had `name`."""
+
+    def renamed(node: Any) -> Any:
+        return {new if key == name else key: part for key, part in node.items()} if isinstance(node, dict) else node
+
+    return jax.tree.map(renamed, tree, is_leaf=lambda node: isinstance(node, dict) and name in node)
 
 
 def write_parameters(directory: Path, parameters: Parameters, step: int) -> None:

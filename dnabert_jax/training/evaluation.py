@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt16
 from dnabert_jax.config import ExecutionConfig, ModelConfig
 from dnabert_jax.data.pipeline import shuffled_rows
 from dnabert_jax.data.rows import Rows
-from dnabert_jax.model.bert import BertForMaskedLM
+from dnabert_jax.model.backbone import LanguageModel
 from dnabert_jax.model.binding import bind
 from dnabert_jax.parallel.mesh import ROWS, RowPlacement, replicated
 from dnabert_jax.sequence.bases import AMBIGUOUS, BASES
@@ -90,7 +90,7 @@ def network_predictor(model: ModelConfig, settings: ExecutionConfig, mesh: Mesh)
     execution = choose_execution(model, settings, gathering, mesh, training=False)
 
     def own_logits(parameters: Parameters, input_ids: Array, predict_at: Array) -> Array:
-        return bind(BertForMaskedLM, gathering(parameters), model)(input_ids, predict_at, execution=execution)
+        return bind(LanguageModel, gathering(parameters), model)(input_ids, predict_at, execution=execution)
 
     logits = on_own_rows(own_logits, mesh, gathering.shardings, (ROWS, ROWS), ROWS)
     return lambda parameters, masked: logits(parameters, masked.input_ids, masked.predict_at)

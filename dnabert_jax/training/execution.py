@@ -11,13 +11,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from dnabert_jax.config import ExecutionConfig, ModelConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.model.attention import Attend, cudnn_attention, xla_attention
-from dnabert_jax.model.bert import Execution, Layer
-from dnabert_jax.model.dropout import RowKeys
+from dnabert_jax.model.attention import Attend, Heads, cudnn_attention, xla_attention
+from dnabert_jax.model.backbone import Execution, Layer
 from dnabert_jax.model.pallas_attention import pallas_attention, supports
 from dnabert_jax.parallel.mesh import DATA, FSDP, TENSOR, gathered_axis
 from dnabert_jax.training.state import Parameters, join_layers, masked_lm_shardings, split_layers
@@ -129,18 +128,10 @@ def choose_attention(model: ModelConfig, wish: str, platform: str, tensor: int, 
     return xla_attention
 
 
-def _pallas_where_it_can(
-    query: Float[Array, "B L J"],
-    key: Float[Array, "B L J"],
-    value: Float[Array, "B L J"],
-    segment_ids: Int[Array, "B L"],
-    head_size: int,
-    rate: float,
-    keys: RowKeys | None,
-) -> Float[Array, "B L J"]:
+def _pallas_where_it_can(heads: Heads) -> Float[Array, "B L J"]:
     """The TPU kernel, and plain XLA for rows that it does not take."""
-    supported = supports(query.shape[1], query.shape[2] // head_size, head_size)
-    return (pallas_attention if supported else xla_attention)(query, key, value, segment_ids, head_size, rate, keys)
+    _, length, width = heads.query.shape
+    return (pallas_attention if supports(length, width // heads.size, heads.size) else xla_attention)(heads)
 
 
 def _on_own_heads(attention: Attend) -> Attend:
@@ -148,23 +139,16 @@ def _on_own_heads(attention: Attend) -> Attend:
     x, of_heads = PartitionSpec(None, None, TENSOR), PartitionSpec(None, TENSOR)
 
     @functools.wraps(attention)
-    def attend(
-        query: Array,
-        key: Array,
-        value: Array,
-        segment_ids: Array,
-        head_size: int,
-        rate: float,
-        keys: RowKeys | None,
-    ) -> Array:
+    def attend(heads: Heads) -> Array:
+        *arrays, size, rate, keys = heads
         mapped = jax.shard_map(
-            lambda query, key, value, ids, keys: attention(query, key, value, ids, head_size, rate, keys),
+            lambda query, key, value, ids, keys: attention(Heads(query, key, value, ids, size, rate, keys)),
             in_specs=(x, x, x, PartitionSpec(), of_heads),
             out_specs=x,
             axis_names={TENSOR},
             check_vma=False,
         )
-        return mapped(query, key, value, segment_ids, keys)
+        return mapped(*arrays, keys)
 
     return attend
 

@@ -58,7 +58,7 @@ class SavedModel:
     """A model, read.
 
     Attributes:
-        parameters: on the host, by part: `bert` and any of `pooler`, `head` (of masked tokens), `classifier`.
+        parameters: on the host, by part: `backbone` and any of `pooler`, `head` (of masked tokens), `classifier`.
     """
 
     description: Description
@@ -73,7 +73,7 @@ class SavedModel:
     def description_line(self) -> str:
         """Returns size, labels and problem, or the parts of a model without a classifier, for a `repr`."""
         config, task = self.config, self.description.task
-        facts = [f"k={config.k}", f"layers={config.num_layers}", f"hidden_size={config.hidden_size}"]
+        facts = [f"tokens={config.tokenizer.unit}", f"layers={config.num_layers}", f"hidden_size={config.hidden_size}"]
         facts.append(f"labels={reprlib.repr(list(task.labels))}" if task else f"parts={list(self.parameters)}")
         facts += [f"problem={task.problem!r}"] if task and task.problem != "single_label_classification" else []
         return ", ".join(facts)
@@ -139,7 +139,7 @@ def read_saved_model(directory: Path, step: int | None = None) -> SavedModel:
 def with_random_weights(model: SavedModel, seed: int) -> SavedModel:
     """The same network, its encoder at random: what pre-training is measured against."""
     parameters = jax.device_get(init_parameters(model.config, seed))
-    return dataclasses.replace(model, parameters={"bert": parameters["bert"]})
+    return dataclasses.replace(model, parameters={"backbone": parameters["backbone"]})
 
 
 def write_saved_model(out: Path, model: SavedModel) -> None:

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
 from dnabert_jax.config import ModelConfig, OptimizerConfig
-from dnabert_jax.model.bert import BertForMaskedLM
+from dnabert_jax.model.backbone import LanguageModel
 from dnabert_jax.model.binding import abstract_parameters, parameter_shapes, random_parameters
 from dnabert_jax.parallel.mesh import parameter_shardings, replicated
 from dnabert_jax.training.optimizer import make_optimizer
@@ -31,30 +31,30 @@ class TrainState:
 
 def split_layers(parameters: Parameters) -> tuple[Parameters, Parameters]:
     """Returns the stacked layers of the encoder, and the tree without them."""
-    encoder = {**parameters["bert"]}
+    encoder = {**parameters["backbone"]}
     layers = encoder.pop("layers")
-    return layers, {**parameters, "bert": encoder}
+    return layers, {**parameters, "backbone": encoder}
 
 
 def join_layers(layers: Parameters, rest: Parameters) -> Parameters:
     """Returns the tree that `split_layers` took apart."""
-    return {**rest, "bert": {**rest["bert"], "layers": layers}}
+    return {**rest, "backbone": {**rest["backbone"], "layers": layers}}
 
 
 def init_parameters(model: ModelConfig, seed: int) -> Parameters:
     """Returns the random parameters that a run with this seed begins with."""
-    return random_parameters(BertForMaskedLM, stream_key(seed, "parameters", 0), model)
+    return random_parameters(LanguageModel, stream_key(seed, "parameters", 0), model)
 
 
 def masked_lm_shardings(model: ModelConfig, mesh: Mesh) -> Parameters:
     """Returns how each parameter, its moments, and its gradient once summed, lie on the mesh."""
-    return parameter_shardings(abstract_parameters(BertForMaskedLM, model), mesh)
+    return parameter_shardings(abstract_parameters(LanguageModel, model), mesh)
 
 
 def abstract_state(model: ModelConfig, optimizer: OptimizerConfig, mesh: Mesh) -> TrainState:
     """Returns the state as shapes with shardings: a checkpoint is restored onto it, and the step compiles for it."""
     adamw = make_optimizer(optimizer)
-    parameters = parameter_shapes(BertForMaskedLM, model)
+    parameters = parameter_shapes(LanguageModel, model)
     shardings = masked_lm_shardings(model, mesh)
     optimizer_shape = jax.eval_shape(adamw.init, parameters)
     optimizer_shardings = optax.tree.map_params(

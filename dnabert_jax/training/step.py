@@ -15,7 +15,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt16
 
 from dnabert_jax.config import ExecutionConfig, ModelConfig, OptimizerConfig
-from dnabert_jax.model.bert import BertForMaskedLM
+from dnabert_jax.model.backbone import LanguageModel
 from dnabert_jax.model.binding import bind
 from dnabert_jax.model.dropout import row_keys
 from dnabert_jax.parallel.mesh import DATA, FSDP, ROWS, replicated, row_sharding
@@ -71,7 +71,7 @@ def jit_train_step(
     ) -> tuple[tuple[Float[Array, ""], Float[Array, ""]], Parameters]:
         def loss_function(parameters: Parameters, part: tuple[Array, Array, Array, Array, Any]) -> tuple[Array, Array]:
             input_ids, predict_at, labels, weights, keys = part
-            network = bind(BertForMaskedLM, gathering(parameters), model)
+            network = bind(LanguageModel, gathering(parameters), model)
             logits = network(input_ids, predict_at, keys, execution)
             sums = masked_token_sums(logits, labels, weights)
             return sums.loss / predicted, sums.correct

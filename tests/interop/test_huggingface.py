@@ -16,7 +16,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import export_model
 from dnabert_jax.interop.huggingface import check_shapes, from_huggingface, to_huggingface
 from dnabert_jax.io.genome import read_blocks
-from dnabert_jax.model import bert
+from dnabert_jax.model import backbone
 from dnabert_jax.model.binding import bind, parameter_shapes
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.sequence.kmers import KmerTokenizer, split_kmers
@@ -67,7 +67,7 @@ def batch() -> np.ndarray:
 
 def test_logits_of_the_exported_directory_agree(run: Path, theirs: BertForMaskedLM, batch: np.ndarray) -> None:
     checkpoint = read_saved_model(run)
-    ours = jax.jit(lambda p: bind(bert.BertForMaskedLM, p, checkpoint.config)(jnp.asarray(batch)))(
+    ours = jax.jit(lambda p: bind(backbone.LanguageModel, p, checkpoint.config)(jnp.asarray(batch)))(
         checkpoint.parameters
     )
     ids = torch.tensor(batch, dtype=torch.long)
@@ -92,7 +92,7 @@ def test_gradients_of_every_parameter_agree(run: Path, theirs: BertForMaskedLM, 
     expected = {name: parameter.grad.numpy() for name, parameter in theirs.named_parameters()}
 
     def loss(parameters: dict) -> jax.Array:
-        log_likelihood = jax.nn.log_softmax(bind(bert.BertForMaskedLM, parameters, model)(jnp.asarray(batch)))
+        log_likelihood = jax.nn.log_softmax(bind(backbone.LanguageModel, parameters, model)(jnp.asarray(batch)))
         wanted = jnp.asarray(labels != IGNORED_LABEL)
         picked = jnp.take_along_axis(log_likelihood, jnp.maximum(labels, 0)[:, :, None], axis=-1)[:, :, 0]
         return -jnp.where(wanted, picked, 0).sum() / wanted.sum()
@@ -107,7 +107,7 @@ def test_gradients_of_every_parameter_agree(run: Path, theirs: BertForMaskedLM, 
 def test_weights_survive_the_round_trip_to_the_bit(run: Path, theirs: BertForMaskedLM) -> None:
     checkpoint = read_saved_model(run)
     model = checkpoint.config
-    abstract = parameter_shapes(bert.BertForMaskedLM, model)
+    abstract = parameter_shapes(backbone.LanguageModel, model)
     tensors = {name: parameter.detach().numpy() for name, parameter in theirs.named_parameters()}
     back = from_huggingface(tensors, abstract, model)
     for ours, original in zip(jax.tree.leaves(back), jax.tree.leaves(checkpoint.parameters), strict=True):
@@ -130,12 +130,12 @@ def test_a_model_made_by_transformers_gives_the_same_logits_here(k: int) -> None
     theirs = BertForMaskedLM._from_config(settings, attn_implementation="eager").eval()
     tensors = {name: parameter.detach().numpy() for name, parameter in theirs.named_parameters()}
     parameters = jax.tree.map(
-        jnp.asarray, from_huggingface(tensors, parameter_shapes(bert.BertForMaskedLM, model), model)
+        jnp.asarray, from_huggingface(tensors, parameter_shapes(backbone.LanguageModel, model), model)
     )
     rows = np.array([[CLS, *np.random.default_rng(0).integers(5, model.vocabulary_size, 38), SEP]], np.int32)
     with torch.no_grad():
         expected = theirs(torch.tensor(rows, dtype=torch.long)).logits.numpy()
-    ours = jax.jit(lambda parameters: bind(bert.BertForMaskedLM, parameters, model)(jnp.asarray(rows)))(parameters)
+    ours = jax.jit(lambda parameters: bind(backbone.LanguageModel, parameters, model)(jnp.asarray(rows)))(parameters)
     ours = ours[..., : model.vocabulary_size]
     np.testing.assert_allclose(ours, expected, atol=1e-4, rtol=0)
 
@@ -143,7 +143,7 @@ def test_a_model_made_by_transformers_gives_the_same_logits_here(k: int) -> None
 def test_tensors_that_are_missing_or_of_another_shape_are_refused(run: Path) -> None:
     checkpoint = read_saved_model(run)
     model = checkpoint.config
-    abstract = parameter_shapes(bert.BertForMaskedLM, model)
+    abstract = parameter_shapes(backbone.LanguageModel, model)
     name = "bert.encoder.layer.1.attention.self.key.weight"
     shapes = {n: tensor.shape for n, tensor in to_huggingface(checkpoint.parameters, model).items()}
     check_shapes(shapes, abstract, model)

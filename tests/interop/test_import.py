@@ -59,7 +59,7 @@ def test_the_configuration_and_every_tensor_are_read(made: Path) -> None:
     assert loaded.model.config == ModelConfig(
         k=3, hidden_size=30, num_layers=2, num_heads=5, intermediate_size=70, max_positions=40, initializer_range=0.2
     )
-    assert loaded.model.parameters.keys() == {"bert", "head"}
+    assert loaded.model.parameters.keys() == {"backbone", "head"}
     assert loaded.used + len(loaded.left_out) == len(tensors_of(made))
     assert loaded.left_out == {}
 
@@ -214,7 +214,7 @@ def test_sixteen_bit_weights_are_read_as_they_are(made: Path, copy: Path, tmp_pa
     (pickled / "model.safetensors").unlink()
     as_pickle(pickled, narrow)
     assert_same_parameters(copy, pickled)
-    table = load_directory(copy).model.parameters["bert"]["embeddings"]["token"]["table"][:69]
+    table = load_directory(copy).model.parameters["backbone"]["embeddings"]["token"]["table"][:69]
     assert np.array_equal(table, narrow["bert.embeddings.word_embeddings.weight"].float().numpy())
 
 
@@ -223,7 +223,7 @@ def test_heads_that_dnabert_lacks_are_left_out_and_a_pooler_is_kept(made: Path, 
     BertForPreTraining(BertConfig(**SIZE)).save_pretrained(tmp_path / "nsp")
     loaded = load_directory(tmp_path / "nsp")
     assert loaded.left_out.keys() == {"cls.seq_relationship.weight", "cls.seq_relationship.bias"}
-    assert loaded.model.parameters.keys() == {"bert", "pooler", "head"}
+    assert loaded.model.parameters.keys() == {"backbone", "pooler", "head"}
 
 
 def test_a_bare_encoder_has_names_without_prefix(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_bare_encoder_has_names_without_prefix(tmp_path: Path) -> None:
     model = BertModel(BertConfig(**SIZE))
     model.save_pretrained(tmp_path / "encoder")
     parameters = load_directory(tmp_path / "encoder").model.parameters
-    assert parameters.keys() == {"bert", "pooler"}
+    assert parameters.keys() == {"backbone", "pooler"}
     kernel = parameters["pooler"]["dense"]["kernel"]
     assert np.array_equal(kernel, model.pooler.dense.weight.detach().numpy().T)
 

@@ -20,8 +20,8 @@ from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassificat
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interop.huggingface import from_huggingface, to_huggingface
-from dnabert_jax.model.bert import BertForMaskedLM as OurMaskedLM
-from dnabert_jax.model.classification import BertWithPooler
+from dnabert_jax.model.backbone import LanguageModel
+from dnabert_jax.model.classification import PooledBackbone
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.sequence.windows import cut_into_pieces
@@ -125,7 +125,7 @@ def of_ours(graph: Any, parameters: Parameters, rows: np.ndarray, loss_of: Calla
 
         (value, outputs), gradients = jax.value_and_grad(loss, has_aux=True)(parameters)
         ids = jnp.asarray(rows)
-        return value, outputs, encoder_states(nnx.merge(graph, parameters).bert, ids), gradients
+        return value, outputs, encoder_states(nnx.merge(graph, parameters).backbone, ids), gradients
 
     value, outputs, states, gradients = jax.device_get(run(parameters))
     return Outputs(value, outputs, states.hidden, states.attention, to_huggingface(gradients, config))
@@ -162,13 +162,13 @@ def test_the_masked_language_model_is_theirs(config: ModelConfig) -> None:
         result = forward(labels=torch.tensor(labels, dtype=torch.long))
         return result.loss, result.logits[torch.tensor(real)], result
 
-    def loss_of_ours(network: OurMaskedLM) -> tuple:
+    def loss_of_ours(network: LanguageModel) -> tuple:
         logits = network(jnp.asarray(rows))
         sums = masked_token_sums(logits, jnp.where(wanted, labels, 0), jnp.asarray(wanted, jnp.float32))
         return sums.loss / sums.tokens, logits[real][:, : config.vocabulary_size]
 
     graph, parameters = taken_over(
-        lambda: OurMaskedLM(config, rngs=nnx.Rngs(0)), dict(model.named_parameters()), config
+        lambda: LanguageModel(config, rngs=nnx.Rngs(0)), dict(model.named_parameters()), config
     )
     ours = of_ours(graph, parameters, rows, loss_of_ours, config)
     assert_agree(ours, of_theirs(model, rows, loss_of_theirs), rows)
@@ -193,12 +193,12 @@ def test_the_bare_encoder_and_its_pooler_are_theirs() -> None:
             result,
         )
 
-    def loss_of_ours(network: BertWithPooler) -> tuple:
+    def loss_of_ours(network: PooledBackbone) -> tuple:
         pooled = network.pooled(jnp.asarray(rows))
         return (pooled.hidden * of_tokens).sum() + (pooled.vector * of_sequences).sum(), pooled.vector
 
     tensors = {f"bert.{name}": parameter for name, parameter in model.named_parameters()}
-    graph, parameters = taken_over(lambda: BertWithPooler(config, rngs=nnx.Rngs(0)), tensors, config)
+    graph, parameters = taken_over(lambda: PooledBackbone(config, rngs=nnx.Rngs(0)), tensors, config)
     ours = of_ours(graph, parameters, rows, loss_of_ours, config)
     assert_agree(ours, of_theirs(model, rows, loss_of_theirs, "bert."), rows)
 

@@ -41,4 +41,4 @@ def test_the_encoder_of_a_pooled_classifier_is_exported_alone(small_model: Model
     model.save_pretrained(tmp_path / "model", "encoder")
     loaded = load_directory(tmp_path / "model")
     assert loaded.model.description.task is None
-    assert set(loaded.model.parameters) == {"bert"}
+    assert set(loaded.model.parameters) == {"backbone"}

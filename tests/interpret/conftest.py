@@ -10,9 +10,9 @@ from flax import nnx
 
 from dnabert_jax import DNAModel
 from dnabert_jax.config import ModelConfig, TaskConfig
-from dnabert_jax.model.bert import Bert
+from dnabert_jax.model.backbone import Backbone
 from dnabert_jax.model.binding import bind
-from dnabert_jax.model.classification import BertForSequenceClassification
+from dnabert_jax.model.classification import SequenceClassifier
 from dnabert_jax.training.saved_model import Description, SavedModel
 from tests.model.encoder_states import encoder_states
 
@@ -24,7 +24,7 @@ TASK = TaskConfig("single_label_classification", ("donor", "acceptor", "neither"
 def saved() -> SavedModel:
     @jax.jit
     def initial() -> Any:
-        return nnx.to_pure_dict(nnx.state(BertForSequenceClassification(CONFIG, TASK, rngs=nnx.Rngs(0)), nnx.Param))
+        return nnx.to_pure_dict(nnx.state(SequenceClassifier(CONFIG, TASK, rngs=nnx.Rngs(0)), nnx.Param))
 
     rng = np.random.default_rng(0)
     parameters = jax.tree.map(lambda x: np.asarray(x + 0.3 * rng.normal(size=x.shape), np.float32), initial())
@@ -46,6 +46,6 @@ def sequences() -> list[tuple[str, str]]:
 @pytest.fixture(scope="session")
 def matrices(saved: SavedModel, model: DNAModel, sequences: list[tuple[str, str]]) -> list[np.ndarray]:
     """Attention, [layers, heads, tokens, tokens], of each sequence alone."""
-    bert = bind(Bert, jax.tree.map(jnp.asarray, saved.parameters["bert"]), saved.config)
+    backbone = bind(Backbone, jax.tree.map(jnp.asarray, saved.parameters["backbone"]), saved.config)
     rows = [jnp.asarray(ids[None]) for ids in model.encode(text for _, text in sequences)]
-    return [np.asarray(encoder_states(bert, ids).attention[:, 0], np.float64) for ids in rows]
+    return [np.asarray(encoder_states(backbone, ids).attention[:, 0], np.float64) for ids in rows]

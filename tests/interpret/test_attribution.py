@@ -14,7 +14,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.attribution import Integrated, gradient_times_input, integrated_gradients
 from dnabert_jax.interpret.target import Target, choose_target
 from dnabert_jax.model.binding import bind
-from dnabert_jax.model.classification import BertForSequenceClassification
+from dnabert_jax.model.classification import SequenceClassifier
 from dnabert_jax.sequence.vocabulary import MASK
 from dnabert_jax.training.saved_model import Description, SavedModel
 
@@ -34,12 +34,12 @@ def logit(saved: SavedModel) -> Logit:
 
     @jax.jit
     def of_network(parameters: Any, ids: jax.Array) -> jax.Array:
-        return bind(BertForSequenceClassification, parameters, saved.config, task)(ids[None])[0, 1]
+        return bind(SequenceClassifier, parameters, saved.config, task)(ids[None])[0, 1]
 
     def compute(ids: np.ndarray, token: int, vector: np.ndarray) -> float:
         # An id that stands for that vector alone: rows of the table from vocabulary_size on are padding.
         parameters, changed = copy.deepcopy(saved.parameters), ids.copy()
-        parameters["bert"]["embeddings"]["token"]["table"][saved.config.vocabulary_size] = vector
+        parameters["backbone"]["embeddings"]["token"]["table"][saved.config.vocabulary_size] = vector
         changed[token] = saved.config.vocabulary_size
         return float(of_network(parameters, changed))
 
@@ -51,7 +51,7 @@ def test_gradients_are_those_of_finite_differences(
 ) -> None:
     """The score of a k-mer is shared by its bases, so that a base has a third of each that covers it."""
     text = "ACGTA"
-    ids, table = model.encode(text), saved.parameters["bert"]["embeddings"]["token"]["table"]
+    ids, table = model.encode(text), saved.parameters["backbone"]["embeddings"]["token"]["table"]
     step, of_kmers = 1e-2, []
     for token in range(1, len(ids) - 1):
         # Along the vector itself, the derivative is the product of vector and gradient.
@@ -98,7 +98,7 @@ def test_output_and_baseline_are_those_of_the_network(
     saved: SavedModel, model: DNAModel, target: Target, logit: Logit
 ) -> None:
     [one] = integrated_gradients(model, [("a", "ACGTA")], target, "mask", 1)
-    ids, table = model.encode("ACGTA"), saved.parameters["bert"]["embeddings"]["token"]["table"]
+    ids, table = model.encode("ACGTA"), saved.parameters["backbone"]["embeddings"]["token"]["table"]
     masked = np.array([ids[0], *[MASK] * 3, ids[-1]], np.int32)
     assert one.output == pytest.approx(logit(ids, 1, table[ids[1]]), abs=1e-4)
     assert one.baseline == pytest.approx(logit(masked, 1, table[MASK]), abs=1e-4)

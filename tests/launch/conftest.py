@@ -17,7 +17,7 @@ import pytest
 from flax import nnx
 
 from dnabert_jax.config import ModelConfig, TaskConfig
-from dnabert_jax.model.classification import BertForSequenceClassification
+from dnabert_jax.model.classification import SequenceClassifier
 from dnabert_jax.training.saved_model import Description, SavedModel, with_random_weights, write_saved_model
 from launch.cli import run
 
@@ -71,7 +71,7 @@ def write_classifier(directory: Path, config: ModelConfig, task: TaskConfig, **f
 
     @jax.jit
     def initial() -> Any:
-        return nnx.to_pure_dict(nnx.state(BertForSequenceClassification(config, task, rngs=nnx.Rngs(0)), nnx.Param))
+        return nnx.to_pure_dict(nnx.state(SequenceClassifier(config, task, rngs=nnx.Rngs(0)), nnx.Param))
 
     rng = np.random.default_rng(0)
     parameters = jax.tree.map(lambda x: np.asarray(x + 0.5 * rng.normal(size=x.shape), np.float32), initial())

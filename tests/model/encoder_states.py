@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dnabert_jax.model.attention import xla_attention
-from dnabert_jax.model.bert import Bert, Layer
+from dnabert_jax.model.backbone import Backbone, Layer
 from dnabert_jax.model.segments import read_segments
 
 
@@ -17,7 +17,7 @@ class EncoderStates(NamedTuple):
     attention: jax.Array
 
 
-def encoder_states(encoder: Bert, ids: jax.Array) -> EncoderStates:
+def encoder_states(encoder: Backbone, ids: jax.Array) -> EncoderStates:
     segments = read_segments(ids)
 
     def one_layer(x: jax.Array, layer: Layer) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:

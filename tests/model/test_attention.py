@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnabert_jax.model.attention import cudnn_attention, xla_attention
+from dnabert_jax.model.attention import Heads, cudnn_attention, xla_attention
 
 
 def test_what_cudnn_is_asked_for_is_plain_attention(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,5 +20,5 @@ def test_what_cudnn_is_asked_for_is_plain_attention(monkeypatch: pytest.MonkeyPa
         return real(*arguments, implementation="xla", **settings)
 
     monkeypatch.setattr(jax.nn, "dot_product_attention", with_xla)
-    asked = cudnn_attention(*inputs, segments, head_size=8)
-    np.testing.assert_allclose(asked, xla_attention(*inputs, segments, head_size=8), atol=2e-6)
+    heads = Heads(*inputs, segments, size=8)
+    np.testing.assert_allclose(cudnn_attention(heads), xla_attention(heads), atol=2e-6)

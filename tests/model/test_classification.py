@@ -10,7 +10,7 @@ from flax import nnx
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.model.dropout import row_keys
-from dnabert_jax.model.long import SequenceClassifier, sequence_classifier
+from dnabert_jax.model.long import Classifier, sequence_classifier
 from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
 
 TASK = TaskConfig("single_label_classification", ("no", "yes"), dropout=0.5)
@@ -19,7 +19,7 @@ ROWS = np.array([[CLS, 9, 10, 11, SEP], [CLS, 40, SEP, PAD, PAD]], np.int32)
 KEYS = row_keys(jax.random.key(0), 2)
 
 
-def made(config: ModelConfig, task: TaskConfig) -> SequenceClassifier:
+def made(config: ModelConfig, task: TaskConfig) -> Classifier:
     return sequence_classifier(config, task, rngs=nnx.Rngs(0))
 
 

@@ -91,11 +91,11 @@ def test_windows_that_a_sequence_does_not_have_change_nothing_and_all_others_are
             own = jnp.pad(own, ((0, 0), (0, 3 - windows), (0, 0)))
         np.testing.assert_allclose(head(parameters, own)[0], logits[number], atol=1e-6)
     # Each k-mer stands once in a sequence, and so in one window or in two that overlap.
-    by_token = np.abs(np.asarray(gradient["bert"]["embeddings"]["token"]["table"][...])).max(axis=1)
+    by_token = np.abs(np.asarray(gradient["backbone"]["embeddings"]["token"]["table"][...])).max(axis=1)
     first, last = NUM_SPECIAL, NUM_SPECIAL + sum(COUNTS)
     assert by_token[first:last].min() > 1e-7
     assert by_token[PAD] == by_token[last:].max() == 0
-    others = [leaf for part, tree in gradient.items() if part != "bert" for leaf in jax.tree.leaves(tree)]
+    others = [leaf for part, tree in gradient.items() if part != "backbone" for leaf in jax.tree.leaves(tree)]
     assert min(np.abs(leaf).max() for leaf in others) > 0
 
 

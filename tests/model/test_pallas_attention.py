@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.model.attention import Attend, xla_attention
+from dnabert_jax.model.attention import Attend, Heads, xla_attention
 from dnabert_jax.model.dropout import RowKeys, fold_in, row_keys
 from dnabert_jax.model.pallas_attention import pallas_attention, supports
 
 
-def interpreted(*arguments: jax.Array) -> jax.Array:
-    return pallas_attention(*arguments, interpret=True)
+def interpreted(heads: Heads) -> jax.Array:
+    return pallas_attention(heads, interpret=True)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1])
@@ -26,27 +26,28 @@ def test_it_equals_plain_attention_and_so_do_its_gradients(rate: float, heads: i
     keys = fold_in(RowKeys(*(word[:, None] for word in of_rows)), jnp.arange(heads)) if rate else None
 
     def weighted(attend: Attend, *arguments: jax.Array) -> jax.Array:
-        return (attend(*arguments, segments, head_size, rate, keys) * weight).sum()
+        return (attend(Heads(*arguments, segments, head_size, rate, keys)) * weight).sum()
 
     arguments = (query, key, value)
     with jax.default_matmul_precision("highest"):
-        plain = xla_attention(*arguments, segments, head_size, rate, keys)
-        np.testing.assert_allclose(interpreted(*arguments, segments, head_size, rate, keys), plain, atol=2e-6)
+        inputs = Heads(*arguments, segments, head_size, rate, keys)
+        plain = xla_attention(inputs)
+        np.testing.assert_allclose(interpreted(inputs), plain, atol=2e-6)
         expected = jax.grad(weighted, (1, 2, 3))(xla_attention, *arguments)
         for ours, theirs in zip(jax.grad(weighted, (1, 2, 3))(interpreted, *arguments), expected, strict=True):
             np.testing.assert_allclose(ours, theirs, atol=5e-6)
     if rate:
-        without = xla_attention(*arguments, segments, head_size, 0.0, None)
+        without = xla_attention(Heads(*arguments, segments, head_size))
         assert float(jnp.abs(plain - without).max()) > 0.1, "nothing was dropped"
 
 
 def test_in_bfloat16_it_is_as_near_to_float32_as_plain_attention() -> None:
     inputs = jax.random.normal(jax.random.key(0), (3, 2, 256, 128))
     segments = jnp.array([[1] * 100 + [2] * 156, [1] * 256])
-    exact = xla_attention(*inputs, segments, 64)
+    exact = xla_attention(Heads(*inputs, segments, 64))
     narrow = [x.astype(jnp.bfloat16) for x in inputs]
     errors = [
-        float(jnp.abs(attend(*narrow, segments, 64, 0.0, None).astype(jnp.float32) - exact).max())
+        float(jnp.abs(attend(Heads(*narrow, segments, 64)).astype(jnp.float32) - exact).max())
         for attend in (xla_attention, interpreted)
     ]
     assert 0 < errors[1] < 1.5 * errors[0] < 0.05
@@ -54,7 +55,7 @@ def test_in_bfloat16_it_is_as_near_to_float32_as_plain_attention() -> None:
 
 def test_what_it_does_not_take_is_refused() -> None:
     with pytest.raises(InputError, match="no rows of 64 tokens with 2 heads of 64"):
-        interpreted(*jnp.zeros((3, 2, 64, 128)), jnp.ones((2, 64), int), 64)
+        interpreted(Heads(*jnp.zeros((3, 2, 64, 128)), jnp.ones((2, 64), int), 64))
 
 
 def test_what_it_takes() -> None:

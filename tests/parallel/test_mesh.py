@@ -19,7 +19,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from dnabert_jax.config import MeshConfig, ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.model.bert import BertForMaskedLM
+from dnabert_jax.model.backbone import LanguageModel
 from dnabert_jax.model.binding import abstract_parameters, parameter_shapes
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.parallel.mesh import RowPlacement, make_mesh, parameter_shardings
@@ -53,11 +53,11 @@ def test_an_impossible_mesh_is_refused(config: MeshConfig) -> None:
 
 def test_every_parameter_has_a_sharding_by_the_rules(small_model: ModelConfig) -> None:
     shardings = masked_lm_shardings(small_model, make_mesh(MeshConfig(data=2, fsdp=2, tensor=2), jax.devices()))
-    assert jax.tree.structure(shardings) == jax.tree.structure(parameter_shapes(BertForMaskedLM, small_model))
-    attention = shardings["bert"]["layers"]["attention"]
+    assert jax.tree.structure(shardings) == jax.tree.structure(parameter_shapes(LanguageModel, small_model))
+    attention = shardings["backbone"]["layers"]["attention"]
     assert attention["query"]["kernel"].spec == PartitionSpec(None, "fsdp", "tensor")
     assert attention["output"]["kernel"].spec == PartitionSpec(None, "tensor", "fsdp")
-    assert shardings["bert"]["embeddings"]["token"]["table"].spec == PartitionSpec("tensor", "fsdp")
+    assert shardings["backbone"]["embeddings"]["token"]["table"].spec == PartitionSpec("tensor", "fsdp")
 
 
 @pytest.mark.parametrize("long", ["none", "lstm", "gru", "concatenation", "attention"])

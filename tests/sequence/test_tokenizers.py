@@ -53,12 +53,6 @@ class Words(Tokenizer):
     def capacity(self, tokens: int) -> int:
         return tokens
 
-    def other_strand(self, ids: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
-
-    def both_strands(self, rows: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
-
 
 TOKENIZERS = st.sampled_from([*KMERS, Words()])
 

@@ -10,7 +10,7 @@ import pytest
 from jax.profiler import ProfileData
 
 from dnabert_jax.config import MeshConfig, ModelConfig
-from dnabert_jax.model.bert import BertForMaskedLM
+from dnabert_jax.model.backbone import LanguageModel
 from dnabert_jax.model.binding import bind, parameter_shapes
 from dnabert_jax.parallel.chips import CHIPS, Chip
 from dnabert_jax.parallel.mesh import make_mesh
@@ -100,9 +100,9 @@ def test_rates_leave_out_what_is_not_training_and_utilisation_is_of_the_peak_of_
 def test_a_forward_pass_has_the_products_that_xla_counts() -> None:
     """XLA counts products and the rest of the work: the share of the products grows with the sizes."""
     model = ModelConfig(k=3, hidden_size=2048, num_layers=1, num_heads=4, intermediate_size=8192, max_positions=256)
-    parameters = parameter_shapes(BertForMaskedLM, model)
+    parameters = parameter_shapes(LanguageModel, model)
     ids, predict_at = jnp.zeros((2, 256), jnp.int32), jnp.zeros((2, 40), jnp.int32)
-    forward = jax.jit(lambda parameters, ids, at: bind(BertForMaskedLM, parameters, model)(ids, at))
+    forward = jax.jit(lambda parameters, ids, at: bind(LanguageModel, parameters, model)(ids, at))
     counted = forward.lower(parameters, ids, predict_at).cost_analysis()["flops"]
     gather = 2 * 2 * 40 * 256 * 2048  # masked positions are gathered by a product with zeros and ones
     padding = 2 * 2 * 40 * 2048 * (model.padded_vocabulary_size - model.vocabulary_size)

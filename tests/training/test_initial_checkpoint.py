@@ -61,7 +61,7 @@ def test_parts_that_pre_training_has_no_use_for_are_left(
     assert "the weights of model;" in card
     assert "| model.safetensors | 12ab |" in card
     parameters = run.parameters
-    assert parameters.keys() == {"bert", "head"}
+    assert parameters.keys() == {"backbone", "head"}
     assert_same(parameters, read_saved_model(finished).parameters)
 
 
@@ -74,7 +74,7 @@ def test_a_model_that_does_not_fit_is_refused(
     with pytest.raises(InputError, match=r"nowhere is no run directory"):
         pretrain(beginning_with(tmp_path / "nowhere", config), sample_rows, tmp_path / "run")
     model = read_saved_model(finished)
-    headless = dataclasses.replace(model, parameters={"bert": model.parameters["bert"]})
+    headless = dataclasses.replace(model, parameters={"backbone": model.parameters["backbone"]})
     write_saved_model(tmp_path / "headless", headless)
     with pytest.raises(InputError, match=r"checkpoints/6 has no head"):
         pretrain(beginning_with(tmp_path / "headless", config), sample_rows, tmp_path / "run")

@@ -102,7 +102,7 @@ def test_training_moves_every_parameter_that_is_used(
     before = jax.device_get(fresh_state(settings, make_mesh(MeshConfig(), jax.devices()[:1])).parameters)
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), before, single[0].parameters)
     assert all(jax.tree.leaves(moved)), moved
-    table = single[0].parameters["bert"]["embeddings"]["token"]["table"]
+    table = single[0].parameters["backbone"]["embeddings"]["token"]["table"]
     assert not table[settings.model.vocabulary_size :].any(), "padded rows must stay zero"
 
 
@@ -146,7 +146,7 @@ def test_the_state_is_held_in_parts(small_model: ModelConfig) -> None:
     state = fresh_state(settings, make_mesh(MeshConfig(data=2, fsdp=2, tensor=2), jax.devices()))
     adam = next(s for s in jax.tree.leaves(state.optimizer, is_leaf=lambda s: hasattr(s, "mu")) if hasattr(s, "mu"))
     for tree in (state.parameters, adam.mu, adam.nu):
-        kernel = tree["bert"]["layers"]["intermediate"]["kernel"]
+        kernel = tree["backbone"]["layers"]["intermediate"]["kernel"]
         assert kernel.shape == (2, 32, 64)
         assert {shard.data.shape for shard in kernel.addressable_shards} == {(2, 16, 32)}
 

@@ -217,7 +217,7 @@ def _probes(
     advance: Callable[[str, int, int], None],
 ) -> list[Probe]:
     """Returns the probe of the untrained network of each seed."""
-    drawn = {"bert", "pooler"} if fitting.task.pooling == "cls" else {"bert"}
+    drawn = {"backbone", "pooler"} if fitting.task.pooling == "cls" else {"backbone"}
     same = drawn <= fitting.parameters.keys()
     labels = {str(split): rows.labels for split, rows in data.splits.items()}
     strands = 2 if fitting.task.strands == "both" else 1

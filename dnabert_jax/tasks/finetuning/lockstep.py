@@ -20,7 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from dnabert_jax.config import ModelConfig, TaskConfig
-from dnabert_jax.model.bert import Execution
+from dnabert_jax.model.backbone import Execution
 from dnabert_jax.model.binding import bind
 from dnabert_jax.model.dropout import RowKeys, row_keys
 from dnabert_jax.model.long import sequence_classifier

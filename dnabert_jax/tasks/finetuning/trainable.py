@@ -26,7 +26,7 @@ _ADAPTED = ("query", "key", "value", "output")
 def kept_parts(parameters: Parameters, task: TaskConfig) -> Parameters:
     """Returns the parts of a model that a fine-tuning begins with."""
     # A model's pooler is of [CLS], and its classifier of other labels.
-    parts = ("bert", "pooler") if task.pooling == "cls" else ("bert",)
+    parts = ("backbone", "pooler") if task.pooling == "cls" else ("backbone",)
     return {part: tree for part, tree in parameters.items() if part in parts}
 
 
@@ -64,8 +64,8 @@ def split_trainable(parameters: Parameters, config: FinetuneConfig, seed: int) -
     """
     if config.train == "full":
         return {}, parameters
-    frozen = {"bert": parameters["bert"]}
-    trainable = {part: tree for part, tree in parameters.items() if part != "bert"}
+    frozen = {"backbone": parameters["backbone"]}
+    trainable = {part: tree for part, tree in parameters.items() if part != "backbone"}
     if config.train == "lora":
         trainable[_LORA] = _low_rank(split_layers(parameters)[0]["attention"], config.lora_rank, seed)
     return frozen, trainable

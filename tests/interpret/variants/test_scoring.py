@@ -23,7 +23,7 @@ from dnabert_jax.interpret.variants.alleles import Allele, alleles_of
 from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
 from dnabert_jax.io.genome import Genome, open_genome
 from dnabert_jax.io.vcf import VcfRecord
-from dnabert_jax.model.bert import BertForMaskedLM
+from dnabert_jax.model.backbone import LanguageModel
 from dnabert_jax.model.binding import bind, parameter_shapes
 from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.vocabulary import MASK
@@ -51,7 +51,7 @@ def pretrained(saved: SavedModel) -> DNAModel:
     def weights(path: Any, leaf: Any) -> np.ndarray:
         return np.asarray((path[-1].key == "scale") + 0.3 * rng.normal(size=leaf.shape), np.float32)
 
-    parameters = jax.tree_util.tree_map_with_path(weights, parameter_shapes(BertForMaskedLM, saved.config))
+    parameters = jax.tree_util.tree_map_with_path(weights, parameter_shapes(LanguageModel, saved.config))
     return DNAModel(SavedModel(Description(saved.config, None, {}), 0, parameters))
 
 
@@ -102,7 +102,7 @@ def test_effects_are_those_of_predictions_of_the_windows(
 def test_likelihood_is_of_masked_kmers_alone(pretrained: DNAModel, genome: Genome) -> None:
     found = scored(pretrained, genome, kinds=("likelihood",))
     k = pretrained.config.k
-    network = bind(BertForMaskedLM, jax.device_put(pretrained._model.parameters), pretrained.config)
+    network = bind(LanguageModel, jax.device_put(pretrained._model.parameters), pretrained.config)
     logits_of = nnx.jit(lambda network, ids: network(ids))
 
     def mean_log_probability(text: str, first: int, length: int) -> float:

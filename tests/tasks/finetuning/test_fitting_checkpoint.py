@@ -57,7 +57,7 @@ def sequences(count: int, seed: int) -> EncodedSplit:
 @pytest.fixture(scope="module")
 def run() -> Callable[..., list[Fitted]]:
     """Three jobs, of which one is shorter and another collapses at first: 3 x 5 steps, then 3 x 4."""
-    shapes = abstract_parameters(MODEL, None, ["bert"])
+    shapes = abstract_parameters(MODEL, None, ["backbone"])
     generator = np.random.default_rng(0)
     parameters = jax.tree.map(lambda leaf: generator.normal(0, 0.1, leaf.shape).astype(np.float32), shapes)
     jobs = [Job(str(size), sequences(size, size), sequences(8 + size, size + 1), size) for size in (40, 17, 30)]
@@ -189,7 +189,7 @@ def test_losses_that_are_not_finite_are_not_saved(run: Callable[..., list[Fitted
     """Not even when it is asked to stop."""
     broken = dataclasses.replace(CONFIG, peak_learning_rate=1e30, clip_norm=1e30, train="full", warmup_share=0.0)
     parameters = jax.tree.map(
-        lambda leaf: np.full(leaf.shape, 1.0, np.float32), abstract_parameters(MODEL, None, ["bert"])
+        lambda leaf: np.full(leaf.shape, 1.0, np.float32), abstract_parameters(MODEL, None, ["backbone"])
     )
     fitting = Fitting(MODEL, parameters, TASK, broken, lambda *_: 0.0, lambda *_: False, jax.devices()[:1])
     with stopping_after(tmp_path / "run", 3) as checkpoint, pytest.raises(JobError, match="not finite") as raised:

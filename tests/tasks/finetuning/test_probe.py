@@ -11,7 +11,7 @@ from flax import nnx
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from dnabert_jax.config import ModelConfig, TaskConfig
-from dnabert_jax.model.classification import BertWithPooler
+from dnabert_jax.model.classification import PooledBackbone
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
 from dnabert_jax.tasks.finetuning.config import MASK_RATE, FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import encode_split
@@ -27,8 +27,8 @@ MODEL = ModelConfig(
 
 
 def pretrained(seed: int = 0) -> SavedModel:
-    bert = nnx.to_pure_dict(nnx.state(BertWithPooler(MODEL, rngs=nnx.Rngs(seed)), nnx.Param))["bert"]
-    return SavedModel(Description(MODEL, None, {}), 0, {"bert": jax.device_get(bert)})
+    backbone = nnx.to_pure_dict(nnx.state(PooledBackbone(MODEL, rngs=nnx.Rngs(seed)), nnx.Param))["backbone"]
+    return SavedModel(Description(MODEL, None, {}), 0, {"backbone": jax.device_get(backbone)})
 
 
 def data(path: Path, every: int = 2) -> LabelledData:
@@ -87,7 +87,7 @@ def test_vectors_are_those_of_both_strands(tmp_path: Path, pooling: str) -> None
     config, parameters = FinetuneConfig(pooling=pooling, batch_size=8), pretrained().parameters
     fitting = Fitting(MODEL, parameters, task, config, lambda *_: 0.0, lambda *_: False, jax.devices()[:1])
     split = encode_split(rows.splits["test"], task, MODEL.tokenizer, MODEL.max_positions)
-    network = BertWithPooler(MODEL, task, rngs=nnx.Rngs(0))
+    network = PooledBackbone(MODEL, task, rngs=nnx.Rngs(0))
     nnx.update(network, jax.tree.map(jnp.asarray, parameters))
     if pooling == "cls":
         pooler = nnx.to_pure_dict(nnx.state(network.pooler, nnx.Param))
@@ -103,7 +103,7 @@ def test_vectors_are_those_of_both_strands(tmp_path: Path, pooling: str) -> None
 def test_a_probe_leaves_the_encoder_as_it_is(tmp_path: Path) -> None:
     done = probed(data(tmp_path / "rows.csv"))
     (fitted,) = done.fitted
-    jax.tree.map(np.testing.assert_array_equal, fitted.parameters["bert"], pretrained().parameters["bert"])
+    jax.tree.map(np.testing.assert_array_equal, fitted.parameters["backbone"], pretrained().parameters["backbone"])
     assert fitted.epoch == 0
     assert fitted.losses == fitted.figures == []
     assert fitted.figure > 0.8

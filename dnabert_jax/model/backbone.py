@@ -1,5 +1,5 @@
-"""BERT as DNABERT uses it: post-LayerNorm encoder, GELU, learned positions, masked-LM head with the tied embedding
-(Devlin et al. 2019; Ji et al. 2021).
+"""The network below its heads, and with the head that predicts tokens: post-LayerNorm layers, GELU, learned positions
+(Devlin et al. 2019).
 
 The layers are stacked along a leading axis `layer` and scanned, or unrolled where that is faster.
 B batch, L tokens, H hidden, N heads, M masked positions, V padded vocabulary.
@@ -18,12 +18,12 @@ from dnabert_jax.config import ModelConfig
 from dnabert_jax.model.attention import Attend, SelfAttention, xla_attention
 from dnabert_jax.model.dropout import RowKeys, dropout, fold_in
 from dnabert_jax.model.heads import MaskedLMHead
-from dnabert_jax.model.layers import Dense, Embedding, LayerNorm, gelu, sinusoids, spelt_kmers
+from dnabert_jax.model.layers import Dense, Embedding, LayerNorm, gelu, sinusoids, spelt_tokens
 from dnabert_jax.model.segments import Segments, read_segments
 from dnabert_jax.sequence.vocabulary import NUM_SPECIAL
 
 _TOKEN_TYPES = 2
-"""BERT's segment A and B: DNABERT has one sequence, always type 0; the table is kept for its checkpoints."""
+"""BERT's segments A and B: there is one sequence here, always of type 0; the table is kept for published weights."""
 
 _EMBEDDING, _AFTER_ATTENTION, _AFTER_FEED_FORWARD, _PROBABILITIES = range(4)
 """Where dropout acts: each place has keys of its own in each layer."""
@@ -64,8 +64,8 @@ class Embeddings(nnx.Module):
             # Twice the spread of the tokens, so that where a k-mer stands weighs more at first than what it is. [CLS],
             # the first of all, stands nowhere: it sees the whole sequence, or a classifier would see its start alone.
             self.position.table[1:] = sinusoids(config.max_positions, size, 2 * scale)[1:]
-            kmers = slice(NUM_SPECIAL, config.vocabulary_size)
-            self.token.table[kmers] = spelt_kmers(config.k, size, scale, rngs=rngs)
+            spelling = config.tokenizer.spelling[NUM_SPECIAL:]
+            self.token.table[NUM_SPECIAL : config.vocabulary_size] = spelt_tokens(spelling, size, scale, rngs=rngs)
         self.token_type = Embedding(_TOKEN_TYPES, size, scale, "token_type", rngs=rngs)
         self.norm = LayerNorm(size, config.layer_norm_epsilon)
         self.dropout_rate = config.dropout
@@ -114,7 +114,7 @@ class Layer(nnx.Module):
         return self.output_norm(x + dropped)
 
 
-class Bert(nnx.Module):
+class Backbone(nnx.Module):
     """The encoder: ids to one vector a token."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
@@ -176,11 +176,11 @@ def _unstack(layers: Layer, count: int) -> list[Layer]:
     return [jax.tree.unflatten(structure, layer) for layer in zip(*parts, strict=True)]
 
 
-class BertForMaskedLM(nnx.Module):
+class LanguageModel(nnx.Module):
     """The encoder with the head that predicts k-mers."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        self.bert = Bert(config, rngs=rngs)
+        self.backbone = Backbone(config, rngs=rngs)
         self.head = MaskedLMHead(config, rngs=rngs)
 
     def __call__(
@@ -198,9 +198,9 @@ class BertForMaskedLM(nnx.Module):
             keys: of each row, for dropout in training; none for inference.
             execution: how to compute it.
         """
-        x = self.bert(input_ids, read_segments(input_ids), keys, execution)
+        x = self.backbone(input_ids, read_segments(input_ids), keys, execution)
         if predict_at is not None:
             # A product with zeros and ones is exact; the gradient of a gather is a scatter, row by row on a TPU.
             chosen = jax.nn.one_hot(predict_at, x.shape[1], dtype=x.dtype)
             x = jnp.einsum("BML,BLH->BMH", chosen, x)
-        return self.head(x, self.bert.embeddings.token.table[...])
+        return self.head(x, self.backbone.embeddings.token.table[...])

@@ -13,7 +13,7 @@ from flax import nnx
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.data.packing import fill_rows
 from dnabert_jax.families import PRESETS
-from dnabert_jax.model.bert import Bert, BertForMaskedLM, Execution
+from dnabert_jax.model.backbone import Backbone, Execution, LanguageModel
 from dnabert_jax.model.binding import bind
 from dnabert_jax.model.dropout import row_keys
 from dnabert_jax.model.layers import Dense, LayerNorm, gelu, sinusoids
@@ -39,7 +39,7 @@ def test_a_packed_row_gives_every_sequence_the_logits_it_has_alone(
     starts = rng.integers(0, 500 - counts)
     packed = fill_rows(ids, starts, counts, 64)
     assert len(packed) < len(counts)
-    apply = jax.jit(lambda rows: bind(BertForMaskedLM, parameters, small_model)(rows))
+    apply = jax.jit(lambda rows: bind(LanguageModel, parameters, small_model)(rows))
     packed_logits = np.asarray(apply(jnp.asarray(packed.astype(np.int32))))
     seen = 0
     for row, logits in zip(packed, packed_logits, strict=True):
@@ -55,7 +55,7 @@ def test_a_packed_row_gives_every_sequence_the_logits_it_has_alone(
 def test_the_states_of_a_packed_row_are_those_of_its_sequences(
     small_model: ModelConfig, parameters: Parameters
 ) -> None:
-    encoder = bind(BertForMaskedLM, parameters, small_model).bert
+    encoder = bind(LanguageModel, parameters, small_model).backbone
     row = jnp.array([[CLS, 9, 10, 11, SEP, CLS, 40, 50, SEP, PAD]])
     states = encoder_states(encoder, row)
     assert states.hidden.shape == (3, 1, 10, 32)
@@ -72,7 +72,7 @@ def test_the_states_of_a_packed_row_are_those_of_its_sequences(
 
 
 def test_padded_ids_are_never_predicted(small_model: ModelConfig, parameters: Parameters) -> None:
-    logits = bind(BertForMaskedLM, parameters, small_model)(jnp.array([[CLS, 9, SEP]]))
+    logits = bind(LanguageModel, parameters, small_model)(jnp.array([[CLS, 9, SEP]]))
     assert logits.shape == (1, 3, 128)
     assert (logits[..., 69:] == -jnp.inf).all()
     assert jnp.isfinite(logits[..., :69]).all()
@@ -80,7 +80,7 @@ def test_padded_ids_are_never_predicted(small_model: ModelConfig, parameters: Pa
 
 def test_logits_at_chosen_positions_are_those_of_all(small_model: ModelConfig, parameters: Parameters) -> None:
     rows = jnp.array([[CLS, 9, 10, 11, SEP], [CLS, 40, 50, SEP, PAD]])
-    model = bind(BertForMaskedLM, parameters, small_model)
+    model = bind(LanguageModel, parameters, small_model)
     np.testing.assert_allclose(
         model(rows, jnp.array([[2, 0], [1, 1]]))[0], model(rows)[0, [2, 0]], rtol=1e-6, atol=1e-6
     )
@@ -88,7 +88,7 @@ def test_logits_at_chosen_positions_are_those_of_all(small_model: ModelConfig, p
 
 def test_dropout_acts_in_training_only_and_follows_its_key(small_model: ModelConfig, parameters: Parameters) -> None:
     rows = jnp.array([[CLS, 9, 10, 11, SEP]])
-    model = bind(BertForMaskedLM, parameters, small_model)
+    model = bind(LanguageModel, parameters, small_model)
     first, again, other = (model(rows, keys=row_keys(jax.random.key(seed), 1))[..., :69] for seed in (0, 0, 1))
     assert (first == again).all()
     assert not jnp.allclose(first, other)
@@ -104,9 +104,9 @@ def test_layer_norm_has_mean_zero_and_variance_one() -> None:
 
 def test_bfloat16_compute_stays_near_float32(small_model: ModelConfig, parameters: Parameters) -> None:
     rows = jnp.array([[CLS, *range(5, 50), SEP]])
-    wide = bind(BertForMaskedLM, parameters, small_model)(rows)[..., :69]
+    wide = bind(LanguageModel, parameters, small_model)(rows)[..., :69]
     in_bfloat16 = dataclasses.replace(small_model, compute_dtype="bfloat16")
-    narrow = bind(BertForMaskedLM, parameters, in_bfloat16)(rows)[..., :69]
+    narrow = bind(LanguageModel, parameters, in_bfloat16)(rows)[..., :69]
     assert narrow.dtype == jnp.float32
     assert 0 < float(jnp.abs(wide - narrow).max()) < 0.05 * float(jnp.abs(wide).max())
 
@@ -119,7 +119,7 @@ def test_unrolling_and_computing_again_change_nothing(
     keys = row_keys(jax.random.key(0), 1)
 
     def loss(parameters: Parameters, execution: Execution) -> jax.Array:
-        return jnp.square(bind(BertForMaskedLM, parameters, small_model)(rows, None, keys, execution)[..., :69]).mean()
+        return jnp.square(bind(LanguageModel, parameters, small_model)(rows, None, keys, execution)[..., :69]).mean()
 
     for ours, theirs in zip(
         jax.tree.leaves(jax.grad(loss)(parameters, execution)),
@@ -183,10 +183,10 @@ def test_sinusoids_have_the_stated_spread_and_tell_positions_apart() -> None:
 def test_of_a_mimetic_start_kmers_attend_to_neighbours_and_cls_to_all() -> None:
     """As the tiny preset starts."""
     config = PRESETS["tiny"].model
-    bert = Bert(config, rngs=nnx.Rngs(0))
+    backbone = Backbone(config, rngs=nnx.Rngs(0))
     kmers = np.random.default_rng(0).integers(NUM_SPECIAL, config.vocabulary_size, (4, 200))
     ids = jnp.asarray(np.concatenate([np.full((4, 1), CLS), kmers, np.full((4, 1), SEP)], axis=1), jnp.int32)
-    first_layer = np.asarray(encoder_states(bert, ids).attention[0]).mean(axis=(0, 1))
+    first_layer = np.asarray(encoder_states(backbone, ids).attention[0]).mean(axis=(0, 1))
     near = np.array([first_layer[at, at - 5 : at + 6].sum() for at in range(50, 150)])
     assert near.min() > 5 * 11 / 202
     others = first_layer[0, 1:]
@@ -195,7 +195,8 @@ def test_of_a_mimetic_start_kmers_attend_to_neighbours_and_cls_to_all() -> None:
 
 def test_of_a_mimetic_start_kmers_are_as_alike_as_their_letters() -> None:
     config = dataclasses.replace(PRESETS["tiny"].model, k=4, hidden_size=512)
-    kmers = np.asarray(Bert(config, rngs=nnx.Rngs(0)).embeddings.token.table[...])[NUM_SPECIAL : config.vocabulary_size]
+    table = Backbone(config, rngs=nnx.Rngs(0)).embeddings.token.table
+    kmers = np.asarray(table[...])[NUM_SPECIAL : config.vocabulary_size]
     assert kmers.std() == pytest.approx(config.initializer_range, rel=0.05)
     letters = np.array(list(itertools.product(range(4), repeat=4)))
     shared = (letters[:, None] == letters).sum(axis=2)
