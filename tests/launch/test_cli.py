@@ -101,7 +101,7 @@ def test_a_saved_configuration_is_reloaded_and_overridden(trained: tuple[Path, s
     ("content", "named"), [(b">a\nNNNN\n", "window"), (b">a\nACGT1ACGTACGT\n", "'1' at position 5")]
 )
 def test_bad_fasta(tmp_path: Path, fails: Callable[..., str], content: bytes, named: str) -> None:
-    """What is not FASTA at all is refused by its reader: tests/io/test_fasta.py."""
+    """What is not FASTA at all is refused by its reader: tests/io/test_genome.py."""
     path = tmp_path / "bad.fa"
     path.write_bytes(content)
     line = fails("prepare", "genome", "--fasta", path, "--out", tmp_path / "out", within=tmp_path)
