@@ -41,7 +41,7 @@ $(BIN)/python:
 
 # Editable, so that the stamps depend on the dependencies alone and never on the sources.
 $(VENV)/.installed: $(MANIFESTS) | $(BIN)/python
-	$(PIP) --editable .
+	$(PIP) --editable '.[figures]'
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

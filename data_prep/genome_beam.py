@@ -6,46 +6,42 @@ how many rows the blocks before its own have. Each pipeline ends in one file, a 
 and waits for it, and that writes the manifest. The other machines only need the files, the output directory and this
 package.
 
-Bad input is a result, an element like any other: an exception would be tried again, and reach the process that started
-the pipeline wrapped by each runner in its own way.
+What is wrong with a file is a result of the survey: an exception would be tried again, and reach the process that
+started the pipeline wrapped by each runner in its own way.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import TaggedOutput
 
-from data_prep.beam_run import checked_options, run_to_end
-from data_prep.genome_job import GenomeJob
-from data_prep.genome_plan import GenomePlan
-from data_prep.rows import Counts, RowSettings, Task, block_rows
-from data_prep.sources import SequenceFile, Survey, survey
+from data_prep.genome_job import Counts, GenomeJob, GenomePlan, Task, block_rows
+from data_prep.sources import Survey, sequence_files, survey
 from data_prep.tfds_metadata import tfds_metadata
 from dnabert_jax import storage
 from dnabert_jax.data.manifest import FILE_NAME, HELDOUT, TRAIN, Manifest, ShardEntry, shard_name
 from dnabert_jax.data.tfrecord import RecordLayout
-from dnabert_jax.errors import InputError, StoreError
+from dnabert_jax.errors import InputError, JobError, StoreError
 from dnabert_jax.output_directory import shared_output_directory
-from dnabert_jax.storage import Location, join, local_copy
+from dnabert_jax.storage import Location, join
 from dnabert_jax.typed_json import parse_json, to_json
 
+_UNKNOWN_OPTIONS_ARE_REFUSED_BY = (None, "DirectRunner", "DataflowRunner")
+"""The others hand what Beam's Python does not know to the job server that they submit to."""
+
+_LONGEST_ERROR = 400
+"""Letters of an error, from its end: some runners put a whole traceback before the message."""
+
 _SPLITS = (TRAIN, HELDOUT)
-_ERRORS: Final = "errors"
 Order = tuple[int, int, int]
 """File, part and repetition: the order of the parts in the output."""
 
 Progress = Callable[[str], object]
 """Is told of a phase, "survey" or "write", when it begins."""
-
-
-_Error = TaggedOutput[Literal["errors"], tuple[int, str]]
-"""The number of a file and a sentence about it."""
 
 
 class _BlockRows(NamedTuple):
@@ -73,20 +69,13 @@ class _Blocks(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Surveys:
-    """The report of the first pipeline: sentences about bad input, and the surveys in the order of the files."""
+class _Report:
+    """Holds what a pipeline made, the shards by split; or, if the input is bad, sentences about it."""
 
-    errors: tuple[str, ...]
-    surveys: tuple[Survey, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Shards:
-    """The report of the second pipeline: sentences about bad input, and what was written, by split."""
-
-    errors: tuple[str, ...]
-    counts: dict[str, Counts]
-    shards: dict[str, tuple[ShardEntry, ...]]
+    errors: tuple[str, ...] = ()
+    surveys: tuple[Survey, ...] = ()
+    counts: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    shards: dict[str, tuple[ShardEntry, ...]] = dataclasses.field(default_factory=dict)
 
 
 def prepare_genome_on_beam(
@@ -102,14 +91,14 @@ def prepare_genome_on_beam(
         InputError: as `prepare_genome`; also options that Beam does not know.
         JobError: the runner failed.
     """
-    options = checked_options(beam_options)
+    options = _checked_options(beam_options)
     with shared_output_directory(job.out, FILE_NAME) as (directory, check_claim):
         progress("survey")
         plan = GenomePlan(job, _surveyed(job, directory, options))
         progress("write")
         check_claim()
         made = _written(plan, directory, options)
-        manifest = plan.manifest(made.counts, made.shards)
+        manifest = plan.manifest({name: Counts(counts) for name, counts in made.counts.items()}, made.shards)
         listed = {shard.name for shard in manifest.shards}
         for name in storage.names(directory):
             # A machine that failed, and was replaced, may have left a shard half-written.
@@ -122,13 +111,53 @@ def prepare_genome_on_beam(
     return manifest
 
 
-def _read_report(cls: type[Any], location: Location) -> Any:
-    """A report, which is removed; raises InputError if it tells of bad input: the first in the order of the files."""
-    report = parse_json(cls, storage.read(location), str(location))
-    storage.remove(location)
-    if report.errors:
-        raise InputError(report.errors[0])
-    return report
+def _checked_options(arguments: Sequence[str]) -> PipelineOptions:
+    """Returns Beam's options; raises InputError if one is unknown, or would not let us wait for the end."""
+    for argument, before in zip(arguments, ("", *arguments), strict=False):
+        if not argument.startswith("-") and not (before.startswith("--") and "=" not in before):
+            raise InputError(f"The Beam option {argument!r} is no option and no value of one: check its spelling.")
+    options = PipelineOptions(list(arguments))
+    known = options.get_all_options()
+    unknown = options.get_all_options(retain_unknown_options=True).keys() - known.keys()
+    if unknown and known["runner"] in _UNKNOWN_OPTIONS_ARE_REFUSED_BY:
+        raise InputError(f"Beam does not know the option --{min(unknown)}: check its spelling.")
+    if "--no_wait_until_finish" in arguments:
+        raise InputError("The pipelines are waited for, as the manifest is written at the end: no_wait_until_finish.")
+    return options
+
+
+def _run(build: Callable[[beam.Pipeline], object], options: PipelineOptions, report: Location) -> _Report:
+    """Runs a pipeline to its end, and cancels it if interrupted; returns its report, whose file is removed.
+
+    Raises:
+        InputError: the report tells of bad input; the sentence is that of the first file.
+        JobError: the pipeline failed.
+    """
+    try:
+        pipeline = beam.Pipeline(options=options)
+        build(pipeline)
+        result = pipeline.run()
+        try:
+            state = result.wait_until_finish()
+        except KeyboardInterrupt:
+            result.cancel()
+            raise
+    except StoreError:
+        raise
+    except Exception as error:
+        if "KeyboardInterrupt" in str(error):
+            raise KeyboardInterrupt from error
+        # Each runner has exceptions of its own, without a common base. None is swallowed: it is the cause of the
+        # JobError, and what went wrong on another machine stands in the runner's log, with its place.
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[-_LONGEST_ERROR:]}"
+        raise JobError(f"The Beam pipeline failed with {what.rstrip(': .')}.") from error
+    if state != beam.runners.runner.PipelineState.DONE:
+        raise JobError(f"The Beam pipeline ended in the state {state}: look into the runner's log.")
+    made = parse_json(_Report, storage.read(report), str(report))
+    storage.remove(report)
+    if made.errors:
+        raise InputError(made.errors[0])
+    return made
 
 
 def _surveyed(job: GenomeJob, directory: Location, options: PipelineOptions) -> tuple[Survey, ...]:
@@ -139,16 +168,14 @@ def _surveyed(job: GenomeJob, directory: Location, options: PipelineOptions) -> 
         surveys = files | beam.Reshuffle() | "Survey" >> beam.Map(_survey, job.lower_case == "drop")
         pipeline | beam.Create([report]) | "Report" >> beam.Map(_report_surveys, beam.pvalue.AsList(surveys))
 
-    run_to_end(build, options)
-    surveys: tuple[Survey, ...] = _read_report(_Surveys, report).surveys
-    return surveys
+    return _run(build, options, report).surveys
 
 
-def _survey(file: tuple[int, Location], drop_lower_case: bool) -> tuple[int, Survey | str]:
-    number, location = file
+def _survey(numbered: tuple[int, Location], drop_lower_case: bool) -> tuple[int, Survey | str]:
+    number, location = numbered
     try:
-        with _sequence_file(location) as local:
-            return number, survey(local, drop_lower_case)
+        with sequence_files([location]) as [file]:
+            return number, survey(file, drop_lower_case)
     except StoreError:
         raise
     except (InputError, OSError) as error:
@@ -156,34 +183,22 @@ def _survey(file: tuple[int, Location], drop_lower_case: bool) -> tuple[int, Sur
 
 
 def _report_surveys(report: Location, surveys: Sequence[tuple[int, Survey | str]]) -> None:
-    found = [result for _, result in sorted(surveys, key=lambda numbered: numbered[0])]
-    errors = tuple(result for result in found if isinstance(result, str))
-    made = _Surveys(errors, tuple(result for result in found if isinstance(result, Survey)))
+    results = [result for _, result in sorted(surveys, key=lambda numbered: numbered[0])]
+    errors = tuple(result for result in results if isinstance(result, str))
+    made = _Report(errors, tuple(result for result in results if isinstance(result, Survey)))
     storage.write(report, to_json(made).encode())
 
 
-@contextlib.contextmanager
-def _sequence_file(location: Location) -> Iterator[SequenceFile]:
-    with local_copy(location) as path:
-        if not path.is_file():
-            raise InputError(f"{path} is not a file that this machine sees: name FASTA or .2bit files.")
-        yield SequenceFile(path, str(location))
-
-
-def _written(plan: GenomePlan, directory: Location, options: PipelineOptions) -> _Shards:
+def _written(plan: GenomePlan, directory: Location, options: PipelineOptions) -> _Report:
     job = plan.job
     report = join(directory, "shards.json")
 
     def build(pipeline: beam.Pipeline) -> None:
         files = pipeline | "Number files" >> beam.Create(range(len(job.files)))
-        read = files | beam.Reshuffle() | "Read" >> beam.FlatMap(_tasks, plan).with_outputs(_ERRORS, main="tasks")
+        tasks = files | beam.Reshuffle() | "Read" >> beam.FlatMap(_tasks, plan)
         # After each reshuffle the work is spread over all machines anew; and what was cut is kept, not cut twice.
-        cut = (
-            read.tasks
-            | "Spread blocks" >> beam.Reshuffle()
-            | "Cut" >> beam.FlatMap(_cut, job.row_settings).with_outputs(_ERRORS, main="rows")
-        )
-        rows = cut.rows | "Keep rows" >> beam.Reshuffle()
+        cut = tasks | "Spread blocks" >> beam.Reshuffle() | "Cut" >> beam.FlatMap(_cut, job)
+        rows = cut | "Keep rows" >> beam.Reshuffle()
         counts = rows | "Count" >> beam.Map(lambda made: (made.split, (made.order, made.counts)))
         blocks = beam.pvalue.AsDict(counts | "Count by split" >> beam.GroupByKey() | beam.Map(_in_order))
         stride = RecordLayout(job.row_length).stride
@@ -193,36 +208,19 @@ def _written(plan: GenomePlan, directory: Location, options: PipelineOptions) ->
             | "Bring shards together" >> beam.GroupByKey()
             | "Write shards" >> beam.Map(_write_shard, directory, job.rows_per_shard, stride, blocks)
         )
-        errors = (read[_ERRORS], cut[_ERRORS]) | beam.Flatten()
-        (
-            pipeline
-            | beam.Create([report])
-            | "Report" >> beam.Map(_report_shards, blocks, beam.pvalue.AsList(shards), beam.pvalue.AsList(errors))
-        )
+        pipeline | beam.Create([report]) | "Report" >> beam.Map(_report_shards, blocks, beam.pvalue.AsList(shards))
 
-    run_to_end(build, options)
-    made: _Shards = _read_report(_Shards, report)
-    return made
+    return _run(build, options, report)
 
 
-def _tasks(number: int, plan: GenomePlan) -> Iterator[Task | _Error]:
-    try:
-        with _sequence_file(plan.job.files[number]) as file:
-            yield from plan.tasks(number, file)
-    except StoreError:
-        raise
-    except InputError as error:
-        yield TaggedOutput(_ERRORS, (number, str(error)))
+def _tasks(number: int, plan: GenomePlan) -> Iterator[Task]:
+    with sequence_files([plan.job.files[number]]) as [file]:
+        yield from plan.tasks(number, file)
 
 
-def _cut(task: Task, settings: RowSettings) -> Iterator[_BlockRows | _Error]:
-    try:
-        made_by_split = block_rows(task, settings)
-    except InputError as error:
-        yield TaggedOutput(_ERRORS, (task.place[0], str(error)))
-        return
-    for split, made in made_by_split.items():
-        yield _BlockRows(split, (*task.place, task.repetition), made.records, made.counts)
+def _cut(task: Task, job: GenomeJob) -> Iterator[_BlockRows]:
+    for split, (records, counts) in block_rows(task, job).items():
+        yield _BlockRows(split, (*task.place, task.repetition), records, counts)
 
 
 def _in_order(counted: tuple[str, Iterable[tuple[Order, Counts]]]) -> tuple[str, _Blocks]:
@@ -230,7 +228,7 @@ def _in_order(counted: tuple[str, Iterable[tuple[Order, Counts]]]) -> tuple[str,
     first: dict[Order, int] = {}
     total = Counts()
     for order, counts in sorted(blocks, key=lambda block: block[0]):
-        first[order] = total.rows
+        first[order] = total["rows"]
         total += counts
     return split, _Blocks(first, total)
 
@@ -238,9 +236,9 @@ def _in_order(counted: tuple[str, Iterable[tuple[Order, Counts]]]) -> tuple[str,
 def _pieces(
     made: _BlockRows, rows_per_shard: int, stride: int, blocks: Mapping[str, _Blocks]
 ) -> Iterator[tuple[tuple[str, int], _Piece]]:
-    """The records of a block by (split, shard)."""
+    """Yields the records of a block by (split, shard)."""
     first = blocks[made.split].first[made.order]
-    end = first + made.counts.rows
+    end = first + made.counts["rows"]
     borders = [first, *range(first - first % rows_per_shard + rows_per_shard, end, rows_per_shard), end]
     for start, stop in itertools.pairwise(borders):
         if start < stop:
@@ -257,21 +255,17 @@ def _write_shard(
 ) -> tuple[tuple[str, int], ShardEntry]:
     (split, number), pieces = shard
     content = b"".join(records for _, records in sorted(pieces))
-    name = shard_name(split, number, -(-blocks[split].total.rows // rows_per_shard))
+    name = shard_name(split, number, -(-blocks[split].total["rows"] // rows_per_shard))
     storage.write(join(directory, name), content)
     return (split, number), ShardEntry(name, len(content) // stride, hashlib.sha256(content).hexdigest())
 
 
 def _report_shards(
-    report: Location,
-    blocks: Mapping[str, _Blocks],
-    shards: Sequence[tuple[tuple[str, int], ShardEntry]],
-    errors: Sequence[tuple[int, str]],
+    report: Location, blocks: Mapping[str, _Blocks], shards: Sequence[tuple[tuple[str, int], ShardEntry]]
 ) -> None:
     ordered = sorted(shards, key=lambda shard: shard[0])
-    made = _Shards(
-        errors=tuple(sentence for _, sentence in sorted(errors)),
-        counts={name: blocks[name].total if name in blocks else Counts() for name in _SPLITS},
+    made = _Report(
+        counts={name: dict(blocks[name].total) if name in blocks else {} for name in _SPLITS},
         shards={name: tuple(entry for (split, _), entry in ordered if split == name) for name in _SPLITS},
     )
     storage.write(report, to_json(made).encode())

@@ -20,7 +20,6 @@ _TASKS_AHEAD = 2
 """Tasks under way for each process: enough that none waits, few enough that memory stays small."""
 
 _Task = TypeVar("_Task")
-_Settings = TypeVar("_Settings")
 _Result = TypeVar("_Result")
 
 
@@ -37,59 +36,52 @@ def _end_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Has processes that are started here ignore Ctrl-C, which goes to the whole group: this one tells them to end."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _detached_processes() -> Iterator[None]:
+    """Has processes that are started here ignore Ctrl-C, and not import the main module.
 
-
-@contextlib.contextmanager
-def _without_main_module() -> Iterator[None]:
-    """Has processes that are started here not import the main module.
-
-    That of the command line takes longer to import than what they need, and a script may not be made to be imported.
+    Ctrl-C goes to the whole group: this process tells them to end. The main module of the command line takes longer to
+    import than what they need, and a script may not be made to be imported.
     """
-    before = sys.modules["__main__"]
+    main, in_main_thread = sys.modules["__main__"], threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         yield
     finally:
-        sys.modules["__main__"] = before
+        sys.modules["__main__"] = main
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)
 
 
 def ordered_map(
-    function: Callable[[_Task, _Settings], _Result], tasks: Iterable[_Task], settings: _Settings, processes: int
-) -> Iterator[_Result]:
-    """Yields function(task, settings) for each task, in order; raises InputError if a process was killed.
+    function: Callable[[_Task], _Result], tasks: Iterable[_Task], processes: int
+) -> Iterator[tuple[_Task, _Result]]:
+    """Yields each task and its result, in order; raises InputError if a process was killed.
 
     Args:
         function: of a module that can be imported, as multiprocessing demands; the main module is not.
     """
     if processes == 1:
         for task in tasks:
-            yield function(task, settings)
+            yield task, function(task)
         return
     # Fresh interpreters: a fork would copy the threads' locks of whatever the caller has loaded.
     with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_end_with_parent) as pool:
-        waiting: deque[Future[_Result]] = deque()
+        waiting: deque[tuple[_Task, Future[_Result]]] = deque()
         try:
             for task in tasks:
-                with _interrupts_ignored(), _without_main_module():
-                    waiting.append(pool.submit(function, task, settings))
+                with _detached_processes():
+                    waiting.append((task, pool.submit(function, task)))
                 if len(waiting) > _TASKS_AHEAD * processes:
-                    yield waiting.popleft().result()
+                    first, result = waiting.popleft()
+                    yield first, result.result()
             while waiting:
-                yield waiting.popleft().result()
+                first, result = waiting.popleft()
+                yield first, result.result()
         except BrokenProcessPool as error:
             raise InputError(
                 "A worker process was killed, perhaps for want of memory: try again with fewer --processes."
             ) from error
         finally:
-            for future in waiting:
+            for _, future in waiting:
                 future.cancel()

@@ -10,7 +10,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.io.fasta import BLOCK_LETTERS
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
-from dnabert_jax.storage import Location, file_name, local_copy
+from dnabert_jax.storage import Location, local_copy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,15 +24,10 @@ class SequenceFile:
     path: Path
     location: str
 
-    def check_unchanged(self, surveyed: "Survey") -> None:
-        """Raises InputError if the file is no longer what was surveyed."""
-        if self.path.stat().st_size != surveyed.bytes or file_digest(self.path) != surveyed.sha256:
-            raise InputError(f"{self.location} changed while it was read: run again when nothing writes to it.")
-
 
 @contextlib.contextmanager
 def sequence_files(
-    locations: Sequence[Location], scratch: Path, progress: Callable[[int], object] = lambda _: None
+    locations: Sequence[Location], scratch: Path | None = None, progress: Callable[[int], object] = lambda _: None
 ) -> Iterator[list[SequenceFile]]:
     """Yields the files, those of stores as copies that are removed at the end."""
     with contextlib.ExitStack() as copies:
@@ -40,7 +35,9 @@ def sequence_files(
         for location in locations:
             path = copies.enter_context(local_copy(location, scratch, progress))
             if not path.is_file():
-                raise InputError(f"{path} is not a file on disk: name a FASTA, plain, gzip or bgzip, or .2bit file.")
+                raise InputError(
+                    f"{path} is not a file that this machine sees: name a FASTA, plain, gzip or bgzip, or .2bit file."
+                )
             files.append(SequenceFile(path, str(location)))
         yield files
 
@@ -62,11 +59,6 @@ class Survey:
     records: dict[str, int]
     letters: int
     certain_bases: int
-
-    @property
-    def name(self) -> str:
-        """Of the file, without its directory."""
-        return file_name(self.location)
 
 
 def survey(

@@ -15,15 +15,10 @@ TFDS_FEATURES = "tensorflow_datasets.core.features"
 
 
 def tfds_metadata(manifest: Manifest) -> dict[str, bytes]:
-    """The contents of features.json, dataset_info.json, and metadata.json with k and the manifest's digest, by name."""
+    """Returns features.json, dataset_info.json, and metadata.json with k and the manifest's digest, by name."""
     stride = RecordLayout(manifest.row_length).stride
     row = {"dtype": "uint16", "encoding": "bytes", "shape": {"dimensions": [str(manifest.row_length)]}}
-    features = {
-        "pythonClassName": f"{TFDS_FEATURES}.features_dict.FeaturesDict",
-        "featuresDict": {
-            "features": {FEATURE: {"pythonClassName": f"{TFDS_FEATURES}.tensor_feature.Tensor", "tensor": row}}
-        },
-    }
+    features = features_dict({FEATURE: {"pythonClassName": f"{TFDS_FEATURES}.tensor_feature.Tensor", "tensor": row}})
     description = f"Rows of {manifest.row_length} {manifest.k}-mer ids for masked-language-model pre-training."
     splits = {
         name: ([shard.rows for shard in split.shards], split.rows * stride) for name, split in manifest.splits.items()
@@ -32,6 +27,11 @@ def tfds_metadata(manifest: Manifest) -> dict[str, bytes]:
     metadata = {"k": manifest.k, "manifest_sha256": manifest.digest()}
     files = {"features.json": features, "dataset_info.json": info, "metadata.json": metadata}
     return {name: (json.dumps(content, indent=2) + "\n").encode() for name, content in files.items()}
+
+
+def features_dict(features: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what features.json says, given each feature by name."""
+    return {"pythonClassName": f"{TFDS_FEATURES}.features_dict.FeaturesDict", "featuresDict": {"features": features}}
 
 
 def dataset_info(

@@ -7,14 +7,15 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from jaxtyping import Bool, UInt16
+from jaxtyping import UInt16
 
 from data_prep.tfds_metadata import tfds_metadata
 from data_prep.windows import MIN_KMERS
 from dnabert_jax import storage
-from dnabert_jax.data.manifest import FILE_NAME, Manifest, Split, file_digest
-from dnabert_jax.data.rows import OpenShard, RowShard, read_source
+from dnabert_jax.data.manifest import FILE_NAME, Manifest, file_digest
+from dnabert_jax.data.rows import read_source
 from dnabert_jax.data.tfds_rows import ArrayRecordShard
+from dnabert_jax.data.tfrecord import RowShard
 from dnabert_jax.errors import InputError, StoreError
 from dnabert_jax.output_directory import MARK
 from dnabert_jax.sequence.kmers import KmerTokenizer
@@ -23,7 +24,7 @@ from dnabert_jax.storage import Location, is_hidden, join, local_copy
 
 _ROWS_AT_ONCE = 4096
 _MOST_RECORDS = 100
-"""Of a shard that are told one by one."""
+"""Wrong records of a shard that are listed."""
 _TFDS_FILES = {"features.json", "dataset_info.json", "metadata.json"}
 """Of a data set that TensorFlow Datasets wrote; it is not held to be exactly as ours."""
 
@@ -41,33 +42,22 @@ def verify_directory(directory: Location, progress: Callable[[int], object] = la
         StoreError: the directory cannot be read.
     """
     manifest, open_shard = read_source(directory)
-    from_tfds = open_shard is ArrayRecordShard
-    for name, split in manifest.splits.items():
-        yield from _split_problems(directory, name, split, manifest, open_shard, progress)
-    known = {shard.name for shard in manifest.shards} | {FILE_NAME}
-    present = storage.names(directory)
-    if not from_tfds:
-        metadata = tfds_metadata(manifest)
-        known |= metadata.keys()
-        for name, content in metadata.items():
-            if name not in present or storage.read(join(directory, name)) != content:
-                yield f"{join(directory, name)} is not what the manifest calls for: TensorFlow Datasets needs it."
-    else:
-        known |= _TFDS_FILES
+    for name in manifest.splits:
+        yield from _split_problems(directory, name, manifest, open_shard, progress)
+    present, metadata = storage.names(directory), {} if open_shard is ArrayRecordShard else tfds_metadata(manifest)
+    for name, content in metadata.items():
+        if name not in present or storage.read(join(directory, name)) != content:
+            yield f"{join(directory, name)} is not what the manifest calls for: TensorFlow Datasets needs it."
+    known = {shard.name for shard in manifest.shards} | {FILE_NAME} | (metadata.keys() or _TFDS_FILES)
     for name in sorted(set(present) - known):
-        if is_hidden(name) and name != MARK:
-            continue
-        yield f"{join(directory, name)} is not in the manifest: it is from another run, or half-written."
+        if name == MARK or not is_hidden(name):
+            yield f"{join(directory, name)} is not in the manifest: it is from another run, or half-written."
 
 
 def _split_problems(
-    directory: Location,
-    name: str,
-    split: Split,
-    manifest: Manifest,
-    open_shard: OpenShard,
-    progress: Callable[[int], object],
+    directory: Location, name: str, manifest: Manifest, open_shard: type[RowShard], progress: Callable[[int], object]
 ) -> Iterator[str]:
+    split = manifest.splits[name]
     counted = {"rows": sum(entry.rows for entry in split.shards), "sequences": 0, "kmers": 0}
     complete = True
     for entry in split.shards:
@@ -95,22 +85,19 @@ def _shard_problems(
     shard: RowShard, location: str, k: int, counted: dict[str, int], progress: Callable[[int], object]
 ) -> Iterator[str]:
     """Yields what is wrong with the records of a shard, and counts what is in them."""
-    told = 0
+    wrong = 0
     for first in range(0, shard.num_rows, _ROWS_AT_ONCE):
-        rows, damage = shard.inspect(first, min(first + _ROWS_AT_ONCE, shard.num_rows))
-        wrong = {number: f"is damaged: {reason}" for number, reason in damage.items()}
-        wrong = {
-            first + place: f"is no row: {reason}" for place, reason in _row_problems(rows, KmerTokenizer(k))
-        } | wrong
-        for number, reason in sorted(wrong.items()):
-            told += 1
-            if told <= _MOST_RECORDS:
-                yield f"{location}: record {number} {reason}."
+        rows, damage = shard.inspect(np.arange(first, min(first + _ROWS_AT_ONCE, shard.num_rows)))
+        problems = {first + place: f"is no row: {reason}" for place, reason in _row_problems(rows, KmerTokenizer(k))}
+        problems |= {number: f"is damaged: {reason}" for number, reason in damage.items()}
+        for number in sorted(problems)[: max(_MOST_RECORDS - wrong, 0)]:
+            yield f"{location}: record {number} {problems[number]}."
+        wrong += len(problems)
         counted["sequences"] += int((rows == CLS).sum())
         counted["kmers"] += int((rows >= NUM_SPECIAL).sum())
         progress(len(rows))
-    if told > _MOST_RECORDS:
-        yield f"{location}: {told - _MOST_RECORDS:,} more records are wrong."
+    if wrong > _MOST_RECORDS:
+        yield f"{location}: {wrong - _MOST_RECORDS:,} more records are wrong."
 
 
 def _row_problems(rows: UInt16[np.ndarray, "R L"], tokenizer: KmerTokenizer) -> Iterator[tuple[int, str]]:
@@ -127,20 +114,14 @@ def _row_problems(rows: UInt16[np.ndarray, "R L"], tokenizer: KmerTokenizer) -> 
         | ((before == PAD) & (after == PAD))
     )
     ends_well = (rows[:, -1] == SEP) | (rows[:, -1] == PAD)
+    # A [SEP] that follows a [CLS] too soon.
+    short = [(rows[:, :-step] == CLS) & (rows[:, step:] == SEP) for step in range(1, MIN_KMERS + 1)]
     rules = (
         ("an id is outside of the vocabulary", (rows < tokenizer.vocabulary_size).all(axis=1)),
         ("it is not [CLS] k-mers [SEP] ... [PAD]", (rows[:, 0] == CLS) & follows.all(axis=1) & ends_well),
         ("two neighbouring k-mers do not overlap", (tokenizer.agree(before, after) | ~both).all(axis=1)),
-        (f"a sequence has fewer than {MIN_KMERS} k-mers", _long_enough(rows)),
+        (f"a sequence has fewer than {MIN_KMERS} k-mers", ~np.any([ends.any(axis=1) for ends in short], axis=0)),
     )
     held = np.stack([holds for _, holds in rules])
     for place in np.flatnonzero(~held.all(axis=0)).tolist():
         yield place, rules[int(np.argmin(held[:, place]))][0]
-
-
-def _long_enough(rows: UInt16[np.ndarray, "R L"]) -> Bool[np.ndarray, " R"]:
-    """Whether no [SEP] comes sooner after a [CLS] than MIN_KMERS k-mers allow."""
-    holds = np.ones(len(rows), bool)
-    for distance in range(1, MIN_KMERS + 1):
-        holds &= ~((rows[:, :-distance] == CLS) & (rows[:, distance:] == SEP)).any(axis=1)
-    return holds

@@ -17,13 +17,13 @@ _FULL_LENGTH_SHARE = 0.5
 
 
 def certain_runs(codes: UInt8[np.ndarray, " n"]) -> Int[np.ndarray, "runs 2"]:
-    """Start and end (half-open) of each maximal stretch without an ambiguous base."""
+    """Returns start and end (half-open) of each maximal stretch without an ambiguous base."""
     certain = np.concatenate([[False], codes < AMBIGUOUS, [False]])
     return np.flatnonzero(certain[1:] != certain[:-1]).reshape(-1, 2)
 
 
 def clip_runs(runs: Int[np.ndarray, "runs 2"], first: int, end: int) -> Int[np.ndarray, "clipped 2"]:
-    """The parts of the runs that lie in [first, end)."""
+    """Returns the parts of the runs that lie in [first, end)."""
     clipped = np.clip(runs, first, end)
     return clipped[clipped[:, 0] < clipped[:, 1]]
 
@@ -31,7 +31,7 @@ def clip_runs(runs: Int[np.ndarray, "runs 2"], first: int, end: int) -> Int[np.n
 def cut_windows(
     num_bases: int, k: int, max_kmers: int, rng: np.random.Generator
 ) -> tuple[Int[np.ndarray, " w"], Int[np.ndarray, " w"]]:
-    """Starts, in bases, and lengths, in k-mers, of consecutive windows over a run.
+    """Returns starts, in bases, and lengths, in k-mers, of consecutive windows over a run.
 
     What is left at the end, no longer than a full window, is the last window; below 5 k-mers it is left out.
     """
@@ -56,7 +56,7 @@ def cut_windows(
 def sampled_windows(
     number: int, num_bases: int, k: int, max_kmers: int, rng: np.random.Generator
 ) -> tuple[Int[np.ndarray, " w"], Int[np.ndarray, " w"]]:
-    """Starts, in bases, and lengths, in k-mers, of windows at uniform places of a run of at least 5 k-mers."""
+    """Returns starts, in bases, and lengths, in k-mers, of windows at uniform places of a run of at least 5 k-mers."""
     room = num_bases - k + 1
     counts = rng.integers(MIN_KMERS, min(max_kmers, room), number, endpoint=True)
     return rng.integers(0, room - counts, endpoint=True), counts

@@ -26,7 +26,7 @@ def first_line(error: object) -> str:
     The type comes before it where the words alone may say little: if there are none, or it is an error of a library.
     """
     words, name = str(error).partition("\n")[0][:300].rstrip("."), type(error).__name__
-    if isinstance(error, OSError | RuntimeError | ValueError) and words:
+    if isinstance(error, InputError | OSError | RuntimeError | ValueError) and words:
         return words
     return f"{name}: {words}" if words else name
 

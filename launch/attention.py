@@ -122,13 +122,13 @@ class Attention(SequenceCommand):
     def _check(self) -> None:
         """Raises InputError for flags that do not go together, before anything is loaded."""
         self.source.check()
-        from dnabert_jax.interpret.score_track import import_pybigwig
+        from dnabert_jax.interpret.score_track import require_pybigwig
         from dnabert_jax.io.output_table import check_table_name
 
         if self.out.suffix == _BIGWIG:
             if self.source.bed is None:
                 raise InputError(f"{self.out} is a track of a genome: it needs --bed and --genome.")
-            import_pybigwig()
+            require_pybigwig()
         elif self.out.suffix == _MODISCO:
             if self.method == "attention":
                 raise InputError(

@@ -17,6 +17,7 @@ from typing import Any
 
 import dnabert_jax
 from dnabert_jax.errors import InputError, JobError, device_memory_errors, first_line, is_out_of_room
+from dnabert_jax.extras import install_command
 from dnabert_jax.interop.hub import check_model
 from dnabert_jax.numerics import SETTINGS
 from launch.attention import Attention
@@ -244,8 +245,8 @@ def _failure(error: Exception) -> tuple[str, int]:
         platform = os.environ.get("JAX_PLATFORMS", "")
         problem = f"JAX_PLATFORMS is {platform}, which JAX cannot use here" if platform else "JAX finds no device"
         remedy = (
-            "Install its plugin, for example with pip install 'jax[cuda13]' (the extra cuda) or 'jax[tpu]' (the extra "
-            "tpu), or set JAX_PLATFORMS=cpu."
+            f"Install its plugin, for example with {install_command('cuda')} or {install_command('tpu')}, or set "
+            "JAX_PLATFORMS=cpu."
         )
         return f"{problem}{f' ({reason})' if reason else ''}. {remedy}", _EXIT_BAD_INPUT
     return "", EXIT_FAILED

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from dnabert_jax.errors import JobError
+from dnabert_jax.extras import install_command
 from dnabert_jax.families import PRESETS
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.output_file import refuse_existing
@@ -97,7 +98,7 @@ def _try_transformers(model: Path, ours: "SavedModel") -> str:
     if not all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
         return (
             "transformers: not installed here, so the exported directory was not loaded with it; "
-            "pip install torch transformers (the extra huggingface), and run the demo again to see it load."
+            f"{install_command('huggingface')}, and run the demo again to see it load."
         )
     import jax
     import numpy as np

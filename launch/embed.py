@@ -32,7 +32,7 @@ class Embed(SequenceCommand):
     def run(self) -> None:
         """Embeds, writes, and says how to read it."""
         self.source.check()
-        from dnabert_jax.tasks.prediction.embedding_file import check_embedding_name, write_embeddings
+        from dnabert_jax.tasks.prediction import check_embedding_name, write_embeddings
 
         check_embedding_name(self.out)
         refuse_existing(self.out)

@@ -12,30 +12,20 @@ import tyro
 
 from dnabert_jax.config import require_in
 from dnabert_jax.errors import InputError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.io.peak_index import INDEX_FILE, PeakFile, read_peak_index
 from dnabert_jax.io.text import WHOLE
-from dnabert_jax.storage import Location, is_url, join, scratch_directory
-from dnabert_jax.tasks.datasets.options import DataOptions
+from dnabert_jax.storage import Location, is_url, join
+from dnabert_jax.tasks.datasets.layout import DataOptions
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
-from dnabert_jax.tasks.suites.suite import (
-    SUITES,
-    LabelledSet,
-    Method,
-    SuiteName,
-    find_sets,
-    groups_of_like_size,
-    part_of,
-)
+from dnabert_jax.tasks.suites.suite import SUITES, LabelledSet, Method, SuiteName, find_sets, groups_by_size, part_of
 from launch.console import BarContext, progress_bar
 from launch.flags import parse_from_preset
 
 if TYPE_CHECKING:
     from dnabert_jax.tasks.measures.results import Result
-    from dnabert_jax.tasks.suites.summary import Table
+    from dnabert_jax.tasks.suites.report import Table
     from dnabert_jax.training.saved_model import SavedModel
-
-_DIGITS = 18
-"""Of the largest number that WHOLE matches."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +85,7 @@ class Evaluate:
     def run(self) -> None:
         """Evaluates, writes, and says what came of it."""
         self._check()
+        require_extra("finetune", "An evaluation", "matplotlib", "sklearn")
         sets = find_sets(self.data)
         _one_device_a_processor()
         from dnabert_jax.interop.load import read_model
@@ -104,16 +95,22 @@ class Evaluate:
         others = {_table_name(path): read_published(path, names) for path in self.compare}
         index = _peak_index(self.data / INDEX_FILE)
         model = read_model(self.model, self.step)
-        if not self.learning_curve:
-            self._evaluate(sets, model, self.limit, self.out, others, index)
-            return
         curve = {}
-        for rows in sorted(self.learning_curve, key=lambda rows: (rows == "all", rows.zfill(_DIGITS))):
-            print(f"Training rows: {rows}")
-            out = join(self.out, f"rows-{rows}")
-            limit = 0 if rows == "all" else int(rows)
+        for rows in sorted(self.learning_curve, key=lambda rows: math.inf if rows == "all" else int(rows)) or [""]:
+            if rows:
+                print(f"Training rows: {rows}")
+            out = join(self.out, f"rows-{rows}") if rows else self.out
+            limit = int(rows) if rows.isdigit() else self.limit
             curve[rows] = self._evaluate(sets, model, limit, out, others, index)
-        self._write_curve(curve)
+        tasks = [result.task for by_method in curve.values() for results in by_method.values() for result in results]
+        if self.learning_curve and tasks:
+            from dnabert_jax.tasks.measures.metrics import validation_metric
+            from dnabert_jax.tasks.suites.report import write_learning_curve
+
+            metric = validation_metric(tasks[0], self.settings.select_by)
+            text, files = write_learning_curve(curve, metric, self.out)
+            print(text)
+            print(f"Written to {self.out}: {', '.join(files)}; the results with so many rows are in rows-*/.")
 
     def _evaluate(
         self,
@@ -128,78 +125,57 @@ class Evaluate:
         import jax
 
         from dnabert_jax.tasks.finetuning.starting_point import named_model, weights_digest
-        from dnabert_jax.tasks.suites.directory import Evaluation, SuiteResults
         from dnabert_jax.tasks.suites.report import write_report
-        from dnabert_jax.tasks.suites.run import SuiteRun
+        from dnabert_jax.tasks.suites.run import Evaluation, SuiteResults, SuiteRun
 
         name = named_model(self.model, model)
+        digest, same_settings = weights_digest(model), self.same_settings or self.preset != self.suite
         evaluation = Evaluation(
-            suite=self.suite,
-            model=weights_digest(model),
-            seeds=self.seeds,
-            settings=self.settings,
-            same_settings=self.same_settings or self.preset != self.suite,
-            limit=limit,
-            **vars(self.options),
+            self.suite, digest, self.seeds, self.settings, same_settings, limit, **vars(self.options)
         )
         results = SuiteResults(out, evaluation)
         devices = jax.local_devices()
-        own = part_of(sets, self.process, self.processes)
-        groups = groups_of_like_size(own, self.together or max(1, -(-len(devices) // self.seeds)))
-        with _SuiteBar(len(own) * len(self.methods)) as bar:
+        part = part_of(sets, self.process, self.processes)
+        groups = groups_by_size(part, self.together or max(1, -(-len(devices) // self.seeds)))
+        with _SuiteBar(len(part) * len(self.methods)) as bar:
             SuiteRun(model, evaluation, results, devices, bar, self.keep_models, name).run(groups, self.methods)
-        found, failures = results.read(), results.failures()
-        done = {f"{method}/{result.name}" for method, own in found.items() for result in own}
-        missing = len({f"{method}/{one.name}" for method in self.methods for one in sets} - done - failures.keys())
+        finished, failures = results.read(), results.failures()
+        done = {f"{method}/{result.name}" for method, of_method in finished.items() for result in of_method}
+        missing = len({f"{method}/{data.name}" for method in self.methods for data in sets} - done - failures.keys())
         if failures and not done and not missing:
             raise InputError(f"No set of {self.data} could be evaluated: {next(iter(failures.values()))}")
-        if found:
-            text, written = write_report(
-                found,
-                failures,
-                SUITES[self.suite].metrics,
-                out,
-                others,
-                index,
-                self.methods[0],
-                f"{self.suite}: {self.data}. Model: {name}. Seeds: {self.seeds}. Training rows: "
-                f"{f'at most {limit:,}' if limit else 'all'}. Settings: {self._settings()}.",
+        if finished:
+            rows, preset = f"at most {limit:,}" if limit else "all", vars(FINETUNE_PRESETS[self.preset])
+            changed = [f"{key} {value}" for key, value in vars(self.settings).items() if value != preset[key]]
+            about = f"{self.suite}: {self.data}. Model: {name}. Seeds: {self.seeds}. Training rows: {rows}."
+            about = f"{about} Settings: preset {', '.join([self.preset, *changed])}."
+            text, names = write_report(
+                finished, failures, SUITES[self.suite], out, others, index, self.methods[0], about
             )
             print(text)
         print(f"Results: {len(done)}, failures: {len(failures)}{f', still to come: {missing}' if missing else ''}.")
-        if found:
-            print(f"Written to {out}: {', '.join(written)}, and a file for each result.")
+        if finished:
+            print(f"Written to {out}: {', '.join(names)}, and a file for each result.")
         if missing:
             print("Next: the same command again, of each process, which adds what is missing.")
         elif failures:
             print("Next: mend or remove the sets without a result, then the same command again.")
-        return {method: found[method] for method in self.methods if method in found}
-
-    def _settings(self) -> str:
-        """Returns the preset, and what differs from it."""
-        preset = vars(FINETUNE_PRESETS[self.preset])
-        changed = [f"{name} {value}" for name, value in vars(self.settings).items() if value != preset[name]]
-        return f"preset {', '.join([self.preset, *changed])}"
-
-    def _write_curve(self, curve: "Mapping[str, Mapping[str, Sequence[Result]]]") -> None:
-        from dnabert_jax.tasks.measures.metrics import validation_metric
-        from dnabert_jax.tasks.suites.learning_curve import write_learning_curve
-        from dnabert_jax.tasks.suites.report import copy_files
-
-        tasks = [result.task for found in curve.values() for results in found.values() for result in results]
-        if not tasks:
-            return
-        with scratch_directory() as folder:
-            print(write_learning_curve(curve, validation_metric(tasks[0], self.settings.select_by), folder))
-            copy_files(folder, self.out)
-            names = sorted(path.name for path in folder.iterdir())
-        print(f"Written to {self.out}: {', '.join(names)}; the results with so many rows are in rows-*/.")
+        return {method: finished[method] for method in self.methods if method in finished}
 
     def _check(self) -> None:
         require_in(self, 1, math.inf, "seeds", "processes")
         require_in(self, 0, math.inf, "limit", "together")
         require_in(self, 0, self.processes, "process")
-        self._check_choices()
+        for rows in self.learning_curve:
+            if not (rows == "all" or (WHOLE.fullmatch(rows) and int(rows) > 0)):
+                raise InputError(f"learning_curve has {rows!r}: give numbers of training rows above 0, or all.")
+        if self.learning_curve and self.limit:
+            raise InputError("--limit and --learning-curve both say how many training rows: leave one out.")
+        for name, values in (("methods", self.methods), ("learning_curve", self.learning_curve)):
+            if len({*values}) < len(values):
+                raise InputError(f"{name} has something twice: {' '.join(values)}.")
+        if not self.methods:
+            raise InputError("methods names none: give at least one.")
         if len({_table_name(path) for path in self.compare}) < len(self.compare):
             raise InputError("Two tables of --compare have one name, with that of their directory: rename one.")
         if not is_url(self.out) and Path(self.out).is_file():
@@ -207,21 +183,9 @@ class Evaluate:
         if not is_url(self.out) and Path(self.out).resolve().is_relative_to(self.data.resolve()):
             raise InputError(f"{self.out} is within {self.data}, where its tables would be taken for data sets.")
 
-    def _check_choices(self) -> None:
-        for rows in self.learning_curve:
-            if not (rows == "all" or (WHOLE.fullmatch(rows) and int(rows) > 0)):
-                raise InputError(f"learning_curve has {rows!r}: give numbers of training rows above 0, or all.")
-        if self.learning_curve and self.limit:
-            raise InputError("--limit and --learning-curve both say how many training rows: leave one out.")
-        for name in ("methods", "learning_curve"):
-            if len({*getattr(self, name)}) < len(getattr(self, name)):
-                raise InputError(f"{name} has something twice: {' '.join(getattr(self, name))}.")
-        if not self.methods:
-            raise InputError("methods names none: give at least one.")
-
 
 def _table_name(path: Path) -> str:
-    """With that of its directory, as the tables of any evaluation are called like ours."""
+    """Returns it with that of its directory, as the tables of any evaluation are called like ours."""
     return f"{path.resolve().parent.name}/{path.stem}"
 
 
@@ -250,7 +214,6 @@ class _SuiteBar(BarContext):
         self._what, self._done, self._shown = "", 0, 0.0
 
     def stepped(self, done: int, total: int) -> None:
-        """Some more steps of lockstep."""
         self.advanced("step", done, total)
 
     def advanced(self, what: str, done: int, total: int) -> None:
@@ -267,21 +230,14 @@ class _SuiteBar(BarContext):
         """Not shown: a suite has too many."""
 
     def restarted(self, job: str, seed: int) -> None:
-        """Said in a line of its own."""
+        """Writes a line."""
         self._what = ""
         self._bar.write(f"{job} collapsed to one class: it begins anew with the seed {seed}.")
 
-    def finished(self, method: str, result: "Result") -> None:
-        """One more."""
-        self._bar.update()
-
-    def skipped(self, method: str, name: str) -> None:
-        """One less to do."""
-        self._bar.update()
-
-    def failed(self, method: str, name: str, reason: str) -> None:
-        """Said in a line of its own."""
-        self._bar.write(f"{method}, {name}: {reason}")
+    def ended(self, failure: str = "") -> None:
+        """Counts a result; writes a line if there is none."""
+        if failure:
+            self._bar.write(failure)
         self._bar.update()
 
 

@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.output_file import refuse_existing
-from dnabert_jax.tasks.datasets.layout import set_name
-from dnabert_jax.tasks.datasets.options import DataOptions
+from dnabert_jax.tasks.datasets.layout import DataOptions, set_name
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from launch.console import Bars, command
 from launch.flags import InputPath, parse_from_preset
@@ -74,6 +74,7 @@ class Finetune:
         if self.seeds < 1:
             raise InputError(f"seeds is {self.seeds}: give at least 1.")
         refuse_existing(self.out)
+        require_extra("finetune", "Fine-tuning", "matplotlib", "sklearn")
         with stop_signals() as received:
             self._run(lambda: bool(received))
 
@@ -111,7 +112,7 @@ class Finetune:
         self._report(done)
 
     def _read_data(self, tokenizer: "Tokenizer") -> "LabelledData":
-        from dnabert_jax.tasks.datasets.rows import Columns
+        from dnabert_jax.tasks.datasets.labelled import Columns
         from dnabert_jax.tasks.datasets.splits import count_duplicates, drop_duplicates, read_splits
         from dnabert_jax.tasks.finetuning.encoding import task_to_learn
 
@@ -123,7 +124,7 @@ class Finetune:
         print(_what_is_learned(data.task))
         if self.settings.strands == "auto":
             print(_which_strands(task_to_learn(data, self.settings)))
-        data = dataclasses.replace(data, notes=(*data.notes, *count_duplicates(data).sentences()))
+        data = count_duplicates(data)
         for note in data.notes:
             print(note)
         if not self.options.keep_duplicates:
@@ -192,7 +193,7 @@ class FittingBar(Bars):
     """A progress bar of fine-tuning, and a line for each job and epoch; a context manager."""
 
     def __init__(self, metric: str) -> None:
-        from dnabert_jax.tasks.measures.metrics import better  # which loads scikit-learn
+        from dnabert_jax.tasks.measures.metrics import better
 
         sequences = dict.fromkeys(("embed", "predict the test split"), " sequences")
         super().__init__({"finetune": "step", "compute intervals": " resamples"} | sequences)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.interpret.motifs.config import MotifSearch
 from dnabert_jax.output_file import refuse_existing
 from launch.console import Bars
@@ -64,15 +65,16 @@ class Motifs:
     def run(self) -> None:
         """Searches, writes and reports the motifs."""
         refuse_existing(self.out)
-        from dnabert_jax.interpret.motifs.logos import check_logomaker, draw_logo, logo_name
+        from dnabert_jax.interpret.motifs.logos import draw_logo, logo_name
         from dnabert_jax.interpret.motifs.matching import match_motifs, write_matches
         from dnabert_jax.interpret.motifs.motif_files import write_instances, write_meme, write_table
         from dnabert_jax.interpret.motifs.search import find_motifs
         from dnabert_jax.interpret.score_file import read_score_file
         from dnabert_jax.output_directory import output_directory
 
+        require_extra("motifs", "A search for motifs", "ahocorasick")
         if not self.no_logos:
-            check_logomaker()
+            require_extra("motifs", "A logo", "logomaker", "matplotlib", "pandas", otherwise="give --no-logos")
         known = self._known_motifs()
         matches = None
         scores = read_score_file(self.scores)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.output_file import refuse_existing
 from launch.flags import InputPath
 from launch.predict import reading
@@ -87,6 +88,7 @@ class Mutations(SequenceCommand):
             require(usual, "--kinds has no effect together with --mutations, which names each change.")
         require(len(self.kinds) > 0, "--kinds must name substitutions, deletions or insertions.")
         if self.heat_maps is not None:
+            require_extra("figures", "A heat map", "matplotlib")
             if self.mutations is not None or "substitutions" not in self.kinds:
                 raise InputError("--heat-maps shows every substitution: it goes with --kinds substitutions.")
             refuse_existing(self.heat_maps)

@@ -19,6 +19,7 @@ from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.families import DEFAULT_PRESET, PRESETS, PresetName
 from dnabert_jax.storage import Location
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
+from dnabert_jax.tasks.suites.suite import SuiteSize
 from dnabert_jax.typed_json import to_json
 from launch.console import progress_bar
 from launch.flags import parse_from_preset
@@ -170,13 +171,7 @@ class PlanSuite:
         topology: TPUs by version and shape, v5e:2x4, v4:2x2x2, v5p:2x2x2 or v6e:2x4 (extra tpu).
         model_preset: Model that is fine-tuned.
         preset: default; dnabert, as in its README; or gue, as in GUE's scripts.
-        sets: Data sets.
-        seeds: Models of each data set.
-        examples: Training sequences of a data set.
-        validation: Sequences on which each epoch is evaluated.
-        test: Sequences that each model is measured on.
-        bases: Of a sequence.
-        labels: Of a data set.
+        size: How much there is to do.
         jobs_per_chip: How many models a chip trains at once; each is compiled for.
         json: File for all figures.
         settings: Whatever of the preset of fine-tuning is to be otherwise.
@@ -185,13 +180,7 @@ class PlanSuite:
     topology: str
     model_preset: PresetName = DEFAULT_PRESET
     preset: str = "default"
-    sets: int = 690
-    seeds: int = 1
-    examples: int = 25_669
-    validation: int = 1_000
-    test: int = 1_000
-    bases: int = 101
-    labels: int = 2
+    size: Annotated[SuiteSize, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SuiteSize)
     jobs_per_chip: tuple[int, ...] = (1, 2, 4, 8)
     json: Path | None = None
     settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS["default"]
@@ -203,18 +192,21 @@ class PlanSuite:
             raise InputError(f"jobs_per_chip is {list(self.jobs_per_chip)}: give one or several, each at least 1.")
         os.environ.update(_ENVIRONMENT)
         from dnabert_jax.planning.compilation import make_devices
-        from dnabert_jax.tasks.suites.plan import SuitePlan, SuiteSize, plan_jobs
+        from dnabert_jax.tasks.suites.plan import SuitePlan, plan_jobs
 
-        size = SuiteSize(self.sets, self.seeds, self.examples, self.validation, self.test, self.bases, self.labels)
         chip, devices = make_devices(self.topology)
         model = PRESETS[self.model_preset].model
         plans: list[JobsAChip] = []
         for jobs in sorted(set(self.jobs_per_chip)):
-            plans.append(_with_clock(functools.partial(plan_jobs, model, self.settings, size, chip, devices, jobs)))
+            plans.append(
+                _with_clock(functools.partial(plan_jobs, model, self.settings, self.size, chip, devices, jobs))
+            )
             if plans[-1].refusal:
                 break  # more of them need more memory
         compiler, chips = _compiler_version(devices), len(devices)
-        plan = SuitePlan(compiler, self.topology, chips, chip, self.model_preset, self.settings, size, tuple(plans))
+        plan = SuitePlan(
+            compiler, self.topology, chips, chip, self.model_preset, self.settings, self.size, tuple(plans)
+        )
         print_suite_plan(plan)
         if self.json:
             storage.write(self.json, to_json(plan).encode())

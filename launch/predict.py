@@ -43,7 +43,7 @@ class Predict(SequenceCommand):
         elif self.source.bed is None:
             raise InputError(f"{self.out} holds intervals, so it needs --bed and --genome. Give --out another name.")
         refuse_existing(self.out)
-        from dnabert_jax.tasks.prediction.prediction_table import write_prediction_bed, write_predictions
+        from dnabert_jax.tasks.prediction import write_predictions
 
         model = self.load()
         if model.task is None:
@@ -55,10 +55,7 @@ class Predict(SequenceCommand):
             read, waiting = itertools.tee(sequences)
             results = model.predictions(read, self.strands, bar.update)
             rows = ((sequence.fields, scores) for (_, scores), sequence in zip(results, waiting, strict=True))
-            if self.out.suffix == _BED:
-                counts = write_prediction_bed(self.out, model.task, rows)
-            else:
-                counts = write_predictions(self.out, model.task, sequences.columns, rows)
+            counts = write_predictions(self.out, model.task, sequences.columns, rows)
         sequences.say("Predicted")
         if counts:
             print("Labels: " + ", ".join(f"{label} {count:,}" for label, count in counts.items()) + ".")

@@ -13,19 +13,20 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
-from data_prep.derived.derive import derive
-from data_prep.derived.manifest import FILE_NAME, TABLE, DerivedManifest
+from data_prep.derived.derive import DerivedManifest, derive
 from data_prep.derived.promoters import Promoters, PromotersJob
 from data_prep.derived.splice import Splice, SpliceJob
 from data_prep.derived.suite import SUITE_FILE, SuiteRecord, prepare_suite
+from data_prep.derived.table import TABLE
 from data_prep.derived.task import Task
 from data_prep.derived.tfbs import Tfbs, TfbsJob
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from data_prep.verify import verify_directory
-from dnabert_jax.data.manifest import Manifest
+from dnabert_jax.data.manifest import FILE_NAME, Manifest
 from dnabert_jax.data.rows import read_source
 from dnabert_jax.errors import InputError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.families import PRESETS, closest_preset
 from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.io.peak_index import INDEX_FILE
@@ -63,6 +64,8 @@ class PrepareGenome:
 
 
 def _process_count(given: int | None) -> int:
+    if given is not None and given < 1:
+        raise InputError(f"{given} processes cannot work: at least 1 is needed.")
     return len(os.sched_getaffinity(0)) if given is None else given
 
 
@@ -101,12 +104,9 @@ class PrepareGenomeBeam:
         # Runners log how the job goes; Beam warns, as it is imported, of what this needs not.
         named = any(option.startswith("--runner") for option in self.beam_options)
         logging.basicConfig(level=logging.INFO if named else logging.ERROR)
-        try:
-            from data_prep.genome_beam import prepare_genome_on_beam
-        except ModuleNotFoundError as error:
-            if (error.name or "").split(".")[0] != "apache_beam":
-                raise
-            raise InputError("Apache Beam is not installed: pip install apache-beam (the extra beam).") from error
+        require_extra("beam", "prepare genome-beam", "apache_beam")
+        from data_prep.genome_beam import prepare_genome_on_beam
+
         manifest = prepare_genome_on_beam(
             self.job, self.beam_options, lambda phase: print(f"Beam: {phase} ...", file=sys.stderr)
         )
@@ -121,25 +121,22 @@ def parse_genome_beam(arguments: Sequence[str]) -> PrepareGenomeBeam:
 
 
 def describe(manifest: Manifest) -> str:
-    """What a data directory holds and what was left out, in a few lines."""
+    """Returns what a directory that `prepare genome` made holds and what was left out, in a few lines."""
     lines = []
     for name, split in manifest.splits.items():
-        rows = f"{split.rows:,} rows of {manifest.row_length} tokens"
-        if split.sequences is None or split.kmers is None or split.bases is None:
-            lines.append(f"{name}: {rows}; sequences, k-mers and bases are not recorded")
-            continue
-        filled = (split.kmers + SPECIAL_PER_SEQUENCE * split.sequences) / (split.rows * manifest.row_length)
+        sequences, kmers = split.sequences or 0, split.kmers or 0
+        filled = (kmers + SPECIAL_PER_SEQUENCE * sequences) / (split.rows * manifest.row_length)
         lines.append(
-            f"{name}: {split.sequences:,} sequences of {split.kmers:,} {manifest.k}-mers from {split.bases:,} bases, "
-            f"in {rows} ({filled:.1%} filled, {split.sequences / split.rows:.2f} sequences a row)"
+            f"{name}: {sequences:,} sequences of {kmers:,} {manifest.k}-mers from {split.bases:,} bases, "
+            f"in {split.rows:,} rows of {manifest.row_length} tokens ({filled:.1%} filled, "
+            f"{sequences / split.rows:.2f} sequences a row)"
         )
-    if manifest.policies:
-        lines.append(f"held out: {manifest.policies['heldout']}")
-    if dropped := manifest.dropped:
-        lines.append(
-            f"left out: {dropped['ambiguous_bases']:,} ambiguous bases, {dropped['lower_case_bases']:,} in lower case, "
-            f"{dropped['uncut_bases']:,} in pieces too short for a cut window"
-        )
+    dropped = manifest.dropped
+    lines += [
+        f"held out: {manifest.policies['heldout']}",
+        f"left out: {dropped['ambiguous_bases']:,} ambiguous bases, {dropped['lower_case_bases']:,} in lower case, "
+        f"{dropped['uncut_bases']:,} in pieces too short for a cut window",
+    ]
     return "\n".join(lines)
 
 
@@ -246,14 +243,12 @@ class PrepareTfbs:
 
 def _described_suite(record: SuiteRecord, before: int) -> Iterator[str]:
     """Returns a line each on the sets, on those that failed or look wrong, and on files that are absent."""
-    examples: Counter[str] = Counter()
+    examples, left_out = Counter[str](), Counter[str]()
     for made in record.sets.values():
         examples.update(made.splits)
+        left_out.update(made.left_out)
     there = f" (there before: {before:,})" if before else ""
     yield f"sets: {len(record.sets):,}{there}, with {examples.total():,} examples: {_listed(examples)}"
-    left_out: Counter[str] = Counter()
-    for made in record.sets.values():
-        left_out.update(made.left_out)
     yield from LeftOut(left_out).sentences()
     remarks = [f"{name}: {remark}" for name, made in record.sets.items() for remark in made.remarks]
     yield from remarks[:_SHOWN]

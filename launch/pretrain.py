@@ -13,7 +13,7 @@ import tyro
 from tqdm import tqdm
 
 from dnabert_jax.config import PretrainConfig, require
-from dnabert_jax.data.staging import stage
+from dnabert_jax.data.rows import stage
 from dnabert_jax.errors import InputError
 from dnabert_jax.families import PRESETS, PresetName
 from dnabert_jax.storage import Location, is_url

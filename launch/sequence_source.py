@@ -17,8 +17,7 @@ if TYPE_CHECKING:  # loads Arrow
     from dnabert_jax.io.left_out import LeftOut
     from dnabert_jax.pretrained import DNAModel
     from dnabert_jax.sequence.tokenizer import Tokenizer
-    from dnabert_jax.tasks.datasets.intervals import Intervals
-    from dnabert_jax.tasks.datasets.unlabelled import NamedSequence
+    from dnabert_jax.tasks.datasets.unlabelled import Intervals, NamedSequence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +57,10 @@ class SequenceSource:
             )
         if self.bed is not None and self.genome is None:
             raise InputError(f"--bed {self.bed} needs --genome, the FASTA or .2bit file of its genome.")
-        for flag in ("genome", "width", "summit"):
-            if getattr(self, flag) and self.bed is None:
-                raise InputError(f"--{flag} needs --bed.")
-        if (self.sequence or self.id) and self.table is None:
-            raise InputError("--sequence and --id are columns of --table, which is not given.")
+        for flag in ("genome", "width", "summit", "sequence", "id"):
+            source = "table" if flag in ("sequence", "id") else "bed"
+            if getattr(self, flag) and getattr(self, source) is None:
+                raise InputError(f"--{flag} needs --{source}.")
 
     @contextlib.contextmanager
     def open(
@@ -71,9 +69,8 @@ class SequenceSource:
         """Gives the sequences to a model."""
         from dnabert_jax.io.genome import read_blocks
         from dnabert_jax.io.left_out import LeftOut
-        from dnabert_jax.io.tables import id_column, open_table
-        from dnabert_jax.tasks.datasets.intervals import BED_COLUMNS, open_intervals
-        from dnabert_jax.tasks.datasets.unlabelled import fasta_sequences, kept_columns, table_sequences
+        from dnabert_jax.io.tables import open_table
+        from dnabert_jax.tasks.datasets.unlabelled import BED_COLUMNS, fasta_sequences, open_intervals, table_sequences
 
         if keep and self.table is None:
             raise InputError("--keep names columns of --table, which is not given.")
@@ -83,13 +80,8 @@ class SequenceSource:
             yield OpenSource(records, None, ("id",), left_out, f"records of {self.fasta}", lengths)
         elif self.table is not None:
             table = open_table(self.table)
-            if keep and self.id and self.id not in keep:
-                keep = (self.id, *keep)
-            columns = kept_columns(table, keep)
-            rows = table_sequences(table, tokenizer, self.sequence, self.id, columns, left_out)
-            named = id_column(table, self.id) is not None
-            columns = columns if named else ["id", *columns]
-            yield OpenSource(rows, table.known_rows(), tuple(columns), left_out, f"rows of {self.table}", lengths)
+            columns, rows = table_sequences(table, tokenizer, left_out, self.sequence, self.id, keep)
+            yield OpenSource(rows, table.known_rows(), columns, left_out, f"rows of {self.table}", lengths)
         elif self.bed is not None and self.genome is not None:
             width = self.width
             if self.summit and not width:
@@ -101,10 +93,8 @@ class SequenceSource:
                     print(f"Contigs by another name in the genome: {', '.join(renamed)}.")
                 for sentence in intervals.left_out.sentences():
                     print(sentence)
-                what = f"intervals of {self.bed}"
-                yield OpenSource(
-                    intervals.sequences(), intervals.count, BED_COLUMNS, left_out, what, lengths, intervals
-                )
+                rows, what = intervals.sequences(), f"intervals of {self.bed}"
+                yield OpenSource(rows, intervals.count, BED_COLUMNS, left_out, what, lengths, intervals)
 
 
 @dataclasses.dataclass

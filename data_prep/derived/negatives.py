@@ -3,9 +3,7 @@
 From the genome come windows of like GC content, with a motif, or with GT or AG that is no site.
 """
 
-import bisect
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from Bio.Data.IUPACData import ambiguous_dna_complement, ambiguous_dna_values
@@ -24,12 +22,9 @@ PROPOSALS_PER_NEGATIVE = 2000
 SCAN_BLOCK = 1 << 22
 """Bases that are searched for a motif together."""
 
-Chosen = tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " m"]]
-"""Numbers of the templates that a window was found for, and the windows' starts."""
-
 
 def motif_places(codes: UInt8[np.ndarray, " n"], motif: str) -> Int64[np.ndarray, " p"]:
-    """Where an IUPAC motif begins."""
+    """Returns where an IUPAC motif begins."""
     allowed = [np.isin(np.arange(AMBIGUOUS + 1), base_codes(ambiguous_dna_values[letter].encode())) for letter in motif]
     places = []
     for first in range(0, max(len(codes) - len(motif) + 1, 0), SCAN_BLOCK):
@@ -42,27 +37,23 @@ def motif_places(codes: UInt8[np.ndarray, " n"], motif: str) -> Int64[np.ndarray
     return np.concatenate(places) if places else np.empty(0, np.int64)
 
 
-class _Taken:
-    """Windows of one length that do not overlap."""
+def _take(taken: dict[int, int], start: int, length: int) -> bool:
+    """Takes a window unless it overlaps one that is taken; returns whether it did.
 
-    def __init__(self, length: int):
-        self._length = length
-        self._starts: list[int] = []
-
-    def add(self, start: int) -> bool:
-        """Takes a window unless it overlaps one that is taken: whether it did."""
-        place = bisect.bisect_left(self._starts, start)
-        neighbours = self._starts[max(place - 1, 0) : place + 1]
-        if any(abs(start - other) < self._length for other in neighbours):
-            return False
-        self._starts.insert(place, start)
-        return True
+    Args:
+        taken: starts of windows of this length, by start // length: two that share this number overlap.
+    """
+    place = start // length
+    if any(near in taken and abs(start - taken[near]) < length for near in range(place - 1, place + 2)):
+        return False
+    taken[place] = start
+    return True
 
 
 def usable(
     contig: Contig, starts: Int64[np.ndarray, " w"], length: int, avoided: Sequence[Regions]
 ) -> Bool[np.ndarray, " w"]:
-    """Whether windows lie within the contig, hold only A, C, G, T, and touch nothing that is avoided."""
+    """Returns which windows lie within the contig, hold only A, C, G, T, and touch nothing that is avoided."""
     fine = contig.inside(starts, length)
     for regions in avoided:
         fine &= ~regions.overlap(starts, length)
@@ -72,19 +63,14 @@ def usable(
     return fine
 
 
-def gc_bases(codes: UInt8[np.ndarray, "w l"]) -> Int64[np.ndarray, " w"]:
-    """C and G of each sequence."""
-    return (codes >= 2).sum(axis=1, dtype=np.int64)
-
-
 def gc_windows(
     contig: Contig,
     templates: UInt8[np.ndarray, "t l"],
     tolerance: float,
     avoided: Sequence[Regions],
     rng: np.random.Generator,
-) -> Chosen:
-    """For each template a window of its length and, within tolerance * length bases, its number of C and G.
+) -> dict[int, int]:
+    """Returns the start of a window for each template, of its length and, within tolerance * length, its C and G.
 
     Windows come from uniformly drawn places; each is given to a template of the nearest number that has none yet. They
     overlap neither one another nor what is avoided. Templates that have none after PROPOSALS_PER_NEGATIVE windows for
@@ -93,34 +79,23 @@ def gc_windows(
     count, length = templates.shape
     reach = int(tolerance * length)
     waiting: list[list[int]] = [[] for _ in range(length + 1)]
-    for template, bases in enumerate(gc_bases(templates).tolist()):
-        waiting[bases].append(template)
-
-    @functools.cache
-    def near(own: int) -> list[int]:
-        """Returns the numbers of C and G within reach of a window's, the nearest first."""
-        numbers = dict.fromkeys(own + sign * step for step in range(reach + 1) for sign in (-1, 1))
-        return [number for number in numbers if 0 <= number <= length]
-
-    taken = _Taken(length)
-    found: dict[int, int] = {}
-    proposals = PROPOSALS_PER_NEGATIVE * count
-    while proposals > 0 and len(found) < count and len(contig.codes) >= length:
-        proposals -= PROPOSALS
+    for template, gc in enumerate((templates >= 2).sum(axis=1).tolist()):
+        waiting[gc].append(template)
+    taken: dict[int, int] = {}
+    chosen: dict[int, int] = {}
+    for _ in range(0, PROPOSALS_PER_NEGATIVE * count if len(contig.codes) >= length else 0, PROPOSALS):
         starts = rng.integers(0, len(contig.codes) - length + 1, PROPOSALS)
         starts = starts[usable(contig, starts, length, avoided)]
-        bases = gc_bases(contig.cut(starts, np.zeros(len(starts), bool), length))
+        bases = (contig.cut(starts, np.zeros(len(starts), bool), length) >= 2).sum(axis=1)
         wanted = np.array([any(waiting[max(b - reach, 0) : b + reach + 1]) for b in range(length + 1)])
         rows = np.flatnonzero(wanted[bases])
-        for start, own in zip(starts[rows].tolist(), bases[rows].tolist(), strict=True):
-            for nearest in near(own):
-                if waiting[nearest]:
-                    if taken.add(start):
-                        found[waiting[nearest].pop()] = start
-                    break
-            if len(found) == count:
-                break
-    return _chosen(found)
+        for start, gc in zip(starts[rows].tolist(), bases[rows].tolist(), strict=True):
+            near = [n for n in range(max(gc - reach, 0), min(gc + reach, length) + 1) if waiting[n]]
+            if near and _take(taken, start, length):
+                chosen[waiting[min(near, key=lambda number: abs(number - gc))].pop()] = start
+            if len(chosen) == count:
+                return chosen
+    return chosen
 
 
 def motif_windows(
@@ -131,14 +106,14 @@ def motif_windows(
     length: int,
     avoided: Sequence[Regions],
     rng: np.random.Generator,
-) -> Chosen:
-    """For each template a window, of its strand, in which the motif begins where it does in the template.
+) -> dict[int, int]:
+    """Returns the start of a window for each template, on its strand, in which the motif begins where it has it.
 
     Args:
         offsets: of the motif in each template, 0-based in its direction.
     """
-    found: dict[int, int] = {}
-    taken = _Taken(length)
+    chosen: dict[int, int] = {}
+    taken: dict[int, int] = {}
     complement = "".join(ambiguous_dna_complement[letter] for letter in reversed(motif))
     for strand in (False, True):
         places = rng.permutation(motif_places(contig.codes, complement if strand else motif))
@@ -153,40 +128,10 @@ def motif_windows(
             starts = block + len(motif) + offsets[turns] - length if strand else block - offsets[turns]
             fine = usable(contig, starts, length, avoided)
             for template, start in zip(turns[fine].tolist(), starts[fine].tolist(), strict=True):
-                if template not in found and taken.add(start):
-                    found[template] = start
-            waiting = [template for template in waiting if template not in found]
-    return _chosen(found)
-
-
-def drawn_windows(
-    contig: Contig,
-    count: int,
-    length: int,
-    propose: Callable[[int], Int64[np.ndarray, " w"]],
-    suits: Callable[[UInt8[np.ndarray, "w l"]], Bool[np.ndarray, " w"]],
-    avoided: Sequence[Regions],
-) -> Int64[np.ndarray, " m"]:
-    """Starts of up to `count` different windows, the first of those that `propose` gives which suit.
-
-    Args:
-        propose: gives a number of starts, at random.
-        suits: of windows of the forward strand, which are wanted.
-    """
-    found: dict[int, None] = {}
-    proposals = PROPOSALS_PER_NEGATIVE * count
-    while proposals > 0 and len(found) < count:
-        proposals -= PROPOSALS
-        starts = propose(PROPOSALS)
-        starts = starts[usable(contig, starts, length, avoided)]
-        windows = contig.cut(starts, np.zeros(len(starts), bool), length)
-        found |= dict.fromkeys(starts[suits(windows)].tolist())
-    return np.array(list(found)[:count], np.int64)
-
-
-def _chosen(found: dict[int, int]) -> Chosen:
-    templates = np.array(sorted(found), np.int64)
-    return templates, np.array([found[template] for template in templates.tolist()], np.int64)
+                if template not in chosen and _take(taken, start, length):
+                    chosen[template] = start
+            waiting = [template for template in waiting if template not in chosen]
+    return chosen
 
 
 _SHUFFLED = 4096
@@ -245,7 +190,7 @@ def _shuffled(codes: UInt8[np.ndarray, "n l"], rng: np.random.Generator) -> UInt
 
 
 def substitute_parts(codes: UInt8[np.ndarray, " l"], rng: np.random.Generator) -> UInt8[np.ndarray, " l"]:
-    """A sequence of whose 20 equal parts 8, at random, are kept, and 12 replaced by bases drawn uniformly.
+    """Returns a sequence with 12 of its 20 equal parts, at random, replaced by bases drawn uniformly.
 
     Where 20 does not divide the length, the parts' lengths differ by one. (Public code for it drops or keeps a rest.)
     """

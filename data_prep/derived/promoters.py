@@ -1,7 +1,6 @@
 """`prepare promoters`: windows around transcription start sites, those with a TATA box told apart."""
 
 import dataclasses
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -9,12 +8,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from jaxtyping import Int8, Int64, UInt8
 
-from data_prep.derived.contigs import Regions
-from data_prep.derived.examples import Examples
-from data_prep.derived.introns import intron_ends
-from data_prep.derived.job import DerivedJob
+from data_prep.derived.contigs import Examples, Regions
 from data_prep.derived.negatives import motif_places, motif_windows
-from data_prep.derived.task import KIND_RULES, ContigSites, Notes, Place, Task
+from data_prep.derived.task import KIND_RULES, ContigSites, DerivedJob, Notes, Place, Task, by_contig, intron_ends
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.gtf import Transcript
 from dnabert_jax.storage import Location
@@ -92,26 +88,20 @@ class Promoters(Task):
         everything, chosen = self.transcripts(path, notes, self._gene_types, "whose own ends were taken")
         if self._tss == "gene":
             chosen = one_a_gene(chosen)
-        sites: dict[str, set[tuple[int, bool]]] = defaultdict(set)
-        for transcript in chosen:
-            sites[transcript.contig].add((transcript.tss, transcript.reverse))
-        notes.read["distinct start sites"] = sum(map(len, sites.values()))
-        by_contig: dict[str, list[Transcript]] = defaultdict(list)
-        for transcript in everything:
-            by_contig[transcript.contig].append(transcript)
-        return {contig: self._sites(sorted(found), by_contig[contig]) for contig, found in sites.items()}
+        around = by_contig(everything)
+        sites = {contig: self._sites(own, around[contig]) for contig, own in by_contig(chosen).items()}
+        notes.read["distinct start sites"] = sum(len(own.start) for own in sites.values())
+        return sites
 
-    def _sites(self, found: list[tuple[int, bool]], transcripts: list[Transcript]) -> ContigSites:
-        reverse = np.array([strand for _, strand in found])
-        starts = np.array([self._start(tss, strand) for tss, strand in found], np.int64)
-        windows = [self._start(transcript.tss, transcript.reverse) for transcript in transcripts]
+    def _sites(self, chosen: list[Transcript], everything: list[Transcript]) -> ContigSites:
+        start_sites = sorted({(transcript.tss, transcript.reverse) for transcript in chosen})
+        windows = [self._start(transcript.tss, transcript.reverse) for transcript in everything]
         return ContigSites(
-            start=starts,
-            reverse=reverse,
-            label=np.ones(len(found), np.int8),
+            start=np.array([self._start(tss, reverse) for tss, reverse in start_sites], np.int64),
+            reverse=np.array([reverse for _, reverse in start_sites]),
+            label=np.ones(len(start_sites), np.int8),
             avoided=Regions([(start, start + self.length) for start in windows], self.job.negative_distance),
-            dinucleotides=intron_ends(transcripts),
-            spans=np.empty((0, 3), np.int64),
+            dinucleotides=intron_ends(everything),
         )
 
     def _start(self, tss: int, reverse: bool) -> int:
@@ -121,7 +111,7 @@ class Promoters(Task):
         return np.array([self._box(row) is None for row in codes], bool).astype(np.int8)
 
     def _box(self, codes: UInt8[np.ndarray, " l"]) -> int | None:
-        """Where in a window its TATA box begins, the leftmost."""
+        """Returns where in a window its leftmost TATA box begins, or None."""
         begin = TATA_FIRST - self.first
         region = codes[begin : begin + TATA_LAST - TATA_FIRST + len(TATA_MOTIF)]
         places = motif_places(region, TATA_MOTIF)
@@ -131,14 +121,14 @@ class Promoters(Task):
         if kind != "tata-windows":
             return super().negatives(kind, place, templates)
         offsets: Int64[np.ndarray, " t"] = np.array([self._box(row) for row in templates.codes], np.int64)
-        chosen, start = motif_windows(
+        starts = motif_windows(
             place.contig, TATA_MOTIF, offsets, templates.reverse, self.length, place.avoided, place.rng
         )
-        return self.windows(place.contig, templates.take(chosen), start)
+        return self.windows(place.contig, templates, starts)
 
 
 def one_a_gene(transcripts: Sequence[Transcript]) -> list[Transcript]:
-    """Of each gene (on a contig and strand) the canonical transcript, else the one that starts outermost."""
+    """Returns, for each gene (on a contig and strand), the canonical transcript, else the one that starts outermost."""
     best: dict[tuple[str, str, bool], Transcript] = {}
 
     def rank(transcript: Transcript) -> tuple[bool, int]:

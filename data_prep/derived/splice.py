@@ -1,19 +1,26 @@
 """`prepare splice`: windows with a donor, an acceptor, or neither in their middle."""
 
 import dataclasses
-from collections import defaultdict
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Bool, Int8, Int64, UInt8
+from jaxtyping import Bool, Int8, UInt8
 
-from data_prep.derived.contigs import COMPLEMENT, Regions
-from data_prep.derived.examples import Examples, joined
-from data_prep.derived.introns import ACCEPTOR, DONOR, intron_ends
-from data_prep.derived.job import DerivedJob
-from data_prep.derived.negatives import drawn_windows
-from data_prep.derived.task import KIND_RULES, ContigSites, Notes, Place, Task
+from data_prep.derived.contigs import COMPLEMENT, Examples, Regions, joined
+from data_prep.derived.negatives import PROPOSALS, PROPOSALS_PER_NEGATIVE, usable
+from data_prep.derived.task import (
+    ACCEPTOR,
+    DONOR,
+    KIND_RULES,
+    ContigSites,
+    DerivedJob,
+    Notes,
+    Place,
+    Task,
+    by_contig,
+    intron_ends,
+)
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.gtf import Transcript
 from dnabert_jax.sequence.bases import base_codes
@@ -79,19 +86,15 @@ class Splice(Task):
 
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
         everything, chosen = self.transcripts(path, notes, self._gene_types, "which have no splice sites")
-        by_contig: dict[str, tuple[list[Transcript], list[Transcript]]] = defaultdict(lambda: ([], []))
-        for number, transcripts in enumerate((everything, chosen)):
-            for transcript in transcripts:
-                if not transcript.is_gene:
-                    by_contig[transcript.contig][number].append(transcript)
-        sites = {contig: self._sites(*both) for contig, both in by_contig.items()}
+        around, inside = (by_contig(t for t in some if not t.is_gene) for some in (everything, chosen))
+        sites = {contig: self._sites(own, inside[contig]) for contig, own in around.items()}
         for label in (1, 2):
-            notes.read[f"distinct {self.labels[label]}s"] = sum(
-                int((own.label == label).sum()) for own in sites.values()
-            )
-        if not sum(len(own.start) for own in sites.values()):
+            number = sum(int((own.label == label).sum()) for own in sites.values())
+            notes.read[f"distinct {self.labels[label]}s"] = number
+        sites = {contig: own for contig, own in sites.items() if len(own.start)}
+        if not sites:
             raise InputError(f"{self.annotation} has no introns: its transcripts have one exon each, or no exon lines.")
-        return {contig: own for contig, own in sites.items() if len(own.start)}
+        return sites
 
     def _sites(self, everything: list[Transcript], chosen: list[Transcript]) -> ContigSites:
         place, reverse, side = intron_ends(chosen).T
@@ -120,7 +123,7 @@ class Splice(Task):
         }
 
     def _place(self, side: int) -> int:
-        """Where in a window the two bases of a donor or acceptor are."""
+        """Returns where in a window the two bases of a donor or acceptor are."""
         return self.length // 2 - 2 * (side == ACCEPTOR)
 
     def negatives(self, kind: str, place: Place, templates: Examples) -> Examples:
@@ -130,28 +133,29 @@ class Splice(Task):
         for side in (DONOR, ACCEPTOR):
             for reverse in (False, True):
                 own = templates.take((templates.label == 1 + side) & (templates.reverse == reverse))
-                start = self._decoys(place, side, reverse, len(own))
-                parts.append(self.windows(place.contig, own.take(np.arange(len(start))), start))
+                starts = self._decoys(place, side, reverse, len(own))
+                parts.append(self.windows(place.contig, own, dict(enumerate(starts))))
         return joined(parts)
 
-    def _decoys(self, where: Place, side: int, reverse: bool, count: int) -> Int64[np.ndarray, " m"]:
-        sites, rng = where.sites, where.rng
+    def _decoys(self, where: Place, side: int, reverse: bool, count: int) -> list[int]:
+        """Returns the starts of up to `count` different windows, the first at random places that suit."""
+        contig, sites = where.contig, where.sites
         spans = sites.spans[sites.spans[:, 2] == reverse]
-        # Of the two bases, from the window's start on the forward strand.
-        place = self._place(side)
-        offset = self.length - place - 2 if reverse else place
         lengths = spans[:, 1] - spans[:, 0]
         annotated = sites.dinucleotides[sites.dinucleotides[:, 1] == reverse, 0]
         near = Regions(annotated[:, None] + [0, 2], DECOY_DISTANCE)
+        # Of the two bases, from the window's start on the forward strand.
+        offset = self.length - self._place(side) - 2 if reverse else self._place(side)
         bases = base_codes(_BASES[side].encode())
         bases = COMPLEMENT[bases[::-1]] if reverse else bases
-
-        def propose(number: int) -> Int64[np.ndarray, " w"]:
-            span = rng.choice(len(spans), number, p=lengths / lengths.sum())
-            two = spans[span, 0] + rng.integers(0, np.maximum(lengths[span] - 1, 1))
-            return two[~near.overlap(two, 2)] - offset
-
-        def suits(codes: UInt8[np.ndarray, "w l"]) -> Bool[np.ndarray, " w"]:
-            return (codes[:, offset : offset + 2] == bases).all(axis=1)
-
-        return drawn_windows(where.contig, count, self.length, propose, suits, [where.blacklist])
+        starts: dict[int, None] = {}
+        for _ in range(0, PROPOSALS_PER_NEGATIVE * count, PROPOSALS):
+            span = where.rng.choice(len(spans), PROPOSALS, p=lengths / lengths.sum())
+            two = spans[span, 0] + where.rng.integers(0, np.maximum(lengths[span] - 1, 1))
+            start = two[~near.overlap(two, 2)] - offset
+            start = start[usable(contig, start, self.length, [where.blacklist])]
+            windows = contig.cut(start, np.zeros(len(start), bool), self.length)
+            starts |= dict.fromkeys(start[(windows[:, offset : offset + 2] == bases).all(axis=1)].tolist())
+            if len(starts) >= count:
+                break
+        return list(starts)[:count]

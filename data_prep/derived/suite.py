@@ -4,7 +4,9 @@ The genome is copied into a file of base codes, which processes map into memory,
 that file. A set is what `derive` makes of its peak file alone, so a finished one stays when the command is run again.
 """
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import shutil
@@ -14,11 +16,10 @@ from typing import Any
 
 from data_prep.derived.contigs import copy_contigs
 from data_prep.derived.derivation import known_contig
-from data_prep.derived.derive import Background, Progress, choices, derive, read_background
-from data_prep.derived.manifest import FILE_NAME, DerivedManifest
+from data_prep.derived.derive import Background, DerivedManifest, Progress, choices, derive, read_background
 from data_prep.derived.tfbs import Tfbs, TfbsJob
 from data_prep.ordered_map import ordered_map
-from dnabert_jax.data.manifest import file_digest
+from dnabert_jax.data.manifest import FILE_NAME, file_digest
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.contigs import ContigNames
 from dnabert_jax.io.left_out import BEYOND
@@ -68,15 +69,6 @@ class SuiteRecord:
     absent: tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Settings:
-    """Holds the settings of all sets; the genome of `background` is a file that each process maps into memory."""
-
-    job: TfbsJob
-    background: Background
-    out: Path
-
-
 def prepare_suite(
     job: TfbsJob, processes: int = 1, progress: Progress = lambda _phase, _done, _total: None
 ) -> tuple[SuiteRecord, int]:
@@ -93,54 +85,49 @@ def prepare_suite(
         InputError: `job.out` has something else than this job makes, a peak file of a finished set has another MD5 than
             is listed, or the genome lacks a contig of a split.
     """
-    if processes < 1:
-        raise InputError(f"{processes} processes cannot work: at least 1 is needed.")
     if is_url(job.out):
         raise InputError(f"The sets of a folder of peaks are made on local disk: --out cannot be {job.out}.")
     folder, out = Path(job.peaks), Path(job.out)
-    files, index = _peak_files(folder), {}
-    if (folder / INDEX_FILE).is_file():
-        index = read_peak_index(folder / INDEX_FILE)
+    files = _peak_files(folder)
+    index = read_peak_index(folder / INDEX_FILE) if (folder / INDEX_FILE).is_file() else {}
     settled = json.loads(json.dumps(choices(Tfbs(job))))
     scratch = out / _SCRATCH
-    with kept_directory(out):
+    with kept_directory(out), contextlib.ExitStack() as stack:
         shutil.rmtree(scratch, ignore_errors=True)
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         scratch.mkdir()
-        try:
-            with read_background(job, scratch, progress) as background:
-                manifests = _finished(out, files, index, settled, background.sources)
-                before = len(manifests)
-                # The longest first, so that no process is left with one at the end.
-                waiting = sorted(files.keys() - manifests.keys(), key=lambda name: (-files[name].stat().st_size, name))
-                tasks = [(files[name], index.get(name)) for name in waiting]
-                failed: dict[str, str] = {}
-                if waiting:
-                    copy = copy_contigs(background.contigs, scratch / "genome")
-                    for contig in (*job.validation_contigs, *job.test_contigs):
-                        known_contig(ContigNames(copy.places), contig)
-                    settings = _Settings(job, dataclasses.replace(background, contigs=copy), out)
-                    progress("sets", before, len(files))
-                    results = ordered_map(_make, tasks, settings, min(processes, len(tasks)))
-                    for name, result in zip(waiting, results, strict=True):
-                        if isinstance(result, str):
-                            failed[name] = result
-                        else:
-                            manifests[name] = result
-                        progress("sets", 1, len(files))
-            record = SuiteRecord(
-                choices=settled,
-                sources=background.sources,
-                sets={name: _described(manifests[name]) for name in sorted(manifests)},
-                failed=dict(sorted(failed.items())),
-                absent=tuple(listed.file for name, listed in index.items() if name not in files),
+        background = stack.enter_context(read_background(job, scratch, progress))
+        manifests = _finished(out, files, index, settled, background.sources)
+        before, failed = len(manifests), {}
+        # The longest first, so that no process is left with one at the end.
+        waiting = sorted(files.keys() - manifests.keys(), key=lambda name: (-files[name].stat().st_size, name))
+        if waiting:
+            contigs = copy_contigs(
+                background.files, None, scratch / "genome", lambda done: progress("read", done, None)
             )
-            if index:
-                shutil.copyfile(folder / INDEX_FILE, scratch / INDEX_FILE)
-                (scratch / INDEX_FILE).replace(out / INDEX_FILE)
-            (scratch / SUITE_FILE).write_text(to_json(record), "utf-8")
-            (scratch / SUITE_FILE).replace(out / SUITE_FILE)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            for contig in (*job.validation_contigs, *job.test_contigs):
+                known_contig(ContigNames(contigs.places), contig)
+            make = functools.partial(_make, job=job, background=dataclasses.replace(background, contigs=contigs))
+            progress("sets", before, len(files))
+            tasks = [(name, files[name], index.get(name)) for name in waiting]
+            for (name, *_), result in ordered_map(make, tasks, min(processes, len(tasks))):
+                if isinstance(result, str):
+                    failed[name] = result
+                else:
+                    manifests[name] = result
+                progress("sets", 1, len(files))
+        record = SuiteRecord(
+            choices=settled,
+            sources=background.sources,
+            sets={name: _described(manifests[name]) for name in sorted(manifests)},
+            failed=dict(sorted(failed.items())),
+            absent=tuple(listed.file for name, listed in index.items() if name not in files),
+        )
+        if index:
+            shutil.copyfile(folder / INDEX_FILE, scratch / INDEX_FILE)
+            (scratch / INDEX_FILE).replace(out / INDEX_FILE)
+        (scratch / SUITE_FILE).write_text(to_json(record), "utf-8")
+        (scratch / SUITE_FILE).replace(out / SUITE_FILE)
     return record, before
 
 
@@ -198,22 +185,20 @@ def _in_words(choice: Any) -> str:
     return " ".join(map(str, choice)) if isinstance(choice, list) else str(choice)
 
 
-def _make(task: tuple[Path, PeakFile | None], settings: _Settings) -> DerivedManifest | str:
+def _make(task: tuple[str, Path, PeakFile | None], job: TfbsJob, background: Background) -> DerivedManifest | str:
     """Makes the set of a peak file; returns its manifest, or what is wrong with the file."""
-    path, listed = task
-    name = peak_set_name(path.name)
-    unfinished = settings.out / _SCRATCH / name
+    name, path, listed = task
+    unfinished = Path(job.out) / _SCRATCH / name
     try:
         _check_md5(path, listed)
-        job = dataclasses.replace(settings.job, peaks=path, out=unfinished)
-        manifest = derive(Tfbs(job), background=settings.background)
+        manifest = derive(Tfbs(dataclasses.replace(job, peaks=path, out=unfinished)), background=background)
     except InputError as error:
         return str(error)
     except OSError as error:
         if error.filename != str(path):
             raise
         return f"{path} cannot be read: {error.strerror}."
-    unfinished.rename(settings.out / name)
+    unfinished.rename(Path(job.out) / name)
     return manifest
 
 

@@ -6,16 +6,18 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from data_prep.derived.examples import Examples
-from data_prep.tfds_metadata import TFDS_FEATURES, dataset_info
+from data_prep.derived.contigs import Examples
+from data_prep.derived.task import Task
+from data_prep.tfds_metadata import TFDS_FEATURES, dataset_info, features_dict
 from dnabert_jax.data.tfrecord import example, feature
 from dnabert_jax.sequence.bases import decode_bases
 from dnabert_jax.storage import write_text
 
+TABLE = "examples.tsv.gz"
 COLUMNS = ("split", "chrom", "start", "end", "strand", "label", "group", "origin", "sequence")
 
 ROWS_PER_SHARD = 65_536
@@ -27,37 +29,27 @@ _RECORD_OPTIONS = "group_size:1,uncompressed"
 """Each record alone, to be read at random; to compress so few bytes takes six times as long, and saves one in nine."""
 
 
-class Names(NamedTuple):
-    """The name of a data set, and what the numbers in its examples stand for."""
-
-    data_set: str
-    contigs: Sequence[str]
-    labels: Sequence[str]
-    groups: Sequence[str]
-    origins: Sequence[str]
-
-
-def write_table(path: Path, examples: Examples, split: Sequence[str], names: Names) -> None:
-    """The examples as gzip TSV with COLUMNS; start and end are 0-based, half-open, on the forward strand."""
-    columns = _columns(examples, names)
-    columns["label"] = [names.labels[label] for label in examples.label]
+def write_table(path: Path, examples: Examples, split: Sequence[str], task: Task, contigs: Sequence[str]) -> None:
+    """Writes the examples as gzip TSV with COLUMNS; start and end are 0-based, half-open, on the forward strand."""
+    columns = _columns(examples, task, contigs)
+    columns["label"] = [task.labels[label] for label in examples.label]
     rows = zip(split, *(map(str, columns[name]) for name in COLUMNS[1:]), strict=True)
     text = "".join("\t".join(row) + "\n" for row in (COLUMNS, *rows))
     # Without name and time, so that the same table has the same bytes.
     path.write_bytes(gzip.compress(text.encode(), _GZIP_LEVEL, mtime=0))
 
 
-def _columns(examples: Examples, names: Names) -> dict[str, Sequence[int | str]]:
+def _columns(examples: Examples, task: Task, contigs: Sequence[str]) -> dict[str, Sequence[int | str]]:
     """Returns the columns but the split by name; the label as a number."""
     length, letters = examples.codes.shape[1], decode_bases(examples.codes.ravel())
     return {
-        "chrom": [names.contigs[number] for number in examples.contig],
+        "chrom": [contigs[number] for number in examples.contig],
         "start": examples.start.tolist(),
         "end": (examples.start + length).tolist(),
         "strand": ["-" if reverse else "+" for reverse in examples.reverse],
         "label": examples.label.tolist(),
-        "group": [names.groups[number] for number in examples.group],
-        "origin": [names.origins[number] for number in examples.origin],
+        "group": [task.groups[number] for number in examples.group],
+        "origin": [task.origins[number] for number in examples.origin],
         "sequence": [letters[first : first + length] for first in range(0, len(letters), length)],
     }
 
@@ -66,13 +58,13 @@ def write_array_record(
     directory: Path,
     examples: Examples,
     split: Sequence[str],
-    names: Names,
-    description: str,
+    task: Task,
+    contigs: Sequence[str],
     progress: Callable[[int], object],
 ) -> None:
-    """One or more array_record files a split, and TFDS's metadata: `tfds.builder_from_directory(directory)`."""
+    """Writes one or more array_record files a split, and TFDS's metadata: `tfds.builder_from_directory(directory)`."""
     columns = []
-    for name, values in sorted(_columns(examples, names).items()):
+    for name, values in sorted(_columns(examples, task, contigs).items()):
         # Most columns have few values.
         features = {value: feature(name, value) for value in set(values)}
         columns.append(map(features.__getitem__, values))
@@ -91,10 +83,11 @@ def write_array_record(
             writer.close()
             progress(length)
         splits[name] = lengths, size
-    info = dataset_info(names.data_set, description, "array_record", splits)
-    for file_name, value in (("dataset_info.json", info), ("features.json", _features(names.labels))):
+    description = f"{task.name}, {task.protocol}: see manifest.json"
+    info = dataset_info(task.set_name, description, "array_record", splits)
+    for file_name, value in (("dataset_info.json", info), ("features.json", _features(task.labels))):
         write_text(directory / file_name, json.dumps(value, indent=2) + "\n")
-    write_text(directory / "label.labels.txt", "".join(f"{label}\n" for label in names.labels))
+    write_text(directory / "label.labels.txt", "".join(f"{label}\n" for label in task.labels))
 
 
 def _features(labels: Sequence[str]) -> dict[str, Any]:
@@ -108,7 +101,4 @@ def _features(labels: Sequence[str]) -> dict[str, Any]:
         "classLabel": {"numClasses": str(len(labels))},
     }
     kinds = {"label": label, "start": number, "end": number}
-    return {
-        "pythonClassName": f"{TFDS_FEATURES}.features_dict.FeaturesDict",
-        "featuresDict": {"features": {name: kinds.get(name, text) for name in COLUMNS[1:]}},
-    }
+    return features_dict({name: kinds.get(name, text) for name in COLUMNS[1:]})

@@ -1,18 +1,20 @@
-"""What a task tells the engine (`derive.py`): where its positives are, and of what kinds its negatives."""
+"""What `prepare promoters`, `splice` and `tfbs` are asked, and what each task tells the engine (`derive.py`): where its
+positives are, and of what kinds its negatives."""
 
 import abc
 import dataclasses
-from collections import Counter
+import functools
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Int8, Int64, UInt8
 
-from data_prep.derived.contigs import Contig, Regions
-from data_prep.derived.examples import Examples
-from data_prep.derived.job import DerivedJob
+from data_prep.derived.contigs import Contig, Examples, Regions
 from data_prep.derived.negatives import dinucleotide_shuffle, gc_windows, substitute_parts
+from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.gtf import Transcript, of_gene_types, read_transcripts
 from dnabert_jax.io.left_out import LeftOut
@@ -29,6 +31,67 @@ KIND_RULES = {
 """What kinds of negatives are, in words, for the manifest."""
 
 
+DONOR, ACCEPTOR = 0, 1
+_NO_ROWS = functools.partial(np.empty, (0, 3), np.int64)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DerivedJob:
+    """What to derive from, how to split, and where to; the command line takes its flags and their help from here.
+
+    Attributes:
+        fasta: Sequence files of the genome: FASTA, plain, gzip or bgzip, or .2bit; local, or URLs such as gs://...
+        out: Directory to make, local or the URL of one; must not exist.
+        seed: Of negatives and splits; the same input and seed give the same bytes.
+        validation_fraction: Share of the examples, by loci, to choose models on.
+        test_fraction: Share of the examples, by loci, to measure the chosen model on.
+        validation_contigs: Contigs for validation, instead of loci; needs --test-contigs.
+        test_contigs: Contigs for the test, instead of loci; needs --validation-contigs.
+        locus_distance: Examples with fewer bases than this between them are of one locus, which is never split.
+        blacklist: BED files, plain or gzip, of regions that no example may touch.
+        negative_ratio: Negatives of each kind for each positive; the protocol's, if not given.
+        negative_distance: Bases that a negative window of the genome keeps from every site of the annotation or peak.
+        gc_tolerance: Largest difference of GC content between a gc-windows negative and its positive.
+        maximum_per_label: Examples of a label at most, chosen at random; the protocol's, if not given.
+    """
+
+    fasta: tuple[Location, ...]
+    out: Location
+    seed: int = 0
+    validation_fraction: float = 0.1
+    test_fraction: float = 0.1
+    validation_contigs: tuple[str, ...] = ()
+    test_contigs: tuple[str, ...] = ()
+    locus_distance: int = 1000
+    blacklist: tuple[Location, ...] = ()
+    negative_ratio: float | None = None
+    negative_distance: int = 1000
+    gc_tolerance: float = 0.02
+    maximum_per_label: int | None = None
+
+    def __post_init__(self) -> None:
+        both = set(self.validation_contigs) & set(self.test_contigs)
+        validation, test = self.validation_fraction, self.test_fraction
+        ratio, most = self.negative_ratio, self.maximum_per_label
+        require(len(self.fasta) > 0, "No sequence file is named: name at least one.")
+        require(self.seed >= 0, f"The seed is {self.seed}: it must not be negative.")
+        require(
+            min(validation, test) >= 0 and validation + test < 1,
+            f"The fractions for validation, {validation:g}, and test, {test:g}, must not be negative and leave "
+            "something for training.",
+        )
+        require(
+            bool(self.validation_contigs) == bool(self.test_contigs),
+            "Give --validation-contigs and --test-contigs, or neither: a model must not be chosen on the test.",
+        )
+        require(not both, f"Both splits have the contigs {', '.join(sorted(both))}: give each to one.")
+        require(self.locus_distance >= 0, f"A locus distance of {self.locus_distance} is impossible: give 0 or more.")
+        require(self.negative_distance >= 0, f"A distance of {self.negative_distance} is impossible: give 0 or more.")
+        require(0 <= self.gc_tolerance <= 1, f"A GC tolerance of {self.gc_tolerance:g} is no share: give 0 to 1.")
+        require(ratio is None or ratio > 0, f"{ratio} negatives for each positive are impossible: give more than 0.")
+        require(most is None or most >= 1, f"At most {most} examples of a label are impossible: give 1 or more.")
+
+
 @dataclasses.dataclass(frozen=True)
 class ContigSites:
     """What the annotation says of one contig, in its coordinates.
@@ -43,8 +106,8 @@ class ContigSites:
     reverse: Bool[np.ndarray, " n"]
     label: Int8[np.ndarray, " n"]
     avoided: Regions
-    dinucleotides: Int64[np.ndarray, "d 3"]
-    spans: Int64[np.ndarray, "s 3"]
+    dinucleotides: Int64[np.ndarray, "d 3"] = dataclasses.field(default_factory=_NO_ROWS)
+    spans: Int64[np.ndarray, "s 3"] = dataclasses.field(default_factory=_NO_ROWS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +133,25 @@ class Notes:
     missing: Counter[str] = dataclasses.field(default_factory=Counter)
 
 
+def by_contig(transcripts: Iterable[Transcript]) -> defaultdict[str, list[Transcript]]:
+    """Returns the transcripts of each contig."""
+    grouped = defaultdict(list)
+    for transcript in transcripts:
+        grouped[transcript.contig].append(transcript)
+    return grouped
+
+
+def intron_ends(transcripts: Sequence[Transcript]) -> Int64[np.ndarray, "d 3"]:
+    """Returns each distinct end of introns, sorted: start of its two bases, strand (1: reverse), DONOR or ACCEPTOR."""
+    ends = {
+        (left if (side == 0) != transcript.reverse else right, transcript.reverse, side)
+        for transcript in transcripts
+        for left, right in ((start, end - 2) for start, end in transcript.introns())
+        for side in (DONOR, ACCEPTOR)
+    }
+    return np.array(sorted(ends), np.int64).reshape(-1, 3)
+
+
 class Task(abc.ABC):
     """A kind of data set.
 
@@ -89,13 +171,8 @@ class Task(abc.ABC):
     labels: ClassVar[tuple[str, ...]]
     groups: ClassVar[tuple[str, ...]] = ("-",)
     kind_rules: ClassVar[dict[str, str]] = KIND_RULES
-    job: DerivedJob
-    annotation: Location
-    protocol: str
     length: int
     kinds: tuple[tuple[str, ...], ...]
-    ratio: float
-    maximum: int | None
     rules: dict[str, str]
 
     def __init__(self, job: DerivedJob, annotation: Location, protocols: dict[str, dict[str, Any]], name: str):
@@ -129,30 +206,31 @@ class Task(abc.ABC):
     def unfit(
         self, codes: UInt8[np.ndarray, "n l"], label: Int8[np.ndarray, " n"]
     ) -> dict[str, Bool[np.ndarray, " n"]]:
-        """Which positives are left out for what they are, by reason."""
+        """Returns which positives are left out for what they are, by reason."""
         return {}
 
     def group(self, codes: UInt8[np.ndarray, "n l"]) -> Int8[np.ndarray, " n"]:
-        """Number of each positive's group."""
+        """Returns the number of each positive's group."""
         return np.zeros(len(codes), np.int8)
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """Where examples come from: the annotation, or a kind of negative."""
+        """Returns where examples come from: the annotation, or a kind of negative."""
         return ("annotation", *dict.fromkeys(kind for kinds in self.kinds for kind in kinds))
 
     def negatives(self, kind: str, place: Place, templates: Examples) -> Examples:
-        """Negatives of a kind, one for each template for which one is found; see `kind_rules`."""
+        """Returns negatives of a kind, at most one for each template; see `kind_rules`."""
         if kind == "gc-windows":
             tolerance = self.job.gc_tolerance
-            chosen, start = gc_windows(place.contig, templates.codes, tolerance, place.avoided, place.rng)
-            return self.windows(place.contig, templates.take(chosen), start)
+            starts = gc_windows(place.contig, templates.codes, tolerance, place.avoided, place.rng)
+            return self.windows(place.contig, templates, starts)
         if kind == "shuffle":
             return dataclasses.replace(templates, codes=dinucleotide_shuffle(templates.codes, place.rng))
         rows = [substitute_parts(row, place.rng) for row in templates.codes]
         return dataclasses.replace(templates, codes=np.array(rows, np.uint8).reshape(-1, self.length))
 
-    def windows(self, contig: Contig, templates: Examples, start: Int64[np.ndarray, " n"]) -> Examples:
-        """The templates moved to other windows of the contig."""
-        codes = contig.cut(start, templates.reverse, self.length)
-        return dataclasses.replace(templates, start=start, codes=codes)
+    def windows(self, contig: Contig, templates: Examples, starts: dict[int, int]) -> Examples:
+        """Returns the templates that other windows of the contig were found for, by their numbers, moved there."""
+        numbers = sorted(starts)
+        moved, start = templates.take(np.array(numbers, np.int64)), np.array([starts[n] for n in numbers], np.int64)
+        return dataclasses.replace(moved, start=start, codes=contig.cut(start, moved.reverse, self.length))

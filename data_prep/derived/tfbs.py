@@ -8,8 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from data_prep.derived.contigs import Regions
-from data_prep.derived.job import DerivedJob
-from data_prep.derived.task import ContigSites, Notes, Task
+from data_prep.derived.task import ContigSites, DerivedJob, Notes, Task
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.bed import read_bed
 from dnabert_jax.io.peak_index import peak_set_name
@@ -65,7 +64,7 @@ class Tfbs(Task):
         self.kinds = (job.negatives or self.settings["negatives"],)
         self.rules = {
             "positives": f"{self.length} bases from {self.length // 2} left of the summit, of the forward strand "
-            "unless the strand column says -",
+            "unless the strand column says -"
         }
 
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
@@ -94,6 +93,4 @@ class Tfbs(Task):
             reverse=np.array([reverse for _, reverse in windows], bool),
             label=np.ones(len(windows), np.int8),
             avoided=Regions(intervals, self.job.negative_distance),
-            dinucleotides=np.empty((0, 3), np.int64),
-            spans=np.empty((0, 3), np.int64),
         )

@@ -11,7 +11,7 @@ from dnabert_jax.sequence.vocabulary import CLS, SEP, SPECIAL_PER_SEQUENCE
 
 
 def best_fit(sizes: Int[np.ndarray, " n"], capacity: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], int]:
-    """Best-fit decreasing: each item, largest first, goes where it leaves the least room.
+    """Places items by best-fit decreasing: each, largest first, goes where it leaves the least room.
 
     The open rows of each remaining size are a stack, and one big integer has a bit for every size that has an open
     row, so that an item is placed in constant time.
@@ -49,7 +49,7 @@ def fill_rows(
     row_length: int,
     packed: bool = True,
 ) -> UInt16[np.ndarray, "R L"]:
-    """Rows that hold the sequences ids[starts[i] : starts[i] + counts[i]], each between [CLS] and [SEP].
+    """Returns rows that hold the sequences ids[starts[i] : starts[i] + counts[i]], each between [CLS] and [SEP].
 
     Args:
         starts: first k-mer of each sequence.

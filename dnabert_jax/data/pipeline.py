@@ -19,7 +19,7 @@ _SHUFFLE_ROUNDS = 4
 
 
 def shuffled_rows(numbers: Int[np.ndarray, " R"], num_rows: int, seed: int) -> Int[np.ndarray, " R"]:
-    """Which rows stand at the places `numbers` of the endless shuffled order."""
+    """Returns which rows stand at the places `numbers` of the endless shuffled order."""
     epochs, places = np.divmod(numbers, num_rows)
     seeds = {
         epoch: int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]) for epoch in np.unique(epochs).tolist()
@@ -33,27 +33,17 @@ def shuffled_rows(numbers: Int[np.ndarray, " R"], num_rows: int, seed: int) -> I
     )
 
 
-class _BatchSource:
-    """Element s is this process's part of global batch s."""
-
-    def __init__(self, files: Rows, global_batch: int, seed: int, stop: int, rows: Int[np.ndarray, " R"]):
-        self._files, self._global_batch, self._seed, self._stop, self._rows = files, global_batch, seed, stop, rows
-
-    def __len__(self) -> int:
-        return self._stop
-
-    def __getitem__(self, step: int) -> UInt16[np.ndarray, "R L"]:
-        numbers = step * self._global_batch + self._rows
-        return self._files.read(shuffled_rows(numbers, len(self._files), self._seed))
-
-
 def training_batches(
     files: Rows, global_batch: int, rows: Int[np.ndarray, " R"], seed: int, start: int, stop: int
 ) -> Iterator[UInt16[np.ndarray, "R L"]]:
-    """This process's parts of the global batches start .. stop - 1, read ahead in threads.
+    """Yields this process's parts of the global batches start .. stop - 1, read ahead in threads.
 
     Args:
         rows: places in the global batch that this process reads (RowPlacement.rows).
     """
-    dataset = grain.MapDataset.source(_BatchSource(files, global_batch, seed, stop, rows))[start:stop]
+
+    def batch(step: int) -> UInt16[np.ndarray, "R L"]:
+        return files.read(shuffled_rows(step * global_batch + rows, len(files), seed))
+
+    dataset = grain.MapDataset.range(start, stop).map(batch)
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)))

@@ -1,39 +1,25 @@
-"""The rows of a data directory, random access, whichever of two kinds it is.
+"""The rows of a data directory, random access, whichever of two kinds it is; one on a store is copied first.
 
 `dnabert-jax prepare` writes TFRecord shards and a manifest; TensorFlow Datasets writes array_record shards and its
 metadata. Only where the manifest comes from and the class that reads a shard differ.
 """
 
+import fcntl
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, UInt16
 
-from dnabert_jax.data.manifest import FILE_NAME, Manifest, read_manifest, refuse_examples
+from dnabert_jax import storage
+from dnabert_jax.data.manifest import FILE_NAME, Manifest, file_digest, read_manifest, refuse_examples
 from dnabert_jax.data.tfds_rows import DATASET_INFO, ArrayRecordShard, tfds_manifest
-from dnabert_jax.data.tfrecord import Shard
-from dnabert_jax.errors import InputError
-from dnabert_jax.storage import Location, is_url
-
-
-@runtime_checkable
-class RowShard(Protocol):
-    """One file of rows, `num_rows` of them."""
-
-    num_rows: int
-
-    def read(self, indices: Int[np.ndarray, " R"]) -> UInt16[np.ndarray, "R L"]:
-        """The rows at `indices`; raises InputError if one is damaged."""
-
-    def inspect(self, first: int, stop: int) -> tuple[UInt16[np.ndarray, "R L"], dict[int, str]]:
-        """Rows first .. stop - 1 whether damaged or not, and what is wrong with those that are, by number."""
-
-
-OpenShard = Callable[..., RowShard]
-"""Opens a shard, given its path, number of rows, row length, and name if that is another than the path."""
+from dnabert_jax.data.tfrecord import RowShard, Shard
+from dnabert_jax.errors import InputError, named_if_full
+from dnabert_jax.output_directory import locked
+from dnabert_jax.storage import Location, is_url, join
+from dnabert_jax.typed_json import to_json
 
 
 class Rows:
@@ -49,7 +35,7 @@ class Rows:
         return self.entry.rows
 
     def read(self, indices: Int[np.ndarray, " R"]) -> UInt16[np.ndarray, "R L"]:
-        """The rows at `indices` of the split, in that order."""
+        """Returns the rows at `indices` of the split, in that order."""
         rows = np.empty((len(indices), self.manifest.row_length), np.uint16)
         owner, places = self._locate(indices)
         for number in np.unique(owner):
@@ -58,7 +44,7 @@ class Rows:
         return rows
 
     def places(self, indices: Int[np.ndarray, " R"]) -> list[tuple[str, int]]:
-        """Where the rows at `indices` of the split lie: names of shards, and row numbers in them from 0."""
+        """Returns where the rows at `indices` of the split lie: names of shards, and row numbers in them from 0."""
         owner, places = self._locate(indices)
         return [(self._names[number], place) for number, place in zip(owner, places.tolist(), strict=True)]
 
@@ -77,8 +63,8 @@ def open_rows(directory: Path, split: str) -> Rows:
     return Rows(manifest, split, [open_shard(directory / e.name, e.rows, manifest.row_length) for e in entries])
 
 
-def read_source(directory: Location) -> tuple[Manifest, OpenShard]:
-    """Returns the manifest of a data directory, and what opens its shards; raises InputError if it has no sound one."""
+def read_source(directory: Location) -> tuple[Manifest, type[RowShard]]:
+    """Returns the manifest of a data directory, and the class of its shards; raises InputError if there is none."""
     if not is_url(directory):
         local = Path(directory)
         info, own = local / DATASET_INFO, local / FILE_NAME
@@ -90,3 +76,33 @@ def read_source(directory: Location) -> tuple[Manifest, OpenShard]:
         ):
             return tfds_manifest(local), ArrayRecordShard
     return read_manifest(directory), Shard
+
+
+def stage(location: Location, cache: Path, progress: Callable[[int], object] = lambda _: None) -> Path:
+    """Returns the data directory on local disk: itself, or a copy under `cache`, which the next run finds there.
+
+    A copy is known by the digest of its manifest. Processes of one machine share it: one copies, the others wait.
+    What a killed process left is gone on with, shard by shard.
+
+    Args:
+        progress: called with the number of bytes after each block that is copied.
+    """
+    if not is_url(location):
+        return Path(location)
+    manifest = read_manifest(location)
+    directory = cache / manifest.digest()
+    directory.mkdir(parents=True, exist_ok=True)
+    with directory.with_suffix(".lock").open("w", encoding="utf-8") as lock, named_if_full(directory):
+        locked(lock, fcntl.LOCK_EX)
+        for shard in manifest.shards:
+            source, target = str(join(location, shard.name)), directory / shard.name
+            if target.exists():
+                continue
+            partial = target.with_name(target.name + ".partial")
+            storage.download(source, partial, progress)
+            if file_digest(partial) != shard.sha256:
+                raise InputError(f"{source} is not the file that its manifest lists: prepare the data again.")
+            partial.rename(target)
+        if not (directory / FILE_NAME).exists():
+            storage.write(directory / FILE_NAME, to_json(manifest).encode())
+    return directory

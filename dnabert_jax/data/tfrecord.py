@@ -11,8 +11,9 @@ The protocol-buffer bytes around the ids are the same in every record; they are 
 example.proto and feature.proto, and compared on every read.
 """
 
+import abc
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import google_crc32c
@@ -29,16 +30,12 @@ _CRC_MASK_DELTA = 0xA282EAD8
 
 
 def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    *low, high = (value >> shift & 0x7F for shift in range(0, max(value.bit_length(), 1), 7))
+    return bytes([*(seven_bits | 0x80 for seven_bits in low), high])
 
 
 def _field(number: int, payload: bytes) -> bytes:
-    """A length-delimited protocol-buffer field (wire type 2)."""
+    """Returns a length-delimited protocol-buffer field (wire type 2)."""
     return _varint(number << 3 | 2) + _varint(len(payload)) + payload
 
 
@@ -68,7 +65,7 @@ def example(features: Iterable[bytes]) -> bytes:
 
 
 def _masked_crc(data: bytes) -> int:
-    """CRC32C rotated right by 15 bits plus a constant, as TFRecord stores it."""
+    """Returns CRC32C rotated right by 15 bits plus a constant, as TFRecord stores it."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + _CRC_MASK_DELTA) & 0xFFFFFFFF
 
@@ -80,19 +77,18 @@ class RecordLayout:
         self.row_length = row_length
         zeros = example([feature(FEATURE, bytes(2 * row_length))])
         length = len(zeros).to_bytes(8, "little")
-        self.header = length + _masked_crc(length).to_bytes(4, "little")
         self.example_prefix = zeros[: -2 * row_length]
-        self.prefix = self.header + self.example_prefix
+        self.prefix = length + _masked_crc(length).to_bytes(4, "little") + self.example_prefix
         self.stride = _HEADER_BYTES + len(zeros) + _FOOTER_BYTES
 
 
 def decode_ids(payload: UInt8[np.ndarray, "R B"]) -> UInt16[np.ndarray, "R L"]:
-    """The ids of rows from their bytes, B = 2 L of each."""
+    """Returns the ids of rows from their bytes, B = 2 L of each."""
     return np.ascontiguousarray(payload).view("<u2").astype(np.uint16, copy=False)
 
 
 def encode_rows(rows: UInt16[np.ndarray, "R L"]) -> UInt8[np.ndarray, "R S"]:
-    """The records of rows, S = stride bytes each: written one after the other they are a TFRecord file."""
+    """Returns the records of rows, S = stride bytes each: written one after the other they are a TFRecord file."""
     layout = RecordLayout(rows.shape[1])
     records = np.empty((len(rows), layout.stride), np.uint8)
     records[:, : len(layout.prefix)] = np.frombuffer(layout.prefix, np.uint8)
@@ -103,51 +99,57 @@ def encode_rows(rows: UInt16[np.ndarray, "R L"]) -> UInt8[np.ndarray, "R S"]:
     return records
 
 
-class Shard:
-    """A TFRecord file of rows, read at any record.
+class RowShard(abc.ABC):
+    """One file of `num_rows` rows, read at any record.
 
     Args:
         name: of the file in errors; the path, if not given.
     """
 
+    _remedy: str
+    """What to do about a damaged file."""
+
     def __init__(self, path: Path, num_rows: int, row_length: int, name: str | None = None):
-        self._name = name or str(path)
-        self._layout = RecordLayout(row_length)
-        self.num_rows = num_rows
+        self._name, self.num_rows, self._layout = name or str(path), num_rows, RecordLayout(row_length)
         if not path.is_file():
-            raise InputError(f"{self._name} is missing: the data directory is incomplete; prepare it again.")
+            raise InputError(f"{self._name} is missing: the data are incomplete; {self._remedy}.")
+
+    def read(self, indices: Int[np.ndarray, " R"]) -> UInt16[np.ndarray, "R L"]:
+        """Returns the rows at `indices`; raises InputError, with the 0-based number, if a record is damaged."""
+        rows, damage = self.inspect(indices)
+        for number, reason in damage.items():
+            raise InputError(f"{self._name}: record {number} is damaged: {reason}; {self._remedy}.")
+        return rows
+
+    @abc.abstractmethod
+    def inspect(self, indices: Int[np.ndarray, " R"]) -> tuple[UInt16[np.ndarray, "R L"], dict[int, str]]:
+        """Returns the rows at `indices` whether damaged or not, and what is wrong with those that are, by number."""
+
+
+class Shard(RowShard):
+    """A TFRecord file of rows; a wrong byte in a record is damage."""
+
+    _remedy = "prepare the data again"
+
+    def __init__(self, path: Path, num_rows: int, row_length: int, name: str | None = None):
+        super().__init__(path, num_rows, row_length, name)
         size, expected = path.stat().st_size, num_rows * self._layout.stride
         if size != expected:
             raise InputError(
                 f"{self._name} has {size:,} bytes where {num_rows:,} records need {expected:,}: it is truncated or not "
-                "from this data set; prepare the data again."
+                f"from this data set; {self._remedy}."
             )
         if num_rows:
             self._records = np.memmap(path, np.uint8, "r", shape=(num_rows, self._layout.stride))
 
-    def read(self, indices: Int[np.ndarray, " R"]) -> UInt16[np.ndarray, "R L"]:
-        """Returns the rows at `indices`; raises InputError, with the 0-based number, if a byte of a record is wrong."""
-        records = self._records[indices]
-        for place, reason in self._damage(records):
-            raise InputError(f"{self._name}: record {indices[place]} is damaged: {reason}; prepare the data again.")
-        return self._rows(records)
-
-    def inspect(self, first: int, stop: int) -> tuple[UInt16[np.ndarray, "R L"], dict[int, str]]:
-        """Records first .. stop - 1 whether damaged or not, and what is wrong with those that are, by number."""
-        records = self._records[first:stop]
-        return self._rows(records), {first + place: reason for place, reason in self._damage(records)}
-
-    def _rows(self, records: UInt8[np.ndarray, "R S"]) -> UInt16[np.ndarray, "R L"]:
-        return decode_ids(records[:, len(self._layout.prefix) : -_FOOTER_BYTES])
-
-    def _damage(self, records: UInt8[np.ndarray, "R S"]) -> Iterator[tuple[int, str]]:
-        """Yields the place among `records` of each that is damaged, and how."""
-        prefix = np.frombuffer(self._layout.prefix, np.uint8)
+    def inspect(self, indices: Int[np.ndarray, " R"]) -> tuple[UInt16[np.ndarray, "R L"], dict[int, str]]:
+        records, prefix = self._records[indices], np.frombuffer(self._layout.prefix, np.uint8)
         framed = (records[:, : len(prefix)] == prefix).all(axis=1)
-        for place, record in enumerate(records):
-            if not framed[place]:
-                yield place, f"it is no Example of {self._layout.row_length} ids"
-                continue
+        damage = {}
+        for number, record, is_framed in zip(indices.tolist(), records, framed, strict=True):
             stored = int.from_bytes(record[-_FOOTER_BYTES:].tobytes(), "little")
-            if stored != _masked_crc(record[_HEADER_BYTES:-_FOOTER_BYTES].tobytes()):
-                yield place, "the checksum of its data does not match"
+            if not is_framed:
+                damage[number] = f"it is no Example of {self._layout.row_length} ids"
+            elif stored != _masked_crc(record[_HEADER_BYTES:-_FOOTER_BYTES].tobytes()):
+                damage[number] = "the checksum of its data does not match"
+        return decode_ids(records[:, len(prefix) : -_FOOTER_BYTES]), damage

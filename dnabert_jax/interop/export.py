@@ -8,12 +8,12 @@ import ml_dtypes
 import numpy as np
 
 from dnabert_jax.errors import InputError, JobError, first_line
+from dnabert_jax.extras import require_extra
 from dnabert_jax.families import family_of
 from dnabert_jax.families.family import Architecture
 from dnabert_jax.interop.huggingface import to_huggingface
 from dnabert_jax.interop.model_card import model_card
 from dnabert_jax.interop.task_settings import task_settings
-from dnabert_jax.interop.weights import import_torch
 from dnabert_jax.io.pictures import accompanying
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.storage import Location, write_text
@@ -70,7 +70,8 @@ def export_model(
     architecture = architecture or architecture_of(model)
     if _NEEDED[architecture] not in model.parameters:
         raise InputError(f"The model has no {_NEEDED[architecture]}: it can be exported as {architecture_of(model)}.")
-    torch = None if file_format == "safetensors" else import_torch("Writing pytorch_model.bin", "export safetensors")
+    if file_format != "safetensors":
+        require_extra("huggingface", "Writing pytorch_model.bin", "torch", otherwise="export safetensors")
     parameters = {part: model.parameters[part] for part in _PARTS[architecture] if part in model.parameters}
     pools_kmers = description.task is not None and description.task.pooling != "cls"
     if architecture == "encoder" and pools_kmers:
@@ -88,8 +89,8 @@ def export_model(
         try:
             if file_format != "pytorch":
                 _write_safetensors(directory / "model.safetensors", tensors, dtype)
-            if torch:
-                _write_pickle(directory / "pytorch_model.bin", tensors, dtype, torch)
+            if file_format != "safetensors":
+                _write_pickle(directory / "pytorch_model.bin", tensors, dtype)
         # What PyTorch raises when a file cannot be written; it does not say why.
         except RuntimeError as error:
             raise JobError(
@@ -131,7 +132,9 @@ def _write_safetensors(path: Path, tensors: dict[str, np.ndarray], dtype: Dtype)
             file.write(_rounded(name, tensors[name], dtype).view(np.uint8).data)
 
 
-def _write_pickle(path: Path, tensors: dict[str, np.ndarray], dtype: Dtype, torch: Any) -> None:
+def _write_pickle(path: Path, tensors: dict[str, np.ndarray], dtype: Dtype) -> None:
+    import torch
+
     # PyTorch cannot take NumPy's bfloat16, but its bits.
     bits = np.uint16 if dtype == "bfloat16" else _DTYPES[dtype]
     state = {}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dnabert_jax.errors import InputError, JobError, first_line
+from dnabert_jax.extras import require_extra
 
 _LOG = logging.getLogger(__name__)
 _READ = [
@@ -61,7 +62,7 @@ def _look_up(name: str) -> tuple[Any, list[str] | Path]:
     """Returns huggingface_hub, and which files of a repository to download or the copy of an earlier download."""
     check_model(name)
     missing = f"There is no directory named {name}"
-    hub = _hub(f"{missing}. To fetch it from the Hugging Face hub")
+    hub = _hub(f"{missing}. Fetching it from the Hugging Face hub")
     try:
         information = _answer(lambda: hub.HfApi().model_info(name, timeout=_REQUEST_SECONDS), _ANSWER_SECONDS)
     except (hub.errors.RepositoryNotFoundError, hub.errors.HFValidationError) as error:
@@ -106,7 +107,7 @@ def push_directory(directory: Path, repository: str, private: bool) -> str:
         InputError: huggingface_hub is not installed, or there can be no such repository.
         JobError: the hub cannot be reached, or does not let you.
     """
-    hub = _hub("To upload to the Hugging Face hub")
+    hub = _hub("Uploading to the Hugging Face hub")
     try:
         address = hub.create_repo(repository, private=private, exist_ok=True)
         hub.upload_folder(repo_id=repository, folder_path=directory)
@@ -122,10 +123,9 @@ def _of_transport() -> list[type[Exception]]:
     return [sys.modules[name].HTTPError for name in ("httpx", "httpx2") if name in sys.modules]
 
 
-def _hub(why: str) -> Any:
-    try:
-        import huggingface_hub
-        import huggingface_hub.errors
-    except ImportError as error:
-        raise InputError(f"{why}, pip install huggingface_hub torch (the extra huggingface).") from error
+def _hub(purpose: str) -> Any:
+    require_extra("huggingface", purpose, "huggingface_hub")
+    import huggingface_hub
+    import huggingface_hub.errors
+
     return huggingface_hub

@@ -17,6 +17,7 @@ import numpy as np
 import safetensors
 
 from dnabert_jax.errors import InputError, first_line
+from dnabert_jax.extras import require_extra
 from dnabert_jax.typed_json import read_object
 
 _SAFETENSORS, _PICKLE = "model.safetensors", "pytorch_model.bin"
@@ -97,7 +98,9 @@ def _torch_reader(tensor: Any) -> Callable[[], np.ndarray]:
 
 
 def _load_pickle(path: Path) -> dict[str, Any]:
-    torch = import_torch(f"Reading {path}", "get the weights as model.safetensors")
+    require_extra("huggingface", f"Reading {path}", "torch", otherwise="get the weights as model.safetensors")
+    import torch
+
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < _SAFE_TORCH:
         raise InputError(f"PyTorch {torch.__version__} can run code that {path} may hold: install 2.6 or newer.")
     try:
@@ -133,17 +136,6 @@ def _is_plain(tensor: Any) -> bool:
 def _is_zip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
-
-
-def import_torch(purpose: str, otherwise: str) -> Any:
-    """Returns PyTorch; raises InputError, which says what it is needed for and what to do otherwise, without it."""
-    try:
-        import torch
-    except ImportError as error:
-        raise InputError(
-            f"{purpose} needs PyTorch: pip install torch (the extra huggingface), or {otherwise}."
-        ) from error
-    return torch
 
 
 def open_weights(directory: Path) -> list[WeightFiles]:

@@ -10,12 +10,12 @@ import itertools
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from jaxtyping import Float32
 
-from dnabert_jax.errors import InputError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.io.bed import Interval
 from dnabert_jax.output_file import output_file
 from dnabert_jax.storage import scratch_directory
@@ -25,13 +25,9 @@ _BLOCK = 1 << 20
 _BASE = np.dtype([("sum", np.float64), ("count", np.uint32)])
 
 
-def import_pybigwig() -> Any:
-    """Returns the library; raises InputError if it is not installed."""
-    try:
-        import pyBigWig
-    except ImportError as error:
-        raise InputError("A .bw file needs pyBigWig: pip install pyBigWig (the extra bigwig).") from error
-    return pyBigWig
+def require_pybigwig() -> None:
+    """Raises InputError unless pyBigWig is installed."""
+    require_extra("bigwig", "A .bw file", "pyBigWig")
 
 
 def write_score_track(
@@ -42,7 +38,9 @@ def write_score_track(
     Args:
         scores: of the bases of each interval, in its direction: from its end on the - strand.
     """
-    library = import_pybigwig()
+    require_pybigwig()
+    import pyBigWig
+
     with output_file(path) as file, scratch_directory() as scratch, (scratch / "sums").open("w+b") as sums:
         firsts = dict(zip(lengths, itertools.accumulate(lengths.values(), initial=0), strict=False))
         sums.truncate(sum(lengths.values()) * _BASE.itemsize)
@@ -54,7 +52,7 @@ def write_score_track(
             sums.seek(start * _BASE.itemsize)
             sums.write(summed.tobytes())
         bases = shared = 0
-        with contextlib.closing(library.open(str(scratch / "track"), "w")) as track:
+        with contextlib.closing(pyBigWig.open(str(scratch / "track"), "w")) as track:
             track.addHeader(list(lengths.items()))
             for record, first in firsts.items():
                 for start, covered in _runs(sums, first, first + lengths[record]):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dnabert_jax.errors import first_line
+from dnabert_jax.extras import require_extra
 from dnabert_jax.io.text import valid_unicode
 
 _LOG = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ def drawing(
         picture: PNG file to write, with 300 dots per inch if it is printed too, else with 150.
         printed: further files, SVG or PDF, whose text stays text.
     """
+    require_extra("figures", "A picture", "matplotlib")
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.text import Text

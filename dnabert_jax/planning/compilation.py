@@ -5,7 +5,6 @@ They are named v5e:16x16 or h100:8; their devices are shapes to compile for.
 
 import dataclasses
 import importlib.resources
-import importlib.util
 import math
 import re
 from typing import Any
@@ -17,6 +16,7 @@ from jax.sharding import Mesh
 
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.errors import InputError, JobError, first_line, is_out_of_memory
+from dnabert_jax.extras import require_extra
 from dnabert_jax.parallel.chips import CHIPS, POD_AXIS, Chip, chip_named
 from dnabert_jax.parallel.mesh import check_global_batch, row_sharding
 from dnabert_jax.training.masking import MaskedTokens
@@ -59,8 +59,7 @@ def make_devices(name: str, slices: int = 1) -> tuple[Chip, list[jax.Device]]:
 
 
 def _tpus(chip: Chip, sides: list[int], slices: int) -> list[jax.Device]:
-    if not importlib.util.find_spec("libtpu"):
-        raise InputError("There is no TPU compiler here: pip install 'jax[tpu]' (the extra tpu; x86-64 Linux only).")
+    require_extra("tpu", "Compiling for TPUs, possible on x86-64 Linux without a TPU,", "libtpu")
     name = f"{chip.name}:{'x'.join(map(str, sides))}"
     flat = chip.links == _LINKS_IN_A_PLANE
     if flat and max(sides) > POD_AXIS:
@@ -83,8 +82,7 @@ def _tpus(chip: Chip, sides: list[int], slices: int) -> list[jax.Device]:
 
 
 def _gpus(chip: Chip, number: int, specification: str) -> list[jax.Device]:
-    if not importlib.util.find_spec("jax_cuda13_plugin"):
-        raise InputError("There is no GPU compiler here: pip install 'jax[cuda13]' (the extra cuda; no GPU is needed).")
+    require_extra("cuda", "Compiling for GPUs, possible without a GPU,", "jax_cuda13_plugin")
     if number > _GPUS_A_HOST and number % _GPUS_A_HOST:
         raise InputError(f"{number} GPUs do not fill machines of {_GPUS_A_HOST}: choose a multiple of {_GPUS_A_HOST}.")
     hosts = -(-number // _GPUS_A_HOST)

@@ -96,7 +96,7 @@ def pretrain(
 
     Args:
         data: a directory made by `prepare`, or a TFDS data set of such rows in array_record files; on local disk
-            (data.staging copies one from a store).
+            (data.rows.stage copies one from a store).
         run: the run directory; must be new, or be the one to go on with.
         resume: go on from the latest checkpoint under `run`, if there is one.
         devices: to use; all, if not given.

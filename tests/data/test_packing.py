@@ -1,5 +1,7 @@
 """Packing places every sequence once, whole, and wastes little."""
 
+import re
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,24 +11,13 @@ from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 
 
 def sequences_of(rows: np.ndarray) -> list[tuple[int, ...]]:
-    """The k-mers between each [CLS] and [SEP], read token by token."""
-    found = []
+    """The k-mers between each [CLS] and [SEP] of rows that hold nothing else before their padding."""
+    sequences = []
     for row in rows.tolist():
-        current: list[int] | None = None
-        for token in row:
-            if token == CLS:
-                assert current is None
-                current = []
-            elif token == SEP:
-                found.append(tuple(current or ()))
-                current = None
-            elif token == PAD:
-                assert current is None
-            else:
-                assert current is not None
-                current.append(token)
-        assert current is None
-    return found
+        text = "".join({CLS: "[", SEP: "]", PAD: "."}.get(token, "k") for token in row)
+        assert re.fullmatch(r"(\[k+\])*\.*", text)
+        sequences += [tuple(row[slice(*match.span(1))]) for match in re.finditer(r"\[(k+)\]", text)]
+    return sequences
 
 
 @given(st.lists(st.integers(1, 32), min_size=1, max_size=200))

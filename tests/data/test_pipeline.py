@@ -1,6 +1,5 @@
 """The order of rows is a pure function of (seed, row number), whoever reads it from wherever."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
-from dnabert_jax.data.manifest import TRAIN, read_manifest
+from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.pipeline import shuffled_rows, training_batches
 from dnabert_jax.data.rows import open_rows
 from dnabert_jax.errors import InputError
@@ -51,45 +50,6 @@ def test_rows_are_found_in_the_right_shard(tmp_path: Path) -> None:
     assert np.array_equal(one.read(indices), many.read(indices))
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{", "cannot be used"),
-        ("{}", "cannot be used"),
-        (None, "no manifest"),
-    ],
-)
-def test_a_directory_without_a_sound_manifest_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
-    if content is not None:
-        (tmp_path / "manifest.json").write_text(content)
-    with pytest.raises(InputError, match=message):
-        read_manifest(tmp_path)
-
-
 def test_a_split_that_is_not_there_is_refused(sample_rows: Path) -> None:
     with pytest.raises(InputError, match="no split 'test'"):
         open_rows(sample_rows, "test")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"format": "dnabert-jax rows 9"}, "has the format 'dnabert-jax rows 9'"),
-        ({"k": "3"}, 'field "k"'),
-        ({"splits": []}, "splits"),
-        ({"colour": "red"}, "colour"),
-    ],
-)
-def test_a_manifest_of_another_kind_is_refused(sample_rows: Path, tmp_path: Path, change: dict, message: str) -> None:
-    manifest = json.loads((sample_rows / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest | change))
-    with pytest.raises(InputError, match=message):
-        read_manifest(tmp_path)
-
-
-def test_a_manifest_that_contradicts_itself_is_refused(sample_rows: Path, tmp_path: Path) -> None:
-    manifest = json.loads((sample_rows / "manifest.json").read_text())
-    manifest["splits"]["train"]["rows"] += 1
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match="contradicts itself"):
-        read_manifest(tmp_path)

@@ -9,7 +9,7 @@ import pytest
 
 from dnabert_jax import storage
 from dnabert_jax.data.manifest import read_manifest
-from dnabert_jax.data.staging import stage
+from dnabert_jax.data.rows import stage
 from dnabert_jax.errors import InputError
 
 DATA = "store://bucket/data"
@@ -22,24 +22,17 @@ def data(store: type, sample_rows: Path) -> str:
     return DATA
 
 
-def test_a_local_directory_is_itself(sample_rows: Path, tmp_path: Path) -> None:
-    assert stage(sample_rows, tmp_path / "cache") == sample_rows
-    assert not (tmp_path / "cache").exists()
-
-
 def test_the_copy_is_the_data_and_is_made_once(store: type, data: str, sample_rows: Path, tmp_path: Path) -> None:
     done: list[int] = []
+    assert stage(sample_rows, tmp_path / "cache") == sample_rows
     copy = stage(data, tmp_path / "cache", done.append)
     manifest = read_manifest(copy)
     assert manifest == read_manifest(sample_rows)
     for shard in manifest.shards:
         assert (copy / shard.name).read_bytes() == (sample_rows / shard.name).read_bytes()
     assert sum(done) == sum((sample_rows / shard.name).stat().st_size for shard in manifest.shards)
-    done.clear()
-    assert stage(data, tmp_path / "cache", done.append) == copy
-    assert done == []
     written = (copy / "manifest.json").stat()
-    stage(data, tmp_path / "cache")
+    assert stage(data, tmp_path / "cache", lambda _: pytest.fail("it was copied again")) == copy
     assert (copy / "manifest.json").stat() == written, "another process may be reading it"
 
 

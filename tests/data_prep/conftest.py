@@ -10,6 +10,10 @@ def random_dna(length: int, seed: int = 0) -> str:
     return "".join(np.random.default_rng(seed).choice(list("ACGT"), length))
 
 
+def contents(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
 @pytest.fixture
 def fasta(tmp_path: Path) -> Path:
     path = tmp_path / "genome.fa"

@@ -11,26 +11,12 @@ import pytest
 
 from data_prep.genome import prepare_genome
 from data_prep.genome_beam import _in_order, _write_shard, prepare_genome_on_beam
-from data_prep.genome_job import GenomeJob
-from data_prep.rows import Counts
+from data_prep.genome_job import Counts, GenomeJob
 from data_prep.verify import verify_directory
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
-
-
-@pytest.fixture
-def fasta(tmp_path: Path) -> Path:
-    path = tmp_path / "short.fa"
-    rng = np.random.default_rng(0)
-    path.write_text(
-        "".join(f">{name}\n{''.join(rng.choice(list('ACGTN'), 900, p=[0.24] * 4 + [0.04]))}\n" for name in "abc")
-    )
-    return path
-
-
-def files(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+from tests.data_prep.conftest import contents
 
 
 @pytest.mark.parametrize(
@@ -47,7 +33,7 @@ def test_the_files_are_those_of_one_machine(fasta: Path, tmp_path: Path, setting
     phases: list[str] = []
     made = prepare_genome_on_beam(GenomeJob(sources, tmp_path / "beam", **settings), (), phases.append)
     assert made == prepare_genome(GenomeJob(sources, tmp_path / "one", **settings))
-    assert files(tmp_path / "beam") == files(tmp_path / "one")
+    assert contents(tmp_path / "beam") == contents(tmp_path / "one")
     assert list(verify_directory(tmp_path / "beam")) == []
     assert phases == ["survey", "write"]
 
@@ -58,7 +44,7 @@ def test_several_processes_make_the_same_files(tmp_path: Path) -> None:
     options = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
     prepare_genome_on_beam(GenomeJob(sources, tmp_path / "beam", rows_per_shard=500), options)
     prepare_genome(GenomeJob(sources, tmp_path / "one", rows_per_shard=500))
-    assert files(tmp_path / "beam") == files(tmp_path / "one")
+    assert contents(tmp_path / "beam") == contents(tmp_path / "one")
 
 
 @pytest.mark.slow
@@ -74,7 +60,7 @@ def test_a_job_server_takes_the_pipeline_and_hands_back_errors(tmp_path: Path) -
             options = ["--runner=PortableRunner", f"--job_endpoint=localhost:{port}", "--environment_type=LOOPBACK"]
             prepare_genome_on_beam(GenomeJob((HELDOUT_FASTA,), tmp_path / "beam", rows_per_shard=20), options)
             prepare_genome(GenomeJob((HELDOUT_FASTA,), tmp_path / "one", rows_per_shard=20))
-            assert files(tmp_path / "beam") == files(tmp_path / "one")
+            assert contents(tmp_path / "beam") == contents(tmp_path / "one")
             (tmp_path / "no.fa").write_text("no")
             with pytest.raises(InputError, match=r"no\.fa does not begin with '>'"):
                 prepare_genome_on_beam(GenomeJob((tmp_path / "no.fa",), tmp_path / "bad"), options)
@@ -83,68 +69,47 @@ def test_a_job_server_takes_the_pipeline_and_hands_back_errors(tmp_path: Path) -
 
 
 def test_files_and_output_may_be_on_a_store(store: type, fasta: Path, tmp_path: Path) -> None:
-    storage.upload(fasta, "store://bucket/short.fa")
-    prepare_genome_on_beam(GenomeJob(("store://bucket/short.fa",), "store://bucket/rows"))
+    storage.upload(fasta, "store://bucket/genome.fa")
+    prepare_genome_on_beam(GenomeJob(("store://bucket/genome.fa",), "store://bucket/rows"))
     prepare_genome(GenomeJob((fasta,), tmp_path / "one"))
-    storage.write("store://bucket/no.fa", b"no")
-    with pytest.raises(InputError, match=r"^store://bucket/no\.fa does not begin"):
-        prepare_genome_on_beam(GenomeJob(("store://bucket/no.fa",), "store://bucket/more"))
     names = storage.names("store://bucket/rows")
-    assert {name: storage.read(f"store://bucket/rows/{name}") for name in names} == files(tmp_path / "one")
+    assert {name: storage.read(f"store://bucket/rows/{name}") for name in names} == contents(tmp_path / "one")
 
 
 @pytest.mark.parametrize(
-    ("content", "settings", "message"),
+    ("files", "settings", "message"),
     [
-        (">a\nNNNNNNNNNNNNNNNNN\n", {}, "no window to train on"),
-        (">a\nACGTACGTACGT\n>a\nACGTACGTACGT\n", {}, "^Two records of .* are named 'a': names must differ.$"),
-        (">a\nACGTACXTACGT\n", {}, "^Record 'a' of .*'X' at position 7"),
-        (f">a\n{'ACGT' * 10}\n", {"heldout_records": ("b",)}, "held-out record 'b'"),
-        (f">a\n{'ACGT' * 10}\n", {"heldout_fraction": 0.1}, "held-out part .* gives no window"),
+        ({"a.fa": ">a\nNNNNNNNNNNNNNNNNN\n"}, {}, "no window to train on"),
+        ({"a.fa": ">a\nACGTACXTACGT\n"}, {}, "^Record 'a' of .*'X' at position 7"),
+        ({"a.fa": f">a\n{'ACGT' * 10}\n"}, {"heldout_records": ("b",)}, "held-out record 'b'"),
+        # Of several errors that of the first file is told.
+        ({"y.fa": f">a\n{'ACGT' * 10}\n", "z.fa": "no", "x.fa": "no"}, {}, r"z\.fa does not begin"),
+        ({}, {"fasta": ("none.fa",)}, r"none\.fa is not a file that this machine sees"),
+        ({"a.fa": ">a\n"}, {"out": "a.fa"}, "exists already"),
     ],
 )
-def test_bad_input_leaves_nothing_behind(tmp_path: Path, content: str, settings: dict[str, Any], message: str) -> None:
-    path = tmp_path / "in.fa"
-    path.write_text(content)
+def test_bad_input_leaves_nothing_behind(
+    tmp_path: Path, files: dict[str, str], settings: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in files.items():
+        Path(name).write_text(content)
     with pytest.raises(InputError, match=message):
-        prepare_genome_on_beam(GenomeJob((path,), tmp_path / "out", **settings))
-    assert list(tmp_path.iterdir()) == [path]
+        prepare_genome_on_beam(GenomeJob(**{"fasta": tuple(files), "out": "out", **settings}))
+    assert {path.name for path in tmp_path.iterdir()} == files.keys()
 
 
-def test_a_missing_file_and_an_output_that_exists_are_refused(fasta: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.fa is not a file that this machine sees"):
-        prepare_genome_on_beam(GenomeJob((tmp_path / "none.fa",), tmp_path / "out"))
-    with pytest.raises(InputError, match="exists already"):
-        prepare_genome_on_beam(GenomeJob((fasta,), tmp_path))
-
-
-def test_a_file_that_changes_between_its_readings_is_refused(fasta: Path, tmp_path: Path) -> None:
-    def change(phase: str) -> None:
-        if phase == "write":
-            fasta.write_text(fasta.read_text().replace("A", "C", 1))
-
-    with pytest.raises(InputError, match="changed while it was read"):
-        prepare_genome_on_beam(GenomeJob((fasta,), tmp_path / "out"), (), change)
-    assert list(tmp_path.iterdir()) == [fasta]
-
-
-@pytest.mark.parametrize("content", [None, "no FASTA any more"])
-def test_a_file_that_is_gone_between_its_readings_is_named(fasta: Path, tmp_path: Path, content: str | None) -> None:
+@pytest.mark.parametrize(("content", "message"), [(">a\n", "changed while it was read"), (None, "is not a file")])
+def test_a_file_that_changes_between_its_readings_is_named(
+    fasta: Path, tmp_path: Path, content: str | None, message: str
+) -> None:
     def change(phase: str) -> None:
         if phase == "write":
             fasta.unlink() if content is None else fasta.write_text(content)
 
-    with pytest.raises(InputError, match=r"short\.fa (is not a file|does not begin)"):
+    with pytest.raises(JobError, match=rf"genome\.fa.* {message}"):
         prepare_genome_on_beam(GenomeJob((fasta,), tmp_path / "out"), (), change)
     assert not (tmp_path / "out").exists()
-
-
-def test_of_several_errors_the_first_file_s_is_told(fasta: Path, tmp_path: Path) -> None:
-    bad = [tmp_path / f"{name}.fa" for name in "zyx"]
-    for path in bad:
-        path.write_text("no")
-    with pytest.raises(InputError, match=r"z\.fa does not begin"):
-        prepare_genome_on_beam(GenomeJob((fasta, *bad), tmp_path / "out"))
 
 
 def test_the_order_in_which_a_runner_hands_things_over_does_not_matter(tmp_path: Path) -> None:
@@ -172,33 +137,23 @@ def test_what_a_failed_machine_left_half_written_is_removed(fasta: Path, tmp_pat
     assert list(verify_directory(tmp_path / "out")) == []
 
 
-def test_a_value_without_its_option_is_refused(fasta: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'DataflowRunner' is no option"):
-        prepare_genome_on_beam(GenomeJob((fasta,), tmp_path / "out"), ["DataflowRunner"])
-    with pytest.raises(InputError, match="no_wait_until_finish"):
-        prepare_genome_on_beam(GenomeJob((fasta,), tmp_path / "out"), ["--no_wait_until_finish"])
-
-
-@pytest.mark.parametrize("option", [["--runer", "DataflowRunner"], ["--unheard_of=1", "--runner=DataflowRunner"]])
-def test_options_that_nobody_knows_are_refused(fasta: Path, tmp_path: Path, option: list[str]) -> None:
-    with pytest.raises(InputError, match=f"Beam does not know the option {option[0].split('=')[0]}: check"):
-        prepare_genome_on_beam(GenomeJob((fasta,), tmp_path / "out"), option)
-    assert list(tmp_path.iterdir()) == [fasta]
-
-
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "error", "message"),
     [
-        (["--runner=Nothing"], "failed with ValueError: .*PipelineRunner subclass"),
-        (["--runner=DataflowRunner"], "failed with ValueError: .*Missing required option: project"),
+        (["DataflowRunner"], InputError, "'DataflowRunner' is no option"),
+        (["--no_wait_until_finish"], InputError, "no_wait_until_finish"),
+        (["--runer", "DataflowRunner"], InputError, "Beam does not know the option --runer: check"),
+        (["--unheard_of=1", "--runner=DataflowRunner"], InputError, "Beam does not know the option --unheard_of"),
+        (["--runner=Nothing"], JobError, "failed with ValueError: .*PipelineRunner subclass"),
+        (["--runner=DataflowRunner"], JobError, "failed with ValueError: .*Missing required option: project"),
         # The job server may know an option that Beam's Python does not; here none answers.
         (["--runner=PortableRunner", "--job_endpoint=localhost:1", "--unheard_of=1", "--job_server_timeout=1"],
-         "failed with FutureTimeoutError"),
+         JobError, "failed with FutureTimeoutError"),
     ],
 )  # fmt: skip
-def test_a_runner_that_fails_leaves_nothing_behind(
-    fasta: Path, tmp_path: Path, options: list[str], message: str
+def test_options_that_are_refused_and_runners_that_fail_leave_nothing_behind(
+    fasta: Path, tmp_path: Path, options: list[str], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(JobError, match=message):
+    with pytest.raises(error, match=message):
         prepare_genome_on_beam(GenomeJob((fasta,), tmp_path / "out"), options)
     assert list(tmp_path.iterdir()) == [fasta]

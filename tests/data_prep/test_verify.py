@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,16 +16,28 @@ from dnabert_jax import storage
 from dnabert_jax.data.manifest import FILE_NAME
 from dnabert_jax.data.tfrecord import RecordLayout, encode_rows
 from dnabert_jax.errors import InputError, StoreError
+from dnabert_jax.output_directory import MARK
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
+from tests.data_prep.conftest import random_dna
+
+STRIDE = RecordLayout(32).stride
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two directories of the same sequence, with different seeds: `rows`, and `other`."""
+    parent = tmp_path_factory.mktemp("sound")
+    (parent / "short.fa").write_text(f">a\n{random_dna(700)}")
+    settings = {"k": 3, "row_length": 32, "rows_per_shard": 12, "heldout_fraction": 0.3}
+    for seed, name in enumerate(("rows", "other")):
+        prepare_genome(GenomeJob((parent / "short.fa",), parent / name, seed=seed, **settings))
+    return parent
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    fasta = tmp_path / "short.fa"
-    fasta.write_text(">a\n" + "".join(np.random.default_rng(0).choice(list("ACGT"), 700)))
-    prepare_genome(GenomeJob((fasta,), tmp_path / "rows", k=3, row_length=32, rows_per_shard=12, heldout_fraction=0.3))
-    return tmp_path / "rows"
+def directory(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound / "rows", tmp_path / "rows"))
 
 
 def test_a_sound_directory_has_no_problem(directory: Path, tmp_path: Path) -> None:
@@ -34,7 +47,6 @@ def test_a_sound_directory_has_no_problem(directory: Path, tmp_path: Path) -> No
 
 
 def test_every_byte_of_every_shard_counts(directory: Path) -> None:
-    stride = RecordLayout(32).stride
     shard = sorted(directory.glob("heldout-*"))[-1]
     whole = shard.read_bytes()
     for position in range(len(whole)):
@@ -42,7 +54,7 @@ def test_every_byte_of_every_shard_counts(directory: Path) -> None:
         damaged[position] ^= 1 << position % 8
         shard.write_bytes(damaged)
         problems = list(verify_directory(directory))
-        assert any(f"{shard}: record {position // stride} is damaged" in problem for problem in problems), position
+        assert any(f"{shard}: record {position // STRIDE} is damaged" in problem for problem in problems), position
         assert any("another SHA-256" in problem for problem in problems)
 
 
@@ -50,8 +62,7 @@ def test_all_problems_are_reported_together(directory: Path) -> None:
     shards = sorted(directory.glob("train-*.tfrecord"))
     assert len(shards) > 2
     content = shards[0].read_bytes()
-    stride = RecordLayout(32).stride
-    shards[0].write_bytes(content[: stride + 50] + b"\xff" + content[stride + 51 :])
+    shards[0].write_bytes(content[: STRIDE + 50] + b"\xff" + content[STRIDE + 51 :])
     shards[1].write_bytes(shards[1].read_bytes()[:-1])
     shards[2].unlink()
     (directory / "train-00000-of-00009.tfrecord").write_bytes(content)
@@ -88,35 +99,59 @@ def test_rows_that_are_none_are_found_though_their_checksums_hold(
 ) -> None:
     shard = sorted(directory.glob("heldout-*"))[-1]
     content = shard.read_bytes()
-    stride = RecordLayout(32).stride
     padded = np.array([row + [PAD] * (32 - len(row))], np.uint16)
-    shard.write_bytes(content[:-stride] + encode_rows(padded).tobytes())
+    shard.write_bytes(content[:-STRIDE] + encode_rows(padded).tobytes())
     problems = list(verify_directory(directory))
-    number = len(content) // stride - 1
+    number = len(content) // STRIDE - 1
     assert any(f"record {number} is no row" in p and problem in p for p in problems)
 
 
-@pytest.mark.parametrize("what", ["sequences", "kmers"])
-def test_counts_are_compared(directory: Path, what: str) -> None:
-    path = directory / FILE_NAME
-    manifest = json.loads(path.read_text())
-    manifest["splits"]["train"][what] += 1
-    path.write_text(json.dumps(manifest))
-    problem, _ = verify_directory(directory)
-    assert what in problem
+def edit(change: Callable[[dict], object]) -> Callable[[Path, Path], None]:
+    """What changes the manifest of a directory."""
+
+    def edited(directory: Path, _: Path) -> None:
+        manifest = json.loads((directory / FILE_NAME).read_text())
+        change(manifest)
+        (directory / FILE_NAME).write_text(json.dumps(manifest, indent=2) + "\n")
+
+    return edited
 
 
-def test_a_manifest_that_was_edited_is_found(directory: Path) -> None:
-    path = directory / FILE_NAME
-    path.write_text(path.read_text().replace('"seed": 0', '"seed": 9'))
-    (problem,) = verify_directory(directory)
-    assert f"{directory / 'metadata.json'} is not what the manifest calls for" in problem
+def file(name: str, content: str | None = "") -> Callable[[Path, Path], None]:
+    """What writes a file of a directory, or removes it."""
+    return lambda directory, _: (
+        (directory / name).unlink() if content is None else (directory / name).write_text(content)
+    )
 
 
-def test_many_problems_are_told_in_few_lines(directory: Path, tmp_path: Path) -> None:
-    fasta = tmp_path / "longer.fa"
-    fasta.write_text(">a\n" + "".join(np.random.default_rng(0).choice(list("ACGT"), 9000)))
-    prepare_genome(GenomeJob((fasta,), tmp_path / "more", k=3, row_length=32, heldout_fraction=0.0))
+FIRST = "train-00000"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name", "problem"),
+    [
+        (edit(lambda manifest: manifest.update(seed=9)), "metadata.json", "is not what the manifest calls for"),
+        (file("features.json", "garbage"), "features.json", "is not what the manifest calls for"),
+        (file("dataset_info.json", None), "dataset_info.json", "is not what the manifest calls for"),
+        (file("metadata.json", '{"k": 5}'), "metadata.json", "is not what the manifest calls for"),
+        *((file(name), name, "is not in the manifest") for name in ("a.partial", "note", MARK, "x.array_record")),
+        (lambda directory, other: shutil.copy(next(other.glob(f"{FIRST}-*")), directory), FIRST, "has another SHA-256"),
+        *(
+            (edit(lambda manifest, what=what: manifest["splits"]["train"].update({what: 7})), "", f"{what} where the")
+            for what in ("sequences", "kmers")
+        ),
+    ],
+)
+def test_what_does_not_belong_together_is_found(
+    directory: Path, sound: Path, spoil: Callable[[Path, Path], object], name: str, problem: str
+) -> None:
+    spoil(directory, sound / "other")
+    assert any(str(directory / name) in found and problem in found for found in verify_directory(directory))
+
+
+def test_many_problems_are_told_in_few_lines(tmp_path: Path) -> None:
+    (tmp_path / "longer.fa").write_text(f">a\n{random_dna(9000)}")
+    prepare_genome(GenomeJob((tmp_path / "longer.fa",), tmp_path / "more", k=3, row_length=32, heldout_fraction=0.0))
     path = tmp_path / "more" / FILE_NAME
     rows = json.loads(path.read_text())["splits"]["train"]["rows"]
     path.write_text(path.read_text().replace('"k": 3', '"k": 2'))
@@ -124,40 +159,6 @@ def test_many_problems_are_told_in_few_lines(directory: Path, tmp_path: Path) ->
     assert rows > 150
     assert sum("is no row" in problem for problem in problems) == 100
     assert any(f"{rows - 100} more records are wrong" in problem for problem in problems)
-
-
-def test_a_shard_of_another_run_is_found(directory: Path, tmp_path: Path) -> None:
-    prepare_genome(
-        GenomeJob(
-            (tmp_path / "short.fa",),
-            tmp_path / "b",
-            k=3,
-            seed=1,
-            row_length=32,
-            rows_per_shard=12,
-            heldout_fraction=0.3,
-        )
-    )
-    first = sorted(directory.glob("train-*"))[0]
-    first.write_bytes((tmp_path / "b" / first.name).read_bytes())
-    assert any("another run" in problem for problem in verify_directory(directory))
-
-
-def test_the_metadata_for_tfds_belong_to_the_data(directory: Path) -> None:
-    (directory / "features.json").write_text("garbage")
-    (directory / "dataset_info.json").unlink()
-    (directory / "metadata.json").write_text('{"k": 5}')
-    problems = list(verify_directory(directory))
-    assert len(problems) == 3
-    for name in ("features.json", "dataset_info.json", "metadata.json"):
-        assert any(f"{directory / name} is not what the manifest calls for" in problem for problem in problems)
-
-
-@pytest.mark.parametrize("name", ["train-00000.partial", "note", ".being-written-by-dnabert-jax", "x.array_record"])
-def test_a_file_that_does_not_belong_there_is_reported(directory: Path, name: str) -> None:
-    (directory / name).write_text("")
-    (problem,) = verify_directory(directory)
-    assert f"{directory / name} is not in the manifest" in problem
 
 
 def test_files_that_browsers_and_file_systems_leave_are_not_looked_at(directory: Path) -> None:
@@ -172,21 +173,23 @@ def test_files_that_browsers_and_file_systems_leave_are_not_looked_at(directory:
     [
         (lambda manifest: manifest["splits"].pop("train"), "no split 'train'"),
         (lambda manifest: manifest.update(row_length=-5), "a row length of -5"),
+        (lambda manifest: manifest["splits"]["train"].update(rows=1), "other numbers of rows in the shards of train"),
         (lambda manifest: manifest["splits"]["train"]["shards"][0].update(sha256=None), "a shard without SHA-256"),
         (lambda manifest: manifest["splits"]["train"]["shards"][0].update(name="../a"), "a shard outside of the dir"),
-        (
-            lambda manifest: manifest["splits"]["train"]["shards"][0].update(
-                name=manifest["splits"]["train"]["shards"][1]["name"]
-            ),
-            "a shard twice",
-        ),
+        (lambda manifest: manifest["splits"]["train"]["shards"].append(manifest["splits"]["train"]["shards"][0]),
+         "a shard twice"),
+        (lambda manifest: manifest.update(format="dnabert-jax rows 9"), "has the format 'dnabert-jax rows 9'"),
+        (lambda manifest: manifest.update(k="3"), 'field "k"'),
+        (lambda manifest: manifest.update(splits=[]), "splits"),
+        (lambda manifest: manifest.update(colour="red"), "colour"),
+        (lambda manifest: manifest.clear(), "cannot be used"),
     ],
-)
-def test_a_manifest_that_cannot_be_is_refused(directory: Path, change: Callable[[dict], object], message: str) -> None:
-    manifest = json.loads((directory / FILE_NAME).read_text())
-    change(manifest)
-    (directory / FILE_NAME).write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match=f"is damaged: it has {message}"):
+)  # fmt: skip
+def test_a_manifest_that_cannot_be_is_refused(
+    directory: Path, tmp_path: Path, change: Callable[[dict], object], message: str
+) -> None:
+    edit(change)(directory, tmp_path)
+    with pytest.raises(InputError, match=message):
         list(verify_directory(directory))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyBigWig
 
 from dnabert_jax.interpret.score_track import write_score_track
-from dnabert_jax.tasks.datasets.intervals import Interval
+from dnabert_jax.io.bed import Interval
 
 RECORDS = 300
 LENGTH = 10

@@ -249,4 +249,4 @@ def test_what_is_missing_is_said(
     assert run(bare) == 0
     monkeypatch.setitem(sys.modules, "pyBigWig", None)
     track = attention(folder, "--bed", folder / "x.bed", "--genome", folder / "g.fa", "--out", tmp_path / "x.bw")
-    assert "pip install pyBigWig" in fails(*track)
+    assert "(the extra bigwig)" in fails(*track)

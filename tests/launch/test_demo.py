@@ -117,5 +117,5 @@ def test_without_transformers_it_says_so_and_without_learning_it_fails(
     shortened(monkeypatch, 1)
     assert run(["demo", "--out", str(tmp_path / "demo")]) == 1
     printed = capsys.readouterr()
-    assert "pip install torch transformers" in printed.out
+    assert "(the extra huggingface)" in printed.out
     assert "no better" in printed.err

@@ -198,6 +198,7 @@ def test_what_cannot_run_is_refused_before_it_is_compiled(
 
 
 def test_without_a_compiler_the_remedy_is_named(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "pip install 'jax[tpu]'" in refused("--topology", "v5e:2x2")
-    assert "pip install 'jax[cuda13]'" in refused("--topology", "h100:8")
+    for plugin in ("libtpu", "jax_cuda13_plugin"):
+        monkeypatch.setitem(sys.modules, plugin, None)
+    assert "(the extra tpu)" in refused("--topology", "v5e:2x2")
+    assert "(the extra cuda)" in refused("--topology", "h100:8")

@@ -3,7 +3,6 @@
 import csv
 import gzip
 import io
-import itertools
 import os
 import re
 import signal
@@ -33,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A classifier, and the sequences as FASTA and as a table."""
     folder = tmp_path_factory.mktemp("predict")
     write_classifier(folder / "model", CONFIG, TASK)
-    records = (f">s{number} about it\n{own}\n" for number, own in enumerate(SEQUENCES))
+    records = (f">s{number} about it\n{sequence}\n" for number, sequence in enumerate(SEQUENCES))
     (folder / "x.fa").write_text("".join(records))
     with (folder / "x.csv").open("w") as file:
         csv.writer(file).writerows([["name", "seq"], *([f'a\t"{number}', own] for number, own in enumerate(SEQUENCES))])
@@ -67,9 +66,8 @@ def test_every_format_has_the_rows_of_the_model_in_order(folder: Path, model: DN
     found = np.array([table[f"p_{label}"] for label in TASK.labels], np.float32).T
     np.testing.assert_allclose(found, expected, atol=1e-6)
     for name, delimiter in (("x.tsv", "\t"), ("x.csv.gz", ",")):
-        assert (
-            run(command("predict", folder, "--table", folder / "x.csv", "--id", "name", "--out", tmp_path / name)) == 0
-        )
+        flags = ["--table", folder / "x.csv", "--id", "name", "--out", tmp_path / name]
+        assert run(command("predict", folder, *flags)) == 0
         header, rows = read_text(tmp_path / name, delimiter)
         assert header == ["name", "seq", *list(table)[1:]]
         assert [row[:2] for row in rows] == [[f'a\t"{number}', own] for number, own in enumerate(SEQUENCES)]
@@ -77,47 +75,31 @@ def test_every_format_has_the_rows_of_the_model_in_order(folder: Path, model: DN
         # Not one bit of them is lost as text.
         assert np.array_equal(np.array([row[3:] for row in rows], np.float32), found)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.csv.gz", "x.parquet", "x.tsv"]
+    flags = ["--fasta", folder / "x.fa", "--strands", "both", "--out", tmp_path / "both.csv"]
+    assert run(command("predict", folder, *flags)) == 0
+    both = np.array([row[2:] for row in read_text(tmp_path / "both.csv", ",")[1]], np.float32)
+    np.testing.assert_allclose(both, model.predict(SEQUENCES, strands="both"), atol=1e-6)
 
 
-def test_sequences_that_are_too_short_are_left_out_and_counted(
+def test_columns_of_the_input_come_first_and_sequences_that_are_too_short_are_left_out(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "x.fa").write_text(f">tiny\nAC\n>ok\n{SEQUENCES[0]}\n")
-    (tmp_path / "x.csv").write_text(f"sequence,start\nAC,NA\n{SEQUENCES[0]},\n")
-    for flag, first in (("--fasta", "ok"), ("--table", "1")):
-        out = tmp_path / f"{first}.tsv"
-        path = tmp_path / ("x.fa" if flag == "--fasta" else "x.csv")
-        assert run(command("predict", folder, flag, path, "--out", out)) == 0
-        assert [row[0] for row in read_text(out, "\t")[1]] == [first]
-        assert re.search(r"Left out .* 1 \((record 'tiny'|row 1)", capsys.readouterr().out)
-
-
-def test_both_strands_are_averaged(folder: Path, model: DNAModel, tmp_path: Path) -> None:
-    out = tmp_path / "x.csv"
-    assert run(command("predict", folder, "--fasta", folder / "x.fa", "--strands", "both", "--out", out)) == 0
-    found = np.array([row[2:] for row in read_text(out, ",")[1]], np.float32)
-    forward, reverse = model.predict(SEQUENCES), model.predict([reverse_complement(own) for own in SEQUENCES])
-    merged = np.sqrt(forward * reverse)  # the mean of the logits
-    np.testing.assert_allclose(found, merged / merged.sum(axis=1, keepdims=True), atol=1e-6)
-    assert np.abs(forward - reverse).max() > 0.01
-
-
-def test_columns_of_the_input_come_first_and_rows_without_a_name_are_numbered(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "x.tsv").write_text("gene\tsequence\ttissue\n" + f"BRCA1\t{SEQUENCES[0]}\tbreast\n" * 2)
-    for flags, columns, row in (
-        ([], ["id", "gene", "sequence", "tissue"], ["1", "BRCA1", SEQUENCES[0], "breast"]),
-        (["--keep", "tissue"], ["id", "tissue"], ["1", "breast"]),
-        (["--keep", "tissue", "--id", "gene"], ["gene", "tissue"], ["BRCA1", "breast"]),
+    (tmp_path / "x.tsv").write_text(f"gene\tsequence\nMYC\tAC\nBRCA1\t{SEQUENCES[0]}\n")
+    for source, columns, row in (
+        (["--fasta", "x.fa"], ["id"], ["ok"]),
+        (["--table", "x.tsv"], ["id", "gene", "sequence"], ["1", "BRCA1", SEQUENCES[0]]),
+        (["--table", "x.tsv", "--keep", "sequence", "--id", "gene"], ["gene", "sequence"], ["BRCA1", SEQUENCES[0]]),
     ):
-        out = tmp_path / f"{len(flags)}.tsv"
-        assert run(command("predict", folder, "--table", tmp_path / "x.tsv", *flags, "--out", out)) == 0
+        out = tmp_path / f"{len(columns)}.tsv"
+        assert run(command("predict", folder, source[0], tmp_path / source[1], *source[2:], "--out", out)) == 0
         header, rows = read_text(out, "\t")
         assert header[: len(columns) + 1] == [*columns, "prediction"]
-        assert rows[1][: len(columns)] == row
-    out = tmp_path / "again.tsv"
-    source = ["--table", tmp_path / "0.tsv"]
-    assert run(command("predict", folder, *source, "--out", out)) == 2, "it has a column named prediction"
-    assert run(command("predict", folder, *source, "--keep", "gene", "--out", out)) == 0
+        assert [line[: len(columns)] for line in rows] == [row]
+        assert re.search(r"Left out .* 1 \((record 'tiny'|row 1)", capsys.readouterr().out)
+    flags = ["--table", tmp_path / "3.tsv", "--out", tmp_path / "again.tsv"]
+    assert run(command("predict", folder, *flags)) == 2, "it has a column named prediction"
+    assert run(command("predict", folder, *flags, "--keep", "gene")) == 0
 
 
 def test_intervals_keep_their_columns_on_their_strand(folder: Path, model: DNAModel, tmp_path: Path) -> None:
@@ -155,9 +137,8 @@ def test_a_genome_browser_opens_the_predictions_of_two_classes(folder: Path, tmp
 def test_inputs_may_come_through_a_pipe(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(command("predict", folder, "--fasta", folder / "x.fa", "--out", tmp_path / "x.tsv")) == 0
     os.mkfifo(tmp_path / "pipe")
-    writer = threading.Thread(
-        target=lambda: (tmp_path / "pipe").write_bytes(gzip.compress((folder / "x.fa").read_bytes()))
-    )
+    content = gzip.compress((folder / "x.fa").read_bytes())
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(content))
     writer.start()
     assert run(command("predict", folder, "--fasta", tmp_path / "pipe", "--out", tmp_path / "y.tsv")) == 0
     writer.join()
@@ -167,30 +148,26 @@ def test_inputs_may_come_through_a_pipe(folder: Path, tmp_path: Path, monkeypatc
     assert len({(tmp_path / name).read_text() for name in ("x.tsv", "y.tsv", "z.tsv")}) == 1
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-@pytest.mark.parametrize("pooling", ["mean", "bases"])
+@pytest.mark.parametrize(("pooling", "dtype"), [("mean", "float16"), ("bases", "float32")])
 def test_vectors_are_read_without_this_project(
     folder: Path, model: DNAModel, tmp_path: Path, pooling: Any, dtype: str
 ) -> None:
     flags = ["--fasta", folder / "x.fa", "--pooling", pooling, "--dtype", dtype, "--layer", "-1", "--out"]
     for name in ("x.npz", "x.parquet"):
         assert run(command("embed", folder, *flags, tmp_path / name)) == 0
-    expected = [own.astype(dtype) for own in model.embed(SEQUENCES, pooling)]
-    tolerance = {"atol": 1e-6 if dtype == "float32" else 2e-3, "rtol": 0}
     with np.load(tmp_path / "x.npz") as arrays:
-        assert sorted(arrays) == ["embeddings", "ids"] + ["offsets"] * (pooling == "bases")
-        assert arrays["ids"].tolist() == [f"s{number}" for number in range(len(SEQUENCES))]
         assert arrays["embeddings"].dtype == dtype
         rows = arrays["embeddings"]
         if pooling == "bases":
-            offsets = arrays["offsets"]
-            assert np.diff(offsets).tolist() == [len(own) for own in SEQUENCES]
-            rows = [rows[first:end] for first, end in itertools.pairwise(offsets)]
+            assert np.diff(arrays["offsets"]).tolist() == [len(sequence) for sequence in SEQUENCES]
+            rows = np.split(rows, arrays["offsets"][1:-1])
+        ids = arrays["ids"].tolist()
     table = pyarrow.parquet.read_table(tmp_path / "x.parquet").to_pydict()
-    assert table["id"] == [f"s{number}" for number in range(len(SEQUENCES))]
-    for found in (rows, [np.array(own) for own in table["embedding"]]):
-        for own, theirs in zip(found, expected, strict=True):
-            np.testing.assert_allclose(own, theirs, **tolerance)
+    assert ids == table["id"] == [f"s{number}" for number in range(len(SEQUENCES))]
+    expected = model.embed(SEQUENCES, pooling)
+    for vectors in (rows, [np.array(vector) for vector in table["embedding"]]):
+        for ours, theirs in zip(vectors, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-6 if dtype == "float32" else 2e-3, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -209,14 +186,14 @@ def test_vectors_are_read_without_this_project(
         (["--fasta", "none.fa", "--out", "x.tsv"], "none.fa"),
         (["--fasta", "x.fa", "--out", "x.txt"], ".tsv"),
         (["--fasta", "x.fa", "--out", "x.parquet.gz"], ".parquet"),
-        (["--fasta", "x.fa", "--out", "x.fa"], "x.fa"),
+        (["--fasta", "x.fa", "--out", "x.csv"], "x.csv"),
+        (["--fasta", "x.fa", "--model", "encoder", "--out", "x.tsv"], "encoder"),
         (["--table", "x.csv", "--sequence", "dna", "--out", "x.tsv"], "'dna'"),
         (["--fasta", "long.fa", "--out", "x.tsv"], "(big) has 39"),
         (["--fasta", "short.fa", "--out", "x.npz"], "'tiny'"),
         (["--fasta", "x.fa", "--layer", "2", "--out", "x.npz"], "layer is 2"),
         (["--fasta", "x.fa", "--out", "x.npy"], ".npz"),
         (["--table", "header.csv", "--out", "x.tsv"], "rows of header.csv"),
-        (["--table", "header.csv", "--out", "x.npz"], "rows of header.csv"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence_and_leaves_no_file(
@@ -228,19 +205,9 @@ def test_bad_input_is_one_sentence_and_leaves_no_file(
     (tmp_path / "x.bed").write_text("s1\t0\t8\n")
     (tmp_path / "header.csv").write_text("name,seq\n")
     (tmp_path / "short.fa").write_text(">tiny\nAC\n>tinier\nA\n")
+    write_encoder(tmp_path / "encoder", CONFIG)
     name = "embed" if flags[-1].startswith("x.np") else "predict"
     assert value in fails(*command(name, folder, *flags), within=tmp_path)
-
-
-def test_an_output_that_exists_and_a_model_without_a_classifier_are_refused(
-    folder: Path, tmp_path: Path, fails: Callable[..., str]
-) -> None:
-    (tmp_path / "x.tsv").write_text("mine")
-    flags = ["--fasta", folder / "x.fa", "--out"]
-    assert "exists already" in fails(*command("predict", folder, *flags, tmp_path / "x.tsv"))
-    assert (tmp_path / "x.tsv").read_text() == "mine"
-    write_encoder(tmp_path / "model", CONFIG)
-    assert "has no classifier" in fails(*command("predict", tmp_path, *flags, tmp_path / "y.tsv"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

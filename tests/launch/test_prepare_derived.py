@@ -1,6 +1,5 @@
 """`prepare promoters`, `splice` and `tfbs` as they are called: what is printed, where things go, and bad input."""
 
-import csv
 import gzip
 import io
 import json
@@ -9,29 +8,24 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from dnabert_jax import storage
 from launch.cli import run
+from tests.data_prep.conftest import contents, random_dna
+from tests.data_prep.derived.conftest import Gene, gtf_text, table
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """A directory with a random genome, 30 genes of two exons and 30 peaks in it."""
-    rng = np.random.default_rng(0)
-    (tmp_path / "g.fa").write_text(f">22\n{''.join(rng.choice(list('ACGT'), 130_000))}\n")
+    (tmp_path / "g.fa").write_text(f">22\n{random_dna(130_000)}\n")
     starts = range(2000, 122_000, 4000)
-    exons = []
-    for start in starts:
-        text = f'gene_id "{start}"; transcript_id "{start}"; gene_type "protein_coding";'
-        ends = [(start, start + 100), (start + 200, start + 300)]
-        strand = "+-"[start // 4000 % 2]
-        rows = (("chr22", "x", "exon", str(first), str(last), ".", strand, ".", text) for first, last in ends)
-        exons += ["\t".join(row) for row in rows]
-    (tmp_path / "g.gtf").write_text("\n".join(exons))
+    exons = [((start, start + 100), (start + 200, start + 300)) for start in starts]
+    for name, number in (("g", 2), ("one-exon", 1)):
+        genes = [Gene("chr22", "+-"[n % 2], spans[:number], tata=False) for n, spans in enumerate(exons)]
+        (tmp_path / f"{name}.gtf").write_text(gtf_text(genes))
     (tmp_path / "empty").write_text("# nothing\n")
-    (tmp_path / "one-exon.gtf").write_text("\n".join(exons[::2]))
     (tmp_path / "g.bed").write_text("".join(f"chr22\t{start}\t{start + 100}\n" for start in starts) + "chrZ\t1\t9\n")
     return tmp_path
 
@@ -46,8 +40,7 @@ def test_promoters(files: Path, capsys: pytest.CaptureFixture[str], fails: Calla
     assert f"Written to {out}: the table {out}/examples.tsv.gz" in printed.out
     assert "read: 130kbase" in printed.err
     assert "annotation: 100%" in printed.err
-    with gzip.open(out / "examples.tsv.gz", "rt") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
+    rows = table(out)
     assert {(row["chrom"], len(row["sequence"])) for row in rows} == {("22", 70)}
     assert f"{sum(row['split'] == 'test' and row['label'] == 'promoter' for row in rows)} promoter" in printed.out
     assert json.loads((out / "manifest.json").read_text())["protocol"] == "dnabert-prom-core"
@@ -56,45 +49,32 @@ def test_promoters(files: Path, capsys: pytest.CaptureFixture[str], fails: Calla
         assert "has labelled examples, and no rows for pre-training" in fails(*command, str(out))
 
 
-def test_everything_on_a_store(
-    store: type, files: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
-) -> None:
+def test_files_on_a_store_through_pipes_and_on_standard_input(
+    store: type, files: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    black = b"22\t1990\t2010\n"
     for name in ("g.fa", "g.bed"):
         storage.upload(files / name, f"store://bucket/{name}")
-    storage.write("store://bucket/black.bed", b"22\t1990\t2010\n")
+    storage.write("store://bucket/black.bed", black)
     command = ["prepare", "tfbs", "--fasta", "store://bucket/g.fa", "--peaks", "store://bucket/g.bed"]
-    command += ["--blacklist", "store://bucket/black.bed", "--out", "store://bucket/out"]
-    assert run(command) == 0
+    command += ["--blacklist", "store://bucket/black.bed", "--out"]
+    assert run([*command, "store://bucket/out"]) == 0
     printed = capsys.readouterr().out
-    assert "1 (chrZ)" in printed
-    assert "1 (22:2000-2101)" in printed
-    assert "mean GC content: annotation 0." in printed
-    names = storage.names("store://bucket/out")
-    assert {"examples.tsv.gz", "manifest.json", "dataset_info.json"} <= set(names)
-    assert not any(name.endswith((".fa", ".bed")) for name in names)
-    assert run([*command[:-1], str(files / "local")]) == 0
-    for name in names:
-        assert storage.read(f"store://bucket/out/{name}") == (files / "local" / name).read_bytes()
-    assert "exists already" in fails(*command)
-
-
-def test_peaks_and_blacklist_may_come_through_pipes_and_standard_input(
-    files: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    black = b"22\t1990\t2010\n"
-    (files / "black.bed").write_bytes(black)
-    command = ["prepare", "tfbs", "--fasta", str(files / "g.fa")]
-    given = {"--peaks": "g.bed", "--blacklist": "black.bed", "--out": "a"}
-    assert run([*command, *(word for flag, name in given.items() for word in (flag, str(files / name)))]) == 0
+    for part in ("1 (chrZ)", "1 (22:2000-2101)", "mean GC content: annotation 0."):
+        assert part in printed
+    assert run([*command, str(files / "local")]) == 0
+    made = contents(files / "local")
+    assert {name: storage.read(f"store://bucket/out/{name}") for name in storage.names("store://bucket/out")} == made
+    assert {"examples.tsv.gz", "manifest.json", "dataset_info.json"} <= made.keys()
+    assert "exists already" in fails(*command, "store://bucket/out")
     os.mkfifo(files / "pipe")
-    writer = threading.Thread(
-        target=lambda: (files / "pipe").write_bytes(gzip.compress((files / "g.bed").read_bytes()))
-    )
-    writer.start()
+    peaks = gzip.compress((files / "g.bed").read_bytes())
+    threading.Thread(target=(files / "pipe").write_bytes, args=(peaks,)).start()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(black)))
-    assert run([*command, "--peaks", str(files / "pipe"), "--blacklist", "-", "--out", str(files / "b")]) == 0
-    writer.join()
-    assert (files / "a/examples.tsv.gz").read_bytes() == (files / "b/examples.tsv.gz").read_bytes()
+    command = ["prepare", "tfbs", "--fasta", str(files / "g.fa"), "--peaks", str(files / "pipe"), "--blacklist", "-"]
+    assert run([*command, "--out", str(files / "piped")]) == 0
+    assert (files / "piped/examples.tsv.gz").read_bytes() == made["examples.tsv.gz"]
 
 
 def test_a_folder_of_peaks(files: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]) -> None:
@@ -110,16 +90,13 @@ def test_a_folder_of_peaks(files: Path, capsys: pytest.CaptureFixture[str], fail
     assert f"  empty: There are no peaks in {peaks / 'empty.bed'}." in printed.out
     assert f"Next: dnabert-jax evaluate suite --data {out} " in printed.out
     assert "sets: 100%" in printed.err
-    with gzip.open(out / "good/examples.tsv.gz", "rt") as file:
-        assert len(list(csv.DictReader(file, delimiter="\t"))) == 60
+    assert len(table(out / "good")) == 60
 
 
 def test_bad_input(files: Path, fails: Callable[..., str]) -> None:
     genome = ("--fasta", str(files / "g.fa"), "--out", str(files / "out"))
-    splice = ("prepare", "splice", *genome, "--gtf")
-    assert "begin with GT in this sequence" in fails(*splice, str(files / "g.gtf"), "--all-sites")
-    assert "has no introns" in fails(*splice, str(files / "one-exon.gtf"))
-    assert "no.gtf" in fails(*splice, str(files / "no.gtf"))
-    assert "There is no protocol 'x'" in fails(*splice, str(files / "g.gtf"), "--protocol", "x")
+    assert "no.gtf" in fails("prepare", "splice", *genome, "--gtf", str(files / "no.gtf"))
+    assert "There is no protocol 'x'" in fails("prepare", "splice", *genome, "--gtf", str(files), "--protocol", "x")
     assert str(files / "empty") in fails("prepare", "promoters", *genome, "--gtf", str(files / "empty"))
+    assert "0 processes" in fails("prepare", "genome", *genome, "--processes", "0")
     assert not (files / "out").exists()

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.io.meme import read_meme
 from dnabert_jax.sequence.bases import BASE_ORDER
 
@@ -49,8 +49,7 @@ def read_database(database: str) -> KnownMotifs:
 
 
 def _read_jaspar() -> dict[tuple[str, str], np.ndarray]:
-    if importlib.util.find_spec("pyjaspar") is None:
-        raise InputError("JASPAR needs pyjaspar: pip install pyjaspar (the extra jaspar), or give a MEME file.")
+    require_extra("jaspar", "JASPAR", "pyjaspar", otherwise="give a MEME file")
     from pyjaspar import jaspardb
 
     database = jaspardb(release=_RELEASE)

@@ -1,21 +1,13 @@
 """Sequence logos of motifs, drawn by logomaker (extra `motifs`)."""
 
-import importlib.util
 from pathlib import Path
 
-from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.motif_files import information
 from dnabert_jax.interpret.motifs.search import Motif
 from dnabert_jax.io.pictures import accompanying, drawing
 from dnabert_jax.sequence.bases import BASE_ORDER
 
 _TITLE_LETTERS = 40
-
-
-def check_logomaker() -> None:
-    """Raises InputError unless logos can be drawn."""
-    if importlib.util.find_spec("logomaker") is None:
-        raise InputError("Logos need logomaker: pip install logomaker pandas (the extra motifs), or give --no-logos.")
 
 
 def draw_logo(motif: Motif, picture: Path) -> None:

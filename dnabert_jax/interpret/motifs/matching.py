@@ -1,7 +1,6 @@
 """Which known motifs the motifs found are like, by TOMTOM's p-values (memelite, extra `jaspar`)."""
 
 import dataclasses
-import importlib.util
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.interpret.motifs.database import KnownMotifs
 from dnabert_jax.interpret.motifs.search import Motif
 
@@ -42,8 +42,7 @@ class Match:
 
 def check_memelite() -> None:
     """Raises InputError unless memelite can be loaded."""
-    if importlib.util.find_spec("memelite") is None:
-        raise InputError("Known motifs need memelite: pip install memelite (the extra jaspar), or drop --database.")
+    require_extra("jaspar", "A comparison with known motifs", "memelite", otherwise="drop --database")
     try:
         import memelite  # noqa: F401
     except RuntimeError as error:  # numba's, as it finds no place for what it compiles

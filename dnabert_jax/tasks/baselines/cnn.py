@@ -22,17 +22,17 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Float32, Integer, Num, UInt8
 
-from dnabert_jax.config import TaskConfig, require, require_in
+from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import JobError
 from dnabert_jax.model.binding import bind, random_parameters
 from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.sequence.bases import AMBIGUOUS
 from dnabert_jax.sequence.buckets import bucket
-from dnabert_jax.tasks.baselines.selection import gain, learnable_labels, validation_figure
+from dnabert_jax.tasks.baselines.linear import learnable_labels
 from dnabert_jax.tasks.datasets.labels import label_matrix
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.jobs import epoch_order, learning_rate
-from dnabert_jax.tasks.measures.metrics import validation_metric
+from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.training.state import Parameters, stream_key
 
 _LONGEST = 1 << 30
@@ -48,7 +48,6 @@ class CnnBaselineConfig:
 
     Attributes:
         dropout: rate before the dense layer and after it.
-        reverse_complement: a detector looks at both strands, so that a sequence and its reverse complement are one.
         epochs: over the training split, at most, and
         least_steps: updates there is time for, however small the split: the loss falls only when a detector has found a
             motif, on 2,000 sequences of CEBPB after some 400.
@@ -56,15 +55,12 @@ class CnnBaselineConfig:
         weight_decay: decoupled, on what is no bias.
         patience: epochs without a better validation figure after which it stops, if they are
         patience_steps: updates or more.
-        select_by: metric of the validation split by which the best epoch is kept; the loss, unlike a share of right
-            answers, tells any two apart.
     """
 
     detectors: int = 64
     width: int = 24
     hidden: int = 64
     dropout: float = 0.3
-    reverse_complement: bool = True
     epochs: int = 20
     least_steps: int = 1500
     batch_size: int = 32
@@ -73,22 +69,10 @@ class CnnBaselineConfig:
     weight_decay: float = 0.01
     patience: int = 3
     patience_steps: int = 700
-    select_by: str = "loss"
 
-    def __post_init__(self) -> None:
-        require_in(self, 1, math.inf, "detectors", "width", "hidden", "epochs", "batch_size", "patience")
-        require_in(self, 1, math.inf, "least_steps", "patience_steps")
-        require_in(self, 0, 1, "warmup_share")
-        require_in(self, 0, math.inf, "weight_decay")
-        require(0 <= self.dropout < 1, f"dropout is {self.dropout}: it must lie in [0, 1).")
-        rate = self.peak_learning_rate
-        require(0 < rate < math.inf, f"peak_learning_rate is {rate}: it must be above 0.")
-
-    @property
-    def description(self) -> str:
-        """In words, for tables."""
-        strands = ", strands merged" if self.reverse_complement else ""
-        return f"CNN, {self.detectors} detectors of {self.width} bases{strands}"
+    def description(self, _: TaskConfig) -> str:
+        """Returns what is fitted, in words for tables."""
+        return f"CNN, {self.detectors} detectors of {self.width} bases, strands merged"
 
 
 class MotifCnn(nnx.Module):
@@ -96,7 +80,7 @@ class MotifCnn(nnx.Module):
 
     def __init__(self, config: CnnBaselineConfig, outputs: int, *, rngs: nnx.Rngs):
         count, width = config.detectors, config.width
-        self._both, self._count = config.reverse_complement, count
+        self._count = count
         self.kernel = nnx.Param(nnx.initializers.lecun_normal(in_axis=(0, 1))(rngs.params(), (width, 4, count)))
         self.bias = nnx.Param(jnp.zeros(count))
         self.hidden = nnx.Linear(2 * count, config.hidden, rngs=rngs)
@@ -120,28 +104,13 @@ class MotifCnn(nnx.Module):
         bases = jnp.pad(jax.nn.one_hot(codes, 4), ((0, 0), (width - 1, width - 1), (0, 0)))
         places = codes.shape[1] + width - 1
         seen = jnp.concatenate([bases[:, first : first + places] for first in range(width)], axis=-1)
-        strands = [kernel, kernel[::-1, _OTHER_STRAND, :]] if self._both else [kernel]
-        found = seen @ jnp.concatenate(strands, axis=-1).reshape(4 * width, -1)
-        found = found.reshape(*found.shape[:2], len(strands), count).max(axis=2)
+        strands = jnp.concatenate([kernel, kernel[::-1, _OTHER_STRAND, :]], axis=-1)
+        matches = seen @ strands.reshape(4 * width, -1)
+        matches = matches.reshape(*matches.shape[:2], 2, count).max(axis=2)
         inside = seen.any(axis=-1, keepdims=True)
-        found = jnp.where(inside, nnx.relu(found + self.bias[...]), 0)
-        mean = found.sum(axis=1) / jnp.maximum(inside.sum(axis=1), 1)
-        return jnp.concatenate([found.max(axis=1), mean], axis=-1)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Network:
-    """The shapes and settings of a compiled program; data sets whose tasks differ only in names share it."""
-
-    config: CnnBaselineConfig
-    task: TaskConfig
-
-    def bind(self, parameters: Parameters) -> Any:
-        return bind(MotifCnn, parameters, self.config, len(self.task.labels))
-
-    def optimizer(self, rate: Float[Array, ""] | float) -> optax.GradientTransformation:
-        decayed = functools.partial(jax.tree.map, lambda parameter: parameter.ndim > 1)
-        return optax.adamw(rate, weight_decay=self.config.weight_decay, mask=decayed)
+        matches = jnp.where(inside, nnx.relu(matches + self.bias[...]), 0)
+        mean = matches.sum(axis=1) / jnp.maximum(inside.sum(axis=1), 1)
+        return jnp.concatenate([matches.max(axis=1), mean], axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,14 +118,16 @@ class CnnBaseline:
     """A fitted baseline.
 
     Attributes:
+        task: without names, so that one compiled program serves all data sets of its shape.
         epoch: that was the best, counted from 1.
-        validation: after each epoch, the metric of the validation split by which it was chosen.
+        validation: after each epoch, the loss on the validation split.
         centre: of each output, and
         scale: what the network's values are multiplied by before it is added; 0 and 1 but in regression.
         length: bases to which training sequences were padded.
     """
 
-    network: _Network
+    config: CnnBaselineConfig
+    task: TaskConfig
     epoch: int
     validation: tuple[float, ...]
     parameters: Parameters
@@ -164,15 +135,11 @@ class CnnBaseline:
     scale: Float32[np.ndarray, " C"]
     length: int
 
-    @property
-    def description(self) -> str:
-        """In words, for tables."""
-        return self.network.config.description
-
     @fixed_settings()
     def scores(self, codes: UInt8[np.ndarray, "N L"]) -> Float[np.ndarray, "N C"]:
         """Returns probabilities of the labels, or values, as `metrics.measure` takes them."""
-        return _scores(self.network, self.parameters, _padded(codes, self.length)) * self.scale + self.centre
+        scores = _scores(self.config, self.task, self.parameters, _padded(codes, self.length))
+        return scores * self.scale + self.centre
 
 
 @fixed_settings()
@@ -183,18 +150,18 @@ def fit_cnn_baseline(
     validation: tuple[UInt8[np.ndarray, "M K"], Num[np.ndarray, "M ..."]],
     seed: int,
 ) -> CnnBaseline:
-    """Trains on the training split and keeps the epoch that is best on the validation split.
+    """Trains on the training split and keeps the epoch of the least loss on the validation split.
+
+    The loss, unlike the share of right answers, tells any two epochs apart.
 
     Args:
         train: codes of bases, a sequence per row, padded with AMBIGUOUS on any side; and labels.
         validation: the same of the validation split, on which nothing is trained.
 
     Raises:
-        InputError: an output that is always the same in the training split, labels that cannot be measured, or a metric
-            that the task has not, or the validation split does not define.
+        InputError: an output that is always the same in the training split, or labels that cannot be measured.
         JobError: a loss that is not finite.
     """
-    metric = validation_metric(task, config.select_by)
     labels = learnable_labels(task, train[1], len(train[0]))
     codes = _padded(train[0], validation[0].shape[1])
     held_out = _padded(validation[0], codes.shape[1])
@@ -204,13 +171,13 @@ def fit_cnn_baseline(
         labels = (labels - centre) / scale
     targets = label_matrix(labels, len(task.labels))
     schedule = FinetuneConfig(peak_learning_rate=config.peak_learning_rate, warmup_share=config.warmup_share)
-    network, size = _Network(config, task.without_names), config.batch_size
-    parameters = best = _initial(network, seed)
-    moments = network.optimizer(0.0).init(parameters)
+    nameless, size = task.without_names, config.batch_size
+    parameters = best = _initial(config, nameless, seed)
+    moments = _optimizer(config, 0.0).init(parameters)
     steps = -(-len(codes) // size)
     epochs = max(config.epochs, -(-config.least_steps // steps))
     patience = max(config.patience, -(-config.patience_steps // steps))
-    figures: list[float] = []
+    figures: list[Any] = []
     for epoch in range(epochs):
         order, losses = epoch_order(len(codes), seed, epoch + 1), []
         for number in range(steps):
@@ -221,19 +188,22 @@ def fit_cnn_baseline(
             rows = np.resize(rows, size)
             rate = np.float32(learning_rate(schedule, step, steps * epochs))
             parameters, moments, loss = _step(
-                network, parameters, moments, codes[rows], targets[rows], weights, rate, seed, step
+                config, nameless, parameters, moments, codes[rows], targets[rows], weights, rate, seed, step
             )
             losses.append(loss)
         if not math.isfinite(np.mean(jax.device_get(losses))):
             raise JobError(f"The CNN's loss is not finite in epoch {epoch + 1}: lower peak_learning_rate.")
-        scores = _scores(network, parameters, held_out) * scale + centre
-        figures.append(validation_figure(task, metric, scores, validation[1]))
-        best_epoch = int(np.argmax([gain(metric, figure) for figure in figures]))
+        scores = _scores(config, nameless, parameters, held_out) * scale + centre
+        # The loss is always defined.
+        figures.append(measure(task, scores, validation[1], resamples=0).values["loss"].value)
+        best_epoch = int(np.argmin(figures))
         if best_epoch == epoch:
             best = parameters
         elif epoch - best_epoch >= patience:
             break
-    return CnnBaseline(network, best_epoch + 1, tuple(figures), jax.device_get(best), centre, scale, codes.shape[1])
+    return CnnBaseline(
+        config, nameless, best_epoch + 1, tuple(figures), jax.device_get(best), centre, scale, codes.shape[1]
+    )
 
 
 def _padded(codes: UInt8[np.ndarray, "N L"], shortest: int) -> UInt8[np.ndarray, "N M"]:
@@ -242,18 +212,24 @@ def _padded(codes: UInt8[np.ndarray, "N L"], shortest: int) -> UInt8[np.ndarray,
     return np.pad(codes, ((0, 0), (0, bucket(length, _LONGEST) - codes.shape[1])), constant_values=AMBIGUOUS)
 
 
+def _optimizer(config: CnnBaselineConfig, rate: Float[Array, ""] | float) -> optax.GradientTransformation:
+    decayed = functools.partial(jax.tree.map, lambda parameter: parameter.ndim > 1)
+    return optax.adamw(rate, weight_decay=config.weight_decay, mask=decayed)
+
+
 # The jitted functions are those of the module, so that hundreds of data sets of one shape are compiled for once.
+_jit = functools.partial(jax.jit, static_argnums=(0, 1))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _initial(network: _Network, seed: Integer[Array, ""]) -> Parameters:
-    key = stream_key(seed, "parameters", 0)
-    return random_parameters(MotifCnn, key, network.config, len(network.task.labels))
+@_jit
+def _initial(config: CnnBaselineConfig, task: TaskConfig, seed: Integer[Array, ""]) -> Parameters:
+    return random_parameters(MotifCnn, stream_key(seed, "parameters", 0), config, len(task.labels))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@_jit
 def _step(
-    network: _Network,
+    config: CnnBaselineConfig,
+    task: TaskConfig,
     parameters: Parameters,
     moments: optax.OptState,
     codes: UInt8[Array, "B L"],
@@ -264,22 +240,28 @@ def _step(
     step: Integer[Array, ""],
 ) -> tuple[Parameters, optax.OptState, Float[Array, ""]]:
     def loss(parameters: Parameters) -> Array:
-        logits = network.bind(parameters)(codes, stream_key(seed, "dropout", step))
-        return (weights * network.task.kind.losses(logits, targets)).sum()
+        network: Any = bind(MotifCnn, parameters, config, len(task.labels))
+        logits = network(codes, stream_key(seed, "dropout", step))
+        return (weights * task.kind.losses(logits, targets)).sum()
 
     value, gradients = jax.value_and_grad(loss)(parameters)
-    updates, moments = network.optimizer(rate).update(gradients, moments, parameters)
+    updates, moments = _optimizer(config, rate).update(gradients, moments, parameters)
     return optax.apply_updates(parameters, updates), moments, value
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _batch_scores(network: _Network, parameters: Parameters, codes: UInt8[Array, "B L"]) -> Float[Array, "B C"]:
-    return network.task.kind.probabilities(network.bind(parameters)(codes))
+@_jit
+def _batch_scores(
+    config: CnnBaselineConfig, task: TaskConfig, parameters: Parameters, codes: UInt8[Array, "B L"]
+) -> Float[Array, "B C"]:
+    network: Any = bind(MotifCnn, parameters, config, len(task.labels))
+    return task.kind.probabilities(network(codes))
 
 
-def _scores(network: _Network, parameters: Parameters, codes: UInt8[np.ndarray, "N L"]) -> Float[np.ndarray, "N C"]:
+def _scores(
+    config: CnnBaselineConfig, task: TaskConfig, parameters: Parameters, codes: UInt8[np.ndarray, "N L"]
+) -> Float[np.ndarray, "N C"]:
     """Returns probabilities, or values in units of the targets' deviation."""
-    size = network.config.batch_size
+    size = config.batch_size
     batches = np.resize(np.arange(len(codes)), (-(-len(codes) // size), size))
-    scores = [_batch_scores(network, parameters, codes[rows]) for rows in batches]
+    scores = [_batch_scores(config, task, parameters, codes[rows]) for rows in batches]
     return np.concatenate(jax.device_get(scores))[: len(codes)]

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from dnabert_jax.config import TaskConfig
-from dnabert_jax.errors import JobError
-from dnabert_jax.tasks.baselines.selection import gain, validation_figure
+from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.tasks.measures.metrics import better, measure
+from dnabert_jax.tasks.measures.scores import checked_labels
 
 _ITERATIONS = 2000
 _RIDGE_TOLERANCE = 1e-6
@@ -34,9 +35,15 @@ class LinearFit:
     validation: dict[float, float]
     models: tuple[Any, ...]
 
-    def scores(self, features: Any) -> Float[np.ndarray, "N C"]:
-        """Returns `model_scores` of features, [N, F]."""
-        return model_scores(self.task, self.models, features)
+
+def learnable_labels(task: TaskConfig, labels: Num[np.ndarray, "N ..."], count: int) -> Num[np.ndarray, "N ..."]:
+    """Returns the labels of a training split; raises InputError if they are wrong, or an output never changes."""
+    labels = checked_labels(task, labels, count)
+    names = task.labels if labels.ndim > 1 else ("the label",)
+    for name, column in zip(names, np.atleast_2d(labels.T), strict=True):
+        if not len(column) or (column == column[0]).all():
+            raise InputError(f"In the training split, {name} is always the same: nothing can be learned.")
+    return labels
 
 
 def fit_linear(
@@ -60,22 +67,23 @@ def fit_linear(
         JobError: no fit converges.
     """
     features, labels = train
-    columns = labels[:, None] if labels.ndim == 1 else labels
-    figures: dict[float, float] = {}
     fits: dict[float, tuple[Any, ...]] = {}
+    figures: dict[float, float] = {}
     for penalty in sorted(inverse_penalties):
-        fit = tuple(_fit(task, features, column, penalty) for column in columns.T)
-        if None in fit:
+        models = tuple(_fit(task, features, column, penalty) for column in np.atleast_2d(labels.T))
+        if None in models:
             # Weaker penalties would converge no sooner.
             break
-        fits[penalty] = fit
-        figures[penalty] = validation_figure(
-            task, metric, model_scores(task, fits[penalty], validation[0]), validation[1]
-        )
+        scores = model_scores(task, models, validation[0])
+        figure = measure(task, scores, validation[1], resamples=0).values[metric]
+        if figure.value is None:
+            raise InputError(f"The validation split leaves {metric} undefined: {figure.note}.")
+        fits[penalty], figures[penalty] = models, figure.value
     if not fits:
         raise JobError(f"The regression does not converge in {_ITERATIONS:,} iterations with the strongest penalty.")
     # Of equal figures the first, which is that of the strongest penalty.
-    chosen = max(figures, key=lambda penalty: gain(metric, figures[penalty]))
+    best = max if better(metric) == "higher" else min
+    chosen = best(figures, key=figures.__getitem__)
     return LinearFit(task, chosen, figures, fits[chosen])
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float32, Float64, Int32, Num, Shaped, UInt8
 
 from dnabert_jax.config import Problem, TaskConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.tasks.datasets.layout import DataOptions
 
 Form = Literal["class", "sets", "numbers"]
 Labels = Int32[np.ndarray, " n"] | UInt8[np.ndarray, "n C"] | Float32[np.ndarray, "n C"]
@@ -154,14 +155,7 @@ def label_matrix(labels: Num[np.ndarray, "n ..."], count: int) -> Float32[np.nda
     return np.eye(count, dtype=np.float32)[labels] if labels.ndim == 1 else labels.astype(np.float32)
 
 
-def infer_scheme(
-    columns: Mapping[str, TextColumn],
-    source: str,
-    problem: Problem | None = None,
-    delimiter: str = "",
-    literal: bool = False,
-    positive: str = "",
-) -> LabelScheme:
+def infer_scheme(columns: Mapping[str, TextColumn], source: str, options: DataOptions, delimiter: str) -> LabelScheme:
     """Returns what the labels of the training split mean.
 
     One column: whole numbers and names are classes, other numbers a target of regression. Values with ; or | or , in
@@ -174,10 +168,11 @@ def infer_scheme(
     Names of outputs are sorted, numbers by value; of two classes the positive one is last.
 
     Args:
-        literal: whether names such as NA are those of classes.
-        positive: which of two classes is the positive one; if it is neither, that of `positive_of`, or else the last.
+        options: with the positive of two classes; if it is neither, that of `positive_of` is, or else the last.
+        delimiter: what separates values in the file.
     """
-    single, notes = problem == "single_label_classification", []
+    problem, notes = options.problem, []
+    single = problem == "single_label_classification"
     if len(columns) > 1 and single:
         raise InputError(f"A single label of several needs one column, not {', '.join(columns)}.")
     present = {name: [value for value in column.values if value] for name, column in columns.items()}
@@ -205,7 +200,7 @@ def infer_scheme(
         if len(names) < 2:
             raise InputError(f"{source} has one class only, {names[0]!r}: two are needed.")
         if len(names) == 2:
-            chosen = positive if positive in names else positive_of(names)
+            chosen = options.positive if options.positive in names else positive_of(names)
             names.sort(key=lambda name: name == chosen)
             if not chosen:
                 notes.append(
@@ -217,7 +212,7 @@ def infer_scheme(
     else:
         form, names = "sets", sorted({part for part in parts if part}, key=_by_value)
     task = TaskConfig(problem, tuple(names))
-    return LabelScheme(task, form, separator, "," if commas else ".", literal, tuple(notes))
+    return LabelScheme(task, form, separator, "," if commas else ".", options.literal_labels, tuple(notes))
 
 
 def is_missing(text: str) -> bool:

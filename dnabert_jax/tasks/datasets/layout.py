@@ -1,4 +1,4 @@
-"""Which file is which split: the layouts in which labelled DNA is passed around.
+"""Which file is which split: the layouts in which labelled DNA is passed around; and the options of reading it.
 
 A directory with train, dev and test as CSV, TSV or Parquet (DNABERT, GUE), whole or in shards, and perhaps in a folder
 `data` (Hugging Face datasets); with train.data and test.data (the 690 ENCODE sets as they circulate); with train/ and
@@ -6,26 +6,23 @@ test/ folders of two .npy files each (these sets as the original cuts them); wit
 table; or two, NAME_AC.seq and NAME_B.seq (DeepBind).
 """
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Literal
 
+from dnabert_jax.config import Problem
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import visible, visible_files
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-ALIASES: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "dev": "validation",
-    "eval": "validation",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
+_NAMES: dict[Split, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "validation": ("dev", "eval", "val", "valid", "validation"),
+    "test": ("test", "testing"),
 }
+ALIASES = {name: split for split, names in _NAMES.items() for name in names}
 NPY_SEQUENCES, NPY_TARGETS = "sequences_alph.npy", "targets.npy"
 _TABLE = re.compile(
     r"(\w+?)(-(\d{5})-of-(\d{5})(?:-[0-9a-f]{16})?)?\.(csv|tsv|txt|data|seq|parquet)(\.gz)?", re.IGNORECASE
@@ -38,6 +35,34 @@ _BINDING = ("data", "seq")
 _HALF = re.compile(r"(.+)_(AC|B)\.seq(?:\.gz)?")
 _HALVES: dict[Split, str] = {"train": "AC", "test": "B"}
 """The letters of the folds with which the names of the two files of a DeepBind set end."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """How a data set is read.
+
+    Attributes:
+        problem: What the labels are; inferred if not given.
+        literal_labels: Take labels such as NA, None and - for names of classes, not for missing labels.
+        positive: Of two classes, the one that precision, recall, F1, curves and later explanations are of; found by its
+            name if not given, as 1 of 0 and 1 or bound of bound and unbound.
+        dev: What a dev split is where there is no test split: the validation split, or the test split as in the
+            original's data.
+        test_share: Share of the training split to measure on, where there is no test split.
+        validation_share: Share of the training split to choose the best epoch by, where there is no validation split.
+        keep_duplicates: Keep sequences of the training split that are in validation or test too.
+    """
+
+    problem: Problem | None = None
+    literal_labels: bool = False
+    positive: str = ""
+    dev: Literal["validation", "test"] = "validation"
+    test_share: float = 0.2
+    validation_share: float = 0.1
+    keep_duplicates: bool = False
+
+
+USUAL_OPTIONS = DataOptions()
 
 
 def is_table(path: Path) -> bool:

@@ -71,8 +71,13 @@ class SequenceParser:
         self._refuse(pa.compute.equal(texts, ""), texts, "has no sequence")
         self._refuse(pa.compute.invert(pa.compute.string_is_ascii(texts)), texts, "is no IUPAC DNA")
         self._check_form(texts)
-        letters, lengths = self._joined(texts) if self._kmers else _buffer(texts)
-        codes = self._codes(letters, lengths)
+        try:
+            letters, lengths = self._joined(texts) if self._kmers else _buffer(texts)
+            codes = base_codes(letters)
+        except InputError:
+            for row, text in enumerate(texts.to_pylist()):
+                self._tokenizer.parse(text, self._row(row))  # says what is wrong, and in which row
+            raise
         if not short and len(lengths):
             row = int(np.argmax(lengths < self._tokenizer.shortest))
             self._tokenizer.check_length(int(lengths[row]), self._row(row))
@@ -103,43 +108,29 @@ class SequenceParser:
             )
 
     def _joined(self, texts: pa.Array) -> tuple[UInt8[np.ndarray, " b"], Int64[np.ndarray, " n"]]:
-        """Returns the letters that k-mers spell: `KmerTokenizer.parse` of all rows at once."""
+        """Returns the letters that k-mers spell, as `KmerTokenizer.parse` does, but of all rows at once."""
         k = self._k
         if pa.compute.any(pa.compute.match_substring_regex(texts, r"\s\s|[^\S ]")).as_py():
             texts = pa.compute.replace_substring_regex(texts, r"\s+", " ")
         # With a space behind its last k-mer too, a row is a matrix of k + 1 letters a k-mer.
         letters, lengths = _buffer(pa.compute.binary_join_element_wise(texts, "", " "))
-        self._check_kmers(texts, lengths % (k + 1) > 0)
+        if (lengths % (k + 1)).any():
+            raise InputError(f"A word is not of {k} letters.")
         kmers, counts = letters.reshape(-1, k + 1), lengths // (k + 1)
         starts = np.cumsum(counts) - counts
+        follows = np.ones(len(kmers), bool)
+        follows[starts] = False
         wrong = kmers[:, k] != _SPACE
-        apart = np.zeros(max(len(kmers) - 1, 0), bool)
         for offset in range(k):  # numpy is slow along so short an axis
             wrong |= kmers[:, offset] == _SPACE
-            if offset < k - 1:
-                apart |= kmers[1:, offset] != kmers[:-1, offset + 1]
-        apart[starts[1:] - 1] = False
-        wrong[1:] |= apart
-        self._check_kmers(texts, np.logical_or.reduceat(wrong, starts) if len(starts) else wrong)
-        kept = np.zeros(kmers.shape, bool)
-        kept[:, k - 1] = True
-        kept[starts, :k] = True
-        return kmers[kept], counts + k - 1
-
-    def _check_kmers(self, texts: pa.Array, wrong: Bool[np.ndarray, " n"]) -> None:
+            if offset:
+                wrong[1:] |= follows[1:] & (kmers[1:, offset - 1] != kmers[:-1, offset])
         if wrong.any():
-            row = int(np.argmax(wrong))
-            self._tokenizer.parse(texts[row].as_py(), self._row(row))  # says what is wrong
-            raise AssertionError(texts[row])
-
-    def _codes(self, letters: UInt8[np.ndarray, " b"], lengths: Int64[np.ndarray, " n"]) -> UInt8[np.ndarray, " b"]:
-        try:
-            return base_codes(letters)
-        except InputError:
-            ends = np.cumsum(lengths)
-            for row, (end, length) in enumerate(zip(ends, lengths, strict=True)):
-                base_codes(letters[end - length : end], self._row(row))  # says in which row
-            raise
+            raise InputError("K-mers do not overlap.")
+        letters_read = np.zeros(kmers.shape, bool)
+        letters_read[:, k - 1] = True
+        letters_read[starts, :k] = True
+        return kmers[letters_read], counts + k - 1
 
 
 def _buffer(texts: pa.Array) -> tuple[UInt8[np.ndarray, " c"], Int64[np.ndarray, " n"]]:

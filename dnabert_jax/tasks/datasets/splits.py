@@ -6,7 +6,7 @@ Two rows are the same if their bases are, in upper or lower case; all letters th
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -18,11 +18,9 @@ from scipy.sparse.csgraph import connected_components
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.bases import reverse_complement
 from dnabert_jax.sequence.tokenizer import Tokenizer
-from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit, read_labelled
+from dnabert_jax.tasks.datasets.labelled import USUAL_COLUMNS, Columns, LabelledData, LabelledSplit, Loci, read_labelled
 from dnabert_jax.tasks.datasets.labels import listed
-from dnabert_jax.tasks.datasets.layout import SPLITS, Split
-from dnabert_jax.tasks.datasets.options import DataOptions
-from dnabert_jax.tasks.datasets.rows import USUAL_COLUMNS, Columns, Loci
+from dnabert_jax.tasks.datasets.layout import SPLITS, DataOptions, Split
 from dnabert_jax.tasks.datasets.sequences import Sequences
 
 _DIGEST_BYTES = 16
@@ -42,67 +40,45 @@ def read_splits(
     return carve(carve(data, "test", options.test_share, seed), "validation", options.validation_share, seed)
 
 
-@dataclasses.dataclass(frozen=True)
-class Duplicates:
-    """Counts of sequences that occur more than once.
+def count_duplicates(data: LabelledData) -> LabelledData:
+    """Adds a note for each count of sequences that occur more than once, within a split and between splits.
 
-    Attributes:
-        within: for each split, rows that repeat a row before them in the split.
-        between: for each two splits, rows of the second whose sequence is in the first too.
-        of_one_locus: for each two splits, rows of the second that lie where a row of the first does, as a negative that
-            was shuffled from a positive; where the data say where rows lie.
-        contradicting: for each split, rows whose sequence has another label in another row of the split.
-        reverse_complements: whether a sequence and its reverse complement counted as one.
+    Where the data say where rows lie, rows are also counted that lie where a row of another split does, as a negative
+    that was shuffled from a positive.
     """
-
-    within: Mapping[Split, int]
-    between: Mapping[tuple[Split, Split], int]
-    of_one_locus: Mapping[tuple[Split, Split], int]
-    contradicting: Mapping[Split, int]
-    reverse_complements: bool
-
-    def sentences(self) -> tuple[str, ...]:
-        """Returns a sentence for each count that is not 0."""
-        same = "itself or as its reverse complement " if self.reverse_complements else ""
-        sentences = (
-            *((n, f"{b} with a sequence that {same}is in {a} too") for (a, b), n in self.between.items()),
-            *((n, f"{b} where a row of {a} lies, such as its shuffle") for (a, b), n in self.of_one_locus.items()),
-            *((n, f"{split} that repeat an earlier row") for split, n in self.within.items()),
-            *(
-                (n, f"{split} with a sequence that has another label in another row")
-                for split, n in self.contradicting.items()
-            ),
-        )
-        return tuple(f"Rows of {what}: {count:,}." for count, what in sentences if count)
-
-
-def count_duplicates(data: LabelledData, reverse_complements: bool = False) -> Duplicates:
-    """Counts sequences that occur more than once, within a split and between splits."""
-    keys = _keys(data, reverse_complements)
+    keys = _keys(data.splits)
     loci = {split: part.loci.names() for split, part in data.splits.items() if part.loci is not None}
-    contradicting = {}
+    repeated, contradicting = {}, {}
     for split, part in data.splits.items():
         label = np.unique(part.labels, axis=0, return_inverse=True)[1].reshape(-1)
         labelled = np.unique(np.column_stack([keys[split], label]), axis=0)
         numbers, labels = np.unique(labelled[:, 0], return_counts=True)
-        contradicting[split] = int(np.isin(keys[split], numbers[labels > 1]).sum())
-    return Duplicates(
-        {split: len(numbers) - len(np.unique(numbers)) for split, numbers in keys.items()},
-        {(a, b): int(np.isin(keys[b], keys[a]).sum()) for a, b in itertools.combinations(keys, 2)},
-        {(a, b): int(np.isin(loci[b], loci[a]).sum()) for a, b in itertools.combinations(loci, 2)},
-        contradicting,
-        reverse_complements,
+        repeated[split] = len(part) - len(numbers)
+        contradicting[split] = np.isin(keys[split], numbers[labels > 1]).sum()
+    counts = (
+        *_shared(keys, "{} with a sequence that is in {} too"),
+        *_shared(loci, "{} where a row of {} lies, such as its shuffle"),
+        *((n, f"{split} that repeat an earlier row") for split, n in repeated.items()),
+        *((n, f"{split} with a sequence that has another label in another row") for split, n in contradicting.items()),
     )
+    notes = [f"Rows of {what}: {count:,}." for count, what in counts if count]
+    return dataclasses.replace(data, notes=(*data.notes, *notes))
 
 
-def drop_duplicates(data: LabelledData, reverse_complements: bool = False) -> LabelledData:
+def _shared(keys: Mapping[Split, Shaped[np.ndarray, " _"]], what: str) -> Iterator[tuple[int, str]]:
+    """Yields for each two splits how many rows of the second have a key that is in the first too, and a phrase."""
+    for first, second in itertools.combinations(keys, 2):
+        yield int(np.isin(keys[second], keys[first]).sum()), what.format(second, first)
+
+
+def drop_duplicates(data: LabelledData) -> LabelledData:
     """Leaves each sequence in one split only, once in training, and says how many rows that took.
 
     What is also in the test split goes from training and validation, what is in the validation split from training.
     No row of the test split is dropped, so that figures stay comparable with those of others. Of rows of the training
     split that repeat each other, the first stays.
     """
-    keys = _keys(data, reverse_complements)
+    keys = _keys(data.splits)
     splits: dict[Split, LabelledSplit] = {}
     notes = list(data.notes)
     for number, split in enumerate(keys):
@@ -136,12 +112,11 @@ def carve(
     if not 0 < fraction < 1:
         raise InputError(f"The share of rows for {split} is {fraction}: it must lie between 0 and 1.")
     train = data.splits["train"]
-    keys = _keys(dataclasses.replace(data, splits={"train": train}), reverse_complements=True)["train"]
-    classes = data.task.problem == "single_label_classification"
-    held_out, how = _held_out(train, keys, fraction, seed, classes)
+    keys = _keys({"train": train}, reverse_complements=True)["train"]
+    held_out, how = _held_out(train, keys, fraction, seed)
     # With whole chromosomes, a sequence may be on both sides.
     twins = np.isin(keys, keys[held_out]) & ~held_out
-    if not _fits(train, held_out, classes):
+    if not _fits(train, held_out):
         raise InputError(
             f"{len(train):,} training rows are too few to put {fraction:g} of them aside for {split}, with two classes "
             "or more: give more rows, a larger share or a file of that split."
@@ -155,7 +130,7 @@ def carve(
 
 
 def _held_out(
-    train: LabelledSplit, keys: Int64[np.ndarray, " n"], fraction: float, seed: int, classes: bool
+    train: LabelledSplit, keys: Int64[np.ndarray, " n"], fraction: float, seed: int
 ) -> tuple[Bool[np.ndarray, " n"], str]:
     """Returns which rows are held out, and how they were chosen."""
     how = f"drawn by the seed {seed}"
@@ -163,38 +138,33 @@ def _held_out(
         contigs = train.loci.contigs
         for chosen in _contigs_of_share(contigs.index, fraction, seed):
             held_out = np.isin(contigs.index, chosen)
-            if _fits(train, held_out, classes):
+            if _fits(train, held_out):
                 return held_out, f"those on {listed([contigs.values[number] for number in chosen])}, by the seed {seed}"
-        held_out = _drawn(train, _joined(_loci(train.loci), keys), fraction, seed, classes)
-        if _near(held_out.sum(), fraction * len(train)) and _fits(train, held_out, classes):
+        held_out = _drawn(train, _joined(_loci(train.loci), keys), fraction, seed)
+        if _near(held_out.sum(), fraction * len(train)) and _fits(train, held_out):
             return held_out, f"whole loci, {how}"
         how += "; as they lie close together, some overlap rows that stay"
-    return _drawn(train, keys, fraction, seed, classes), how
+    return _drawn(train, keys, fraction, seed), how
 
 
 def _near(count: np.integer, target: float) -> bool:
     return bool(abs(count - target) <= max(1, _TOLERANCE * target))
 
 
-def _fits(train: LabelledSplit, held_out: Bool[np.ndarray, " n"], classes: bool) -> bool:
+def _fits(train: LabelledSplit, held_out: Bool[np.ndarray, " n"]) -> bool:
     """Returns whether there is something to learn and to measure."""
-    if not classes:
+    if train.labels.ndim > 1:
         return bool(held_out.any()) and not held_out.all()
-    return len(np.unique(train.labels[held_out])) > 1 and len(np.unique(train.labels[~held_out])) == len(
-        np.unique(train.labels)
-    )
+    measured, learned, classes = (len(np.unique(train.labels[rows])) for rows in (held_out, ~held_out, ...))
+    return measured > 1 and learned == classes
 
 
-def _drawn(
-    train: LabelledSplit, groups: Int64[np.ndarray, " n"], fraction: float, seed: int, classes: bool
-) -> Bool[np.ndarray, " n"]:
+def _drawn(train: LabelledSplit, groups: Int64[np.ndarray, " n"], fraction: float, seed: int) -> Bool[np.ndarray, " n"]:
     """Returns a share of the rows, those of a group together."""
     _, first, group, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
-    stratum = _strata(train.select(first))
-    shuffled = np.random.default_rng(seed).permutation(len(first))
-    order = shuffled[np.argsort(stratum[shuffled], kind="stable")]
+    order = _by_stratum(train.select(first), seed)
     stays = np.zeros(len(first), bool)
-    if classes:  # no class leaves the training rows
+    if train.labels.ndim == 1:  # no class leaves the training rows
         stays[group.reshape(-1)[np.unique(train.labels, return_index=True)[1]]] = True
     chosen = np.zeros(len(first), bool)
     due = 0.0
@@ -244,8 +214,7 @@ def limit_training(data: LabelledData, limit: int, seed: int = 0) -> LabelledDat
     train = data.splits["train"]
     if len(train) <= limit:
         return data
-    shuffled = np.random.default_rng(seed).permutation(len(train))
-    order = shuffled[np.argsort(_strata(train)[shuffled], kind="stable")]
+    order = _by_stratum(train, seed)
     chosen = order[np.linspace(0, len(order) - 1, limit).round().astype(np.int64)]
     _check_classes(data, train.select(chosen))
     note = f"{limit:,} of {len(train):,} training rows are used, drawn by the seed {seed}."
@@ -255,26 +224,36 @@ def limit_training(data: LabelledData, limit: int, seed: int = 0) -> LabelledDat
 
 def _check_classes(data: LabelledData, train: LabelledSplit) -> None:
     """Raises InputError if the rows that are left for training are all of one class."""
-    if data.task.problem == "single_label_classification" and len(np.unique(train.labels)) < 2:
+    if train.labels.ndim == 1 and len(np.unique(train.labels)) < 2:
         label = data.task.labels[int(train.labels[0])]
         raise InputError(f"The training rows of {train.source} that are left are all of the class {label!r}.")
 
 
-def _strata(part: LabelledSplit) -> Shaped[np.ndarray, " n"]:
+def _by_stratum(part: LabelledSplit, seed: int) -> Int64[np.ndarray, " n"]:
+    """Returns the rows in the order of their labels, and among like ones drawn by the seed."""
     if part.labels.ndim == 1:
-        return part.labels
-    if part.labels.dtype == np.uint8:
+        strata = part.labels
+    elif part.labels.dtype == np.uint8:
         counts = part.labels.sum(axis=0, dtype=np.int64)
-        return np.where(part.labels > 0, counts, len(part) + 1).min(axis=1)
-    return part.labels[:, 0]
+        strata = np.where(part.labels > 0, counts, len(part) + 1).min(axis=1)
+    else:
+        strata = part.labels[:, 0]
+    shuffled = np.random.default_rng(seed).permutation(len(part))
+    return shuffled[np.argsort(strata[shuffled], kind="stable")]
 
 
-def _keys(data: LabelledData, reverse_complements: bool) -> dict[Split, Int64[np.ndarray, " _"]]:
-    """Returns a number for each row of each split that is the same for the same sequence."""
-    digests = [_digests(part.sequences, reverse_complements) for part in data.splits.values()]
+def _keys(
+    splits: Mapping[Split, LabelledSplit], reverse_complements: bool = False
+) -> dict[Split, Int64[np.ndarray, " _"]]:
+    """Returns a number for each row of each split that is the same for the same sequence.
+
+    Args:
+        reverse_complements: whether a sequence and its reverse complement are the same.
+    """
+    digests = [_digests(part.sequences, reverse_complements) for part in splits.values()]
     numbers = np.unique(np.concatenate(digests), return_inverse=True)[1].astype(np.int64)
-    ends = np.cumsum([len(part) for part in data.splits.values()])
-    return dict(zip(data.splits, np.split(numbers, ends[:-1]), strict=True))
+    ends = np.cumsum([len(part) for part in splits.values()])
+    return dict(zip(splits, np.split(numbers, ends[:-1]), strict=True))
 
 
 def _digests(sequences: Sequences, reverse_complements: bool) -> Shaped[np.ndarray, " n"]:
@@ -283,5 +262,5 @@ def _digests(sequences: Sequences, reverse_complements: bool) -> Shaped[np.ndarr
 
     digests = [digest(sequences[row]) for row in range(len(sequences))]
     if reverse_complements:
-        digests = [min(own, digest(reverse_complement(sequences[row]))) for row, own in enumerate(digests)]
+        digests = [min(forward, digest(reverse_complement(sequences[row]))) for row, forward in enumerate(digests)]
     return np.array(digests, f"S{_DIGEST_BYTES}")

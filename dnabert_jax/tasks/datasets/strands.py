@@ -30,7 +30,8 @@ def differs_between_strands(split: LabelledSplit) -> bool:
     tested for each label (for a number, above and below its median) by a t-test, at a level of 1e-6 over all tests; a
     mean of less than 0.2 standard deviations does not count.
     """
-    differences = np.stack([_difference(split.sequences[number]) for number in range(len(split))])
+    sequences = (split.sequences[row] for row in range(len(split)))
+    differences = np.stack([_features(codes) - _features(reverse_complement(codes)) for codes in sequences])
     labels = split.labels if split.labels.ndim == 1 else split.labels > np.median(split.labels, axis=0)
     groups = (
         [labels == label for label in np.unique(labels)]
@@ -55,12 +56,8 @@ def _p_value(differences: Float[np.ndarray, "n D"]) -> float:
     return float(2 * special.stdtr(count - 1, -effect * np.sqrt(count + 1)) * differences.shape[1])
 
 
-def _difference(codes: np.ndarray) -> Float[np.ndarray, " D"]:
-    """Returns the words of a sequence and the bases at its places, less those of the other strand."""
-    return _features(codes) - _features(reverse_complement(codes))
-
-
 def _features(codes: np.ndarray) -> Float[np.ndarray, " D"]:
+    """Returns how often each word occurs in a sequence, and which base stands at each of its places."""
     ids = KmerTokenizer(_WORD).encode(codes).astype(np.int64)
     counts = np.bincount(ids[ids >= NUM_SPECIAL] - NUM_SPECIAL, minlength=4**_WORD).astype(np.float32)
     places = np.full((2, _EDGE), AMBIGUOUS)

@@ -15,8 +15,7 @@ from jaxtyping import Float, Num
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.model.heads import pooled_size
 from dnabert_jax.numerics import fixed_settings
-from dnabert_jax.tasks.baselines.linear import LinearFit, fit_linear, model_scores
-from dnabert_jax.tasks.baselines.selection import learnable_labels
+from dnabert_jax.tasks.baselines.linear import LinearFit, fit_linear, learnable_labels, model_scores
 from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import encode_split, task_to_learn, windowed_task

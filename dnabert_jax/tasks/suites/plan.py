@@ -26,37 +26,9 @@ from dnabert_jax.tasks.finetuning.fitting import EVALUATED_TOGETHER
 from dnabert_jax.tasks.finetuning.jobs import total_steps
 from dnabert_jax.tasks.finetuning.lockstep import Lockstep, jobs_mesh
 from dnabert_jax.tasks.finetuning.trainable import split_trainable
+from dnabert_jax.tasks.suites.suite import SuiteSize
 
 _SECONDS_AN_HOUR = 3600
-
-
-@dataclasses.dataclass(frozen=True)
-class SuiteSize:
-    """How much there is to do. The defaults are the paper's suite, as far as its size is published.
-
-    Attributes:
-        sets: data sets; the paper's 690 of ENCODE.
-        seeds: models of each.
-        examples: training sequences of a set. The paper gives no sizes: this is the mean of the five of the 690 that
-            GUE drew (32,378, 30,672, 19,000, 27,294 and 19,000; Zhou et al. 2023, arXiv 2306.15006, and its files).
-        validation: sequences on which each epoch is evaluated; GUE's.
-        test: sequences of the test split; GUE's.
-        bases: of a sequence; the paper's.
-    """
-
-    sets: int = 690
-    seeds: int = 1
-    examples: int = 25_669
-    validation: int = 1_000
-    test: int = 1_000
-    bases: int = 101
-    labels: int = 2
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            fewest = 2 if field.name == "labels" else 1
-            if getattr(self, field.name) < fewest:
-                raise InputError(f"{field.name} is {getattr(self, field.name)}: it must be at least {fewest}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,11 +118,9 @@ def plan_jobs(
         devices: of one slice.
 
     Raises:
-        InputError: sequences that the model cannot take, or no jobs.
+        InputError: sequences that the model cannot take.
         JobError: the compiler fails otherwise than for want of memory.
     """
-    if jobs < 1:
-        raise InputError(f"{jobs} jobs a chip are impossible: give at least 1.")
     if not chip.is_tpu:
         raise InputError(f"The compiler for {chip.name} predicts no times: plan a suite for a TPU, as v5e:2x4.")
     tokens = model.tokenizer.count(size.bases) + SPECIAL_PER_SEQUENCE
@@ -173,43 +143,28 @@ def plan_jobs(
     memory = max(step.memory, prediction.memory)
     if memory > chip.hbm_bytes:
         return JobsAChip(jobs, f"{memory / 2**30:.2f} of {chip.hbm_bytes / 2**30:.2f} GiB", step, prediction)
-    return _added_up(JobsAChip(jobs, "", step, prediction), step, prediction, config, size, len(devices))
-
-
-def _added_up(
-    plan: JobsAChip, step: Program, prediction: Program, config: FinetuneConfig, size: SuiteSize, chips: int
-) -> JobsAChip:
     together = config.batch_size * EVALUATED_TOGETHER
     strands = 1 if config.strands == "forward" else 2
-    groups = -(-size.sets * size.seeds // (chips * plan.jobs))
+    groups = -(-size.sets * size.seeds // (len(devices) * jobs))
     steps = total_steps(config, size.examples)
     epochs = -(-steps // -(-size.examples // config.batch_size))
     validations = strands * epochs * -(-size.validation // together)
     if config.train == "probe":  # each sequence once; the regression, on the host, is not counted
         validations = strands * -(-(size.examples + size.validation) // together)
     tests = strands * -(-size.test // together)
-    hours = [
+    training, validation, test = (
         groups * runs * program.seconds / _SECONDS_AN_HOUR
         for runs, program in ((steps, step), (validations, prediction), (tests, prediction))
-    ]
-    return dataclasses.replace(
-        plan,
-        groups=groups,
-        steps=steps,
-        validations=validations,
-        tests=tests,
-        training_hours=hours[0],
-        validation_hours=hours[1],
-        test_hours=hours[2],
-        hours=sum(hours),
     )
+    hours = training + validation + test
+    return JobsAChip(jobs, "", step, prediction, groups, steps, validations, tests, training, validation, test, hours)
 
 
 def _lowered(lockstep: Lockstep, jobs: int, length: int) -> Sequence[jax.stages.Lowered]:
-    """Training and prediction, with the shapes of their arguments alone."""
+    """Returns training and prediction, with the shapes of their arguments alone."""
     whole = parameter_shapes(sequence_classifier, lockstep.model, lockstep.task)
-    frozen, own = jax.eval_shape(lambda parameters: split_trainable(parameters, lockstep.config, 0), whole)
-    trainable = jax.tree.map(lambda one: jax.ShapeDtypeStruct((jobs, *one.shape), one.dtype), own)
+    frozen, trained = jax.eval_shape(lambda parameters: split_trainable(parameters, lockstep.config, 0), whole)
+    trainable = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((jobs, *leaf.shape), leaf.dtype), trained)
     batch, turn = lockstep.abstract_batch(jobs, length)
     state = lockstep.abstract_state(trainable)
     shape = (jobs, lockstep.config.batch_size * EVALUATED_TOGETHER, length)

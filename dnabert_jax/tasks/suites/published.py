@@ -9,7 +9,7 @@ import numpy as np
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.measures.metrics import better, possible_values
-from dnabert_jax.tasks.suites.summary import Table
+from dnabert_jax.tasks.suites.report import Table
 
 _SET_NAMES = ("name", "set", "dataset", "data_set", "set_name")
 _METRIC_NAMES = {

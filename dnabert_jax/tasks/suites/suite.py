@@ -3,42 +3,30 @@
 import dataclasses
 import fnmatch
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from dnabert_jax.config import require_in
 from dnabert_jax.data.manifest import file_digest
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import visible
 from dnabert_jax.tasks.datasets.layout import files_of, is_data_set, is_table, set_name, table_name
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
-from dnabert_jax.tasks.suites.summary import PAPER_METRICS
 
 SuiteName = Literal["tfbs690", "gue", "mouse", "suite"]
-
-
 Method = Literal["finetuned", "probe", "probe-forest", "random", "kmer", "gapped-kmer", "cnn"]
 METHODS: tuple[Method, ...] = get_args(Method)
 """The model fine-tuned, and probed by regression or a random forest; the same network fine-tuned from random weights;
 and the baselines of `baselines.BASELINES`."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Suite:
-    """A benchmark.
-
-    Attributes:
-        metrics: that its paper averages over the sets.
-        settings: patterns of names of sets, and what the preset of the suite's name changes for those; the first that
-            fits holds.
-    """
-
-    metrics: tuple[str, ...]
-    settings: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-
+_PAPER_METRICS = ("accuracy", "f1", "f1_macro", "mcc", "roc_auc")
+"""Accuracy, F1, MCC and AUC are what Ji et al. 2021 average over the 690 sets; f1 is there for two classes only."""
 
 # Epochs, warm-up and steps of finetune/scripts/run_dnabert1.sh of github.com/MAGICS-LAB/DNABERT_2; names of the sets
-# are those of the folders in GUE's archive.
+# are those of the folders in GUE's archive. The first pattern that fits a name holds.
 _GUE_SETTINGS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("*EMP/*", {"epochs": 3, "warmup_steps": 50}),
     ("*prom/*_tata", {"epochs": 10, "warmup_steps": 50}),
@@ -49,13 +37,39 @@ _GUE_SETTINGS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("*tf/*", {"epochs": 3, "warmup_steps": 30}),
 )
 
-SUITES: dict[str, Suite] = {
-    "tfbs690": Suite(PAPER_METRICS),
-    # MCC of all, F1 of the classes of covid.
-    "gue": Suite(("mcc", "f1_macro", "accuracy", "roc_auc"), _GUE_SETTINGS),
-    "mouse": Suite(PAPER_METRICS),
-    "suite": Suite(PAPER_METRICS),
-}
+# MCC of all, F1 of the classes of covid.
+SUITES = dict.fromkeys(get_args(SuiteName), _PAPER_METRICS) | {"gue": ("mcc", "f1_macro", "accuracy", "roc_auc")}
+"""The metrics that the paper of each suite averages over its sets."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SuiteSize:
+    """How much there is to do. The defaults are the paper's suite, as far as its size is published.
+
+    GUE drew five of the 690 sets (Zhou et al. 2023, arXiv 2306.15006, and its files), of 32,378, 30,672, 19,000, 27,294
+    and 19,000 training sequences, and validates and tests on 1,000 each.
+
+    Attributes:
+        sets: Data sets.
+        seeds: Models of each data set.
+        examples: Training sequences of a data set.
+        validation: Sequences on which each epoch is evaluated.
+        test: Sequences that each model is measured on.
+        bases: Of a sequence.
+        labels: Of a data set.
+    """
+
+    sets: int = 690
+    seeds: int = 1
+    examples: int = 25_669
+    validation: int = 1_000
+    test: int = 1_000
+    bases: int = 101
+    labels: int = 2
+
+    def __post_init__(self) -> None:
+        require_in(self, 1, math.inf, "sets", "seeds", "examples", "validation", "test", "bases")
+        require_in(self, 2, math.inf, "labels")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +86,10 @@ class LabelledSet:
     path: Path
     size: int
 
+    @staticmethod
+    def at(path: Path, name: str) -> "LabelledSet":
+        return LabelledSet(name, path, sum(file.stat().st_size for file in files_of(path)))
+
     def digest(self) -> str:
         """Returns the SHA-256 of its files."""
         digests = b"".join(bytes.fromhex(file_digest(path)) for path in files_of(self.path))
@@ -84,44 +102,42 @@ def find_sets(directory: Path) -> list[LabelledSet]:
     A table, or a directory that is a data set, is a suite of one.
     """
     if directory.is_file() or (directory.is_dir() and is_data_set(directory)):
-        return [LabelledSet(set_name(directory), directory, sum(file.stat().st_size for file in files_of(directory)))]
+        return [LabelledSet.at(directory, set_name(directory))]
     if not directory.is_dir():
         raise InputError(f"{directory} does not exist.")
-    found: dict[str, LabelledSet] = {}
+    sets: dict[str, LabelledSet] = {}
     for path in _sets_under(directory):
         folder = path.relative_to(directory).parent
         name = (folder / (path.name if path.is_dir() else table_name(path))).as_posix()
-        if name in found:
-            raise InputError(f"Both {found[name].path} and {path} are data sets called {name}: rename one.")
-        found[name] = LabelledSet(name, path, sum(file.stat().st_size for file in files_of(path)))
-    if not found:
+        if name in sets:
+            raise InputError(f"Both {sets[name].path} and {path} are data sets called {name}: rename one.")
+        sets[name] = LabelledSet.at(path, name)
+    if not sets:
         raise InputError(
             f"{directory} holds no data sets: a set is a table (.csv, .tsv, .parquet, .data, .seq) or a directory with "
             "train, dev and test."
         )
-    return [found[name] for name in sorted(found)]
+    return [sets[name] for name in sorted(sets)]
 
 
-def _sets_under(directory: Path) -> list[Path]:
-    found = []
+def _sets_under(directory: Path) -> Iterator[Path]:
     for path in visible(directory):
-        if path.is_dir():
-            found += [path] if is_data_set(path) else _sets_under(path)
-        elif is_table(path):
-            found.append(path)
-    return found
+        if is_data_set(path) if path.is_dir() else is_table(path):
+            yield path
+        elif path.is_dir():
+            yield from _sets_under(path)
 
 
 def settings_of(suite: SuiteName, name: str, settings: FinetuneConfig) -> FinetuneConfig:
-    """Those of one set: what the suite's protocol has otherwise for sets of that name."""
-    for pattern, changes in SUITES[suite].settings:
+    """Returns the settings of a set: what the suite's protocol has otherwise for sets of that name."""
+    for pattern, changes in _GUE_SETTINGS if suite == "gue" else ():
         if fnmatch.fnmatchcase(f"/{name}", pattern):
             return dataclasses.replace(settings, **changes)
     return settings
 
 
-def groups_of_like_size(sets: Sequence[LabelledSet], together: int) -> list[list[LabelledSet]]:
-    """The sets in groups to train in lockstep, the largest first.
+def groups_by_size(sets: Sequence[LabelledSet], together: int) -> list[list[LabelledSet]]:
+    """Returns the sets in groups to train in lockstep, the largest first.
 
     A group takes as long as its largest set, so sets next to each other in size are together.
     """
@@ -130,7 +146,7 @@ def groups_of_like_size(sets: Sequence[LabelledSet], together: int) -> list[list
 
 
 def part_of(sets: Sequence[LabelledSet], process: int, processes: int) -> list[LabelledSet]:
-    """The sets of one of several processes, small and large ones alike.
+    """Returns the sets of one of several processes, small and large ones alike.
 
     That depends on the suite alone, not on the devices of a process or on what is done, so that they need not talk.
     """
@@ -138,4 +154,4 @@ def part_of(sets: Sequence[LabelledSet], process: int, processes: int) -> list[L
 
 
 def _by_size(sets: Sequence[LabelledSet]) -> list[LabelledSet]:
-    return sorted(sets, key=lambda one: (-one.size, one.name))
+    return sorted(sets, key=lambda data: (-data.size, data.name))

@@ -4,14 +4,20 @@ import csv
 import dataclasses
 import gzip
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from data_prep.derived.manifest import TABLE
+from data_prep.derived.derive import DerivedManifest, derive
+from data_prep.derived.promoters import Promoters, PromotersJob
+from data_prep.derived.splice import Splice, SpliceJob
+from data_prep.derived.table import TABLE
+from data_prep.derived.tfbs import Tfbs, TfbsJob
 
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
+JOBS = {Promoters: PromotersJob, Splice: SpliceJob, Tfbs: TfbsJob}
 
 
 def reverse_complement(sequence: str) -> str:
@@ -107,14 +113,29 @@ def place(row: Row) -> tuple[str, int, str]:
     return row["chrom"], int(row["start"]), row["strand"]
 
 
+def peak_lines(first: int, step: int, summit: int = 30, contigs: tuple[str, ...] = ("chr1", "2", "chr3")) -> str:
+    """Peaks of 200 bases every `step` bases on every contig."""
+    starts = range(first, 59_000, step)
+    return "".join(f"{contig}\t{s}\t{s + 200}\t.\t0\t.\t1\t-1\t-1\t{summit}\n" for contig in contigs for s in starts)
+
+
 @pytest.fixture
-def peaks(assembly: Assembly, tmp_path: Path) -> Path:
-    """Peaks of 200 bases every 1,500, their summits 30 from their start, on every contig."""
+def peaks(tmp_path: Path) -> Path:
     path = tmp_path / "peaks.narrowPeak"
-    lines = [
-        f"{contig}\t{start}\t{start + 200}\t.\t0\t.\t1\t-1\t-1\t30"
-        for contig in assembly.sequences
-        for start in range(300, 59_000, 1500)
-    ]
-    path.write_text("\n".join(lines))
+    path.write_text(peak_lines(300, 1500, contigs=("chr1", "chr2", "chr3")))
     return path
+
+
+Derived = Callable[..., tuple[DerivedManifest, list[Row]]]
+
+
+@pytest.fixture
+def derived(assembly: Assembly, peaks: Path, tmp_path: Path) -> Derived:
+    """Derives a set of a task from the assembly, as settings of its job say."""
+
+    def make(task: type, out: str = "out", **settings: object) -> tuple[DerivedManifest, list[Row]]:
+        sites = {"peaks": peaks} if task is Tfbs else {"gtf": assembly.gtf}
+        job = JOBS[task](**{"fasta": (assembly.fasta,), "out": tmp_path / out, **sites, **settings})
+        return derive(task(job)), table(job.out)
+
+    return make

@@ -6,32 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.derived.derive import derive
-from data_prep.derived.job import DerivedJob
-from data_prep.derived.promoters import Promoters, PromotersJob
-from data_prep.derived.splice import Splice, SpliceJob
-from data_prep.derived.tfbs import Tfbs, TfbsJob
+from data_prep.derived.promoters import Promoters
+from data_prep.derived.splice import Splice
+from data_prep.derived.task import DerivedJob
+from data_prep.derived.tfbs import Tfbs
 from dnabert_jax.errors import InputError
-from tests.data_prep.derived.conftest import Assembly, gtf_text
-
-
-def bad(settings: dict[str, object], message: str) -> object:
-    return pytest.param(settings, message, id=message[:40])
+from tests.data_prep.derived.conftest import Assembly, Derived, gtf_text
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        bad({"fasta": ()}, "No sequence file is named"),
-        bad({"seed": -1}, "The seed is -1"),
-        bad({"validation_fraction": 0.5, "test_fraction": 0.5}, "leave something for training"),
-        bad({"test_contigs": ("a",)}, "a model must not be chosen on the test"),
-        bad({"test_contigs": ("a",), "validation_contigs": ("a", "b")}, "Both splits have the contigs a"),
-        bad({"locus_distance": -1}, "A locus distance of -1"),
-        bad({"negative_distance": -1}, "A distance of -1"),
-        bad({"gc_tolerance": 2.0}, "A GC tolerance of 2 is no share"),
-        bad({"negative_ratio": 0.0}, "0.0 negatives for each positive"),
-        bad({"maximum_per_label": 0}, "At most 0 examples"),
+        ({"fasta": ()}, "No sequence file is named"),
+        ({"seed": -1}, "The seed is -1"),
+        ({"validation_fraction": 0.5, "test_fraction": 0.5}, "leave something for training"),
+        ({"test_contigs": ("a",)}, "a model must not be chosen on the test"),
+        ({"test_contigs": ("a",), "validation_contigs": ("a", "b")}, "Both splits have the contigs a"),
+        ({"locus_distance": -1}, "A locus distance of -1"),
+        ({"negative_distance": -1}, "A distance of -1"),
+        ({"gc_tolerance": 2.0}, "A GC tolerance of 2 is no share"),
+        ({"negative_ratio": 0.0}, "0.0 negatives for each positive"),
+        ({"maximum_per_label": 0}, "At most 0 examples"),
     ],
 )
 def test_contradictions(tmp_path: Path, settings: dict[str, object], message: str) -> None:
@@ -42,55 +37,52 @@ def test_contradictions(tmp_path: Path, settings: dict[str, object], message: st
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        bad({"protocol": "x"}, "There is no protocol 'x': choose one of dnabert-prom-300, dnabert-prom-core."),
-        bad({"first_offset": -20}, "does not show whether there is a TATA box: it must hold -34 to -19"),
-        bad({"other_negatives": ("tata-windows",)}, "tata-windows are for --tata-negatives"),
-        bad({"gene_types": ("x",)}, "type x. Its types are protein_coding (42)"),
-        bad({"test_contigs": ("chr3",), "validation_contigs": ("chr9",)}, "The contig 'chr9' is unknown"),
-        bad({"locus_distance": 100_000}, "The examples make 3 loci, too few or too large for the split"),
-        bad({"gtf": Path("none.gtf")}, "none.gtf does not exist"),
-        bad({"fasta": (Path("none.fa"),)}, "none.fa is not a file on disk"),
+        ({"protocol": "x"}, "There is no protocol 'x': choose one of dnabert-prom-300, dnabert-prom-core."),
+        ({"first_offset": -20}, "does not show whether there is a TATA box: it must hold -34 to -19"),
+        ({"other_negatives": ("tata-windows",)}, "tata-windows are for --tata-negatives"),
+        ({"gene_types": ("x",)}, "type x. Its types are protein_coding (42)"),
+        ({"test_contigs": ("chr3",), "validation_contigs": ("chr9",)}, "The contig 'chr9' is unknown"),
+        ({"locus_distance": 100_000}, "The examples make 3 loci, too few or too large for the split"),
+        ({"gtf": Path("none.gtf")}, "none.gtf does not exist"),
+        ({"fasta": (Path("none.fa"),)}, "none.fa is not a file that this machine sees"),
     ],
 )
-def test_bad_promoter_jobs(assembly: Assembly, tmp_path: Path, settings: dict[str, object], message: str) -> None:
-    job = {"fasta": (assembly.fasta,), "gtf": assembly.gtf, "out": tmp_path / "out"}
+def test_bad_promoter_jobs(derived: Derived, tmp_path: Path, settings: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
-        derive(Promoters(PromotersJob(**{**job, **settings})))
-    assert not list(tmp_path.iterdir())
+        derived(Promoters, **settings)
+    assert not (tmp_path / "out").exists()
 
 
-def test_sequence_of_another_assembly(assembly: Assembly, tmp_path: Path) -> None:
-    fasta = tmp_path / "a.fa"
-    fasta.write_text("".join(f">{name}\nA{text}\n" for name, text in assembly.sequences.items()))
-    with pytest.raises(InputError, match=r"Only \d\.\d% of the 84 introns of .* begin with GT in this sequence"):
-        derive(Splice(SpliceJob(fasta=(fasta,), gtf=assembly.gtf, out=tmp_path / "out", all_sites=True)))
-
-
-def test_contigs_that_do_not_fit(assembly: Assembly, peaks: Path, tmp_path: Path) -> None:
-    fasta = tmp_path / "a.fa"
-    job = TfbsJob(fasta=(fasta,), peaks=peaks, out=tmp_path / "out")
-    for content, message in (
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
         (">I\nACGT\n", "120 windows of .*(chr1, chr2, chr3, ...).*records of the sequence are I"),
         (">CHR1\nACGT\n>1\nACGT\n>x\n", "CHR1 and 1.*: 40 (chr1, ...)"),
         (">chr1\nACGT\n>chr1\nACGT\n", "Two records are named 'chr1'"),
         (">chr1\nACGT\n", "40 (chr1:280-381, chr1:.*another build"),
-    ):
-        fasta.write_text(content)
-        with pytest.raises(InputError, match=re.escape(message).replace(r"\.\*", ".*")):
-            derive(Tfbs(job))
-    text = peaks.read_text()
-    peaks.write_text(text + "\n" + text.replace("chr1", "1"))
-    fasta.write_text(">chr1\nACGT\n")
-    with pytest.raises(InputError, match=r"contig chr1 .*: chr1, 1"):
-        derive(Tfbs(job))
+        (None, "contig chr1 .*: chr1, 1"),
+    ],
+)
+def test_contigs_that_do_not_fit(
+    peaks: Path, derived: Derived, tmp_path: Path, content: str | None, message: str
+) -> None:
+    fasta = tmp_path / "a.fa"
+    fasta.write_text(content or ">chr1\nACGT\n")
+    if content is None:
+        peaks.write_text(peaks.read_text() + peaks.read_text().replace("chr1", "1"))
+    with pytest.raises(InputError, match=re.escape(message).replace(r"\.\*", ".*")):
+        derived(Tfbs, fasta=(fasta,))
 
 
-def test_splice_jobs_without_introns(assembly: Assembly, tmp_path: Path) -> None:
-    gtf = tmp_path / "a.gtf"
+def test_splice_jobs_that_cannot_be(assembly: Assembly, derived: Derived, tmp_path: Path) -> None:
+    gtf, fasta = tmp_path / "a.gtf", tmp_path / "a.fa"
     gtf.write_text(gtf_text([dataclasses.replace(gene, exons=gene.exons[:1]) for gene in assembly.genes]))
-    with pytest.raises(InputError, match="has no introns: its transcripts have one exon each"):
-        derive(Splice(SpliceJob(fasta=(assembly.fasta,), gtf=gtf, out=tmp_path / "out")))
-    with pytest.raises(InputError, match="A window of 401 bases has no border in its middle"):
-        Splice(SpliceJob(fasta=(assembly.fasta,), gtf=gtf, out=tmp_path / "out", length=401))
-    with pytest.raises(InputError, match="A window of 0 bases is impossible"):
-        Tfbs(TfbsJob(fasta=(assembly.fasta,), peaks=gtf, out=tmp_path / "out", length=0))
+    fasta.write_text("".join(f">{name}\nA{text}\n" for name, text in assembly.sequences.items()))
+    for task, settings, message in (
+        (Splice, {"gtf": gtf}, "has no introns: its transcripts have one exon each"),
+        (Splice, {"length": 401}, "A window of 401 bases has no border in its middle"),
+        (Tfbs, {"length": 0}, "A window of 0 bases is impossible"),
+        (Splice, {"fasta": (fasta,), "all_sites": True}, r"Only \d\.\d% of the 84 introns of .* begin with GT"),
+    ):
+        with pytest.raises(InputError, match=message):
+            derived(task, **settings)

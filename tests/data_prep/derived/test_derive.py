@@ -4,31 +4,23 @@ import dataclasses
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from data_prep.derived.derive import derive
-from data_prep.derived.manifest import FILE_NAME, TABLE, DerivedManifest
-from data_prep.derived.promoters import Promoters, PromotersJob
-from data_prep.derived.splice import Splice, SpliceJob
-from data_prep.derived.splits import SPLITS
-from data_prep.derived.task import Notes
-from data_prep.derived.tfbs import Tfbs, TfbsJob
+from data_prep.derived.derivation import SPLITS
+from data_prep.derived.derive import DerivedManifest
+from data_prep.derived.promoters import Promoters
+from data_prep.derived.splice import Splice
+from data_prep.derived.table import TABLE
+from data_prep.derived.tfbs import Tfbs
+from dnabert_jax.data.manifest import FILE_NAME
+from dnabert_jax.io import genome
 from dnabert_jax.io.left_out import BEYOND
 from dnabert_jax.typed_json import read_json, to_json
-from tests.data_prep.derived.conftest import Assembly, Row, gtf_text, place, reverse_complement, table
-
-
-@pytest.fixture
-def promoters(assembly: Assembly, tmp_path: Path) -> Callable[..., tuple[DerivedManifest, list[Row]]]:
-    def make(**settings: object) -> tuple[DerivedManifest, list[Row]]:
-        job = PromotersJob(fasta=(assembly.fasta,), gtf=assembly.gtf, out=tmp_path / "out", **settings)
-        return derive(Promoters(job)), table(tmp_path / "out")
-
-    return make
+from tests.data_prep.conftest import contents
+from tests.data_prep.derived.conftest import Assembly, Derived, Row, gtf_text, place, reverse_complement
 
 
 def check_common(assembly: Assembly, rows: list[Row], length: int) -> None:
@@ -46,19 +38,20 @@ def check_common(assembly: Assembly, rows: list[Row], length: int) -> None:
             assert abs(int(a["start"]) - int(b["start"])) - length >= 1000
 
 
+def apart(rows: list[Row], length: int) -> None:
+    """No two windows of a contig overlap."""
+    places = sorted((row["chrom"], int(row["start"])) for row in rows)
+    assert all(a[0] != b[0] or b[1] - a[1] >= length for a, b in itertools.pairwise(places))
+
+
 @pytest.mark.parametrize(
     ("protocol", "upstream", "downstream", "length"),
     [("dnabert-prom-300", 249, 50, 300), ("dnabert-prom-core", 34, 35, 70)],
 )
 def test_promoters(
-    assembly: Assembly,
-    promoters: Callable[..., tuple[DerivedManifest, list[Row]]],
-    protocol: str,
-    upstream: int,
-    downstream: int,
-    length: int,
+    assembly: Assembly, derived: Derived, protocol: str, upstream: int, downstream: int, length: int
 ) -> None:
-    manifest, rows = promoters(protocol=protocol)
+    manifest, rows = derived(Promoters, protocol=protocol)
     check_common(assembly, rows, length)
     expected = {}
     for gene in assembly.genes:
@@ -78,6 +71,7 @@ def test_promoters(
         ("background", "non-TATA", "substitution"): len(expected) - tata,
     }
     sites = [(gene.contig, gene.tss) for gene in assembly.genes]
+    apart([row for row in rows if row["origin"] == "tata-windows"], length)
     for row in rows:
         if row["origin"] == "tata-windows":
             # 8 bases of GCGC stand before the planted box, which begins at -31.
@@ -90,10 +84,8 @@ def test_promoters(
     assert (manifest.left_out, manifest.missing) == ({}, {})
 
 
-def test_what_is_made_of_a_promoter_is_in_its_split(
-    promoters: Callable[..., tuple[DerivedManifest, list[Row]]],
-) -> None:
-    _, rows = promoters(tata_negatives=("substitution",), other_negatives=("substitution", "shuffle"))
+def test_what_is_made_of_a_promoter_is_in_its_split(derived: Derived) -> None:
+    _, rows = derived(Promoters, tata_negatives=("substitution",), other_negatives=("substitution", "shuffle"))
     split = {place(row): row["split"] for row in rows if row["label"] == "promoter"}
     sources = {place(row): row["sequence"] for row in rows if row["label"] == "promoter"}
     made = [row for row in rows if row["label"] == "background"]
@@ -107,10 +99,8 @@ def test_what_is_made_of_a_promoter_is_in_its_split(
             assert sum(a == b for a, b in zip(row["sequence"], source, strict=True)) >= 8 * 15
 
 
-def test_splice_sites(assembly: Assembly, tmp_path: Path) -> None:
-    job = SpliceJob(fasta=(assembly.fasta,), gtf=assembly.gtf, out=tmp_path / "out", negative_ratio=1.0, seed=3)
-    manifest = derive(Splice(job))
-    rows = table(tmp_path / "out")
+def test_splice_sites(assembly: Assembly, derived: Derived) -> None:
+    manifest, rows = derived(Splice, negative_ratio=1.0, seed=3)
     # Decoys are near sites, so that few loci are left between the genes.
     check_common(assembly, rows, 400)
     expected, borders = set(), set()
@@ -140,35 +130,21 @@ def test_splice_sites(assembly: Assembly, tmp_path: Path) -> None:
     assert manifest.labels == ("neither", "donor", "acceptor")
 
 
-def test_splice_sites_that_are_not_canonical(assembly: Assembly, tmp_path: Path) -> None:
+def test_splice_sites_that_are_not_canonical(assembly: Assembly, derived: Derived, tmp_path: Path) -> None:
     gene = assembly.genes[0]
     odd = dataclasses.replace(gene, exons=((gene.exons[0][0], gene.exons[0][1] - 7), *gene.exons[1:]))
-    text = assembly.sequences[odd.contig][odd.exons[0][1] :][:2]
-    assert text != "GT"
+    assert assembly.sequences[odd.contig][odd.exons[0][1] :][:2] != "GT"
     gtf = tmp_path / "odd.gtf"
     gtf.write_text(gtf_text([odd, *assembly.genes]))
-    jobs = [
-        SpliceJob(fasta=(assembly.fasta,), gtf=gtf, out=tmp_path / str(every), all_sites=every, locus_distance=0)
-        for every in (False, True)
-    ]
-    assert list(derive(Splice(jobs[0])).left_out.values()) == [1]
-    assert derive(Splice(jobs[1])).left_out == {}
-    numbers = [Counter(row["label"] for row in table(job.out))["donor"] for job in jobs]
-    assert numbers == [84, 85]
+    for every, left_out, donors in ((False, [1], 84), (True, [], 85)):
+        manifest, rows = derived(Splice, str(every), gtf=gtf, all_sites=every, locus_distance=0)
+        assert list(manifest.left_out.values()) == left_out
+        assert Counter(row["label"] for row in rows)["donor"] == donors
 
 
-def test_peaks(assembly: Assembly, peaks: Path, tmp_path: Path) -> None:
-    job = TfbsJob(
-        fasta=(assembly.fasta,),
-        peaks=peaks,
-        out=tmp_path / "out",
-        negatives=("gc-windows", "shuffle"),
-        negative_distance=100,
-        validation_contigs=("2",),
-        test_contigs=("chr3",),
-    )
-    manifest = derive(Tfbs(job))
-    rows = table(job.out)
+def test_peaks(assembly: Assembly, derived: Derived) -> None:
+    contigs = {"validation_contigs": ("2",), "test_contigs": ("chr3",)}
+    manifest, rows = derived(Tfbs, negatives=("gc-windows", "shuffle"), negative_distance=100, **contigs)
     by_split = {split: {row["chrom"] for row in rows if row["split"] == split} for split in SPLITS}
     assert by_split == {"train": {"chr1"}, "validation": {"chr2"}, "test": {"chr3"}}
     bound = [row for row in rows if row["label"] == "bound"]
@@ -178,6 +154,7 @@ def test_peaks(assembly: Assembly, peaks: Path, tmp_path: Path) -> None:
     assert all(row["sequence"] == assembly.window(row) for row in rows if row["origin"] != "shuffle")
     windows = [row for row in rows if row["origin"] == "gc-windows"]
     assert len(windows) == len(bound)
+    apart(windows, 101)
     for row in windows:
         peak = (int(row["start"]) - 300) // 1500 * 1500 + 300
         assert int(row["start"]) >= peak + 200 + 100
@@ -192,18 +169,16 @@ def test_peaks(assembly: Assembly, peaks: Path, tmp_path: Path) -> None:
     assert manifest.gc_content["annotation"] == pytest.approx(manifest.gc_content["shuffle"])
 
 
-def test_a_negative_keeps_from_windows_wider_than_their_peaks(assembly: Assembly, tmp_path: Path) -> None:
+def test_a_negative_keeps_from_windows_wider_than_their_peaks(
+    assembly: Assembly, derived: Derived, tmp_path: Path
+) -> None:
     peaks = tmp_path / "narrow.bed"
     peaks.write_text("".join(f"{name}\t{s}\t{s + 2}\n" for name in assembly.sequences for s in range(99, 59_000, 300)))
-    job = TfbsJob(fasta=(assembly.fasta,), peaks=peaks, out=tmp_path / "out", locus_distance=0, negative_distance=0)
-    derive(Tfbs(job))
-    rows = table(job.out)
-    for name in assembly.sequences:
-        starts = sorted(int(row["start"]) for row in rows if row["chrom"] == name)
-        assert min(b - a for a, b in itertools.pairwise(starts)) >= 101
+    _, rows = derived(Tfbs, peaks=peaks, locus_distance=0, negative_distance=0)
+    apart(rows, 101)
 
 
-def test_what_is_left_out_is_counted(assembly: Assembly, tmp_path: Path) -> None:
+def test_what_is_left_out_is_counted(assembly: Assembly, derived: Derived, tmp_path: Path) -> None:
     sequence = "N" * 100 + assembly.sequences["chr1"][:20_000] + assembly.sequences["chr1"][15_000:20_000]
     fasta, peaks, blacklist, more = (tmp_path / name for name in ("a.fa", "a.bed", "b.bed", "c.bed"))
     fasta.write_text(f">1\n{sequence}\n>other\nACGT\n")
@@ -213,21 +188,12 @@ def test_what_is_left_out_is_counted(assembly: Assembly, tmp_path: Path) -> None
     # The first of them is in what is left out for its N already.
     blacklist.write_text("1\t95\t96\n1\t700\t860\n")
     more.write_text("chr1\t15500\t15501\nchr2\t1\t9\n")
-    job = TfbsJob(
-        fasta=(fasta,),
-        peaks=peaks,
-        blacklist=(blacklist, more),
-        out=tmp_path / "out",
-        locus_distance=0,
-        negative_distance=0,
-        negative_ratio=0.5,
-    )
-    manifest = derive(Tfbs(job))
+    files = {"fasta": (fasta,), "peaks": peaks, "blacklist": (blacklist, more)}
+    manifest, rows = derived(Tfbs, locus_distance=0, negative_distance=0, negative_ratio=0.5, **files)
     # The contig, the ends, N, the blacklist, the same sequence.
     assert sorted(manifest.left_out.values()) == [1, 1, 1, 1, 3]
     assert set(manifest.left_out_examples["the genome has no such contig"]) == {"chrUn"}
     assert manifest.left_out_examples[BEYOND] == ["1:-40-61", "1:25040-25141", "1:29960-30061"]
-    rows = table(job.out)
     for start, end in ((700, 860), (15_500, 15_501)):
         assert not any(int(row["start"]) < end and int(row["end"]) > start for row in rows)
     assert Counter(row["label"] for row in rows) == {"bound": 34, "background": 18}
@@ -235,37 +201,31 @@ def test_what_is_left_out_is_counted(assembly: Assembly, tmp_path: Path) -> None
     assert manifest.read["peaks without summit, of which the middle was taken"] == len(starts) + 2
 
 
-def test_a_peak_counts_if_its_window_lies_in_the_contig(assembly: Assembly, tmp_path: Path) -> None:
-    peaks = tmp_path / "a.bed"
-    # As `predict --width` has it, what is around the window does not matter; a peak without bases has no window.
-    peaks.write_text("chr1\t-6\t206\nchr1\t500\t500\n")
-    notes = Notes()
-    sites = Tfbs(TfbsJob(fasta=(assembly.fasta,), peaks=peaks, out=tmp_path / "out")).read(peaks, notes)
-    assert {name: own.start.tolist() for name, own in sites.items()} == {"chr1": [50]}
-    assert notes.left_out.total == 1
-
-
 @pytest.mark.parametrize("order", [("chrM", "chrMT"), ("chrMT", "chrM")])
-def test_mt_is_chrmt_where_there_is_chrm_too(order: tuple[str, str], assembly: Assembly, tmp_path: Path) -> None:
+def test_mt_is_chrmt_where_there_is_chrm_too(
+    order: tuple[str, str], assembly: Assembly, derived: Derived, tmp_path: Path
+) -> None:
     contigs = {"chrM": assembly.sequences["chr1"], "chrMT": assembly.sequences["chr2"]}
     contigs |= {"chrx": assembly.sequences["chr1"][::-1], "chr3": assembly.sequences["chr3"]}
     fasta, peaks = tmp_path / "a.fa", tmp_path / "a.bed"
     fasta.write_text("".join(f">{name}\n{contigs[name]}\n" for name in ("chr3", *order, "chrx")))
     peaks.write_text("".join(f"{name}\t{s}\t{s + 20}\n" for name in ("MT", "3", "X") for s in range(300, 59_000, 1500)))
-    job = TfbsJob(fasta=(fasta,), peaks=peaks, out=tmp_path / "out", negative_distance=0)
-    manifest = derive(Tfbs(job))
-    found = Counter((row["chrom"], row["label"]) for row in table(job.out))
-    assert found == {(name, label): 40 for name in ("chr3", "chrMT", "chrx") for label in ("bound", "background")}
+    files = {"fasta": (fasta,), "peaks": peaks, "negative_distance": 0}
+    manifest, rows = derived(Tfbs, **files)
+    labels = Counter((row["chrom"], row["label"]) for row in rows)
+    assert labels == {(name, label): 40 for name in ("chr3", "chrMT", "chrx") for label in ("bound", "background")}
     assert manifest.contigs == {"absent": {}, "renamed": {"MT": "chrMT", "3": "chr3", "X": "chrx"}}
     # Of an ambiguous contig its own records alone are left out.
     fasta.write_text(fasta.read_text() + f">CHRx\n{contigs['chrx']}\n")
-    ambiguous = derive(Tfbs(dataclasses.replace(job, out=tmp_path / "ambiguous")))
-    assert {row["chrom"] for row in table(tmp_path / "ambiguous")} == {"chr3", "chrMT"}
+    ambiguous, rows = derived(Tfbs, "ambiguous", **files)
+    assert {row["chrom"] for row in rows} == {"chr3", "chrMT"}
     assert list(ambiguous.left_out.values()) == [40]
     assert ambiguous.contigs["absent"] == {"X": 40}
 
 
-def test_contigs_with_names_that_are_not_utf8(assembly: Assembly, peaks: Path, tmp_path: Path) -> None:
+def test_contigs_with_names_that_are_not_utf8(
+    assembly: Assembly, peaks: Path, derived: Derived, tmp_path: Path
+) -> None:
     names = {b"chr1": b"c\xe9", b"chr2": b"c\xeb", b"chr3": "Epichlo\u00eb".encode()}
     files = []
     for path in (assembly.fasta, peaks):
@@ -274,61 +234,55 @@ def test_contigs_with_names_that_are_not_utf8(assembly: Assembly, peaks: Path, t
             text = text.replace(name, other)
         files.append(tmp_path / f"odd-{path.name}")
         files[-1].write_bytes(text)
-    derive(Tfbs(TfbsJob(fasta=(files[0],), peaks=files[1], out=tmp_path / "out", negative_distance=0)))
-    found = Counter(row["chrom"] for row in table(tmp_path / "out"))
-    assert found.keys() == {"c\\xe9", "c\\xeb", "Epichlo\u00eb"}
-    assert set(found.values()) == {80}
+    _, rows = derived(Tfbs, fasta=(files[0],), peaks=files[1], negative_distance=0)
+    assert Counter(row["chrom"] for row in rows) == dict.fromkeys(("c\\xe9", "c\\xeb", "Epichlo\u00eb"), 80)
 
 
-def test_too_few_windows_of_like_gc_are_counted(tmp_path: Path) -> None:
+def test_too_few_windows_of_like_gc_are_counted(derived: Derived, tmp_path: Path) -> None:
     fasta, peaks = tmp_path / "a.fa", tmp_path / "a.bed"
     rng = np.random.default_rng(0)
     rich = ["".join(rng.choice(list("GC"), 150)) for _ in range(9)]
     fasta.write_text(">a\n" + "".join(text + "".join(rng.choice(list("ACGT"), 850)) for text in rich) + "\n")
     peaks.write_text("".join(f"a\t{start}\t{start + 150}\n" for start in range(0, 9000, 1000)) + "a\t500\t520\n")
-    job = TfbsJob(fasta=(fasta,), peaks=peaks, out=tmp_path / "out", locus_distance=0, negative_distance=0)
-    job = dataclasses.replace(job, validation_fraction=0.2, test_fraction=0.2)
-    assert derive(Tfbs(job)).missing == {"gc-windows": 9}
+    near = {"locus_distance": 0, "negative_distance": 0, "validation_fraction": 0.2, "test_fraction": 0.2}
+    assert derived(Tfbs, fasta=(fasta,), peaks=peaks, **near)[0].missing == {"gc-windows": 9}
 
 
-def test_a_random_subset_of_each_label(assembly: Assembly, peaks: Path, tmp_path: Path) -> None:
-    def chosen(name: str, fasta: tuple[Path, ...], **settings: object) -> list[tuple[str, int, str]]:
-        job = TfbsJob(fasta=fasta, peaks=peaks, out=tmp_path / name, negative_distance=0, **settings)
-        derive(Tfbs(job))
-        rows = table(job.out)
-        assert set(Counter(row["label"] for row in rows).values()) == {settings["maximum_per_label"]}
+def test_a_random_subset_of_each_label(assembly: Assembly, derived: Derived, tmp_path: Path) -> None:
+    def chosen(name: str, maximum: int, **settings: object) -> list[tuple[str, int, str]]:
+        _, rows = derived(Tfbs, name, negative_distance=0, maximum_per_label=maximum, **settings)
+        assert set(Counter(row["label"] for row in rows).values()) == {maximum}
         return sorted(place(row) for row in rows if row["label"] == "bound")
 
-    both = [chosen(str(seed), (assembly.fasta,), maximum_per_label=20, seed=seed) for seed in (0, 1)]
+    both = [chosen(str(seed), 20, seed=seed) for seed in (0, 1)]
     assert both[0] != both[1]
     assert {contig for contig, *_ in both[0]} == set(assembly.sequences)
     # A smaller subset is part of a larger one, also where this is cut once, at the end.
-    assert set(both[0]) < set(chosen("more", (assembly.fasta,), maximum_per_label=90))
+    assert set(both[0]) < set(chosen("more", 90))
     # Nor does the order of the contigs matter.
     parts = []
     for name in reversed(assembly.sequences):
         parts.append(tmp_path / f"{name}.fa")
         parts[-1].write_text(f">{name}\n{assembly.sequences[name]}\n")
-    assert chosen("apart", tuple(parts), maximum_per_label=20) == both[0]
+    assert chosen("apart", 20, fasta=tuple(parts)) == both[0]
 
 
-def test_same_seed_same_bytes_and_another_seed_other_negatives(assembly: Assembly, tmp_path: Path) -> None:
-    made = []
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        job = PromotersJob(fasta=(assembly.fasta,), gtf=assembly.gtf, out=tmp_path / name, seed=seed)
-        derive(Promoters(job))
-        made.append({path.name: path.read_bytes() for path in job.out.iterdir()})
+def test_same_seed_same_bytes_and_another_seed_other_negatives(
+    derived: Derived, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the sequence is read."""
+    manifest, _ = derived(Promoters, "a")
+    derived(Promoters, "c", seed=1)
+    monkeypatch.setattr(genome, "BLOCK_LETTERS", 1000)
+    derived(Promoters, "b")
+    made = [contents(tmp_path / name) for name in "abc"]
     assert made[0] == made[1]
     # A gzip file has a time in it, in seconds: none here.
     assert made[0][TABLE][4:8] == bytes(4)
     assert made[0][TABLE] != made[2][TABLE]
-
-
-def test_the_manifest_on_disk(assembly: Assembly, peaks: Path, tmp_path: Path) -> None:
-    manifest = derive(Tfbs(TfbsJob(fasta=(assembly.fasta,), peaks=peaks, out=tmp_path / "out", negative_distance=0)))
-    path = tmp_path / "out" / FILE_NAME
+    path = tmp_path / "a" / FILE_NAME
     assert to_json(read_json(DerivedManifest, path)) == to_json(manifest) == path.read_text()
-    assert set(manifest.files) | {FILE_NAME} == {path.name for path in (tmp_path / "out").iterdir()}
-    assert manifest.choices["negatives"] == {"-": ("gc-windows",)}
-    assert "gc-windows" in manifest.rules
+    assert set(manifest.files) | {FILE_NAME} == made[0].keys()
+    assert manifest.choices["negatives"] == {"TATA": ("tata-windows",), "non-TATA": ("substitution",)}
+    assert "substitution" in manifest.rules
     assert "shuffle" not in manifest.rules

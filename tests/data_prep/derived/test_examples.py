@@ -1,55 +1,50 @@
-"""Which of several examples is kept, and where windows may lie."""
+"""Windows, loci and splits against brute force, and which of several examples is kept."""
+
+import itertools
 
 import numpy as np
+import pytest
 
-from data_prep.derived.contigs import Contig, Regions
-from data_prep.derived.examples import Examples, canonical_sequences, first_of_each, smallest_keys
+from data_prep.derived.contigs import Contig, Examples, Regions, canonical_sequences, first_of_each
+from data_prep.derived.derivation import SPLITS, loci, split_contigs, split_loci
 from data_prep.derived.negatives import usable
+from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.bases import base_codes, reverse_complement
 
 
-def examples_of(sequences: list[str], labels: list[int], keys: list[float]) -> Examples:
-    count = len(sequences)
-    return Examples(
-        contig=np.zeros(count, np.int32),
-        start=np.arange(count),
-        reverse=np.zeros(count, bool),
-        label=np.array(labels, np.int8),
-        group=np.zeros(count, np.int8),
-        origin=np.zeros(count, np.int8),
-        key=np.array(keys),
-        codes=np.array([base_codes(sequence.encode()) for sequence in sequences]),
-    )
-
-
 def test_both_strands_have_one_canonical_sequence() -> None:
-    rng = np.random.default_rng(0)
     # Of few bases, so that many begin as their reverse complement does, and some are their own.
-    codes = rng.integers(0, 2, (500, 6), np.uint8)
+    codes = np.random.default_rng(0).integers(0, 2, (500, 6), np.uint8)
     other = np.array([reverse_complement(row) for row in codes])
     canonical = canonical_sequences(codes)
     assert np.array_equal(canonical, canonical_sequences(other))
-    assert all(row.tolist() in pair.tolist() for row, pair in zip(canonical, np.stack([codes, other], 1), strict=True))
+    assert ((canonical == codes).all(axis=1) | (canonical == other).all(axis=1)).all()
 
 
 def test_of_equal_sequences_the_first_positive_is_kept() -> None:
-    sequences = ["AAC", "GTT", "AAC", "GGG", "CCC", "ACG"]
-    found = first_of_each(examples_of(sequences, [0, 1, 2, 0, 0, 0], [0.0] * 6))
-    assert found.tolist() == [False, True, False, True, False, True]
+    codes = base_codes(b"AACGTTAACGGGCCCACG").reshape(6, 3)
+    zeros, label = np.zeros(6, np.int8), np.array([0, 1, 2, 0, 0, 0], np.int8)
+    columns = {"contig": zeros.astype(np.int32), "start": np.arange(6), "reverse": zeros > 0, "key": np.zeros(6)}
+    examples = Examples(label=label, group=zeros, origin=zeros, codes=codes, **columns)
+    assert first_of_each(examples).tolist() == [False, True, False, True, False, True]
 
 
-def test_smallest_keys_of_each_label() -> None:
-    found = smallest_keys(examples_of(["A", "C", "G", "T", "A"], [0, 1, 0, 0, 1], [0.9, 0.8, 0.1, 0.5, 0.7]), 2)
-    assert found.start.tolist() == [1, 2, 3, 4]
-    assert smallest_keys(found, 1).start.tolist() == [2, 4]
+@pytest.mark.parametrize("margin", [0, 3])
+@pytest.mark.parametrize("number", [0, 1, 12, 30])
+def test_overlap_with_regions_is_that_of_any_base(margin: int, number: int) -> None:
+    rng = np.random.default_rng(number)
+    starts = rng.integers(0, 200, number)
+    intervals = np.stack([starts, starts + rng.integers(1, 30, number)], axis=1)
+    covered = {base for start, end in intervals.tolist() for base in range(start - margin, end + margin)}
+    windows = np.arange(-20, 260)
+    expected = [not covered.isdisjoint(range(start, start + 8)) for start in windows.tolist()]
+    assert Regions(intervals, margin).overlap(windows, 8).tolist() == expected
 
 
 def test_usable_windows_by_brute_force() -> None:
-    rng = np.random.default_rng(1)
-    text = "".join(rng.choice(list("ACGTN"), 400, p=[0.24, 0.24, 0.24, 0.24, 0.04]))
+    text = "".join(np.random.default_rng(1).choice(list("ACGTN"), 400, p=[0.24, 0.24, 0.24, 0.24, 0.04]))
     starts = np.arange(-10, 410)
-    avoided = [Regions([(50, 60)]), Regions([(200, 230)])]
-    found = usable(Contig("a", base_codes(text.encode())), starts, 12, avoided)
+    contig = Contig("a", base_codes(text.encode()))
     expected = [
         0 <= start <= len(text) - 12
         and "N" not in text[start : start + 12]
@@ -57,6 +52,48 @@ def test_usable_windows_by_brute_force() -> None:
         and (start + 12 <= 200 or start >= 230)
         for start in starts.tolist()
     ]
-    assert found.tolist() == expected
+    assert usable(contig, starts, 12, [Regions([(50, 60)]), Regions([(200, 230)])]).tolist() == expected
     assert 50 < sum(expected) < 300
-    assert Contig("a", np.zeros(12, np.uint8)).inside(np.arange(-1, 2), 12).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("distance", [0, 1, 7, 50])
+def test_loci_are_the_components_of_near_pairs(distance: int) -> None:
+    rng = np.random.default_rng(distance)
+    contig, start = rng.integers(0, 3, 40).astype(np.int32), rng.integers(0, 600, 40)
+    # By repeated relabelling of all pairs that overlap or are too near.
+    expected = list(range(40))
+    for _, i, j in itertools.product(range(40), range(40), range(40)):
+        if contig[i] == contig[j] and abs(start[i] - start[j]) - 10 < distance:
+            expected[i] = expected[j] = min(expected[i], expected[j])
+    locus = loci(contig, start, 10, distance).tolist()
+    assert len(set(zip(locus, expected, strict=True))) == len(set(expected)) == len(set(locus))
+
+
+def test_whole_loci_in_the_asked_shares_of_every_kind() -> None:
+    rng = np.random.default_rng(0)
+    locus, kind = rng.integers(0, 900, 4000), rng.integers(0, 3, 4000)
+    _, locus = np.unique(locus, return_inverse=True)
+    split = split_loci(locus, kind, 0.1, 0.2, rng)
+    assert len(set(zip(locus.tolist(), split.tolist(), strict=True))) == len(np.unique(locus))
+    for number in range(3):
+        shares = np.bincount(split[kind == number], minlength=3) / (kind == number).sum()
+        assert np.allclose(shares, [0.7, 0.1, 0.2], atol=0.01)
+
+
+def test_a_locus_too_large_for_validation_and_test_is_trained_on() -> None:
+    locus = np.array([0] * 50 + list(range(1, 51)))
+    for seed in range(5):
+        split = split_loci(locus, np.zeros(100, np.int64), 0.1, 0.1, np.random.default_rng(seed))
+        assert set(split[:50]) == {SPLITS.index("train")}
+        assert np.bincount(split).tolist()[1:] == [10, 10]
+    with pytest.raises(InputError, match="make 2 loci, too few or too large for the split"):
+        split_loci(np.array([0, 0, 1, 1]), np.zeros(4, np.int64), 0.1, 0.1, np.random.default_rng(0))
+
+
+def test_splits_by_contig() -> None:
+    contig, names = np.array([0, 1, 2, 2, 0]), ["a", "b", "c"]
+    split = split_contigs(contig, names, {"b"}, {"c"})
+    assert [SPLITS[number] for number in split] == ["train", "validation", "test", "test", "train"]
+    for validation, test, message in (({"b", "a"}, {"c"}, "'train' has no"), ({"b"}, {"d"}, "'test' .* come from d")):
+        with pytest.raises(InputError, match=message):
+            split_contigs(contig, names, validation, test)

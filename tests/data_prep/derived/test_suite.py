@@ -15,15 +15,8 @@ from data_prep.derived.suite import prepare_suite
 from data_prep.derived.tfbs import Tfbs, TfbsJob
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.suites.suite import find_sets
-from tests.data_prep.derived.conftest import Assembly
-
-
-def _peaks(first: int, step: int, summit: int = 30) -> bytes:
-    return "".join(
-        f"{contig}\t{start}\t{start + 200}\t.\t0\t.\t1\t-1\t-1\t{summit}\n"
-        for contig in ("chr1", "2", "chr3")
-        for start in range(first, 59_000, step)
-    ).encode()
+from tests.data_prep.conftest import contents
+from tests.data_prep.derived.conftest import Assembly, peak_lines
 
 
 @pytest.fixture
@@ -31,9 +24,9 @@ def job(assembly: Assembly, tmp_path: Path) -> TfbsJob:
     """A folder of three peak files: plain, gzip, and without summits."""
     folder = tmp_path / "peaks"
     folder.mkdir()
-    (folder / "A_x.narrowPeak").write_bytes(_peaks(300, 1500))
-    (folder / "B_y.narrowPeak.gz").write_bytes(gzip.compress(_peaks(700, 2500)))
-    (folder / "C_z.v2.bed").write_bytes(_peaks(500, 3000, summit=-1))
+    (folder / "A_x.narrowPeak").write_text(peak_lines(300, 1500))
+    (folder / "B_y.narrowPeak.gz").write_bytes(gzip.compress(peak_lines(700, 2500).encode()))
+    (folder / "C_z.v2.bed").write_text(peak_lines(500, 3000, summit=-1))
     (folder / "README.txt").write_text("no peaks")
     blacklist = tmp_path / "black.bed"
     blacklist.write_text("chr1\t300\t400\n")
@@ -47,10 +40,6 @@ def job(assembly: Assembly, tmp_path: Path) -> TfbsJob:
     )
 
 
-def _files(directory: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-
-
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_set_is_what_its_file_alone_gives(job: TfbsJob, tmp_path: Path, processes: int) -> None:
     record, before = prepare_suite(job, processes)
@@ -58,7 +47,7 @@ def test_a_set_is_what_its_file_alone_gives(job: TfbsJob, tmp_path: Path, proces
     for name, made in record.sets.items():
         alone = dataclasses.replace(job, peaks=job.peaks / made.file, out=tmp_path / "alone" / name)
         manifest = derive(Tfbs(alone))
-        assert _files(job.out / name) == _files(alone.out)
+        assert contents(job.out / name) == contents(alone.out)
         assert manifest.name == name == json.loads((alone.out / "dataset_info.json").read_text())["name"]
         assert made.splits == {split: sum(counts["label"].values()) for split, counts in manifest.splits.items()}
     # Nothing else is there, and what is there is a suite to evaluate.
@@ -84,14 +73,14 @@ def test_the_same_again_adds_what_is_missing(job: TfbsJob, monkeypatch: pytest.M
     record, before = prepare_suite(job)
     assert (len(record.sets), before) == (3, 1)
     assert {path: path.stat().st_mtime_ns for path in (job.out / "A_x").iterdir()} == times
-    finished = _files(job.out)
+    finished = contents(job.out)
     assert prepare_suite(job) == (record, 3)
-    assert _files(job.out) == finished
+    assert contents(job.out) == finished
 
 
 def test_a_set_that_was_made_otherwise_is_refused(job: TfbsJob, tmp_path: Path) -> None:
     prepare_suite(job)
-    finished = _files(job.out)
+    finished = contents(job.out)
     fasta = tmp_path / "other.fa"
     fasta.write_bytes(job.fasta[0].read_bytes().replace(b"ACGT", b"TTTT"))
     for other in ({"seed": 1}, {"length": 99}, {"fasta": (fasta,)}, {"blacklist": ()}):
@@ -101,24 +90,24 @@ def test_a_set_that_was_made_otherwise_is_refused(job: TfbsJob, tmp_path: Path) 
     with pytest.raises(InputError, match=r"\bA_x\b"):
         prepare_suite(job)
     (job.peaks / "D.narrowPeak").rename(job.peaks / "A_x.narrowPeak")
-    (job.peaks / "C_z.v2.bed").write_bytes(_peaks(500, 2000))
+    (job.peaks / "C_z.v2.bed").write_text(peak_lines(500, 2000))
     with pytest.raises(InputError, match=r"suite/C_z\.v2\b"):
         prepare_suite(job)
-    assert _files(job.out) == finished
+    assert contents(job.out) == finished
 
 
 def test_a_bad_file_stops_no_other(job: TfbsJob) -> None:
     bad = {
         "empty.bed": b"",
         "text.bed": b"chr1\t1\t90\nno peaks\n",
-        "cut.narrowPeak.gz": gzip.compress(_peaks(300, 20))[:-90],
+        "cut.narrowPeak.gz": gzip.compress(peak_lines(300, 20).encode())[:-90],
         "elsewhere.bed": b"chrUn\t1\t90\n",
-        "md5.bed": _peaks(300, 1500),
+        "md5.bed": peak_lines(300, 1500).encode(),
     }
     for name, content in bad.items():
         (job.peaks / name).write_bytes(content)
     beyond = "".join(f"chr1\t{start}\t{start + 9}\n" for start in range(60_000, 62_000, 10))
-    (job.peaks / "beyond.bed").write_bytes(_peaks(300, 1500) + beyond.encode())
+    (job.peaks / "beyond.bed").write_text(peak_lines(300, 1500) + beyond)
     right = hashlib.md5((job.peaks / "A_x.narrowPeak").read_bytes(), usedforsecurity=False).hexdigest()
     sums = {"md5.bed": "00", "A_x.narrowPeak": right}
     index = (

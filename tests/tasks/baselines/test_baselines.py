@@ -1,53 +1,234 @@
-"""A baseline's result is the measure of its scores on the test split, and a fit of whatever is random for each seed."""
+"""Baselines find planted words; words are counted as in strings; strands, padding and label names change nothing."""
 
-from pathlib import Path
+import dataclasses
+import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from dnabert_jax.sequence.kmers import KmerTokenizer
-from dnabert_jax.tasks.baselines import baselines
-from dnabert_jax.tasks.baselines.baselines import run_baseline
-from dnabert_jax.tasks.baselines.cnn import CnnBaselineConfig
-from dnabert_jax.tasks.baselines.kmer import KmerBaselineConfig
-from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
+from dnabert_jax.config import TaskConfig
+from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
+from dnabert_jax.tasks.baselines import baselines, cnn
+from dnabert_jax.tasks.baselines.baselines import baseline_scores
+from dnabert_jax.tasks.baselines.cnn import CnnBaseline, CnnBaselineConfig, fit_cnn_baseline
+from dnabert_jax.tasks.baselines.kmer import KmerBaselineConfig, fit_kmer_baseline, kmer_counts, kmer_features
+from dnabert_jax.tasks.baselines.linear import LinearFit, fit_linear, model_scores
+from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
+from dnabert_jax.tasks.datasets.sequences import Sequences
+from dnabert_jax.tasks.measures.metrics import measure
+
+BINARY = TaskConfig("single_label_classification", ("no", "yes"))
+CLASSES = TaskConfig("single_label_classification", ("none", "donor", "acceptor"))
+SEVERAL = TaskConfig("multi_label_classification", ("CTCF", "MAX"))
+NUMBERS = TaskConfig("regression", ("few", "many"))
+KMERS = KmerBaselineConfig(longest=5, informative=4)
+CNN = CnnBaselineConfig(
+    detectors=24, width=8, hidden=16, dropout=0.1, epochs=8, batch_size=16, peak_learning_rate=2e-2,
+    least_steps=1, patience_steps=1,
+)  # fmt: skip
+WORDS = ("TGACTCAG", "CCACGTGG")
+
+Split = tuple[np.ndarray, np.ndarray]
+
+
+def complement(sequence: str) -> str:
+    return sequence[::-1].translate(str.maketrans("ACGTN-", "TGCAN-"))
+
+
+def rows(sequences: list[str], width: int = 0) -> np.ndarray:
+    table = np.full((len(sequences), max(width, *map(len, sequences)) + 2), AMBIGUOUS, np.uint8)
+    for row, sequence in zip(table, sequences, strict=True):
+        row[1 : 1 + len(sequence)] = base_codes(sequence.encode())
+    return table
+
+
+def planted(count: int, seed: int) -> tuple[list[str], np.ndarray]:
+    """Sequences of different lengths, and which of the words each holds, on either strand."""
+    random = np.random.default_rng(seed)
+    holds = random.integers(2, size=(count, 2))
+    sequences = []
+    for row in holds:
+        letters = "".join(random.choice(list("ACGT"), random.integers(36, 47)))
+        for word, place, held in zip(WORDS, (2, 20), row, strict=True):
+            if held:
+                word = complement(word) if random.random() < 0.5 else word
+                place += int(random.integers(6))
+                letters = letters[:place] + word + letters[place + 8 :]
+        sequences.append(letters)
+    return sequences, holds
+
+
+def labels_of(task: TaskConfig, holds: np.ndarray) -> np.ndarray:
+    if task is NUMBERS:
+        return np.stack([holds.sum(axis=1) - 3.0, 1000.0 * holds[:, 0]], axis=1)
+    return holds if task is SEVERAL else holds[:, 0] + (holds.prod(axis=1) if len(task.labels) > 2 else 0)
+
+
+def split(task: TaskConfig, count: int, seed: int) -> Split:
+    sequences, holds = planted(count, seed)
+    return rows(sequences), labels_of(task, holds)
+
+
+def fit(task: TaskConfig, config: CnnBaselineConfig = CNN, seed: int = 0) -> CnnBaseline:
+    return fit_cnn_baseline(task, config, split(task, 400, 0), split(task, 100, 1), seed)
+
+
+def kmer_scores(task: TaskConfig, fit: LinearFit, codes: np.ndarray) -> np.ndarray:
+    return model_scores(task, fit.models, kmer_features(codes, KMERS))
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> LabelledData:
-    """Sequences of either class from other letters, of different lengths."""
-    random = np.random.default_rng(0)
-    lines = ["split,sequence,label"]
-    for split, count in (("train", 60), ("dev", 20), ("test", 30)):
-        for row in range(count):
-            shares = [0.4, 0.1, 0.1, 0.4] if row % 2 else [0.1, 0.4, 0.4, 0.1]
-            sequence = "".join(random.choice(list("ACGT"), random.integers(10, 30), p=shares))
-            lines.append(f"{split},{sequence},{row % 2}")
-    table: Path = tmp_path_factory.mktemp("data") / "set.csv"
-    table.write_text("\n".join(lines))
-    return read_labelled(table, KmerTokenizer(3))
+def fitted() -> CnnBaseline:
+    return fit(CLASSES)
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        baselines,
-        "BASELINES",
-        {
-            "kmer": KmerBaselineConfig(3, 3),
-            "cnn": CnnBaselineConfig(8, 4, 8, epochs=8, batch_size=8, least_steps=1, peak_learning_rate=2e-2),
-        },
-    )
+@pytest.mark.parametrize("name", ["kmer", "cnn"])
+def test_scores_of_a_data_set_are_those_of_the_fit_to_its_splits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"kmer": KMERS, "cnn": dataclasses.replace(CNN, epochs=1)}[name]
+    monkeypatch.setitem(baselines.BASELINES, name, config)
+    splits, expected = {}, []
+    for part, count, seed in (("train", 60, 0), ("validation", 20, 1), ("test", 30, 2)):
+        sequences, holds = planted(count, seed)
+        codes = [base_codes(sequence.encode()) for sequence in sequences]
+        stored = Sequences.of((row, np.array([len(row)])) for row in codes)
+        splits[part] = LabelledSplit(stored, labels_of(BINARY, holds).astype(np.int32), np.arange(count), "x.csv")
+        expected.append((rows(sequences), labels_of(BINARY, holds)))
+    if name == "kmer":
+        fitted = kmer_scores(BINARY, fit_kmer_baseline(BINARY, config, *expected[:2]), expected[2][0])
+    else:
+        fitted = fit_cnn_baseline(BINARY, config, *expected[:2], 7).scores(expected[2][0])
+    scores = baseline_scores(name, LabelledData(BINARY, splits), 7)  # type: ignore[arg-type]
+    assert scores == pytest.approx(fitted)
 
 
-@pytest.mark.parametrize(("name", "seeds"), [("kmer", (5,)), ("cnn", (5, 6))])
-def test_results(data: LabelledData, name: str, seeds: tuple[int, ...]) -> None:
-    result = run_baseline(name, data, "sets/A", (5, 6), resamples=20)
-    assert tuple(seed.seed for seed in result.seeds) == seeds
-    assert (result.name, result.sizes) == ("sets/A", {"train": 60, "validation": 20, "test": 30})
-    assert ("3-mers" if name == "kmer" else "CNN, 8 detectors") in result.model
-    for seed in result.seeds:
-        assert seed.metrics.examples == 30
-        assert seed.metrics.values["roc_auc"].value > 0.9
-        assert seed.metrics.values["roc_auc"].low is not None
-        assert seed.seconds > 0
+def counted(sequence: str, config: KmerBaselineConfig) -> list[int]:
+    """How often each word occurs, most frequent first, with '-' for a gap; words are not named by columns."""
+    words: Counter[str] = Counter()
+    for length in range(config.informative, config.longest + 1):
+        for start in range(len(sequence) - length + 1):
+            piece = sequence[start : start + length]
+            for gaps in itertools.combinations(range(1, length - 1), length - config.informative):
+                word = "".join("-" if place in gaps else letter for place, letter in enumerate(piece))
+                if "N" not in word:
+                    words[min(word, complement(word))] += 1
+    return sorted(words.values(), reverse=True)
+
+
+@pytest.mark.parametrize(("longest", "informative"), [(3, 3), (6, 6), (6, 4), (5, 2), (8, 6)])
+def test_words_are_counted_as_in_strings_and_strands_are_one(longest: int, informative: int) -> None:
+    config = KmerBaselineConfig(longest, informative)
+    sequences = [*planted(12, 0)[0], "ACACACACACACACAC", "GATTACANNGATTNACAGATTACA", "AAAAAAAA", "ACGTACGT", "AC"]
+    counts = kmer_counts(rows(sequences), config)
+    for row, sequence in zip(counts, sequences, strict=True):
+        assert sorted(row.data, reverse=True) == counted(sequence, config), sequence
+    assert (kmer_counts(rows([complement(sequence) for sequence in sequences]), config) != counts).nnz == 0
+    assert kmer_counts(rows(["AC"]), config).nnz == (informative == 2)
+    # A column is a word: those of a part of a sequence are among its own.
+    part, whole = kmer_counts(rows([sequences[0][5:20], sequences[0]]), config).toarray()
+    assert (whole >= part).all()
+
+
+@pytest.mark.parametrize("task", [BINARY, CLASSES])
+def test_kmers_find_planted_words_with_the_penalty_of_the_least_validation_loss(task: TaskConfig) -> None:
+    train, validation, test = (split(task, count, seed) for seed, count in enumerate((200, 100, 100)))
+    baseline = fit_kmer_baseline(task, KMERS, train, validation)
+    losses = baseline.validation
+    assert losses[baseline.inverse_penalty] == min(losses.values())
+    scores = kmer_scores(task, baseline, validation[0])
+    assert -np.log(scores[np.arange(100), validation[1]]).mean() == pytest.approx(min(losses.values()))
+    assert measure(task, kmer_scores(task, baseline, test[0]), test[1], resamples=0).values["roc_auc"].value > 0.9
+
+
+def test_of_equal_penalties_the_strongest_is_taken_and_of_metrics_the_better() -> None:
+    features = [(kmer_counts(codes, KMERS), labels) for codes, labels in (split(BINARY, 201, 0), split(BINARY, 100, 1))]
+    # So strong that all predict the more frequent class.
+    fit = fit_linear(BINARY, (1e-8, 1e-9, 1e-7), "mcc", *features)
+    assert fit.validation == {1e-9: 0.0, 1e-8: 0.0, 1e-7: 0.0}
+    assert fit.inverse_penalty == 1e-9
+    fit = fit_linear(BINARY, (1.0, 1e-9, 0.01), "mcc", *features)
+    assert fit.validation[fit.inverse_penalty] == max(fit.validation.values()) > 0
+    with pytest.raises(InputError, match=r"mcc .*'no'"):
+        fit_linear(BINARY, (1.0,), "mcc", features[0], (features[1][0], features[1][1] * 0))
+
+
+@pytest.mark.parametrize(
+    ("task", "change", "value"),
+    [
+        (BINARY, lambda codes, labels: (codes, labels * 0), "the label"),
+        (BINARY, lambda codes, labels: (codes[:0], labels[:0]), "the label"),
+        (BINARY, lambda codes, labels: (codes, labels + 5), " [56]:"),
+        (NUMBERS, lambda codes, labels: (codes, labels * [1, 0]), "many"),
+        (SEVERAL, lambda codes, labels: (codes, labels * [1, 0]), "MAX"),
+    ],
+)
+def test_labels_that_cannot_be_learned_are_refused(task: TaskConfig, change, value: str) -> None:
+    train, validation = split(task, 40, 0), split(task, 30, 1)
+    with pytest.raises(InputError, match=value):
+        fit_kmer_baseline(task, KMERS, change(*train), validation)
+    if len(train[0]) and value != "the label":
+        with pytest.raises(InputError, match=value):
+            fit_cnn_baseline(task, CNN, change(*train), validation, 0)
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "least"), [(SEVERAL, "roc_auc_macro", 0.9), (NUMBERS, "r2", 0.6)], ids=["several", "numbers"]
+)
+def test_a_cnn_finds_planted_words(task: TaskConfig, metric: str, least: float) -> None:
+    codes, labels = split(task, 200, 2)
+    assert measure(task, fit(task).scores(codes), labels, resamples=0).values[metric].value > least
+
+
+def test_the_epoch_of_the_least_validation_loss_is_kept(fitted: CnnBaseline) -> None:
+    codes, labels = split(CLASSES, 100, 1)
+    scores = fitted.scores(codes)
+    assert scores.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    least = min(fitted.validation)
+    assert fitted.validation[fitted.epoch - 1] == least < fitted.validation[0]
+    assert -np.log(scores[np.arange(100), labels]).mean() == pytest.approx(least, rel=1e-4)
+    codes, labels = split(CLASSES, 200, 2)
+    assert measure(CLASSES, fitted.scores(codes), labels, resamples=0).values["roc_auc"].value > 0.9
+
+
+def test_training_stops_when_patience_ends_but_not_before_a_motif_can_be_found() -> None:
+    # Labels of the validation split that say the opposite, so that each epoch is worse than the first.
+    codes, labels = split(CLASSES, 100, 1)
+    stopped = fit_cnn_baseline(CLASSES, CNN, split(CLASSES, 400, 0), (codes, 2 - labels), 0)
+    assert len(stopped.validation) < CNN.epochs
+    assert len(stopped.validation) - stopped.epoch == CNN.patience
+    codes, labels = split(CLASSES, 40, 0)
+    slow = dataclasses.replace(CNN, least_steps=40, patience_steps=40)
+    assert len(fit_cnn_baseline(CLASSES, slow, (codes, labels), (codes, 2 - labels), 0).validation) == 14
+    with pytest.raises(JobError, match="epoch 1"):
+        fit(CLASSES, dataclasses.replace(CNN, peak_learning_rate=1e38))
+
+
+def test_strands_and_padding_change_nothing(fitted: CnnBaseline) -> None:
+    sequences = [*planted(20, 3)[0], "ACGNNNNNNNNNNNNNNNNNNGATTACA", "ACG", "NNN"]
+    scores = fitted.scores(rows(sequences))
+    for others in (rows([complement(sequence) for sequence in sequences]), rows(sequences, 90), rows(sequences)[:, 1:]):
+        assert fitted.scores(others) == pytest.approx(scores, abs=1e-5)
+    alone = [fitted.scores(rows([sequence])) for sequence in sequences]
+    assert np.concatenate(alone) == pytest.approx(scores, abs=1e-5)
+    assert np.ptp(scores[:20, 0]) > 0.5
+
+
+def test_the_seed_determines_all_and_one_compilation_serves_many_sets(fitted: CnnBaseline) -> None:
+    codes = split(CLASSES, 50, 2)[0]
+    scores = fitted.scores(codes)
+    compiled = cnn._step._cache_size(), cnn._batch_scores._cache_size()
+    renamed = TaskConfig("single_label_classification", ("a", "b", "c"))
+    again = fit(renamed)
+    assert again.validation == fitted.validation
+    assert (again.scores(codes) == scores).all()
+    assert fit(CLASSES, seed=1).validation != fitted.validation
+    # Another number of sequences, no longer than before, is no other shape.
+    fit_cnn_baseline(CLASSES, CNN, split(CLASSES, 77, 0), split(CLASSES, 50, 1), 0)
+    assert (cnn._step._cache_size(), cnn._batch_scores._cache_size()) == compiled
+
+
+def test_descriptions_say_what_is_fitted() -> None:
+    assert "6-mers" in KmerBaselineConfig(6, 6).description(BINARY)
+    assert "ridge regression on 6 of 8 letters" in KmerBaselineConfig().description(NUMBERS)
+    assert "32 detectors of 12 bases" in CnnBaselineConfig(32, 12).description(BINARY)

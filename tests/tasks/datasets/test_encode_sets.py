@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.io.tables import open_table
 from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
@@ -28,8 +29,9 @@ def write(directory: Path, end: str = "") -> Path:
     """40 positives and their shuffles; of the last 10, either is in the test half."""
     directory.mkdir(parents=True)
     train = [line(number, shuffled) for number in range(30) for shuffled in (False, True)]
-    split = [line(number, number % 2 > 0) for number in range(30, 40)], [line(n, n % 2 == 0) for n in range(30, 40)]
-    for name, lines in (("train", train + split[0]), ("test", split[1])):
+    train += [line(number, number % 2 > 0) for number in range(30, 40)]
+    test = [line(number, number % 2 == 0) for number in range(30, 40)]
+    for name, lines in (("train", train), ("test", test)):
         text = "".join(lines).encode()
         (directory / f"{name}.data{end}").write_bytes(gzip.compress(text) if end else text)
     return directory
@@ -43,14 +45,13 @@ def read(source: Path) -> LabelledData:
 def test_a_set_is_read_and_shuffles_of_the_other_half_are_counted(tmp_path: Path, end: str) -> None:
     directory = write(tmp_path / "suite" / NAME, end)
     data = read(directory)
-    assert (data.task.labels, {split: len(rows) for split, rows in data.splits.items()}) == (
-        ("0", "1"), {"train": 70, "test": 10},
-    )  # fmt: skip
+    assert data.task.labels == ("0", "1")
+    assert {split: len(rows) for split, rows in data.splits.items()} == {"train": 70, "test": 10}
     assert data.splits["test"].labels.tolist() == [number % 2 for number in range(10)]
-    duplicates = count_duplicates(data)
-    assert (duplicates.between["train", "test"], duplicates.of_one_locus["train", "test"]) == (0, 10)
-    carved = count_duplicates(carve(data, "validation", 0.2))
-    assert carved.of_one_locus["train", "validation"] == 0, "a positive and its shuffle stay together"
+    (note,) = count_duplicates(data).notes
+    assert note.endswith(": 10."), "rows of test that lie where a row of train does"
+    train, validation, _ = (set(part.loci.names()) for part in carve(data, "validation", 0.2).splits.values())
+    assert not train & validation, "a positive and its shuffle stay together"
     assert is_data_set(directory)
     assert [each.name for each in find_sets(tmp_path / "suite")] == [NAME]
     table = open_table(directory / f"test.data{end}")
@@ -59,37 +60,24 @@ def test_a_set_is_read_and_shuffles_of_the_other_half_are_counted(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("wrong", "what"),
+    ("name", "content", "what"),
     [
-        (">chr1:5-15 ACGTACGTACG\n", r"71 .*train\.data.*ACGTACGTACG"),
-        (">chr1:5-15 ACGTACGTACG 2\n", r"71 .*train\.data.*'2'"),
-        (line(50, bases=12), r"71 .*train\.data.* 12 .* 11\b"),
-        (">chr1:5-15 ACGTACGTACG \n", r"71 .*train\.data.*''"),
+        ("train", b">chr1:5-15 ACGTACGTACG\n", r"71 .*train\.data.*ACGTACGTACG"),
+        ("train", b">chr1:5-15 ACGTACGTACG 2\n", r"71 .*train\.data.*'2'"),
+        ("train", line(50, bases=12).encode(), r"71 .*train\.data.* 12 .* 11\b"),
+        ("train", b">chr1:5-15 ACGTACGTACG \n", r"71 .*train\.data.*''"),
+        ("test", b"", r"test\.data "),
+        ("test", line(50, bases=12).encode(), r"1 .*test\.data.* 12 .* 11\b"),
+        ("test", b">chr1:5-15 ACGTACGTACG\n", r"1 .*test\.data.*ACGTACGTACG"),
+        ("test", b"ACGTACGTACG 1\n" * 9, r"Row 1 .*test\.data .* 2 .* 3\b"),
+        ("test", gzip.compress(line(50).encode() * 50, mtime=0)[:-9], r"test\.data .*gzip"),
     ],
 )
-def test_what_a_set_cannot_have_is_named_with_its_row(tmp_path: Path, wrong: str, what: str) -> None:
-    directory = write(tmp_path / NAME)
-    with (directory / "train.data").open("a") as file:
-        file.write(wrong)
+def test_what_a_set_cannot_have_is_named_with_its_row(tmp_path: Path, name: str, content: bytes, what: str) -> None:
+    path = write(tmp_path / NAME) / f"{name}.data"
+    path.write_bytes(path.read_bytes() + content if name == "train" else content)
     with pytest.raises(InputError, match=what):
-        read(directory)
-
-
-@pytest.mark.parametrize(
-    ("test_half", "what"),
-    [
-        (b"", r"test\.data "),
-        (line(50, bases=12).encode(), r"1 .*test\.data.* 12 .* 11\b"),
-        (b">chr1:5-15 ACGTACGTACG\n", r"1 .*test\.data.*ACGTACGTACG"),
-        (b"ACGTACGTACG 1\n" * 9, r"Row 1 .*test\.data .* 2 .* 3\b"),
-        (gzip.compress(line(50).encode() * 50, mtime=0)[:-9], r"test\.data .*gzip"),
-    ],
-)
-def test_a_test_half_that_cannot_be_used_is_named(tmp_path: Path, test_half: bytes, what: str) -> None:
-    directory = write(tmp_path / NAME)
-    (directory / "test.data").write_bytes(test_half)
-    with pytest.raises(InputError, match=what):
-        read(directory)
+        read(path.parent)
 
 
 def write_folds(path: Path, folds: str, label: Callable[[int], str] = lambda number: f"\t{number % 2}") -> Path:
@@ -121,26 +109,22 @@ def test_two_files_of_deepbind_are_one_set_whose_test_half_may_lack_labels(tmp_p
         assert len(data.notes) == 1
         assert "36" in data.notes[0]
     assert [set_name(path) for path in halves] == ["A", "A"]
-    (found,) = find_sets(tmp_path)
-    assert (found.name, found.size) == ("A", sum(path.stat().st_size for path in halves))
-    digest = found.digest()
+    (data_set,) = find_sets(tmp_path)
+    assert (data_set.name, data_set.size) == ("A", sum(path.stat().st_size for path in halves))
+    digest = data_set.digest()
     write_folds(halves[1], "B")
-    assert found.digest() != digest
+    assert data_set.digest() != digest
     # The sequences of rows without labels are there to be predicted.
     write_folds(halves[1], "B", lambda _: "")
-    assert [each.name for each in table_sequences(open_table(halves[1]), KmerTokenizer(3))] == [
-        str(number) for number in range(60)
-    ]
+    _, rows = table_sequences(open_table(halves[1]), KmerTokenizer(3), LeftOut())
+    assert [row.name for row in rows] == [str(number) for number in range(60)]
     with pytest.raises(InputError, match=r"A_B\.seq "):
         read(halves[0])
-
-
-@pytest.mark.parametrize("label", ["\t2", "", "\tnan"])
-def test_labels_that_training_rows_of_deepbind_cannot_have(tmp_path: Path, label: str) -> None:
-    write_folds(tmp_path / "A_B.seq", "B")
-    path = write_folds(tmp_path / "A_AC.seq", "AC", lambda number: label if number == 7 else f"\t{number % 2}")
-    with pytest.raises(InputError, match=r"Row 8 of .*A_AC\.seq "):
-        read(path)
+    write_folds(halves[1], "B")
+    for label in ("\t2", "", "\tnan"):  # which training rows cannot have
+        write_folds(halves[0], "AC", lambda number, label=label: label if number == 7 else f"\t{number % 2}")
+        with pytest.raises(InputError, match=r"Row 8 of .*A_AC\.seq"):
+            read(halves[0])
 
 
 def test_a_suite_may_mix_layouts_and_a_set_may_not(tmp_path: Path) -> None:

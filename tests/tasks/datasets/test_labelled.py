@@ -1,23 +1,20 @@
 """One data set in every layout is read as the same; bad data are one sentence."""
 
-import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet
 import pytest
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.kmers import KmerTokenizer, split_kmers
-from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
-from dnabert_jax.tasks.datasets.layout import set_name
-from dnabert_jax.tasks.datasets.options import DataOptions
-from dnabert_jax.tasks.datasets.rows import Columns
+from dnabert_jax.tasks.datasets.labelled import Columns, LabelledData, read_labelled
+from dnabert_jax.tasks.datasets.layout import DataOptions, set_name
 
+GOOD = [["ACGTACGT", 0], ["CCGTACGT", 1]]
+HEADER = ["sequence", "label"]
 SIZES = {"train": 20, "validation": 6, "test": 8}
 Rows = dict[str, list[tuple[str, int]]]
 
@@ -39,45 +36,33 @@ def check(data: LabelledData, rows: Rows, *splits: str) -> None:
         assert part.labels.tolist() == [label for _, label in rows[split]]
 
 
-def test_gue(rows: Rows, write: Callable[..., Path]) -> None:
+def test_files_of_splits_and_the_dev_file_of_dnabert_that_is_the_test_set(
+    rows: Rows, write: Callable[..., Path]
+) -> None:
     for name, split in (("train", "train"), ("dev", "validation"), ("test", "test")):
-        path = write(f"gue/{name}.csv", ["sequence", "label"], *rows[split])
+        path = write(f"gue/{name}.csv", HEADER, *rows[split])
     data = read_labelled(path.parent, KmerTokenizer(6))
     check(data, rows, "train", "validation", "test")
     assert data.notes == ()
-    by_name = read_labelled({"test": path, "train": path.with_name("train.csv")}, KmerTokenizer(6))
-    check(by_name, rows, "train", "test")
-
-
-def test_dnabert_and_its_dev_file_that_is_the_test_set(rows: Rows, write: Callable[..., Path]) -> None:
     for name, split in (("train", "train"), ("dev", "validation")):
         kmers = [(split_kmers(sequence, 6), label) for sequence, label in rows[split]]
-        path = write(f"6/{name}.tsv", ["sequence", "label"], *kmers)
+        path = write(f"6/{name}.tsv", HEADER, *kmers)
     data = read_labelled(path.parent, KmerTokenizer(6))
     check(data, rows, "train", "validation")
     assert "dev.tsv" in data.notes[0]
-    assert "test set" in data.notes[0]
     data = read_labelled(path.parent, KmerTokenizer(6), options=DataOptions(dev="test"))
     check(data, rows | {"test": rows["validation"]}, "train", "test")
     assert data.notes == ()
     path.rename(path.with_name("val.tsv"))
     assert read_labelled(path.parent, KmerTokenizer(6)).notes == ()
-    with pytest.raises(InputError, match=r"Row 1 of .*train.tsv: k-mer 1 is '\w{6}', of 6 letters where k = 5"):
+    with pytest.raises(InputError, match=r"Row 1 of .*train.tsv.* 6 .* 5\b"):
         read_labelled(path.parent, KmerTokenizer(5))
 
 
-@pytest.mark.parametrize("form", ["tsv", "tsv.gz", "parquet"])
-def test_a_table_with_a_split_column(form: str, rows: Rows, write: Callable[..., Path]) -> None:
-    lines = [(name, "chr1", row, *value) for name, own in rows.items() for row, value in enumerate(own)]
+def test_a_table_with_a_split_column(rows: Rows, write: Callable[..., Path]) -> None:
+    lines = [(name, "chr1", row, *value) for name, values in rows.items() for row, value in enumerate(values)]
     lines = [lines[place] for place in np.random.default_rng(0).permutation(len(lines))]
-    names = ["split", "chrom", "start", "seq", "label"]
-    path = write("x.tsv", names, *lines)
-    if form == "tsv.gz":
-        path = path.with_suffix(".tsv.gz")
-        path.write_bytes(gzip.compress(path.with_suffix("").read_bytes()))
-    if form == "parquet":
-        path = path.with_suffix(".parquet")
-        pa.parquet.write_table(pa.table(dict(zip(names, zip(*lines, strict=True), strict=True))), path)
+    path = write("x.tsv", ["split", "chrom", "start", "seq", "label"], *lines)
     data = read_labelled(path, KmerTokenizer(6))
     shuffled: Rows = {split: [line[3:] for line in lines if line[0] == split] for split in SIZES}
     check(data, shuffled, "train", "validation", "test")
@@ -104,7 +89,7 @@ def test_a_table_without_splits_is_for_training(rows: Rows, write: Callable[...,
 def test_loci_are_read_from_columns_or_names(header: list[str], form: str, write: Callable[..., Path]) -> None:
     places = [("chr2", "1000", "1008"), ("chr1", "5", "13")]
     fields = [form.format(*place).split("|") for place in places]
-    lines = [[*own, *row] for own, row in zip(fields, GOOD, strict=True)]
+    lines = [[*place, *row] for place, row in zip(fields, GOOD, strict=True)]
     loci = read_labelled(write("x.tsv", [*header, *HEADER], *lines), KmerTokenizer(6)).splits["train"].loci
     assert loci is not None
     contigs = [loci.contigs.values[number] for number in loci.contigs.index]
@@ -130,74 +115,57 @@ def test_arrays_that_could_run_code_or_do_not_fit_are_refused(tmp_path: Path) ->
     folder = tmp_path / "train"
     folder.mkdir()
     sequences, targets = folder / "sequences_alph.npy", folder / "targets.npy"
-    np.save(sequences, np.array(["ACGTACGT"] * 3, object), allow_pickle=True)
-    with pytest.raises(InputError, match=r"sequences_alph.npy cannot be read .*allow_pickle"):
-        read_labelled(tmp_path, KmerTokenizer(6))
-    np.save(sequences, np.array(["ACGTACGT"] * 3))
-    with pytest.raises(InputError, match=r"targets.npy does not exist"):
-        read_labelled(tmp_path, KmerTokenizer(6))
-    np.save(targets, np.array([0, 1]))
-    with pytest.raises(InputError, match=r"targets.npy holds int64 of the shape \(2,\).* 3 sequences"):
-        read_labelled(tmp_path, KmerTokenizer(6))
-    np.save(targets, np.array([0.0, 1.0, np.nan]))
-    with pytest.raises(InputError, match=r"Row 3 of .*train .*'nan'"):
-        read_labelled(tmp_path, KmerTokenizer(6))
-    np.save(sequences, np.zeros((3, 101, 4)))
-    with pytest.raises(InputError, match=r"sequences_alph.npy .*float64.*\(3, 101, 4\)"):
-        read_labelled(tmp_path, KmerTokenizer(6))
-    np.save(sequences, np.array([["A", "C"]] * 3))
-    with pytest.raises(InputError, match=r"sequences_alph.npy .*<U1.*\(3, 2\)"):
-        read_labelled(tmp_path, KmerTokenizer(6))
+    texts = np.array(["ACGTACGT"] * 3)
+    for first, second, message in (
+        (texts.astype(object), None, r"sequences_alph\.npy .*allow_pickle"),
+        (texts, None, r"targets\.npy "),
+        (texts, [0, 1], r"targets\.npy .*int64.*\(2,\).* 3 "),
+        (texts, [0.0, 1.0, np.nan], r"Row 3 of .*train .*'nan'"),
+        (np.zeros((3, 101, 4)), [0.0, 1.0, 1.0], r"sequences_alph\.npy .*float64.*\(3, 101, 4\)"),
+        (np.array([["A", "C"]] * 3), [0.0, 1.0, 1.0], r"sequences_alph\.npy .*<U1.*\(3, 2\)"),
+    ):
+        np.save(sequences, first, allow_pickle=True)
+        if second is not None:
+            np.save(targets, np.array(second))
+        with pytest.raises(InputError, match=message):
+            read_labelled(tmp_path, KmerTokenizer(6))
     sequences.write_bytes(b"\x93NUMPY")
-    with pytest.raises(InputError, match=r"sequences_alph.npy cannot be read"):
+    with pytest.raises(InputError, match=r"sequences_alph\.npy"):
         read_labelled(tmp_path, KmerTokenizer(6))
 
 
-def test_letters_that_are_no_certain_base_are_reported(write: Callable[..., Path]) -> None:
-    path = write("x.csv", ["sequence", "label"], ["ACGTNN", 0], ["ACGTAC", 1])
-    assert read_labelled(path, KmerTokenizer(6)).notes == (
-        "1 of 2 sequences of the train split hold letters such as N.",
-    )
-
-
-def test_outputs_that_never_change_are_reported(write: Callable[..., Path]) -> None:
+def test_uncertain_letters_and_outputs_that_never_change_are_noted(write: Callable[..., Path]) -> None:
     path = write("x.csv", ["sequence", "a", "b"], ["ACGTNA", 0, 1], ["ACGTAC", 1, 1])
-    assert "same value for b" in read_labelled(path, KmerTokenizer(6), Columns(labels=("a", "b"))).notes[0]
-
-
-GOOD = [["ACGTACGT", 0], ["CCGTACGT", 1]]
-HEADER = ["sequence", "label"]
+    constant, ambiguous = read_labelled(path, KmerTokenizer(6), Columns(labels=("a", "b"))).notes
+    assert constant.endswith(" b.")
+    assert ambiguous.startswith("1 of 2 ")
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"train.csv": [HEADER, *GOOD], "dev.csv": [HEADER]}, r"The validation split of .*dev.csv is empty"),
-        ({"train.csv": [HEADER]}, r"The train split of .*train.csv is empty"),
-        ({"dev.csv": [HEADER, *GOOD]}, "has no train split, only validation"),
-        ({"train.csv": [HEADER, *GOOD], "dev.csv": [HEADER, *GOOD[:1]]}, r"dev.csv has one class only, '0'"),
-        ({"train.csv": [HEADER, *GOOD[:1]]}, r"train.csv has one class only, '0'"),
-        (
-            {"train.csv": [HEADER, *GOOD], "dev.csv": [HEADER, *GOOD, ["ACGTACGT", 2]]},
-            r"Row 3 of .*dev.csv has the label '2', which is none of 0, 1",
-        ),
+        ({"train.csv": [HEADER, *GOOD], "dev.csv": [HEADER]}, r"validation .*dev\.csv"),
+        ({"train.csv": [HEADER]}, r"train .*train\.csv"),
+        ({"x.csv": [["split", *HEADER]]}, r"x\.csv"),
+        ({"dev.csv": [HEADER, *GOOD]}, "train .*validation"),
+        ({"train.csv": [HEADER, *GOOD], "dev.csv": [HEADER, *GOOD[:1]]}, r"dev\.csv .*'0'"),
+        ({"train.csv": [HEADER, *GOOD[:1]]}, r"train\.csv .*'0'"),
+        ({"train.csv": [HEADER, *GOOD], "dev.csv": [HEADER, *GOOD, ["ACGTACGT", 2]]}, r"Row 3 of .*dev\.csv .*'2'"),
         (
             {"train.csv": [HEADER, ["ACGTACGT", 0.5], ["ACGTACGT", 1]], "dev.csv": [HEADER, *[["AACGTA", 2.5]] * 2]},
-            r"All rows of the validation split of .*dev.csv have 2.5 for 'label'",
+            r"validation .*dev\.csv .* 2\.5 .*'label'",
         ),
-        (
-            {"train.csv": [HEADER, *[["ACGTACGT", "0;1"]] * 2]},
-            r"All rows of the train split of .*train.csv have 0 for '0'",
-        ),
-        ({"train.csv": [HEADER, *GOOD], "train.tsv": [HEADER, *GOOD]}, "Both train.csv and train.tsv"),
-        ({"train.csv": [HEADER, *GOOD], "dev.csv": [HEADER], "val.csv": [HEADER]}, "Both dev.csv and val.csv"),
+        ({"train.csv": [HEADER, *[["ACGTACGT", "0;1"]] * 2]}, r"train .*train\.csv .* 0 .*'0'"),
+        ({"train.csv": [HEADER, *GOOD], "train.tsv": [HEADER, *GOOD]}, "train.csv and train.tsv"),
+        ({"train.csv": [HEADER, *GOOD], "dev.csv": [HEADER], "val.csv": [HEADER]}, "dev.csv and val.csv"),
         ({"a.csv": [HEADER, *GOOD], "b.tsv": [HEADER, *GOOD]}, r"a\.csv, b\.tsv"),
         ({"train-00000-of-00003.csv": [HEADER, *GOOD], "train-00002-of-00003.csv": [HEADER, *GOOD]}, "00001"),
         ({"train-00000-of-00001.csv": [HEADER, *GOOD], "train.csv": [HEADER, *GOOD]}, r"train-.*and train\.csv"),
         ({"train.csv": [HEADER, *GOOD, ["ACGTACGT", "None"]]}, r"Row 3 of .*train.csv .*'None'.*--literal-labels"),
-        ({"train.csv": [["sequence", "y"], *GOOD]}, r"no column named label .*only sequence, y"),
-        ({"train.csv": [["reads", "label"], *GOOD]}, r"no column named sequence .*only reads, label"),
-        ({"train.csv": [HEADER, ["ACGTA", 0]]}, r"Row 1 of .*train.csv has 5 bases.* 6"),
+        ({"train.csv": [["sequence", "y"], *GOOD]}, r"label .*sequence, y\b.*--labels"),
+        ({"train.csv": [["reads", "label"], *GOOD]}, r"sequence .*reads, label\b.*--sequence"),
+        ({"train.csv": [HEADER, ["ACGTA", 0]]}, r"Row 1 of .*train.csv .* 5 .* 6"),
+        ({"x.csv": [[*HEADER, "split"], [*GOOD[0], "train"], [*GOOD[1], "fold1"]]}, r"Row 2 of .*x\.csv .*'fold1'"),
     ],
 )
 def test_bad_data_are_one_sentence(files: dict[str, Any], message: str, write: Callable[..., Path]) -> None:
@@ -208,9 +176,12 @@ def test_bad_data_are_one_sentence(files: dict[str, Any], message: str, write: C
     assert str(caught.value).endswith(".")
 
 
-def test_a_table_of_a_header_alone_is_refused(write: Callable[..., Path]) -> None:
-    with pytest.raises(InputError, match=r"x\.csv has no rows"):
-        read_labelled(write("x.csv", ["split", "sequence", "label"]), KmerTokenizer(3))
+def test_what_is_not_there_and_a_column_that_is_two_things_are_refused(write: Callable[..., Path]) -> None:
+    path = write("x.csv", HEADER, *GOOD)
+    with pytest.raises(InputError, match=r"x\.csv .*label, label"):
+        read_labelled(path, KmerTokenizer(6), Columns(sequence="label", labels=("label",)))
+    with pytest.raises(InputError, match="nothing"):
+        read_labelled(path.with_name("nothing"), KmerTokenizer(6))
 
 
 def test_shards_of_a_table_are_one(rows: Rows, write: Callable[..., Path]) -> None:
@@ -235,20 +206,3 @@ def test_the_table_in_the_directory_of_a_set(rows: Rows, write: Callable[..., Pa
     (path.parent / "promoters-train.array_record-00000-of-00001").write_bytes(b"")
     check(read_labelled(path.parent, KmerTokenizer(6)), rows, "train", "validation", "test")
     assert (set_name(path.parent), set_name(path)) == ("promoters", "promoters")
-
-
-def test_an_unknown_split_is_named_with_its_row(write: Callable[..., Path]) -> None:
-    path = write("x.csv", ["sequence", "label", "split"], ["ACGTACGT", 0, "train"], ["ACGTACGT", 0, "fold1"])
-    with pytest.raises(InputError, match=r"Row 2 of .*x.csv is of the split 'fold1', which is none of train"):
-        read_labelled(path, KmerTokenizer(6))
-
-
-def test_a_column_cannot_be_two_things(write: Callable[..., Path]) -> None:
-    path = write("x.csv", HEADER, *GOOD)
-    with pytest.raises(InputError, match="named twice"):
-        read_labelled(path, KmerTokenizer(6), Columns(sequence="label", labels=("label",)))
-
-
-def test_what_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="neither a file nor a directory"):
-        read_labelled(tmp_path / "nothing", KmerTokenizer(6))

@@ -8,6 +8,7 @@ import pytest
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.datasets.labels import LabelScheme, TextColumn, infer_scheme, positive_of
+from dnabert_jax.tasks.datasets.layout import DataOptions
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 
@@ -18,22 +19,25 @@ def column(*rows: str) -> TextColumn:
 
 
 def columns(*rows: str, **several: list[str]) -> dict[str, TextColumn]:
-    return {"label": column(*rows)} if rows else {name: column(*own) for name, own in several.items()}
+    return {"label": column(*rows)} if rows else {name: column(*values) for name, values in several.items()}
 
 
 def where(row: int) -> str:
     return f"Row {row + 1} of x.csv"
 
 
+def infer(labels: dict[str, TextColumn], delimiter: str = "", **options: Any) -> LabelScheme:
+    return infer_scheme(labels, "x.csv", DataOptions(**options), delimiter)
+
+
 def scheme(*rows: str, **settings: Any) -> LabelScheme:
-    return infer_scheme(columns(*rows), "x.csv", **settings)
+    return infer(columns(*rows), **settings)
 
 
 @pytest.mark.parametrize(
     ("rows", "settings", "problem", "labels", "expected"),
     [
         (["1", "0", "1"], {}, SINGLE, ("0", "1"), [1, 0, 1]),
-        (["1.0", "0", "01"], {}, SINGLE, ("0", "1"), [1, 0, 1]),
         (["-1", "1"], {}, SINGLE, ("-1", "1"), [0, 1]),
         (["10", "9", "11"], {}, SINGLE, ("9", "10", "11"), [1, 0, 2]),
         (["donor", "acceptor", "neither"], {}, SINGLE, ("acceptor", "donor", "neither"), [1, 0, 2]),
@@ -47,12 +51,10 @@ def scheme(*rows: str, **settings: Any) -> LabelScheme:
         (["CTCF", "MYC"], {"problem": MULTI}, MULTI, ("CTCF", "MYC"), [[1, 0], [0, 1]]),
         (["1", "0"], {"problem": MULTI}, MULTI, ("label",), [[1], [0]]),
         (["1_1", "11", "1_2", "2"], {}, SINGLE, ("2", "11", "1_1", "1_2"), [2, 1, 3, 0]),
-        (["0_1", "0_2", "1_0"], {}, SINGLE, ("0_1", "0_2", "1_0"), [0, 1, 2]),
         (["1e2", "100", "2e1"], {}, SINGLE, ("100", "1e2", "2e1"), [1, 0, 2]),
-        (["1E10", "10000000000", "3E5"], {}, SINGLE, ("10000000000", "1E10", "3E5"), [1, 0, 2]),
         (["\uff11", "1", "2"], {}, SINGLE, ("1", "2", "\uff11"), [2, 0, 1]),
         (["inf", "infinity", "nan2"], {}, SINGLE, ("inf", "infinity", "nan2"), [0, 1, 2]),
-        (["1.0", "1", "2.0"], {}, SINGLE, ("1", "2"), [0, 0, 1]),
+        (["1.0", "01", "2.0"], {}, SINGLE, ("1", "2"), [0, 0, 1]),
         (["1.0.1", "1.1.0"], {}, SINGLE, ("1.0.1", "1.1.0"), [0, 1]),
         (["123456789012345678901", "123456789012345678902"], {}, SINGLE, None, [0, 1]),
         (["1e-05", "3e-07"], {}, REGRESSION, ("label",), [[np.float32(1e-5)], [np.float32(3e-7)]]),
@@ -64,73 +66,74 @@ def scheme(*rows: str, **settings: Any) -> LabelScheme:
         (["0,1", "1,0"], {"delimiter": "\t"}, MULTI, ("0", "1"), [[0, 1], [1, 0]]),
         (["0.5,1.5", "2,3"], {"delimiter": "\t"}, REGRESSION, ("0", "1"), [[0.5, 1.5], [2, 3]]),
         (["1,2", "CTCF,3"], {"delimiter": "\t"}, MULTI, ("1", "2", "3", "CTCF"), [[1, 1, 0, 0], [0, 0, 1, 1]]),
-        (["CTCF,NA", "CTCF"], {"literal": True}, MULTI, ("CTCF", "NA"), [[1, 1], [1, 0]]),
+        (["CTCF,NA", "CTCF"], {"literal_labels": True}, MULTI, ("CTCF", "NA"), [[1, 1], [1, 0]]),
     ],
 )
 def test_one_column(rows: list[str], settings: dict[str, Any], problem: str, labels: Any, expected: Any) -> None:
-    found = scheme(*rows, **settings)
-    assert found.task.problem == problem
-    assert found.task.labels == (labels or tuple(rows))
-    encoded = found.encode(columns(*rows), where)
+    inferred = scheme(*rows, **settings)
+    assert inferred.task.problem == problem
+    assert inferred.task.labels == (labels or tuple(rows))
+    encoded = inferred.encode(columns(*rows), where)
     assert encoded.tolist() == expected
     assert encoded.dtype == {SINGLE: np.int32, MULTI: np.uint8, REGRESSION: np.float32}[problem]
 
 
-def test_several_columns_are_labels_or_targets() -> None:
-    both = columns(CTCF=["1", "0"], MYC=["1", "1"])
-    found = infer_scheme(both, "x.csv")
-    assert (found.task.problem, found.task.labels) == (MULTI, ("CTCF", "MYC"))
-    assert found.encode(both, where).tolist() == [[1, 1], [0, 1]]
-    targets = columns(a=["1", "0"], b=["1", "2.5"])
-    found = infer_scheme(targets, "x.csv")
-    assert (found.task.problem, found.task.labels) == (REGRESSION, ("a", "b"))
-    assert found.encode(targets, where).tolist() == [[1, 1], [0, 2.5]]
+@pytest.mark.parametrize(
+    ("problem", "labels", "expected"),
+    [
+        (MULTI, {"CTCF": ["1", "0"], "MYC": ["1", "1"]}, [[1, 1], [0, 1]]),
+        (REGRESSION, {"a": ["1", "0"], "b": ["1", "2.5"]}, [[1, 1], [0, 2.5]]),
+    ],
+)
+def test_several_columns_are_labels_or_targets(problem: str, labels: dict[str, list[str]], expected: Any) -> None:
+    both = columns(**labels)
+    inferred = infer(both)
+    assert (inferred.task.problem, inferred.task.labels) == (problem, tuple(labels))
+    assert inferred.encode(both, where).tolist() == expected
 
 
 @pytest.mark.parametrize(
-    ("train", "settings", "other", "message"),
+    ("train", "settings", "other", "values"),
     [
-        (["0", "1"], {}, "2", "Row 2 of x.csv has the label '2', which is none of 0, 1"),
-        (["0", "1"], {}, "", "Row 2 of x.csv has no label"),
-        (["0", "1"], {}, "NaN", r"Row 2 of x.csv .*'NaN'"),
-        (["a", "b"], {}, "1", "Row 2 of x.csv .*'1'.* a, b"),
-        (["a", "b"], {}, "c", "Row 2 of x.csv has the label 'c', which is none of a, b"),
-        (["0.5", "1"], {}, "nan", r"Row 2 of x.csv .*'nan'"),
-        (["0.5", "1"], {}, "-inf", "Row 2 of x.csv has the label '-inf'"),
-        (["0.5", "1"], {}, "1e39", "Row 2 of x.csv has the label '1e39'"),
-        (["0.5", "1"], {}, "high", "Row 2 of x.csv has the label 'high'"),
-        (["0,1", "1,0"], {}, "0,1,1", r"Row 2 of x.csv has 3 labels \('0,1,1'\) where 2 are expected"),
-        (["0,1", "1,0"], {}, "", "Row 2 of x.csv"),
-        (["0,1", "1,0"], {}, "0,", r"Row 2 of x.csv has no label"),
-        (["0,1", "1,0"], {}, "0,2", "Row 2 of x.csv has the label '2': of several labels, each is 0 or 1"),
-        (["0.5", "1"], {}, "1_1", "Row 2 of x.csv has the label '1_1'"),
-        (["0,5", "1,5"], {"delimiter": ";"}, "1,336,000", "Row 2 of x.csv has the label '1,336,000'"),
-        (["a;b", "b"], {}, "b;NA", "Row 2 of x.csv has the label 'NA'"),
-        (["a;b", "b"], {}, "b;d", "Row 2 of x.csv has the label 'd', which is none of a, b"),
+        (["0", "1"], {}, "2", ["'2'", "0, 1"]),
+        (["0", "1"], {}, "", []),
+        (["0", "1"], {}, "NaN", ["'NaN'"]),
+        (["a", "b"], {}, "c", ["'c'", "a, b"]),
+        (["0.5", "1"], {}, "-inf", ["'-inf'"]),
+        (["0.5", "1"], {}, "1e39", ["'1e39'"]),
+        (["0.5", "1"], {}, "high", ["'high'"]),
+        (["0.5", "1"], {}, "1_1", ["'1_1'"]),
+        (["0,1", "1,0"], {}, "0,1,1", ["'0,1,1'", "3 labels", "2 are"]),
+        (["0,1", "1,0"], {}, "", []),
+        (["0,1", "1,0"], {}, "0,", []),
+        (["0,1", "1,0"], {}, "0,2", ["'2'"]),
+        (["0,5", "1,5"], {"delimiter": ";"}, "1,336,000", ["'1,336,000'"]),
+        (["a;b", "b"], {}, "b;NA", ["'NA'"]),
+        (["a;b", "b"], {}, "b;d", ["'d'", "a, b"]),
     ],
 )
 def test_labels_that_do_not_fit_are_named_with_their_row(
-    train: list[str], settings: dict[str, Any], other: str, message: str
+    train: list[str], settings: dict[str, Any], other: str, values: list[str]
 ) -> None:
-    found = scheme(*train, **settings)
-    with pytest.raises(InputError, match=message):
-        found.encode(columns(train[0], other), where)
+    with pytest.raises(InputError, match=r"Row 2 of x\.csv") as caught:
+        scheme(*train, **settings).encode(columns(train[0], other), where)
+    assert all(value in str(caught.value) for value in values)
 
 
 @pytest.mark.parametrize(
     ("labels", "settings", "message"),
     [
-        ({"label": ["1", "1"]}, {}, "x.csv has one class only, '1'"),
-        ({"label": ["", ""]}, {}, "no labels in column 'label' of x.csv"),
+        ({"label": ["1", "1"]}, {}, r"x\.csv .*'1'"),
+        ({"label": ["", ""]}, {}, r"'label' of x\.csv"),
         ({"label": ["1,336", "2,001"]}, {"delimiter": ","}, "'1,336'"),
         ({"label": ["1,336", "12", "1,000,000"]}, {"delimiter": "\t"}, "'1,000,000'"),
         ({"label": ["0,584", "1"]}, {}, "'0,584'"),
-        ({"a": ["1", "0"], "b": ["1", "0"]}, {"problem": SINGLE}, "one column, not a, b"),
+        ({"a": ["1", "0"], "b": ["1", "0"]}, {"problem": SINGLE}, r"\ba, b\b"),
     ],
 )
 def test_labels_that_are_no_task_are_refused(labels: Any, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        infer_scheme(columns(**labels), "x.csv", **settings)
+        infer(columns(**labels), **settings)
 
 
 @pytest.mark.parametrize("missing", ["None", "#N/A", "<NA>", "-", "?", ".", "NA", "n/a", "NaN", "null"])
@@ -138,42 +141,36 @@ def test_a_missing_label_is_named_with_its_row(missing: str) -> None:
     rows = ["0.5", "1", missing, missing]
     for labels in (columns(*rows), columns(other=["0.5", "1", "2", "3"], label=rows), columns("a;b", "b", missing)):
         with pytest.raises(InputError, match=rf"Row 3 of x.csv .*{re.escape(repr(missing))}"):
-            infer_scheme(labels, "x.csv").encode(labels, where)
+            infer(labels).encode(labels, where)
     labels = columns("nano", missing)
-    assert infer_scheme(labels, "x.csv", literal=True).encode(labels, where).tolist() in ([0, 1], [1, 0])
+    assert infer(labels, literal_labels=True).encode(labels, where).tolist() in ([0, 1], [1, 0])
     assert scheme("+", "-").encode(columns("-", "+"), where).tolist() == [0, 1]
 
 
-def test_a_few_that_are_not_numbers_are_no_classes() -> None:
-    rows = [f"{number / 8}" for number in range(20)] + ["inf"]
-    for labels in (columns(*rows), columns(a=rows, b=rows)):
-        with pytest.raises(InputError, match=r"21 .*x\.csv.*'inf'"):
-            infer_scheme(labels, "x.csv").encode(labels, where)
-
-
-@pytest.mark.parametrize("odd", ["<0,1", "0,5%", "1.5", "1.234,5", "1,000,000", "x"])
-def test_a_few_without_a_decimal_comma_are_neither_classes_nor_several_targets(odd: str) -> None:
-    rows = [f"{number},5" for number in range(20)]
-    row = rf"21 .*x\.csv.*'{odd}'"
-    one, two = columns(*rows, odd), columns(a=[*rows, odd], b=[*rows, "1,5"])
+@pytest.mark.parametrize(
+    ("number", "odd"), [(".125", "inf"), *((",5", odd) for odd in ("<0,1", "0,5%", "1.5", "1.234,5", "1,000,000", "x"))]
+)
+def test_a_few_that_are_not_numbers_are_neither_classes_nor_several_targets(number: str, odd: str) -> None:
+    rows = [f"{whole}{number}" for whole in range(20)]
+    one, two = columns(*rows, odd), columns(a=[*rows, odd], b=[*rows, rows[1]])
     for train, labels in ((columns(*rows), one), (one, one), (two, two)):
-        with pytest.raises(InputError, match=row):
-            infer_scheme(train, "x.csv", delimiter=";").encode(labels, where)
+        with pytest.raises(InputError, match=rf"21 .*x\.csv.*'{odd}'"):
+            infer(train, delimiter=";").encode(labels, where)
 
 
 @pytest.mark.parametrize("delimiter", ["\t", ","])
 def test_whole_numbers_do_not_make_commas_decimal(delimiter: str) -> None:
     rows = [*map(str, range(20)), "3,weak"]
-    found = scheme(*rows, delimiter=delimiter)
-    assert found.task.labels == (*rows[:-1], "weak")
-    assert found.encode(columns(*rows), where).sum(axis=1).tolist() == [1] * 20 + [2]
+    inferred = scheme(*rows, delimiter=delimiter)
+    assert inferred.task.labels == (*rows[:-1], "weak")
+    assert inferred.encode(columns(*rows), where).sum(axis=1).tolist() == [1] * 20 + [2]
 
 
 def test_marks_of_thousands_are_not_several_targets() -> None:
     rows = ["834,5", "1.034,5", "1.200,25", "990"]
     for labels in (columns(*rows), columns(*rows[1:3] * 2)):
         with pytest.raises(InputError, match=r"[12] .*x\.csv.*'1\.034,5'"):
-            infer_scheme(labels, "x.csv", delimiter=";").encode(labels, where)
+            infer(labels, delimiter=";").encode(labels, where)
     with pytest.raises(InputError, match=r"'1\.034,5'"):
         scheme(*rows, delimiter=",")
 
@@ -187,36 +184,18 @@ def test_spellings_that_are_one_class_are_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("positive", "other"),
+    "names",
     [
-        ("1", "0"),
-        ("1", "-1"),
-        ("bound", "unbound"),
-        ("bound", "background"),
-        ("Enhancer", "non-enhancer"),
-        ("promoter", "none"),
-        ("positive", "negative"),
-        ("pos", "neg"),
-        ("TRUE", "FALSE"),
-        ("yes", "no"),
-        ("active", "inactive"),
-        ("site", "no site"),
-        ("accessible", "not_accessible"),
-        ("peak", "control"),
-        ("+", "-"),
-        ("high", "low"),
-        ("positive", "unlabeled"),
+        "1 0", "1 -1", "bound unbound", "bound background", "Enhancer non-enhancer", "promoter none",
+        "positive negative", "pos neg", "TRUE FALSE", "yes no", "active inactive", "site no_site",
+        "accessible not_accessible", "peak control", "+ -", "high low", "positive unlabeled",
     ],
-)
-def test_the_positive_class_is_known_by_the_names_in_any_order(positive: str, other: str) -> None:
+)  # fmt: skip
+def test_the_positive_class_is_known_by_the_names_in_any_order(names: str) -> None:
+    positive, other = names.split()
     assert positive_of([positive, other]) == positive_of([other, positive]) == positive
-
-
-@pytest.mark.parametrize(
-    "names", [("donor", "acceptor"), ("1", "2"), ("none", "background"), ("human", "mouse"), ("yes",)]
-)
-def test_names_that_do_not_say(names: tuple[str, ...]) -> None:
-    assert positive_of(names) == ""
+    for unknown in (("donor", "acceptor"), ("1", "2"), ("none", "background"), ("human", "mouse"), ("yes",)):
+        assert positive_of(unknown) == ""
 
 
 @pytest.mark.parametrize(
@@ -233,7 +212,7 @@ def test_names_that_do_not_say(names: tuple[str, ...]) -> None:
 def test_the_positive_class_is_the_second_label(
     names: list[str], positive: str, labels: tuple[str, ...], asked: bool
 ) -> None:
-    found = scheme(*names, positive=positive)
-    assert found.task.labels == labels
-    assert found.encode(columns(*names), where).tolist() == [labels.index(name) for name in names]
-    assert ("--positive" in "".join(found.notes)) == asked
+    inferred = scheme(*names, positive=positive)
+    assert inferred.task.labels == labels
+    assert inferred.encode(columns(*names), where).tolist() == [labels.index(name) for name in names]
+    assert ("--positive" in "".join(inferred.notes)) == asked

@@ -25,16 +25,13 @@ def test_raw_dna_and_kmers_give_the_codes_of_each_row(k: int, batch: int, dna: C
     rows = [*dna(20, shortest=k), "ACGTNNRYacgtn"]
     for texts in (rows, [f" {row}\n" for row in rows], [split_kmers(row, k) for row in rows]):
         # A single letter a k-mer is told from raw DNA by its spaces, and by nothing in a row of one.
-        found = parse([text for text in texts if k > 1 or len(text.strip()) > 1], k, batch)
+        parsed = parse([text for text in texts if k > 1 or len(text.strip()) > 1], k, batch)
         expected = [base_codes(row.encode()) for row in rows if k > 1 or len(row) > 1]
-        assert [codes.tolist() for codes in found] == [codes.tolist() for codes in expected]
+        assert [codes.tolist() for codes in parsed] == [codes.tolist() for codes in expected]
 
 
-def test_white_space_between_kmers_may_be_any() -> None:
+def test_any_white_space_between_kmers_and_slices_of_columns() -> None:
     assert parse(["ACG  CGT\tGTA "])[0].tolist() == base_codes(b"ACGTA").tolist()
-
-
-def test_a_slice_of_a_column_is_parsed_as_such() -> None:
     texts = pa.array(["CCCC", "ACGT", "GGGGG", "TTTT"])
     codes, lengths = SequenceParser("x.csv", KmerTokenizer(3)).parse(texts[1:3])
     assert codes.tolist() == base_codes(b"ACGTGGGGG").tolist()
@@ -45,10 +42,10 @@ def test_selections_share_the_bases(dna: Callable[..., list[str]]) -> None:
     rows = dna(30)
     rows[7] = "ACGTNACGT"
     rows[29] = "ACGTACGR"
-    found = parse(rows)
+    parsed = parse(rows)
     order = np.array([29, *random.Random(1).sample(range(29), 12), 7])  # noqa: S311
-    chosen = found.select(order)
-    assert chosen.codes is found.codes
+    chosen = parsed.select(order)
+    assert chosen.codes is parsed.codes
     assert [codes.tolist() for codes in chosen] == [base_codes(rows[row].encode()).tolist() for row in order]
     assert chosen.ambiguous().tolist() == [row in (7, 29) for row in order]
 
@@ -56,21 +53,20 @@ def test_selections_share_the_bases(dna: Callable[..., list[str]]) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["ACGT"] * 6 + ["ACXT"], "Row 7 of x.csv has 'X' at position 3"),
-        (["ACGT"] * 6 + ["ACUT"], "Row 7 of x.csv has 'U' at position 3.*RNA"),
-        (["ACGT", "ACéT"], "Row 2 of x.csv is no IUPAC DNA: 'ACéT'"),
-        (["ACGT"] * 5 + [""], "Row 6 of x.csv has no sequence"),
-        (["ACGT", None], "Row 2 of x.csv has no sequence"),
-        (["ACGT", "AC"], "Row 2 of x.csv has 2 bases.* 3"),
-        (["ACGT"] * 5 + ["ACG CGT"], "Row 6 of x.csv holds k-mers where .* raw DNA"),
-        (["ACG", "ACG CGT", "ACGT"], "Row 3 of x.csv holds raw DNA where .* k-mers"),
-        (["ACG CGT", "ACGT CGTA"], "Row 2 of x.csv: k-mer 1 is 'ACGT', of 4 letters where k = 3"),
-        (["ACG CGT", "ACG CG"], "Row 2 of x.csv: k-mer 2 is 'CG'"),
-        (["ACG CGT GTA", "ACG CGT TTT TTT"], "Row 2 of x.csv: k-mer 3 .* does not overlap"),
-        (["ACG CGT", "A C"], "Row 2 of x.csv: k-mer 1 is 'A', of 1 letters"),
-        (["ACG CGT", "ACX CXT"], "Row 2 of x.csv has 'X' at position 3"),
+        (["ACGT"] * 6 + ["ACXT"], "Row 7 .*'X' .* 3"),
+        (["ACGT", "ACéT"], "Row 2 .*'ACéT'"),
+        (["ACGT"] * 5 + [""], "Row 6 "),
+        (["ACGT", None], "Row 2 "),
+        (["ACGT", "AC"], "Row 2 .* 2 .* 3"),
+        (["ACGT"] * 5 + ["ACG CGT"], "Row 6 .* k-mers .* raw DNA"),
+        (["ACG", "ACG CGT", "ACGT"], "Row 3 .* raw DNA .* k-mers"),
+        (["ACG CGT", "ACGT CGTA"], "Row 2 .* 1 .*'ACGT'.* 4 .* 3"),
+        (["ACG CGT", "ACG CG"], "Row 2 .* 2 .*'CG'"),
+        (["ACG CGT GTA", "ACG CGT TTT TTT"], "Row 2 .* 3 "),
+        (["ACG CGT", "ACX CXT"], "Row 2 .*'X' .* 3"),
     ],
 )
 def test_what_is_no_sequence_is_named_with_its_row(rows: list[str | None], message: str) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         parse(rows)
+    assert "x.csv" in str(caught.value)

@@ -49,10 +49,10 @@ def data(path: Path, plant: Plant, labels: Sequence[str], rows: int = 300) -> La
 def test_a_word_on_one_strand_alone_makes_the_strands_differ(
     tmp_path: Path, plant: Plant, differs: bool, labels: Sequence[str]
 ) -> None:
-    found = data(tmp_path / "rows.csv", plant, labels, 1200)
-    assert differs_between_strands(found.splits["train"]) == differs
+    rows = data(tmp_path / "rows.csv", plant, labels, 1200)
+    assert differs_between_strands(rows.splits["train"]) == differs
     for strands, expected in (("auto", "forward" if differs else "both"), ("both", "both"), ("forward", "forward")):
-        assert task_to_learn(found, FinetuneConfig(strands=strands)).strands == expected
+        assert task_to_learn(rows, FinetuneConfig(strands=strands)).strands == expected
 
 
 def test_few_sequences_and_sequences_of_any_length_can_be_told(tmp_path: Path) -> None:

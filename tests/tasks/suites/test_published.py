@@ -14,23 +14,22 @@ Write = Callable[..., Path]
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tf\tmcc\na\t1\n", "needs a column 'name'"),
-        ("name\tscore\na\t1\n", "needs a column 'name'"),
-        ("", r"table\.tsv is empty"),
-        ("name\tmcc\na\t1\na\t0.5\n", "the set 'a' twice"),
-        ("name\tmcc\na\tn/a\n", r"table.tsv, a, mcc: 'n/a'"),
+        ("tf\tmcc\na\t1\n", "'name'"),
+        ("name\tscore\na\t1\n", "score"),
+        ("name\tmcc\na\t1\na\t0.5\n", "'a'"),
+        ("name\tmcc\na\tn/a\n", r"a, mcc: 'n/a'"),
         ("name\tmcc\na\tnan\n", "a, mcc: 'nan'"),
+        ("set\tMCC\na\t0.5\nCTCF\t69.1\n", r"CTCF, MCC: .*69\.1\b.* 0\.691\b"),
+        ("set\taccuracy\nCTCF\t91\n", r"CTCF, accuracy: .*91\b"),
+        ("set\tAUC\nCTCF\t-0.2\n", r"CTCF, AUC: .*-0\.2\b"),
+        ("set\tMCC\nCTCF\t-1.01\n", r"CTCF, MCC: .*-1\.01\b"),
+        ("set\tr2\nCTCF\t1.2\n", r"CTCF, r2: .*1\.2\b"),
+        ("set\tAUC\tauroc\na\t0.5\t0.5\n", r"AUC.*auroc"),
     ],
 )
-def test_tables_that_cannot_be_read(text: str, message: str, write: Write) -> None:
-    path = write("table.tsv", text)
-    with pytest.raises(InputError, match=message):
-        read_table(path)
-
-
-def test_a_table_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"table\.tsv does not exist"):
-        read_table(tmp_path / "table.tsv")
+def test_tables_that_cannot_be_read_are_named_with_the_value(text: str, message: str, write: Write) -> None:
+    with pytest.raises(InputError, match=rf"table\.tsv.*{message}"):
+        read_table(write("table.tsv", text))
 
 
 @pytest.mark.parametrize(
@@ -38,30 +37,11 @@ def test_a_table_that_is_not_there(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("mark", [",", "\t"])
 def test_usual_headings_in_any_case(head: str, mark: str, write: Write) -> None:
-    path = write("table", f"{head},year\na,0.9,0.95,-0.8,0.85,2021\nb,,1,,,2021\n".replace(",", mark))
+    path = write("table", f"{head},year,loss,r2\na,0.9,0.95,-0.8,0.85,2021,7,-3\nb,,1,,,2021,,\n".replace(",", mark))
     assert read_table(path) == {
-        "a": {"accuracy": 0.9, "roc_auc": 0.95, "mcc": -0.8, "f1": 0.85},
+        "a": {"accuracy": 0.9, "roc_auc": 0.95, "mcc": -0.8, "f1": 0.85, "loss": 7.0, "r2": -3.0},
         "b": {"roc_auc": 1.0},
     }
-
-
-@pytest.mark.parametrize(
-    ("column", "value"), [("MCC", "69.1"), ("accuracy", "91"), ("AUC", "-0.2"), ("MCC", "-1.01"), ("r2", "1.2")]
-)
-def test_values_that_a_metric_cannot_have_are_named(column: str, value: str, write: Write) -> None:
-    path = write("table.csv", f"set,{column}\na,0.5\nCTCF,{value}\n")
-    with pytest.raises(InputError, match=rf"table\.csv, CTCF, {column}: .*{value}\b"):
-        read_table(path)
-
-
-def test_metrics_without_limits_are_read(write: Write) -> None:
-    path = write("table.csv", "set,loss,r2\na,7,-3\n")
-    assert read_table(path) == {"a": {"loss": 7.0, "r2": -3.0}}
-
-
-def test_two_columns_of_one_metric_are_refused(write: Write) -> None:
-    with pytest.raises(InputError, match=r"table\.csv .*AUC.*auroc"):
-        read_table(write("table.csv", "set,AUC,auroc\na,0.5,0.5\n"))
 
 
 def test_sets_are_found_by_name_or_by_its_last_part(write: Write) -> None:
@@ -69,9 +49,5 @@ def test_sets_are_found_by_name_or_by_its_last_part(write: Write) -> None:
     path = write("table.csv", "set,mcc\nCTCF,0.1\nmouse/0,0.2\n0,0.3\npaper/MAX,0.4\na/x,0.5\nx,0.6\n")
     mcc = {name: row["mcc"] for name, row in read_published(path, sets).items()}
     assert mcc == {"sets/CTCF": 0.1, "mouse/0": 0.2, "0": 0.3, "MAX": 0.4, "a/x": 0.5, "x": 0.6}
-
-
-def test_a_table_without_a_set_of_the_suite_is_refused(write: Write) -> None:
-    path = write("table.csv", "set,mcc\nCTCF,0.1\n")
-    with pytest.raises(InputError, match=r"table\.csv .*'CTCF'.*'tf/0'"):
-        read_published(path, ["tf/0", "tf/1"])
+    with pytest.raises(InputError, match=r"table\.csv .*'CTCF'.*'tf/1'"):
+        read_published(path, ["tf/1", "tf/2"])

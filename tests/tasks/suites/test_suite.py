@@ -14,9 +14,8 @@ from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.tasks.finetuning.jobs import total_steps
 from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.tasks.measures.results import Result, SeedResult
-from dnabert_jax.tasks.suites.directory import Evaluation, SuiteResults
-from dnabert_jax.tasks.suites.report import write_report
-from dnabert_jax.tasks.suites.suite import SUITES, LabelledSet, find_sets, groups_of_like_size, part_of, settings_of
+from dnabert_jax.tasks.suites.run import Evaluation, SuiteResults
+from dnabert_jax.tasks.suites.suite import LabelledSet, find_sets, groups_by_size, part_of, settings_of
 
 TASK = TaskConfig("single_label_classification", ("0", "1"))
 EVALUATION = Evaluation("tfbs690", "digest", 2, FinetuneConfig())
@@ -48,104 +47,65 @@ def result(name: str) -> Result:
 
 
 def test_sets_in_every_layout(tmp_path: Path) -> None:
-    for split in ("train", "test"):
-        for array in ("sequences_alph.npy", "targets.npy"):
-            touch(tmp_path / "CTCF" / split / array)
-    for split in ("train", "dev", "test"):
-        touch(tmp_path / "prom" / "prom_300_all" / f"{split}.csv", 5)
-    touch(tmp_path / "only" / "dev.csv")
-    touch(tmp_path / "MAX_A549.v2.tsv.gz")
-    touch(tmp_path / "more" / "MYC.parquet")
-    touch(tmp_path / "promoters" / "examples.tsv.gz")
-    touch(tmp_path / "promoters" / "label.labels.txt")
-    for split in ("train", "validation"):
-        touch(tmp_path / "hub" / "data" / f"{split}-00000-of-00001.parquet", 3)
-    for other in (
-        "README.txt",
-        "README.md",
-        ".hidden.tsv",
-        ".git/x.tsv",
-        "._a.tsv",
-        "only/.DS_Store",
-        "only/Thumbs.db",
-    ):
-        touch(tmp_path / other)
-    found = {one.name: (one.path.relative_to(tmp_path).as_posix(), one.size) for one in find_sets(tmp_path)}
-    assert found == {
-        "CTCF": ("CTCF", 4),
-        "hub": ("hub", 6),
-        "promoters": ("promoters", 2),
-        "MAX_A549.v2": ("MAX_A549.v2.tsv.gz", 1),
-        "more/MYC": ("more/MYC.parquet", 1),
-        "only": ("only", 1),
-        "prom/prom_300_all": ("prom/prom_300_all", 15),
+    layouts = {
+        "CTCF": "CTCF/train/sequences_alph.npy CTCF/train/targets.npy CTCF/test/sequences_alph.npy",
+        "MAX_A549.v2": "MAX_A549.v2.tsv.gz",
+        "hub": "hub/data/train-00000-of-00001.parquet hub/data/validation-00000-of-00001.parquet",
+        "more/MYC": "more/MYC.parquet",
+        "only": "only/dev.csv",
+        "prom/prom_300_all": "prom/prom_300_all/train.csv prom/prom_300_all/dev.csv prom/prom_300_all/test.csv",
+        "promoters": "promoters/examples.tsv.gz promoters/label.labels.txt",
     }
-
-
-def test_files_of_the_system_are_not_of_the_set(tmp_path: Path) -> None:
-    touch(tmp_path / "only" / "dev.csv")
-    (found,) = find_sets(tmp_path)
-    digest = found.digest()
-    touch(tmp_path / "only" / ".DS_Store")
-    assert found.digest() == digest
+    others = "README.txt README.md .hidden.tsv .git/x.tsv ._a.tsv only/.DS_Store only/Thumbs.db"
+    for path in " ".join([*layouts.values(), others]).split():
+        touch(tmp_path / path)
+    sets = {data.name: data for data in find_sets(tmp_path)}
+    assert {name: data.size for name, data in sets.items()} == {name: len(layouts[name].split()) for name in layouts}
+    tables = {"MAX_A549.v2", "more/MYC"}
+    for name, data in sets.items():
+        assert data.path == tmp_path / (layouts[name] if name in tables else name)
+    digest = sets["only"].digest()
+    touch(tmp_path / "only" / ".DS_Store", 2)
+    assert sets["only"].digest() == digest, "files of the system are not of the set"
+    for name in ("CTCF", "MAX_A549.v2"):
+        assert find_sets(sets[name].path) == [sets[name]], "a set is a suite of one"
 
 
 def test_what_is_no_suite(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not exist"):
-        find_sets(tmp_path / "none")
-    with pytest.raises(InputError, match="holds no data sets"):
-        find_sets(tmp_path)
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(InputError, match=str(path)):
+            find_sets(path)
     touch(tmp_path / "a.tsv")
     touch(tmp_path / "a.csv.gz")
-    with pytest.raises(InputError, match=r"a\.csv\.gz and .*a\.tsv are data sets called a"):
+    with pytest.raises(InputError, match=r"a\.csv\.gz .*a\.tsv .* a\b"):
         find_sets(tmp_path)
-
-
-def test_one_data_set_is_a_suite_of_one(tmp_path: Path) -> None:
-    touch(tmp_path / "CTCF/train.csv")
-    touch(tmp_path / "MAX.tsv.gz")
-    for path, name in ((tmp_path / "CTCF", "CTCF"), (tmp_path / "MAX.tsv.gz", "MAX")):
-        assert [(each.name, each.path) for each in find_sets(path)] == [(name, path)]
 
 
 def test_groups_are_of_like_size_and_processes_share_them_out() -> None:
     sets = [
         LabelledSet(name, Path(name), size) for name, size in zip("abcdefg", (5, 900, 1, 6, 800, 7, 5), strict=True)
     ]
-    groups = groups_of_like_size(sets, 3)
-    assert [[one.name for one in group] for group in groups] == [["b", "e", "f"], ["d", "a", "g"], ["c"]]
-    assert groups_of_like_size(sets[::-1], 3) == groups
+    groups = groups_by_size(sets, 3)
+    assert [[data.name for data in group] for group in groups] == [["b", "e", "f"], ["d", "a", "g"], ["c"]]
+    assert groups_by_size(sets[::-1], 3) == groups
     # Which is whose does not depend on how many sets suit the devices of a machine.
-    parts = [groups_of_like_size(part_of(sets, process, 2), 1 + process) for process in range(2)]
-    assert sorted(one.name for part in parts for group in part for one in group) == list("abcdefg")
+    parts = [groups_by_size(part_of(sets, process, 2), 1 + process) for process in range(2)]
+    assert sorted(data.name for part in parts for group in part for data in group) == list("abcdefg")
 
 
 def test_settings_of_gue_are_those_of_its_scripts() -> None:
     settings = FINETUNE_PRESETS["gue"]
-    found = {
-        name: settings_of("gue", name, settings)
-        for name in (
-            "EMP/H3",
-            "GUE/prom/prom_core_tata",
-            "prom/prom_300_notata",
-            "prom/prom_300_all",
-            "mouse/0",
-            "tf/4",
-            "virus/covid",
-            "x",
-        )
-    }
-    assert {name: own.epochs for name, own in found.items()} == {
+    epochs = {
         "EMP/H3": 3, "GUE/prom/prom_core_tata": 10, "prom/prom_300_notata": 4, "prom/prom_300_all": 4, "mouse/0": 5,
-        "tf/4": 3, "virus/covid": 9,
-        "x": 3,
+        "tf/4": 3, "virus/covid": 9, "x": 3,
     }  # fmt: skip
-    assert (found["mouse/0"].max_steps, found["mouse/0"].warmup_steps, found["EMP/H3"].warmup_steps) == (1000, 30, 50)
+    by_set = {name: settings_of("gue", name, settings) for name in epochs}
+    assert {name: changed.epochs for name, changed in by_set.items()} == epochs
+    mouse = by_set["mouse/0"]
+    assert (mouse.max_steps, mouse.warmup_steps, by_set["EMP/H3"].warmup_steps) == (1000, 30, 50)
     # As in transformers, these are all steps, more than five epochs of its smaller sets have.
-    assert [total_steps(found["mouse/0"], rows) for rows in (100_000, 2_000)] == [1000, 1000]
-    assert found["x"] == settings
-    assert settings_of("tfbs690", "tf/4", settings) == settings
-    assert all(set(suite.metrics) for suite in SUITES.values())
+    assert [total_steps(mouse, rows) for rows in (100_000, 2_000)] == [1000, 1000]
+    assert by_set["x"] == settings_of("tfbs690", "tf/4", settings) == settings
 
 
 @pytest.fixture(params=["local", "store"])
@@ -160,7 +120,7 @@ def test_results_are_found_again_and_of_other_processes_too(
     first.write("finetuned", result("tf/0"), labelled("tf/0"))
     second.write("kmer", result("tf/0"), labelled("tf/0"))
     second.fail("finetuned", "tf/1", "no train split")
-    assert [one.name for one in first.read()["finetuned"]] == ["tf/0"]
+    assert [read.name for read in first.read()["finetuned"]] == ["tf/0"]
     assert first.read()["kmer"][0] == result("tf/0")
     assert first.failures() == {"finetuned/tf/1": "no train split"}
     again = SuiteResults(directory, EVALUATION)
@@ -193,43 +153,31 @@ def test_vectors_are_computed_once_for_the_same_files(tmp_path: Path, labelled: 
         computed.append(len(computed))
         return {"train": np.full((2, 1, 3), len(computed), np.float32)}
 
-    one = labelled("tf/0")
-    for _ in range(2):  # of this process, and of one that comes later
-        vectors = SuiteResults(tmp_path / "results", EVALUATION).vectors(one, compute)
-        assert vectors["train"].tolist() == [[[1.0] * 3]] * 2
-    one.path.write_text("other rows")
-    assert SuiteResults(tmp_path / "results", EVALUATION).vectors(one, compute)["train"].tolist() == [[[2.0] * 3]] * 2
+    data = labelled("tf/0")
+    for content, expected in (("x", 1.0), ("x", 1.0), ("other rows", 2.0)):  # by processes one after the other
+        data.path.write_text(content)
+        vectors = SuiteResults(tmp_path / "results", EVALUATION).vectors(data, compute)
+        assert vectors["train"].tolist() == [[[expected] * 3]] * 2
     assert computed == [0, 1]
 
 
-def test_a_summary_has_the_metrics_of_every_problem(tmp_path: Path) -> None:
-    task = TaskConfig("regression", ("expression",))
-    metrics = measure(task, np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [3.0]]), resamples=0)
-    numbers = Result("mpra", "full fine-tuning", task, {"train": 3}, (SeedResult(0, 1.0, metrics),))
-    text, _ = write_report({"finetuned": [result("a"), numbers]}, {}, SUITES["tfbs690"].metrics, tmp_path, {})
-    assert "| r2 | 0.7857 | 0.7857 | 1 | 1 |" in text
-    assert "| accuracy | 0.6667 | 0.6667 | 1 | 1 |" in text
-
-
-def test_results_of_another_evaluation_stay_apart(directory: Location) -> None:
-    SuiteResults(directory, EVALUATION)
-    with pytest.raises(InputError, match="its seeds is 2, now it is 3"):
+def test_results_of_another_evaluation_or_of_other_data_stay_apart(
+    directory: Location, labelled: Callable[[str], LabelledSet]
+) -> None:
+    results, data = SuiteResults(directory, EVALUATION), labelled("a")
+    with pytest.raises(InputError, match=r"\bseeds\b.* 2\b.* 3\b"):
         SuiteResults(directory, dataclasses.replace(EVALUATION, seeds=3))
     with pytest.raises(InputError, match=r"\bepochs\b.* 0\b.* 7\b"):
         SuiteResults(directory, dataclasses.replace(EVALUATION, settings=FinetuneConfig(epochs=7)))
+    results.write("finetuned", result("a"), data)
+    assert results.has("finetuned", data)
+    data.path.write_text("changed")
+    with pytest.raises(InputError, match=str(data.path)):
+        results.has("finetuned", data)
+    assert not results.has("kmer", data)
 
 
 def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
     touch(tmp_path / "thesis.tex")
-    with pytest.raises(InputError, match="something else than results"):
+    with pytest.raises(InputError, match=str(tmp_path)):
         SuiteResults(tmp_path, EVALUATION)
-
-
-def test_results_of_other_data_are_refused(tmp_path: Path, labelled: Callable[[str], LabelledSet]) -> None:
-    results, data = SuiteResults(tmp_path, EVALUATION), labelled("a")
-    results.write("finetuned", result("a"), data)
-    assert results.has("finetuned", data)
-    data.path.write_text("changed")
-    with pytest.raises(InputError, match="is no longer what the results in"):
-        results.has("finetuned", data)
-    assert not results.has("kmer", data)

@@ -1,1 +1,0 @@
-"""What a model says of sequences, row after row, as files."""
