@@ -13,8 +13,8 @@ import numpy as np
 from Bio import SeqIO
 
 from benchmarks.alternation import flags
-from dnabert_jax.interpret.motifs.database import JASPAR, read_database
-from dnabert_jax.interpret.score_file import read_score_file
+from dnabert_jax.interpret.motifs.known_motifs import JASPAR, read_database
+from dnabert_jax.interpret.score_files import read_score_file
 from dnabert_jax.sequence.bases import base_codes
 
 _PSEUDO_PROBABILITY = 0.01
@@ -45,7 +45,7 @@ def main() -> None:
     lengths = np.array([len(texts[name]) for name in sites], np.int64)
     for path in arguments.scores:
         ratios = []
-        for start, own in zip(sites.values(), read_score_file(path).of(list(sites), lengths), strict=True):
+        for start, own in zip(sites.values(), read_score_file(path).by_name(list(sites), lengths), strict=True):
             within = np.arange(len(own)) - start
             inside = (within >= 0) & (within < len(log_odds))
             ratios.append(own[inside].mean() / own[~inside].mean())

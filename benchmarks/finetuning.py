@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable
-from unittest.mock import Mock
 
 import numpy as np
 
@@ -25,7 +24,7 @@ from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.sequence.vocabulary import CLS, SEP
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
-from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, epoch_order, learning_rate, total_steps
+from dnabert_jax.tasks.finetuning.encoding import EncodedSplit, epoch_order
 
 _BASES, _LARGEST_DIFFERENCE = 101, 1e-3
 _PEERS = ("this project", "transformers")
@@ -80,10 +79,9 @@ def this_project(
     os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     import jax
 
-    from dnabert_jax.tasks.finetuning.fitting import Fitting
-    from dnabert_jax.tasks.finetuning.jobs import Job
+    from dnabert_jax.tasks.finetuning.fitting import Fitting, Job, Silent
 
-    fitting = Fitting(config, weights(config), _TASK, settings, lambda *_: 0.0, lambda *_: False, jax.devices())
+    fitting = Fitting(config, weights(config), _TASK, settings, jax.devices())
     # The same seed for all: nothing is random but the order. The validation split is next to nothing.
     split = splits[0]
     first = EncodedSplit(split.ids[: split.offsets[1]], split.offsets[:2], split.targets[:1], split.tokenizer)
@@ -91,7 +89,7 @@ def this_project(
     groups = [jobs] if devices > 1 else [[job] for job in jobs]
 
     def losses() -> list[float]:
-        return [one.losses[0] for group in groups for one in fitting.run(group, Mock())]
+        return [one.losses[0] for group in groups for one in fitting.run(group, Silent())]
 
     split_size, batch = len(splits[0]), settings.batch_size
     about = f"{len(splits)} jobs of {split_size} sequences in batches of {batch}, {tokens_of(splits):,} tokens."
@@ -140,7 +138,7 @@ def transformers_side(
             lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.epsilon,
         )  # fmt: skip
         order, length, size = epoch_order(len(split), 0, 1), int(split.lengths.max()), settings.batch_size
-        steps, found = total_steps(settings, len(split)), []
+        steps, found = settings.total_steps(len(split)), []
         for step in range(steps):
             rows = order[step * size : (step + 1) * size]
             ids = torch.from_numpy(split.rows(rows, (length,)).astype(np.int64))
@@ -150,7 +148,7 @@ def transformers_side(
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(settings, step, steps)
+                group["lr"] = settings.learning_rate(step, steps)
             optimizer.step()
             found.append(loss.item())
         return float(np.mean(found))

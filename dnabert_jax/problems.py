@@ -2,6 +2,7 @@
 
 `probabilities` takes logits [..., C] of JAX or of NumPy; `losses` takes logits and targets [N, C], which are the
 probability of each label or the true values; `decisions` takes probabilities, or the numbers of a regression.
+`exclusive` says whether an example has exactly one label, `has_classes` whether there are labels to predict at all.
 JAX is imported only where a loss is computed. N examples, C labels.
 """
 
@@ -18,6 +19,7 @@ class SingleLabel:
     """Labels exclude each other, and an example has the number of one."""
 
     label_type, default_metric, by_chance = np.int32, "roc_auc", 0.5
+    exclusive, has_classes = True, True
 
     def probabilities(self, logits: Any) -> Any:
         numpy = logits.__array_namespace__()
@@ -41,6 +43,7 @@ class MultiLabel:
     """Each label holds (1) or does not (0)."""
 
     label_type, default_metric, by_chance = np.uint8, "roc_auc_macro", 0.5
+    exclusive, has_classes = False, True
 
     def probabilities(self, logits: Any) -> Any:
         return (1 + logits.__array_namespace__().tanh(logits / 2)) / 2
@@ -54,22 +57,18 @@ class MultiLabel:
         return (scores >= 0.5).astype(np.int64)
 
     def metric_keys(self, labels: tuple[str, ...]) -> tuple[str, ...]:
-        averages = [f"{name}_macro" for name in BINARY_METRICS]
+        macro = tuple(f"{name}_macro" for name in BINARY_METRICS)
         if len(labels) == 1:
-            return ("loss", *averages)
-        averages += [f"{name}_micro" for name in BINARY_METRICS]
-        return (
-            "loss",
-            "subset_accuracy",
-            *averages,
-            *(f"{name}/{label}" for name in BINARY_METRICS for label in labels),
-        )
+            return ("loss", *macro)
+        micro = tuple(f"{name}_micro" for name in BINARY_METRICS)
+        return ("loss", "subset_accuracy", *macro, *micro, *(f"{name}/{c}" for name in BINARY_METRICS for c in labels))
 
 
 class Regression:
     """Each output is a number."""
 
     label_type, default_metric, by_chance = np.float32, "r2", 0.0
+    exclusive, has_classes = False, False
 
     def probabilities(self, logits: Any) -> Any:
         return logits

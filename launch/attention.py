@@ -7,16 +7,17 @@ import shlex
 from collections.abc import Callable, Iterator
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.extras import require_extra
 from dnabert_jax.output_file import refuse_existing
 from launch.predict import reading
 from launch.sequence_source import OpenSource, SequenceCommand
 
 if TYPE_CHECKING:  # loads JAX
     from dnabert_jax.interpret.attribution import Integrated
-    from dnabert_jax.interpret.base_scores import BaseScores
+    from dnabert_jax.interpret.score_files import BaseScores
     from dnabert_jax.interpret.target import Target
     from dnabert_jax.pretrained import DNAModel
 
@@ -44,7 +45,7 @@ class _Completeness:
 
     def notes(self, steps: int, compute_dtype: str) -> Iterator[str]:
         (gap, name), (share, other) = self._gap, self._share
-        if gap < 0:  # there is no sequence
+        if gap < 0:  # no sequence, or another method
             return
         yield (
             f"A sequence's scores sum to output - baseline to within {gap:.2g} at worst ({name}), "
@@ -113,22 +114,18 @@ class Attention(SequenceCommand):
             scores = self._scores(model, target, sequences, bar.update, completeness)
             notes = self._write(sequences, scores, target.label if target else "")
         sequences.say("Scored the bases of")
-        if self.method == "integrated-gradients":
-            for note in completeness.notes(self.steps, self.compute_dtype):
-                print(note)
-        for note in notes:
+        for note in (*completeness.notes(self.steps, self.compute_dtype), *notes):
             print(note)
 
     def _check(self) -> None:
         """Raises InputError for flags that do not go together, before anything is loaded."""
         self.source.check()
-        from dnabert_jax.interpret.score_track import require_pybigwig
         from dnabert_jax.io.output_table import check_table_name
 
         if self.out.suffix == _BIGWIG:
             if self.source.bed is None:
                 raise InputError(f"{self.out} is a track of a genome: it needs --bed and --genome.")
-            require_pybigwig()
+            require_extra("bigwig", "A .bw file", "pyBigWig")
         elif self.out.suffix == _MODISCO:
             if self.method == "attention":
                 raise InputError(
@@ -138,12 +135,12 @@ class Attention(SequenceCommand):
         elif self.out.suffix != _NPZ:
             check_table_name(self.out, f", or {_NPZ}, {_BIGWIG} or {_MODISCO}")
         refuse_existing(self.out)
-        own = {"layer", "head", "rollout", "normalization"}
-        foreign = {"label", "scale", "baseline", "steps"} if self.method == "attention" else own
-        if self.method in ("gradient-x-input", "mutagenesis"):
-            foreign |= {"baseline", "steps"}
+        of_attention, of_integrals = {"layer", "head", "rollout", "normalization"}, {"baseline", "steps"}
+        without_effect = {"label", "scale"} | of_integrals if self.method == "attention" else of_attention
+        if self.method != "integrated-gradients":
+            without_effect |= of_integrals
         for field in dataclasses.fields(self):
-            if field.name in foreign and getattr(self, field.name) != field.default:
+            if field.name in without_effect and getattr(self, field.name) != field.default:
                 raise InputError(f"--{field.name} has no effect together with --method {self.method}: leave it out.")
 
     def _scores(
@@ -155,68 +152,59 @@ class Attention(SequenceCommand):
         completeness: _Completeness,
     ) -> Iterator["BaseScores"]:
         """Yields what the method says of each sequence; integrals go to `completeness` too."""
-        from dnabert_jax.interpret.attention import attention_scores
-        from dnabert_jax.interpret.attribution import gradient_times_input, integrated_gradients
-        from dnabert_jax.interpret.base_scores import BaseScores
-        from dnabert_jax.interpret.mutagenesis import mutation_effects
+        from dnabert_jax.interpret import attention, attribution, mutagenesis
+        from dnabert_jax.interpret.score_files import BaseScores
 
         # What is read ahead, a few thousand sequences, is kept until its turn.
-        own, kept = itertools.tee(sequences)
-        if target is None or self.method == "gradient-x-input":
-            found = (
-                gradient_times_input(model, own, target, advance)
-                if target
-                else attention_scores(model, own, self.layer, self.head, self.rollout, self.normalization, advance)
-            )
-            yield from (BaseScores(one.name, one.codes, scores) for (_, scores), one in zip(found, kept, strict=True))
+        ahead, waiting = itertools.tee(sequences)
+        if target is None:
+            settings = self.layer, self.head, self.rollout, self.normalization
+            rows: Iterator[Any] = (row for _, row in attention.attention_scores(model, ahead, *settings, advance))
+        elif self.method == "gradient-x-input":
+            rows = (row for _, row in attribution.gradient_times_input(model, ahead, target, advance))
         elif self.method == "integrated-gradients":
-            integrals = integrated_gradients(model, own, target, self.baseline, self.steps, advance)
-            for integral, one in zip(integrals, kept, strict=True):
-                completeness.add(integral)
-                yield BaseScores(one.name, one.codes, integral.scores)
+            rows = attribution.integrated_gradients(model, ahead, target, self.baseline, self.steps, advance)
         else:
-            mutations = mutation_effects(model, own, target, advance)
-            for mutated, one in zip(mutations, kept, strict=True):
-                yield BaseScores(one.name, one.codes, mutated.scores(one.codes), mutated.effects)
+            rows = mutagenesis.mutation_effects(model, ahead, target, advance)
+        for row, (name, codes, *_) in zip(rows, waiting, strict=True):
+            if isinstance(row, mutagenesis.Mutations):
+                yield BaseScores(name, codes, row.scores(codes), row.effects)
+            elif isinstance(row, attribution.Integrated):
+                completeness.add(row)
+                yield BaseScores(name, codes, row.scores)
+            else:
+                yield BaseScores(name, codes, row)
 
     def _write(self, sequences: OpenSource, scores: Iterator["BaseScores"], label: str) -> list[str]:
         """Writes the file; returns what is to be said of it."""
-        from dnabert_jax.interpret.base_scores import finite, write_score_npz, write_score_table
-        from dnabert_jax.interpret.score_track import write_score_track
+        from dnabert_jax.interpret import score_files
 
         with_effects = self.method == "mutagenesis"
         if self.out.suffix == _NPZ:
-            write_score_npz(self.out, scores, with_effects, label)
+            score_files.write_score_npz(self.out, scores, with_effects, label)
             content = "ids, bases, scores, " + "effects, " * with_effects + "offsets" + ", label" * bool(label)
             return [f"Written to {self.out} ({content}). {reading(self.out)}"]
         if self.out.suffix == _MODISCO:
             return self._write_modisco(scores)
         if self.out.suffix != _BIGWIG or sequences.intervals is None:
-            count = write_score_table(self.out, scores, with_effects, label)
+            count = score_files.write_score_table(self.out, scores, with_effects, label)
             return [f"Written to {self.out}, a row for each of {count:,} bases. {reading(self.out)}"]
-        own = (row.scores for row in finite(scores))
-        # The scores first: the intervals are read anew, in the same order.
-        pairs = ((interval, row) for row, interval in zip(own, sequences.intervals, strict=True))
-        bases, several = write_score_track(self.out, sequences.intervals.contig_lengths, pairs)
+        contigs = sequences.intervals.contig_lengths
+        bases, several = score_files.write_score_track(self.out, contigs, scores, sequences.intervals)
         shared = f"; {several:,} of them lie in several intervals and have the mean" if several else ""
         return [f"Written to {self.out}: {bases:,} bases of the genome{shared}. Genome browsers such as IGV open it."]
 
     def _write_modisco(self, scores: Iterator["BaseScores"]) -> list[str]:
-        from dnabert_jax.interpret.modisco_input import (
-            CONTRIBUTIONS_FILE,
-            ONE_HOT_FILE,
-            SEQUENCES_FILE,
-            write_modisco_input,
-        )
+        from dnabert_jax.interpret.score_files import MODISCO_FILES, write_modisco_input
 
-        written = write_modisco_input(self.out, scores)
-        own = "substitutions too" if self.method == "mutagenesis" else "bases that are there alone"
-        notes = [f"Written to {self.out}: {ONE_HOT_FILE}, {CONTRIBUTIONS_FILE} (of {own}), {SEQUENCES_FILE}."]
-        if written.shorter:
-            notes.append(f"Sequences shorter than the longest, followed by zeros: {written.shorter:,}.")
-        files = {"-s": ONE_HOT_FILE, "-a": CONTRIBUTIONS_FILE, "-o": "modisco_results.h5"}
-        named = [word for flag, name in files.items() for word in (flag, str(self.out / name))]
-        command = ["modisco", "motifs", *named, "-n", str(_MOST_SEQLETS), "-w", str(written.length)]
-        if written.length < _SHORT:
-            command += _FOR_SHORT
+        length, shorter = write_modisco_input(self.out, scores)
+        one_hot, contributions, names = MODISCO_FILES
+        content = "substitutions too" if self.method == "mutagenesis" else "bases that are there alone"
+        notes = [f"Written to {self.out}: {one_hot}, {contributions} (of {content}), {names}."]
+        if shorter:
+            notes.append(f"Sequences shorter than the longest, followed by zeros: {shorter:,}.")
+        files = {"-s": one_hot, "-a": contributions, "-o": "modisco_results.h5"}
+        named = [str(word) for flag, name in files.items() for word in (flag, self.out / name)]
+        command = ["modisco", "motifs", *named, "-n", str(_MOST_SEQLETS), "-w", str(length)]
+        command += _FOR_SHORT if length < _SHORT else []
         return [*notes, "To find motifs with tfmodisco-lite:", f"  {shlex.join(command)}"]

@@ -124,7 +124,7 @@ class Evaluate:
         """Evaluates with so many training rows at most, 0 for all; returns the results that are there."""
         import jax
 
-        from dnabert_jax.tasks.finetuning.starting_point import named_model, weights_digest
+        from dnabert_jax.tasks.finetuning.checkpoint import named_model, weights_digest
         from dnabert_jax.tasks.suites.report import write_report
         from dnabert_jax.tasks.suites.run import Evaluation, SuiteResults, SuiteRun
 

@@ -2,14 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from tqdm import tqdm
 
-from dnabert_jax.config import TaskConfig
+from dnabert_jax.config import require_in
 from dnabert_jax.errors import InputError
 from dnabert_jax.extras import require_extra
 from dnabert_jax.output_file import refuse_existing
@@ -71,20 +71,24 @@ class Finetune:
 
     def run(self) -> None:
         """Trains, measures, writes, and says what came of it."""
-        if self.seeds < 1:
-            raise InputError(f"seeds is {self.seeds}: give at least 1.")
+        require_in(self, 1, math.inf, "seeds")
         refuse_existing(self.out)
         require_extra("finetune", "Fine-tuning", "matplotlib", "sklearn")
         with stop_signals() as received:
-            self._run(lambda: bool(received))
+            self._run(received)
 
-    def _run(self, terminated: Callable[[], bool]) -> None:
+    def _run(self, received: Sequence[int]) -> None:
         import jax
 
         from dnabert_jax.interop.load import read_model
-        from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint, StoppedError, check_unfinished
-        from dnabert_jax.tasks.finetuning.finetune import finetune, from_scratch, write_finetuned
-        from dnabert_jax.tasks.finetuning.starting_point import named_model, starting_point
+        from dnabert_jax.tasks.finetuning.checkpoint import (
+            FittingCheckpoint,
+            StoppedError,
+            check_unfinished,
+            named_model,
+            starting_point,
+        )
+        from dnabert_jax.tasks.finetuning.finetune import finetune_sets, from_scratch, write_finetuned
         from dnabert_jax.tasks.measures.metrics import validation_metric
 
         check_unfinished(self.out, self.resume)
@@ -94,15 +98,15 @@ class Finetune:
         data = self._read_data(model.config.tokenizer)
         metric = validation_metric(data.task, self.settings.select_by)
         start = starting_point(self.model, model, data, self.settings, self.seeds)
-        name = set_name(self.data)
-        with FittingCheckpoint(self.out, start, metric, terminated) as checkpoint:
+        base, name = named_model(self.model, model), set_name(self.data)
+        with FittingCheckpoint(self.out, start, metric, lambda: bool(received)) as checkpoint:
             if self.resume:
                 steps = checkpoint.saved_steps
                 print(f"Resumed at step {steps:,}." if steps else f"{checkpoint.directory} has nothing yet: it begins.")
             try:
                 with FittingBar(metric) as bar:
-                    base = named_model(self.model, model)
-                    done = finetune(model, data, self.settings, name, self.seeds, jax.devices(), bar, checkpoint, base)
+                    sets, devices = {name: data}, jax.devices()
+                    done = finetune_sets(model, sets, self.settings, self.seeds, devices, bar, checkpoint, base)[name]
             except StoppedError:
                 resume = () if self.resume else ("--resume",)
                 print(f"Stopped by SIGTERM after step {checkpoint.saved_steps:,}, which is saved.")
@@ -121,9 +125,22 @@ class Finetune:
         if (positive := self.options.positive) and data.task.positive != positive:
             labels = ", ".join(data.task.labels)
             raise InputError(f"--positive {positive!r} is not one of two classes: the labels are {labels}.")
-        print(_what_is_learned(data.task))
+        shown = ", ".join(repr(label) for label in data.task.labels[:_LABELS_SHOWN])
+        count = len(data.task.labels)
+        more = f" and {count - _LABELS_SHOWN:,} more" if count > _LABELS_SHOWN else ""
+        what = {
+            "single_label_classification": f"Classification in {count:,} classes that exclude each other",
+            "multi_label_classification": f"Classification by {count:,} labels, several of which may hold",
+            "regression": "Regression",
+        }[data.task.problem]
+        print(f"{what}: {shown}{more}. To read the labels otherwise, give --problem.")
         if self.settings.strands == "auto":
-            print(_which_strands(task_to_learn(data, self.settings)))
+            print(
+                "Sequences are read on both strands. If the label depends on the strand, give --strands forward."
+                if task_to_learn(data, self.settings).strands == "both"
+                else "Training sequences differ from their reverse complements, as splice sites do: they are read as "
+                "they are. --strands both reads both strands."
+            )
         data = count_duplicates(data)
         for note in data.notes:
             print(note)
@@ -137,27 +154,25 @@ class Finetune:
     def _report(self, done: "Finetuned") -> None:
         from dnabert_jax.tasks.measures.results import is_at_chance, over_seeds
 
-        result = done.result
+        result, best = done.result, done.result.seeds[done.result.best]
         of_class = f"; precision, recall and F1 are those of the positive class {result.task.positive!r}"
         print(f"Test split{of_class if result.task.positive else ''}:")
         for key, figure in list(over_seeds(result).items())[:_FIGURES_SHOWN]:
             if figure.mean is not None:
                 spread = "" if figure.deviation is None else f" +- {figure.deviation:.4f}"
                 print(f"{key}: {figure.mean:.4f}{spread}")
-        confusion = result.seeds[result.best].metrics.confusion
-        if len(confusion) == 1 and len(confusion[0].classes) <= _CLASSES_SHOWN:
-            for name, row in zip(confusion[0].classes, confusion[0].counts, strict=True):
-                counts = ", ".join(
-                    f"{count:,} as {chosen!r}" for chosen, count in zip(confusion[0].classes, row, strict=True)
-                )
-                seed = f"Seed {result.seeds[result.best].seed}, the best: of" if len(result.seeds) > 1 else "Of"
+        confusion = best.metrics.confusion
+        if len(confusion) == 1 and len(classes := confusion[0].classes) <= _CLASSES_SHOWN:
+            seed = f"Seed {best.seed}, the best: of" if len(result.seeds) > 1 else "Of"
+            for name, row in zip(classes, confusion[0].counts, strict=True):
+                counts = ", ".join(f"{count:,} as {chosen!r}" for chosen, count in zip(classes, row, strict=True))
                 print(f"{seed} {sum(row):,} {name!r}, predicted: {counts}.")
         for job in done.fitted:
             if job.collapsed > self.settings.restarts:
                 print(f"{job.name} collapsed to one class in every attempt ({job.collapsed}): its figures mean little.")
         if is_at_chance(result) and self.settings.train != "probe":
             print(
-                f"The model of seed {result.seeds[result.best].seed} is not clearly better than guessing. Check that "
+                f"The model of seed {best.seed} is not clearly better than guessing. Check that "
                 "the labels belong to the sequences, and try --start probe, more --epochs, another learning rate "
                 "or more training rows. --train probe shows in seconds what the frozen model knows."
             )
@@ -166,27 +181,6 @@ class Finetune:
         print(f"Next: {command('predict', '--model', self.out, '--fasta', 'FILE', '--out', 'predictions.tsv')}")
         if result.task.windows is None:  # transformers has no class that others could be exported to
             print(f"Next: {command('export', self.out, '--out', 'DIRECTORY')}")
-
-
-def _which_strands(task: TaskConfig) -> str:
-    if task.strands == "both":
-        return "Sequences are read on both strands. If the label depends on the strand, give --strands forward."
-    return (
-        "Training sequences differ from their reverse complements, as splice sites do: they are read as they are. "
-        "--strands both reads both strands."
-    )
-
-
-def _what_is_learned(task: TaskConfig) -> str:
-    count = len(task.labels)
-    what = {
-        "single_label_classification": f"Classification in {count:,} classes that exclude each other",
-        "multi_label_classification": f"Classification by {count:,} labels, several of which may hold",
-        "regression": "Regression",
-    }
-    shown = ", ".join(repr(label) for label in task.labels[:_LABELS_SHOWN])
-    more = f" and {count - _LABELS_SHOWN:,} more" if count > _LABELS_SHOWN else ""
-    return f"{what[task.problem]}: {shown}{more}. To read the labels otherwise, give --problem."
 
 
 class FittingBar(Bars):

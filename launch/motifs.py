@@ -15,8 +15,7 @@ from launch.flags import InputPath
 from launch.sequence_source import SequenceSource
 
 if TYPE_CHECKING:  # loads Arrow
-    from dnabert_jax.interpret.motifs.database import KnownMotifs
-    from dnabert_jax.interpret.motifs.matching import Match
+    from dnabert_jax.interpret.motifs.known_motifs import KnownMotifs, Match
     from dnabert_jax.interpret.motifs.search import FoundMotifs
     from dnabert_jax.tasks.datasets.sequences import Sequences
 
@@ -65,11 +64,10 @@ class Motifs:
     def run(self) -> None:
         """Searches, writes and reports the motifs."""
         refuse_existing(self.out)
-        from dnabert_jax.interpret.motifs.logos import draw_logo, logo_name
-        from dnabert_jax.interpret.motifs.matching import match_motifs, write_matches
-        from dnabert_jax.interpret.motifs.motif_files import write_instances, write_meme, write_table
+        from dnabert_jax.interpret.motifs import motif_files
+        from dnabert_jax.interpret.motifs.known_motifs import match_motifs, write_matches
         from dnabert_jax.interpret.motifs.search import find_motifs
-        from dnabert_jax.interpret.score_file import read_score_file
+        from dnabert_jax.interpret.score_files import read_score_file
         from dnabert_jax.output_directory import output_directory
 
         require_extra("motifs", "A search for motifs", "ahocorasick")
@@ -81,32 +79,31 @@ class Motifs:
         names, positives = self._read(self.positives, "positive")
         _, negatives = self._read(self.negatives, "negative")
         with Bars(_UNITS) as bars, output_directory(self.out, "motifs.tsv") as directory:
-            scored = scores.of(names, positives.lengths)
-            found = find_motifs(positives, scored, negatives, self.search, bars.advanced, names)
-            write_meme(directory / "motifs.meme", found, self.search.reverse_complements)
-            write_instances(directory / "instances.bed", found.motifs, names)
+            scored = scores.by_name(names, positives.lengths)
+            result = find_motifs(positives, scored, negatives, self.search, bars.advanced, names)
+            motif_files.write_meme(directory / "motifs.meme", result, self.search.reverse_complements)
+            motif_files.write_instances(directory / "instances.bed", result.motifs, names)
             if not self.no_logos:
                 (directory / "logos").mkdir()
-                for rank, motif in enumerate(found.motifs, start=1):
-                    draw_logo(motif, directory / "logos" / logo_name(rank, motif))
-                    bars.advanced("draw logos", 1, len(found.motifs))
+                for rank, motif in enumerate(result.motifs, start=1):
+                    motif_files.draw_logo(motif, directory / "logos" / motif_files.logo_name(rank, motif))
+                    bars.advanced("draw logos", 1, len(result.motifs))
             if known:
                 bars.close()
-                if found.motifs:
+                if result.motifs:
                     print("Matching with known motifs. The first time, compiling takes a minute or two.", flush=True)
-                listed = match_motifs(found.motifs, known, self.match_q)
+                listed = match_motifs(result.motifs, known, self.match_q)
                 write_matches(directory / "matches.tsv", listed)
                 matches = {match.motif: match for match in reversed(listed)}  # the best of each motif
-            write_table(directory / "motifs.tsv", found.motifs)
-        self._say(found, matches)
+            motif_files.write_table(directory / "motifs.tsv", result.motifs)
+        self._say(result, matches)
 
     def _known_motifs(self) -> "KnownMotifs | None":
         if not 0 < self.match_q <= 1:
             raise InputError(f"--match-q is {self.match_q}: give a number above 0, up to 1.")
         if not self.database:
             return None
-        from dnabert_jax.interpret.motifs.database import read_database
-        from dnabert_jax.interpret.motifs.matching import FEW, check_memelite
+        from dnabert_jax.interpret.motifs.known_motifs import FEW, check_memelite, read_database
 
         check_memelite()
         known = read_database(self.database)
@@ -137,34 +134,28 @@ class Motifs:
         pieces = ((sequence.codes, np.array([len(sequence.codes)])) for sequence in listed)
         return [sequence.name for sequence in listed], Sequences.of(pieces)
 
-    def _say(self, found: "FoundMotifs", matches: "dict[str, Match] | None") -> None:
-        print(f"Regions of high score: {found.regions:,}, with {found.words:,} different words.")
-        for sentence in found.left_out.sentences():
+    def _say(self, result: "FoundMotifs", matches: "dict[str, Match] | None") -> None:
+        print(f"Regions of high score: {result.regions:,}, with {result.words:,} different words.")
+        for sentence in result.left_out.sentences():
             print(sentence)
-        if found.motifs:
-            print(f"Enriched words: {found.enriched:,}, in {len(found.motifs):,} motifs. The first ones:")
-            for motif in found.motifs[:_FIRST]:
-                print(
-                    f"  {motif.seed}  {len(motif.windows):,} instances, adjusted p {motif.adjusted_p:.2g}"
-                    + self._best(matches, motif.seed)
-                )
-        elif found.enriched:
-            print(f"No motif: {found.enriched:,} enriched words, none with {self.search.min_n_motif} whole windows.")
+        if result.motifs:
+            print(f"Enriched words: {result.enriched:,}, in {len(result.motifs):,} motifs. The first ones:")
+            for motif in result.motifs[:_FIRST]:
+                best = matches.get(motif.seed) if matches else None
+                like = "" if matches is None else f", like no known motif at q {self.match_q:g}"
+                if best:
+                    like = f", like {best.target_name} ({best.target_id}), q {best.q_value:.2g}"
+                numbers = f"{len(motif.windows):,} instances, adjusted p {motif.adjusted_p:.2g}"
+                print(f"  {motif.seed}  {numbers}{like}")
+        elif result.enriched:
+            print(f"No motif: {result.enriched:,} enriched words, none with {self.search.min_n_motif} whole windows.")
         else:
-            least = f": the least adjusted p is {found.least_adjusted_p:.2g}" if found.words else ""
+            least = f": the least adjusted p is {result.least_adjusted_p:.2g}" if result.words else ""
             print(f"No enriched motif, at {self.search.pval_cutoff:g}{least}.")
         # A logo that failed is not there.
         files = {path.relative_to(self.out).parts for path in self.out.rglob("*") if path.is_file()}
         names = sorted({first + "/" * bool(rest) for first, *rest in files})
         print(f"Written to {self.out}: {', '.join(names)}.")
-
-    def _best(self, matches: "dict[str, Match] | None", seed: str) -> str:
-        if matches is None:
-            return ""
-        if seed not in matches:
-            return f", like no known motif at q {self.match_q:g}"
-        best = matches[seed]
-        return f", like {best.target_name} ({best.target_id}), q {best.q_value:.2g}"
 
 
 def _holds_records(path: Path) -> bool:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,12 +16,9 @@ from launch.predict import reading
 from launch.sequence_source import OpenSource, SequenceCommand
 
 if TYPE_CHECKING:  # loads JAX
-    from dnabert_jax.interpret.changes import Change
-    from dnabert_jax.interpret.mutation_file import Mutation
-    from dnabert_jax.interpret.mutation_table import ChangeEffects
+    from dnabert_jax.interpret.mutagenesis import ChangeEffects
     from dnabert_jax.interpret.target import Target
-    from dnabert_jax.pretrained import DNAModel
-    from dnabert_jax.stream import Coded, Named
+    from dnabert_jax.stream import Named
 
 _MOST_HEAT_MAPS = 100
 
@@ -52,20 +49,24 @@ class Mutations(SequenceCommand):
     def run(self) -> None:
         """Changes, computes, writes, and says what came of it."""
         self._check()
-        from dnabert_jax.interpret.mutagenesis import changed_outputs
-        from dnabert_jax.interpret.mutation_file import read_mutations
-        from dnabert_jax.interpret.mutation_table import change_effects, write_mutation_table
+        from dnabert_jax import stream
+        from dnabert_jax.interpret.mutagenesis import change_effects, changed_outputs, changes_of
+        from dnabert_jax.interpret.mutation_files import read_mutations, with_sequences, write_mutation_table
         from dnabert_jax.interpret.target import choose_target
         from dnabert_jax.output_directory import output_directory
 
-        listed = read_mutations(self.mutations) if self.mutations else []
+        mutations = read_mutations(self.mutations) if self.mutations else []
         model = self.load()
         regression = model.task is not None and model.task.problem == "regression"
         target = choose_target(model, "A map of mutations", self.label, "logit" if regression else "log-odds")
         print(f"Of the label {target.label}: " + ("its number." if regression else "its probability."))
         with self.open(model, "mutations", variants=True) as (sequences, bar), contextlib.ExitStack() as outputs:
-            read = self._within_reach(sequences)
-            pairs = self._changes(model, _numbered(sequences, read) if self.mutations else read, listed)
+            coded = stream.coded(self._read(sequences), model.tokenizer)
+            pairs = (
+                with_sequences(mutations, coded, self.mutations)
+                if self.mutations
+                else ((sequence, list(changes_of(sequence.codes, self.kinds))) for sequence in coded)
+            )
             maps = outputs.enter_context(output_directory(self.heat_maps, "")) if self.heat_maps else None
             rows = change_effects(changed_outputs(model, pairs, target, bar.update), regression)
             rows = _drawn(rows, maps, target) if maps else rows
@@ -93,34 +94,24 @@ class Mutations(SequenceCommand):
                 raise InputError("--heat-maps shows every substitution: it goes with --kinds substitutions.")
             refuse_existing(self.heat_maps)
 
-    def _within_reach(self, sequences: OpenSource) -> Iterable["Named"]:
-        """The sequences; raises InputError before anything is computed if there are more than heat maps of them."""
-        if self.heat_maps is None:
-            return sequences
-        first = list(itertools.islice(sequences, _MOST_HEAT_MAPS + 1))
-        if len(first) > _MOST_HEAT_MAPS:
-            raise InputError(f"There are more than {_MOST_HEAT_MAPS} sequences: --heat-maps draws no more than that.")
-        return first
+    def _read(self, source: OpenSource) -> Iterator["Named"]:
+        """Yields the sequences.
 
-    def _changes(
-        self, model: "DNAModel", sequences: Iterable["Named"], listed: Sequence["Mutation"]
-    ) -> Iterator[tuple["Coded", Sequence["Change"]]]:
-        from dnabert_jax import stream
-        from dnabert_jax.interpret.changes import changes_of
-        from dnabert_jax.interpret.mutation_file import with_sequences
-
-        coded = stream.coded(sequences, model.tokenizer)
-        if self.mutations is not None:
-            return iter(with_sequences(listed, coded, self.mutations))
-        return ((own, list(changes_of(own.codes, self.kinds))) for own in coded)
-
-
-def _numbered(source: OpenSource, sequences: Iterable["Named"]) -> Iterator["Named"]:
-    """Yields the sequences; raises InputError if some were left out, so that their numbers would not be the user's."""
-    yield from sequences
-    for left_out in (source.left_out, source.intervals.left_out if source.intervals else source.left_out):
-        if left_out.total:
-            raise InputError(f"--mutations numbers the sequences, so none may be left out. {left_out.sentences()[-1]}")
+        Raises InputError before anything is computed if there are more than heat maps are drawn of, or if the user
+        numbers them and some were left out, so that their numbers would not be the user's.
+        """
+        sequences = iter(source)
+        if self.heat_maps is not None:
+            first = list(itertools.islice(sequences, _MOST_HEAT_MAPS + 1))
+            few = len(first) <= _MOST_HEAT_MAPS
+            require(few, f"There are more than {_MOST_HEAT_MAPS} sequences: --heat-maps draws no more than that.")
+            sequences = iter(first)
+        yield from sequences
+        for left_out in (source.left_out, source.intervals.left_out if source.intervals else source.left_out):
+            if self.mutations and left_out.total:
+                raise InputError(
+                    f"--mutations numbers the sequences, so none may be left out. {left_out.sentences()[-1]}"
+                )
 
 
 def _drawn(rows: Iterable["ChangeEffects"], directory: Path, target: "Target") -> Iterator["ChangeEffects"]:

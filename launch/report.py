@@ -8,8 +8,6 @@ from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_file import output_file, refuse_existing
 
-_SUFFIXES = (".html", ".htm")
-
 
 @dataclasses.dataclass(frozen=True)
 class Report:
@@ -44,62 +42,56 @@ class Report:
 
     def run(self) -> None:
         """Reads, writes, and says what is in it."""
-        self._check()
-        from dnabert_jax.interpret.report.page import report_page
-
-        sections = self._sections()
-        page = report_page(self.title, sections)
-        with output_file(self.out) as file:
-            file.write(page)
-        for source, what in sections["sources"]:
-            print(f"{source}: {what}.")
-        print(f"Written to {self.out} ({len(page) / 2**20:,.1f} MiB): open it in a browser; it loads nothing else.")
-
-    def _check(self) -> None:
         if not (self.scores or self.motifs or self.results or self.variants):
             raise InputError("A report needs something to show: give any of --scores, --motifs, --results, --variants.")
-        require(self.out.suffix in _SUFFIXES, f"{self.out} is to be an HTML page: give it a name that ends with .html.")
+        require(
+            self.out.suffix in (".html", ".htm"),
+            f"{self.out} is to be an HTML page: give it a name that ends with .html.",
+        )
         for name in ("sequences", "most_variants"):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}: give at least 1.")
         if self.variant_score and self.variants is None:
             raise InputError("--variant-score is a column of --variants, which is not given.")
         refuse_existing(self.out)
+        from dnabert_jax.interpret.report.page import report_page
 
-    def _sections(self) -> dict[str, Any]:
-        from dnabert_jax.interpret.report.column_table import column_table
-        from dnabert_jax.interpret.report.motif_section import motif_section
-        from dnabert_jax.interpret.report.result_section import result_section
-        from dnabert_jax.interpret.report.track_section import track_section
+        sources, sections = self._sections()
+        page = report_page(self.title, {"sources": sources, **sections})
+        with output_file(self.out) as file:
+            file.write(page)
+        for source, what in sources:
+            print(f"{source}: {what}.")
+        print(f"Written to {self.out} ({len(page) / 2**20:,.1f} MiB): open it in a browser; it loads nothing else.")
 
-        found: dict[str, Any] = {}
+    def _sections(self) -> tuple[list[tuple[str, str]], dict[str, Any]]:
+        """Returns what was read, each with a phrase on what is in it, and the sections of the page by name."""
+        from dnabert_jax.interpret.report.sections import column_table, motif_section, result_section, track_section
+
+        sections: dict[str, Any] = {}
         sources: list[tuple[str, str]] = []
         shown: list[str] = []
         if self.scores:
-            tracks = found["tracks"] = track_section(_labelled(self.scores), self.sequences)
-            shown = [one["id"] for one in tracks["sequences"]]
+            tracks = sections["tracks"] = track_section(_labelled(self.scores), self.sequences)
+            shown = [sequence["id"] for sequence in tracks["sequences"]]
             what = f"scores of {tracks['total']:,} sequences, of which {len(shown):,} are shown"
-            sources += [
-                (track["file"], what + ", with substitutions" * ("effects" in track)) for track in tracks["tracks"]
-            ]
+            also = ", with substitutions"
+            sources += [(track["file"], what + also * ("effects" in track)) for track in tracks["tracks"]]
         if self.motifs is not None:
-            motifs = found["motifs"] = motif_section(self.motifs, shown)
-            known = ", with known motifs that they match" * ("matches" in motifs)
-            sources.append(
-                (str(self.motifs), f"{len(motifs['motifs']):,} motifs, {motifs['total']:,} instances{known}")
-            )
+            motifs = sections["motifs"] = motif_section(self.motifs, shown)
+            what = f"{len(motifs['motifs']):,} motifs, {motifs['total']:,} instances"
+            sources.append((str(self.motifs), what + ", with known motifs that they match" * ("matches" in motifs)))
         if self.results:
-            found["results"] = [result_section(directory) for directory in self.results]
+            sections["results"] = [result_section(directory) for directory in self.results]
             sources += [(str(directory), "results") for directory in self.results]
         if self.variants is not None:
-            variants = found["variants"] = column_table(self.variants, self.most_variants, self.variant_score)
-            sources.append(
-                (str(self.variants), f"{variants['total']:,} variants, of which {variants['rows']:,} are shown")
-            )
-        return {"sources": sources, **found}
+            variants = sections["variants"] = column_table(self.variants, self.most_variants, self.variant_score)
+            what = f"{variants['total']:,} variants, of which {variants['rows']:,} are shown"
+            sources.append((str(self.variants), what))
+        return sources, sections
 
 
 def _labelled(scores: tuple[str, ...]) -> dict[str, Path]:
-    """Files by label: what stands before the first =, or the file's name."""
+    """Returns the files by label: what is before the first =, or the file's name."""
     files: dict[str, Path] = {}
     for text in scores:
         label, equals, name = text.partition("=")

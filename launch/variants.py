@@ -2,16 +2,13 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from dnabert_jax.output_file import refuse_existing
 from launch.console import progress_bar
 from launch.flags import InputPath
 from launch.predict import reading
 from launch.sequence_source import ModelCommand
-
-if TYPE_CHECKING:  # loads JAX
-    from dnabert_jax.interpret.variants.annotation import VariantCount
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +49,7 @@ class Variants(ModelCommand):
     def run(self) -> None:
         """Scores, writes, and says what was written."""
         from dnabert_jax.interpret.variants.annotation import VcfSurvey, annotate
-        from dnabert_jax.interpret.variants.scoring import VariantScorer, VariantScoring
+        from dnabert_jax.interpret.variants.scoring import VariantScorer
         from dnabert_jax.io.genome import open_genome
         from dnabert_jax.io.output_table import check_table_name
         from dnabert_jax.io.vcf import check_vcf_name
@@ -65,7 +62,7 @@ class Variants(ModelCommand):
         survey = VcfSurvey(self.vcf)
         model = self.load()
         kinds = tuple(dict.fromkeys(self.scores))
-        scorer = VariantScorer(model, VariantScoring(kinds, self.window, self.placements, self.strands, self.label))
+        scorer = VariantScorer(model, kinds, self.window, self.placements, self.strands, self.label)
         strands = "on both strands" if self.strands == "both" else "on the forward strand"
         of_label = f"; label {scorer.label}" if scorer.label else ""
         print(f"Windows of {scorer.window:,} bases, {self.placements} for each variant, {strands}{of_label}.")
@@ -84,13 +81,10 @@ class Variants(ModelCommand):
             if renamed := genome.renamed():
                 bar.write(f"Contigs by another name in the genome: {', '.join(renamed)}.")
             count = annotate(survey, genome, scorer, self.out, table, bar.update)
-        self._print_summary(count, scorer.ambiguous, table)
-
-    def _print_summary(self, count: "VariantCount", ambiguous: int, table: Path) -> None:
         alleles = count.scored + count.left_out.total
         print(f"{count.records:,} records, {alleles:,} alternative alleles: {count.scored:,} scored.")
-        if ambiguous:
-            print(f"The windows of {ambiguous:,} of them have letters such as N, whose k-mers are [UNK].")
+        if scorer.ambiguous:
+            print(f"The windows of {scorer.ambiguous:,} of them have letters such as N, whose k-mers are [UNK].")
         for sentence in count.left_out.sentences():
             print(sentence)
         if question := count.question():

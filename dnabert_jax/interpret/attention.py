@@ -15,11 +15,9 @@ from jaxtyping import Array, Int32
 
 from dnabert_jax import stream
 from dnabert_jax.config import require
-from dnabert_jax.interpret.target import check_reads_whole
+from dnabert_jax.interpret.target import check_reads_whole, computed
 from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.stream import Named, Result
-
-Normalization = Literal["l2", "none"]
 
 
 def attention_scores(
@@ -28,7 +26,7 @@ def attention_scores(
     layer: int = -1,
     head: int | None = None,
     rollout: bool = False,
-    normalization: Normalization = "l2",
+    normalization: Literal["l2", "none"] = "l2",
     advance: Callable[[int], object] | None = None,
 ) -> Iterator[Result]:
     """Yields name and scores, one for each base, of each sequence, in their order and in constant memory.
@@ -49,29 +47,19 @@ def attention_scores(
         InputError: a sequence is no DNA, too short or too long; the model reads pieces, or has no such layer or head.
     """
     check_reads_whole(model, "Attention")
-    layer, head = _checked(model, layer, head, rollout)
+    layers, heads = model.config.num_layers, model.config.num_heads
+    require(1 <= abs(layer) <= layers, f"layer is {layer}: the first is 1 or -{layers}, the last {layers} or -1.")
+    require(head is None or 1 <= head <= heads, f"head is {head}: the model has 1 to {heads}.")
+    require(head is None or not rollout, "A rollout is a mean over heads: name no head with it.")
+    layer = layer if layer > 0 else layers + 1 + layer
 
     def of_tokens(ids: Int32[np.ndarray, "B L"]) -> Array:
         if rollout:
-            scores = model.encoder.rollout_of_cls(ids, layer)
-        else:
-            by_head = model.encoder.attention_of_cls(ids, layer)
-            scores = by_head.sum(axis=1) if head is None else by_head[:, head - 1]
-        return scores
+            return model.encoder.rollout_of_cls(ids, layer)
+        by_head = model.encoder.attention_of_cls(ids, layer)
+        return by_head.sum(axis=1) if head is None else by_head[:, head - 1]
 
-    coded = stream.coded(sequences, model.tokenizer)
-    computed = stream.computed(coded, model.ids_within_limit, of_tokens, model.config.max_positions, advance)
-    for name, ids, row in computed:
+    for name, ids, row in computed(model, stream.coded(sequences, model.tokenizer), of_tokens, advance):
         scores = model.tokenizer.mean_over_bases(row[1 : len(ids) - 1], ids[1:-1])
         norm = np.linalg.norm(scores) if normalization == "l2" else 0
         yield name, scores / norm if norm else scores
-
-
-def _checked(model: DNAModel, layer: int, head: int | None, rollout: bool) -> tuple[int, int | None]:
-    """Layer, counted from 1, and head."""
-    layers, heads = model.config.num_layers, model.config.num_heads
-    in_model = 1 <= abs(layer) <= layers
-    require(in_model, f"layer is {layer}: the first is 1 or -{layers}, the last {layers} or -1.")
-    require(head is None or 1 <= head <= heads, f"head is {head}: the model has 1 to {heads}.")
-    require(head is None or not rollout, "A rollout is a mean over heads: name no head with it.")
-    return layer if layer > 0 else layers + 1 + layer, head

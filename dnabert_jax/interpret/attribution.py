@@ -14,15 +14,11 @@ from jaxtyping import Array, Float, Float32, Int32
 
 from dnabert_jax import stream
 from dnabert_jax.errors import InputError
-from dnabert_jax.interpret.target import Target
-from dnabert_jax.model.bound_head import label_output, label_output_and_gradient
+from dnabert_jax.interpret.target import Target, computed
+from dnabert_jax.model.bound_head import label_output_and_gradient
 from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.sequence.vocabulary import MASK, NUM_SPECIAL, UNK
 from dnabert_jax.stream import Named, Result
-
-Baseline = Literal["mask", "unknown", "zero"]
-
-STEPS = 50
 
 
 class Integrated(NamedTuple):
@@ -40,7 +36,7 @@ class Integrated(NamedTuple):
 
     @property
     def gap(self) -> float:
-        """By how much the sum of the scores misses output - baseline: the error of the integral."""
+        """The distance between the sum of the scores and output - baseline: the error of the integral."""
         return abs(float(self.scores.sum(dtype=np.float64)) - (self.output - self.baseline))
 
     @property
@@ -67,12 +63,9 @@ def gradient_times_input(
     def of_tokens(ids: Int32[np.ndarray, "B L"]) -> Array:
         rows = target.rows(ids, model.tokenizer)
         vectors = model.encoder.token_vectors(rows)
-        _, gradient = _value_and_gradient(model, target, vectors, rows)
-        return (vectors * gradient).sum(axis=-1).reshape(len(ids), -1)
+        return (vectors * _gradient(model, target, vectors, rows)).sum(axis=-1).reshape(len(ids), -1)
 
-    coded = stream.coded(sequences, model.tokenizer)
-    computed = stream.computed(coded, model.ids_within_limit, of_tokens, model.config.max_positions, advance)
-    for name, ids, scores in computed:
+    for name, ids, scores in computed(model, stream.coded(sequences, model.tokenizer), of_tokens, advance):
         yield name, _of_bases(model, target, ids, scores)
 
 
@@ -80,8 +73,8 @@ def integrated_gradients(
     model: DNAModel,
     sequences: Iterable[Named],
     target: Target,
-    baseline: Baseline = "mask",
-    steps: int = STEPS,
+    baseline: Literal["mask", "unknown", "zero"] = "mask",
+    steps: int = 50,
     advance: Callable[[int], object] | None = None,
 ) -> Iterator[Integrated]:
     """Yields the integrated gradients (Sundararajan et al. 2017) of each sequence, in order and in constant memory.
@@ -106,26 +99,24 @@ def integrated_gradients(
     def of_tokens(ids: Int32[np.ndarray, "B L"]) -> Array:
         rows = target.rows(ids, model.tokenizer)
         vectors = model.encoder.token_vectors(rows)
-        start = _baseline_vectors(model, baseline, rows, vectors)
+        # [CLS], [SEP] and padding stay as they are.
+        spells_bases = (rows >= NUM_SPECIAL) | (rows == UNK)
+        if baseline == "zero":
+            start = jnp.where(spells_bases[..., None], 0, vectors)
+        else:
+            token = MASK if baseline == "mask" else UNK
+            start = model.encoder.token_vectors(np.where(spells_bases, token, rows).astype(np.int32))
         difference, total = vectors - start, jnp.zeros_like(vectors)
         for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-            total += weight * _value_and_gradient(model, target, start + node * difference, rows)[1]
+            total += weight * _gradient(model, target, start + node * difference, rows)
         scores = (difference * total).sum(axis=-1).reshape(len(ids), -1)
-        outputs = [_value(model, target, ends, rows) for ends in (vectors, start)]
+        states = [model.encoder.states_of_vectors(ends, rows)[-1] for ends in (vectors, start)]
+        outputs = [target.output(model, hidden, rows) for hidden in states]
         return jnp.concatenate([jnp.stack(outputs, axis=1), scores], axis=1)
 
-    coded = stream.coded(sequences, model.tokenizer)
-    computed = stream.computed(coded, model.ids_within_limit, of_tokens, model.config.max_positions, advance)
-    for name, ids, row in computed:
+    for name, ids, row in computed(model, stream.coded(sequences, model.tokenizer), of_tokens, advance):
         output, at_baseline = row[:2]
         yield Integrated(name, _of_bases(model, target, ids, row[2:]), float(output), float(at_baseline))
-
-
-def _value(
-    model: DNAModel, target: Target, vectors: Float[Array, "rows L H"], ids: Int32[np.ndarray, "rows L"]
-) -> Float[Array, " B"]:
-    hidden = model.encoder.states_of_vectors(vectors, ids)[-1]
-    return label_output(model.config, target.task, model.on_encoder, hidden, ids, target.number, target.scale)
 
 
 def _of_bases(
@@ -140,24 +131,13 @@ def _of_bases(
     return forward + reverse[0][::-1] if reverse else forward
 
 
-def _value_and_gradient(
+def _gradient(
     model: DNAModel, target: Target, vectors: Float[Array, "rows L H"], ids: Int32[np.ndarray, "rows L"]
-) -> tuple[Float[Array, " B"], Float[Array, "rows L H"]]:
+) -> Float[Array, "rows L H"]:
+    """Returns the gradient of the target by the vectors of tokens."""
+
     def value(hidden: Array) -> tuple[Array, Array]:
-        return label_output_and_gradient(
-            model.config, target.task, model.on_encoder, hidden, ids, target.number, target.scale
-        )
+        network = model.config, target.task, model.on_encoder
+        return label_output_and_gradient(*network, hidden, ids, target.number, target.scale)
 
-    return model.encoder.value_and_gradient(vectors, ids, value)
-
-
-def _baseline_vectors(
-    model: DNAModel, baseline: Baseline, ids: Int32[np.ndarray, "B L"], vectors: Float[Array, "B L H"]
-) -> Float[Array, "B L H"]:
-    """[CLS], [SEP] and padding as they are, and the baseline in place of all else."""
-    spells_bases = (ids >= NUM_SPECIAL) | (ids == UNK)
-    if baseline == "zero":
-        return jnp.where(spells_bases[..., None], 0, vectors)
-    return model.encoder.token_vectors(
-        np.where(spells_bases, MASK if baseline == "mask" else UNK, ids).astype(np.int32)
-    )
+    return model.encoder.value_and_gradient(vectors, ids, value)[1]

@@ -2,22 +2,16 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float64
 
-from dnabert_jax.interpret.mutation_table import ChangeEffects
+from dnabert_jax.interpret.mutagenesis import ChangeEffects
 from dnabert_jax.io.pictures import accompanying, drawing
 from dnabert_jax.sequence.bases import BASE_ORDER, LETTERS
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-_DELETION = "deletion"
 _BASES_A_LINE = 120
 _COLOURS = {"A": "#109648", "C": "#255c99", "G": "#d68910", "T": "#d62839", "N": "#808080"}
-_NO_CHANGE = "#cccccc"
 _NAME_LETTERS = 60
 
 
@@ -28,7 +22,7 @@ def heat_map_name(number: int, name: str) -> str:
 
 
 def effect_matrix(row: ChangeEffects) -> Float64[np.ndarray, "rows bases"]:
-    """The difference of each substitution, in rows A, C, G and T, and of deletions in a fifth if there are any.
+    """Returns the difference of each substitution, in rows A, C, G and T, and of deletions in a fifth if there are any.
 
     What is no change of one base is NaN, as the base that is there; insertions have no place.
     """
@@ -45,11 +39,6 @@ def draw_heat_map(path: Path, row: ChangeEffects, label: str, quantity: str) -> 
 
     The loss is minus the mean effect of the base's substitutions, as `Mutations.scores` has it.
     """
-    with accompanying(path):
-        _draw(path, row, label, quantity)
-
-
-def _draw(path: Path, row: ChangeEffects, label: str, quantity: str) -> None:
     matrix = effect_matrix(row)
     loss = -np.nanmean(matrix[: len(BASE_ORDER)], axis=0)
     letters = LETTERS[row.sequence.codes].astype(str)
@@ -58,19 +47,30 @@ def _draw(path: Path, row: ChangeEffects, label: str, quantity: str) -> None:
     width = -(-bases // lines)
     # All lines share a scale, which the least number keeps above 0 where nothing has an effect.
     largest = max(float(np.nanmax(np.abs(matrix))), float(np.finfo(np.float32).tiny))
-    with drawing(path, max(0.13 * width, 3.6) + 1.8, 2.5 * lines + 0.5) as figure:
+    with accompanying(path), drawing(path, max(0.13 * width, 3.6) + 1.8, 2.5 * lines + 0.5) as figure:
         axes = figure.subplots(2 * lines, 1, squeeze=False, height_ratios=[1, 2] * lines)[:, 0]
         for line in range(lines):
             piece = slice(line * width, min((line + 1) * width, bases))
             track, map_axes = axes[2 * line : 2 * line + 2]
-            _draw_track(track, loss[piece], piece.start, width, np.abs(loss).max())
+            places = np.arange(piece.start, piece.stop)
+            # The colours are those of the effects below.
+            colours = np.where(loss[piece] > 0, "#2166ac", "#b2182b")
+            track.bar(places, loss[piece], width=0.8, color=colours)
+            track.axhline(0, color="black", linewidth=0.5)
+            reach = 1.1 * np.abs(loss).max() or 1.0
+            track.set(xlim=(piece.start - 0.5, piece.start + width - 0.5), ylim=(-reach, reach))
+            track.set_ylabel("mean loss", fontsize=8)
+            track.set_xticks(places[places % 10 == 0])
+            track.tick_params(labelsize=7)
+            track.xaxis.tick_top()
+            track.spines[["right", "bottom"]].set_visible(False)
             image = map_axes.imshow(
                 np.ma.masked_invalid(matrix[:, piece]),
                 cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest",
                 extent=(piece.start - 0.5, piece.stop - 0.5, len(matrix) - 0.5, -0.5),
             )  # fmt: skip
-            map_axes.set(facecolor=_NO_CHANGE, xlim=(piece.start - 0.5, piece.start + width - 0.5))
-            map_axes.set_yticks(range(len(matrix)), [*BASE_ORDER, _DELETION][: len(matrix)], fontsize=8)
+            map_axes.set(facecolor="#cccccc", xlim=(piece.start - 0.5, piece.start + width - 0.5))
+            map_axes.set_yticks(range(len(matrix)), [*BASE_ORDER, "deletion"][: len(matrix)], fontsize=8)
             map_axes.set_xticks(range(piece.start, piece.stop), letters[piece], fontsize=7, fontfamily="monospace")
             map_axes.tick_params(axis="x", length=0, pad=2)
             for letter in map_axes.get_xticklabels():
@@ -81,18 +81,3 @@ def _draw(path: Path, row: ChangeEffects, label: str, quantity: str) -> None:
         names = (row.sequence.name, label)
         title = ", label ".join(text if len(text) <= _NAME_LETTERS else f"{text[:_NAME_LETTERS]}..." for text in names)
         figure.suptitle(f"{title}: {row.reference:.4g} unchanged".removeprefix(", "), fontsize=9)
-
-
-def _draw_track(axes: "Axes", loss: Float64[np.ndarray, " bases"], start: int, width: int, largest: float) -> None:
-    places = np.arange(start, start + len(loss))
-    # The colours are those of the effects below.
-    axes.bar(places, loss, width=0.8, color=np.where(loss > 0, "#2166ac", "#b2182b"))
-    axes.axhline(0, color="black", linewidth=0.5)
-    reach = 1.1 * largest or 1.0
-    axes.set(xlim=(start - 0.5, start + width - 0.5), ylim=(-reach, reach))
-    axes.set_ylabel("mean loss", fontsize=8)
-    axes.set_xticks([place for place in places if place % 10 == 0])
-    axes.tick_params(labelsize=7)
-    axes.xaxis.tick_top()
-    for side in ("right", "bottom"):
-        axes.spines[side].set_visible(False)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-from jaxtyping import Array, Int32
+from jaxtyping import Array, Float, Int32
 
 from dnabert_jax import stream
 from dnabert_jax.config import TaskConfig
@@ -35,6 +35,10 @@ class Target:
     def rows(self, ids: Int32[np.ndarray, "B L"], tokenizer: Tokenizer) -> Int32[np.ndarray, "rows L"]:
         """Returns the rows that the model reads for sequences: each, and after it its other strand if it reads both."""
         return tokenizer.both_strands(ids) if self.task.strands == "both" else ids
+
+    def output(self, model: DNAModel, hidden: Array, rows: Int32[np.ndarray, "rows L"]) -> Float[Array, " B"]:
+        """Returns the output for sequences, given the hidden states of the last layer, [rows, L, H], of their rows."""
+        return label_output(model.config, self.task, model.on_encoder, hidden, rows, self.number, self.scale)
 
 
 def check_reads_whole(model: DNAModel, what: str) -> None:
@@ -81,12 +85,22 @@ def label_outputs(
     """Yields the output of the label for each sequence, in input order and in constant memory."""
 
     def of_label(ids: Int32[np.ndarray, "B L"]) -> Array:
-        ids = target.rows(ids, model.tokenizer)
+        rows = target.rows(ids, model.tokenizer)
         of_cls = target.task.pooling == "cls"  # then no other token of the last layer needs to be computed
-        hidden = model.encoder.last_of_cls(ids) if of_cls else model.encoder(ids, model.config.num_layers)
-        return label_output(model.config, target.task, model.on_encoder, hidden, ids, target.number, target.scale)
+        hidden = model.encoder.last_of_cls(rows) if of_cls else model.encoder(rows, model.config.num_layers)
+        return target.output(model, hidden, rows)
 
-    found = stream.computed(
-        sequences, model.ids_within_limit, of_label, model.config.max_positions, advance, lengths=lengths
-    )
-    return (float(value) for _, _, value in found)
+    for _, _, value in computed(model, sequences, of_label, advance, lengths):
+        yield float(value)
+
+
+def computed(
+    model: DNAModel,
+    sequences: Iterable[Coded],
+    of_tokens: Callable[[Int32[np.ndarray, "B L"]], Array],
+    advance: Callable[[int], object] | None,
+    lengths: dict[int, int] | None = None,
+) -> Iterator[tuple[str, Int32[np.ndarray, " tokens"], np.ndarray]]:
+    """Yields name, ids and what is computed of padded ids, for each sequence that the model reads whole."""
+    longest = model.config.max_positions
+    return stream.computed(sequences, model.ids_within_limit, of_tokens, longest, advance, lengths=lengths)

@@ -140,7 +140,7 @@ def _on_own_heads(attention: Attend) -> Attend:
 
     @functools.wraps(attention)
     def attend(heads: Heads) -> Array:
-        *arrays, size, rate, keys = heads
+        query, key, value, segment_ids, size, rate, keys = heads
         mapped = jax.shard_map(
             lambda query, key, value, ids, keys: attention(Heads(query, key, value, ids, size, rate, keys)),
             in_specs=(x, x, x, PartitionSpec(), of_heads),
@@ -148,7 +148,7 @@ def _on_own_heads(attention: Attend) -> Attend:
             axis_names={TENSOR},
             check_vma=False,
         )
-        return mapped(*arrays, keys)
+        return mapped(query, key, value, segment_ids, keys)
 
     return attend
 

@@ -5,14 +5,13 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from Bio import motifs as biopython
 from matplotlib.image import imread
 
-from dnabert_jax.interpret.report.motif_section import motif_section
+from dnabert_jax.interpret.report.sections import motif_section
 from launch.cli import run
 from tests.interpret.motifs.conftest import PLANTED, Planted, plant, probabilities, random_known, write_meme
 from tests.launch.conftest import reverse_complement
@@ -23,19 +22,20 @@ def planted() -> Planted:
     return plant()
 
 
-def write(folder: Path, data: Planted, **changed: Any) -> list[str]:
-    """Files of the data, and the flags that name them."""
+def flags_of(folder: Path, **names: str) -> list[str]:
+    """The flags that name the files of the data, or others."""
+    files = {"scores": "scores.npz", "positives": "positives.fa", "negatives": "negatives.fa", "out": "out", **names}
+    return ["motifs", *(word for flag, name in files.items() for word in (f"--{flag}", str(folder / name)))]
+
+
+def write(folder: Path, data: Planted) -> list[str]:
+    """Writes files of the data; returns the flags that name them."""
     for name in ("positives", "negatives"):
         records = (f">{name[0]}{row}\n{text}\n" for row, text in enumerate(getattr(data, name)))
         (folder / f"{name}.fa").write_text("".join(records))
-    arrays = {
-        "ids": np.array([f"p{row}" for row in range(len(data.scores))]),
-        "scores": np.concatenate(data.scores),
-        "offsets": np.cumsum([0, *map(len, data.scores)]),
-    }
-    np.savez(folder / "scores.npz", **{**arrays, **changed})
-    names = {"scores": "scores.npz", "positives": "positives.fa", "negatives": "negatives.fa", "out": "out"}
-    return ["motifs", *(word for flag, name in names.items() for word in (f"--{flag}", str(folder / name)))]
+    ids, offsets = [f"p{row}" for row in range(len(data.scores))], np.cumsum([0, *map(len, data.scores)])
+    np.savez(folder / "scores.npz", ids=np.array(ids), scores=np.concatenate(data.scores), offsets=offsets)
+    return flags_of(folder)
 
 
 def test_files_agree_with_one_another(tmp_path: Path, planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,11 +68,7 @@ def test_files_agree_with_one_another(tmp_path: Path, planted: Planted, capsys: 
 
 @pytest.mark.usefixtures("uncompiled_memelite")
 def test_motifs_are_matched_to_known_ones(
-    tmp_path: Path,
-    planted: Planted,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    fails: Callable[..., str],
+    tmp_path: Path, planted: Planted, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
 ) -> None:
     database = tmp_path / "known.meme"
     write_meme(database, {**random_known(9), "MA1 SITE": probabilities(PLANTED[1:])})
@@ -88,89 +84,53 @@ def test_motifs_are_matched_to_known_ones(
     assert (name, own_id) == ("SITE", "MA1")
     assert float(q) < 0.05
 
-    arguments[arguments.index("--out") + 1] = str(tmp_path / "other")
-    assert run([*arguments, "--match-q", "1e-300"]) == 0
+    other = [*flags_of(tmp_path, out="other"), "--no-logos", "--database", str(database)]
+    assert run([*other, "--match-q", "1e-300"]) == 0
     assert ", like no known motif at q 1e-300\n" in capsys.readouterr().out
     assert len((tmp_path / "other" / "matches.tsv").read_text().splitlines()) == 1
 
-    arguments[arguments.index("--out") + 1] = str(tmp_path / "third")
-    assert "--match-q is 0.0: give a number above 0" in fails(*arguments, "--match-q", "0", within=tmp_path)
+    other = [*flags_of(tmp_path, out="third"), "--no-logos", "--database", str(database)]
+    assert "--match-q is 0.0" in fails(*other, "--match-q", "0", within=tmp_path)
     database.write_text("nothing")
-    assert "known.meme" in fails(*arguments, within=tmp_path)
-    monkeypatch.setitem(sys.modules, "memelite", None)
-    assert "memelite" in fails(*arguments, within=tmp_path)
+    assert "known.meme" in fails(*other, within=tmp_path)
 
 
 def test_no_enriched_word_is_a_result(tmp_path: Path, planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = write(tmp_path, planted)
-    arguments[arguments.index("--negatives") + 1] = arguments[arguments.index("--positives") + 1]
-    assert run(arguments) == 0
-    assert "No enriched motif, at 0.005: the least adjusted p is" in capsys.readouterr().out
+    write(tmp_path, planted)
+    assert run(flags_of(tmp_path, negatives="positives.fa")) == 0
+    assert "No enriched motif" in capsys.readouterr().out
     assert len((tmp_path / "out" / "motifs.tsv").read_text().splitlines()) == 1
     with (tmp_path / "out" / "motifs.meme").open() as file:
         assert biopython.parse(file, "MINIMAL") == []
 
 
 def test_scores_are_found_by_name(tmp_path: Path, planted: Planted) -> None:
-    arguments = write(tmp_path, planted)
-    assert run([*arguments, "--no-logos"]) == 0
+    assert run([*write(tmp_path, planted), "--no-logos"]) == 0
     expected = (tmp_path / "out" / "instances.bed").read_text()
     records = (tmp_path / "positives.fa").read_text().split(">")[1:]
     table = "id,sequence\n" + "".join(",".join(record.split()) + "\n" for record in reversed(records))
     (tmp_path / "positives.csv").write_text(table)
-    arguments[arguments.index("--positives") + 1] = str(tmp_path / "positives.csv")
-    arguments[arguments.index("--out") + 1] = str(tmp_path / "other")
-    assert run([*arguments, "--no-logos"]) == 0
+    assert run([*flags_of(tmp_path, positives="positives.csv", out="other"), "--no-logos"]) == 0
     assert sorted((tmp_path / "other" / "instances.bed").read_text().splitlines()) == sorted(expected.splitlines())
     assert not (tmp_path / "other" / "logos").exists()
 
 
-@pytest.mark.parametrize(
-    ("changed", "sentence"),
-    [
-        ({"ids": np.array(["q"] * 80)}, "several sequences named 'q'"),
-        ({"ids": np.array([f"q{row}" for row in range(80)])}, "no scores of the sequence 'p0'"),
-        ({"ids": np.array(["p0"], object)}, "is no npz file of ids, scores and offsets"),
-        ({"offsets": np.arange(81)}, "do not divide its 4,800 scores"),
-        (
-            {"offsets": np.array([0, 59, *range(120, 4801, 60)])},
-            "has 59 scores of the sequence 'p0', which has 60 bases",
-        ),
-        ({"offsets": np.array([0, 120, 60, *range(180, 4801, 60)], np.uint64)}, "do not divide its 4,800 scores"),
-        ({"ids": np.array("p0")}, "ids ()"),
-        ({"scores": np.full(4800, np.nan)}, "not finite, nan, in the sequence 'p0'"),
-        ({"scores": np.full(4800, 1e300)}, "not finite, inf, in the sequence 'p0'"),
-        ({"scores": np.ones((4800, 1))}, r"scores (4800, 1)"),
-    ],
-)
-def test_scores_that_do_not_fit(
-    changed: dict[str, Any],
-    sentence: str,
-    tmp_path: Path,
-    planted: Planted,
-    fails: Callable[..., str],
-) -> None:
-    assert sentence in fails(*write(tmp_path, planted, **changed), within=tmp_path)
-
-
-def test_other_bad_input(
-    tmp_path: Path,
-    planted: Planted,
-    fails: Callable[..., str],
-    monkeypatch: pytest.MonkeyPatch,
+def test_bad_input_is_one_sentence_and_leaves_no_file(
+    tmp_path: Path, planted: Planted, fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = write(tmp_path, planted)
     (tmp_path / "none.csv").write_text("id,sequence\n")
     (tmp_path / "empty.fa").touch()
-    for flag, name, sentence in (
+    for flag, name, word in (
         ("positives", "none.csv", "none.csv"),
         ("negatives", "none.csv", "none.csv"),
         ("positives", "empty.fa", "empty.fa"),
+        ("positives", "negatives.fa", "'n0'"),
     ):
-        changed = list(arguments)
-        changed[changed.index(f"--{flag}") + 1] = str(tmp_path / name)
-        assert sentence in fails(*changed, within=tmp_path)
+        assert word in fails(*flags_of(tmp_path, **{flag: name}), within=tmp_path)
     assert "--sequence" in fails(*arguments, "--sequence", "seq", within=tmp_path)
     assert "window_size is 0" in fails(*arguments, "--window-size", "0")
-    monkeypatch.setitem(sys.modules, "logomaker", None)
+    for module in ("logomaker", "memelite"):
+        monkeypatch.setitem(sys.modules, module, None)
     assert "(the extra motifs)" in fails(*arguments, within=tmp_path)
+    assert "memelite" in fails(*arguments, "--no-logos", "--database", "jaspar", within=tmp_path)

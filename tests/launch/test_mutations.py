@@ -35,9 +35,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def mutations(folder: Path, *flags: str | Path, model: str = "model", source: str = "--table x.csv") -> list[str]:
-    kind, name = source.split()
-    return ["mutations", "--model", str(folder / model), kind, str(folder / name), *map(str, flags)]
+def mutations(folder: Path, *flags: str | Path, model: str = "model") -> list[str]:
+    return ["mutations", "--model", str(folder / model), "--table", str(folder / "x.csv"), *map(str, flags)]
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -89,23 +88,21 @@ def test_a_regression_has_no_odds(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "sentence"),
+    ("flags", "word"),
     [
-        (["--source", "--fasta many.fa", "--heat-maps", "maps"], "more than 100 sequences"),
-        (["--mutations", "m.txt", "--heat-maps", "maps"], "goes with --kinds substitutions"),
-        (["--kinds", "deletions", "--heat-maps", "maps"], "goes with --kinds substitutions"),
-        (["--mutations", "m.txt", "--kinds", "insertions"], "together with --mutations"),
-        (["--mutations", "none.txt"], "none.txt"),
-        (["--out", "y.txt"], "must end in .tsv"),
-        (["--out", "x.csv"], "exists already"),
-        (["--heat-maps", "model"], "exists already"),
-        (["--label", "maybe"], "no label 'maybe'"),
+        ("--fasta many.fa --heat-maps maps", "100"),
+        ("--table x.csv --mutations m.txt --heat-maps maps", "--kinds"),
+        ("--table x.csv --kinds deletions --heat-maps maps", "--kinds"),
+        ("--table x.csv --mutations m.txt --kinds insertions", "--mutations"),
+        ("--table x.csv --mutations none.txt", "none.txt"),
+        ("--table x.csv --out y.txt", "y.txt"),
+        ("--table x.csv --out x.csv", "x.csv"),
+        ("--table x.csv --heat-maps model", "model"),
+        ("--table x.csv --label maybe", "'maybe'"),
     ],
 )
 def test_bad_flags_are_one_sentence_and_leave_no_file(
-    folder: Path, fails: Callable[..., str], flags: list[str], sentence: str
+    folder: Path, fails: Callable[..., str], flags: str, word: str
 ) -> None:
-    source = {"source": flags[1]} if flags[0] == "--source" else {}
-    own = flags[2:] if source else flags
-    out = [] if "--out" in own else ["--out", "y.tsv"]
-    assert sentence in fails(*mutations(folder, *own, *out, **source), within=folder)
+    out = "" if "--out" in flags else " --out y.tsv"
+    assert word in fails("mutations", "--model", "model", *f"{flags}{out}".split(), within=folder)

@@ -1,7 +1,8 @@
 """Small tables of random DNA, and small tasks with scores that know something of the labels."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,15 @@ def dna() -> Callable[..., list[str]]:
         return ["".join(draw.choices("ACGT", k=draw.randint(shortest, longest))) for _ in range(count)]
 
     return make
+
+
+def write_table(path: Path, counts: Sequence[int], row: Callable[[int], tuple[str, object]]) -> Path:
+    """Writes rows of three splits, of which each has a sequence and a label; returns the path."""
+    lines = ["split,sequence,label"]
+    for split, count in zip(("train", "dev", "test"), counts, strict=True):
+        lines += [",".join(map(str, (split, *row(number)))) for number in range(count)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What is taken for a motif: the settings of a search."""
+"""The settings of a search for motifs, apart from all that loads Arrow."""
 
 import dataclasses
 from typing import Literal

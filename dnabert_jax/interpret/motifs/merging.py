@@ -5,17 +5,18 @@ a gap at an end, and forbids gaps inside: its score is the number of matches at 
 other. Here a word is compared with all seeds at all shifts by one matrix product. See docs/motifs.md for what differs.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from dnabert_jax.sequence.bases import base_codes, reverse_complement
 
+_ONE_HOT = np.eye(4, dtype=np.float32)
 
-@dataclasses.dataclass(frozen=True)
-class Member:
+
+class Member(NamedTuple):
     """A word of a group.
 
     Attributes:
@@ -61,7 +62,7 @@ def merge_words(
             for seed, shift, reverse in joined if all_ties else joined[:1]:
                 groups[numbers[seed]].append(Member(word, shift, reverse))
         else:
-            seeds[len(groups), : len(codes)] = _one_hot(codes)
+            seeds[len(groups), : len(codes)] = _ONE_HOT[codes]
             groups[word] = [Member(word, 0, False)]
         progress(1)
     return groups
@@ -96,12 +97,8 @@ def _best_seeds(
 
 
 def _matches(word: UInt8[np.ndarray, " m"], seeds: Float32[np.ndarray, "n width 4"]) -> Float32[np.ndarray, "n shifts"]:
-    """How many bases of each seed match at each shift, from 1 - width to m - 1."""
+    """Returns how many bases of each seed match at each shift, from 1 - width to m - 1."""
     width = seeds.shape[1]
-    padded = np.pad(_one_hot(word), ((width - 1, width - 1), (0, 0)))
+    padded = np.pad(_ONE_HOT[word], ((width - 1, width - 1), (0, 0)))
     shifted = np.lib.stride_tricks.sliding_window_view(padded, width, axis=0)  # [shifts, 4, width]
     return seeds.reshape(len(seeds), -1) @ shifted.transpose(0, 2, 1).reshape(len(shifted), -1).T
-
-
-def _one_hot(codes: UInt8[np.ndarray, " n"]) -> Float32[np.ndarray, "n 4"]:
-    return np.eye(4, dtype=np.float32)[codes]

@@ -1,4 +1,4 @@
-"""Motifs as files that other programs read: a table, MEME's minimal format, and BED."""
+"""Motifs as files that other programs read: a table, MEME's minimal format and BED, and as pictures: logos."""
 
 import csv
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ import numpy as np
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.search import FoundMotifs, Motif
+from dnabert_jax.io.pictures import accompanying, drawing
 from dnabert_jax.sequence.bases import BASE_ORDER
 
-_TABLE = (
-    "motif", "consensus", "instances", "sequences", "bits", "positives", "negatives", "p_value", "adjusted_p_value",
-    "words",
-)  # fmt: skip
+_TITLE_LETTERS = 40
+
+_TABLE = "motif consensus instances sequences bits positives negatives p_value adjusted_p_value words"
 
 
 def information(motif: Motif) -> np.ndarray:
-    """Bits of each base at each place, [W, 4]: its frequency times the information of the place, of equal odds."""
+    """Returns the bits of each base at each place, [W, 4]: its frequency times the bits of the place."""
     frequencies = motif.probabilities()
     entropy = -(frequencies * np.log2(np.where(frequencies > 0, frequencies, 1.0))).sum(axis=1, keepdims=True)
     return frequencies * (2.0 - entropy)
@@ -27,23 +27,12 @@ def write_table(path: Path, motifs: Sequence[Motif]) -> None:
     """Writes a row for each motif; docs/motifs.md has the columns."""
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, delimiter="\t", lineterminator="\n")
-        rows.writerow(_TABLE)
+        rows.writerow(_TABLE.split())
         for motif in motifs:
-            frequencies = motif.probabilities()
-            rows.writerow(
-                [
-                    motif.seed,
-                    "".join(BASE_ORDER[base] for base in frequencies.argmax(axis=1)),
-                    len(motif.windows),
-                    len(np.unique(motif.windows.sequence)),
-                    f"{information(motif).sum():.3f}",
-                    motif.positives,
-                    motif.negatives,
-                    repr(motif.p),
-                    repr(motif.adjusted_p),
-                    ";".join(motif.words),
-                ]
-            )
+            consensus = "".join(BASE_ORDER[base] for base in motif.probabilities().argmax(axis=1))
+            sizes = len(motif.windows), len(np.unique(motif.windows.sequence)), f"{information(motif).sum():.3f}"
+            chances = motif.positives, motif.negatives, repr(motif.p), repr(motif.adjusted_p)
+            rows.writerow([motif.seed, consensus, *sizes, *chances, ";".join(motif.words)])
 
 
 def write_meme(path: Path, found: FoundMotifs, both_strands: bool) -> None:
@@ -83,3 +72,24 @@ def write_instances(path: Path, motifs: Sequence[Motif], names: Sequence[str]) -
                 thick_start, thick_end = max(core, start), min(core + len(motif.seed), end)
                 row = (name, start, end, motif.seed, 0, strand, thick_start, thick_end)
                 file.write("\t".join(map(str, row)) + "\n")
+
+
+def draw_logo(motif: Motif, picture: Path) -> None:
+    """Draws the bits of each base at each position of a motif as a PNG."""
+    bits = information(motif)
+    seed = motif.seed if len(motif.seed) <= _TITLE_LETTERS else f"{motif.seed[:_TITLE_LETTERS]}..."
+    title = f"{seed} ({len(motif.windows):,} instances)"
+    with accompanying(picture), drawing(picture, max(0.3 * len(bits), 3.0), 2.2) as figure:
+        import logomaker
+        import pandas as pd
+
+        table = pd.DataFrame(bits, range(1, len(bits) + 1), list(BASE_ORDER))
+        axes = figure.subplots()
+        logomaker.Logo(table, ax=axes, color_scheme="classic", show_spines=False)
+        axes.spines["left"].set_visible(True)
+        axes.set(ylim=(0, 2), yticks=(0, 1, 2), ylabel="bits", xlabel="base", title=title)
+
+
+def logo_name(rank: int, motif: Motif) -> str:
+    """Returns the name of the file of a motif's logo; long seeds are cut short."""
+    return f"{rank:03d}_{motif.seed[:_TITLE_LETTERS]}.png"

@@ -1,5 +1,4 @@
-"""What other commands have written, as one HTML page that opens offline.
+"""Makes one HTML page, which opens offline, of what other commands have written.
 
-`track_section.py`, `motif_section.py`, `result_section.py` and `column_table.py` read files into JSON; `page.py` puts
-it into the page, of which `page.html`, `page.css` and `script/` are the parts.
+`sections.py` reads their files into JSON; `page.py` puts it into `page.html`, with `page.css` and the scripts.
 """

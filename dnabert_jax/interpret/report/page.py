@@ -17,7 +17,7 @@ _SCRIPTS = ("elements", "glyphs", "view", "track_picture", "tracks", "motifs", "
 
 
 def report_page(title: str, sections: Mapping[str, Any]) -> bytes:
-    """An HTML page of UTF-8.
+    """Returns an HTML page in UTF-8.
 
     The Content-Security-Policy names the page's one script and one style by their digests and allows nothing else: no
     browser sends a request, and no name in the data can be run.
@@ -26,17 +26,19 @@ def report_page(title: str, sections: Mapping[str, Any]) -> bytes:
         sections: `sources` (what was read, rows of two cells), and any of `tracks`, `motifs`, `results`, `variants`.
     """
     style = _part("page.css")
-    script = "\n".join(_part(f"script/{name}.js") for name in _SCRIPTS)
+    script = "\n".join(_part(f"{name}.js") for name in _SCRIPTS)
     policy = (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
         "base-uri 'none'; form-action 'none'"
     )
+    data = json.dumps({"title": title, **sections}, allow_nan=False, separators=(",", ":"))
     parts = {
         "title": html.escape(title),
         "policy": policy,
         "style": style,
         "script": script,
-        "data": script_json({"title": title, **sections}),
+        # Ends no script element and begins no comment in one, whatever names a user's files have.
+        "data": data.replace("<", "\\u003c"),
     }
     # In one pass, so that nothing that is put in is taken for a place.
     page = re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _part("page.html"))
@@ -53,11 +55,6 @@ def _digest(text: str) -> str:
 
 
 def packed(numbers: Num[np.ndarray, "..."], kind: str = "f4") -> dict[str, str]:
-    """Numbers as base64 of little-endian values (f4 or f8), which `unpack` of elements.js reads."""
+    """Returns numbers as base64 of little-endian values (f4 or f8), which `unpack` of elements.js reads."""
     data = np.ascontiguousarray(numbers, np.dtype(kind).newbyteorder("<")).tobytes()
     return {"kind": kind, "data": base64.b64encode(data).decode()}
-
-
-def script_json(values: Any) -> str:
-    """JSON that ends no script element and begins no comment in one, whatever names a user's files have."""
-    return json.dumps(values, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")

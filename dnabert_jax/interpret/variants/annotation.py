@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from dnabert_jax.errors import InputError, JobError
-from dnabert_jax.interpret.variants.alleles import alleles_of
-from dnabert_jax.interpret.variants.scoring import COLUMNS, ScoredAllele, VariantScorer
+from dnabert_jax.interpret.variants.alleles import Allele, alleles_of
+from dnabert_jax.interpret.variants.scoring import COLUMNS, VariantScorer
 from dnabert_jax.io.genome import Genome
 from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.io.output_table import record_batch, table_writer
@@ -100,24 +100,28 @@ def annotate(
         JobError: a score is not finite.
     """
     label = [scorer.label] * bool(scorer.label)
-    texts = ("id", "ref", "alt", *["label"] * len(label))
-    schema = pa.schema(
-        [
-            ("contig", pa.string()), ("position", pa.int64()), *((name, pa.string()) for name in texts),
-            *((name, pa.float64()) for name in scorer.columns), ("left_out", pa.string()),
-        ]
-    )  # fmt: skip
+    texts = [(name, pa.string()) for name in ("id", "ref", "alt", *["label"] * len(label))]
+    numbers = [(name, pa.float64()) for name in scorer.columns]
+    schema = pa.schema([("contig", pa.string()), ("position", pa.int64()), *texts, *numbers, ("left_out", pa.string())])
     count = VariantCount()
+    alleles = (
+        allele
+        for record in read_vcf(survey.path)
+        if isinstance(record, VcfRecord)
+        for allele in alleles_of(record, genome, scorer.window, scorer.shortest)
+    )
+    by_record = itertools.groupby(scorer.score(alleles, genome, advance), lambda scored: scored[0].record)
     with contextlib.ExitStack() as files:
         table_file, vcf_file = files.enter_context(output_files(table, vcf))
         write_rows = files.enter_context(table_writer(table_file, table, schema))
         fields = _fields(scorer.columns, scorer.label)
         write_record = files.enter_context(vcf_writer(vcf_file, vcf, survey.header, fields))
 
-        def written() -> Iterator[tuple[object, ...]]:
-            for record, alleles in _by_record(survey.path, genome, scorer, advance):
+        def rows() -> Iterator[tuple[object, ...]]:
+            for record, group in by_record:
+                several = list(group)
                 count.records += 1
-                for allele, scores in alleles:
+                for allele, scores in several:
                     variant = f"{record.contig}:{record.position} {record.reference}>{allele.text}"
                     if broken := [f"{name} {value}" for name, value in scores.items() if not math.isfinite(value)]:
                         line = f"Line {record.line:,} of {survey.path} ({variant})"
@@ -130,38 +134,25 @@ def annotate(
                     values = (scores.get(name) for name in scorer.columns)
                     columns = record.contig, record.position, record.name, record.reference, allele.text
                     yield *columns, *label, *values, allele.left_out or None
-                write_record(annotated(record, _values(scorer, alleles)))
+                write_record(annotated(record, _values(scorer, several)))
 
-        every = written()
-        while rows := list(itertools.islice(every, _ROWS)):
-            write_rows(record_batch([*zip(*rows, strict=True)], schema))
+        remaining = rows()
+        while together := list(itertools.islice(remaining, _ROWS)):
+            write_rows(record_batch([*zip(*together, strict=True)], schema))
         advice = count.question() if genome.names else "Give the genome that the VCF file was made with."
         count.left_out.check_some_left(count.scored, f"alternative alleles of {survey.path}", advice)
     return count
 
 
-def _by_record(
-    path: Path, genome: Genome, scorer: VariantScorer, advance: Callable[[int], object] | None
-) -> Iterator[tuple[VcfRecord, list[ScoredAllele]]]:
-    """Yields each record with its scored alleles."""
-    records = (part for part in read_vcf(path) if isinstance(part, VcfRecord))
-    to_score, again = itertools.tee(alleles_of(records, genome, scorer.window, scorer.shortest))
-    scored = scorer.score((allele for _, allele in to_score), genome, advance)
-    pairs = ((record, allele) for allele, (record, _) in zip(scored, again, strict=True))
-    for _, group in itertools.groupby(pairs, key=lambda pair: pair[0].line):
-        several = list(group)
-        yield several[0][0], [allele for _, allele in several]
-
-
-def _values(scorer: VariantScorer, alleles: list[ScoredAllele]) -> dict[str, list[str]]:
+def _values(scorer: VariantScorer, scored: list[tuple[Allele, dict[str, float]]]) -> dict[str, list[str]]:
     """Returns the fields of INFO."""
     values = {}
-    if any(scored.scores for scored in alleles):
+    if any(scores for _, scores in scored):
         for name in scorer.columns:
-            values[_field(name)] = [f"{scored.scores[name]:.6g}" if scored.scores else "." for scored in alleles]
-    if any(scored.allele.left_out for scored in alleles):
+            values[_field(name)] = [f"{scores[name]:.6g}" if scores else "." for _, scores in scored]
+    if any(allele.left_out for allele, _ in scored):
         # INFO cannot hold spaces, commas, semicolons or equals signs.
-        reasons = [re.sub("[,;=]", "", scored.allele.left_out).replace(" ", "_") or "." for scored in alleles]
+        reasons = [re.sub("[,;=]", "", allele.left_out).replace(" ", "_") or "." for allele, _ in scored]
         values[_field("left_out")] = reasons
     return values
 

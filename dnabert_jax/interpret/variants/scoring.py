@@ -1,29 +1,34 @@
-"""Scores of variants, streamed: a few hundred alleles and all their windows are in hand at a time.
+"""Scores of variants, streamed: a few hundred alleles and all their windows are in memory at a time.
 
-A, alleles; P, windows of all of them, by allele.
+A, alleles; P, windows of all of them, by allele; B batch, L tokens.
 """
 
-import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Array, Float, Float32, Int32, Int64
 
-from dnabert_jax.config import Strands
+from dnabert_jax import stream
+from dnabert_jax.config import ModelConfig, Strands
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.attention import attention_scores
-from dnabert_jax.interpret.effect_size import log_odds_ratio, probability, weighted_difference
-from dnabert_jax.interpret.motifs.regions import high_score_runs
+from dnabert_jax.interpret.motifs.words import high_score_runs
+from dnabert_jax.interpret.mutagenesis import distinct, log_odds_ratio, probability, weighted_difference
 from dnabert_jax.interpret.target import Target, check_reads_whole, choose_target, label_outputs
-from dnabert_jax.interpret.variants.alleles import Allele
-from dnabert_jax.interpret.variants.masked_likelihood import allele_likelihoods, check_has_head
-from dnabert_jax.interpret.variants.placement import Pair, Window, pairs
+from dnabert_jax.interpret.variants.alleles import Allele, Pair, Window, window_pairs
 from dnabert_jax.io.genome import Genome
+from dnabert_jax.model.binding import bind
+from dnabert_jax.model.heads import MaskedLMHead
+from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.pretrained import DNAModel
-from dnabert_jax.sequence.bases import AMBIGUOUS
-from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
+from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
+from dnabert_jax.sequence.buckets import computed_in_order
+from dnabert_jax.sequence.vocabulary import MASK, SPECIAL_PER_SEQUENCE
 from dnabert_jax.stream import Coded
 
 ScoreKind = Literal["effect", "likelihood", "embedding", "attention"]
@@ -56,12 +61,13 @@ _ALLELES_TOGETHER = 256
 _REGION_LENGTH = 5
 """Bases of a region of high attention at least, as in the original's command."""
 
+Scores = dict[str, Float[np.ndarray, " A"]]
 
-@dataclasses.dataclass(frozen=True)
-class VariantScoring:
-    """How variants are scored.
 
-    Attributes:
+class VariantScorer:
+    """Scores alleles with a model.
+
+    Args:
         kinds: of scores; if empty, effect for a model with a classifier, and likelihood and embedding for one without.
         window: number of bases around a variant. If 0, a fine-tuned model reads the median length of the sequences that
             it was fine-tuned on, and a pre-trained model as many bases as it takes.
@@ -69,125 +75,99 @@ class VariantScoring:
             at a third and two thirds; and so on.
         strands: forward, or both, over which scores are averaged.
         label: whose output the effect is of; if not given, the only one or the positive one of two.
-    """
-
-    kinds: tuple[ScoreKind, ...] = ()
-    window: int = 0
-    placements: int = 1
-    strands: Strands = "both"
-    label: str = ""
-
-
-class ScoredAllele(NamedTuple):
-    """An allele and its scores, by column; none if it was left out."""
-
-    allele: Allele
-    scores: dict[str, float]
-
-
-class VariantScorer:
-    """Scores alleles with a model.
 
     Attributes:
         columns: of scores.
         window: bases around a variant.
+        label: whose output the effect is of; empty if no effect is asked for.
+        shortest: the fewest bases that the model reads.
         ambiguous: alleles so far with a window that had letters such as N.
 
     Raises:
         InputError: the model cannot give such scores, or the window is too short or too long for it.
     """
 
-    def __init__(self, model: DNAModel, scoring: VariantScoring):
+    def __init__(
+        self,
+        model: DNAModel,
+        kinds: Sequence[ScoreKind] = (),
+        window: int = 0,
+        placements: int = 1,
+        strands: Strands = "both",
+        label: str = "",
+    ):
         check_reads_whole(model, "Scoring of variants")
-        self._model, self._scoring = model, scoring
-        default: tuple[ScoreKind, ...] = ("likelihood", "embedding") if model.task is None else ("effect",)
-        self._kinds = scoring.kinds or default
-        self._regression = model.task is not None and model.task.problem == "regression"
-        self._target: Target | None = None
-        if "effect" in self._kinds:
-            scale: Literal["logit", "log-odds"] = "logit" if self._regression else "log-odds"
-            self._target = choose_target(model, "The effect of a variant", scoring.label, scale)
-        elif scoring.label:
+        task = model.task
+        kinds = kinds or (("likelihood", "embedding") if task is None else ("effect",))
+        regression = task is not None and task.problem == "regression"
+        undefined = ("effect_log_odds", "log_odds_ratio") if regression else ()
+        functions: dict[ScoreKind, Callable[[list[Pair], Int64[np.ndarray, " P"]], Scores]] = {
+            "likelihood": self._likelihood,
+            "embedding": self._embedding,
+            "attention": self._attention,
+        }
+        self.label = ""
+        if "effect" in kinds:
+            target = choose_target(model, "The effect of a variant", label, "logit" if regression else "log-odds")
+            self.label = target.label
+            functions["effect"] = functools.partial(self._effect, target)
+        elif label:
             raise InputError("A label is of the score effect, which is not asked for.")
-        if "likelihood" in self._kinds:
-            check_has_head(model)
-        undefined = ("effect_log_odds", "log_odds_ratio") if self._regression else ()
-        self.columns = [name for kind in self._kinds for name in COLUMNS[kind] if name not in undefined]
-        self.window = self._window()
-        self.ambiguous = 0
-
-    def _window(self) -> int:
-        config, tokenizer, asked = self._model.config, self._model.tokenizer, self._scoring.window
-        longest = tokenizer.capacity(config.max_positions - SPECIAL_PER_SEQUENCE)
-        trained = self._model.training_lengths
-        if not asked and self._model.task is not None and trained is None:
+        if "likelihood" in kinds and model.masked_lm is None:
             raise InputError(
-                "The model does not say on which lengths it was fine-tuned. Give that length as the window, in bases "
-                "(--window)."
+                "likelihood needs a pre-trained model with its masked-LM head, which fine-tuning leaves out: remove "
+                "likelihood from --scores, or give another --model."
             )
-        if asked and not tokenizer.shortest <= asked <= longest:
-            raise InputError(f"The window has {asked:,} bases: the model takes {tokenizer.shortest} to {longest:,}.")
-        if self._scoring.placements < 1:
-            raise InputError(f"placements is {self._scoring.placements}: it must be at least 1.")
-        usual = longest if trained is None else max(tokenizer.shortest, min(trained.median, longest))
-        return asked or usual
-
-    @property
-    def shortest(self) -> int:
-        """The fewest bases that the model reads."""
-        return self._model.tokenizer.shortest
-
-    @property
-    def label(self) -> str:
-        """Whose output the effect is of; empty if no effect is asked for."""
-        return self._target.label if self._target else ""
+        if placements < 1:
+            raise InputError(f"placements is {placements}: it must be at least 1.")
+        self.columns = [name for kind in kinds for name in COLUMNS[kind] if name not in undefined]
+        self.window = _window(model, window)
+        self.shortest = model.tokenizer.shortest
+        self.ambiguous = 0
+        self._model, self._placements = model, placements
+        # A model of both strands gives either of a pair of windows the same effect.
+        merged = task is not None and task.strands == "both" and set(kinds) == {"effect"}
+        self._both_strands = strands == "both" and not merged
+        self._functions = [functions[kind] for kind in kinds]
 
     def score(
         self, alleles: Iterable[Allele], genome: Genome, advance: Callable[[int], object] | None = None
-    ) -> Iterator[ScoredAllele]:
-        """Yields alleles, in their order and in constant memory; those with a reason are left out."""
+    ) -> Iterator[tuple[Allele, dict[str, float]]]:
+        """Yields alleles with their scores by column, in order and in constant memory; those left out have none."""
         remaining = iter(alleles)
         while together := list(itertools.islice(remaining, _ALLELES_TOGETHER)):
-            scored = iter(self._score([allele for allele in together if not allele.left_out], genome))
+            scores = iter(self._scores([allele for allele in together if not allele.left_out], genome))
             for allele in together:
-                yield ScoredAllele(allele, {} if allele.left_out else next(scored))
+                yield allele, {} if allele.left_out else next(scores)
             if advance:
                 advance(len(together))
 
-    def _score(self, alleles: Sequence[Allele], genome: Genome) -> list[dict[str, float]]:
+    def _scores(self, alleles: Sequence[Allele], genome: Genome) -> list[dict[str, float]]:
         if not alleles:
             return []
-        # A model of both strands gives either of a pair of windows the same effect.
-        merged = self._model.task is not None and self._model.task.strands == "both" and self._kinds == ("effect",)
-        both = self._scoring.strands == "both" and not merged
         windows: list[Pair] = []
         counts = []
-        for allele in alleles:
-            variant = genome[allele.record], allele.position, allele.reference, allele.codes
-            placed = list(pairs(*variant, self.window, self._scoring.placements, both))
+        for record, text, contig, *_ in alleles:
+            variant = genome[contig], record.position - 1, len(record.reference), base_codes(text.encode())
+            placed = list(window_pairs(*variant, self.window, self._placements, self._both_strands))
             self.ambiguous += any((window.codes == AMBIGUOUS).any() for pair in placed for window in pair)
             windows += placed
             counts.append(len(placed))
         owners = np.repeat(np.arange(len(alleles)), counts)
-        functions = {
-            "effect": self._effect, "likelihood": self._likelihood, "embedding": self._embedding,
-            "attention": self._attention,
-        }  # fmt: skip
-        columns: dict[str, Float[np.ndarray, " A"]] = {}
-        for kind in self._kinds:
-            columns |= functions[kind](windows, owners)
+        columns: Scores = {}
+        for function in self._functions:
+            columns |= function(windows, owners)
         return [{name: float(columns[name][number]) for name in self.columns} for number in range(len(alleles))]
 
-    def _effect(self, windows: list[Pair], owners: Int64[np.ndarray, " P"]) -> dict[str, Float[np.ndarray, " A"]]:
+    def _effect(self, target: Target, windows: list[Pair], owners: Int64[np.ndarray, " P"]) -> Scores:
         """Returns the effects, of log-odds of the label, or numbers of a regression, averaged over windows."""
-        target = cast("Target", self._target)
 
-        def outputs(distinct: list[Window]) -> Float[np.ndarray, " n"]:
-            coded = (Coded("", "the window", window.codes) for window in distinct)
+        def outputs(different: list[Window]) -> Float[np.ndarray, " n"]:
+            coded = (Coded("", "the window", window.codes) for window in different)
             return np.fromiter(label_outputs(self._model, target, coded), np.float64)
 
         before, after = (_mean(values, owners) for values in _of_pairs(windows, outputs))
-        if self._regression:
+        if target.scale == "logit":
             return {"reference": before, "alternative": after, "effect": after - before, "difference": after - before}
         reference, alternative = probability(before), probability(after)
         return {
@@ -199,15 +179,14 @@ class VariantScorer:
             "log_odds_ratio": log_odds_ratio(before, after),
         }
 
-    def _likelihood(self, windows: list[Pair], owners: Int64[np.ndarray, " P"]) -> dict[str, Float[np.ndarray, " A"]]:
-        before, after = _of_pairs(windows, lambda distinct: allele_likelihoods(self._model, distinct))
+    def _likelihood(self, windows: list[Pair], owners: Int64[np.ndarray, " P"]) -> Scores:
+        before, after = _of_pairs(windows, lambda different: allele_likelihoods(self._model, different))
         return {"log_likelihood_ratio": _mean(after - before, owners)}
 
-    def _embedding(self, windows: list[Pair], owners: Int64[np.ndarray, " P"]) -> dict[str, Float[np.ndarray, " A"]]:
-        def vectors(distinct: list[Window]) -> Float[np.ndarray, "n H"]:
-            return np.array(
-                [row for _, row in self._model.embeddings(("", window.codes) for window in distinct)], np.float64
-            )
+    def _embedding(self, windows: list[Pair], owners: Int64[np.ndarray, " P"]) -> Scores:
+        def vectors(different: list[Window]) -> Float[np.ndarray, "n H"]:
+            rows = self._model.embeddings(("", window.codes) for window in different)
+            return np.array([row for _, row in rows], np.float64)
 
         before, after = _of_pairs(windows, vectors)
         norms = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
@@ -216,39 +195,87 @@ class VariantScorer:
             "cosine_distance": _mean(1 - (before * after).sum(axis=1) / norms, owners),
         }
 
-    def _attention(self, windows: list[Pair], owners: Int64[np.ndarray, " P"]) -> dict[str, Float[np.ndarray, " A"]]:
-        references = [pair.reference for pair in windows]
+    def _attention(self, windows: list[Pair], owners: Int64[np.ndarray, " P"]) -> Scores:
+        references = [reference for reference, _ in windows]
         scores = attention_scores(self._model, (("", window.codes) for window in references), normalization="none")
         means, inside = [], []
-        for (_, of_bases), window in zip(scores, references, strict=True):
-            bases = slice(window.first, window.first + window.length)
+        for (_, of_bases), (_, first, length) in zip(scores, references, strict=True):
             # [CLS] may attend to itself alone.
-            means.append(of_bases[bases].mean() / of_bases.mean() if of_bases.any() else 1.0)
+            means.append(of_bases[first : first + length].mean() / of_bases.mean() if of_bases.any() else 1.0)
             runs = high_score_runs(of_bases, _REGION_LENGTH)
-            inside.append(any(start < bases.stop and bases.start < end for start, end in runs))
+            inside.append(any(start < first + length and first < end for start, end in runs))
         return {
             "attention": _mean(np.array(means, np.float64), owners),
             "attention_region": _mean(np.array(inside, np.float64), owners),
         }
 
 
+def _window(model: DNAModel, asked: int) -> int:
+    """Returns the bases of a window: those that are asked for if the model takes them, or the usual number."""
+    shortest, trained = model.tokenizer.shortest, model.training_lengths
+    longest = model.tokenizer.capacity(model.config.max_positions - SPECIAL_PER_SEQUENCE)
+    if asked:
+        if not shortest <= asked <= longest:
+            raise InputError(f"The window has {asked:,} bases: the model takes {shortest} to {longest:,}.")
+        return asked
+    if trained is not None:
+        return max(shortest, min(trained.median, longest))
+    if model.task is not None:
+        raise InputError(
+            "The model does not say on which lengths it was fine-tuned. Give that length as the window, in bases "
+            "(--window)."
+        )
+    return longest
+
+
 def _of_pairs(
     windows: list[Pair], compute: Callable[[list[Window]], Float[np.ndarray, "n ..."]]
 ) -> tuple[Float[np.ndarray, "P ..."], Float[np.ndarray, "P ..."]]:
     """Returns what is computed of the windows with either allele, computed once for identical windows."""
-    numbers: dict[tuple[bytes, int, int], int] = {}
-    distinct: list[Window] = []
-    rows = np.empty((2, len(windows)), np.int64)
-    for number, pair in enumerate(windows):
-        for side, window in enumerate(pair):
-            key = window.codes.tobytes(), window.first, window.length
-            rows[side, number] = numbers.setdefault(key, len(numbers))
-            if len(numbers) > len(distinct):
-                distinct.append(window)
-    computed = compute(distinct)
-    return computed[rows[0]], computed[rows[1]]
+    both = list(itertools.chain(*windows))
+    different, rows = distinct(both, lambda window: (window.codes.tobytes(), window.first, window.length))
+    values = compute(different)
+    return values[rows[::2]], values[rows[1::2]]
 
 
 def _mean(values: Float[np.ndarray, " P"], owners: Int64[np.ndarray, " P"]) -> Float[np.ndarray, " A"]:
     """Returns the mean over the windows of each allele."""
     return np.bincount(owners, values) / np.bincount(owners)
+
+
+def allele_likelihoods(model: DNAModel, windows: Sequence[Window]) -> Float32[np.ndarray, " n"]:
+    """Returns how well a pre-trained model expects the bases of each allele: it sees the window with them hidden.
+
+    All k-mers that cover a base of the allele are masked, so that nothing shows it, and the score is the mean over them
+    of the log-probability of the k-mer that is there. For alleles of the same length what the model sees is the same
+    with either, and the difference of their scores is the logarithm of the ratio of their probabilities, except for the
+    mean: the k predictions of a base are not independent evidence.
+    """
+    head, table = model.masked_lm or (None, None)
+
+    @fixed_settings()
+    def likelihood(marked: Int32[np.ndarray, "B L"]) -> Array:
+        hidden = model.encoder(np.where(marked < 0, MASK, marked), model.config.num_layers)
+        return _mean_log_probability(model.config, head, table, hidden, marked)
+
+    marked = (_marked(model, window) for window in windows)
+    tokens, longest = stream.tokens_together(), model.config.max_positions
+    rows = computed_in_order(marked, longest, tokens, likelihood, lambda _: None)
+    return np.fromiter((value for _, value in rows), np.float32, len(windows))
+
+
+def _marked(model: DNAModel, window: Window) -> Int32[np.ndarray, " L"]:
+    """Returns the ids of a window, those that are to be predicted with a minus."""
+    ids = model.ids_within_limit(window.codes, "the window").astype(np.int32)
+    content = ids[1:-1]
+    content[model.tokenizer.covering(content, window.first, window.first + window.length)] *= -1
+    return ids
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _mean_log_probability(config: ModelConfig, parameters: Any, table: Array, hidden: Array, marked: Array) -> Array:
+    logits = bind(MaskedLMHead, parameters, config)(hidden, table)
+    is_marked = marked < 0
+    predicted = jnp.take_along_axis(logits, jnp.where(is_marked, -marked, 0)[..., None], axis=-1)[..., 0]
+    log_probability = jnp.where(is_marked, predicted - jax.nn.logsumexp(logits, axis=-1), 0)
+    return log_probability.sum(axis=1) / jnp.maximum(is_marked.sum(axis=1), 1)

@@ -31,7 +31,7 @@ from dnabert_jax.sequence.buckets import bucket
 from dnabert_jax.tasks.baselines.linear import learnable_labels
 from dnabert_jax.tasks.datasets.labels import label_matrix
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
-from dnabert_jax.tasks.finetuning.jobs import epoch_order, learning_rate
+from dnabert_jax.tasks.finetuning.encoding import epoch_order
 from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.training.state import Parameters, stream_key
 
@@ -186,7 +186,7 @@ def fit_cnn_baseline(
             # The last batch of an epoch is filled up with rows of no weight.
             weights = ((np.arange(size) < len(rows)) / len(rows)).astype(np.float32)
             rows = np.resize(rows, size)
-            rate = np.float32(learning_rate(schedule, step, steps * epochs))
+            rate = np.float32(schedule.learning_rate(step, steps * epochs))
             parameters, moments, loss = _step(
                 config, nameless, parameters, moments, codes[rows], targets[rows], weights, rate, seed, step
             )

@@ -12,8 +12,7 @@ from jaxtyping import Float, Num
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError
-from dnabert_jax.tasks.measures.metrics import better, measure
-from dnabert_jax.tasks.measures.scores import checked_labels
+from dnabert_jax.tasks.measures.metrics import better, checked_labels, measure
 
 _ITERATIONS = 2000
 _RIDGE_TOLERANCE = 1e-6

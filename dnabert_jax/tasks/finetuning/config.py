@@ -96,26 +96,20 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         require_in(self, 1, math.inf, "batch_size", "lora_rank")
         require_in(self, 0, math.inf, "epochs", "peak_learning_rate", "epsilon", "weight_decay", "patience", "restarts")
+        require_in(self, 0, math.inf, "warmup_steps", "max_steps", "window")
         # Of 32 bits on the device, those of restarts too.
         require_in(self, 0, 2**30, "seed")
-        require_in(self, 0, math.inf, "warmup_steps", "max_steps", "window")
         require_in(self, 0, 1, "beta1", "beta2", "warmup_share", "label_smoothing")
         for name in ("head_rate", "clip_norm", "lora_alpha"):
             require(0 < getattr(self, name) < math.inf, f"{name} is {getattr(self, name)}: it must be above 0.")
         require(0 < self.layer_decay <= 1, f"layer_decay is {self.layer_decay}: it must lie in (0, 1].")
-        if self.overlap is not None:
-            require_in(self, 0, math.inf, "overlap")
-            within = self.window == 0 or self.overlap < self.window
-            require(
-                within, f"overlap is {self.overlap} k-mers: it must be below {self.window}, the k-mers of a window."
-            )
+        for name, limit in (("overlap", math.inf), ("dropout", 1), ("mask_rate", 1)):
+            if getattr(self, name) is not None:
+                require_in(self, 0, limit, name)
         alone = self.long == "none" and (self.window > 0 or self.overlap is not None)
         require(not alone, "window and overlap are of long sequences: give --long too.")
         if "probe" in (self.train, self.start):
             self.check_probe()
-        for name in ("dropout", "mask_rate"):
-            if getattr(self, name) is not None:
-                require_in(self, 0, 1, name)
 
     def check_probe(self) -> None:
         """Raises InputError if the vector of a sequence depends on more than the frozen model."""
@@ -126,54 +120,53 @@ class FinetuneConfig:
 
     def resolved(self, hidden_size: int) -> "FinetuneConfig":
         """Returns the same with what follows for a network of this width: learning rate, restarts, dropout, masks."""
-        rate = self.peak_learning_rate or rate_by_rule(hidden_size, self.train)
-        # A probe has no other seed to begin anew with.
-        restarts = 0 if self.train == "probe" else self.restarts
         # The probe was fitted to vectors of whole sequences, and features that hardly vary may have large weights.
-        whole = self.start == "probe"
-        dropout = 0.0 if whole and self.dropout is None else self.dropout
-        masks = self.mask_rate if self.mask_rate is not None else 0.0 if whole else MASK_RATE
-        return dataclasses.replace(self, peak_learning_rate=rate, restarts=restarts, dropout=dropout, mask_rate=masks)
+        dropout, mask_rate = (0.0, 0.0) if self.start == "probe" else (None, 0.3)
+        # For 768 features the rate of DNABERT's README. Narrow networks need larger steps: of 64 features, 1e-3.
+        factor = {"full": 1.0, "lora": 3.0, "head": 5.0, "probe": 1.0}[self.train]
+        rate = float(f"{factor * 2e-4 * (768 / hidden_size) ** (2 / 3):.2g}")
+        return dataclasses.replace(
+            self,
+            peak_learning_rate=self.peak_learning_rate or rate,
+            # A probe has no other seed to begin anew with.
+            restarts=0 if self.train == "probe" else self.restarts,
+            dropout=dropout if self.dropout is None else self.dropout,
+            mask_rate=mask_rate if self.mask_rate is None else self.mask_rate,
+        )
 
     @property
     def of_a_step(self) -> "FinetuneConfig":
         """Returns the same without what the host alone reads: runs that agree in it share their compiled functions."""
-        return dataclasses.replace(self, **{name: getattr(_DEFAULTS, name) for name in _OF_THE_HOST})
+        return dataclasses.replace(self, **{name: getattr(FinetuneConfig, name) for name in _OF_THE_HOST})
 
     def epochs_of(self, examples: int) -> int:
-        """Returns the passes over so many training sequences."""
+        """Returns the passes over so many training sequences: those given, or 10.
+
+        A small set is passed over up to 20 times, until it makes 500 updates; one that makes more than 1,500 updates
+        down to 3 times.
+        """
         updates = -(-examples // self.batch_size)
-        fewest, most = (min(max(-(-count // updates), FEWEST_EPOCHS), MOST_EPOCHS) for count in UPDATES)
-        return self.epochs or min(max(EPOCHS, fewest), most)
+        fewest, most = (min(max(-(-count // updates), 3), 20) for count in (500, 1500))
+        return self.epochs or min(max(10, fewest), most)
+
+    def total_steps(self, examples: int) -> int:
+        """Returns the updates of a job that learns from so many sequences, if nothing stops it sooner."""
+        if self.train == "probe":
+            return 0
+        return self.max_steps or self.epochs_of(examples) * -(-examples // self.batch_size)
+
+    def learning_rate(self, step: int, steps: int) -> float:
+        """Returns the rate of the update after `step` others of `steps`, as transformers' linear schedule has it."""
+        warmup = self.warmup_steps or round(self.warmup_share * steps)
+        if step < warmup:
+            return self.peak_learning_rate * step / warmup
+        return self.peak_learning_rate * max(0.0, (steps - step) / max(1, steps - warmup))
 
 
 _OF_THE_HOST = (
     "epochs", "peak_learning_rate", "warmup_share", "warmup_steps", "max_steps", "label_smoothing", "class_weights",
     "select_by", "patience", "restarts", "seed",
 )  # fmt: skip
-_DEFAULTS = FinetuneConfig()
-
-EPOCHS, FEWEST_EPOCHS, MOST_EPOCHS = 10, 3, 20
-"""Passes over the training split if none are given, and the fewest and the most that `UPDATES` may make of them."""
-
-UPDATES = 500, 1500
-"""A small set is passed over more often, until it makes the first number of updates, a large one less often."""
-
-MASK_RATE = 0.3
-"""Share of the k-mers that training masks if no other share is given."""
-
-_RATE, _WIDTH = 2e-4, 768
-_RATE_FACTORS = {"full": 1.0, "lora": 3.0, "head": 5.0, "probe": 1.0}
-
-
-def rate_by_rule(hidden_size: int, train: str) -> float:
-    """Returns a learning rate: 2e-4, that of DNABERT's README, times (768 / hidden_size)^(2/3).
-
-    Narrow networks need larger steps: for 64 features the rule gives 1e-3. Where less than the whole network learns,
-    the rate is 3 (lora) or 5 times (head) as large.
-    """
-    return float(f"{_RATE_FACTORS[train] * _RATE * (_WIDTH / hidden_size) ** (2 / 3):.2g}")
-
 
 _ORIGINAL = FinetuneConfig(pooling="cls", strands="forward", head_rate=1.0, mask_rate=0.0)
 

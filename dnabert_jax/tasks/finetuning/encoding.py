@@ -1,29 +1,70 @@
-"""Encodes labelled sequences as ids and targets, and chooses the few shapes into which their batches are padded.
+"""Encodes labelled sequences as ids and targets, and says in which order, strands and shapes a model is given them.
 
 Sequences are whole, or cut into windows where the task says so. All that is compiled for a shape is used again: the
 number of windows of a batch is a power of two or the most of any sequence, and a sequence in one piece is padded to one
 of the lengths of `sequence.buckets`.
+n sequences, m of them, T windows, L tokens, C labels.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 
 import numpy as np
+from jaxtyping import Bool, Float, Int64, UInt16
 
 from dnabert_jax.config import ModelConfig, TaskConfig, require
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.buckets import bucket
 from dnabert_jax.sequence.tokenizer import Tokenizer
-from dnabert_jax.sequence.vocabulary import CLS, SEP, SPECIAL_PER_SEQUENCE
+from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP, SPECIAL_PER_SEQUENCE
 from dnabert_jax.sequence.windows import Windows
 from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
 from dnabert_jax.tasks.datasets.labels import label_matrix
 from dnabert_jax.tasks.datasets.strands import differs_between_strands
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
-from dnabert_jax.tasks.finetuning.jobs import EncodedSplit
 
-_OVERLAP_SHARE = 8
-"""One in so many k-mers of a window is shared with the next, if nobody says how many."""
+
+@dataclasses.dataclass(frozen=True)
+class EncodedSplit:
+    """Labelled sequences as ids.
+
+    Attributes:
+        ids: of all sequences end to end, each with its [CLS] and [SEP].
+        offsets: where each begins, and where the last ends.
+        targets: for each, the probability of each label, or the true values.
+        tokenizer: made the ids.
+        windows: how they are cut into rows; None if each is a row.
+    """
+
+    ids: UInt16[np.ndarray, " tokens"]
+    offsets: Int64[np.ndarray, " ends"]
+    targets: Float[np.ndarray, "n C"]
+    tokenizer: Tokenizer
+    windows: Windows | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, " n"]:
+        """The tokens of each sequence."""
+        return np.diff(self.offsets)
+
+    @functools.cached_property
+    def other_strand(self) -> "EncodedSplit":
+        """The reverse complements of the sequences."""
+        return dataclasses.replace(self, ids=self.tokenizer.other_strand(self.ids, self.offsets))
+
+    def rows(self, chosen: Int64[np.ndarray, " m"], shape: tuple[int, ...]) -> UInt16[np.ndarray, "m ..."]:
+        """Returns padded rows of some sequences: [m, L], or with windows [m, T, L], as `batch_shape` says."""
+        if self.windows is not None:
+            tokens = self.lengths[chosen] - SPECIAL_PER_SEQUENCE
+            return self.windows.rows(self.ids, self.offsets[chosen], tokens, *shape)
+        (length,) = shape
+        positions = self.offsets[chosen][:, None] + np.arange(length)
+        inside = np.arange(length) < self.lengths[chosen][:, None]
+        return np.where(inside, self.ids[np.minimum(positions, len(self.ids) - 1)], PAD).astype(np.uint16)
 
 
 def task_to_learn(data: LabelledData, config: FinetuneConfig) -> TaskConfig:
@@ -50,16 +91,21 @@ def windowed_task(
     longest_window = model.max_positions - SPECIAL_PER_SEQUENCE
     size = config.window or longest_window
     require(size <= longest_window, f"window is {size} k-mers: the model takes at most {longest_window}.")
-    overlap = size // _OVERLAP_SHARE if config.overlap is None else config.overlap
+    overlap = size // 8 if config.overlap is None else config.overlap
     require(overlap < size, f"overlap is {overlap} k-mers: it must be below {size}, the k-mers of a window.")
     longest = max(int(split.sequences.lengths.max()) for split in splits)
     count = int(Windows(size, overlap).count(np.array([model.tokenizer.count(longest)]))[0])
     return dataclasses.replace(task, long=config.long, window=size, overlap=overlap, split=count)
 
 
-def encode_split(split: LabelledSplit, task: TaskConfig, tokenizer: Tokenizer, max_positions: int) -> EncodedSplit:
+def encode_splits(data: LabelledData, task: TaskConfig, model: ModelConfig) -> dict[str, EncodedSplit]:
+    """Returns the encoded splits of a data set by name."""
+    return {str(name): encode_split(split, task, model) for name, split in data.splits.items()}
+
+
+def encode_split(split: LabelledSplit, task: TaskConfig, model: ModelConfig) -> EncodedSplit:
     """Returns ids and targets of a split; raises InputError if a sequence is too long and there are no windows."""
-    rows, room = [], max_positions - SPECIAL_PER_SEQUENCE
+    rows, tokenizer, room = [], model.tokenizer, model.max_positions - SPECIAL_PER_SEQUENCE
     for number in range(len(split)):
         ids = tokenizer.encode(split.sequences[number])
         if task.windows is None and len(ids) > room:
@@ -83,7 +129,15 @@ def batch_shape(task: TaskConfig, longest: int, max_positions: int) -> tuple[int
         return (bucket(longest, max_positions),)
     length = bucket(min(longest, task.window + SPECIAL_PER_SEQUENCE), task.window + SPECIAL_PER_SEQUENCE)
     count = int(task.windows.count(np.array([longest - SPECIAL_PER_SEQUENCE]))[0])
-    if task.long == "concatenation":
-        require(count <= task.split, f"A sequence has {count} windows: the model takes at most {task.split}.")
-        return (task.split, length)
-    return (min(1 << (count - 1).bit_length(), max(count, task.split)), length)
+    several = task.split if task.long == "concatenation" else min(1 << (count - 1).bit_length(), max(count, task.split))
+    return (several, length)
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
+    """Returns the order of a job's sequences in an epoch, which depends on the seed and the epoch alone."""
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def epoch_strands(count: int, seed: int, epoch: int) -> Bool[np.ndarray, " n"]:
+    """Returns which of a job's sequences an epoch reads as their reverse complements: each with probability 1/2."""
+    return np.random.default_rng([seed, epoch, 1]).random(count) < 0.5

@@ -12,8 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from dnabert_jax.config import TaskConfig
-from dnabert_jax.errors import InputError
+from dnabert_jax.config import require
 from dnabert_jax.io.pictures import accompanying
 from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.output_directory import output_directory
@@ -21,22 +20,13 @@ from dnabert_jax.storage import Location, write_text
 from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
-from dnabert_jax.tasks.finetuning.encoding import encode_split, task_to_learn, windowed_task
-from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting, FittingObserver
-from dnabert_jax.tasks.finetuning.jobs import EncodedSplit, Job
-from dnabert_jax.tasks.finetuning.probe import Probe, fit_probe, pooled_vectors
+from dnabert_jax.tasks.finetuning.encoding import EncodedSplit, encode_splits, task_to_learn, windowed_task
+from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting, FittingObserver, Job
+from dnabert_jax.tasks.finetuning.probe import fit_probe, pooled_vectors
 from dnabert_jax.tasks.finetuning.trainable import kept_parts
-from dnabert_jax.tasks.measures.collapse import collapse
 from dnabert_jax.tasks.measures.curves import draw_curves
-from dnabert_jax.tasks.measures.metrics import better, measure, validation_metric
-from dnabert_jax.tasks.measures.results import (
-    RESULT_FILE,
-    Result,
-    SeedResult,
-    new_result,
-    result_markdown,
-    write_result,
-)
+from dnabert_jax.tasks.measures.metrics import measure, validation_metric
+from dnabert_jax.tasks.measures.results import RESULT_FILE, Result, SeedResult, new_result, result_markdown
 from dnabert_jax.training.saved_model import (
     DESCRIPTION_FILE,
     Description,
@@ -49,40 +39,17 @@ from dnabert_jax.typed_json import to_json
 _RANDOM = "random_weights"
 """In the provenance of a model that no training was done to."""
 
-TABLE_FILE, CONFIG_FILE = "result.md", "finetune.json"
-
 RESAMPLES = 1000
 """Bootstrap resamples behind the intervals of a test split's metrics."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Finetuned:
-    """What fine-tuning made.
-
-    Attributes:
-        best: which of them does best on the validation split, and so is the model that is kept.
-        scores: of that one, on the test split.
-    """
+    """What fine-tuning made: a model for each seed, and the test split's scores by the best one, `result.best`."""
 
     result: Result
     fitted: list[Fitted]
-    best: int
     scores: Float[np.ndarray, "n C"]
-
-
-def finetune(
-    model: SavedModel,
-    data: LabelledData,
-    config: FinetuneConfig,
-    name: str,
-    seeds: int,
-    devices: Sequence[jax.Device],
-    observer: FittingObserver,
-    checkpoint: FittingCheckpoint | None = None,
-    base_model: str = "",
-) -> Finetuned:
-    """Trains `seeds` models of one data set: `finetune_sets` for it alone."""
-    return finetune_sets(model, {name: data}, config, seeds, devices, observer, checkpoint, base_model)[name]
 
 
 def from_scratch(model: SavedModel, config: FinetuneConfig) -> SavedModel:
@@ -129,25 +96,15 @@ def finetune_sets(
     # Names of labels are a set's own: without them, one compiled step serves all sets. But one may be selected by.
     named = "/" in config.select_by
     task, *others = (named_task if named else named_task.without_names for named_task in tasks.values())
-    if any(other != task for other in others):
-        raise InputError(f"{', '.join(sets)} do not ask the same of a model: fine-tune them apart.")
-    if config.class_weights != "none" and task.problem != "single_label_classification":
-        raise InputError(
-            f"class_weights is {config.class_weights}: only labels that exclude each other are weighed. Leave it out."
-        )
-    key = validation_metric(task, config.select_by)
-    sign = 1 if better(key) == "higher" else -1
-
-    def score(logits: np.ndarray, targets: np.ndarray) -> float:
-        value = measure(task, task.kind.probabilities(logits), _labels(task, targets), resamples=0).values[key].value
-        return -np.inf if value is None else sign * value
-
-    def collapsed(logits: np.ndarray, targets: np.ndarray) -> bool:
-        scores = task.kind.probabilities(logits)
-        return task.problem != "regression" and collapse(task, scores, _labels(task, targets)).collapsed
-
+    alike = all(other == task for other in others)
+    require(alike, f"{', '.join(sets)} do not ask the same of a model: fine-tune them apart.")
+    require(
+        config.class_weights == "none" or task.kind.exclusive,
+        f"class_weights is {config.class_weights}: only labels that exclude each other are weighed. Leave it out.",
+    )
+    validation_metric(task, config.select_by)  # raises InputError before anything is trained
+    fitting = Fitting(model.config, kept_parts(model.parameters, task), task, config, devices)
     seeds = 1 if config.train == "probe" else seeds  # nothing in a probe is random
-    fitting = Fitting(model.config, kept_parts(model.parameters, task), task, config, score, collapsed, devices)
 
     def advance(what: str, total: int, done: int) -> None:
         observer.advanced(what, done, total)
@@ -161,13 +118,14 @@ def finetune_sets(
     predicted = functools.partial(advance, "predict the test split", sum(map(len, tests)))
     measured = functools.partial(advance, "compute intervals", RESAMPLES * len(fitted))
     logits = fitting.predict([job.parameters for job in fitted], tests, predicted)
-    start = " from random weights" if _RANDOM in model.description.provenance else ""
-    windows = "" if task.long == "none" else f", {task.long} over windows"
+    method = "probe" if config.train == "probe" else f"{config.train} fine-tuning"
+    method += " from the probe" * (config.start == "probe" and config.train != "probe")
+    method += " from random weights" * (_RANDOM in model.description.provenance)
+    method += f", {task.long} over windows" * (task.long != "none")
     done = {}
     for number, (name, data) in enumerate(sets.items()):
-        jobs_of_set = slice(number * seeds, (number + 1) * seeds)
-        models, labels = fitted[jobs_of_set], data.splits["test"].labels
-        scores = [task.kind.probabilities(job_logits) for job_logits in logits[jobs_of_set]]
+        of_set, labels = slice(number * seeds, (number + 1) * seeds), data.splits["test"].labels
+        models, scores = fitted[of_set], [task.kind.probabilities(job_logits) for job_logits in logits[of_set]]
         results = tuple(
             SeedResult(
                 job.seed,
@@ -181,8 +139,8 @@ def finetune_sets(
         if config.train != "probe" and models[best].epoch == 0:
             note = "No epoch is better on the validation split than the probe, which is kept."
             data = dataclasses.replace(data, notes=(*data.notes, note))
-        result = new_result(name, f"{_method(config)}{start}{windows}", data, results, tasks[name], base_model, best)
-        done[name] = Finetuned(result, models, best, scores[best])
+        result = new_result(name, method, data, results, tasks[name], base_model, best)
+        done[name] = Finetuned(result, models, scores[best])
     return done
 
 
@@ -190,54 +148,22 @@ def _jobs(
     fitting: Fitting, sets: Mapping[str, LabelledData], seeds: int, advance: Callable[[str, int, int], None]
 ) -> tuple[list[Job], list[EncodedSplit]]:
     """Returns what is trained, and the test split of each."""
+    config, task = fitting.config, fitting.task
+    # Vectors differ between seeds if a part of the network that makes them starts at random.
+    random = not {"backbone", *(["pooler"] if task.pooling == "cls" else [])} <= fitting.parameters.keys()
     jobs, tests = [], []
     for name, data in sets.items():
-        splits = {
-            str(split): encode_split(rows, fitting.task, fitting.model.tokenizer, fitting.model.max_positions)
-            for split, rows in data.splits.items()
-        }
-        tests += [splits.pop("test")] * seeds
-        probes: list[Probe | None] = [None] * seeds
-        if "probe" in (fitting.config.train, fitting.config.start):
-            probes = list(_probes(fitting, seeds, splits, data, advance))
-        jobs += [
-            Job(
-                f"{name}, seed {seed}", splits["train"], splits["validation"], seed, probe.parameters if probe else None
-            )
-            for seed, probe in enumerate(probes, fitting.config.seed)
-        ]
+        splits = encode_splits(data, task, fitting.model)
+        test, classifier = splits.pop("test"), None
+        labels = {str(split): rows.labels for split, rows in data.splits.items()}
+        total = sum(map(len, splits.values())) * (2 if task.strands == "both" else 1)
+        for seed in range(config.seed, config.seed + seeds):
+            if "probe" in (config.train, config.start) and (random or classifier is None):
+                vectors = pooled_vectors(fitting, seed, splits, functools.partial(advance, "embed", total))
+                classifier = fit_probe(data.task, config.select_by, vectors, labels)
+            jobs.append(Job(f"{name}, seed {seed}", splits["train"], splits["validation"], seed, classifier))
+            tests.append(test)
     return jobs, tests
-
-
-def _probes(
-    fitting: Fitting,
-    seeds: int,
-    splits: Mapping[str, EncodedSplit],
-    data: LabelledData,
-    advance: Callable[[str, int, int], None],
-) -> list[Probe]:
-    """Returns the probe of the untrained network of each seed."""
-    drawn = {"backbone", "pooler"} if fitting.task.pooling == "cls" else {"backbone"}
-    same = drawn <= fitting.parameters.keys()
-    labels = {str(split): rows.labels for split, rows in data.splits.items()}
-    strands = 2 if fitting.task.strands == "both" else 1
-    embedded = functools.partial(advance, "embed", strands * sum(map(len, splits.values())))
-    probes = []
-    for seed in range(fitting.config.seed, fitting.config.seed + (1 if same else seeds)):
-        vectors = pooled_vectors(fitting, seed, splits, embedded)
-        probes.append(fit_probe(data.task, fitting.config.select_by, vectors, labels))
-    return probes * seeds if same else probes
-
-
-def _method(config: FinetuneConfig) -> str:
-    if config.train == "probe":
-        return "probe"
-    return f"{config.train} fine-tuning" + " from the probe" * (config.start == "probe")
-
-
-def _labels(task: TaskConfig, targets: Float[np.ndarray, "n C"]) -> np.ndarray:
-    """Returns targets of `encode_split` as `metrics.measure` takes them."""
-    return targets.argmax(axis=1) if task.problem == "single_label_classification" else targets
 
 
 def write_finetuned(
@@ -252,7 +178,7 @@ def write_finetuned(
 
     With a checkpoint its log is copied, and then all of it removed, as the run is complete.
     """
-    best = done.fitted[done.best]
+    best = done.fitted[done.result.best]
     provenance = {
         **model.description.provenance,
         "finetuning": {
@@ -264,18 +190,18 @@ def write_finetuned(
             "notes": list(data.notes),
             "seed": best.seed,
             "epoch": best.epoch,
-            "test": {key: figure.value for key, figure in done.result.seeds[done.best].metrics.values.items()},
+            "test": {key: figure.value for key, figure in done.result.seeds[done.result.best].metrics.values.items()},
         },
     }
     with output_directory(out, DESCRIPTION_FILE) as directory:
         description = Description(model.config, done.result.task, provenance)
         fill_saved_model(directory, SavedModel(description, best.epoch, best.parameters))
-        write_result(done.result, directory / RESULT_FILE)
-        (directory / CONFIG_FILE).write_text(to_json(config), "utf-8")
+        (directory / RESULT_FILE).write_text(to_json(done.result), "utf-8")
+        (directory / "finetune.json").write_text(to_json(config), "utf-8")
         if checkpoint is not None:
             checkpoint.copy_log(directory)
-        with accompanying(directory / TABLE_FILE):
-            write_text(directory / TABLE_FILE, result_markdown(done.result))
+        with accompanying(table := directory / "result.md"):
+            write_text(table, result_markdown(done.result))
         draw_curves(done.result.task, done.scores, data.splits["test"].labels, directory / "curves", done.result.name)
     if checkpoint is not None:
         checkpoint.remove()

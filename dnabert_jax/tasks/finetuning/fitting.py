@@ -15,20 +15,22 @@ from jaxtyping import Float, Int32
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import JobError
-from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint, GroupCheckpoint, JobProgress, Progress
+from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint, JobProgress, Progress
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
-from dnabert_jax.tasks.finetuning.encoding import batch_shape
-from dnabert_jax.tasks.finetuning.jobs import (
-    EncodedSplit,
-    Job,
-    epoch_order,
-    epoch_strands,
-    learning_rate,
-    smoothed,
-    total_steps,
+from dnabert_jax.tasks.finetuning.encoding import EncodedSplit, batch_shape, epoch_order, epoch_strands
+from dnabert_jax.tasks.finetuning.lockstep import (
+    JOB,
+    ROWS,
+    SHARED,
+    Batch,
+    JobsState,
+    Lockstep,
+    Turn,
+    jobs_mesh,
+    keep_best,
 )
-from dnabert_jax.tasks.finetuning.lockstep import JOB, Batch, JobsState, Lockstep, Turn, jobs_mesh
 from dnabert_jax.tasks.finetuning.trainable import split_trainable, stacked, whole_model, with_fresh_heads
+from dnabert_jax.tasks.measures.metrics import better, has_collapsed, measure, validation_metric
 from dnabert_jax.training.state import Parameters
 
 
@@ -49,8 +51,37 @@ class FittingObserver(Protocol):
         """Part of what follows the training was done, of `total`: sequences predicted, or resamples measured."""
 
 
+class Silent(FittingObserver):
+    """Shows nothing."""
+
+    def stepped(self, done: int, total: int) -> None: ...
+    def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None: ...
+    def restarted(self, job: str, seed: int) -> None: ...
+    def advanced(self, what: str, done: int, total: int) -> None: ...
+
+
 EVALUATED_TOGETHER = 4
 """Batches of fine-tuning in one of prediction, which keeps nothing for a backward pass; fewer of many windows."""
+
+Advance = Callable[[int], object]
+"""Is called with the number of sequences that were predicted since the last call."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One data set and one seed.
+
+    Attributes:
+        name: for the progress bar and results.
+        seed: of everything that is random in it.
+        classifier: what the last layer starts from, if not fresh; then the model as it starts may be the best.
+    """
+
+    name: str
+    train: EncodedSplit
+    validation: EncodedSplit
+    seed: int
+    classifier: Parameters | None = None
 
 
 @dataclasses.dataclass
@@ -79,16 +110,6 @@ class Fitted:
     seconds: float
 
 
-Score = Callable[[Float[np.ndarray, "n C"], Float[np.ndarray, "n C"]], float]
-"""(logits, targets) of the validation split to a figure that is the better, the higher it is."""
-
-Collapsed = Callable[[Float[np.ndarray, "n C"], Float[np.ndarray, "n C"]], bool]
-"""(logits, targets): whether the classifier says the same of everything."""
-
-Advance = Callable[[int], object]
-"""Is called with the number of sequences that were predicted since the last call."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Fitting:
     """Fine-tunes jobs that share a model, a task and a configuration.
@@ -101,9 +122,16 @@ class Fitting:
     parameters: Parameters
     task: TaskConfig
     config: FinetuneConfig
-    score: Score
-    collapsed: Collapsed
     devices: Sequence[jax.Device]
+
+    def judge(self, logits: Float[np.ndarray, "n C"], targets: Float[np.ndarray, "n C"]) -> tuple[float, bool]:
+        """Returns the figure of a validation split, of which more is better, and whether the classifier collapsed."""
+        scores = self.task.kind.probabilities(logits)
+        labels = targets.argmax(axis=1) if self.task.kind.exclusive else targets
+        key = validation_metric(self.task, self.config.select_by)
+        value = measure(self.task, scores, labels, resamples=0).values[key].value
+        figure = -np.inf if value is None else value if better(key) == "higher" else -value
+        return figure, has_collapsed(self.task, scores, labels)
 
     def run(
         self, jobs: Sequence[Job], observer: FittingObserver, checkpoint: FittingCheckpoint | None = None
@@ -118,17 +146,17 @@ class Fitting:
         waiting = dict(enumerate(jobs))
         for attempt in range(self.config.restarts + 1):
             group = list(waiting.values())
-            with checkpoint.attempt(attempt, group) if checkpoint else contextlib.nullcontext() as kept:
-                runs = _Group(self, group).run(observer, kept)
+            with checkpoint.attempt(attempt, [job.name for job in group]) if checkpoint else contextlib.nullcontext():
+                results = _Group(self, group, observer, checkpoint).run()
             collapsed = {}
-            for (number, job), (result, has_collapsed) in zip(waiting.items(), runs, strict=True):
-                result.collapsed = attempt + has_collapsed
-                result.seconds += fitted[number].seconds if number in fitted else 0
-                fitted[number] = result
-                if has_collapsed and attempt < self.config.restarts:
+            for (number, job), result in zip(waiting.items(), results, strict=True):
+                if result.collapsed and attempt < self.config.restarts:
                     # Seeds of other jobs are near: this one is far from them.
                     collapsed[number] = dataclasses.replace(job, seed=job.seed + 1_000_003)
                     observer.restarted(job.name, collapsed[number].seed)
+                result.collapsed += attempt
+                result.seconds += fitted[number].seconds if number in fitted else 0
+                fitted[number] = result
             waiting = collapsed
             if not waiting:
                 break
@@ -138,14 +166,18 @@ class Fitting:
         self, models: Sequence[Parameters], splits: Sequence[EncodedSplit], advance: Advance = lambda _: None
     ) -> list[Float[np.ndarray, "n C"]]:
         """Returns the logits, or values, that whole models give, each for the sequences of its split; in lockstep."""
-        return _Group(self, [Job("", split, split, 0) for split in splits]).predict(models, splits, advance)
+        return _Group(self, [Job("", split, split, 0) for split in splits], Silent(), None).predict(models, advance)
 
 
 class _Group:
     """Jobs that are trained together, once."""
 
-    def __init__(self, fitting: Fitting, jobs: list[Job]):
+    def __init__(
+        self, fitting: Fitting, jobs: list[Job], observer: FittingObserver, checkpoint: FittingCheckpoint | None
+    ):
         self._fitting, self._jobs, self._config = fitting, jobs, fitting.config
+        self._observer, self._checkpoint = observer, checkpoint
+        self._progress = Progress([JobProgress() for _ in jobs])
         model, task = fitting.model, fitting.task
         if (rate := self._config.dropout) is not None:
             model = dataclasses.replace(model, dropout=rate, attention_dropout=rate)
@@ -154,167 +186,139 @@ class _Group:
         self._lockstep = Lockstep(model, task, self._config.of_a_step, mesh)
         # Jobs that fill up the mesh repeat the last one, and never move.
         self._lanes = [*range(len(jobs)), *[len(jobs) - 1] * (-len(jobs) % mesh.shape[JOB])]
-        self._both_strands = task.strands == "both"
+        self._updates = [-(-len(job.train) // self._config.batch_size) for job in jobs]
+        """Of an epoch."""
+        self._total = [self._config.total_steps(len(job.train)) for job in jobs]
         self._row_weights = [self._label_weights(job.train) for job in jobs]
-        self._step, self._predict = self._lockstep.train_step(), self._lockstep.predict()
-        self._keep_best = self._lockstep.keep_best()
 
-    def run(self, observer: FittingObserver, kept: GroupCheckpoint | None) -> list[tuple[Fitted, bool]]:
+    def run(self) -> list[Fitted]:
         frozen, state = self._start()
-        validation = [job.validation for job in self._jobs]
-        progress = Progress([JobProgress() for _ in self._jobs])
-        if kept is not None:
-            state, progress = kept.restore(state, progress)
-            observer.stepped(progress.steps, max(total_steps(self._config, len(job.train)) for job in self._jobs))
-        begin = time.monotonic() - progress.seconds
-        if progress.steps == 0 and all(job.classifier is not None for job in self._jobs):
-            start = self._logits(frozen, state.trainable, validation)
-            for job, figure in zip(
-                self._jobs, self._improved(progress, [True] * len(self._jobs), start)[0], strict=True
-            ):
-                observer.epoch_ended(job.name, 0, np.nan, figure)
-        while any(running := [self._goes_on(*each) for each in zip(self._jobs, progress.jobs, strict=True)]):
-            state = self._train_epoch(frozen, state, progress, running, observer, kept)
-            logits = self._logits(frozen, state.trainable, validation)
-            figures, improved = self._improved(progress, running, logits)
-            for number in np.flatnonzero(running).tolist():
-                job, so_far = self._jobs[number], progress.jobs[number]
-                observer.epoch_ended(job.name, progress.epoch, so_far.losses[-1], figures[number])
-            state = self._keep_best(state, self._lockstep.place(improved))
-            if kept is not None:
-                kept.epoch_ended(state, progress)
+        if self._checkpoint is not None:
+            state, self._progress = self._checkpoint.restore(state, self._progress)
+            self._observer.stepped(self._progress.steps, max(self._total))
+        self._begin = time.monotonic() - self._progress.seconds
+        if self._progress.steps == 0 and all(job.classifier is not None for job in self._jobs):
+            self._evaluate(frozen, state, range(len(self._jobs)))
+        while any(steps := [self._steps(number) for number in range(len(self._jobs))]):
+            state = self._train_epoch(frozen, state, steps)
+            improved = self._evaluate(frozen, state, np.flatnonzero(steps).tolist())
+            state = keep_best(state, self._lockstep.place(improved))
+            self._progress.seconds = time.monotonic() - self._begin
+            if self._checkpoint is not None:
+                self._checkpoint.epoch_ended(state, self._progress)
         best, shared = jax.device_get(state.best), jax.device_get(frozen)
-        results, seconds = [], (time.monotonic() - begin) / len(self._jobs)
-        for number, (job, so_far) in enumerate(zip(self._jobs, progress.jobs, strict=True)):
+        results, seconds = [], (time.monotonic() - self._begin) / len(self._jobs)
+        for number, (job, so_far) in enumerate(zip(self._jobs, self._progress.jobs, strict=True)):
             trained = jax.tree.map(lambda leaf, number=number: leaf[number], best)
             parameters = jax.tree.map(np.asarray, whole_model(shared, trained, self._config))
-            best_figure = -np.inf if so_far.best_figure is None else so_far.best_figure
-            fitted = Fitted(
-                job.name, job.seed, parameters, so_far.best, best_figure, so_far.losses, so_far.figures, 0, seconds
-            )
-            results.append((fitted, so_far.flat))
+            figure = -np.inf if so_far.best_figure is None else so_far.best_figure
+            losses, figures, flat = so_far.losses, so_far.figures, int(so_far.flat)
+            results.append(Fitted(job.name, job.seed, parameters, so_far.best, figure, losses, figures, flat, seconds))
         return results
 
-    def _improved(
-        self, progress: Progress, running: list[bool], logits: list[np.ndarray]
-    ) -> tuple[list[float], Int32[np.ndarray, " lanes"]]:
-        """Returns the figure of each job, and 1 for those for which it is the best so far, which is noted."""
-        figures, improved = [-np.inf] * len(self._jobs), np.zeros(len(self._lanes), np.int32)
-        for number in np.flatnonzero(running).tolist():
-            so_far, targets = progress.jobs[number], self._jobs[number].validation.targets
-            figures[number] = figure = self._fitting.score(logits[number], targets)
+    def _evaluate(self, frozen: Parameters, state: JobsState, numbers: Sequence[int]) -> Int32[np.ndarray, " lanes"]:
+        """Notes the figures of some jobs, and returns 1 for those for which it is the best so far, else 0."""
+        logits, epoch = self._logits(frozen, state.trainable), self._progress.epoch
+        improved = np.zeros(len(self._lanes), np.int32)
+        for number in numbers:
+            job, so_far = self._jobs[number], self._progress.jobs[number]
+            figure, flat = self._fitting.judge(logits[number], job.validation.targets)
             # An epoch that ranks well but says the same of everything is not the best as long as there is another. What
             # starts from a probe never collapses, and is held to its figure alone.
-            flat = self._jobs[number].classifier is None and self._fitting.collapsed(logits[number], targets)
+            flat &= job.classifier is None
             if so_far.best_figure is None or (flat, -figure) < (so_far.flat, -so_far.best_figure):
-                improved[number], so_far.best, so_far.flat = 1, progress.epoch, flat
-            if progress.epoch:
+                improved[number], so_far.best, so_far.flat = 1, epoch, flat
+            if epoch:
                 so_far.figures.append(figure)
             else:
                 so_far.start_figure = figure
-        return figures, improved
+            self._observer.epoch_ended(job.name, epoch, so_far.losses[-1] if epoch else np.nan, figure)
+        return improved
 
-    def _goes_on(self, job: Job, so_far: JobProgress) -> bool:
-        made, patience = len(so_far.figures), self._config.patience
-        return self._steps(job, made + 1) > 0 and not (patience and made - so_far.best >= patience)
+    def _steps(self, number: int) -> int:
+        """Returns the steps of a job in its next epoch: 0 after its last, or when patience with it is at an end."""
+        so_far, patience, updates = self._progress.jobs[number], self._config.patience, self._updates[number]
+        made = len(so_far.figures)
+        if patience and made - so_far.best >= patience:
+            return 0
+        return max(0, min(updates, self._total[number] - made * updates))
 
-    def predict(
-        self, models: Sequence[Parameters], splits: Sequence[EncodedSplit], advance: Advance
-    ) -> list[np.ndarray]:
+    def predict(self, models: Sequence[Parameters], advance: Advance) -> list[np.ndarray]:
         together = self._lockstep.place(stacked([models[lane] for lane in self._lanes]))
-        return self._logits({}, together, splits, advance)
+        return self._logits({}, together, advance)
 
     def _start(self) -> tuple[Parameters, JobsState]:
         frozen: Parameters = {}
         trainable = []
-        for lane in self._lanes:
-            seed = self._jobs[lane].seed
-            parameters = with_fresh_heads(self._fitting.parameters, self._fitting.model, self._fitting.task, seed)
-            if self._jobs[lane].classifier is not None:
-                parameters["classifier"] = self._jobs[lane].classifier
-            frozen, trained = split_trainable(parameters, self._config, seed)
+        for job in (self._jobs[lane] for lane in self._lanes):
+            parameters = with_fresh_heads(self._fitting.parameters, self._fitting.model, self._fitting.task, job.seed)
+            if job.classifier is not None:
+                parameters["classifier"] = job.classifier
+            frozen, trained = split_trainable(parameters, self._config, job.seed)
             trainable.append(trained)
-        return self._lockstep.share(frozen), self._lockstep.start(stacked(trainable))
+        return self._lockstep.place(frozen, SHARED), self._lockstep.start(stacked(trainable))
 
-    def _train_epoch(
-        self,
-        frozen: Parameters,
-        state: JobsState,
-        progress: Progress,
-        running: list[bool],
-        observer: FittingObserver,
-        kept: GroupCheckpoint | None,
-    ) -> JobsState:
+    def _train_epoch(self, frozen: Parameters, state: JobsState, steps: list[int]) -> JobsState:
         """Makes the rest of an epoch, and notes it in the progress."""
+        progress, train_step = self._progress, self._lockstep.train_step()
         epoch, losses = progress.epoch + 1, progress.step_losses
-        steps = [self._steps(job, epoch) if runs else 0 for job, runs in zip(self._jobs, running, strict=True)]
-        longest = max(steps)
-        before = [(epoch - 1) * -(-len(job.train) // self._config.batch_size) for job in self._jobs]
-        in_all = [total_steps(self._config, len(job.train)) for job in self._jobs]
         orders = [epoch_order(len(job.train), job.seed, epoch) for job in self._jobs]
-        turned = [epoch_strands(len(job.train), job.seed, epoch) & self._both_strands for job in self._jobs]
-        for number in range(len(losses), longest):
+        turned = [epoch_strands(len(job.train), job.seed, epoch) for job in self._jobs]
+        seeds = np.array([self._jobs[lane].seed for lane in self._lanes], np.int32)
+        for number in range(len(losses), max(steps)):
             active = [number < count for count in steps]
-            batch = self._batch(orders, turned, number, active)
             rates = [
-                learning_rate(self._config, past + number, total) for past, total in zip(before, in_all, strict=True)
+                self._config.learning_rate((epoch - 1) * updates + number, total)
+                for updates, total in zip(self._updates, self._total, strict=True)
             ]
-            turn = (
-                np.array([rates[lane] for lane in self._lanes], np.float32),
-                np.array([self._jobs[lane].seed for lane in self._lanes], np.int32),
-                np.array([*active, *[False] * (len(self._lanes) - len(active))], np.int32),
-            )
-            state, loss = self._step(frozen, state, batch, Turn(*map(self._lockstep.place, turn)))
+            rate = np.array([rates[lane] for lane in self._lanes], np.float32)
+            moving = np.array([*active, *[False] * (len(self._lanes) - len(active))], np.int32)
+            turn = Turn(*map(self._lockstep.place, (rate, seeds, moving)))
+            state, loss = train_step(frozen, state, self._batch(orders, turned, number, active), turn)
             losses.append(loss)
             # The host runs one step ahead, no further.
             jax.block_until_ready(losses[-2:-1])
-            progress.steps += 1
-            observer.stepped(1, max(in_all))
+            progress.steps, progress.seconds = progress.steps + 1, time.monotonic() - self._begin
+            self._observer.stepped(1, max(self._total))
             # Not after the last: the epoch is made whole first.
-            if kept is not None and number + 1 < longest and kept.stop_requested():
-                self._finite_losses(progress, steps)
-                kept.stop(state, progress)
-        for job, of_epoch in zip(progress.jobs, self._finite_losses(progress, steps), strict=True):
+            if self._checkpoint is not None and number + 1 < max(steps) and self._checkpoint.stop_requested():
+                self._finite_losses(steps)
+                self._checkpoint.stop(state, progress)
+        for job, of_epoch in zip(progress.jobs, self._finite_losses(steps), strict=True):
             if len(of_epoch):
                 job.losses.append(float(of_epoch.mean()))
         progress.epoch, progress.step_losses = epoch, []
         return state
 
-    def _finite_losses(self, progress: Progress, steps: list[int]) -> list[np.ndarray]:
+    def _finite_losses(self, steps: list[int]) -> list[np.ndarray]:
         """Returns, for each job, the losses of its steps in the epoch under way."""
-        values = progress.losses()
+        values = self._progress.losses()
         by_job = [values[:count, number] for number, count in enumerate(steps)]
         for job, losses in zip(self._jobs, by_job, strict=True):
             if not np.isfinite(losses).all():
-                step = f"step {int(np.argmin(np.isfinite(losses))) + 1} in epoch {progress.epoch + 1}"
+                step = f"step {int(np.argmin(np.isfinite(losses))) + 1} in epoch {self._progress.epoch + 1}"
                 raise JobError(f"{job.name}: the loss of {step} is not finite; lower peak_learning_rate.")
         return by_job
 
-    def _steps(self, job: Job, epoch: int) -> int:
-        """Returns the steps of a job in an epoch: 0 after its last."""
-        count = -(-len(job.train) // self._config.batch_size)
-        return max(0, min(count, total_steps(self._config, len(job.train)) - (epoch - 1) * count))
-
     def _batch(self, orders: list[np.ndarray], turned: list[np.ndarray], number: int, active: list[bool]) -> Batch:
-        size = self._config.batch_size
+        size, task = self._config.batch_size, self._fitting.task
         chosen = [order[number * size : (number + 1) * size] for order in orders]
-        taking = [lane for lane, takes in enumerate(active) if takes]
+        taking = np.flatnonzero(active).tolist()
         longest = max(int(self._jobs[lane].train.lengths[chosen[lane]].max()) for lane in taking)
-        shape = batch_shape(self._fitting.task, longest, self._fitting.model.max_positions)
-        labels = self._jobs[0].train.targets.shape[1]
+        shape = batch_shape(task, longest, self._fitting.model.max_positions)
         jobs = len(self._lanes)
         input_ids = np.zeros((jobs, size, *shape), np.int32)
-        targets = np.zeros((jobs, size, labels), np.float32)
+        targets = np.zeros((jobs, size, self._jobs[0].train.targets.shape[1]), np.float32)
         weights = np.zeros((jobs, size), np.float32)
         for lane in taking:
             split, rows = self._jobs[lane].train, chosen[lane]
-            smooth = smoothed(self._fitting.task, split.targets[rows], self._config.label_smoothing)
-            counted = self._row_weights[lane][rows]
-            input_ids[lane, : len(rows)], targets[lane, : len(rows)] = split.rows(rows, shape), smooth
-            if (other := turned[lane][rows]).any():
+            input_ids[lane, : len(rows)] = split.rows(rows, shape)
+            if task.strands == "both" and (other := turned[lane][rows]).any():
                 input_ids[lane, : len(rows)][other] = split.other_strand.rows(rows[other], shape)
+            targets[lane, : len(rows)] = _smoothed(task, split.targets[rows], self._config.label_smoothing)
+            counted = self._row_weights[lane][rows]
             weights[lane, : len(rows)] = counted / counted.sum()
-        return Batch(*(self._lockstep.place(part, rows=True) for part in (input_ids, targets, weights)))
+        return Batch(*(self._lockstep.place(part, ROWS) for part in (input_ids, targets, weights)))
 
     def _label_weights(self, split: EncodedSplit) -> np.ndarray:
         if self._config.class_weights == "none":
@@ -322,30 +326,33 @@ class _Group:
         frequency = split.targets.mean(axis=0)
         return (split.targets / np.maximum(frequency, 1e-12)).sum(axis=1).astype(np.float32)
 
-    def _logits(
-        self,
-        frozen: Parameters,
-        trainable: Parameters,
-        splits: Sequence[EncodedSplit],
-        advance: Advance = lambda _: None,
-    ) -> list[np.ndarray]:
-        """Returns those of all sequences of each job's split; of both strands the mean."""
-        strands = [splits, [split.other_strand for split in splits]] if self._both_strands else [splits]
-        size = self._config.batch_size * max(1, EVALUATED_TOGETHER // self._fitting.task.split)
+    def _logits(self, frozen: Parameters, trainable: Parameters, advance: Advance = lambda _: None) -> list[np.ndarray]:
+        """Returns those of all sequences of each job's validation split; of both strands the mean."""
+        task, splits = self._fitting.task, [job.validation for job in self._jobs]
+        strands = [splits, [split.other_strand for split in splits]] if task.strands == "both" else [splits]
+        size = self._config.batch_size * max(1, EVALUATED_TOGETHER // task.split)
+        predict = self._lockstep.predict()
         gathered: list[list[np.ndarray]] = [[] for _ in splits]
         by_length = [np.argsort(-split.lengths, kind="stable") for split in splits]
         for first in range(0, max(len(split) for split in splits), size):
             chosen = [order[first : first + size] for order in by_length]
             longest = max(int(split.lengths[rows].max(initial=1)) for split, rows in zip(splits, chosen, strict=True))
-            shape = batch_shape(self._fitting.task, longest, self._fitting.model.max_positions)
-            logits = np.zeros((len(self._lanes), size, len(self._fitting.task.labels)), np.float32)
+            shape = batch_shape(task, longest, self._fitting.model.max_positions)
+            logits = np.zeros((len(self._lanes), size, len(task.labels)), np.float32)
             for strand in strands:
                 ids = np.zeros((len(self._lanes), size, *shape), np.int32)
                 for lane, (split, rows) in enumerate(zip(strand, chosen, strict=True)):
                     ids[lane, : len(rows)] = split.rows(rows, shape)
-                computed = self._predict(frozen, trainable, self._lockstep.place(ids, rows=True))
+                computed = predict(frozen, trainable, self._lockstep.place(ids, ROWS))
                 logits += np.asarray(computed) / np.float32(len(strands))
             for lane, rows in enumerate(chosen):
                 gathered[lane].append(logits[lane, : len(rows)])
             advance(sum(map(len, chosen)))
         return [np.concatenate(parts)[np.argsort(order)] for parts, order in zip(gathered, by_length, strict=True)]
+
+
+def _smoothed(task: TaskConfig, targets: Float[np.ndarray, "m C"], share: float) -> Float[np.ndarray, "m C"]:
+    """Returns targets with some of each spread over all labels, or over yes and no of each of several."""
+    if share == 0 or not task.kind.has_classes:
+        return targets
+    return targets * (1 - share) + share / (targets.shape[1] if task.kind.exclusive else 2)

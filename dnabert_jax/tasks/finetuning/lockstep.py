@@ -34,7 +34,8 @@ from dnabert_jax.training.state import Parameters, stream_key
 JOB = "job"
 _KEPT = 16
 """Jitted functions of each kind that are kept: the groups of a suite share them, and so compile once."""
-_JOBS, _ROWS, _SHARED = PartitionSpec(JOB), PartitionSpec(JOB, DATA), PartitionSpec()
+JOBS, ROWS, SHARED = PartitionSpec(JOB), PartitionSpec(JOB, DATA), PartitionSpec()
+"""Of arrays with a leading axis of jobs, of those that then have one of rows, and of what all jobs share."""
 
 
 class Batch(NamedTuple):
@@ -93,34 +94,27 @@ class Lockstep:
     config: FinetuneConfig
     mesh: Mesh
 
-    def place(self, tree: Any, rows: bool = False) -> Any:
-        """Puts host arrays with a leading axis of jobs, and then of rows if they have it, on the mesh."""
-        return jax.device_put(tree, NamedSharding(self.mesh, _ROWS if rows else _JOBS))
-
-    def share(self, frozen: Parameters) -> Parameters:
-        """Puts what no job changes on every device, whole."""
-        return jax.device_put(frozen, NamedSharding(self.mesh, _SHARED))
+    def place(self, tree: Any, spec: PartitionSpec = JOBS) -> Any:
+        """Puts host arrays on the mesh; those with a leading axis of jobs, unless told otherwise."""
+        return jax.device_put(tree, self._sharding(spec))
 
     def start(self, trainable: Parameters) -> JobsState:
         """Returns the state before the first step, from parameters with a leading axis of jobs on the host."""
-        return jax.jit(self._fresh_state, out_shardings=self._sharding(_JOBS))(self.place(trainable))
+        return jax.jit(self._fresh_state, out_shardings=self._sharding(JOBS))(self.place(trainable))
 
     def abstract_state(self, trainable: Parameters) -> JobsState:
         """Returns the shapes and shardings of that state, from those of the parameters, to compile for."""
-        return self.abstract(jax.eval_shape(self._fresh_state, trainable), _JOBS)
+        return self.abstract(jax.eval_shape(self._fresh_state, trainable), JOBS)
 
     def abstract_batch(self, jobs: int, length: int) -> tuple[Batch, Turn]:
         """Returns the same of what each job is given in a step, of `length` tokens per row."""
         rows = (jobs, self.config.batch_size)
-        batch: Any = (
-            jax.ShapeDtypeStruct((*rows, length), jnp.int32),
-            jax.ShapeDtypeStruct((*rows, len(self.task.labels)), jnp.float32),
-            jax.ShapeDtypeStruct(rows, jnp.float32),
-        )
-        numbers: Any = [jax.ShapeDtypeStruct((jobs,), dtype) for dtype in (jnp.float32, jnp.int32, jnp.int32)]
-        return self.abstract(Batch(*batch), _ROWS), self.abstract(Turn(*numbers), _JOBS)
+        batch = ((*rows, length), jnp.int32), ((*rows, len(self.task.labels)), jnp.float32), (rows, jnp.float32)
+        turn = ((jobs,), jnp.float32), ((jobs,), jnp.int32), ((jobs,), jnp.int32)
+        shapes: Any = [[jax.ShapeDtypeStruct(*leaf) for leaf in leaves] for leaves in (batch, turn)]
+        return self.abstract(Batch(*shapes[0]), ROWS), self.abstract(Turn(*shapes[1]), JOBS)
 
-    def abstract(self, shapes: Any, spec: PartitionSpec = _SHARED) -> Any:
+    def abstract(self, shapes: Any, spec: PartitionSpec = SHARED) -> Any:
         """Returns shapes with their shardings on the mesh; by default whole on every device."""
         sharding = self._sharding(spec)
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes)
@@ -138,7 +132,7 @@ class Lockstep:
                 trainable, batch, keys, active = arguments
 
                 def loss(trainable: Parameters) -> Array:
-                    network = self._network(whole_model(frozen, trainable, self.config))
+                    network = self._network(frozen, trainable)
                     ids = mask_kmers(batch.input_ids, self.config.mask_rate or 0.0, keys)
                     logits = network(ids, keys, Execution(remat=self.config.remat))
                     return (batch.weights * self.task.kind.losses(logits, batch.targets)).sum()
@@ -154,11 +148,7 @@ class Lockstep:
             return self._of_jobs(of_job, (trainable, batch, keys, active))
 
         gradients_of = jax.shard_map(
-            own_gradients,
-            mesh=self.mesh,
-            in_specs=(_SHARED, _JOBS, _ROWS, _ROWS, _JOBS),
-            out_specs=_JOBS,
-            check_vma=False,
+            own_gradients, mesh=self.mesh, in_specs=(SHARED, JOBS, ROWS, ROWS, JOBS), out_specs=JOBS, check_vma=False
         )
 
         def step(frozen: Parameters, state: JobsState, batch: Batch, turn: Turn) -> tuple[JobsState, Array]:
@@ -169,7 +159,7 @@ class Lockstep:
             moved = JobsState(state.step + 1, trainable, optimizer, state.best)
             return _where(turn.active, moved, state), losses
 
-        return jax.jit(step, donate_argnums=1, out_shardings=self._sharding(_JOBS))
+        return jax.jit(step, donate_argnums=1, out_shardings=self._sharding(JOBS))
 
     @functools.lru_cache(maxsize=_KEPT)  # noqa: B019
     def predict(self) -> Callable[[Parameters, Parameters, Int[Array, "J B *row"]], Float[Array, "J B C"]]:
@@ -178,25 +168,16 @@ class Lockstep:
         def own(frozen: Parameters, trainable: Parameters, input_ids: Array) -> Array:
             def of_job(arguments: tuple[Parameters, Array]) -> Array:
                 trainable, input_ids = arguments
-                return self._network(whole_model(frozen, trainable, self.config))(input_ids)
+                return self._network(frozen, trainable)(input_ids)
 
             return self._of_jobs(of_job, (trainable, input_ids))
 
         return jax.jit(
-            jax.shard_map(own, mesh=self.mesh, in_specs=(_SHARED, _JOBS, _ROWS), out_specs=_ROWS, check_vma=False)
+            jax.shard_map(own, mesh=self.mesh, in_specs=(SHARED, JOBS, ROWS), out_specs=ROWS, check_vma=False)
         )
 
-    @functools.lru_cache(maxsize=_KEPT)  # noqa: B019
-    def keep_best(self) -> Callable[[JobsState, Int[Array, " J"]], JobsState]:
-        """(state, improved) to the state whose best parameters are the present ones where a job improved."""
-
-        def keep(state: JobsState, improved: Array) -> JobsState:
-            return state._replace(best=_where(improved, state.trainable, state.best))
-
-        return jax.jit(keep, donate_argnums=0)
-
-    def _network(self, parameters: Parameters) -> Any:
-        return bind(sequence_classifier, parameters, self.model, self.task)
+    def _network(self, frozen: Parameters, trainable: Parameters) -> Any:
+        return bind(sequence_classifier, whole_model(frozen, trainable, self.config), self.model, self.task)
 
     def _of_jobs(self, function: Callable[[Any], Any], arguments: Any) -> Any:
         if self.mesh.devices.flat[0].platform == "cpu":
@@ -221,8 +202,11 @@ class Lockstep:
         return NamedSharding(self.mesh, spec)
 
 
-def _where(chosen: Int[Array, " J"], new: Any, old: Any) -> Any:
-    def choose(new: Array, old: Array) -> Array:
-        return jnp.where(chosen.reshape(-1, *[1] * (new.ndim - 1)) > 0, new, old)
+@functools.partial(jax.jit, donate_argnums=0)
+def keep_best(state: JobsState, improved: Int[Array, " J"]) -> JobsState:
+    """Returns the state whose best parameters are the present ones where a job improved."""
+    return state._replace(best=_where(improved, state.trainable, state.best))
 
-    return jax.tree.map(choose, new, old)
+
+def _where(chosen: Int[Array, " J"], new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(chosen.reshape(-1, *[1] * (a.ndim - 1)) > 0, a, b), new, old)

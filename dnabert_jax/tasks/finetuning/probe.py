@@ -18,9 +18,8 @@ from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.tasks.baselines.linear import LinearFit, fit_linear, learnable_labels, model_scores
 from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
-from dnabert_jax.tasks.finetuning.encoding import encode_split, task_to_learn, windowed_task
+from dnabert_jax.tasks.finetuning.encoding import EncodedSplit, encode_splits, task_to_learn, windowed_task
 from dnabert_jax.tasks.finetuning.fitting import Advance, Fitting
-from dnabert_jax.tasks.finetuning.jobs import EncodedSplit
 from dnabert_jax.tasks.finetuning.trainable import kept_parts, with_fresh_heads
 from dnabert_jax.tasks.measures.metrics import validation_metric
 from dnabert_jax.training.saved_model import SavedModel
@@ -28,8 +27,6 @@ from dnabert_jax.training.state import Parameters
 
 INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 """Candidates for features with a standard deviation of 1. Fits with weaker penalties take most of the time."""
-
-FOREST_TREES = 500
 
 _NO_EXAMPLES = -20.0
 """The logit of a class that has no training examples."""
@@ -56,14 +53,9 @@ def embedded_set(
     """
     config.check_probe()
     task = windowed_task(task_to_learn(data, config), config, model.config, data.splits.values())
-    splits = {
-        str(split): encode_split(rows, task, model.config.tokenizer, model.config.max_positions)
-        for split, rows in data.splits.items()
-    }
+    splits = encode_splits(data, task, model.config)
     total = sum(map(len, splits.values())) * (2 if task.strands == "both" else 1)
-    parameters = kept_parts(model.parameters, task)
-    # It only predicts: nothing is scored.
-    fitting = Fitting(model.config, parameters, task, config, lambda *_: 0.0, lambda *_: False, devices)
+    fitting = Fitting(model.config, kept_parts(model.parameters, task), task, config, devices)
     return pooled_vectors(fitting, config.seed, splits, lambda done: advance(done, total))
 
 
@@ -90,35 +82,13 @@ def pooled_vectors(
     return vectors
 
 
-@dataclasses.dataclass(frozen=True)
-class Probe:
-    """A fitted probe.
-
-    Attributes:
-        kernel, bias: of the classifier's last layer.
-        inverse_penalty: the one that was chosen.
-    """
-
-    kernel: Float[np.ndarray, "P C"]
-    bias: Float[np.ndarray, " C"]
-    inverse_penalty: float
-
-    @property
-    def parameters(self) -> Parameters:
-        """The part `classifier` of a network."""
-        return {"kernel": self.kernel, "bias": self.bias}
-
-    def logits(self, vectors: Float[np.ndarray, "n S P"]) -> Float[np.ndarray, "n C"]:
-        """Returns those of sequences, or their values, by the vectors of their strands."""
-        return vectors.mean(axis=1) @ self.kernel + self.bias
-
-
 def fit_probe(
     task: TaskConfig, select_by: str, vectors: Vectors, labels: Mapping[str, Num[np.ndarray, "n ..."]]
-) -> Probe:
-    """Fits a regression to the training split, with the penalty that does best on the validation split.
+) -> Parameters:
+    """Returns the part `classifier` of a network, as a regression fitted to the training split has it.
 
-    Each strand of a training sequence is an example, as in fine-tuning; elsewhere their mean is read.
+    The penalty is the one that does best on the validation split. Each strand of a training sequence is an example, as
+    in fine-tuning; elsewhere their mean is read.
 
     Args:
         select_by: metric; the task's own if empty.
@@ -136,7 +106,12 @@ def fit_probe(
     fit = fit_linear(task, INVERSE_PENALTIES, metric, (train, target), (held_out, labels["validation"]))
     weights, bias = _last_layer(fit)
     kernel = weights / scale[:, None]
-    return Probe(kernel.astype(np.float32), (bias - mean @ kernel).astype(np.float32), fit.inverse_penalty)
+    return {"kernel": kernel.astype(np.float32), "bias": (bias - mean @ kernel).astype(np.float32)}
+
+
+def probe_logits(classifier: Parameters, vectors: Float[np.ndarray, "n S P"]) -> Float[np.ndarray, "n C"]:
+    """Returns the logits, or values, that a fitted probe gives sequences, by the vectors of their strands."""
+    return vectors.mean(axis=1) @ classifier["kernel"] + classifier["bias"]
 
 
 def _examples(
@@ -150,35 +125,31 @@ def _examples(
 
 def _last_layer(fit: LinearFit) -> tuple[Float[np.ndarray, "P C"], Float[np.ndarray, " C"]]:
     """Returns kernel and bias that give the logits, or values, of a fit."""
-    if fit.task.problem != "single_label_classification":
+    if not fit.task.kind.exclusive:
         coefficients: Any = [np.ravel(model.coef_) for model in fit.models]
         return np.stack(coefficients, axis=1), np.array([float(np.ravel(model.intercept_)[0]) for model in fit.models])
     (model,) = fit.models
     coefficients, intercept = model.coef_, model.intercept_
     if len(model.classes_) == 2:  # scikit-learn has the difference of their logits alone
-        coefficients, intercept = (
-            np.concatenate([-coefficients, coefficients]) / 2,
-            np.append(-intercept, intercept) / 2,
-        )
+        coefficients = np.concatenate([-coefficients, coefficients]) / 2
+        intercept = np.append(-intercept, intercept) / 2
     kernel = np.zeros((coefficients.shape[1], len(fit.task.labels)))
     bias = np.full(len(fit.task.labels), _NO_EXAMPLES)
     kernel[:, model.classes_], bias[model.classes_] = coefficients.T, intercept
     return kernel, bias
 
 
-def fit_forest(
+def forest_scores(
     task: TaskConfig, vectors: Vectors, labels: Mapping[str, Num[np.ndarray, "n ..."]], seed: int
-) -> Callable[[Float[np.ndarray, "n S P"]], Float[np.ndarray, "n C"]]:
-    """Returns the scores of a random forest of FOREST_TREES trees, as a function of the vectors of sequences.
+) -> Float[np.ndarray, "n C"]:
+    """Returns the scores that a random forest of 500 trees gives the test split.
 
     Nothing is chosen on the validation split: a forest has no penalty.
     """
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     examples, target = _examples(task, vectors, labels)
-    kind = RandomForestRegressor if task.problem == "regression" else RandomForestClassifier
+    kind = RandomForestClassifier if task.kind.has_classes else RandomForestRegressor
     columns = target[:, None] if target.ndim == 1 else target
-    models = tuple(
-        kind(n_estimators=FOREST_TREES, random_state=seed, n_jobs=-1).fit(examples, column) for column in columns.T
-    )
-    return lambda rows: model_scores(task, models, rows.mean(axis=1))
+    models = tuple(kind(n_estimators=500, random_state=seed, n_jobs=-1).fit(examples, column) for column in columns.T)
+    return model_scores(task, models, vectors["test"].mean(axis=1))

@@ -4,7 +4,6 @@ Parameters are trees by part, as in `dnabert_jax.training.state`; what learns is
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -32,28 +31,16 @@ def kept_parts(parameters: Parameters, task: TaskConfig) -> Parameters:
 
 def with_fresh_heads(parameters: Parameters, model: ModelConfig, task: TaskConfig, seed: int) -> Parameters:
     """Returns the parts of a task's network: those that are given, and the others at random."""
-    needed = abstract_parts(model, task)
+    needed = parameter_shapes(sequence_classifier, model, task).keys()
     given = {part: tree for part, tree in parameters.items() if part in needed}
-    missing = frozenset(needed - given.keys())
-    if not missing:
-        return given
-    return given | jax.device_get(_fresh(model, task, missing)(stream_key(seed, "parameters", 0)))
+    key = stream_key(seed, "parameters", 0)
+    return given | jax.device_get(_fresh(model, task, frozenset(needed - given.keys()), key))
 
 
-@functools.lru_cache(maxsize=16)
-def _fresh(model: ModelConfig, task: TaskConfig, parts: frozenset[str]) -> Callable[[jax.Array], Parameters]:
-    """Returns a function from a key to some parts of a network; all jobs of a kind share it, so it is compiled once."""
-
-    def fresh(key: jax.Array) -> Parameters:
-        parameters = random_parameters(sequence_classifier, key, model, task)
-        return {part: tree for part, tree in parameters.items() if part in parts}
-
-    return jax.jit(fresh)
-
-
-def abstract_parts(model: ModelConfig, task: TaskConfig) -> set[str]:
-    """Returns the names of the parts that the network of a task has."""
-    return set(parameter_shapes(sequence_classifier, model, task))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _fresh(model: ModelConfig, task: TaskConfig, parts: frozenset[str], key: jax.Array) -> Parameters:
+    parameters = random_parameters(sequence_classifier, key, model, task)
+    return {part: tree for part, tree in parameters.items() if part in parts}
 
 
 def split_trainable(parameters: Parameters, config: FinetuneConfig, seed: int) -> tuple[Parameters, Parameters]:
@@ -67,7 +54,12 @@ def split_trainable(parameters: Parameters, config: FinetuneConfig, seed: int) -
     frozen = {"backbone": parameters["backbone"]}
     trainable = {part: tree for part, tree in parameters.items() if part != "backbone"}
     if config.train == "lora":
-        trainable[_LORA] = _low_rank(split_layers(parameters)[0]["attention"], config.lora_rank, seed)
+        attention, generator = split_layers(parameters)[0]["attention"], np.random.default_rng(seed)
+        trainable[_LORA] = {}
+        for name in _ADAPTED:
+            layers, inputs, outputs = attention[name]["kernel"].shape
+            first = generator.normal(0, inputs**-0.5, (layers, inputs, config.lora_rank)).astype(np.float32)
+            trainable[_LORA][name] = {"a": first, "b": np.zeros((layers, config.lora_rank, outputs), np.float32)}
     return frozen, trainable
 
 
@@ -85,16 +77,6 @@ def whole_model(frozen: Parameters, trainable: Parameters, config: FinetuneConfi
         for name, factors in additions.items()
     }
     return join_layers({**layers, "attention": attention | adapted}, rest)
-
-
-def _low_rank(attention: Parameters, rank: int, seed: int) -> Parameters:
-    generator = np.random.default_rng(seed)
-    factors = {}
-    for name in _ADAPTED:
-        layers, inputs, outputs = attention[name]["kernel"].shape
-        first = generator.normal(0, inputs**-0.5, (layers, inputs, rank)).astype(np.float32)
-        factors[name] = {"a": first, "b": np.zeros((layers, rank, outputs), np.float32)}
-    return factors
 
 
 def rate_factors(trainable: Parameters, num_layers: int, layer_decay: float, head_rate: float) -> Parameters:

@@ -34,15 +34,10 @@ def metrics_of_draws(
     task: TaskConfig,
     scores: Float[np.ndarray, "N C"],
     labels: Num[np.ndarray, "N ..."],
-    predicted: Num[np.ndarray, "N ..."],
     draws: Iterable[np.ndarray],
 ) -> dict[str, Float[np.ndarray, " draws"]]:
     """Returns each metric of each draw, by key, where a draw is an array of numbers of examples."""
-    if task.problem == "regression":
-        figures_of = _regression(task, scores, labels)
-    else:
-        several = task.problem == "multi_label_classification"
-        figures_of = (_multi_label if several else _single_label)(task, scores, labels, predicted)
+    figures_of = _MEASURES[task.problem](task, scores, labels)
     blocks, remaining = [], iter(draws)
     size = max(_SMALLEST_BLOCK, _BLOCK_BYTES // (8 * len(scores)))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -146,26 +141,16 @@ def _classification(
     return figures_of
 
 
-def _single_label(
-    _: TaskConfig,
-    scores: Float[np.ndarray, "N K"],
-    labels: Integer[np.ndarray, " N"],
-    predicted: Integer[np.ndarray, " N"],
-) -> _Measure:
+def _single_label(task: TaskConfig, scores: Float[np.ndarray, "N K"], labels: Integer[np.ndarray, " N"]) -> _Measure:
     examples = np.arange(len(scores))
     losses = _cross_entropy(scores[examples, labels])
     columns = scores[:, 1:] if scores.shape[1] == 2 else scores
-    figures_of = _classification(columns, labels, predicted, examples)
+    figures_of = _classification(columns, labels, task.kind.decisions(scores), examples)
     return lambda weights: {"loss": _mean(losses, weights), **figures_of(weights)}
 
 
-def _multi_label(
-    task: TaskConfig,
-    scores: Float[np.ndarray, "N C"],
-    labels: Integer[np.ndarray, "N C"],
-    predicted: Integer[np.ndarray, "N C"],
-) -> _Measure:
-    examples = np.arange(len(scores))
+def _multi_label(task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Integer[np.ndarray, "N C"]) -> _Measure:
+    examples, predicted = np.arange(len(scores)), task.kind.decisions(scores)
     each = [_classification(scores[:, [c]], labels[:, c], predicted[:, c], examples) for c in range(scores.shape[1])]
     owners = examples.repeat(scores.shape[1])
     pooled = _classification(scores.reshape(-1, 1), labels.ravel(), predicted.ravel(), owners)
@@ -190,7 +175,7 @@ def _regression(task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Floa
     targets = list(zip(scores.T, labels.T, strict=True))
     groups = [[np.unique(values, return_inverse=True)[1] for values in pair] for pair in targets]
 
-    def figures_of_one(draw: np.ndarray) -> dict[str, float]:
+    def figures_of_draw(draw: np.ndarray) -> dict[str, float]:
         figures: dict[str, float] = {}
         for target, (x, y), ranks in zip(task.labels, targets, groups, strict=True):
             x, y = x[draw], y[draw]
@@ -206,7 +191,7 @@ def _regression(task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Floa
         return {**figures, "loss": float(np.mean([figures[f"rmse/{target}"] ** 2 for target in task.labels]))}
 
     def figures_of(weights: _Weights) -> dict[str, _PerResample]:
-        rows = [figures_of_one(np.arange(len(scores)).repeat(counts.astype(int))) for counts in weights.T]
+        rows = [figures_of_draw(np.arange(len(scores)).repeat(counts.astype(int))) for counts in weights.T]
         return {key: np.array([row[key] for row in rows]) for key in rows[0]}
 
     return figures_of
@@ -223,3 +208,10 @@ def _correlation(x: Float[np.ndarray, " N"], y: Float[np.ndarray, " N"]) -> floa
         return np.nan
     x, y = x - x.mean(), y - y.mean()
     return float(x @ y / np.sqrt((x @ x) * (y @ y)))
+
+
+_MEASURES: dict[str, Callable[..., _Measure]] = {
+    "single_label_classification": _single_label,
+    "multi_label_classification": _multi_label,
+    "regression": _regression,
+}

@@ -4,7 +4,7 @@ Of several classes, each has a curve against the rest. The points of curves are 
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,11 @@ from jaxtyping import Bool, Float, Num
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.io.pictures import accompanying, drawing
-from dnabert_jax.tasks.measures.scores import checked_labels, checked_scores
+from dnabert_jax.tasks.measures.metrics import checked_labels, checked_scores
 from dnabert_jax.typed_json import to_json
 
 CURVES_FILE = "curves.json"
 
-_BINS = 10
 _GRID = 1000
 """A curve's points that lie in one cell of a grid of this many by as many are one point in the file."""
 _LEGEND_ENTRIES = 12
@@ -43,7 +42,6 @@ class Curves:
     calibration: tuple[Curve, ...]
 
 
-_Class = tuple[str, Bool[np.ndarray, " N"], Float[np.ndarray, " N"]]
 _Points = Callable[[Bool[np.ndarray, " N"], Float[np.ndarray, " N"]], tuple[np.ndarray, np.ndarray, str]]
 
 
@@ -63,13 +61,13 @@ def draw_curves(
     scores = checked_scores(task, scores)
     labels = checked_labels(task, labels, len(scores))
     directory.mkdir(parents=True, exist_ok=True)
-    if task.problem == "regression":
+    if not task.kind.has_classes:
         _draw_scatter(task, scores, labels, directory / "scatter.png", title)
     else:
-        classes, curves = list(_classes(task, scores, labels)), {}
+        curves = {}
         for name, (points, axis_labels, diagonal, style) in _KINDS.items():
             with accompanying(picture := directory / f"{name}.png"):
-                curves[name] = _curves(classes, points)
+                curves[name] = _curves(task, scores, labels, points)
                 _draw(curves[name], axis_labels, title, picture, diagonal, style)
         with accompanying(directory / CURVES_FILE):
             thinned = Curves(**{name: tuple(map(_thinned, curves[name])) for name in _KINDS})
@@ -78,20 +76,16 @@ def draw_curves(
         directory.rmdir()
 
 
-def _classes(task: TaskConfig, scores: np.ndarray, labels: np.ndarray) -> Iterator[_Class]:
-    for c, label in enumerate(task.labels):
-        # Of two classes the first has the same curves, mirrored.
-        if not (task.positive and c == 0):
-            yield label, labels == c if labels.ndim == 1 else labels[:, c] == 1, scores[:, c]
-
-
-def _curves(classes: list[_Class], points: _Points) -> list[Curve]:
+def _curves(task: TaskConfig, scores: np.ndarray, labels: np.ndarray, points: _Points) -> list[Curve]:
     curves = []
-    for label, truth, scores in classes:
+    for c, label in enumerate(task.labels):
+        truth = labels == c if task.kind.exclusive else labels[:, c] == 1
+        if task.positive and c == 0:
+            continue  # of two classes the first has the same curves, mirrored
         if truth.all() or not truth.any():
             curves.append(Curve(label, "nothing else" if truth.all() else "no examples", (), ()))
         else:
-            x, y, figure = points(truth, scores)
+            x, y, figure = points(truth, scores[:, c])
             curves.append(Curve(label, figure, tuple(x.tolist()), tuple(y.tolist())))
     return curves
 
@@ -114,17 +108,12 @@ def _draw(
         if diagonal:
             axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=1)
         few = len(curves) <= _LEGEND_ENTRIES
+        width, size = (1.8, 4) if few else (0.6, 0)
         for curve in curves:
-            axes.plot(
-                curve.x,
-                curve.y,
-                linewidth=1.8 if few else 0.6,
-                linestyle="-" if curve.x else " ",
-                # A legend leaves out what begins with an underscore.
-                label=f"{' ' * curve.label.startswith('_')}{curve.label}: {curve.figure}",
-                markersize=4 if few else 0,
-                **style,
-            )
+            # A legend leaves out what begins with an underscore.
+            label = f"{' ' * curve.label.startswith('_')}{curve.label}: {curve.figure}"
+            line = "-" if curve.x else " "
+            axes.plot(curve.x, curve.y, linewidth=width, linestyle=line, label=label, markersize=size, **style)
         axes.set(xlabel=axis_labels[0], ylabel=axis_labels[1], xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title=title)
         axes.set_aspect("equal")
         axes.grid(alpha=0.3)
@@ -171,7 +160,7 @@ def _calibration(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.
     from sklearn.calibration import calibration_curve
     from sklearn.metrics import brier_score_loss
 
-    share, probability = calibration_curve(truth, scores, n_bins=_BINS, strategy="quantile")
+    share, probability = calibration_curve(truth, scores, n_bins=10, strategy="quantile")
     return probability, share, f"Brier {brier_score_loss(truth, scores):.3f}"
 
 

@@ -27,13 +27,16 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Integer, Num
 
-from dnabert_jax.config import TaskConfig
-from dnabert_jax.errors import InputError
+from dnabert_jax.config import TaskConfig, require
+from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.problems import BINARY_METRICS, REGRESSION_METRICS
 from dnabert_jax.tasks.measures.bootstrap import metrics_of_draws
-from dnabert_jax.tasks.measures.scores import checked_labels, checked_scores
 
-_LOWER_IS_BETTER = ("loss", "rmse")
+_LEVEL = 0.95
+"""The share of resamples inside of an interval."""
+_SMALLEST_SPREAD = 0.1
+"""Spread below which probabilities that all predict one class are taken for constant: they then hold less than a
+hundredth of the labels' variance."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,24 +85,59 @@ def validation_metric(task: TaskConfig, name: str = "") -> str:
         InputError: the task has no metric of that name.
     """
     keys = task.kind.metric_keys(task.labels)
-    if name and name not in keys:
-        raise InputError(f"{task.problem} has no metric {name!r}: choose one of {', '.join(keys)}.")
+    require(not name or name in keys, f"{task.problem} has no metric {name!r}: choose one of {', '.join(keys)}.")
     return name or task.kind.default_metric
 
 
 def better(key: str) -> Literal["higher", "lower"]:
     """Returns which direction of a metric is better; raises InputError if there is no such metric."""
-    name = key.partition("/")[0].removesuffix("_macro").removesuffix("_micro")
-    if name not in {"loss", "subset_accuracy", *BINARY_METRICS, *REGRESSION_METRICS}:
-        raise InputError(f"There is no metric {key!r}.")
-    return "lower" if name in _LOWER_IS_BETTER else "higher"
+    name = _name(key)
+    known = name in ("loss", "subset_accuracy", *BINARY_METRICS, *REGRESSION_METRICS)
+    require(known, f"There is no metric {key!r}.")
+    return "lower" if name in ("loss", "rmse") else "higher"
 
 
 def possible_values(key: str) -> tuple[float, float]:
     """Returns the least and the greatest value that a metric can have."""
-    name = key.partition("/")[0].removesuffix("_macro").removesuffix("_micro")
+    name = _name(key)
     least = -np.inf if name == "r2" else -1.0 if name in ("mcc", "pearson", "spearman") else 0.0
     return least, np.inf if better(key) == "lower" else 1.0
+
+
+def _name(key: str) -> str:
+    return key.partition("/")[0].removesuffix("_macro").removesuffix("_micro")
+
+
+def checked_scores(task: TaskConfig, scores: Float[np.ndarray, "N C"]) -> Float[np.ndarray, "N C"]:
+    """Returns scores in double precision, rows of a single-label problem summing to 1 beyond single precision."""
+    fits = scores.ndim == 2 and scores.shape[1] == len(task.labels) and len(scores) > 0
+    require(fits, f"Scores of shape {scores.shape} cannot be measured: {len(task.labels)} columns are needed.")
+    scores = scores.astype(np.float64)
+    if not np.isfinite(scores).all():
+        raise JobError(f"{(~np.isfinite(scores)).any(axis=1).sum():,} of {len(scores):,} scores are not finite.")
+    if not task.kind.has_classes:
+        return scores
+    sums = scores.sum(axis=1, keepdims=True)
+    inexact = task.kind.exclusive and np.abs(sums - 1).max() > 0.01
+    if scores.min() < 0 or scores.max() > 1.001 or inexact:
+        raise InputError("The scores are not probabilities: apply softmax, or the logistic function, to logits first.")
+    return scores / sums if task.kind.exclusive else scores
+
+
+def checked_labels(task: TaskConfig, labels: Num[np.ndarray, "N ..."], count: int) -> Num[np.ndarray, "N ..."]:
+    """Returns labels that are as many as the scores and lie in the range of the task."""
+    exclusive, size = task.kind.exclusive, len(task.labels)
+    fits = labels.shape == ((count,) if exclusive else (count, size))
+    require(fits, f"Labels of shape {labels.shape} do not fit {count:,} scores of {size} labels.")
+    if not np.isfinite(labels).all():
+        raise InputError(f"{(~np.isfinite(labels)).sum():,} labels are not finite: drop those examples.")
+    if not task.kind.has_classes:
+        return labels.astype(np.float64)
+    wrong = ~np.isin(labels, np.arange(size if exclusive else 2))
+    if wrong.any():
+        allowed = f"0 to {size - 1}" if exclusive else "0 and 1"
+        raise InputError(f"A label is {labels[wrong][0]}: {task.problem} of {list(task.labels)} has {allowed}.")
+    return labels.astype(np.int64)
 
 
 def measure(
@@ -108,7 +146,6 @@ def measure(
     labels: Num[np.ndarray, " N"] | Num[np.ndarray, "N C"],
     *,
     resamples: int = 1000,
-    level: float = 0.95,
     seed: int = 0,
     advance: Callable[[int], object] = lambda _: None,
 ) -> Metrics:
@@ -122,12 +159,10 @@ def measure(
         advance: is called with the number of resamples drawn since the last call.
 
     Raises:
-        InputError: no examples, labels of another shape, outside of the task's labels or not finite, a level outside
-            of (0, 1), or scores that are no probabilities.
+        InputError: no examples, labels of another shape, outside of the task's labels or not finite, or scores that are
+            not probabilities.
         JobError: scores that are not finite.
     """
-    if not 0 < level < 1:
-        raise InputError(f"The level of the intervals is {level}: it must lie in (0, 1).")
     scores = checked_scores(task, scores)
     labels = checked_labels(task, labels, len(scores))
     predicted = task.kind.decisions(scores)
@@ -140,7 +175,7 @@ def measure(
             yield random.integers(len(scores), size=len(scores))
             advance(1)
 
-    figures = metrics_of_draws(task, scores, labels, predicted, draws())
+    figures = metrics_of_draws(task, scores, labels, draws())
     values = {key: float(figures[key][0]) for key in task.kind.metric_keys(task.labels)}
     metrics = {}
     for key, value in values.items():
@@ -149,9 +184,30 @@ def measure(
             continue
         low = high = None
         if not np.isnan(figures[key][1:]).all():
-            low, high = np.nanquantile(figures[key][1:], [(1 - level) / 2, (1 + level) / 2]).tolist()
+            low, high = np.nanquantile(figures[key][1:], [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]).tolist()
         metrics[key] = Metric(value, low, high, _left_out(task, key, values))
-    return Metrics(metrics, _confusion(task, labels, predicted), len(scores), resamples, level)
+    return Metrics(metrics, _confusion(task, labels, predicted), len(scores), resamples, _LEVEL)
+
+
+def has_collapsed(task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Num[np.ndarray, "N ..."]) -> bool:
+    """Returns whether a classifier has collapsed to one class, as fine-tuned BERTs do with some seeds.
+
+    DNABERT's issues 10 and 78 report runs that end at an accuracy of 0.5 and an MCC of 0: whatever the sequence, the
+    output is the same. It has if all three hold: labels are of several classes; every example is predicted alike; and
+    the spread is small, which is the standard deviation of the probabilities of a label over that of the label itself
+    (0 or 1), the largest of all labels. The first two alone would take in a classifier of a rare class, which ranks
+    well before any probability reaches a half; relative to labels, a rare class is held to its own measure.
+    """
+    if not task.kind.has_classes:
+        return False
+    scores = checked_scores(task, scores)
+    labels = checked_labels(task, labels, len(scores))
+    predicted = task.kind.decisions(scores)
+    deviation = (labels[:, None] == np.arange(len(task.labels)) if task.kind.exclusive else labels).std(axis=0)
+    varies = deviation > 0
+    if not varies.any() or (predicted != predicted[0]).any():
+        return False
+    return bool((scores.std(axis=0)[varies] / deviation[varies]).max() < _SMALLEST_SPREAD)
 
 
 def _left_out(task: TaskConfig, key: str, values: dict[str, float]) -> str:
@@ -163,17 +219,17 @@ def _left_out(task: TaskConfig, key: str, values: dict[str, float]) -> str:
 
 def _why_undefined(task: TaskConfig, key: str, scores: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> str:
     name, _, label = key.partition("/")
-    if task.problem == "regression":
-        targets = [task.labels.index(label)] if label else range(len(task.labels))
-        for target in targets:
+    if not task.kind.has_classes:
+        for target in [task.labels.index(label)] if label else range(len(task.labels)):
             for values, what in ((labels, "value"), (scores, "prediction")):
                 if np.ptp(values[:, target]) == 0:
                     return f"every {what} of {task.labels[target]!r} is the same"
-    if task.problem == "single_label_classification":
-        missing, never = (np.setdiff1d(np.arange(len(task.labels)), part) for part in (labels, predicted))
+    if task.kind.exclusive:
         if name == "mcc":
             return f"every example is {task.labels[labels[0]]!r}"
-        return f"no example is {task.labels[missing[0]]!r}" if len(missing) else _never(task.labels[never[0]])
+        missing, never = (np.setdiff1d(np.arange(len(task.labels)), part) for part in (labels, predicted))
+        gap = "no example is" if len(missing) else "nothing is predicted as"
+        return f"{gap} {task.labels[(*missing, *never)[0]]!r}"
     if name.endswith("_macro") and len(task.labels) > 1:
         return f"{name.removesuffix('_macro')} is undefined for every label"
     # Without a name it is of all labels pooled, or of the only one.
@@ -181,17 +237,13 @@ def _why_undefined(task: TaskConfig, key: str, scores: np.ndarray, labels: np.nd
     truth = labels[:, task.labels.index(label)] if label in task.labels else labels
     if truth.all() or not truth.any():
         return f"{'every' if truth.all() else 'no'} example is {label!r}"
-    return _never(label)
-
-
-def _never(label: str) -> str:
     return f"nothing is predicted as {label!r}"
 
 
 def _confusion(task: TaskConfig, labels: np.ndarray, predicted: np.ndarray) -> tuple[ConfusionMatrix, ...]:
-    if task.problem == "regression":
+    if not task.kind.has_classes:
         return ()
-    if task.problem == "single_label_classification":
+    if task.kind.exclusive:
         return (_matrix(task.labels, labels, predicted),)
     columns = zip(task.labels, labels.T, predicted.T, strict=True)
     return tuple(_matrix((f"not {label}", label), truth, chosen) for label, truth, chosen in columns)
@@ -202,4 +254,4 @@ def _matrix(
 ) -> ConfusionMatrix:
     size = len(classes)
     counts = np.bincount(labels * size + predicted, minlength=size**2).reshape(size, size)
-    return ConfusionMatrix(classes, tuple(tuple(row) for row in counts.tolist()))
+    return ConfusionMatrix(classes, tuple(map(tuple, counts.tolist())))

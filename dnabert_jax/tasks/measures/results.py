@@ -3,22 +3,15 @@
 import dataclasses
 import datetime as dt
 from collections.abc import Iterator
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from dnabert_jax import storage
-from dnabert_jax.config import TaskConfig, TrainingLengths
-from dnabert_jax.errors import InputError
+from dnabert_jax.config import TaskConfig, TrainingLengths, require
 from dnabert_jax.io.markdown import escaped, table
 from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.datasets.labels import label_matrix
-from dnabert_jax.tasks.measures.metrics import (
-    ConfusionMatrix,
-    Metric,
-    Metrics,
-)
-from dnabert_jax.typed_json import to_json
+from dnabert_jax.tasks.measures.metrics import ConfusionMatrix, Metric, Metrics
 
 RESULT_FILE = "result.json"
 
@@ -73,28 +66,22 @@ class Result:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.seeds:
-            raise InputError(f"The result of {self.name} has no seed.")
+        require(bool(self.seeds), f"The result of {self.name} has no seed.")
+        require(0 <= self.best < len(self.seeds), f"The result of {self.name} has no seed number {self.best}.")
         for seed in self.seeds:
             # Those of earlier versions have figures of single labels twice.
-            if not set(seed.metrics.values) >= set(self.task.kind.metric_keys(self.task.labels)):
-                raise InputError(f"The result of {self.name} with seed {seed.seed} has not the metrics of its task.")
-        if not 0 <= self.best < len(self.seeds):
-            raise InputError(f"The result of {self.name} has no seed number {self.best}.")
+            measured = set(seed.metrics.values) >= set(self.task.kind.metric_keys(self.task.labels))
+            require(measured, f"The result of {self.name} with seed {seed.seed} lacks metrics of its task.")
 
 
-@dataclasses.dataclass(frozen=True)
-class OverSeeds:
-    """A metric over seeds.
+class OverSeeds(NamedTuple):
+    """The mean of a metric over the seeds where it is defined, and the standard deviation of the sample.
 
-    Attributes:
-        mean: over the seeds where it is defined; None if it is so nowhere.
-        deviation: the sample's standard deviation; None with fewer than two.
+    The mean is None without such a seed, the deviation with fewer than two.
     """
 
     mean: float | None
     deviation: float | None
-    defined: int
 
 
 def new_result(
@@ -108,7 +95,6 @@ def new_result(
 ) -> Result:
     """Returns a result dated today, with sizes, counts and lengths of the data; the task is theirs if not given."""
     lengths = data.splits["train"].sequences.lengths
-    counts = {} if data.task.problem == "regression" else data.splits
     return Result(
         name,
         model,
@@ -117,7 +103,8 @@ def new_result(
         seeds,
         {
             str(split): tuple(label_matrix(rows.labels, len(data.task.labels)).sum(axis=0, dtype=np.int64).tolist())
-            for split, rows in counts.items()
+            for split, rows in data.splits.items()
+            if data.task.kind.has_classes
         },
         TrainingLengths(int(lengths.min()), int(np.median(lengths)), int(lengths.max())),
         base_model,
@@ -132,11 +119,11 @@ def over_seeds(result: Result) -> dict[str, OverSeeds]:
     """Returns mean and spread of each metric that is reported, by key."""
     spreads, keys = {}, result.task.kind.metric_keys(result.task.labels)
     # The loss of a regression is its squared rmse.
-    for key in keys[1:] if result.task.problem == "regression" else keys:
+    for key in keys if result.task.kind.has_classes else keys[1:]:
         values = [v for seed in result.seeds if (v := seed.metrics.values[key].value) is not None]
         mean = float(np.mean(values)) if values else None
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        spreads[key] = OverSeeds(mean, deviation, len(values))
+        spreads[key] = OverSeeds(mean, deviation)
     return spreads
 
 
@@ -145,11 +132,6 @@ def is_at_chance(result: Result) -> bool:
     kind = result.task.kind
     low = result.seeds[result.best].metrics.values[kind.default_metric].low
     return low is not None and low <= kind.by_chance
-
-
-def write_result(result: Result, path: Path) -> None:
-    """Writes JSON that `typed_json.read_json(Result, path)` reads; the file appears whole or not at all."""
-    storage.write(path, to_json(result).encode())
 
 
 def result_markdown(result: Result) -> str:
@@ -199,11 +181,11 @@ def _confusions(result: Result) -> Iterator[str]:
     if not best.metrics.confusion:
         return
     yield from ("", f"### Confusion on the test split, seed {best.seed}", "")
-    if result.task.problem == "multi_label_classification":
+    if result.task.kind.exclusive:
+        yield table(*confusion_table(best.metrics.confusion[0]))
+    else:
         rows = [[each.classes[1], *map(_COUNT, reversed(sum(each.counts, ())))] for each in best.metrics.confusion]
         yield table(["label", "has it, predicted", "has it, missed", "not, but predicted", "neither"], rows)
-        return
-    yield table(*confusion_table(best.metrics.confusion[0]))
 
 
 def confusion_table(matrix: ConfusionMatrix) -> tuple[list[str], list[list[str]]]:
@@ -215,10 +197,9 @@ def confusion_table(matrix: ConfusionMatrix) -> tuple[list[str], list[list[str]]
     counts = np.array(matrix.counts)
     np.fill_diagonal(counts, 0)
     largest = np.argsort(-counts, axis=None, kind="stable")[:_SHOWN_CLASSES]
-    cells = [(i, j) for i, j in zip(*np.unravel_index(largest, counts.shape), strict=True) if counts[i, j]]
-    return ["true class", "predicted class", "examples"], [
-        [classes[i], classes[j], _COUNT(counts[i, j])] for i, j in cells
-    ]
+    cells = zip(*np.unravel_index(largest, counts.shape), strict=True)
+    rows = [[classes[i], classes[j], _COUNT(counts[i, j])] for i, j in cells if counts[i, j]]
+    return ["true class", "predicted class", "examples"], rows
 
 
 def _counts(result: Result) -> Iterator[str]:

@@ -23,7 +23,6 @@ from dnabert_jax.sequence.buckets import bucket
 from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.fitting import EVALUATED_TOGETHER
-from dnabert_jax.tasks.finetuning.jobs import total_steps
 from dnabert_jax.tasks.finetuning.lockstep import Lockstep, jobs_mesh
 from dnabert_jax.tasks.finetuning.trainable import split_trainable
 from dnabert_jax.tasks.suites.suite import SuiteSize
@@ -146,7 +145,7 @@ def plan_jobs(
     together = config.batch_size * EVALUATED_TOGETHER
     strands = 1 if config.strands == "forward" else 2
     groups = -(-size.sets * size.seeds // (len(devices) * jobs))
-    steps = total_steps(config, size.examples)
+    steps = config.total_steps(size.examples)
     epochs = -(-steps // -(-size.examples // config.batch_size))
     validations = strands * epochs * -(-size.validation // together)
     if config.train == "probe":  # each sequence once; the regression, on the host, is not counted

@@ -37,7 +37,7 @@ from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import task_to_learn
 from dnabert_jax.tasks.finetuning.finetune import RESAMPLES, finetune_sets, from_scratch, write_finetuned
 from dnabert_jax.tasks.finetuning.fitting import FittingObserver
-from dnabert_jax.tasks.finetuning.probe import embedded_set, fit_forest, fit_probe
+from dnabert_jax.tasks.finetuning.probe import embedded_set, fit_probe, forest_scores, probe_logits
 from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.tasks.measures.results import Result, SeedResult, new_result
 from dnabert_jax.tasks.suites.suite import METHODS, LabelledSet, Method, SuiteName, settings_of
@@ -309,9 +309,9 @@ class SuiteRun:
 
         def scores(seed: int) -> Float[np.ndarray, "n C"]:
             if method == "probe-forest":
-                return fit_forest(data.task, vectors, labels, seed)(vectors["test"])
+                return forest_scores(data.task, vectors, labels, seed)
             probe = fit_probe(data.task, self.evaluation.settings.select_by, vectors, labels)
-            return data.task.kind.probabilities(probe.logits(vectors["test"]))
+            return data.task.kind.probabilities(probe_logits(probe, vectors["test"]))
 
         return scores
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnabert_jax.sequence.bases import base_codes, reverse_complement
+from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.tasks.datasets.sequences import Sequences
 
 PLANTED = "TGAGTCATCG"
@@ -19,6 +19,10 @@ def sequences_of(texts: list[str]) -> Sequences:
 
 def dna(length: int, generator: random.Random) -> str:
     return "".join(generator.choices("ACGT", k=length))
+
+
+def other_strand(text: str) -> str:
+    return text.translate(str.maketrans("ACGT", "TGCA"))[::-1]
 
 
 @dataclasses.dataclass
@@ -34,9 +38,7 @@ class Planted:
         """The same, with every other positive sequence as its other strand."""
         positives, scores = list(self.positives), list(self.scores)
         for row in range(0, len(positives), 2):
-            turned = reverse_complement(base_codes(positives[row].encode()))
-            positives[row] = "".join("ATCG"[code] for code in turned)
-            scores[row] = scores[row][::-1].copy()
+            positives[row], scores[row] = other_strand(positives[row]), scores[row][::-1].copy()
         return Planted(positives, scores, self.negatives, self.starts)
 
 
@@ -48,9 +50,8 @@ def plant() -> Planted:
         start = generator.randrange(15, 60 - 25)
         text = dna(60, generator)
         data.positives.append(text[:start] + PLANTED + text[start + len(PLANTED) :])
-        scores = np.full(60, 0.01, np.float32)
-        scores[start : start + len(PLANTED)] = 1
-        data.scores.append(scores)
+        data.scores.append(np.full(60, 0.01, np.float32))
+        data.scores[-1][start : start + len(PLANTED)] = 1
         data.starts.append(start)
     return data
 
@@ -69,11 +70,11 @@ def write_meme(path: Path, known: dict[str, np.ndarray], url: str = "") -> None:
     """A file such as JASPAR's: `known` are matrices by what stands after MOTIF."""
     lines = ["MEME version 4", "", "ALPHABET= ACGT", "", "strands: + -", ""]
     for heading, matrix in known.items():
-        rows = "\n".join(" ".join(f"{share:.6f}" for share in row) for row in matrix)
+        rows = [" ".join(f"{share:.6f}" for share in row) for row in matrix]
         lines += [
             f"MOTIF {heading}",
             f"letter-probability matrix: alength= 4 w= {len(matrix)} nsites= 20 E= 0",
-            rows,
+            *rows,
             url,
         ]
     path.write_text("\n".join(lines) + "\n")

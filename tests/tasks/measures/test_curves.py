@@ -1,5 +1,6 @@
 """The curves are pictures, and what is drawn is what the definition says."""
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -42,12 +43,8 @@ def test_three_pictures_are_drawn(task: TaskConfig, tmp_path: Path, example: Exa
     draw_curves(task, *example(task), tmp_path / "curves", "CTCF_A549")
     paths = sorted((tmp_path / "curves").iterdir())
     assert [path.name for path in paths] == ["calibration.png", "curves.json", "precision_recall.png", "roc.png"]
-    for path in (path for path in paths if path.suffix == ".png"):
-        picture = imread(path)
-        assert min(picture.shape[:2]) > 700
-        assert len({tuple(pixel) for row in picture[::7, ::7, :3] for pixel in row.tolist()}) > 10
-    named = [[label for label in figure if ":" in label] for figure in drawn]
-    assert [len(names) for names in named] == [1 if task is BINARY else 3] * 3
+    assert all(min(imread(path).shape[:2]) > 700 for path in paths if path.suffix == ".png")
+    assert [sum(":" in label for label in figure) for figure in drawn] == [1 if task is BINARY else 3] * 3
 
 
 def test_curves_by_definition(tmp_path: Path, example: Example, drawn: Drawn) -> None:
@@ -125,14 +122,10 @@ def test_a_picture_that_fails_is_said_and_costs_no_other(
 
     monkeypatch.setattr(Figure, "savefig", fail)
     draw_curves(BINARY, *example(BINARY), tmp_path, "")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "calibration.png",
-        "curves.json",
-        "precision_recall.png",
-    ]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["calibration.png", "curves.json", "precision_recall.png"]
     (message,) = [record.getMessage() for record in caplog.records]
-    assert "roc.png" in message
-    assert "the picture is too large" in message
+    assert re.search(r"roc\.png.*the picture is too large", message)
 
 
 @pytest.mark.parametrize(("problem", "files"), [("multi_label_classification", ["curves.json"]), ("regression", None)])

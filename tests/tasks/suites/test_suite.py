@@ -11,7 +11,6 @@ from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import Location
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
-from dnabert_jax.tasks.finetuning.jobs import total_steps
 from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.tasks.measures.results import Result, SeedResult
 from dnabert_jax.tasks.suites.run import Evaluation, SuiteResults
@@ -104,7 +103,7 @@ def test_settings_of_gue_are_those_of_its_scripts() -> None:
     mouse = by_set["mouse/0"]
     assert (mouse.max_steps, mouse.warmup_steps, by_set["EMP/H3"].warmup_steps) == (1000, 30, 50)
     # As in transformers, these are all steps, more than five epochs of its smaller sets have.
-    assert [total_steps(mouse, rows) for rows in (100_000, 2_000)] == [1000, 1000]
+    assert [mouse.total_steps(rows) for rows in (100_000, 2_000)] == [1000, 1000]
     assert by_set["x"] == settings_of("tfbs690", "tf/4", settings) == settings
 
 

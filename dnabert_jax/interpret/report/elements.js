@@ -20,7 +20,7 @@ const html = (tag, attributes = {}, ...children) => fill(document.createElement(
 /** An SVG element. */
 const svg = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
-/** Numbers of `packed` in packing.py. */
+/** Numbers of `packed` in page.py. */
 function unpack({ kind, data: text }) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   return new { f4: Float32Array, f8: Float64Array }[kind](bytes.buffer);
