@@ -7,12 +7,12 @@ log-odds there are at least --share of the most that the motif can have. Printed
 the mean score within it divided by the mean score of the other bases. Score files are those of `dnabert-jax attention`.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 from Bio import SeqIO
 
+from benchmarks.alternation import flags
 from dnabert_jax.interpret.motifs.known_motifs import JASPAR, read_database
 from dnabert_jax.interpret.score_files import read_score_file
 from dnabert_jax.sequence.bases import base_codes
@@ -22,7 +22,7 @@ _PSEUDO_PROBABILITY = 0.01
 
 def main() -> None:
     """Prints a row for each file of scores."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = flags(__doc__)
     parser.add_argument("scores", nargs="+", type=Path, help="files of scores of the sequences")
     parser.add_argument("--fasta", type=Path, required=True, help="the sequences")
     parser.add_argument("--database", default=JASPAR, help="jaspar, or a file in MEME's format (%(default)s)")
@@ -36,11 +36,8 @@ def main() -> None:
     log_odds = np.log2(4 * probabilities / probabilities.sum(axis=1, keepdims=True))
     least = arguments.share * log_odds.max(axis=1).sum()
     texts = {record.id: str(record.seq).upper() for record in SeqIO.parse(arguments.fasta, "fasta")}
-    sites = {}
-    for name, text in texts.items():
-        best, start = best_site(base_codes(text.encode(), name), log_odds)
-        if best >= least:
-            sites[name] = start
+    best = {name: best_site(base_codes(text.encode(), name), log_odds) for name, text in texts.items()}
+    sites = {name: start for name, (score, start) in best.items() if score >= least}
     print(f"{arguments.motif}: {len(sites):,} of {len(texts):,} sequences have a site.\n")
     if not sites:
         return

@@ -8,17 +8,14 @@ time; one after the other, each job has all cores. transformers trains BertForSe
 batches with PyTorch's AdamW, all cores a job. The mean training losses are compared first.
 """
 
-import argparse
 import dataclasses
 import functools
 import os
 from collections.abc import Callable
-from importlib.metadata import version
 
 import numpy as np
 
-from benchmarks.alternation import machine
-from benchmarks.side_process import HEAD, Ready, Side, SideProcess, row
+from benchmarks.alternation import Ready, Side, compare_sides, flags_of_sides, quiet_transformers
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.families import PRESETS
 from dnabert_jax.io.genome import read_blocks
@@ -34,65 +31,30 @@ _PEERS = ("this project", "transformers")
 _TASK = TaskConfig("single_label_classification", ("shuffled", "genomic"), dropout=0.0)
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """What all sides do.
-
-    Attributes:
-        config: of the network.
-        settings: of the fine-tuning.
-        splits: what each job learns from.
-        threads: of each side.
-    """
-
-    config: ModelConfig
-    settings: FinetuneConfig
-    splits: list[EncodedSplit]
-    threads: int
-
-    @property
-    def tokens(self) -> int:
-        """Of an epoch of all jobs; all sequences are of one length, so none is padding."""
-        return sum(len(split.ids) for split in self.splits)
-
-
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="tiny", choices=list(PRESETS), help="size of the model (%(default)s)")
+    parser = flags_of_sides(__doc__, _PEERS, preset="tiny")
     parser.add_argument("--jobs", type=int, default=4, help="data sets (%(default)s)")
     parser.add_argument("--sequences", type=int, default=512, help="of each (%(default)s)")
-    parser.add_argument(
-        "--peers", nargs="+", choices=_PEERS, default=_PEERS, help="one job after the other (%(default)s)"
-    )
-    parser.add_argument("--rounds", type=int, default=5, help="of each, in alternation (%(default)s)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side (%(default)s)")
     arguments = parser.parse_args()
     config = dataclasses.replace(PRESETS[arguments.preset].model, dropout=0.0, attention_dropout=0.0)
     settings = dataclasses.replace(
         FINETUNE_PRESETS["dnabert"], epochs=1, dropout=0.0, restarts=0, peak_learning_rate=1e-4
     )
     splits = [windows(config.k, arguments.sequences, job) for job in range(arguments.jobs)]
-    task = Task(config, settings, splits, arguments.threads)
-    versions = ", ".join(f"{name} {version(name)}" for name in ("jax", "torch", "transformers"))
-    print(
-        f"{machine()}; {task.threads} threads a side; load {os.getloadavg()[0]:.1f}; {arguments.rounds} rounds in "
-        f"alternation; {versions}\n\n{arguments.jobs} jobs of {arguments.sequences} sequences, batches of "
-        f"{settings.batch_size}, {arguments.preset}.\n\n{HEAD}",
-        flush=True,
-    )
-    with SideProcess(functools.partial(this_project, devices=task.threads), task) as ours:
-        sides: dict[str, Side] = {
-            "this project": functools.partial(this_project, devices=1),
-            "transformers": transformers_side,
-        }
-        for peer_name in arguments.peers:
-            name = f"{peer_name}, one job after the other"
-            with SideProcess(sides[peer_name], task) as peer:
-                differences = np.abs(np.subtract(ours.ready["losses"], peer.ready["losses"]))
-                if not differences.max() < _LARGEST_DIFFERENCE:
-                    raise SystemExit(f"The losses of {name} differ by {differences.max()}: another model.")
-                print(row(name, ours, peer, task.tokens, arguments.rounds), flush=True)
+    what = config, settings, splits
+    sides: dict[str, Side] = {
+        "this project": functools.partial(this_project, *what, devices=1),
+        "transformers": functools.partial(transformers_side, *what),
+    }
+    peers = {f"{name}, one job after the other": sides[name] for name in arguments.peers}
+    lockstep = functools.partial(this_project, *what, devices=arguments.threads)
+    compare_sides(arguments.threads, lockstep, peers, arguments.rounds, tokens_of(splits), _LARGEST_DIFFERENCE)
+
+
+def tokens_of(splits: list[EncodedSplit]) -> int:
+    """Returns the tokens of an epoch of all jobs; all sequences are of one length, so none is padding."""
+    return sum(len(split.ids) for split in splits)
 
 
 def windows(k: int, count: int, job: int) -> EncodedSplit:
@@ -109,42 +71,48 @@ def windows(k: int, count: int, job: int) -> EncodedSplit:
     return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets, KmerTokenizer(k))
 
 
-def this_project(task: Task, devices: int) -> tuple[Callable[[], float], Ready]:
-    """All jobs in lockstep on several devices, or one after the other on one."""
+def this_project(
+    config: ModelConfig, settings: FinetuneConfig, splits: list[EncodedSplit], devices: int
+) -> tuple[Callable[[], float], Ready]:
+    """Trains all jobs in lockstep on several devices, or one after the other on one."""
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     import jax
 
     from dnabert_jax.tasks.finetuning.fitting import Fitting, Job, Silent
 
-    fitting = Fitting(task.config, weights(task), _TASK, task.settings, jax.devices())
+    fitting = Fitting(config, weights(config), _TASK, settings, jax.devices())
     # The same seed for all: nothing is random but the order. The validation split is next to nothing.
-    split = task.splits[0]
+    split = splits[0]
     first = EncodedSplit(split.ids[: split.offsets[1]], split.offsets[:2], split.targets[:1], split.tokenizer)
-    jobs = [Job(str(number), split, first, 0) for number, split in enumerate(task.splits)]
+    jobs = [Job(str(number), split, first, 0) for number, split in enumerate(splits)]
     groups = [jobs] if devices > 1 else [[job] for job in jobs]
 
     def losses() -> list[float]:
         return [one.losses[0] for group in groups for one in fitting.run(group, Silent())]
 
-    return lambda: sum(losses()), {"losses": losses(), "computed": task.tokens}
+    split_size, batch = len(splits[0]), settings.batch_size
+    about = f"{len(splits)} jobs of {split_size} sequences in batches of {batch}, {tokens_of(splits):,} tokens."
+    return lambda: sum(losses()), {"result": losses(), "computed": tokens_of(splits), "about": about}
 
 
-def weights(task: Task) -> dict[str, object]:
-    """Random ones of the whole network, the same for all sides."""
+def weights(config: ModelConfig) -> dict[str, object]:
+    """Returns random ones of the whole network, the same for all sides."""
     import jax
 
     from dnabert_jax.interop.huggingface import abstract_parameters
 
     draw = np.random.default_rng(0)
-    shapes = abstract_parameters(task.config, _TASK, ["backbone", "pooler", "classifier"])
+    shapes = abstract_parameters(config, _TASK, ["backbone", "pooler", "classifier"])
     drawn = jax.tree.map(lambda leaf: draw.normal(0, 0.05, leaf.shape).astype(np.float32), shapes)
-    drawn["backbone"]["embeddings"]["token"]["table"][task.config.vocabulary_size :] = 0
+    drawn["backbone"]["embeddings"]["token"]["table"][config.vocabulary_size :] = 0
     return drawn
 
 
-def transformers_side(task: Task) -> tuple[Callable[[], float], Ready]:
-    """BertForSequenceClassification on the same batches, AdamW and schedule."""
+def transformers_side(
+    config: ModelConfig, settings: FinetuneConfig, splits: list[EncodedSplit]
+) -> tuple[Callable[[], float], Ready]:
+    """Trains BertForSequenceClassification on the same batches, AdamW and schedule."""
     os.environ["JAX_PLATFORMS"] = "cpu"
     import torch
     import transformers
@@ -153,20 +121,18 @@ def transformers_side(task: Task) -> tuple[Callable[[], float], Ready]:
     from dnabert_jax.interop.huggingface import to_huggingface
     from dnabert_jax.interop.task_settings import task_settings
 
-    torch.set_num_threads(task.threads)
-    transformers.utils.logging.set_verbosity_error()
-    config = transformers.BertConfig(**family_of(task.config).settings(task.config), **task_settings(_TASK))
-    begin = {name: torch.from_numpy(np.array(one)) for name, one in to_huggingface(weights(task), task.config).items()}
+    quiet_transformers()
+    theirs = transformers.BertConfig(**family_of(config).settings(config), **task_settings(_TASK))
+    begin = {name: torch.from_numpy(np.array(one)) for name, one in to_huggingface(weights(config), config).items()}
 
     def losses() -> list[float]:
-        return [one_job(split) for split in task.splits]
+        return [one_job(split) for split in splits]
 
     def one_job(split: EncodedSplit) -> float:
-        model = transformers.BertForSequenceClassification(config).train()
+        model = transformers.BertForSequenceClassification(theirs).train()
         model.load_state_dict(begin, strict=False)
         decayed = [p for p in model.parameters() if p.ndim > 1]
         plain = [p for p in model.parameters() if p.ndim < 2]
-        settings = task.settings
         optimizer = torch.optim.AdamW(
             [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
             lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.epsilon,
@@ -187,7 +153,7 @@ def transformers_side(task: Task) -> tuple[Callable[[], float], Ready]:
             found.append(loss.item())
         return float(np.mean(found))
 
-    return lambda: sum(losses()), {"losses": losses(), "computed": task.tokens}
+    return lambda: sum(losses()), {"result": losses(), "computed": tokens_of(splits)}
 
 
 if __name__ == "__main__":

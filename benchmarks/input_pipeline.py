@@ -6,7 +6,6 @@ Beside it: the same records read one call each through grain's generic record so
 with --tfds DIR, the same rows as a TFDS data set in array_record files.
 """
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
@@ -15,7 +14,7 @@ from pathlib import Path
 import grain
 import numpy as np
 
-from benchmarks.alternation import compare
+from benchmarks.alternation import compare, flags
 from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.pipeline import training_batches
 from dnabert_jax.data.rows import Rows, open_rows
@@ -36,7 +35,7 @@ class _RecordSource:
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = flags(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--tfds", type=Path)
     parser.add_argument("--batch", type=int, default=256)

@@ -6,17 +6,16 @@ Random sequences and weights: those that training begins with, and normal noise 
 it is, the steeper and less even is the way from the baseline: a hard case, not a trained model.
 """
 
-import argparse
 import random
 
 import jax
 import numpy as np
-from flax import nnx
 
-from benchmarks.alternation import machine
+from benchmarks.alternation import flags, machine
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interpret.attribution import integrated_gradients
 from dnabert_jax.interpret.target import choose_target
+from dnabert_jax.model.binding import random_parameters
 from dnabert_jax.model.classification import SequenceClassifier
 from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.training.saved_model import Description, SavedModel
@@ -26,7 +25,7 @@ _TASK = TaskConfig("single_label_classification", ("no", "yes"))
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = flags(__doc__)
     parser.add_argument("--hidden", type=int, default=16, help="size of a vector (%(default)s)")
     parser.add_argument("--layers", type=int, default=2, help="of the encoder (%(default)s)")
     parser.add_argument("--deviations", type=float, nargs="+", default=[0.5], help="(%(default)s)")
@@ -35,13 +34,9 @@ def main() -> None:
     parser.add_argument("--bases", type=int, default=100, help="of each (%(default)s)")
     arguments = parser.parse_args()
     config = ModelConfig(
-        k=3,
-        hidden_size=arguments.hidden,
-        num_layers=arguments.layers,
-        num_heads=2,
-        intermediate_size=2 * arguments.hidden,
-        max_positions=max(128, arguments.bases),
-    )
+        k=3, hidden_size=arguments.hidden, num_layers=arguments.layers, num_heads=2,
+        intermediate_size=2 * arguments.hidden, max_positions=max(128, arguments.bases),
+    )  # fmt: skip
     draw = random.Random(0)  # noqa: S311
     sequences = [(str(row), "".join(draw.choices("ACGT", k=arguments.bases))) for row in range(arguments.sequences)]
     print(f"{machine()}\n\n| deviation | steps | worst gap | worst relative gap | sequences above 5 % |")
@@ -57,10 +52,9 @@ def main() -> None:
 
 
 def noisy_model(config: ModelConfig, deviation: float) -> DNAModel:
-    """A classifier of random weights."""
+    """Returns a classifier of random weights."""
     draw = np.random.default_rng(0)
-    module = SequenceClassifier(config, _TASK, rngs=nnx.Rngs(0))
-    parameters = jax.device_get(nnx.to_pure_dict(nnx.state(module, nnx.Param)))
+    parameters = jax.device_get(random_parameters(SequenceClassifier, jax.random.key(0), config, _TASK))
     parameters = jax.tree.map(lambda x: np.asarray(x + draw.normal(0, deviation, x.shape), np.float32), parameters)
     return DNAModel(SavedModel(Description(config, _TASK, {}), 0, parameters))
 

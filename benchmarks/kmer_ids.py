@@ -7,7 +7,6 @@ from k-merised text (whose making is not counted). This project is timed on all 
 many as they manage in a few seconds. All ids are compared first.
 """
 
-import argparse
 import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.alternation import compare
+from benchmarks.alternation import compare, flags
 from dnabert_jax.families.kmer_files import write_tokenizer
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sequence.bases import base_codes
@@ -28,7 +27,7 @@ _RAW = ", raw DNA"
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = flags(__doc__)
     parser.add_argument("--fasta", type=Path, required=True)
     parser.add_argument("--k", type=int, default=6)
     arguments = parser.parse_args()
@@ -54,46 +53,34 @@ def main() -> None:
 
 
 def _tokenizers(k: int) -> dict[str, Callable[[list[str]], Iterable]]:
-    """Those installed: word-level, those of an export, and BERT's in Python, which DNABERT's is."""
+    """Returns the others, by name: word-level, those of an export, and BERT's in Python, which DNABERT's is."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from transformers import AutoTokenizer, BertTokenizer
+    from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
+
     vocabulary = {token: number for number, token in enumerate(KmerTokenizer(k).tokens)}
-    found: dict[str, Callable[[list[str]], Iterable]] = {}
-    try:
-        from tokenizers import Tokenizer
-        from tokenizers.models import WordLevel
-        from tokenizers.pre_tokenizers import WhitespaceSplit
-    except ImportError:
-        print("tokenizers is not installed")
-    else:
-        fast = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106
-        fast.pre_tokenizer = WhitespaceSplit()
-        found["tokenizers, WordLevel, all cores"] = lambda texts: [e.ids for e in fast.encode_batch(texts)]
-    try:
-        from transformers import AutoTokenizer, BertTokenizer
-    except ImportError:
-        print("transformers is not installed")
-    else:
-        with tempfile.TemporaryDirectory() as directory:
-            write_tokenizer(Path(directory), k, 512)
-            exported = {cls.__name__: cls.from_pretrained(directory) for cls in (BertTokenizer, AutoTokenizer)}
+    fast = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106
+    fast.pre_tokenizer = WhitespaceSplit()
+    with tempfile.TemporaryDirectory() as directory:
+        write_tokenizer(Path(directory), k, 512)
+        exported = {cls.__name__: cls.from_pretrained(directory) for cls in (BertTokenizer, AutoTokenizer)}
+        (Path(directory) / "vocabulary").write_text("\n".join(vocabulary), encoding="utf-8")
+        slow = BertTokenizerLegacy(f"{directory}/vocabulary", do_lower_case=False)
 
-        def ids(name: str, texts: list[str]) -> list[list[int]]:
-            return exported[name](texts, add_special_tokens=False)["input_ids"]
+    def ids(name: str, texts: list[str]) -> list[list[int]]:
+        return exported[name](texts, add_special_tokens=False)["input_ids"]
 
-        for name, inputs in (("BertTokenizer", ", k-mers"), ("AutoTokenizer", ", k-mers"), ("AutoTokenizer", _RAW)):
-            found[f"{name} of an export{inputs}"] = partial(ids, name)
-    try:
-        from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
-    except ImportError:
-        print("transformers with its Python BertTokenizer is not installed")
-    else:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt") as file:
-            file.write("\n".join(vocabulary))
-            file.flush()
-            slow = BertTokenizerLegacy(file.name, do_lower_case=False)
-        found["transformers, Python BertTokenizer"] = lambda texts: [
+    return {
+        "tokenizers, WordLevel, all cores": lambda texts: [each.ids for each in fast.encode_batch(texts)],
+        "BertTokenizer of an export, k-mers": partial(ids, "BertTokenizer"),
+        "AutoTokenizer of an export, k-mers": partial(ids, "AutoTokenizer"),
+        f"AutoTokenizer of an export{_RAW}": partial(ids, "AutoTokenizer"),
+        "transformers, Python BertTokenizer": lambda texts: [
             slow.convert_tokens_to_ids(slow.tokenize(text)) for text in texts
-        ]
-    return found
+        ],
+    }
 
 
 if __name__ == "__main__":

@@ -9,96 +9,38 @@ not counted. The effects are compared first. As for `training_step`, on a busy m
 mean anything.
 """
 
-import argparse
-import dataclasses
 import functools
-import os
 import tempfile
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.alternation import machine, measure
-from benchmarks.side_process import Ready, SideProcess, spread
-from dnabert_jax.config import ModelConfig, TaskConfig
+from benchmarks.alternation import Ready, check_one_cpu, compare_sides, flags_of_sides, quiet_transformers
+from dnabert_jax.config import ModelConfig
 from dnabert_jax.families import PRESETS
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.bases import BASES, base_codes
 from dnabert_jax.sequence.vocabulary import CLS, SEP
 
-_HEAD = (
-    "| beside | its variants a second: median (min - max) | this project's beside it "
-    "| this project is faster, times | its core-seconds a round | this project's | its peak GB |\n"
-    "|---|---|---|---|---|---|---|"
-)
 _PEERS = {"one at a time": 1, "32 together": 32}
 _LARGEST_DIFFERENCE = 1e-4
-_TASK = TaskConfig("single_label_classification", ("no", "yes"))
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """What both sides compute.
-
-    Attributes:
-        config: of the network.
-        windows: codes of bases, [sequences, bases].
-        directory: of the exported model, which this project's side writes.
-        threads: of each side.
-    """
-
-    config: ModelConfig
-    windows: np.ndarray
-    directory: Path
-    threads: int
-
-    @property
-    def variants(self) -> int:
-        return 3 * self.windows.size
 
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="dnabert6", choices=list(PRESETS), help="size of the model (%(default)s)")
+    parser = flags_of_sides(__doc__, list(_PEERS))
     parser.add_argument("--sequences", type=int, default=1, help="that are changed (%(default)s)")
     parser.add_argument("--bases", type=int, default=300, help="of each (%(default)s)")
-    parser.add_argument("--peers", nargs="+", choices=list(_PEERS), default=list(_PEERS), help="(%(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="of each, in alternation (%(default)s)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side (%(default)s)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         windows = certain_windows(arguments.sequences, arguments.bases)
-        task = Task(PRESETS[arguments.preset].model, windows, Path(scratch) / "model", arguments.threads)
-        versions = ", ".join(f"{name} {version(name)}" for name in ("jax", "torch", "transformers"))
-        print(
-            f"{machine()}; {task.threads} threads a side; load {os.getloadavg()[0]:.1f}; {arguments.rounds} rounds in "
-            f"alternation; {versions}\n\n{task.variants:,} variants of {arguments.sequences} sequences of "
-            f"{arguments.bases} bases, {arguments.preset}.\n\n{_HEAD}",
-            flush=True,
-        )
-        # This project first: it writes the weights.
-        with SideProcess(this_project, task) as ours:
-            for name in arguments.peers:
-                with SideProcess(functools.partial(transformers_side, together=_PEERS[name]), task) as peer:
-                    difference = float(np.abs(ours.ready["effects"] - peer.ready["effects"]).max())
-                    if not difference < _LARGEST_DIFFERENCE:
-                        raise SystemExit(f"The effects of {name} differ by {difference}: another model.")
-                    print(row(name, ours, peer, task.variants, arguments.rounds), flush=True)
-
-
-def row(name: str, ours: SideProcess, peer: SideProcess, variants: int, rounds: int) -> str:
-    """Measures a peer beside this project."""
-    rates = measure({"ours": ours.step, "theirs": peer.step}, {"ours": variants, "theirs": variants}, rounds)
-    faster = [mine / theirs for mine, theirs in zip(rates["ours"], rates["theirs"], strict=True)]
-    return (
-        f"| {name} | {spread(rates['theirs'], 1)} | {spread(rates['ours'], 1)} | {spread(faster, 2)} "
-        f"| {spread(peer.core_seconds[-rounds:], 1)} | {spread(ours.core_seconds[-rounds:], 1)} "
-        f"| {peer.peak_memory():.1f} |"
-    )
+        what = PRESETS[arguments.preset].model, windows, Path(scratch) / "model"
+        ours = functools.partial(this_project, *what)
+        peers = {name: functools.partial(transformers_side, *what, _PEERS[name]) for name in arguments.peers}
+        work = 3 * windows.size
+        compare_sides(arguments.threads, ours, peers, arguments.rounds, work, _LARGEST_DIFFERENCE, "variants", digits=1)
 
 
 def certain_windows(count: int, bases: int) -> np.ndarray:
@@ -110,35 +52,26 @@ def certain_windows(count: int, bases: int) -> np.ndarray:
     return np.array([window for window in windows if window.max() < 4][:count])
 
 
-def this_project(task: Task) -> tuple[Callable[[], float], Ready]:
-    """`mutation_effects`, from text; it also writes the weights."""
-    import jax
-    from flax import nnx
-
+def this_project(config: ModelConfig, windows: np.ndarray, directory: Path) -> tuple[Callable[[], float], Ready]:
+    """Makes `mutation_effects` of windows, from text; it also writes the weights."""
+    from benchmarks.integration_steps import noisy_model
     from dnabert_jax.interpret.mutagenesis import mutation_effects
     from dnabert_jax.interpret.target import choose_target
-    from dnabert_jax.model.classification import SequenceClassifier
-    from dnabert_jax.pretrained import DNAModel
-    from dnabert_jax.training.saved_model import Description, SavedModel
 
-    if jax.devices()[0].platform != "cpu" or jax.device_count() > 1:
-        raise SystemExit(f"{jax.devices()} is not one CPU: unset XLA_FLAGS and set JAX_PLATFORMS=cpu.")
-    draw = np.random.default_rng(0)
-    module = SequenceClassifier(task.config, _TASK, rngs=nnx.Rngs(0))
-    parameters = jax.device_get(nnx.to_pure_dict(nnx.state(module, nnx.Param)))
+    check_one_cpu()
     # Far enough from the initial ones that substitutions have effects.
-    parameters = jax.tree.map(lambda x: np.asarray(x + draw.normal(0, 0.02, x.shape), np.float32), parameters)
-    model = DNAModel(SavedModel(Description(task.config, _TASK, {}), 0, parameters))
-    model.save_pretrained(task.directory)
-    texts = ["".join(BASES[code] for code in window) for window in task.windows]
+    model = noisy_model(config, deviation=0.02)
+    model.save_pretrained(directory)
+    texts = ["".join(BASES[code] for code in window) for window in windows]
     target = choose_target(model, "The benchmark", "yes")
 
     def effects() -> np.ndarray:
         found = [one.effects for one in mutation_effects(model, [("", text) for text in texts], target)]
         # The base that is there has no effect.
-        return np.concatenate([own[own_mask(w)] for own, w in zip(found, task.windows, strict=True)])
+        return np.concatenate([own[own_mask(window)] for own, window in zip(found, windows, strict=True)])
 
-    return lambda: float(effects().sum()), {"effects": effects(), "computed": task.variants}
+    about = f"{3 * windows.size:,} variants of {len(texts)} sequences of {len(texts[0])} bases."
+    return lambda: float(effects().sum()), {"result": effects(), "about": about}
 
 
 def own_mask(window: np.ndarray) -> np.ndarray:
@@ -146,22 +79,23 @@ def own_mask(window: np.ndarray) -> np.ndarray:
     return window[:, None] != base_codes(b"ACGT")
 
 
-def transformers_side(task: Task, together: int) -> tuple[Callable[[], float], Ready]:
-    """BertForSequenceClassification with SDPA in inference mode, over the same variants in the same order."""
+def transformers_side(
+    config: ModelConfig, windows: np.ndarray, directory: Path, together: int
+) -> tuple[Callable[[], float], Ready]:
+    """Makes BertForSequenceClassification with SDPA in inference mode, over the same variants in the same order."""
     import torch
     import transformers
 
-    torch.set_num_threads(task.threads)
-    transformers.utils.logging.set_verbosity_error()
+    quiet_transformers()
     loaded = transformers.AutoModelForSequenceClassification
-    model = loaded.from_pretrained(task.directory, attn_implementation="sdpa").eval()
+    model = loaded.from_pretrained(directory, attn_implementation="sdpa").eval()
     ids, counts = [], []
-    for window in task.windows:
+    for window in windows:
         places, columns = np.nonzero(own_mask(window))
         variants = np.repeat(window[None], len(places) + 1, axis=0)
         variants[np.arange(1, len(variants)), places] = base_codes(b"ACGT")[columns]
         counts.append(len(variants))
-        ids += [np.concatenate([[CLS], task.config.tokenizer.encode(own), [SEP]]) for own in variants]
+        ids += [np.concatenate([[CLS], config.tokenizer.encode(own), [SEP]]) for own in variants]
     # The windows are of one length: nothing is padding, so no mask is needed.
     batches = torch.from_numpy(np.array(ids, np.int64)).split(together)
 
@@ -171,7 +105,7 @@ def transformers_side(task: Task, together: int) -> tuple[Callable[[], float], R
         of_windows = np.split(logits, np.cumsum(counts)[:-1])
         return np.concatenate([own[1:] - own[0] for own in of_windows])
 
-    return lambda: float(effects().sum()), {"effects": effects(), "computed": task.variants}
+    return lambda: float(effects().sum()), {"result": effects(), "computed": 3 * windows.size}
 
 
 if __name__ == "__main__":

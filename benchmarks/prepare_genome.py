@@ -3,16 +3,14 @@
 python -m benchmarks.prepare_genome --fasta chrX.fa.gz --processes 1 2
 """
 
-import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.alternation import machine
+from benchmarks.alternation import flags, machine, spread
 from data_prep.sources import SequenceFile, survey
 
 _PROGRAM = """
@@ -29,7 +27,7 @@ if __name__ == "__main__":
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = flags(__doc__)
     parser.add_argument("--fasta", type=Path, required=True)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
@@ -53,8 +51,7 @@ def main() -> None:
     print("|---|---|---|")
     for number, values in seconds.items():
         rates = [bases / value / 1e6 for value in values]
-        spread = f"{statistics.median(rates):.1f} ({min(rates):.1f} - {max(rates):.1f})"
-        print(f"| {number} | {spread} | {memory[number] / 1024:.0f} |")
+        print(f"| {number} | {spread(rates, 1)} | {memory[number] / 1024:.0f} |")
 
 
 if __name__ == "__main__":

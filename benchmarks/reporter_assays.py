@@ -12,33 +12,24 @@ Correlations are Spearman's and Pearson's over the substitutions of one element,
 its size: a score that has no direction, such as a distance, can only go with the size.
 """
 
-import argparse
-import csv
-import gzip
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+from Bio import SeqIO
 from scipy.stats import pearsonr, spearmanr
 
-_HEADING = re.compile(r">(\S+) \S+ chr\w+:(\d+)-(\d+)$")
-_FIELDS = {"contig", "position", "id", "ref", "alt", "left_out"}
+from benchmarks.alternation import flags
 
-
-class Substitution(NamedTuple):
-    """One of an element: the place is counted from 1 in the element."""
-
-    element: str
-    place: int
-    reference: str
-    alternative: str
+_HEADING = re.compile(r"(\S+) \S+ chr\w+:(\d+)-(\d+)$")
+_KEY = ["contig", "position", "ref", "alt"]
+"""Columns that say which substitution of which element a row is about; the place is counted from 1 in the element."""
 
 
 def main() -> None:
     """Writes the files, or prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = flags(__doc__)
     parser.add_argument("what", choices=["vcf", "correlate"])
     parser.add_argument("scored", nargs="*", type=Path, help="tables of `dnabert-jax variants`, to correlate")
     parser.add_argument("--measured", type=Path, required=True, help="table of measured effects")
@@ -48,75 +39,58 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="directory to make, of vcf")
     arguments = parser.parse_intermixed_args()
     elements = read_elements(arguments.fasta)
-    measured = dict(read_measured(arguments.measured, elements, arguments.release, arguments.barcodes))
+    measured = read_measured(arguments.measured, elements, arguments.release, arguments.barcodes)
     if arguments.what == "vcf":
         arguments.out.mkdir()
-        write_vcf(arguments.out, elements, list(measured))
+        write_vcf(arguments.out, elements, measured)
         print(f"{len(measured):,} substitutions in {len(elements)} elements, in {arguments.out}.")
     for path in arguments.scored:
         print(correlations(path, measured), flush=True)
 
 
 def read_elements(path: Path) -> dict[str, tuple[int, str]]:
-    """The first place in the genome, from 1, and the bases of each element."""
+    """Returns the first place in the genome, from 1, and the bases of each element."""
     elements = {}
-    for record in path.read_text(encoding="utf-8", errors="surrogateescape").split("\n>"):
-        heading, *lines = f">{record.removeprefix('>')}".splitlines()
-        found = _HEADING.match(heading)
-        if not found:
-            raise SystemExit(f"{path} has a record {heading!r}, which does not say where in the genome it is.")
-        elements[found[1]] = int(found[2]), "".join(lines)
+    for record in SeqIO.parse(path, "fasta"):
+        heading = _HEADING.match(record.description)
+        if not heading:
+            raise SystemExit(f"{path} has a record {record.description!r}, which does not say where it is.")
+        elements[heading[1]] = int(heading[2]), str(record.seq)
     return elements
 
 
-def read_measured(
-    path: Path, elements: dict[str, tuple[int, str]], release: str, barcodes: int
-) -> Iterator[tuple[Substitution, float]]:
-    """Substitutions and their coefficients."""
-    with gzip.open(path, "rt", encoding="utf-8", errors="surrogateescape") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            if row["Release"] == release and int(row["Barcodes"]) >= barcodes and row["Alt"] in set("ACGT"):
-                place = int(row["Pos"]) - elements[row["Element"]][0] + 1
-                yield Substitution(row["Element"], place, row["Ref"], row["Alt"]), float(row["Coefficient"])
+def read_measured(path: Path, elements: dict[str, tuple[int, str]], release: str, barcodes: int) -> pd.DataFrame:
+    """Returns substitutions and their effects."""
+    rows = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    rows = rows[(rows.Release == release) & (rows.Barcodes.astype(int) >= barcodes) & rows.Alt.isin([*"ACGT"])]
+    places = rows.Pos.astype(int) - rows.Element.map({name: start for name, (start, _) in elements.items()}) + 1
+    columns = {"contig": rows.Element, "position": places, "ref": rows.Ref, "alt": rows.Alt}
+    return pd.DataFrame({**columns, "effect": rows.Coefficient.astype(float)}).drop_duplicates(_KEY, keep="last")
 
 
-def write_vcf(out: Path, elements: dict[str, tuple[int, str]], substitutions: list[Substitution]) -> None:
+def write_vcf(out: Path, elements: dict[str, tuple[int, str]], substitutions: pd.DataFrame) -> None:
     """Writes elements.fa, in which each element is a contig, and variants.vcf."""
-    (out / "elements.fa").write_text(
-        "".join(f">{name}\n{bases}\n" for name, (_, bases) in elements.items()),
-        encoding="utf-8",
-        errors="surrogateescape",
-    )
-    header = [
-        "##fileformat=VCFv4.2",
-        *(f"##contig=<ID={name},length={len(own)}>" for name, (_, own) in elements.items()),
-    ]
+    fasta = "".join(f">{name}\n{bases}\n" for name, (_, bases) in elements.items())
+    (out / "elements.fa").write_text(fasta, encoding="utf-8")
+    contigs = [f"##contig=<ID={name},length={len(bases)}>" for name, (_, bases) in elements.items()]
     columns = "#CHROM POS ID REF ALT QUAL FILTER INFO".replace(" ", "\t")
-    rows = (f"{own.element}\t{own.place}\t.\t{own.reference}\t{own.alternative}\t.\t.\t." for own in substitutions)
-    (out / "variants.vcf").write_text(
-        "\n".join([*header, columns, *rows]) + "\n", encoding="utf-8", errors="surrogateescape"
-    )
+    rows = (f"{contig}\t{place}\t.\t{ref}\t{alt}\t.\t.\t." for contig, place, ref, alt, _ in substitutions.values)
+    lines = ["##fileformat=VCFv4.2", *contigs, columns, *rows]
+    (out / "variants.vcf").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def correlations(path: Path, measured: dict[Substitution, float]) -> str:
-    """A Markdown table, a row for each element and one for their mean, of each score of a file."""
-    with path.open(encoding="utf-8", errors="surrogateescape") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    scores = [name for name in rows[0] if name not in _FIELDS]
-    by_element: dict[str, list[tuple[float, ...]]] = {}
-    for row in rows:
-        own = Substitution(row["contig"], int(row["position"]), row["ref"], row["alt"])
-        if own in measured and not row["left_out"]:
-            values = measured[own], *(float(row[name]) for name in scores)
-            by_element.setdefault(own.element, []).append(values)
+def correlations(path: Path, measured: pd.DataFrame) -> str:
+    """Returns a Markdown table, a row for each element and one for their mean, of each score of a file."""
+    rows = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    scores = [name for name in rows.columns if name not in (*_KEY, "id", "left_out")]
+    rows = rows[rows.left_out == ""].astype({"position": int} | dict.fromkeys(scores, float))
     lines = [f"{path}: Spearman, Pearson with the effect; Spearman with its size.", ""]
     lines += [f"| element | substitutions | {' | '.join(scores)} |", f"|---|---:|{'---:|' * len(scores)}"]
-    found = []
-    for element, substitutions in by_element.items():
-        effect, *columns = np.array(substitutions).T
-        found.append([_three(effect, column) for column in columns])
-        lines.append(_row(element, len(substitutions), found[-1]))
-    lines.append(_row("**mean**", sum(map(len, by_element.values())), np.mean(found, axis=0)))
+    rows, by_element = rows.merge(measured, on=_KEY), []
+    for element, group in rows.groupby("contig", sort=False):
+        by_element.append([_three(group.effect.to_numpy(), group[name].to_numpy()) for name in scores])
+        lines.append(_row(str(element), len(group), by_element[-1]))
+    lines.append(_row("**mean**", len(rows), np.mean(by_element, axis=0)))
     return "\n".join(lines) + "\n"
 
 
@@ -124,12 +98,13 @@ def _three(effect: np.ndarray, score: np.ndarray) -> tuple[float, float, float]:
     """Of a constant score there is no correlation: it counts as none."""
     if np.ptp(score) == 0:
         return 0.0, 0.0, 0.0
-    own = spearmanr(effect, score), pearsonr(effect, score), spearmanr(np.abs(effect), score)
-    return own[0].statistic, own[1].statistic, own[2].statistic
+    found = spearmanr(effect, score), pearsonr(effect, score), spearmanr(np.abs(effect), score)
+    return found[0].statistic, found[1].statistic, found[2].statistic
 
 
 def _row(name: str, count: int, of_scores: "list[tuple[float, float, float]] | np.ndarray") -> str:
-    return f"| {name} | {count:,} | " + " | ".join("{:+.3f}, {:+.3f}; {:+.3f}".format(*own) for own in of_scores) + " |"
+    cells = ("{:+.3f}, {:+.3f}; {:+.3f}".format(*three) for three in of_scores)
+    return f"| {name} | {count:,} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

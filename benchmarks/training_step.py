@@ -16,18 +16,16 @@ On a busy machine the threads of PyTorch wait for each other while they keep a c
 there, only --threads 1 and core-seconds mean anything.
 """
 
-import argparse
 import dataclasses
-import os
+import functools
 import tempfile
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks.alternation import machine
-from benchmarks.side_process import HEAD, SideProcess, row
-from benchmarks.training_step_sides import Peer, Task, peer_side, this_project
+from benchmarks.alternation import Ready, check_one_cpu, compare_sides, flags_of_sides, quiet_transformers
 from data_prep.genome import prepare_genome
 from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import PretrainConfig
@@ -38,31 +36,30 @@ from dnabert_jax.families import PRESETS
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.vocabulary import CLS, PAD
 
-_PEERS = {
-    "padded": Peer("sdpa"),
-    "padded, compiled": Peer("sdpa", compiled=True),
-    "by length": Peer("sdpa", together=2),
-    "one by one": Peer("sdpa", together=1),
-    "one by one, eager": Peer("eager", together=1),
-    "one by one, compiled": Peer("sdpa", together=1, compiled=True),
+IGNORED = -100
+"""The label of a position that is not predicted, in PyTorch."""
+
+
+_PEERS: dict[str, dict[str, Any]] = {
+    "padded": {},
+    "padded, compiled": {"compiled": True},
+    "by length": {"together": 2},
+    "one by one": {"together": 1},
+    "one by one, eager": {"attention": "eager", "together": 1},
+    "one by one, compiled": {"compiled": True, "together": 1},
 }
-_DEFAULT_PEERS = ["padded", "by length", "one by one", "one by one, eager"]
+"""Arguments of `transformers_side`."""
+_USUAL = ["padded", "by length", "one by one", "one by one, eager"]
 _LARGEST_DIFFERENCE = 1e-4
 
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", choices=list(PRESETS), default="dnabert6", help="the model (%(default)s)")
+    parser = flags_of_sides(__doc__, list(_PEERS), _USUAL)
     parser.add_argument("--rows", type=int, default=4, help="packed rows of a step (%(default)s)")
     parser.add_argument(
-        "--parts",
-        type=int,
-        help="in which this project accumulates gradients (rows / threads: a row a core)",
+        "--parts", type=int, help="in which this project accumulates gradients (rows / threads: a row a core)"
     )
-    parser.add_argument("--peers", nargs="+", choices=list(_PEERS), default=_DEFAULT_PEERS, help="(%(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="steps of each, in alternation (%(default)s)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of rows (%(default)s)")
     arguments = parser.parse_args()
     preset = PRESETS[arguments.preset]
@@ -77,41 +74,156 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as scratch:
         rows = training_rows(config, Path(scratch))
-        task = Task(config, rows, Path(scratch) / "weights", Path(scratch) / "inputs", arguments.threads)
-        # This project first: it writes what the others start from.
-        with SideProcess(this_project, task) as ours:
-            print(describe(task, ours, arguments.rounds), flush=True)
-            useful = int((rows != PAD).sum())
-            for name in arguments.peers:
-                with SideProcess(peer_side(_PEERS[name]), task) as peer:
-                    check_loss(ours.ready["loss"], name, peer.ready["loss"])
-                    print(row(name, ours, peer, useful, arguments.rounds), flush=True)
-            print(f"\nPeak memory of a step of this project: {ours.peak_memory():.1f} GB.")
+        ours = functools.partial(this_project, config, rows, scratch)
+        theirs = functools.partial(transformers_side, config, scratch)
+        peers = {name: functools.partial(theirs, **_PEERS[name]) for name in arguments.peers}
+        useful = int((rows != PAD).sum())
+        compare_sides(arguments.threads, ours, peers, arguments.rounds, useful, _LARGEST_DIFFERENCE)
 
 
 def training_rows(config: PretrainConfig, scratch: Path) -> np.ndarray:
-    """The first batch of a run on the embedded sample, [B, L]."""
+    """Returns the first batch of a run on the embedded sample, [B, L]."""
     data = scratch / "rows"
     prepare_genome(GenomeJob(fasta=(TRAIN_FASTA,), out=data, k=config.model.k, row_length=config.model.max_positions))
     batch = config.global_batch
     return next(iter(training_batches(open_rows(data, TRAIN), batch, np.arange(batch), config.seed, 0, 1)))
 
 
-def check_loss(ours: float, name: str, theirs: float) -> None:
-    """Leaves the program unless both sides compute the same function."""
-    if not abs(theirs - ours) < _LARGEST_DIFFERENCE:
-        raise SystemExit(f"Without dropout {name} has the loss {theirs}, this project {ours}: another model.")
+def this_project(config: PretrainConfig, packed: np.ndarray, scratch: str) -> tuple[Callable[[], float], Ready]:
+    """Makes the step of `jit_train_step` on one CPU device; it also writes what the peers start from."""
+    import jax
+    import safetensors.numpy
+
+    from dnabert_jax.interop.huggingface import to_huggingface
+    from dnabert_jax.parallel.mesh import make_mesh
+    from dnabert_jax.training.evaluation import network_predictor
+    from dnabert_jax.training.masking import MaskedTokens
+    from dnabert_jax.training.objectives import masked_token_sums
+    from dnabert_jax.training.state import init_state, stream_key
+    from dnabert_jax.training.step import jit_train_step
+
+    check_one_cpu()
+    mesh = make_mesh(config.mesh, jax.devices())
+    state = init_state(config.model, config.optimizer, config.seed, mesh)
+    objective = MaskedTokens(config.masking, config.model.tokenizer)
+    train = jit_train_step(config.model, objective, config.optimizer, config.execution, config.seed, mesh)
+    views = to_huggingface(jax.device_get(state.parameters), config.model)
+    # In C order: of a transposed view, safetensors writes the memory as it lies.
+    tensors = {name: np.ascontiguousarray(view) for name, view in views.items()}
+    safetensors.numpy.save_file(tensors, f"{scratch}/weights")
+
+    key = stream_key(config.seed, "masks", 0)
+    masked = objective.hide(jax.numpy.asarray(packed, np.int32), key, config.masking.rate)
+    labels = np.full(packed.shape, IGNORED, np.int64)
+    row, place = np.nonzero(masked.weights)
+    labels[row, masked.predict_at[row, place]] = np.asarray(masked.labels)[row, place]
+    safetensors.numpy.save_file({"input_ids": np.asarray(masked.input_ids), "labels": labels}, f"{scratch}/inputs")
+
+    @jax.jit
+    def loss_without_dropout(parameters: Any) -> jax.Array:
+        logits = network_predictor(config.model, config.execution, mesh)(parameters, masked)
+        sums = masked_token_sums(logits, masked.labels, masked.weights)
+        return sums.loss / sums.tokens
+
+    loss = float(loss_without_dropout(state.parameters))
+    rows = jax.device_put(packed)
+
+    def step() -> float:
+        nonlocal state
+        state, metrics = train(state, rows)
+        jax.block_until_ready(state)
+        return float(metrics.loss)
+
+    sequences, useful = int((packed == CLS).sum()), int((packed != PAD).sum())
+    about = f"A step: {sequences} sequences of {useful:,} tokens in all, {len(row):,} of them masked."
+    return step, {"result": loss, "about": about}
 
 
-def describe(task: Task, ours: SideProcess, rounds: int) -> str:
-    """What runs where, and the head of the table."""
-    sequences, useful = int((task.rows == CLS).sum()), int((task.rows != PAD).sum())
-    return (
-        f"{machine()}; {task.threads} threads a side; load {os.getloadavg()[0]:.1f}; {rounds} rounds in alternation; "
-        f"{', '.join(f'{name} {version(name)}' for name in ('jax', 'torch', 'transformers'))}\n\n"
-        f"A step: {sequences} sequences of {useful:,} tokens in all, {ours.ready['masked']:,} of them masked.\n\n"
-        f"{HEAD}"
-    )
+def transformers_side(
+    config: PretrainConfig, scratch: str, attention: str = "sdpa", together: int | None = None, compiled: bool = False
+) -> tuple[Callable[[], float], Ready]:
+    """Makes the step of BertForMaskedLM with PyTorch's fused AdamW, from the same weights, sequences and masks.
+
+    Args:
+        attention: the name that transformers has for the implementation.
+        together: the sequences, sorted by length, go through the model so many at a time, padded to the longest of
+            them, and gradients are accumulated; none means all at once.
+        compiled: by torch.compile.
+    """
+    import safetensors.numpy
+    import safetensors.torch
+    import torch
+    import transformers
+
+    from dnabert_jax.families import family_of
+
+    quiet_transformers()
+    settings = family_of(config.model).settings(config.model) | {"attn_implementation": attention}
+    model = transformers.BertForMaskedLM(transformers.BertConfig(**settings))
+    missing = model.load_state_dict(safetensors.torch.load_file(f"{scratch}/weights"), strict=False)
+    # The decoder is tied to the embedding and not saved.
+    if missing.unexpected_keys or not all(name.startswith("cls.predictions.decoder") for name in missing.missing_keys):
+        raise SystemExit(f"The weights do not fit transformers' model: {missing}.")
+    batches = [
+        {name: torch.from_numpy(array) for name, array in batch.items()}
+        for batch in padded_batches(safetensors.numpy.load_file(f"{scratch}/inputs"), together)
+    ]
+    total = sum(int((batch["labels"] != IGNORED).sum()) for batch in batches)
+    shares = [int((batch["labels"] != IGNORED).sum()) / total for batch in batches]
+
+    recipe = config.optimizer
+    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    rest = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}],
+        lr=recipe.peak_learning_rate / recipe.warmup_steps, betas=(recipe.beta1, recipe.beta2), eps=recipe.epsilon,
+        fused=True,
+    )  # fmt: skip
+    model.eval()
+    with torch.no_grad():
+        loss = sum(share * float(model(**batch).loss) for share, batch in zip(shares, batches, strict=True))
+    model.train()
+    run = torch.compile(model) if compiled else model
+
+    def step() -> float:
+        optimizer.zero_grad()
+        total = 0.0
+        for share, batch in zip(shares, batches, strict=True):
+            part = run(**batch).loss * share
+            part.backward()
+            total += float(part.detach())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+        optimizer.step()
+        return total
+
+    computed = sum(batch["input_ids"].numel() for batch in batches)
+    return step, {"result": loss, "computed": computed}
+
+
+def padded_batches(packed: dict[str, np.ndarray], together: int | None) -> list[dict[str, np.ndarray]]:
+    """Returns the sequences of packed rows, each in a row of its own, as transformers wants them.
+
+    Args:
+        packed: input_ids and labels, [B, L].
+        together: so many in a batch, by length; none means all.
+    """
+    sequences = []
+    for ids, labels in zip(packed["input_ids"], packed["labels"], strict=True):
+        used = int((ids != PAD).sum())
+        begins = np.flatnonzero(ids[:used] == CLS)
+        ends = [*begins[1:], used]
+        sequences += [(ids[begin:end], labels[begin:end]) for begin, end in zip(begins, ends, strict=True)]
+    sequences.sort(key=lambda sequence: len(sequence[0]))
+    batches = []
+    together = together or len(sequences)
+    for first in range(0, len(sequences), together):
+        chosen = sequences[first : first + together]
+        shape = len(chosen), max(len(ids) for ids, _ in chosen)
+        batch = {"input_ids": np.full(shape, PAD, np.int64), "labels": np.full(shape, IGNORED, np.int64)}
+        for row, (ids, labels) in enumerate(chosen):
+            batch["input_ids"][row, : len(ids)], batch["labels"][row, : len(ids)] = ids, labels
+        batches.append({**batch, "attention_mask": (batch["input_ids"] != PAD).astype(np.int64)})
+    return batches
 
 
 if __name__ == "__main__":

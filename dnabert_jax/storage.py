@@ -58,22 +58,22 @@ PATIENCE = Patience()
 
 
 def is_url(location: Location) -> bool:
-    """Whether a location is on a store, not a local path."""
+    """Returns whether a location is on a store, not a local path."""
     return re.match("[A-Za-z][A-Za-z0-9+.-]*://", str(location)) is not None
 
 
 def join(location: Location, name: str) -> Location:
-    """The file `name` under a location."""
+    """Returns the file `name` under a location."""
     return f"{str(location).rstrip('/')}/{name}" if is_url(location) else Path(location) / name
 
 
 def file_name(location: Location) -> str:
-    """The last part of a location."""
+    """Returns the last part of a location."""
     return posixpath.basename(str(location).rstrip("/"))
 
 
 def read(location: Location) -> bytes:
-    """The bytes of a (small) file, local or on a store.
+    """Returns the bytes of a (small) file, local or on a store.
 
     Raises:
         InputError: a store has no such file, or cannot be reached; so say all functions here.
@@ -145,7 +145,7 @@ def visible_files(directory: Path) -> list[Path]:
 
 
 def names(directory: Location) -> list[str]:
-    """The files under a directory, as paths relative to it, sorted; none if nothing is there."""
+    """Returns the files under a directory, as paths relative to it, sorted; none if nothing is there."""
     if not is_url(directory):
         return sorted(path.relative_to(directory).as_posix() for path in Path(directory).rglob("*") if path.is_file())
 
@@ -216,7 +216,7 @@ def local_copy(
 
 
 def _version(url: str) -> dict[str, Any]:
-    """The size of a file, and what else the store says that changes with its content."""
+    """Returns the size of a file, and what else the store says that changes with its content."""
 
     def info(store: Any, path: str) -> dict[str, Any]:
         store.invalidate_cache()
@@ -232,7 +232,7 @@ def _version(url: str) -> dict[str, Any]:
 
 
 def _call(url: str, function: Callable[..., _Result], num_bytes: int = 0) -> _Result:
-    """function(store, path), tried as often and as long as PATIENCE says; raises StoreError after that."""
+    """Returns function(store, path), tried as often and as long as PATIENCE says; raises StoreError after that."""
     seconds = PATIENCE.seconds + num_bytes / _SLOWEST_BYTES_PER_SECOND
     attempts = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(PATIENCE.attempts),
@@ -266,7 +266,7 @@ def _call(url: str, function: Callable[..., _Result], num_bytes: int = 0) -> _Re
 
 
 def _in_time(function: Callable[[], _Result], seconds: float) -> _Result:
-    """function(), or multiprocessing.TimeoutError.
+    """Returns function(), or raises multiprocessing.TimeoutError.
 
     The thread of a call that never ends is a daemon: it does not keep the process.
     """

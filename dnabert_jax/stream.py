@@ -79,17 +79,18 @@ def computed(
         lengths: as for `computed_in_order`, of many sequences of few lengths. On a CPU their padding costs more than a
             compilation; an accelerator, where it is the other way round, keeps to the lengths of buckets.
     """
-    kept, own = itertools.tee(sequences)
-    ids = (prepare(one.codes, one.place) for one in own)
-    told, own_lengths = advance or (lambda _: None), lengths if _on_cpu() else None
-    fixed = fixed_settings()(compute)
-    results = computed_in_order(ids, longest, tokens_together(), fixed, told, most_tokens, own_lengths)
+    names, encoded = itertools.tee(sequences)
+    ids = (prepare(sequence.codes, sequence.place) for sequence in encoded)
+    results = computed_in_order(
+        ids, longest, tokens_together(), fixed_settings()(compute), advance or (lambda _: None), most_tokens,
+        lengths if _on_cpu() else None,
+    )  # fmt: skip
     # The results first: they read ahead, and what they read is kept until its turn.
-    return ((one.name, *result) for result, one in zip(results, kept, strict=True))
+    return ((sequence.name, *result) for result, sequence in zip(results, names, strict=True))
 
 
 def tokens_together() -> int:
-    """Of a batch, on this machine."""
+    """Returns the number of tokens to put in one batch on this device."""
     return TOKENS_ON_CPU if _on_cpu() else TOKENS_ON_ACCELERATOR
 
 
@@ -99,9 +100,9 @@ def _on_cpu() -> bool:
 
 def both_strands(sequences: Iterable[Coded]) -> Iterator[Coded]:
     """Yields each sequence and then its reverse complement."""
-    for one in sequences:
-        yield one
-        yield one._replace(codes=reverse_complement(one.codes))
+    for sequence in sequences:
+        yield sequence
+        yield sequence._replace(codes=reverse_complement(sequence.codes))
 
 
 def mean_of_strands(results: Iterable[Result]) -> Iterator[Result]:
@@ -111,25 +112,19 @@ def mean_of_strands(results: Iterable[Result]) -> Iterator[Result]:
         yield name, (forward + reverse) / 2
 
 
-def of_strands(advance: Callable[[int], object]) -> Callable[[int], None]:
-    """What is to be told of strands that are done, for `advance` to be told of sequences, of two strands each."""
-    strands = 0
-
-    def advance_strands(count: int) -> None:
-        nonlocal strands
-        advance((strands + count) // 2 - strands // 2)
-        strands += count
-
-    return advance_strands
+def of_strands(advance: Callable[[int], object]) -> Callable[[int], object]:
+    """Returns a function to call with the number of strands that are done, two of each sequence."""
+    halves = itertools.cycle((0, 1))
+    return lambda count: advance(sum(itertools.islice(halves, count)))
 
 
 def stacked(results: Iterable[Result], width: int, sequences: Iterable[Any]) -> Float32[np.ndarray, "N W"]:
-    """The results as one array, made once where the number of sequences is known."""
-    rows = (row for _, row in results)
-    return np.fromiter(rows, np.dtype((np.float32, width)), len(sequences) if isinstance(sequences, Sized) else -1)
+    """Returns the results as one array, made once where the number of sequences is known."""
+    count = len(sequences) if isinstance(sequences, Sized) else -1
+    return np.fromiter((row for _, row in results), np.dtype((np.float32, width)), count)
 
 
 def bar(sequences: Iterable[Any], progress: bool) -> tqdm:
-    """A progress bar over sequences, which may be off."""
+    """Returns a progress bar over sequences, which may be off."""
     total = len(sequences) if isinstance(sequences, Sized) else None
     return tqdm(total=total, unit=" sequences", delay=_SECONDS_TO_BAR, disable=not progress)

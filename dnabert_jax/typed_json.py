@@ -20,7 +20,7 @@ _SETTINGS = dacite.Config(
 
 
 def read_json(cls: type[_Record], path: Path) -> _Record:
-    """The dataclass that `to_json` wrote into a file.
+    """Returns the dataclass that `to_json` wrote into a file.
 
     Raises:
         InputError: no such file, no JSON, an unknown field, a missing one without a default, a value of another type,
@@ -52,5 +52,5 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def to_json(record: Any) -> str:
-    """Indented JSON of a dataclass."""
+    """Returns indented JSON of a dataclass."""
     return json.dumps(dataclasses.asdict(record), indent=2) + "\n"

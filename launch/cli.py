@@ -12,8 +12,8 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import dnabert_jax
 from dnabert_jax.errors import InputError, JobError, device_memory_errors, first_line, is_out_of_room
@@ -37,22 +37,10 @@ from launch.predict import Predict
 from launch.prepare import PrepareGenome, PreparePromoters, PrepareSplice, PrepareTfbs, PrepareVerify, parse_genome_beam
 from launch.pretrain import parse_pretrain
 from launch.report import Report
-from launch.signals import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_TERMINATED,
-    end_interrupted,
-    exit_status,
-    signals_as_exception,
-)
+from launch.signals import EXIT_FAILED, EXIT_SIGNALLED, end_interrupted, exit_status, signals_as_exception
 from launch.variants import Variants
 
-
-class _Runnable(Protocol):
-    def run(self) -> None: ...
-
-
-_COMMANDS: dict[str, tuple[type[_Runnable] | Callable[[Sequence[str]], _Runnable], str]] = {
+_COMMANDS: dict[str, tuple[Any, str]] = {
     "demo": (Demo, "run the whole pipeline on a sample of human DNA, in a few minutes on two CPU cores"),
     "prepare genome": (PrepareGenome, "FASTA files -> packed k-mer rows for pre-training, in TFRecord shards"),
     "prepare genome-beam": (parse_genome_beam, "the same as an Apache Beam pipeline, on many machines"),
@@ -116,7 +104,7 @@ def main() -> None:
     status = EXIT_FAILED
     try:
         status = run(sys.argv[1:])
-        if status in (EXIT_INTERRUPTED, EXIT_TERMINATED):
+        if status in EXIT_SIGNALLED:
             sys.stderr.flush()
             # The libraries' threads may be anywhere: taking the interpreter down around them can crash.
             os._exit(status)
@@ -199,15 +187,15 @@ def run(arguments: Sequence[str]) -> int:
         return exit_status()
     # The last three are of JAX and of libraries below it.
     except (InputError, JobError, OSError, RuntimeError, ValueError, AssertionError) as error:
-        if (failure := _failure(error)) is None:
+        sentence, status = _failure(error)
+        if not sentence:
             raise
-        sentence, status = failure
         print_error(sentence)
         return status
     return 0
 
 
-def _parse(arguments: Sequence[str]) -> _Runnable:
+def _parse(arguments: Sequence[str]) -> Any:
     words = 2 if arguments[0] == "prepare" else 1
     name = " ".join(arguments[:words])
     if name not in _COMMANDS:
@@ -229,10 +217,12 @@ def _check_lists(value: object, flags: Sequence[str], flag: str = "") -> None:
         raise InputError(f"{flag} is given twice. Give all its values after one {flag}.")
 
 
-def _failure(error: Exception) -> tuple[str, int] | None:
-    """Returns what to print for an error, and the exit status; None for one that is to show where it came from."""
-    if isinstance(error, InputError | JobError):
-        return str(error), _EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED
+def _failure(error: Exception) -> tuple[str, int]:
+    """Returns what to print for an error, nothing if it is to show where it came from, and the exit status."""
+    if isinstance(error, InputError):
+        return str(error), _EXIT_BAD_INPUT
+    if isinstance(error, JobError):
+        return str(error), EXIT_FAILED
     reason, path = str(error) and first_line(error), getattr(error, "filename", None)
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
@@ -248,7 +238,7 @@ def _failure(error: Exception) -> tuple[str, int] | None:
     jax = sys.modules.get("jax")
     # JAX says "backend" where it cannot start a device, or for some platforms raises an assertion without a word.
     if jax is None or not isinstance(error, RuntimeError | AssertionError) or (reason and "backend" not in reason):
-        return None
+        return "", EXIT_FAILED
     try:
         jax.devices()
     except (RuntimeError, AssertionError):
@@ -259,4 +249,4 @@ def _failure(error: Exception) -> tuple[str, int] | None:
             "JAX_PLATFORMS=cpu."
         )
         return f"{problem}{f' ({reason})' if reason else ''}. {remedy}", _EXIT_BAD_INPUT
-    return None
+    return "", EXIT_FAILED

@@ -53,7 +53,7 @@ class Demo:
         import jax
 
         from dnabert_jax.interop.export import export_model
-        from dnabert_jax.telemetry.loss_curve import draw_loss_curve
+        from dnabert_jax.telemetry.run_log import draw_loss_curve
         from dnabert_jax.training.baselines import compare_heldout
         from dnabert_jax.training.loop import pretrain
         from dnabert_jax.training.saved_model import read_saved_model
@@ -83,18 +83,14 @@ class Demo:
 
 
 def _comparison_table(figures: dict[str, "Evaluation"]) -> str:
-    lines = [
-        "",
-        "| held out | loss, nats a masked k-mer | accuracy, a masked k-mer | accuracy, a hidden base |",
-        "|---|---|---|---|",
+    head = "| held out | loss, nats a masked k-mer | accuracy, a masked k-mer | accuracy, a hidden base |"
+    rows = [
+        f"| {name} | {result.loss:.4f} | {result.accuracy:.4f} | {result.hidden_base_accuracy:.4f} |"
+        for name, result in figures.items()
     ]
-    for name, evaluation in figures.items():
-        lines.append(
-            f"| {name} | {evaluation.loss:.4f} | {evaluation.accuracy:.4f} | {evaluation.hidden_base_accuracy:.4f} |"
-        )
-    one = next(iter(figures.values()))
-    lines += ["", f"({one.masked_kmers:,} masked k-mers, {one.hidden_bases:,} hidden bases)"]
-    return "\n".join(lines)
+    first, *_ = figures.values()
+    counts = f"({first.masked_kmers:,} masked k-mers, {first.hidden_bases:,} hidden bases)"
+    return "\n".join(["", head, "|---|---|---|---|", *rows, "", counts])
 
 
 def _try_transformers(model: Path, ours: "SavedModel") -> str:

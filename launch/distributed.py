@@ -5,13 +5,12 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from dnabert_jax.config import require
 from dnabert_jax.errors import InputError, JobError, first_line
 from launch.console import print_error
-from launch.signals import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED
+from launch.signals import EXIT_FAILED, EXIT_SIGNALLED
 
 HEARTBEAT_SECONDS = 60
 """How long a process may be silent before JAX takes it for dead, and aborts the others: they may wait for it in a
@@ -57,55 +56,43 @@ def join(coordinator: str | None, processes: int | None, process: int | None, ti
     import jax
 
     given = coordinator is not None
-    if coordinator is not None and process == 0:
-        _check_port(int(coordinator.rpartition(":")[2]))
-    with _deadline(timeout, f"The processes did not all meet{f' at {coordinator}' if given else ''} in {timeout} s"):
-        try:
-            jax.distributed.initialize(
-                coordinator,
-                processes,
-                process,
-                # What is said is not looked for: that asks a metadata server, which off the cloud is not there.
-                cluster_detection_method="deactivate" if given else None,
-                # JAX aborts the process when its time is up: the deadline comes first, and says so in a sentence.
-                initialization_timeout=2 * timeout,
-                heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-            )
-        # What JAX raises where it finds no cluster, or a connection fails.
-        except (RuntimeError, ValueError, OSError) as error:
-            remedy = "" if given else "; where JAX finds no cluster give --coordinator, --processes and --process"
-            raise JobError(f"The other processes cannot be joined ({first_line(error)}){remedy}.") from error
-
-
-def _check_port(port: int) -> None:
-    """Raises JobError if process 0 could not listen there, of which JAX may crash."""
-    try:
-        socket.create_server(("", port)).close()
-    except OSError as error:
-        raise JobError(f"The other processes cannot be joined: port {port} is not to be had ({error}).") from error
-
-
-@contextmanager
-def _deadline(seconds: float, sentence: str) -> Iterator[None]:
-    """Ends the process if what is done inside, in a library that cannot be interrupted, takes longer."""
 
     def end() -> None:
-        print_error(f"{sentence}: are all of them started, with the same coordinator and number of processes?")
+        print_error(
+            f"The processes did not all meet{f' at {coordinator}' if given else ''} in {timeout} s: are all of them "
+            "started, with the same coordinator and number of processes?"
+        )
         os._exit(EXIT_FAILED)
 
+    # JAX cannot be interrupted.
+    deadline = _end_after(timeout, end)
+    try:
+        if coordinator is not None and process == 0:
+            # JAX may crash where it cannot listen.
+            socket.create_server(("", int(coordinator.rpartition(":")[2]))).close()
+        jax.distributed.initialize(
+            coordinator,
+            processes,
+            process,
+            # What is said is not looked for: that asks a metadata server, which off the cloud is not there.
+            cluster_detection_method="deactivate" if given else None,
+            # JAX aborts the process when its time is up: the deadline comes first, and says so in a sentence.
+            initialization_timeout=2 * timeout,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        )
+    # What JAX raises where it finds no cluster, or a connection fails.
+    except (RuntimeError, ValueError, OSError) as error:
+        remedy = "" if given else "; where JAX finds no cluster give --coordinator, --processes and --process"
+        raise JobError(f"The other processes cannot be joined ({first_line(error)}){remedy}.") from error
+    finally:
+        deadline.cancel()
+
+
+def _end_after(seconds: float, end: Callable[[], object]) -> threading.Timer:
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def is_joined() -> bool:
-    """Returns whether this process has joined others."""
-    jax = sys.modules.get("jax")
-    return jax is not None and bool(jax.distributed.is_initialized())
+    return timer
 
 
 def leave(status: int) -> None:
@@ -114,7 +101,7 @@ def leave(status: int) -> None:
     The end of process 0, where they meet, aborts the others, so they end together. After an error each waits for a
     while only, as the others may be dead, or wait for this one in a computation.
     """
-    if not is_joined():
+    if "jax" not in sys.modules or not sys.modules["jax"].distributed.is_initialized():
         return
     if sys.exc_info()[1] is not None:
         traceback.print_exc()  # which nobody else would: the process ends here
@@ -122,10 +109,8 @@ def leave(status: int) -> None:
     from jax.experimental import multihost_utils
 
     # Ctrl-C stops all of them in order, as SIGTERM does.
-    if status not in (0, EXIT_INTERRUPTED, EXIT_TERMINATED):
-        timer = threading.Timer(_SECONDS_TO_LEAVE, os._exit, [status])
-        timer.daemon = True
-        timer.start()
+    if status not in (0, *EXIT_SIGNALLED):
+        _end_after(_SECONDS_TO_LEAVE, lambda: os._exit(status))
     else:
         # Until all are here JAX listens for SIGTERM; once it no longer does, the signal would kill.
         multihost_utils.sync_global_devices("leaving")

@@ -160,8 +160,8 @@ class Motifs:
 
 def _holds_records(path: Path) -> bool:
     """Returns whether a file is FASTA or .2bit, by its content, rather than a table."""
+    from dnabert_jax.io.genome import is_twobit
     from dnabert_jax.io.text import open_bytes
-    from dnabert_jax.io.twobit import is_twobit
 
     if is_twobit(path):
         return True

@@ -84,14 +84,13 @@ class Plan:
         """Plans and prints; raises JobError if it does not fit."""
         _check_files(self.hlo, self.json)
         os.environ.update(_ENVIRONMENT)
-        row_length, useful_share = self._rows()
-        plan = self._plan(row_length, useful_share)
+        plan = self._plan(*self._rows())
+        print_plan(plan)
+        if self.hlo and plan.memory:
+            print(f"The optimised HLO: {self.hlo}")
         if self.json:
             storage.write(self.json, to_json(plan).encode())
-        print_plan(plan)
-        for path, what in ((self.hlo if plan.memory else None, "The optimised HLO"), (self.json, "All figures")):
-            if path:
-                print(f"{what}: {path}")
+            print(f"All figures: {self.json}")
         if not plan.fits:
             why = plan.refusal or "the step needs more memory than a chip has"
             raise JobError(
@@ -115,17 +114,14 @@ class Plan:
 
     def _plan(self, row_length: int, useful_share: float | None) -> "Figures":
         from dnabert_jax.parallel.mesh import make_mesh
-        from dnabert_jax.planning.compilation import OutOfMemoryError, compile_step, read_memory
-        from dnabert_jax.planning.hlo import parse_module
+        from dnabert_jax.planning.compilation import OutOfMemoryError, compile_step, make_devices, read_memory
+        from dnabert_jax.planning.hlo import parse_module, read_work
         from dnabert_jax.planning.plan import complete, outline
-        from dnabert_jax.planning.topology import make_devices
-        from dnabert_jax.planning.work import read_work
 
         chip, devices = make_devices(self.topology, self.slices)
         mesh = make_mesh(self.settings.mesh, devices)
-        plan = outline(
-            _compiler_version(devices), self.topology, self.slices, chip, self.settings, mesh.shape, row_length
-        )
+        compiler = _compiler_version(devices)
+        plan = outline(compiler, self.topology, self.slices, chip, self.settings, mesh.shape, row_length)
         try:
             compiled = _with_clock(lambda: compile_step(self.settings, mesh, row_length))
         except OutOfMemoryError as error:
@@ -147,19 +143,16 @@ def _compiler_version(devices: Sequence[object]) -> str:
     """Returns the name of the compiler with its version."""
     import jax
 
-    on_tpu = devices[0].platform == "tpu"  # type: ignore[attr-defined]
-    package = "libtpu" if on_tpu else "jax-cuda13-plugin"
+    package = "libtpu" if devices[0].platform == "tpu" else "jax-cuda13-plugin"  # type: ignore[attr-defined]
     return f"the compiler (jax {jax.__version__}, {package} {importlib.metadata.version(package)})"
 
 
 def _with_clock(compute: Callable[[], _Result]) -> _Result:
     """Computes in a thread, so that the time can be shown meanwhile and an interrupt is heard."""
-    pool = ThreadPoolExecutor(1)
-    future = pool.submit(compute)
+    future = ThreadPoolExecutor(1).submit(compute)
     with progress_bar("compile", "s", bar_format="{desc}: {elapsed}") as bar:
         while wait([future], timeout=1).not_done:
             bar.update()
-    pool.shutdown()
     return future.result()
 
 
@@ -198,7 +191,7 @@ class PlanSuite:
         if not self.jobs_per_chip or min(self.jobs_per_chip) < 1:
             raise InputError(f"jobs_per_chip is {list(self.jobs_per_chip)}: give one or several, each at least 1.")
         os.environ.update(_ENVIRONMENT)
-        from dnabert_jax.planning.topology import make_devices
+        from dnabert_jax.planning.compilation import make_devices
         from dnabert_jax.tasks.suites.plan import SuitePlan, plan_jobs
 
         chip, devices = make_devices(self.topology)
@@ -210,14 +203,13 @@ class PlanSuite:
             )
             if plans[-1].refusal:
                 break  # more of them need more memory
+        compiler, chips = _compiler_version(devices), len(devices)
         plan = SuitePlan(
-            _compiler_version(devices), self.topology, len(devices), chip, self.model_preset, self.settings, self.size,
-            tuple(plans),
-        )  # fmt: skip
-        if self.json:
-            storage.write(self.json, to_json(plan).encode())
+            compiler, self.topology, chips, chip, self.model_preset, self.settings, self.size, tuple(plans)
+        )
         print_suite_plan(plan)
         if self.json:
+            storage.write(self.json, to_json(plan).encode())
             print(f"All figures: {self.json}")
         if not plan.fitting:
             raise JobError(

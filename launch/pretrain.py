@@ -88,7 +88,7 @@ class Pretrain:
             join(self.coordinator, self.processes, self.process, self.join_timeout)
         import jax
 
-        from dnabert_jax.telemetry.profiler import Profiler
+        from dnabert_jax.telemetry.speed import Profiler
         from dnabert_jax.training.loop import pretrain
 
         profiler = Profiler(self.out, self.profile_steps, self.profile_from, self._report_profile)
@@ -99,14 +99,9 @@ class Pretrain:
             training_bar.stops_with_others = self.distributed
             with training_bar:
                 result = pretrain(
-                    self.settings,
-                    data,
-                    self.out,
-                    [training_bar],
-                    self.resume,
-                    profiler=profiler,
-                    stop_requested=lambda: bool(received),
-                )
+                    self.settings, data, self.out, [training_bar], self.resume,
+                    profiler=profiler, stop_requested=lambda: bool(received),
+                )  # fmt: skip
         stopped = result.step < self.settings.steps
         interrupted = signal.SIGINT in received
         if first and stopped:
@@ -120,20 +115,18 @@ class Pretrain:
         if stopped or not first:
             return
         print(f"Step {result.step:,} of {self.settings.steps:,}.", end=" ")
-        if result.evaluation:
-            figures = result.evaluation
+        if figures := result.evaluation:
             print(
                 f"Held out: loss {figures.loss:.4f}, accuracy {figures.accuracy:.4f} a masked "
                 f"{self.settings.model.k}-mer, {figures.hidden_base_accuracy:.4f} a hidden base."
             )
         else:
             print("No held-out evaluation: the data have no held-out part.")
-        print(f"Run in {self.out}: checkpoints, log.jsonl, tensorboard (tensorboard --logdir {self._tensorboard}).")
+        print(f"Run in {self.out}: checkpoints, log.jsonl, tensorboard (tensorboard --logdir {self._events()}).")
         print(f"Next: {command('export', self.out, '--out', 'MODEL')}")
 
-    @property
-    def _tensorboard(self) -> str:
-        """The directory of TensorBoard's events, quoted for a shell."""
+    def _events(self) -> str:
+        """Returns the directory of TensorBoard's events, quoted for a shell."""
         return shlex.quote(str(self.out / "tensorboard"))
 
     def _report_profile(self, place: Path, error: RuntimeError | None) -> None:
@@ -141,7 +134,7 @@ class Pretrain:
             tqdm.write(f"No profile in {place}: {error}. Training goes on, without further profiles.")
         else:
             tqdm.write(
-                f"Profile in {place}. Look at it: pip install xprof; xprof --logdir {self._tensorboard}; "
+                f"Profile in {place}. Look at it: pip install xprof; xprof --logdir {self._events()}; "
                 "or open its *.trace.json.gz at https://ui.perfetto.dev"
             )
 

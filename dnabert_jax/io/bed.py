@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from dnabert_jax.errors import InputError
 from dnabert_jax.io.left_out import LeftOut
-from dnabert_jax.io.text import WHOLE, numbered_lines
+from dnabert_jax.io.text import WHOLE, line_error, numbered_lines
 
 _SUMMIT = 9
 """Column of narrowPeak with the offset of the summit."""
@@ -81,9 +80,8 @@ def read_bed(
     for number, columns, header in _rows(path, notes, name):
         start, end = int(columns[1]), int(columns[2])
         if start > end:
-            raise InputError(
-                f"Line {number:,} of {name} has the start {start} and the end {end}: the end must come after the start."
-            )
+            problem = f"has the start {start} and the end {end}: the end must come after the start."
+            raise line_error(number, name, problem)
         if not layout:
             layout = _layout(header, columns)
             name_column, strand_column = (layout.get(column, _NONE) for column in ("name", "strand"))
@@ -123,21 +121,22 @@ def _rows(path: Path, notes: LeftOut, name: str) -> Iterator[tuple[int, list[str
             if columns[:3] == _NULL:
                 notes.add("bedtools found no interval for them", f"line {number:,} of {name}")
                 continue
-            _check(columns, f"Line {number:,} of {name}")
+            if problem := _problem(columns):
+                raise line_error(number, name, problem)
         header = header or []
         yield number, columns, header
 
 
-def _check(columns: list[str], where: str) -> None:
+def _problem(columns: list[str]) -> str:
+    """Returns why columns are not those of an interval, nothing if they are."""
     if len(columns) < 3:
-        raise InputError(
-            f"{where} has {len(columns)} columns, where BED has contig, start and end: {' '.join(columns)[:60]!r}."
-        )
-    for text in columns[1:3]:
-        if not WHOLE.fullmatch(text.removeprefix("-")):
-            homer = len(columns) > 3 and all(map(WHOLE.fullmatch, columns[2:4]))
-            hint = " The columns look like those of HOMER: convert the file with pos2bed.pl." if homer else ""
-            raise InputError(f"{where} has {text!r} where BED has a position, a whole number in digits.{hint}")
+        return f"has {len(columns)} columns, where BED has contig, start and end: {' '.join(columns)[:60]!r}."
+    bad = next((text for text in columns[1:3] if not WHOLE.fullmatch(text.removeprefix("-"))), None)
+    if bad is None:
+        return ""
+    homer = len(columns) > 3 and all(map(WHOLE.fullmatch, columns[2:4]))
+    hint = " The columns look like those of HOMER: convert the file with pos2bed.pl." if homer else ""
+    return f"has {bad!r} where BED has a position, a whole number in digits.{hint}"
 
 
 def _layout(header: list[str], first: list[str]) -> dict[str, int]:
@@ -187,7 +186,6 @@ def _summit(columns: list[str], layout: dict[str, int], start: int, end: int, nu
     # Some files of ENCODE count to the end, one base too far.
     if WHOLE.fullmatch(text) and 0 <= (offset := int(text) - absolute * (start + layout["first base"])) <= end - start:
         return offset
-    raise InputError(
-        f"Line {number:,} of {name} has the summit {text!r}, which is not within its interval of {end - start:,} "
-        f"bases. A summit is {'a position' if absolute else 'an offset from the start'}, in digits."
-    )
+    meaning = "a position" if absolute else "an offset from the start"
+    problem = f"has the summit {text!r}, which is not within its interval of {end - start:,} bases."
+    raise line_error(number, name, f"{problem} A summit is {meaning}, in digits.")

@@ -14,7 +14,7 @@ from typing import Any
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.left_out import LeftOut
-from dnabert_jax.io.text import WHOLE, numbered_lines
+from dnabert_jax.io.text import WHOLE, line_error, numbered_lines
 
 MIN_INTRON = 30
 """Bases below which a gap between exons is a correction of the reading frame, not an intron that is spliced."""
@@ -88,10 +88,10 @@ def _rows(path: Path, name: str) -> Iterator[tuple[int, list[str]]]:
             continue
         columns = line.split("\t") if "\t" in line else line.split(None, _COLUMNS - 1)
         if len(columns) < _COLUMNS:
-            raise InputError(
-                f"Line {number:,} of {name} has {len(columns)} columns separated by tabs, where GTF and GFF3 have "
-                f"{_COLUMNS}: {line[:60]!r}."
+            problem = (
+                f"has {len(columns)} columns separated by tabs, where GTF and GFF3 have {_COLUMNS}: {line[:60]!r}."
             )
+            raise line_error(number, name, problem)
         yield number, columns
 
 
@@ -144,18 +144,16 @@ class _Annotation:
         if not kind or not (gene or any(transcripts) or feature in ("transcript", "exon")):
             return
         if not (WHOLE.fullmatch(first) and WHOLE.fullmatch(last) and 0 < int(first) <= int(last)):
-            raise InputError(
-                f"Line {number:,} of {self._name} has the start {first!r:.60} and the end {last!r:.60}: they must be "
-                "whole numbers from 1, and the end must not come before the start."
+            problem = (
+                f"has the start {first!r:.60} and the end {last!r:.60}: they must be whole numbers from 1, and the "
             )
+            raise line_error(number, self._name, f"{problem}end must not come before the start.")
         if strand not in ("+", "-"):
             self._notes.add("they have no strand", f"line {number:,} of {self._name}")
             return
         if not transcripts and feature in ("transcript", "exon"):
-            raise InputError(
-                f"Line {number:,} of {self._name} has neither transcript_id, as in GTF, nor ID and Parent, as in GFF3: "
-                f"{text[:60]!r}."
-            )
+            problem = f"has neither transcript_id, as in GTF, nor ID and Parent, as in GFF3: {text[:60]!r}."
+            raise line_error(number, self._name, problem)
         gene_type = attributes.get("gene_type") or attributes.get("gene_biotype") or ""
         if kind == "gene":
             gene_type = gene_type or attributes.get("biotype", "")
@@ -243,14 +241,14 @@ def of_gene_types(transcripts: list[Transcript], types: tuple[str, ...], name: s
     listed = ", ".join(f"{kind} ({count:,})" for kind, count in present)
     if not types and any(transcript.gene_type not in ("", _CODING) for transcript in chosen):
         notes.remark(f"Genes of all types are taken: {listed}.")
-    if not chosen and any(transcript.gene_type for transcript in transcripts):
+    if chosen:
+        return chosen
+    if any(transcript.gene_type for transcript in transcripts):
+        wanted = " or ".join(types)
         raise InputError(
-            f"{name} has no gene of type {' or '.join(types)}. Its types are {listed}. Name those to take with "
-            "--gene-types."
+            f"{name} has no gene of type {wanted}. Its types are {listed}. Name those to take with --gene-types."
         )
-    if not chosen:
-        raise InputError(
-            f"{name} does not give the types of its genes. To take all of its {len(transcripts):,} transcripts, give "
-            "--gene-types without a value."
-        )
-    return chosen
+    raise InputError(
+        f"{name} does not give the types of its genes. To take all of its {len(transcripts):,} transcripts, give "
+        "--gene-types without a value."
+    )

@@ -3,8 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from dnabert_jax.errors import InputError
-from dnabert_jax.io.text import numbered_lines
+from dnabert_jax.io.text import line_error, numbered_lines
 
 INDEX_FILE = "files.txt"
 """The name that UCSC gives it, in the folder of the files that it lists."""
@@ -52,25 +51,20 @@ def read_peak_index(path: Path) -> dict[str, PeakFile]:
     Raises:
         InputError: a line has no tab or a field without `=`, or two lines are of one set.
     """
-    found: dict[str, PeakFile] = {}
+    experiments: dict[str, PeakFile] = {}
     for number, line in numbered_lines(path):
         if not line.strip() or line.startswith("#"):
             continue
-        file, tab, fields = line.partition("\t")
-        pairs = [field.strip().partition("=") for field in fields.split(";") if field.strip()]
+        file, tab, rest = line.partition("\t")
+        pairs = [field.strip().partition("=") for field in rest.split(";") if field.strip()]
         if not tab or not file.strip() or any(not equals for _, equals, _ in pairs):
-            raise InputError(f"Line {number:,} of {path} is not a file name, a tab and key=value pairs: {line[:60]!r}.")
+            raise line_error(number, path, f"is not a file name, a tab and key=value pairs: {line[:60]!r}.")
         values = {key.strip().lower(): value.strip() for key, _, value in pairs}
         known = {key: "" if value.lower() in _NONE else value for key, value in values.items()}
         name = peak_set_name(Path(file.strip()).name)
-        if name in found:
-            raise InputError(f"Line {number:,} of {path} lists {file.strip()} a second time.")
-        found[name] = PeakFile(
-            file=Path(file.strip()).name,
-            cell=known.get("cell", ""),
-            factor=known.get("factor") or known.get("antibody", ""),
-            treatment=known.get("treatment", ""),
-            lab=known.get("lab", ""),
-            md5=known.get("md5sum", "").lower(),
-        )
-    return found
+        if name in experiments:
+            raise line_error(number, path, f"lists {file.strip()} a second time.")
+        fields = {key: known.get(key, "") for key in ("cell", "factor", "treatment", "lab")}
+        fields["factor"] = fields["factor"] or known.get("antibody", "")
+        experiments[name] = PeakFile(Path(file.strip()).name, **fields, md5=known.get("md5sum", "").lower())
+    return experiments

@@ -78,6 +78,11 @@ def open_text(path: Path, name: str | None = None, newline: str | None = None) -
         yield io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline)
 
 
+def line_error(number: int, name: object, problem: str) -> InputError:
+    """Returns the error of a line of a file, whose `problem` begins with a verb."""
+    return InputError(f"Line {number:,} of {name} {problem}")
+
+
 def numbered_lines(path: Path, name: str | None = None) -> Iterator[tuple[int, str]]:
     """Yields the number of each line, from 1, and the line without its end; raises InputError as `open_text` does."""
     with open_text(path, name) as text:

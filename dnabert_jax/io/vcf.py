@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 from Bio import bgzf
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.text import WHOLE, open_bytes, open_text
+from dnabert_jax.io.text import WHOLE, line_error, open_bytes, open_text
 
 _BCF_MAGIC = b"BCF"
 _COLUMNS = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO"]
@@ -98,11 +98,9 @@ def read_vcf(path: Path) -> Iterator[str | VcfRecord]:
             columns = _column_names(text) if line.startswith("#") else []
             if columns and names:
                 if columns != names:
-                    raise InputError(
-                        f"Line {number:,} of {path} begins a part with other columns than the first part "
-                        f"({len(columns)} and {len(names)}, the last one {columns[-1]!r} and {names[-1]!r}). "
-                        "Score the parts one by one."
-                    )
+                    last = f"{len(columns)} and {len(names)}, the last one {columns[-1]!r} and {names[-1]!r}"
+                    problem = f"begins a part with other columns than the first part ({last})."
+                    raise line_error(number, path, f"{problem} Score the parts one by one.")
             elif columns:
                 names = columns
                 yield line
@@ -130,17 +128,16 @@ def _record(text: str, end: str, number: int, count: int, path: Path) -> VcfReco
     columns = text.split("\t")
     # Some programs end each line with a tab.
     if len(columns) != count and (len(columns) < count or "".join(columns[count:]).strip()):
-        raise InputError(
-            f"Line {number:,} of {path} has {len(columns)} columns, and the line #CHROM has {count}: {text[:60]!r}."
-            + " The columns of a VCF file have tabs between them." * ("\t" not in text)
-        )
+        hint = "" if "\t" in text else " The columns of a VCF file have tabs between them."
+        problem = f"has {len(columns)} columns, and the line #CHROM has {count}: {text[:60]!r}.{hint}"
+        raise line_error(number, path, problem)
     if not WHOLE.fullmatch(columns[1]):
-        raise InputError(
-            f"Line {number:,} of {path} has the position {columns[1]!r:.40}: it must be a whole number of at most 18 "
-            "digits, without separators."
+        problem = (
+            f"has the position {columns[1]!r:.40}: it must be a whole number of at most 18 digits, without separators."
         )
+        raise line_error(number, path, problem)
     if not (columns[0].strip() and columns[3].strip() and columns[4].strip()):
-        raise InputError(f"Line {number:,} of {path} has an empty CHROM, REF or ALT.")
+        raise line_error(number, path, "has an empty CHROM, REF or ALT.")
     return VcfRecord(number, columns, int(columns[1]), end)
 
 

@@ -1,6 +1,6 @@
 """The parts of which the network is made.
 
-Every parameter names its logical axes in the metadata `axes`; `dnabert_jax.parallel.rules` maps those to a mesh.
+Every parameter names its logical axes in the metadata `axes`; `dnabert_jax.parallel.mesh` maps those to a mesh.
 Parameters are float32; a module computes in the dtype of its input, and LayerNorm takes its statistics in float32.
 """
 

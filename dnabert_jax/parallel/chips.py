@@ -63,10 +63,10 @@ CHIPS = (
 
 
 def chip_of(device: Any) -> Chip | None:
-    """The chip of a device, or of one of a topology, if it is in the table: JAX's CPU is not."""
+    """Returns the chip of a device, or of one of a topology, if it is in the table: JAX's CPU is not."""
     return next((chip for chip in CHIPS if device.device_kind in chip.kinds), None)
 
 
 def chip_named(name: str) -> Chip | None:
-    """The chip with this name, v5e say, if it is in the table."""
+    """Returns the chip with this name, v5e say, if it is in the table."""
     return next((chip for chip in CHIPS if chip.name == name), None)

@@ -1,4 +1,11 @@
-"""What a run would need and cost: what the compiler predicts, and what follows from that. Nothing is measured."""
+"""What a run would need and cost: what the compiler predicts, and what follows from that. Nothing is measured.
+
+Collectives take bytes by the bandwidth of the links that a group can use. Rings, as in Austin et al. 2025, "How to
+Scale Your Model" (jax-ml.github.io/scaling-book/sharding): n chips gather or scatter S bytes in S (n - 1) / n by the
+bandwidth, and reduce them everywhere in twice that. The bandwidth is that of one direction of all links along the axes
+of the torus that the group spans. No latency, and no other traffic, which is why the result is a lower bound for small
+arrays and for groups that share links.
+"""
 
 import collections
 import dataclasses
@@ -6,16 +13,22 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from dnabert_jax.config import PretrainConfig
-from dnabert_jax.parallel.chips import Chip
+from dnabert_jax.parallel.chips import POD_AXIS, Chip
 from dnabert_jax.planning.compilation import Memory
-from dnabert_jax.planning.interconnect import Interconnect
-from dnabert_jax.planning.work import Collective, Estimated, Kernel, Unestimated, Work
+from dnabert_jax.planning.hlo import Collective, Estimated, Kernel, Unestimated, Work
 from dnabert_jax.telemetry.speed import step_flops
 
 _SECONDS_AN_HOUR = 3600
 _GPU_SHARE = 0.75
 """Of a GPU's memory that JAX uses, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise (JAX's page on GPU memory)."""
+
+_CUBE = 4
+"""v4 and v5p are wired in cubes of so many a side, and slices of whole cubes close along every axis."""
+_SHARES = {"all-gather": 1, "reduce-scatter": 1, "all-reduce": 2, "all-to-all": 1}
+"""How often each byte but a chip's own share travels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,35 +145,73 @@ class Plan:
     time: StepTime | None = None
 
 
+class Interconnect:
+    """The network of a slice, and that between slices.
+
+    Args:
+        devices: of one slice, in the order of the mesh; TPUs, which say where they are.
+    """
+
+    def __init__(self, chip: Chip, devices: Sequence[Any], slices: int = 1):
+        self._chip, self._slices = chip, slices
+        self._places = np.array([device.coords for device in devices])
+        self._extent = self._places.max(axis=0) + 1
+
+    def seconds(self, kind: str, size: int, group: Sequence[int]) -> float | None:
+        """Returns the time of one collective; None if the bandwidth between slices, which it needs, is not published.
+
+        Args:
+            kind: all-gather, reduce-scatter, all-reduce, all-to-all or collective-permute; between slices as XLA's
+                multi-slice runtime calls it, ALL_REDUCE for example.
+            size: bytes of the whole array: what is gathered, or what a chip has before it is reduced or sent.
+            group: of devices, by place in `devices`; none if a chip sends to its peers in the other slices.
+        """
+        if not group:
+            if self._chip.dcn_bandwidth is None:
+                return None
+            peers = self._slices - 1
+            times = (
+                peers if kind == "ALL_GATHER" else _SHARES.get(kind.lower().replace("_", "-"), 1) * peers / self._slices
+            )
+            return size * times / self._chip.dcn_bandwidth
+        if kind not in _SHARES:
+            return size / self._chip.link_bandwidth
+        shares = _SHARES[kind] * (len(group) - 1) / len(group)
+        return size * shares / (self.links(group) * self._chip.link_bandwidth)
+
+    def links(self, group: Sequence[int]) -> int:
+        """Returns the links, one direction each, over which a chip exchanges with its group: two along a ring."""
+        places = self._places[list(group)]
+        count = 0
+        for axis, extent in enumerate(self._extent):
+            spanned = len(set(places[:, axis]))
+            if spanned > 1:
+                count += 2 if spanned == extent and self._is_ring(int(extent)) else 1
+        return max(count, 1)
+
+    def _is_ring(self, extent: int) -> bool:
+        if self._chip.links == 4:  # a 2D torus, of which only an axis of full length closes
+            return extent == POD_AXIS
+        return all(size % _CUBE == 0 for size in self._extent)
+
+
 def outline(
-    predicted_by: str,
-    topology: str,
-    slices: int,
-    chip: Chip,
-    config: PretrainConfig,
-    axes: Mapping[str, int],
+    predicted_by: str, topology: str, slices: int, chip: Chip, config: PretrainConfig, axes: Mapping[str, int],
     row_length: int,
-) -> Plan:
-    """The plan as far as it is known without the compiler's answer, and all of it if that is a refusal."""
+) -> Plan:  # fmt: skip
+    """Returns the plan as far as it is known without the compiler's answer, and all of it if that is a refusal."""
+    available = round(chip.hbm_bytes * (1 if chip.is_tpu else _GPU_SHARE))
+    flops = step_flops(config.model, config.global_batch, row_length, config.masking.rate)
+    chips = math.prod(axes.values())
     return Plan(
-        predicted_by=predicted_by,
-        topology=topology,
-        slices=slices,
-        chips=math.prod(axes.values()),
-        chip=chip,
-        mesh=dict(axes),
-        config=config,
-        row_length=row_length,
-        available=round(chip.hbm_bytes * (1 if chip.is_tpu else _GPU_SHARE)),
-        step_flops=step_flops(config.model, config.global_batch, row_length, config.masking.rate),
-        fits=False,
+        predicted_by, topology, slices, chips, chip, dict(axes), config, row_length, available, flops, fits=False
     )
 
 
 def complete(
     plan: Plan, devices: Sequence[Any], memory: Memory, work: Work, top: int, useful_share: float | None
 ) -> Plan:
-    """The whole plan.
+    """Returns the whole plan.
 
     Args:
         top: how many of the longest instructions to list.
@@ -184,26 +235,20 @@ def complete(
 
 def _traffic(collectives: Iterable[Collective], slices: int, network: Interconnect | None) -> list[Traffic]:
     parts: dict[tuple[str, int, bool], list[Collective]] = collections.defaultdict(list)
-    for one in collectives:
-        parts[one.kind, len(one.group) or slices, one.overlaps].append(one)
+    for run in collectives:
+        parts[run.kind, len(run.group) or slices, run.overlaps].append(run)
     traffic = [
         Traffic(
             *like,
             count=sum(run.times for run in runs),
             size=sum(run.times * run.size for run in runs),
-            seconds=_total((run.times, _seconds(run, network)) for run in runs),
+            seconds=_total(
+                (run.times, network.seconds(run.kind, run.size, run.group) if network else None) for run in runs
+            ),
         )
         for like, runs in parts.items()
     ]
     return sorted(traffic, key=lambda part: -part.size)
-
-
-def _seconds(run: Collective, network: Interconnect | None) -> float | None:
-    if network is None:
-        return None
-    if not run.group:
-        return network.seconds_between_slices(run.kind, run.size)
-    return network.seconds(run.kind, run.size, run.group)
 
 
 def _kernels(kernels: Iterable[Kernel], chip: Chip, timed: bool) -> list[KernelUse]:
@@ -226,7 +271,7 @@ def _kernels(kernels: Iterable[Kernel], chip: Chip, timed: bool) -> list[KernelU
 
 
 def _total(runs: Iterable[tuple[int, float | None]]) -> float | None:
-    """Times by seconds, summed; None if any is not known."""
+    """Returns times by seconds, summed; None if any is not known."""
     total = 0.0
     for times, seconds in runs:
         if seconds is None:

@@ -1,4 +1,4 @@
-"""The log of a run: one JSON object a line, and the same figures as TensorBoard events."""
+"""The log of a run: one JSON object a line, the same figures as TensorBoard events, and a picture of them."""
 
 import contextlib
 import json
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.pictures import accompanying, drawing
 
 LOG_FILE = "log.jsonl"
 TENSORBOARD_DIRECTORY = "tensorboard"
@@ -44,7 +45,7 @@ class RunLog(contextlib.AbstractContextManager["RunLog"]):
         self._events.close()
 
     def write(self, step: int, kind: str, figures: Mapping[str, float | int]) -> None:
-        """One line: {"step": ..., "kind": "training", "evaluation" or a job of fine-tuning, figure: value, ...}."""
+        """Writes {"step": ..., "kind": "training", "evaluation" or a job of fine-tuning, figure: value, ...}."""
         line = {"step": step, "kind": kind, **figures}
         self._file.write(json.dumps(line) + "\n")
         self._add_events(line)
@@ -64,3 +65,21 @@ def read_log(directory: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in complete.splitlines()]
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is damaged ({error}): restore it, or move it away.") from error
+
+
+def draw_loss_curve(run: Path, picture: Path) -> None:
+    """Draws training and held-out loss and accuracy over steps as PNG."""
+    lines = read_log(run)
+    panels = {"loss": "loss (nats per masked k-mer)", "accuracy": "accuracy per masked k-mer"}
+    kinds = {"training": ("training", "-"), "evaluation": ("held out", "o-")}
+    with accompanying(picture), drawing(picture, 9.0, 3.6) as figure:
+        for axes, (name, label) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+            for kind, (legend, style) in kinds.items():
+                points = [(line["step"], line[name]) for line in lines if line["kind"] == kind]
+                if points:
+                    axes.plot(*zip(*points, strict=True), style, label=legend)
+            axes.set_xlabel("step")
+            axes.set_ylabel(label)
+            axes.grid(alpha=0.3)
+            axes.legend()
+        figure.suptitle(f"Pre-training in {run.name}")

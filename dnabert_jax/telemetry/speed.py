@@ -1,17 +1,76 @@
-"""How fast a run trains, where its time goes, and the FLOPs of a step, by which utilisation (MFU) is measured.
+"""Where the wall time of a run goes, as its host sees it, how fast it trains, and profiles of a few of its steps.
 
-FLOPs are counted from the model's sizes. Matrix products only, a multiplication and an addition counting two, as in
-Chowdhery et al. 2022 (arXiv 2204.02311, appendix B), with two differences: every token attends to its whole row, and
-the head sees masked positions alone. What is computed on top does not count: heads padded to a register, or a layer
-a second time in the backward pass.
-H hidden, F feed-forward, L tokens of a row, V vocabulary.
+Steps run asynchronously: the loop sends one and then waits for the one before it. So a phase is what the loop was
+doing, not what the devices were doing. docs/file-formats.md says what each phase is.
+
+The FLOPs of a step, by which utilisation (MFU) is measured, are counted from the model's sizes. Matrix products only, a
+multiplication and an addition counting two, as in Chowdhery et al. 2022 (arXiv 2204.02311, appendix B), with two
+differences: every token attends to its whole row, and the head sees masked positions alone. What is computed on top
+does not count: heads padded to a register, or a layer a second time in the backward pass.
 """
 
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import jax
 from jax.sharding import Mesh
 
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.parallel.chips import chip_of
-from dnabert_jax.telemetry.phases import Phases
+from dnabert_jax.telemetry.run_log import TENSORBOARD_DIRECTORY
+
+Phase = Literal["startup", "data", "step", "checkpoint", "evaluation", "profile"]
+
+_Item = TypeVar("_Item")
+
+
+class Phases:
+    """A ledger of wall time, begun in the phase startup; one phase is charged at any moment, so they sum to it."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter):
+        self._clock, self._since = clock, clock()
+        self._current: Phase = "startup"
+        self._seconds = self._nothing()
+
+    def enter(self, phase: Phase) -> Phase:
+        """Charges the time from now on to a phase, and returns the one before it."""
+        before, now = self._current, self._clock()
+        self._seconds[before] += now - self._since
+        self._current, self._since = phase, now
+        return before
+
+    @contextlib.contextmanager
+    def during(self, phase: Phase) -> Iterator[None]:
+        """Charges what happens inside to a phase, and then time to the one before it again."""
+        before = self.enter(phase)
+        try:
+            yield
+        finally:
+            self.enter(before)
+
+    def waiting(self, phase: Phase, items: Iterable[_Item]) -> Iterator[_Item]:
+        """Yields the items; the time they take to come is charged to a phase."""
+        iterator = iter(items)
+        while True:
+            with self.during(phase):
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
+            yield item
+
+    def lap(self) -> dict[Phase, float]:
+        """Returns the seconds of each phase since the last call, or since the start."""
+        self.enter(self._current)
+        seconds, self._seconds = self._seconds, self._nothing()
+        return seconds
+
+    @staticmethod
+    def _nothing() -> dict[Phase, float]:
+        return dict.fromkeys(get_args(Phase), 0.0)
 
 
 class Speed:
@@ -27,7 +86,7 @@ class Speed:
         self._peak = chip.peak_flops if chip else None
 
     def figures(self, steps: int, tokens: float) -> dict[str, float]:
-        """Rates over the phases data and step, without start-up, checkpoints, evaluations and profiles.
+        """Returns rates over the phases data and step, without start-up, checkpoints, evaluations and profiles.
 
         They are `tokens_per_second` of the whole run, `flops_per_second` of one device and, on a chip whose peak is
         known, `mfu`, model FLOPs utilisation: the share of its peak in bfloat16, whatever the compute_dtype is.
@@ -66,3 +125,69 @@ def step_flops(model: ModelConfig, rows: int, row_length: int, mask_rate: float)
     a_prediction = 2 * hidden**2 + 2 * hidden * model.vocabulary_size
     tokens = rows * row_length
     return _FORWARD_AND_BACKWARD * (tokens * a_token + round(tokens * mask_rate) * a_prediction)
+
+
+class Profiler(contextlib.AbstractContextManager["Profiler"]):
+    """Traces windows of steps to RUN/tensorboard/plugins/profile/from-step-STEP-process-PROCESS; a context manager.
+
+    A process traces itself and its own devices. A window that is set beforehand is traced by process 0 alone, as all
+    of them do the same; one that is requested, by the process of which it was: a slow one, say.
+
+    Args:
+        steps: of a window; fewer if the run ends in it.
+        first: where a window begins: the number of its first update, from 1; none is set beforehand if not given.
+        report: told of each window where its profile is or, with the error, could not be written. That does not end
+            the run; it has no profiles any more.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        steps: int = 1,
+        first: int | None = None,
+        report: Callable[[Path, RuntimeError | None], None] = lambda _place, _error: None,
+    ):
+        self._run, self._steps, self._first, self._report = run, steps, first, report
+        self._requested = self._failed = False
+        self._name: str | None = None
+        self._last = 0
+
+    def request(self) -> None:
+        """The next steps are to be traced, after the window that is open if there is one; for a signal handler too."""
+        self._requested = True
+
+    def before(self, step: int, state: Any, phases: Phases) -> None:
+        """Opens a window if one begins with this step, once the devices have made `state`, which it starts from."""
+        scheduled = step == self._first and jax.process_index() == 0
+        if self._name or self._failed or not (scheduled or self._requested):
+            return
+        jax.block_until_ready(state)
+        self._requested = False
+        self._name, self._last = f"from-step-{step}-process-{jax.process_index()}", step + self._steps - 1
+        options = jax.profiler.ProfileOptions()
+        options.session_id = self._name
+        with phases.during("profile"):
+            jax.profiler.start_trace(self._run / TENSORBOARD_DIRECTORY, profiler_options=options)
+
+    def after(self, step: int, state: Any, phases: Phases) -> None:
+        """Closes the window that ends with this step, once the devices have made `state`."""
+        if self._name and step == self._last:
+            jax.block_until_ready(state)
+            with phases.during("profile"):
+                self._write()
+
+    def __exit__(self, *_: object) -> None:
+        if self._name:
+            self._write()
+
+    def _write(self) -> None:
+        place = self._run / TENSORBOARD_DIRECTORY / "plugins" / "profile" / str(self._name)
+        self._name = None
+        try:
+            jax.profiler.stop_trace()
+        # What XLA raises where it cannot write; JAX starts no other trace then (jax 0.10.2).
+        except RuntimeError as error:
+            self._failed = True
+            self._report(place, error)
+        else:
+            self._report(place, None)

@@ -11,8 +11,7 @@ from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT, TRAIN
 from dnabert_jax.data.rows import open_rows
 from dnabert_jax.numerics import fixed_settings
-from dnabert_jax.parallel.mesh import make_mesh
-from dnabert_jax.parallel.placement import RowPlacement
+from dnabert_jax.parallel.mesh import RowPlacement, make_mesh
 from dnabert_jax.training.checkpoints import Checkpoints, choose_step
 from dnabert_jax.training.evaluation import (
     Evaluation,

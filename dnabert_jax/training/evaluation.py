@@ -24,8 +24,7 @@ from dnabert_jax.data.pipeline import shuffled_rows
 from dnabert_jax.data.rows import Rows
 from dnabert_jax.model.backbone import LanguageModel
 from dnabert_jax.model.binding import bind
-from dnabert_jax.parallel.placement import RowPlacement
-from dnabert_jax.parallel.rules import ROWS, replicated
+from dnabert_jax.parallel.mesh import ROWS, RowPlacement, replicated
 from dnabert_jax.sequence.bases import AMBIGUOUS, BASES
 from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP

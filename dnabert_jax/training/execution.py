@@ -18,8 +18,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.model.attention import Attend, Heads, cudnn_attention, xla_attention
 from dnabert_jax.model.backbone import Execution, Layer
 from dnabert_jax.model.pallas_attention import pallas_attention, supports
-from dnabert_jax.parallel.mesh import DATA, FSDP, TENSOR
-from dnabert_jax.parallel.rules import gathered_axis
+from dnabert_jax.parallel.mesh import DATA, FSDP, TENSOR, gathered_axis
 from dnabert_jax.training.state import Parameters, join_layers, masked_lm_shardings, split_layers
 
 _CAST = "kernel"

@@ -19,12 +19,9 @@ from dnabert_jax.data.rows import Rows, open_rows
 from dnabert_jax.errors import InputError
 from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.output_directory import kept_directory
-from dnabert_jax.parallel.mesh import make_mesh
-from dnabert_jax.parallel.placement import RowPlacement, check_global_batch
-from dnabert_jax.telemetry.phases import Phases
-from dnabert_jax.telemetry.profiler import Profiler
+from dnabert_jax.parallel.mesh import RowPlacement, check_global_batch, make_mesh
 from dnabert_jax.telemetry.run_log import RunLog
-from dnabert_jax.telemetry.speed import Speed, step_flops
+from dnabert_jax.telemetry.speed import Phases, Profiler, Speed, step_flops
 from dnabert_jax.training.checkpoints import CheckpointMetadata, Checkpoints, LastEvaluation
 from dnabert_jax.training.evaluation import Evaluation, evaluate, evaluation_rows, network_predictor
 from dnabert_jax.training.masking import MaskedTokens

@@ -12,7 +12,7 @@ from jaxtyping import Array, Int
 from dnabert_jax.config import ModelConfig, OptimizerConfig
 from dnabert_jax.model.backbone import LanguageModel
 from dnabert_jax.model.binding import abstract_parameters, parameter_shapes, random_parameters
-from dnabert_jax.parallel.rules import parameter_shardings, replicated
+from dnabert_jax.parallel.mesh import parameter_shardings, replicated
 from dnabert_jax.training.optimizer import make_optimizer
 
 Parameters = dict[str, Any]

@@ -18,8 +18,7 @@ from dnabert_jax.config import ExecutionConfig, ModelConfig, OptimizerConfig
 from dnabert_jax.model.backbone import LanguageModel
 from dnabert_jax.model.binding import bind
 from dnabert_jax.model.dropout import row_keys
-from dnabert_jax.parallel.mesh import DATA, FSDP
-from dnabert_jax.parallel.rules import ROWS, replicated, row_sharding
+from dnabert_jax.parallel.mesh import DATA, FSDP, ROWS, replicated, row_sharding
 from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, PAD
 from dnabert_jax.training.execution import Gathering, choose_execution, on_own_rows, summed_gradients, summed_over_rows
 from dnabert_jax.training.masking import MaskedTokens

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.alternation import compare
-from benchmarks.training_step import check_loss
-from benchmarks.training_step_sides import IGNORED, padded_batches
+from benchmarks.alternation import check_results, compare
+from benchmarks.training_step import IGNORED, padded_batches
 from dnabert_jax.sample import HELDOUT_FASTA
 
 ROOT = Path(__file__).parents[2]
@@ -18,9 +17,8 @@ ROOT = Path(__file__).parents[2]
 
 def test_rates_are_compared_round_by_round() -> None:
     calls: list[str] = []
-    table = compare(
-        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, {"a": 1.0, "b": 1.0}, "x", rounds=3
-    )
+    ways = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
+    table = compare(ways, {"a": 1.0, "b": 1.0}, "x", rounds=3)
     assert calls == ["a", "b"] * 4
     rows = [line for line in table.splitlines() if line.startswith(("| a |", "| b |"))]
     assert len(rows) == 2
@@ -49,48 +47,37 @@ def test_a_peer_gets_each_packed_sequence_once(together: int | None, shapes: lis
     ]
 
 
-def test_sides_that_compute_different_losses_are_not_compared() -> None:
-    check_loss(2.0, "peer", 2.00001)
+def test_sides_that_compute_different_results_are_not_compared() -> None:
+    check_results(2.0, "peer", 2.00001, 1e-4)
     for other in (2.001, float("nan")):
-        with pytest.raises(SystemExit, match="another model"):
-            check_loss(2.0, "peer", other)
+        with pytest.raises(SystemExit, match="peer"):
+            check_results([2.0, 1.0], "peer", [2.0, other], 1e-4)
+
+
+BY_HAND = {
+    "kmer_ids": f"--fasta {HELDOUT_FASTA} --k 4",
+    "training_step": "--preset tiny --rows 2 --rounds 1 --peers PEER",
+    "embedding": "--preset tiny --rows 2 --rounds 1",
+    "finetuning": "--jobs 2 --sequences 32 --rounds 1 --peers transformers",
+    "integration_steps": "--sequences 1 --bases 8 --steps 2",
+    "mutagenesis": "--preset tiny --bases 12 --rounds 1",
+}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "arguments",
+    ("program", "flags"),
     [
-        pytest.param(["kmer_ids", "--fasta", str(HELDOUT_FASTA), "--k", "4"], marks=pytest.mark.by_hand),
-        ["prepare_genome", "--fasta", str(HELDOUT_FASTA), "--processes", "1", "--rounds", "1"],
-        ["input_pipeline", "--data", "ROWS", "--batch", "8", "--batches", "4"],
-        pytest.param(
-            ["training_step", "--preset", "tiny", "--rows", "2", "--rounds", "1", "--peers", "by length"],
-            marks=pytest.mark.by_hand,
-        ),
-        pytest.param(
-            ["embedding", "--preset", "tiny", "--rows", "2", "--rounds", "1", "--peers", "8 together"],
-            marks=pytest.mark.by_hand,
-        ),
-        pytest.param(
-            ["finetuning", "--jobs", "2", "--sequences", "32", "--rounds", "1", "--peers", "transformers"],
-            marks=pytest.mark.by_hand,
-        ),
-        pytest.param(
-            ["integration_steps", "--sequences", "1", "--bases", "8", "--steps", "2"],
-            marks=pytest.mark.by_hand,
-        ),
-        pytest.param(
-            ["mutagenesis", "--preset", "tiny", "--bases", "12", "--rounds", "1", "--peers", "32 together"],
-            marks=pytest.mark.by_hand,
-        ),
+        ("prepare_genome", f"--fasta {HELDOUT_FASTA} --processes 1 --rounds 1"),
+        ("input_pipeline", "--data ROWS --batch 8 --batches 4"),
+        *(pytest.param(*program, marks=pytest.mark.by_hand) for program in BY_HAND.items()),
     ],
-    ids=lambda arguments: arguments[0],
 )
-def test_a_program_prints_its_table(sample_rows: Path, arguments: list[str]) -> None:
-    command = [sys.executable, "-m", f"benchmarks.{arguments[0]}", *arguments[1:]]
-    command = [str(sample_rows) if argument == "ROWS" else argument for argument in command]
+def test_a_program_prints_its_table(sample_rows: Path, program: str, flags: str) -> None:
+    words = [{"ROWS": str(sample_rows), "PEER": "by length"}.get(word, word) for word in flags.split()]
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    command = [sys.executable, "-m", f"benchmarks.{program}", *words]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
     assert result.returncode == 0, result.stderr
     assert "cores" in result.stdout.splitlines()[0]

@@ -24,17 +24,12 @@ def intervals(tmp_path: Path, text: str | bytes, *, summits: bool = False) -> tu
 @pytest.mark.parametrize(
     ("line", "name", "strand", "remarked"),
     [
-        ("chr1\t100\t160", "", "+", False),
-        ("chr1\t100\t160\tp", "p", "+", False),
-        ("chr1\t100\t160\t.\t0\t-", "", "-", False),
-        ("chr1 100 160 p 0 -", "p", "-", False),
         ("chr1 100 160\tp", "p", "+", False),
         (" chr1\t100\t160\tp q", "p q", "+", False),
         ("chr1 \t100\t160 ", "", "+", False),
         ("chr1\t100\t160\tp\t0\t- ", "p", "-", False),
         ("chr1\t100\t160\t\t\t", "", "+", True),
         ("chr1\t100\t160\tp\t0\t*", "p", "+", True),
-        ("chr1\t100\t160\tp\t0\t1", "p", "+", True),
         ("chr1\t100\t160\tp\t0\t-1", "p", "+", True),
         ("chr1\t100\t160\tp\t0\tgene", "p", "+", True),
         # bedtools intersect -wo of BED3 and BED3; closest where there is nothing, of BED3 and of BED4.
@@ -49,10 +44,7 @@ def intervals(tmp_path: Path, text: str | bytes, *, summits: bool = False) -> tu
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("", ""),
-        ("\ufeff", ""),
         ("track name=x\nbrowser position chr1:1-9\n# x\n\n", "\n \n"),
-        ("chrom\tchromStart\tchromEnd\n", ""),
         ("\ufeffseqnames start end\n", "\r\n"),
         ('# MACS\n"Chr"\t"Start"\t"End"\tname\r\n', "\r"),
     ],
@@ -68,10 +60,8 @@ def test_every_line_is_one_interval(
     assert all(f"{lines[0]}" in remark and "x.bed" in remark for remark in notes.remarks)
 
 
-CONTIGS = st.sampled_from(["chr1", "22", "HLA-A*01:01"])
-PLACES = st.tuples(
-    CONTIGS, st.integers(0, 10**9), st.integers(1, 10**6), st.text("ab_.1", min_size=1), st.sampled_from("+-.")
-)
+CONTIGS, NAMES = st.sampled_from(["chr1", "22", "HLA-A*01:01"]), st.text("ab_.1\udce4", min_size=1)
+PLACES = st.tuples(CONTIGS, st.integers(0, 10**9), st.integers(1, 10**6), NAMES, st.sampled_from("+-."))
 
 
 @given(st.lists(PLACES), st.integers(3, 6), st.sampled_from("\t "), st.sampled_from(["\n", "\r\n"]), st.booleans())
@@ -79,7 +69,7 @@ def test_intervals_of_any_width_of_bed_are_those_that_were_written(
     places: list[tuple], width: int, separator: str, end: str, packed: bool
 ) -> None:
     rows = [(contig, start, start + length, name, 0, strand)[:width] for contig, start, length, name, strand in places]
-    text = end.join(separator.join(map(str, row)) for row in rows).encode()
+    text = end.join(separator.join(map(str, row)) for row in rows).encode("utf-8", "surrogateescape")
     with tempfile.NamedTemporaryFile() as file:
         file.write(gzip.compress(text) if packed else text)
         file.flush()
@@ -95,20 +85,16 @@ def test_intervals_of_any_width_of_bed_are_those_that_were_written(
     [
         ([NARROW], 120, True),
         (["chrom\tstart\tend\tname\tscore\tstrand\tsignalValue\tpValue\tqValue\tpeak", NARROW], 120, True),
-        ([NARROW.replace("\t", " ")], 120, True),
         ([NARROW + "\tmore\t1\t2"], 120, True),
         (["chr1\t100\t160\tpeak\t9\t-\t5\t12\t-1\t20\t2\t0"], 120, True),  # whole numbers, and two counts
         ([NARROW[:-2] + "60"], 159, True),  # one base too far
         ([NARROW[:-2] + "-1"], 130, False),
-        ([NARROW[:-2] + "."], 130, False),
         ([NARROW[:-2]], 130, False),
-        (["chr1\t100\t160"], 130, False),
         (["chr1\t150\t151\tsummit\t9.9"], 150, True),  # of MACS
         ([NARROW[:-3]], 130, False),  # broadPeak
         # BED12, gappedPeak, and BED of ten columns with other things in them.
         (["chr1\t100\t160\tx\t0\t+\t100\t160\t0,0,0\t1\t60,\t0,"], 130, False),
         (["chr1\t100\t160\tx\t0\t.\t100\t160\t0\t2\t10,10\t0,50\t5.1\t3.3\t2.2"], 130, False),
-        (["chr1\t100\t160\tx\t0\t+\t120\t148\t0\t2\t10,20\t0,40"], 130, False),
         (["chr1\t100\t160\tx\t0\t+\t160\t160\t0\t2\t10,20,\t0,40,"], 130, False),
         (["chr1\t100\t160\tx\t0\t.\t0\t0\t0\t2\t10,20\t0,40\t5.1\t3.3\t2.2"], 130, False),
         (["chr1\t100\t160\tx\t0\t+\t120\t148\t0\t7"], 130, False),
@@ -132,7 +118,7 @@ def test_the_summit_or_the_middle(lines: list[str], center: int, has_summit: boo
     assert (again.summit, notes.remarks) == (None, [])
 
 
-@pytest.mark.parametrize("text", ["20.0", "-5", "61", "120", "1e1", "二"])
+@pytest.mark.parametrize("text", ["20.0", "-5", "61", "二"])
 def test_a_summit_outside_of_its_peak_is_an_error_where_summits_are_read(text: str, tmp_path: Path) -> None:
     lines = f"{NARROW}\n{NARROW[:-2]}{text}"
     with pytest.raises(InputError, match=rf"2 of x.bed .*'{text}'"):
@@ -146,12 +132,9 @@ def test_a_summit_outside_of_its_peak_is_an_error_where_summits_are_read(text: s
         ("chr1\t100", "2 columns"),
         ("chr1\t1,000\t1,060", "'1,000'"),
         ("chr1\t1e+03\t1060", r"'1e\+03'"),
-        ("chr1\t+1000\t1060", r"'\+1000'"),
-        ("chr1\t1000.0\t1060", r"'1000\.0'"),
         ("chr1\t1000\t1060\u00a0", "'1060"),
         ('"chr1"\t"1000"\t"1060"', "'\"1000\"'"),
         ("chr1\t" + "9" * 5000 + "\t1060", "'9+'"),
-        ("chr1\t\t1060", "''"),
         ("chr1\t\uff11000\t1060", "'\uff11000'"),
         ("chr1\t1060\t1000", "1060 .*1000"),
         ("peak1\tchr1\t1000\t1060\t+", "'chr1'.*HOMER"),
@@ -170,12 +153,3 @@ def test_lines_without_an_interval_and_intervals_without_bases_are_left_out_and_
     found, notes = intervals(tmp_path, ".\t-1\t-1\t.\t-1\t.\nchr1\t-5\t60\nchr1\t7\t7\n")
     assert [interval[:3] for interval in found] == [("chr1", -5, 60)]
     assert sorted(notes.examples.values()) == [["line 1 of x.bed"], ["line 3 of x.bed"]]
-
-
-def test_compressed_files_and_names_in_other_encodings(tmp_path: Path) -> None:
-    text = "chr1\t1\t5\tUniversit\udce4t\n".encode("utf-8", "surrogateescape") * 999
-    assert {interval.name for interval in intervals(tmp_path, gzip.compress(text))[0]} == {"Universit\udce4t"}
-    with pytest.raises(InputError, match=r"x\.bed"):
-        intervals(tmp_path, gzip.compress(text)[:-12])
-    with pytest.raises(InputError, match="y"):
-        list(read_bed(tmp_path / "y"))

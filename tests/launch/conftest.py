@@ -44,6 +44,14 @@ def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
         time.sleep(0.002)
 
 
+def error_of(printed: str) -> str:
+    """The one sentence with which a command failed."""
+    assert "Traceback" not in printed
+    (line,) = [line for line in re.split(r"[\r\n]", printed) if line.startswith("dnabert-jax: error: ")]
+    assert line.endswith((".", "?"))
+    return line
+
+
 def dna(length: int, seed: int) -> str:
     return "".join(random.Random(seed).choices("ACGT", k=length))  # noqa: S311
 
@@ -82,10 +90,7 @@ def fails(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
             monkeypatch.chdir(within)
             before = sorted(within.iterdir())
         assert run(list(map(str, arguments))) == 2
-        error = capsys.readouterr().err
-        (line,) = [line for line in re.split(r"[\r\n]", error) if line.startswith("dnabert-jax: error: ")]
-        assert "Traceback" not in error
-        assert line.endswith(".")
+        line = error_of(capsys.readouterr().err)
         assert within is None or sorted(within.iterdir()) == before
         return line
 

@@ -1,8 +1,6 @@
 """The command line: the main job end to end, and one sentence with exit status 2 for every bad input."""
 
 import contextlib
-import errno
-import gzip
 import io
 import itertools
 import json
@@ -19,7 +17,7 @@ from dnabert_jax import storage
 from dnabert_jax.data.tfrecord import RecordLayout
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.typed_json import to_json
-from launch.cli import run
+from launch.cli import _COMMANDS, run
 from launch.console import command
 from launch.pretrain import TrainingBar, parse_pretrain
 
@@ -48,8 +46,8 @@ def trained(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 def test_the_main_job_from_fasta_to_an_exported_model(trained: tuple[Path, str], tmp_path: Path) -> None:
     (out, printed), model = trained, tmp_path / "model"
     assert run(["export", str(out), "--out", str(model)]) == 0
-    assert "Step 3 of 3. Held out: loss" in printed
-    assert f"Next: dnabert-jax export {out}" in printed
+    assert "Step 3 of 3." in printed
+    assert f"dnabert-jax export {out}" in printed
     assert (model / "model.safetensors").is_file()
     config = json.loads((model / "config.json").read_text())
     assert (config["hidden_size"], config["num_hidden_layers"], config["vocab_size"]) == (16, 1, 69)
@@ -62,10 +60,10 @@ def test_the_main_job_with_everything_but_the_run_on_a_store(
     data, out, cache = "store://bucket/rows", tmp_path / "run", tmp_path / "cache"
     assert run(["prepare", "genome", "--fasta", "store://bucket/sample.fa.gz", "--k", "3", "--out", data]) == 0
     assert run(["prepare", "verify", data]) == 0
+    assert "is sound" in capsys.readouterr().out
     train = ["pretrain", "--data", data, "--data-cache", str(cache), "--out", str(out), *SMALL_FLAGS]
     assert run(train) == 0
     assert run(["export", str(out), "--out", "store://bucket/model"]) == 0
-    assert f"Written to {data}. Next: dnabert-jax pretrain --data {data}" in capsys.readouterr().out
     assert "model.safetensors" in storage.names("store://bucket/model")
     shard = storage.names(data)[-1]
     storage.write(f"{data}/{shard}", storage.read(f"{data}/{shard}")[:-1])
@@ -84,8 +82,7 @@ def test_a_file_url_is_a_local_path(tmp_path: Path) -> None:
 
 
 def test_what_must_be_local_is_no_url(rows: Path, fails: Callable[..., str]) -> None:
-    sentence = fails("pretrain", "--data", rows, "--out", "gs://bucket/run", *SMALL_FLAGS)
-    assert "gs://bucket/run" in sentence
+    assert "gs://bucket/run" in fails("pretrain", "--data", rows, "--out", "gs://bucket/run", *SMALL_FLAGS)
     assert not Path("gs:").exists()
     for flag in ("--fasta", "--out"):  # an optional flag, and a required one
         files = {"--fasta": str(HELDOUT_FASTA), "--out": "x.tsv", flag: "gs:/bucket/x"}
@@ -101,88 +98,77 @@ def test_a_saved_configuration_is_reloaded_and_overridden(trained: tuple[Path, s
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"", "is empty"),
-        (b">a\nNNNN\n", "no window to train on"),
-        (b"\x7fELF\x02\x01\x01\x00", r"'\x7f'"),
-        (b">a\nACGT1ACGTACGT\n", "'1' at position 5"),
-        (gzip.compress(b">a\n" + b"ACGT\n" * 999, mtime=0)[:30], "truncated gzip"),
-    ],
-    ids=["empty", "only N", "binary", "unknown letter", "truncated gzip"],
+    ("content", "named"), [(b">a\nNNNN\n", "window"), (b">a\nACGT1ACGTACGT\n", "'1' at position 5")]
 )
-def test_bad_fasta(tmp_path: Path, fails: Callable[..., str], content: bytes, sentence: str) -> None:
+def test_bad_fasta(tmp_path: Path, fails: Callable[..., str], content: bytes, named: str) -> None:
+    """What is not FASTA at all is refused by its reader: tests/io/test_genome.py."""
     path = tmp_path / "bad.fa"
     path.write_bytes(content)
-    line = fails("prepare", "genome", "--fasta", path, "--out", tmp_path / "out")
-    assert sentence in line
+    line = fails("prepare", "genome", "--fasta", path, "--out", tmp_path / "out", within=tmp_path)
+    assert named in line
     assert "bad.fa" in line
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_bad_places(rows: Path, tmp_path: Path, fails: Callable[..., str]) -> None:
     file = tmp_path / "file"
     file.write_text("")
     prepare = ("prepare", "genome", "--fasta", HELDOUT_FASTA, "--out")
-    assert "exists already" in fails(*prepare, rows)
+    assert str(rows) in fails(*prepare, rows)
     assert str(file) in fails(*prepare, file / "out")
     assert "/proc" in fails(*prepare, "/proc/nowhere/out")
-    assert "is not a file" in fails("prepare", "genome", "--fasta", tmp_path / "no.fa", "--out", tmp_path / "o")
+    assert "no.fa" in fails("prepare", "genome", "--fasta", tmp_path / "no.fa", "--out", tmp_path / "o")
     train = ("pretrain", *SMALL_FLAGS, "--data")
-    assert "no manifest.json" in fails(*train, tmp_path, "--out", tmp_path / "run")
+    assert "manifest.json" in fails(*train, tmp_path, "--out", tmp_path / "run")
+    assert "manifest.json" in fails("prepare", "verify", tmp_path)
     assert str(file) in fails(*train, rows, "--out", file / "run")
-    assert "no run directory" in fails("export", tmp_path, "--out", tmp_path / "model")
+    assert str(tmp_path) in fails("export", tmp_path, "--out", tmp_path / "model")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
 
 
 def test_bad_settings(rows: Path, tmp_path: Path, fails: Callable[..., str]) -> None:
-    train = ("pretrain", "--data", rows, "--out", tmp_path / "run")
-    assert "k = 3, the model k = 6" in fails(*train, "--preset", "dnabert6")
-    assert "impossible on 8 devices" in fails(*train, *SMALL_FLAGS, "--mesh.tensor", "3")
-    assert "dropout is 2.0" in fails(*train, *SMALL_FLAGS, "--model.dropout", "2")
-    assert "does not divide" in fails(*train, *SMALL_FLAGS, "--global-batch", "12")
-    assert "beyond schedule_steps" in fails(*train, "--preset", "tiny", "--steps", "10000")
-    assert "Choose a configuration" in fails(*train)
-    assert "no preset 'huge'" in fails(*train, "--preset", "huge")
-    assert "not both" in fails(*train, "--preset", "tiny", "--config", "c.json")
-    assert "is not a file" in fails(*train, "--config", tmp_path / "c.json")
-    assert "There is no command 'fly'" in fails("fly")
-    assert "k is 12" in fails("prepare", "genome", "--fasta", "a", "--k", "12", "--out", "b")
-    assert list(tmp_path.iterdir()) == []
+    for flags, named in (
+        ("--preset dnabert6", "k = 6"),
+        ("SMALL --mesh.tensor 3", "8 devices"),
+        ("SMALL --model.dropout 2", "dropout is 2.0"),
+        ("SMALL --global-batch 12", "12"),
+        ("--preset tiny --steps 10000", "schedule_steps"),
+        ("", "--preset"),
+        ("--preset huge", "'huge'"),
+        ("--preset tiny --config c.json", "--config"),
+        ("--config c.json", "c.json"),
+    ):
+        words = flags.replace("SMALL", " ".join(SMALL_FLAGS)).split()
+        assert named in fails("pretrain", "--data", rows, "--out", tmp_path / "run", *words, within=tmp_path)
+    prepare = ("prepare", "genome", "--out", tmp_path / "out", "--fasta")
+    assert "k is 12" in fails(*prepare, "a", "--k", "12")
+    assert "0.5" in fails(*prepare, HELDOUT_FASTA, "--weights", "0.5")
+    assert "2 weights" in fails(*prepare, HELDOUT_FASTA, "--weights", "0.5", "0.5", within=tmp_path)
 
 
 def test_damaged_shards(rows: Path, tmp_path: Path, fails: Callable[..., str]) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    for path in rows.iterdir():
-        (data / path.name).write_bytes(path.read_bytes())
+    data = shutil.copytree(rows, tmp_path / "data")
     shard = data / "train-00000-of-00001.tfrecord"
-    whole = shard.read_bytes()
-    train = ("pretrain", "--data", data, *SMALL_FLAGS, "--out")
-    shard.write_bytes(whole[:-1])
-    assert "train-00000-of-00001.tfrecord has" in fails(*train, tmp_path / "truncated")
-    shard.unlink()
-    assert "is missing" in fails(*train, tmp_path / "missing")
-    assert [path.name for path in tmp_path.iterdir()] == ["data"]
-    flipped = bytearray(whole)
-    flipped[500] ^= 4
-    stride = RecordLayout(512).stride
+    whole, stride = shard.read_bytes(), RecordLayout(512).stride
+    flipped = whole[:500] + bytes([whole[500] ^ 4]) + whole[501:]
     from_another_run = whole[stride:] + whole[:stride]
-    for content in (bytes(flipped), from_another_run):
-        shard.write_bytes(content)
-        assert "is not the file that" in fails(*train, tmp_path / "changed")
-    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    for content in (whole[:-1], None, flipped, from_another_run):
+        shard.unlink(missing_ok=True)
+        if content is not None:
+            shard.write_bytes(content)
+        assert shard.name in fails("pretrain", "--data", data, *SMALL_FLAGS, "--out", "run", within=tmp_path)
 
 
 def test_rows_made_on_beam_pass_verification(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = str(tmp_path / "rows")
     prepare = ["prepare", "genome-beam", "--fasta", str(HELDOUT_FASTA), "--k", "3", "--out", data, "--"]
     assert run([*prepare, "--direct_running_mode", "multi_threading"]) == 0
     assert run(["prepare", "verify", data]) == 0
-    assert f"Written to {data}." in capsys.readouterr().out
-    assert "exists already" in fails(*prepare)
+    assert data in capsys.readouterr().out
+    assert data in fails(*prepare)
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    assert "(the extra beam)" in fails(*prepare[:-2], tmp_path / "other")
 
 
 @pytest.mark.parametrize(
@@ -198,24 +184,10 @@ def test_the_next_command_is_for_these_rows(
     assert f"Next: dnabert-jax pretrain --data {out} {flags} --out RUN" in capsys.readouterr().out
 
 
-def test_without_beam_the_remedy_is_named(
-    tmp_path: Path, fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "apache_beam", None)
-    prepare = ("prepare", "genome-beam", "--fasta", str(HELDOUT_FASTA), "--out", tmp_path / "rows")
-    assert "(the extra beam)" in fails(*prepare)
-
-
-COMMANDS = """\
-prepare genome, prepare genome-beam, prepare verify, prepare promoters, prepare splice, prepare tfbs, pretrain, plan, \
-mutations, motifs, variants, export, demo"""
-
-
-@pytest.mark.parametrize("command", COMMANDS.split(", "))
+@pytest.mark.parametrize("command", sorted(_COMMANDS))
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
+    with pytest.raises(SystemExit, match="0"):
         run([*command.split(), "--help"])
-    assert stopped.value.code == 0
     assert f"Example: dnabert-jax {command}" in " ".join(capsys.readouterr().out.split())
 
 
@@ -251,9 +223,8 @@ def test_a_mistyped_preset_is_named_before_a_missing_one(
     capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
 ) -> None:
     data = ["--data", "rows", "--out", "run"]
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit, match="2"):
         run(["pretrain", "--prest", "tiny", *data])
-    assert ended.value.code == 2
     error = capsys.readouterr().err
     assert "--prest," in error
     assert "--preset " in error
@@ -263,17 +234,17 @@ def test_a_mistyped_preset_is_named_before_a_missing_one(
 @pytest.mark.parametrize(
     ("mistyped", "meant"),
     [
-        (["pretrian"], "pretrain"),
-        (["finetun"], "finetune"),
-        (["prepare", "genme"], "prepare genome"),
-        (["prepare", "genome-beem"], "prepare genome-beam"),
-        (["tfbs"], "prepare tfbs"),
+        ("fly", ""),
+        ("pretrian", "pretrain"),
+        ("prepare genme", "prepare genome"),
+        ("prepare genome-beem", "prepare genome-beam"),
+        ("tfbs", "prepare tfbs"),
     ],
 )
-def test_a_mistyped_command_is_told_what_was_meant(fails: Callable[..., str], mistyped: list[str], meant: str) -> None:
-    sentence = fails(*mistyped, "--out", "x")
-    assert " ".join(mistyped) in sentence
-    assert f"{meant}?" in sentence or f"{meant} or " in sentence
+def test_a_mistyped_command_is_told_what_was_meant(fails: Callable[..., str], mistyped: str, meant: str) -> None:
+    sentence = fails(*mistyped.split(), "--out", "x")
+    assert f"{mistyped!r}" in sentence
+    assert meant in sentence
 
 
 def test_commands_are_advised_as_the_program_was_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,26 +260,6 @@ def test_commands_are_advised_as_the_program_was_called(tmp_path: Path, monkeypa
     assert command("export", "run") == "dnabert-jax export run"
 
 
-def test_verify_says_what_is_wrong(
-    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]
-) -> None:
-    assert run(["prepare", "verify", str(rows)]) == 0
-    assert "is sound" in capsys.readouterr().out
-    data = shutil.copytree(rows, tmp_path / "data")
-    (data / "train-00000-of-00001.tfrecord").unlink()
-    with pytest.raises(SystemExit) as stopped:
-        run(["prepare", "verify", str(data)])
-    assert stopped.value.code == 1
-    assert "train-00000-of-00001.tfrecord is missing" in capsys.readouterr().out
-    assert "no manifest.json" in fails("prepare", "verify", tmp_path)
-
-
-def test_bad_weights(tmp_path: Path, fails: Callable[..., str]) -> None:
-    prepare = ("prepare", "genome", "--fasta", HELDOUT_FASTA, "--out", tmp_path / "out", "--weights")
-    assert "sum to 0.5" in fails(*prepare, "0.5")
-    assert "2 weights are given for 1 files" in fails(*prepare, "0.5", "0.5")
-
-
 def test_the_bar_shows_utilisation_where_it_is_known() -> None:
     figures = {"loss": 2.5, "accuracy": 0.25, "tokens_per_second": 1234.5}
     with TrainingBar() as bar:
@@ -320,12 +271,9 @@ def test_the_bar_shows_utilisation_where_it_is_known() -> None:
 
 
 def test_profiles_are_set_beforehand_or_asked_for_by_a_signal(
-    rows: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     fails: Callable[..., str],
-) -> None:
+) -> None:  # fmt: skip
     stepped = TrainingBar.stepped
 
     def staged_and_signalled(data: Path, *_: object) -> Path:
@@ -345,42 +293,13 @@ def test_profiles_are_set_beforehand_or_asked_for_by_a_signal(
     printed = capsys.readouterr().out
     for step in (1, 2, 3):
         place = out / "tensorboard" / "plugins" / "profile" / f"from-step-{step}-process-0"
-        assert f"Profile in {place}. Look at it: pip install xprof; xprof --logdir {out}/tensorboard;" in printed
+        assert str(place) in printed
         assert list(place.glob("*.xplane.pb"))
         assert list(place.glob("*.trace.json.gz"))
     assert signal.getsignal(signal.SIGUSR1) == before
     assert run([*train, "--profile-from", "2", "--resume"]) == 0
     printed = capsys.readouterr().out
-    assert "the run is finished: all its 3 steps are made; a larger --steps would go on" in printed
-    assert "no profile from step 2 on, as --profile-from asks: it is past" in printed
-    assert "--profile-from is 4: give a step from 1 to 3." in fails(*train, "--profile-from", "4")
-    assert "--profile-steps is 0: give at least 1." in fails(*train, "--profile-steps", "0")
-
-
-@pytest.mark.parametrize(("number", "status"), [(errno.EIO, 1), (errno.ENOENT, 2), (errno.EROFS, 2)])
-def test_a_failed_disk_is_no_bad_input(
-    number: int, status: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Failing:
-        def run(self) -> None:
-            raise OSError(number, "went wrong")
-
-    monkeypatch.setattr("launch.cli._parse", lambda _: Failing())
-    assert run(["export"]) == status
-    assert capsys.readouterr().err == "dnabert-jax: error: went wrong.\n"
-
-
-def test_a_full_device_is_a_sentence_and_other_errors_of_jax_are_not(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Failing:
-        def run(self) -> None:
-            raise RuntimeError(message)
-
-    monkeypatch.setattr("launch.cli._parse", lambda _: Failing())
-    message = "RESOURCE_EXHAUSTED: Attempting to allocate 3.5 GiB. That was not possible."
-    assert run(["embed"]) == 1
-    assert "The memory of a device has no room for 3.5 GiB more: use a smaller batch" in capsys.readouterr().err
-    message = "INTERNAL: something else"
-    with pytest.raises(RuntimeError, match="something else"):
-        run(["embed"])
+    assert "all its 3 steps" in printed
+    assert "no profile from step 2" in printed
+    assert "--profile-from is 4" in fails(*train, "--profile-from", "4")
+    assert "--profile-steps is 0" in fails(*train, "--profile-steps", "0")

@@ -19,9 +19,15 @@ SMALL = [
     "--model.hidden-size", "128", "--model.num-heads", "1", "--model.max-positions", "128",
 ]  # fmt: skip
 
-needs_libtpu = pytest.mark.skipif(
-    not importlib.util.find_spec("libtpu"), reason="libtpu is not installed (x86-64 Linux only)"
-)
+no_libtpu = not importlib.util.find_spec("libtpu")
+needs_libtpu = pytest.mark.skipif(no_libtpu, reason="libtpu is not installed (x86-64 Linux only)")
+
+
+def compiled_for_tpus(test: Callable[..., None]) -> Callable[..., None]:
+    """Marks a test that compiles for TPUs."""
+    return pytest.mark.slow(pytest.mark.tpu_compiler(needs_libtpu(test)))  # type: ignore[no-any-return]
+
+
 needs_cuda = pytest.mark.skipif(
     not importlib.util.find_spec("jax_cuda13_plugin"), reason="jax[cuda13] is not installed"
 )
@@ -43,14 +49,11 @@ def planned(tmp_path: Path, *arguments: str | Path, model: Sequence[str] = SMALL
     return json.loads((tmp_path / "plan.json").read_text())  # type: ignore[no-any-return]
 
 
-@pytest.mark.tpu_compiler
-@needs_libtpu
-@pytest.mark.slow
+@compiled_for_tpus
 def test_a_real_step_and_the_saved_hlo_summed_again(sample_rows: Path, tmp_path: Path) -> None:
     hlo, figures = tmp_path / "step.hlo", tmp_path / "plan.json"
-    done = plan(
-        "--topology", "v5e:2x2", "--execution.scan-unroll", "2", "--data", sample_rows, "--hlo", hlo, "--json", figures
-    )
+    flags = ("--topology", "v5e:2x2", "--execution.scan-unroll", "2", "--data", sample_rows)
+    done = plan(*flags, "--hlo", hlo, "--json", figures)
     assert done.returncode == 0, done.stderr
     found = json.loads(figures.read_text())
 
@@ -74,42 +77,29 @@ def test_a_real_step_and_the_saved_hlo_summed_again(sample_rows: Path, tmp_path:
     assert low["tokens_per_second"] == pytest.approx(16 * 64 / low["step_seconds"])
     assert 0.9 < low["useful_tokens_per_second"] / low["tokens_per_second"] < 1
     assert (found["row_length"], found["chips"], found["config"]["global_batch"]) == (64, 4, 16)
-    assert f"The optimised HLO: {hlo}" in done.stdout
-    assert f"{found['time']['cycles']:,} cycles, predicted by the compiler" in done.stdout
-    assert "fits: a chip has 16.00 GiB, for " in done.stdout
+    for figure in (str(hlo), f"{found['time']['cycles']:,} cycles", "16.00 GiB"):
+        assert figure in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.json", "step.hlo"]
 
 
-@pytest.mark.tpu_compiler
-@needs_libtpu
-@pytest.mark.slow
-@pytest.mark.by_hand
-@pytest.mark.parametrize("topology", ["v4:2x2x1", "v5p:2x2x1", "v6e:2x2"])
-def test_other_generations(topology: str, tmp_path: Path) -> None:
-    found = planned(tmp_path, "--topology", topology, "--mesh.fsdp", "2")
-    assert (found["chips"], found["mesh"], found["fits"]) == (4, {"data": 2, "fsdp": 2, "tensor": 1}, True)
-    assert found["time"]["cycles"] > 0
-    assert {kernel["name"]: kernel["count"] for kernel in found["kernels"]} == {
-        "attention_forward": 2, "attention_backward": 2,
-    }  # fmt: skip
+WIDER = [*SMALL, "--model.hidden-size", "256", "--model.num-heads", "2", "--model.intermediate-size", "1024"]
 
 
-@pytest.mark.tpu_compiler
-@needs_libtpu
-@pytest.mark.slow
+@compiled_for_tpus
 @pytest.mark.parametrize(
-    ("model", "layers", "hidden"),
+    ("topology", "model", "layers", "hidden"),
     [
-        ([*SMALL, "--model.hidden-size", "256", "--model.num-heads", "2", "--model.intermediate-size", "1024"], 2, 256),
-        pytest.param(["--preset", "dnabert6"], 12, 768, marks=pytest.mark.by_hand),
+        ("v6e:2x4", WIDER, 2, 256),
+        pytest.param("v6e:2x4", ["--preset", "dnabert6"], 12, 768, marks=pytest.mark.by_hand),
+        *(pytest.param(name, WIDER, 2, 256, marks=pytest.mark.by_hand) for name in ("v4:2x2x2", "v5p:2x2x2")),
     ],
-    ids=["small", "dnabert6"],
+    ids=["small", "dnabert6", "v4", "v5p"],
 )
-def test_a_model_on_all_three_axes_of_another_generation(
-    tmp_path: Path, model: list[str], layers: int, hidden: int
+def test_a_model_on_all_three_axes_of_other_generations(
+    tmp_path: Path, topology: str, model: list[str], layers: int, hidden: int
 ) -> None:
     """Every matrix's gradient is scattered over fsdp and its part summed over data, in what tensor leaves of it."""
-    flags = ["--topology", "v6e:2x4", "--mesh.fsdp", "2", "--mesh.tensor", "2", "--global-batch", "8"]
+    flags = ["--topology", topology, "--mesh.fsdp", "2", "--mesh.tensor", "2", "--global-batch", "8"]
     hlo = tmp_path / "step.hlo"
     found = planned(tmp_path, *flags, "--execution.scan-unroll", "1", "--hlo", hlo, model=model)
     assert (found["chips"], found["mesh"]) == (8, {"data": 2, "fsdp": 2, "tensor": 2})
@@ -128,9 +118,7 @@ def test_a_model_on_all_three_axes_of_another_generation(
     assert exchanged["all-reduce"] >= 4 * of_layers // 2, "of parts, in float32"
 
 
-@pytest.mark.tpu_compiler
-@needs_libtpu
-@pytest.mark.slow
+@compiled_for_tpus
 def test_slices_exchange_gradients_over_the_network_between_them(tmp_path: Path) -> None:
     found = planned(tmp_path, "--topology", "v5e:2x2", "--slices", "2")
     assert (found["chips"], found["mesh"]) == (8, {"data": 2, "fsdp": 4, "tensor": 1})
@@ -140,14 +128,12 @@ def test_slices_exchange_gradients_over_the_network_between_them(tmp_path: Path)
     assert {part["group"] for part in found["collectives"] if not part["kind"].isupper()} == {4}
 
 
-@pytest.mark.tpu_compiler
-@needs_libtpu
-@pytest.mark.slow
+@compiled_for_tpus
 def test_what_does_not_fit_fails_and_says_by_how_much(tmp_path: Path) -> None:
     hlo, figures = tmp_path / "step.hlo", tmp_path / "plan.json"
     done = plan("--topology", "v5e:2x2", "--global-batch", str(2**18), "--hlo", hlo, "--json", figures)
     assert done.returncode == 1
-    assert re.search(r"error: It does not fit \(.*\d+\.\d+G.*15\.75G.*\): choose more chips", done.stderr)
+    assert re.search(r"error: .*\d+\.\d+G.*15\.75G", done.stderr)
     assert "Traceback" not in done.stderr
     found = json.loads(figures.read_text())
     assert (found["fits"], found["memory"], found["time"]) == (False, None, None)
@@ -164,25 +150,14 @@ def test_gpus_are_planned_for_without_a_gpu(tmp_path: Path) -> None:
     assert {"all-gather", "reduce-scatter"} <= {part["kind"] for part in found["collectives"]}
 
 
-@pytest.mark.tpu_compiler
-@needs_libtpu
-@pytest.mark.slow
+@compiled_for_tpus
 def test_a_suite_of_finetunings(tmp_path: Path) -> None:
-    flags = ("--suite", "--topology", "v5e:1x1", "--model-preset", "tiny", "--batch-size", "2", "--bases", "20")
-    flags += ("--sets", "7")
-    out = tmp_path / "suite.json"
-    done = plan(*flags, "--jobs-per-chip", "2", "--json", out, model=())
-    assert done.returncode == 0, done.stderr
-    found = json.loads(out.read_text())
-    (one,) = found["plans"]
-    assert (found["chips"], one["groups"], one["refusal"]) == (1, 4, "")
-    parts = [one["training_hours"], one["validation_hours"], one["test_hours"]]
-    assert one["hours"] == pytest.approx(sum(parts))
-    assert one["training_hours"] == pytest.approx(4 * one["steps"] * one["step"]["seconds"] / 3600)
-    assert one["step"]["seconds"] > 0 < one["prediction"]["seconds"]
-    assert 0 < one["prediction"]["memory"] < one["step"]["memory"] < found["chip"]["hbm_bytes"]
-    assert "Predicted by the compiler" in done.stdout
-    assert f"{one['training_hours']:,.2f}" in done.stdout
+    flags = "--suite --topology v5e:1x1 --model-preset tiny --batch-size 2 --bases 20 --sets 7 --jobs-per-chip 2"
+    found = planned(tmp_path, *flags.split(), model=())
+    (jobs,) = found["plans"]
+    assert (found["chips"], jobs["groups"], jobs["refusal"]) == (1, 4, "")
+    assert jobs["step"]["seconds"] > 0 < jobs["prediction"]["seconds"]
+    assert 0 < jobs["prediction"]["memory"] < jobs["step"]["memory"] < found["chip"]["hbm_bytes"]
 
 
 @pytest.fixture
@@ -192,30 +167,34 @@ def refused(fails: Callable[..., str]) -> Callable[..., str]:
 
 
 def test_bad_names(tmp_path: Path, refused: Callable[..., str]) -> None:
-    for name in ("v9:2x2", "a100:8", ""):
-        assert f"There is no topology '{name}'" in refused("--topology", name)
-    for name in ("v5e", "v5e:", "v5e:4x", "h100:0"):
-        assert "names no shape" in refused("--topology", name)
-    assert "have no slices and no shape" in refused("--topology", "h100:2x4")
-    assert "0 slices are impossible" in refused("--topology", "v5e:2x2", "--slices", "0")
+    for name in ("v9:2x2", "a100:8", "", "v5e", "v5e:", "v5e:4x", "h100:0"):
+        assert f"'{name}'" in refused("--topology", name)
+    assert "h100:8" in refused("--topology", "h100:2x4")
+    assert "0 slices" in refused("--topology", "v5e:2x2", "--slices", "0")
     assert "jobs_per_chip is [0]" in refused("--suite", "--topology", "v5e:2x2", "--jobs-per-chip", "0", model=())
     nowhere = tmp_path / "nowhere" / "plan.json"
     assert str(nowhere) in refused("--topology", "v5e:2x2", "--json", nowhere)
-    assert "no data directory" in refused("--topology", "v5e:2x2", "--data", tmp_path)
+    assert str(tmp_path) in refused("--topology", "v5e:2x2", "--data", tmp_path)
 
 
 @pytest.mark.tpu_compiler
 @needs_libtpu
-def test_what_cannot_run_is_refused_before_it_is_compiled(refused: Callable[..., str], sample_rows: Path) -> None:
-    on = ("--topology", "v5e:2x2")
-    for name in ("v5e:3x5", "v5e:2x2x2", "v4:3x3x3"):
-        assert f"There is no slice {name}: choose sides that Cloud TPU offers" in refused("--topology", name)
-    assert "more than a pod" in refused("--topology", "v6e:32x16")
-    assert "choose a multiple of 4" in refused(*on, "--global-batch", "6")
-    assert "impossible on 4 devices" in refused(*on, "--mesh.fsdp", "3")
-    assert "over 2 slices, which only it may span" in refused(*on, "--slices", "2", "--mesh.tensor", "8")
-    assert "train with --model.max-positions 64" in refused(*on, "--data", sample_rows, "--model.max-positions", "32")
-    assert "The data have k = 3, the model k = 4" in refused(*on, "--data", sample_rows, "--model.k", "4")
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        *((f"--topology {name}", name) for name in ("v5e:3x5", "v5e:2x2x2", "v4:3x3x3")),
+        ("--topology v6e:32x16", "16x16"),
+        ("--topology v5e:2x2 --global-batch 6", "multiple of 4"),
+        ("--topology v5e:2x2 --mesh.fsdp 3", "4 devices"),
+        ("--topology v5e:2x2 --slices 2 --mesh.tensor 8", "2 slices"),
+        ("--topology v5e:2x2 --data ROWS --model.max-positions 32", "--model.max-positions 64"),
+        ("--topology v5e:2x2 --data ROWS --model.k 4", "k = 4"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_it_is_compiled(
+    refused: Callable[..., str], sample_rows: Path, flags: str, named: str
+) -> None:
+    assert named in refused(*flags.replace("ROWS", str(sample_rows)).split())
 
 
 def test_without_a_compiler_the_remedy_is_named(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

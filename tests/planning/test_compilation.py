@@ -38,12 +38,9 @@ def test_arguments_are_the_state_and_the_rows(config: PretrainConfig) -> None:
     ("message", "error", "said"),
     [
         ("RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory space hbm. Used 20.53G of "
-         "15.75G hbm. Exceeded hbm capacity by 4.78G.\n\nTotal hbm usage >= 20.9G:", OutOfMemoryError,
-         "Used 20.53G of 15.75G hbm"),
-        ("RESOURCE_EXHAUSTED: Ran out of memory on HBM (26.28G).\nLargest:", OutOfMemoryError,
-         "Ran out of memory on HBM (26.28G)"),
-        ("INTERNAL: a check failed.\nmore", JobError,
-         "The compiler cannot compile this step: INTERNAL: a check failed."),
+         "15.75G hbm. Exceeded hbm capacity by 4.78G.\n\nTotal hbm usage >= 20.9G:", OutOfMemoryError, "20.53G"),
+        ("RESOURCE_EXHAUSTED: Ran out of memory on HBM (26.28G).\nLargest:", OutOfMemoryError, "26.28G"),
+        ("INTERNAL: a check failed.\nmore", JobError, "a check failed"),
     ],
     ids=["in all", "temporaries", "its own failure"],
 )  # fmt: skip
@@ -54,14 +51,14 @@ def test_a_refusal_is_passed_on_in_short(
         raise jax.errors.JaxRuntimeError(message)
 
     monkeypatch.setattr(jax.stages.Lowered, "compile", refuse)
-    with pytest.raises(error) as refused:
+    with pytest.raises(error, match=said) as refused:
         compile_step(config, make_mesh(config.mesh, jax.devices()), 64)
-    assert str(refused.value) == said
+    assert "\n" not in str(refused.value)
 
 
 def test_rows_that_are_too_long_are_refused(config: PretrainConfig) -> None:
     longer = dataclasses.replace(config, model=dataclasses.replace(config.model, max_positions=32))
-    with pytest.raises(InputError, match="64 tokens long, and the model has 32 positions"):
+    with pytest.raises(InputError, match=r"64 .* 32"):
         compile_step(longer, make_mesh(config.mesh, jax.devices()), 64)
 
 

@@ -1,15 +1,19 @@
-"""The figures of a plan follow from what the compiler predicts by arithmetic that can be done by hand."""
+"""The figures of a plan follow from what the compiler predicts by arithmetic that can be done by hand.
+
+So does the time of collectives, on tori whose links can be counted.
+"""
 
 import dataclasses
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from dnabert_jax.families import PRESETS
-from dnabert_jax.parallel.chips import chip_named
+from dnabert_jax.parallel.chips import Chip, chip_named
 from dnabert_jax.planning.compilation import Memory
-from dnabert_jax.planning.plan import Plan, complete, outline
-from dnabert_jax.planning.work import Collective, Estimated, Kernel, Work
+from dnabert_jax.planning.hlo import Collective, Estimated, Kernel, Work
+from dnabert_jax.planning.plan import Interconnect, Plan, complete, outline
 
 CONFIG = dataclasses.replace(PRESETS["dnabert6"], global_batch=2048)
 MEMORY = Memory(arguments=3, temporaries=5, output=4, aliased=3, code=1, peak=9, needed=10)
@@ -50,15 +54,10 @@ def test_the_parts_of_a_step_and_its_two_ends() -> None:
     assert time.waiting_seconds == pytest.approx(waiting)
     assert time.overlapped.step_seconds == pytest.approx(0.034 + waiting)
     assert time.sequential.step_seconds == pytest.approx(0.034 + beside + waiting)
-
-
-def test_if_collectives_take_longer_than_all_else_they_are_the_step() -> None:
-    slow = dataclasses.replace(
-        WORK, collectives=(Collective("all-gather", 1, 8 * 10**9, tuple(range(8)), overlaps=True),)
-    )
-    time = plan_on("tpu", work=slow).time
+    slow = Collective("all-gather", 1, 8 * 10**9, tuple(range(8)), overlaps=True)
+    time = plan_on("tpu", work=dataclasses.replace(WORK, collectives=(slow,))).time
     assert time is not None
-    assert time.overlapped.step_seconds == pytest.approx(7 / 50)
+    assert time.overlapped.step_seconds == pytest.approx(7 / 50), "longer than all else"
 
 
 def test_what_a_step_time_means() -> None:
@@ -75,12 +74,9 @@ def test_what_a_step_time_means() -> None:
     assert plan_on("tpu", share=None).time.overlapped.useful_tokens_per_second is None  # type: ignore[union-attr]
 
 
-def test_it_fits_if_a_chip_has_what_is_needed() -> None:
+def test_it_fits_if_a_chip_has_what_is_needed_and_jax_uses_three_quarters_of_a_gpu() -> None:
     assert plan_on("tpu", hbm_bytes=10).fits
     assert not plan_on("tpu", hbm_bytes=9).fits
-
-
-def test_of_a_gpu_jax_uses_three_quarters() -> None:
     chip = chip_named("h100")
     assert chip is not None
     assert outline("me", "h100:8", 1, chip, CONFIG, {"data": 8}, 512).available == round(0.75 * chip.hbm_bytes)
@@ -92,9 +88,51 @@ def test_collectives_are_put_together_by_kind_and_group_and_the_longest_is_liste
         ("all-gather", 8, 14, 1_300_000_000), ("all-reduce", 2, 1, 25_000_000),
     ]  # fmt: skip
     assert [item.name for item in plan.top] == ["b"]
-
-
-def test_a_gpu_has_no_times() -> None:
-    plan = plan_on("gpu")
+    plan = plan_on("gpu")  # whose compiler predicts no times
     assert plan.time is None
     assert all(part.seconds is None for part in (*plan.collectives, *plan.kernels))
+
+
+def slice_of(name: str, *extent: int, slices: int = 1) -> tuple[Interconnect, Chip]:
+    """A slice with its devices in the order of their places, the last axis fastest."""
+    chip = chip_named(name)
+    assert chip is not None
+    places = [SimpleNamespace(coords=list(place)) for place in np.ndindex(*extent)]
+    return Interconnect(chip, places, slices), chip
+
+
+@pytest.mark.parametrize(
+    ("name", "extent", "group", "links"),
+    [
+        ("v5e", (16, 16, 1), range(256), 4),  # two rings
+        ("v5e", (16, 16, 1), range(16), 2),  # one of them
+        ("v5e", (16, 16, 1), range(8), 1),  # half of one: a line, at whose end one link comes in
+        ("v5e", (8, 16, 1), range(128), 3),  # a line and a ring
+        ("v5e", (4, 4, 1), range(16), 2),  # two lines
+        ("v4", (4, 4, 4), range(64), 6),
+        ("v5p", (2, 2, 1), range(4), 2),
+        ("v5p", (4, 4, 2), range(32), 3),  # no whole cube, no ring
+        ("v5e", (4, 4, 1), [3], 1),
+    ],
+)
+def test_links_of_a_group(name: str, extent: tuple[int, ...], group: range, links: int) -> None:
+    assert slice_of(name, *extent)[0].links(list(group)) == links
+
+
+def test_time_is_bytes_by_bandwidth() -> None:
+    network, chip = slice_of("v5e", 16, 16, 1)
+    size, pod = 10**9, list(range(256))
+    gathered = size * 255 / 256 / (4 * chip.link_bandwidth)
+    assert network.seconds("all-gather", size, pod) == pytest.approx(gathered)
+    assert network.seconds("reduce-scatter", size, pod) == pytest.approx(gathered)
+    assert network.seconds("all-reduce", size, pod) == pytest.approx(2 * gathered)
+    assert network.seconds("all-reduce", size, [7]) == 0
+    assert network.seconds("collective-permute", size, pod) == pytest.approx(size / chip.link_bandwidth)
+
+
+def test_between_slices_the_network_of_the_data_centre_counts() -> None:
+    network, chip = slice_of("v5e", 4, 4, 1, slices=4)
+    alone = 10**9 / (chip.dcn_bandwidth or 0)
+    assert network.seconds("ALL_REDUCE", 10**9, ()) == pytest.approx(2 * 3 / 4 * alone)
+    assert network.seconds("ALL_GATHER", 10**9, ()) == pytest.approx(3 * alone)
+    assert slice_of("v4", 2, 2, 1, slices=2)[0].seconds("ALL_REDUCE", 10**9, ()) is None

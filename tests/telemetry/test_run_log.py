@@ -6,15 +6,15 @@ import time
 from pathlib import Path
 
 import pytest
+from matplotlib.image import imread
 from tensorboardX.proto.event_pb2 import Event
 
 from dnabert_jax.config import ModelConfig, PretrainConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.parallel.chips import CHIPS
 from dnabert_jax.telemetry import speed
-from dnabert_jax.telemetry.profiler import Profiler
-from dnabert_jax.telemetry.run_log import LOG_FILE, RunLog, read_log
-from dnabert_jax.telemetry.speed import step_flops
+from dnabert_jax.telemetry.run_log import LOG_FILE, RunLog, draw_loss_curve, read_log
+from dnabert_jax.telemetry.speed import Profiler, step_flops
 from dnabert_jax.training.loop import pretrain
 
 
@@ -31,43 +31,43 @@ def events(directory: Path) -> set[tuple[str, int, float]]:
     return found
 
 
-def test_lines_and_events_tell_the_same(tmp_path: Path) -> None:
-    with RunLog(tmp_path, 0) as log:
+def test_lines_events_and_the_picture_tell_the_same(tmp_path: Path) -> None:
+    run = tmp_path / "$$"
+    run.mkdir()
+    with RunLog(run, 0) as log:
         log.write(1, "training", {"loss": 4.0, "accuracy": 0.5})
-        log.write(1, "evaluation", {"loss": 3.0})
-    assert read_log(tmp_path) == [
+        log.write(1, "evaluation", {"loss": 3.0, "accuracy": 0.5})
+    assert read_log(run) == [
         {"step": 1, "kind": "training", "loss": 4.0, "accuracy": 0.5},
-        {"step": 1, "kind": "evaluation", "loss": 3.0},
+        {"step": 1, "kind": "evaluation", "loss": 3.0, "accuracy": 0.5},
     ]
-    assert events(tmp_path) == {("training/loss", 1, 4.0), ("training/accuracy", 1, 0.5), ("evaluation/loss", 1, 3.0)}
+    accuracies = {("training/accuracy", 1, 0.5), ("evaluation/accuracy", 1, 0.5)}
+    assert events(run) == {("training/loss", 1, 4.0), ("evaluation/loss", 1, 3.0), *accuracies}
+    draw_loss_curve(run, tmp_path / "loss.png")
+    picture = imread(tmp_path / "loss.png")
+    assert picture.shape[0] > 400
+    assert picture.shape[1] > 1000
+    assert len({tuple(pixel) for row in picture[::7, ::7, :3] for pixel in row.tolist()}) > 10
 
 
 def test_a_resumed_log_has_every_step_once_though_the_process_was_killed(tmp_path: Path) -> None:
-    killed = RunLog(tmp_path, 0)
-    for step in (1, 2, 3):
-        killed.write(step, "training", {"loss": float(step)})
-    # Killed here: the events were not flushed, and half a line was written.
+    with RunLog(tmp_path, 0) as killed:
+        for step in (1, 2, 3):
+            killed.write(step, "training", {"loss": float(step)})
+    # Killed here, when half a line was written.
     with (tmp_path / LOG_FILE).open("a") as file:
         file.write('{"step": 4, "ki')
-    with RunLog(tmp_path, resumed_from=2) as resumed:
-        resumed.write(3, "training", {"loss": 30.0})
-    assert [(line["step"], line["loss"]) for line in read_log(tmp_path)] == [(1, 1.0), (2, 2.0), (3, 30.0)]
-    assert events(tmp_path) == {("training/loss", 1, 1.0), ("training/loss", 2, 2.0), ("training/loss", 3, 30.0)}
-
-
-def test_a_resumed_log_leaves_profiles_where_they_are(tmp_path: Path) -> None:
-    with RunLog(tmp_path, 0) as log:
-        log.write(1, "training", {"loss": 1.0})
-    # Written in another second, and so under another name.
+    # Events written in another second, and so under another name, are replaced, and profiles are not.
     (written,) = (tmp_path / "tensorboard").iterdir()
     written.rename(written.with_name("events.out.tfevents.1500000000.host"))
     profile = tmp_path / "tensorboard" / "plugins" / "profile" / "from-step-1-process-0" / "host.xplane.pb"
     profile.parent.mkdir(parents=True)
     profile.write_bytes(b"traced")
-    with RunLog(tmp_path, 0) as log:
-        log.write(1, "training", {"loss": 2.0})
+    with RunLog(tmp_path, resumed_from=2) as resumed:
+        resumed.write(3, "training", {"loss": 30.0})
+    assert [(line["step"], line["loss"]) for line in read_log(tmp_path)] == [(1, 1.0), (2, 2.0), (3, 30.0)]
+    assert events(tmp_path) == {("training/loss", 1, 1.0), ("training/loss", 2, 2.0), ("training/loss", 3, 30.0)}
     assert profile.read_bytes() == b"traced"
-    assert events(tmp_path) == {("training/loss", 1, 2.0)}
 
 
 def test_tensorboard_shows_what_is_asked_of_a_run(

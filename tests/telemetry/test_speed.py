@@ -1,47 +1,176 @@
-"""Rates are over the time of training alone."""
+"""Every second of a run is charged to one phase, rates are over training alone, and profiles never end a run."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
+from jax.profiler import ProfileData
 
-from dnabert_jax.config import MeshConfig
+from dnabert_jax.config import MeshConfig, ModelConfig
+from dnabert_jax.model.backbone import LanguageModel
+from dnabert_jax.model.binding import bind, parameter_shapes
 from dnabert_jax.parallel.chips import CHIPS, Chip
 from dnabert_jax.parallel.mesh import make_mesh
 from dnabert_jax.telemetry import speed
-from dnabert_jax.telemetry.phases import Phases
-from dnabert_jax.telemetry.speed import Speed
+from dnabert_jax.telemetry.speed import Phases, Profiler, Speed, step_flops
+
+PROFILES = Path("tensorboard", "plugins", "profile")
 
 
-def ten_steps(make: Callable[[Phases], Speed]) -> dict[str, float]:
-    """Figures of 10 steps of 7 tokens with 3 s of data and 5 s of steps, and 300 s of everything else."""
-    now = 0.0
-    phases = Phases(lambda: now)
-    measured = make(phases)
-    now += 100
-    phases.enter("step")
-    now += 5
-    for phase, seconds in (("data", 3), ("evaluation", 190), ("checkpoint", 9), ("profile", 1)):
-        with phases.during(phase):
-            now += seconds
-    return measured.figures(10, 7.0)
+class Clock:
+    """Stands still until told."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
-def test_rates_leave_out_what_is_not_training() -> None:
-    mesh = make_mesh(MeshConfig(), jax.devices())
-    figures = ten_steps(lambda phases: Speed(phases, 1600, mesh))
-    assert figures == {
-        "tokens_per_second": 10 * 7 / 8,
-        "flops_per_second": 10 * (1600 / 8) / 8,
-        "seconds_startup": 100, "seconds_data": 3, "seconds_step": 5, "seconds_checkpoint": 9,
-        "seconds_evaluation": 190, "seconds_profile": 1,
+def test_phases_sum_to_wall_time_however_they_are_nested_and_though_they_fail() -> None:
+    clock = Clock()
+    phases = Phases(clock)
+
+    def batches() -> Iterator[int]:
+        for number, seconds in enumerate((16.0, 32.0)):
+            clock.now += seconds
+            yield number
+        clock.now += 64.0
+
+    clock.now += 1
+    seen = []
+    for number in phases.waiting("data", batches()):
+        seen.append(number)
+        clock.now += 2
+        phases.enter("step")
+        clock.now += 4
+        with phases.during("evaluation"):
+            clock.now += 8
+            with phases.during("profile"):
+                clock.now += 0.5
+    with contextlib.suppress(OSError), phases.during("checkpoint"):
+        clock.now += 128
+        raise OSError("full")
+    seconds = phases.lap()
+    assert seen == [0, 1]
+    assert seconds == {
+        "startup": 1 + 2, "data": 16 + 32 + 64, "step": 4 + 2 + 4, "evaluation": 16, "profile": 1, "checkpoint": 128,
     }  # fmt: skip
+    assert sum(seconds.values()) == clock.now - 1000
 
 
-@pytest.mark.parametrize("chip", CHIPS, ids=lambda chip: chip.name)
-def test_utilisation_is_of_the_peak_of_one_chip(monkeypatch: pytest.MonkeyPatch, chip: Chip) -> None:
+def test_a_lap_ends_where_it_is_read_and_the_next_begins_there() -> None:
+    clock = Clock()
+    phases = Phases(clock)
+    with phases.during("evaluation"):
+        clock.now += 3
+        first = phases.lap()
+        clock.now += 5
+    clock.now += 7
+    second = phases.lap()
+    assert (first["evaluation"], first["startup"]) == (3, 0)
+    assert (second["evaluation"], second["startup"]) == (5, 7)
+    assert sum(phases.lap().values()) == 0
+
+
+@pytest.mark.parametrize("chip", [None, *CHIPS], ids=lambda chip: chip and chip.name)
+def test_rates_leave_out_what_is_not_training_and_utilisation_is_of_the_peak_of_one_chip(
+    monkeypatch: pytest.MonkeyPatch, chip: Chip | None
+) -> None:
+    """10 steps of 7 tokens with 3 s of data and 5 s of steps, and 300 s of everything else, on 8 devices."""
     monkeypatch.setattr(speed, "chip_of", lambda device: chip)
-    mesh = make_mesh(MeshConfig(), jax.devices())
-    # Eight chips that train all of the time, at half of their peak.
-    step_flops = int(8 * chip.peak_flops * 0.8 / 2)
-    assert ten_steps(lambda phases: Speed(phases, step_flops, mesh))["mfu"] == pytest.approx(0.5)
+    mesh, clock = make_mesh(MeshConfig(), jax.devices()), Clock()
+    phases = Phases(clock)
+    flops = int(8 * chip.peak_flops * 0.8 / 2) if chip else 1600
+    measured = Speed(phases, flops, mesh)
+    times = {"startup": 100, "step": 5, "data": 3, "evaluation": 190, "checkpoint": 9, "profile": 1}
+    for phase, seconds in times.items():
+        phases.enter(phase)  # type: ignore[arg-type]
+        clock.now += seconds
+    assert measured.figures(10, 7.0) == {
+        "tokens_per_second": 10 * 7 / 8,
+        "flops_per_second": 10 * (flops / 8) / 8,
+        **({"mfu": pytest.approx(0.5)} if chip else {}),
+        **{f"seconds_{phase}": seconds for phase, seconds in times.items()},
+    }
+
+
+def test_a_forward_pass_has_the_products_that_xla_counts() -> None:
+    """XLA counts products and the rest of the work: the share of the products grows with the sizes."""
+    model = ModelConfig(k=3, hidden_size=2048, num_layers=1, num_heads=4, intermediate_size=8192, max_positions=256)
+    parameters = parameter_shapes(LanguageModel, model)
+    ids, predict_at = jnp.zeros((2, 256), jnp.int32), jnp.zeros((2, 40), jnp.int32)
+    forward = jax.jit(lambda parameters, ids, at: bind(LanguageModel, parameters, model)(ids, at))
+    counted = forward.lower(parameters, ids, predict_at).cost_analysis()["flops"]
+    gather = 2 * 2 * 40 * 256 * 2048  # masked positions are gathered by a product with zeros and ones
+    padding = 2 * 2 * 40 * 2048 * (model.padded_vocabulary_size - model.vocabulary_size)
+    analytic = step_flops(model, 2, 256, 40 / 256) / 3
+    assert analytic == pytest.approx(counted - gather - padding, rel=0.01)
+    assert analytic < counted
+
+
+class Told(list[tuple[Path, RuntimeError | None]]):
+    """Keeps what a profiler reports."""
+
+    def __call__(self, place: Path, error: RuntimeError | None) -> None:
+        self.append((place, error))
+
+
+def train(profiler: Profiler, steps: int, request_before: tuple[int, ...] = ()) -> None:
+    """A loop like that of training."""
+    phases, state = Phases(), jnp.ones((64, 64))
+    update = jax.jit(lambda state: state @ state / 64)
+    with profiler:
+        for step in range(1, steps + 1):
+            if step in request_before:
+                profiler.request()
+            profiler.before(step, state, phases)
+            with jax.profiler.StepTraceAnnotation("train", step_num=step):
+                state = update(state)
+            profiler.after(step, state, phases)
+
+
+def traced_steps(place: Path) -> list[int]:
+    (file,) = place.glob("*.xplane.pb")
+    events = [
+        event
+        for plane in ProfileData.from_file(str(file)).planes
+        for line in plane.lines
+        for event in line.events
+        if event.name == "train"
+    ]
+    return sorted(dict(event.stats)["step_num"] for event in events)
+
+
+@pytest.mark.parametrize(
+    ("process", "window", "first", "steps", "requested", "traced"),
+    [
+        (0, 2, 3, 6, (), [[3, 4]]),
+        (0, 2, None, 8, (2, 3), [[2, 3], [4, 5]]),  # one after the other
+        (0, 5, 3, 4, (), [[3, 4]]),  # shorter if the run ends
+        (1, 1, 2, 6, (4,), [[4]]),  # another process, on request alone
+    ],
+)
+def test_windows_have_the_steps_that_were_set_or_requested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process: int, window: int, first: int | None, steps: int,
+    requested: tuple[int, ...], traced: list[list[int]],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(jax, "process_index", lambda: process)
+    told = Told()
+    train(Profiler(tmp_path, window, first, told), steps, requested)
+    assert told == [(tmp_path / PROFILES / f"from-step-{begin}-process-{process}", None) for begin, *_ in traced]
+    assert [traced_steps(place) for place, _ in told] == traced
+    assert all(len(list(place.glob("*.trace.json.gz"))) == 1 for place, _ in told)
+
+
+def test_a_profile_that_cannot_be_written_is_reported_and_training_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "tensorboard").write_text("in the way")
+    told = Told()
+    train(Profiler(tmp_path, 1, 1, told), steps=4, request_before=(3,))
+    ((_, error),) = told
+    assert "is not a directory" in str(error)
+    # JAX keeps the trace until it is written; the next test wants one of its own.
+    (tmp_path / "tensorboard").unlink()
+    jax.profiler.stop_trace()

@@ -14,8 +14,7 @@ import pytest
 from dnabert_jax.config import MaskingConfig, MeshConfig, ModelConfig
 from dnabert_jax.data.manifest import HELDOUT, TRAIN
 from dnabert_jax.data.rows import open_rows
-from dnabert_jax.parallel.mesh import make_mesh
-from dnabert_jax.parallel.placement import RowPlacement
+from dnabert_jax.parallel.mesh import RowPlacement, make_mesh
 from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, SEP
 from dnabert_jax.training.evaluation import (

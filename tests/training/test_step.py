@@ -12,9 +12,7 @@ from dnabert_jax.config import ExecutionConfig, MaskingConfig, MeshConfig, Model
 from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.pipeline import training_batches
 from dnabert_jax.data.rows import open_rows
-from dnabert_jax.parallel.mesh import make_mesh
-from dnabert_jax.parallel.placement import RowPlacement
-from dnabert_jax.parallel.rules import row_sharding
+from dnabert_jax.parallel.mesh import RowPlacement, make_mesh, row_sharding
 from dnabert_jax.training.masking import MaskedRows, MaskedTokens
 from dnabert_jax.training.state import TrainState, abstract_state, init_state, stream_key
 from dnabert_jax.training.step import StepMetrics, TrainStep, jit_train_step

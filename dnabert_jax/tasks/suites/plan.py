@@ -17,9 +17,8 @@ from dnabert_jax.model.binding import parameter_shapes
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.parallel.chips import Chip
 from dnabert_jax.planning.compilation import OutOfMemoryError, compile_lowered, read_memory
-from dnabert_jax.planning.hlo import parse_module
+from dnabert_jax.planning.hlo import Work, parse_module, read_work
 from dnabert_jax.planning.plan import sequential_seconds
-from dnabert_jax.planning.work import Work, read_work
 from dnabert_jax.sequence.buckets import bucket
 from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig

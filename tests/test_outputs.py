@@ -1,5 +1,6 @@
-"""On a store, a directory has the file that makes it one only when all else is there."""
+"""Outputs have their names when they are complete: files, and directories on disk and on a store."""
 
+import errno
 import itertools
 import tempfile
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError
 from dnabert_jax.output_directory import output_directory, shared_output_directory
+from dnabert_jax.output_file import output_file, output_files
 from dnabert_jax.storage import join
 
 OUT = "store://bucket/out"
@@ -53,13 +55,6 @@ def test_the_last_file_is_uploaded_last_and_nothing_else_is_left(store: type) ->
     assert sum(done for done, _ in told) == told[0][1] == len("a" + "manifest.json" + "z" + "b")
 
 
-def test_what_is_there_already_is_left_alone(store: type) -> None:
-    storage.write(f"{OUT}/other", b"")
-    with pytest.raises(InputError, match="exists already"), output_directory(OUT, "manifest.json"):
-        raise AssertionError("not reached")
-    assert storage.names(OUT) == ["other"]
-
-
 def test_nothing_is_left_when_the_work_fails_or_the_store_does(store: type) -> None:
     with pytest.raises(ZeroDivisionError), output_directory(OUT, "manifest.json"):
         raise ZeroDivisionError
@@ -69,6 +64,10 @@ def test_nothing_is_left_when_the_work_fails_or_the_store_does(store: type) -> N
         fill(directory)
     store.trouble.clear()
     assert storage.names(OUT) == []
+    storage.write(f"{OUT}/other", b"")
+    with pytest.raises(InputError, match=OUT), output_directory(OUT, "manifest.json"):
+        raise AssertionError("not reached")
+    assert storage.names(OUT) == ["other"], "what is there already is left alone"
 
 
 @pytest.mark.parametrize("calls", range(9))
@@ -146,3 +145,55 @@ def test_what_a_failed_job_cannot_wholly_remove_has_lost_its_last_file_first(sto
     assert not job.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
     store.trouble.clear()
     assert storage.names(OUT) == [MARK, "a", "z"]
+
+
+@pytest.mark.parametrize("blocked", [None, "a.vcf", "a.tsv"])
+def test_files_get_their_names_together_at_the_end_or_not_at_all(tmp_path: Path, blocked: str | None) -> None:
+    finals = [tmp_path / "new" / "a.vcf", tmp_path / "new" / "a.tsv"]
+
+    def write() -> None:
+        with output_files(*finals) as files:
+            for file in files:
+                file.write(b"row")
+            assert not any(final.exists() for final in finals)
+            if blocked:
+                (tmp_path / "new" / blocked).mkdir()
+
+    if blocked:
+        with pytest.raises(InputError, match=blocked):
+            write()
+        assert [path.name for path in finals[0].parent.iterdir()] == [blocked]
+        return
+    write()
+    assert sorted(finals[0].parent.iterdir()) == sorted(finals)
+    with pytest.raises(InputError, match=str(finals[0])):
+        write()
+    assert [final.read_bytes() for final in finals] == [b"row", b"row"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "no space")])
+def test_of_a_file_that_fails_nothing_is_left(tmp_path: Path, error: BaseException) -> None:
+    def write() -> None:
+        with output_file(tmp_path / "x.tsv") as file:
+            file.write(b"row")
+            raise error
+
+    with pytest.raises(type(error)):
+        write()
+    assert list(tmp_path.iterdir()) == []
+    if isinstance(error, OSError):
+        assert error.filename == str(tmp_path / "x.tsv")
+
+
+def test_of_two_jobs_the_second_to_end_is_refused_and_both_write_whole_files(tmp_path: Path) -> None:
+    final = tmp_path / "x.tsv"
+
+    def write_twice() -> None:
+        with output_file(final) as first, output_file(final) as second:
+            first.write(b"longer row")
+            second.write(b"row")
+
+    with pytest.raises(InputError, match=str(final)):
+        write_twice()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.tsv"]
+    assert final.read_bytes() == b"row"
