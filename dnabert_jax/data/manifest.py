@@ -5,6 +5,7 @@ It is written last, so that a directory with a manifest is complete.
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.sequence.tokenizers import make_tokenizer
 from dnabert_jax.storage import Location, is_url, join
-from dnabert_jax.typed_json import parse_json, to_json
+from dnabert_jax.typed_json import parse_json
 
 FILE_NAME = "manifest.json"
 FORMAT = "dnabert-jax rows 1"
@@ -97,7 +98,7 @@ class Manifest:
         fields = dataclasses.asdict(self)
         if self.tokens == "kmers":
             del fields["tokens"]
-        return to_json(fields)
+        return json.dumps(fields, indent=2) + "\n"
 
     @property
     def shards(self) -> list[ShardEntry]:
