@@ -100,10 +100,10 @@ def weights(config: ModelConfig) -> dict[str, object]:
     """Returns random ones of the whole network, the same for all sides."""
     import jax
 
-    from dnabert_jax.interop.huggingface import abstract_parameters
+    from dnabert_jax.interop.huggingface import shapes_of_parts
 
     draw = np.random.default_rng(0)
-    shapes = abstract_parameters(config, _TASK, ["backbone", "pooler", "classifier"])
+    shapes = shapes_of_parts(config, _TASK, ["backbone", "pooler", "classifier"])
     drawn = jax.tree.map(lambda leaf: draw.normal(0, 0.05, leaf.shape).astype(np.float32), shapes)
     drawn["backbone"]["embeddings"]["token"]["table"][config.vocabulary_size :] = 0
     return drawn

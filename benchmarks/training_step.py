@@ -97,8 +97,7 @@ def this_project(config: PretrainConfig, packed: np.ndarray, scratch: str) -> tu
     from dnabert_jax.interop.huggingface import to_huggingface
     from dnabert_jax.parallel.mesh import make_mesh
     from dnabert_jax.training.evaluation import network_predictor
-    from dnabert_jax.training.masking import MaskedTokens
-    from dnabert_jax.training.objectives import masked_token_sums
+    from dnabert_jax.training.masking import MaskedTokens, masked_token_sums
     from dnabert_jax.training.state import init_state, stream_key
     from dnabert_jax.training.step import jit_train_step
 

@@ -28,9 +28,8 @@ from dnabert_jax.families.family import Architecture
 from dnabert_jax.interop.export import Dtype, Format, export_model
 from dnabert_jax.interop.hub import push_directory
 from dnabert_jax.interop.load import read_model
-from dnabert_jax.model.bound_head import apply_pooler, classify
+from dnabert_jax.model.bound_head import apply_pooler, classify, classify_windows
 from dnabert_jax.model.layerwise import LayerwiseEncoder, mean_of_kmers
-from dnabert_jax.model.windowed import classify_windows
 from dnabert_jax.sequence.vocabulary import CLS, SEP, SPECIAL_PER_SEQUENCE
 from dnabert_jax.sequence.windows import cut_into_pieces
 from dnabert_jax.storage import Location, scratch_directory

@@ -161,7 +161,7 @@ def listed(items: list[str]) -> str:
     return ", ".join(items[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
-def abstract_parameters(config: ModelConfig, task: TaskConfig | None, parts: Iterable[str]) -> Parameters:
+def shapes_of_parts(config: ModelConfig, task: TaskConfig | None, parts: Iterable[str]) -> Parameters:
     """Shapes of those parts that a model whose classifier is for `task` can have; nothing is computed."""
     shapes = parameter_shapes(LanguageModel, config) | parameter_shapes(PooledBackbone, config)
     if task is not None:

@@ -13,11 +13,11 @@ from dnabert_jax.families import family_of_settings
 from dnabert_jax.families.family import Family
 from dnabert_jax.interop.hub import local_directory
 from dnabert_jax.interop.huggingface import (
-    abstract_parameters,
     check_shapes,
     from_huggingface,
     listed,
     parts_of,
+    shapes_of_parts,
     tensor_names,
 )
 from dnabert_jax.interop.task_settings import read_task
@@ -97,7 +97,7 @@ def load_directory(directory: Path, double_bias: bool = False) -> Loaded:
         raise InputError(f"{directory} has {len(tensors)} tensors, too few for num_hidden_layers {config.num_layers}.")
     task = read_task(settings, tensors.shapes, config, str(directory / "config.json"))
     parts = parts_of(tensors.shapes, family)
-    abstract = abstract_parameters(config, task, parts)
+    abstract = shapes_of_parts(config, task, parts)
     left_out = _left_out(tensors, tensor_names(abstract, config), directory)
     if task is not None and "pooler" not in parts:
         raise InputError(

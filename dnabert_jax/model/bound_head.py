@@ -1,4 +1,4 @@
-"""What stands on the encoder, for inference: the pooler and the classifiers, bound to parameters.
+"""What stands on the encoder, for inference: the pooler and the classifiers, also of windows, bound to parameters.
 
 The encoder runs apart (`model/layerwise.py`), so these take hidden states, and the ids that they are of.
 B batch, T pieces of a sequence, L tokens, H hidden, P pooled, C labels.
@@ -9,13 +9,17 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int32
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.model.binding import bind
 from dnabert_jax.model.classification import PooledBackbone
+from dnabert_jax.model.heads import pooled_size
+from dnabert_jax.model.layerwise import LayerwiseEncoder
 from dnabert_jax.model.long import sequence_classifier
+from dnabert_jax.sequence.vocabulary import PAD, SPECIAL_PER_SEQUENCE
 
 Scale = Literal["logit", "probability", "log-odds"]
 """Of what a classifier says of a label; a regression has logits alone, which are its numbers.
@@ -49,6 +53,47 @@ def classify(config: ModelConfig, task: TaskConfig, parameters: Any, hidden: Arr
 def classify_vectors(config: ModelConfig, task: TaskConfig, parameters: Any, vectors: Array, present: Array) -> Array:
     """Returns the same from the pooled vectors of windows, [B, T, P], of which some may not be present, [B, T]."""
     return bind(_head, parameters, config, task).classify(vectors, None, present)
+
+
+def classify_windows(
+    config: ModelConfig,
+    task: TaskConfig,
+    encoder: LayerwiseEncoder,
+    head: Any,
+    ids: Int32[np.ndarray, "B tokens"],
+    tokens: int,
+) -> Float[Array, "B C"]:
+    """Returns logits or numbers.
+
+    Args:
+        ids: the windows of each sequence end to end, each as long as the task's unless it is the only one, and then
+            padding.
+        tokens: that the encoder is given at a time, at most, but for a single window.
+    """
+    length = min(ids.shape[1], task.window + SPECIAL_PER_SEQUENCE)
+    # What is left of a window is padding: a sequence has whole ones.
+    count = ids.shape[1] // length
+    rows = ids[:, : count * length].reshape(-1, length)
+    present = rows[:, 0] != PAD
+    real = np.flatnonzero(present)
+    size = min(max(1, tokens // length), 1 << (len(real) - 1).bit_length())
+    vectors = np.zeros((len(rows), pooled_size(config, task.pooling)), np.float32)
+    for first in range(0, len(real), size):
+        chosen = real[first : first + size]
+        part = np.full((size, length), PAD, np.int32)
+        part[: len(chosen)] = rows[chosen]
+        pooled = apply_pooler(config, task, head, encoder(part, config.num_layers), part)
+        vectors[chosen] = np.asarray(pooled)[: len(chosen)]
+    kept = task.split if task.long == "concatenation" else count
+    shape = (len(ids), count)
+    padding = max(0, kept - count)
+    return classify_vectors(
+        config,
+        task,
+        head,
+        np.pad(vectors.reshape(*shape, -1), ((0, 0), (0, padding), (0, 0)))[:, :kept],
+        np.pad(present.reshape(shape), ((0, 0), (0, padding)))[:, :kept],
+    )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 6))

@@ -3,7 +3,7 @@
 A checkpoint is a directory named for its step with two items, `parameters` and `training` (step and optimizer
 state), so that a reader who wants the weights need not read the optimizer's; its metadata holds the run's
 configuration, the digest of its data and the last held-out evaluation. One of fine-tuning holds what
-`tasks.fitting_checkpoint` gives it.
+`tasks.finetuning.checkpoint` gives it.
 """
 
 import contextlib

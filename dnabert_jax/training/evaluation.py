@@ -29,8 +29,7 @@ from dnabert_jax.sequence.bases import AMBIGUOUS, BASES
 from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.training.execution import Gathering, choose_execution, on_own_rows
-from dnabert_jax.training.masking import MaskedRows, MaskedTokens
-from dnabert_jax.training.objectives import masked_token_sums
+from dnabert_jax.training.masking import MaskedRows, MaskedTokens, masked_token_sums
 from dnabert_jax.training.state import Parameters
 
 _ROWS_AT_ONCE = 4096

@@ -1,4 +1,4 @@
-"""Masked-language-model corruption of packed rows, and masks that regularise fine-tuning, on the device.
+"""The objective of masked tokens: what is hidden of packed rows, and the loss; and masks that regularise fine-tuning.
 
 DNABERT masks spans of k neighbouring k-mers, as a lone masked k-mer could be read off from its neighbours: centres
 are drawn independently, and each masks itself and its neighbours at the offsets of `span_offsets` (MASK_LIST and
@@ -9,7 +9,7 @@ mask_tokens in run_pretrain.py of the original). Two things differ from the orig
   k-mers, so that the rate holds up to the ends and for short sequences. Tests hold it on real rows.
 - Random replacements are k-mers; the original draws special tokens as well.
 
-B batch, L tokens, M most masked positions of a row.
+B batch, L tokens, M most masked positions of a row, V padded vocabulary.
 """
 
 import dataclasses
@@ -128,6 +128,28 @@ class MaskedTokens:
             weights=weights,
             overflow=(wanted & ~masked).sum(),
         )
+
+
+class TokenSums(NamedTuple):
+    """Sums over masked tokens, so that batches and devices add up: loss in nats, correct predictions, tokens."""
+
+    loss: Float[Array, ""]
+    correct: Float[Array, ""]
+    tokens: Float[Array, ""]
+
+
+def masked_token_sums(
+    logits: Float[Array, "B M V"], labels: Int[Array, "B M"], weights: Float[Array, "B M"]
+) -> TokenSums:
+    """Cross-entropy and hits over the positions of weight 1."""
+    # XLA vectorises and fuses these reductions on a processor; it computes log_softmax and argmax there more slowly.
+    own = jnp.take_along_axis(logits, labels[:, :, None], axis=-1)[:, :, 0]
+    # A filler's label may be padding, whose logit is -inf: `where` keeps it out of the sum, a product would not.
+    losses = jnp.where(weights > 0, jax.nn.logsumexp(logits, axis=-1) - own, 0)
+    largest = logits.max(axis=-1, keepdims=True)
+    places = jnp.where(logits == largest, jnp.arange(logits.shape[-1], dtype=jnp.float32), jnp.inf)
+    hits = (places.min(axis=-1) == labels) * weights
+    return TokenSums(losses.sum(), hits.sum(), weights.sum())
 
 
 def mask_kmers(input_ids: Int[Array, "*dims"], rate: float, keys: RowKeys) -> Int[Array, "*dims"]:

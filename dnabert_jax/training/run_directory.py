@@ -81,7 +81,7 @@ def write_run(
 ) -> None:
     """Makes the directory if need be, and writes into it data.json, initial.json if it is given, then config.json."""
     directory.mkdir(parents=True, exist_ok=True)
-    storage.write(directory / DATA_FILE, to_json(manifest).encode())
+    storage.write(directory / DATA_FILE, manifest.text.encode())
     if initial is not None:
         storage.write(directory / INITIAL_FILE, json.dumps(initial, indent=2).encode())
     storage.write(directory / CONFIG_FILE, to_json(config).encode())

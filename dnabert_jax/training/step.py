@@ -21,8 +21,7 @@ from dnabert_jax.model.dropout import row_keys
 from dnabert_jax.parallel.mesh import DATA, FSDP, ROWS, replicated, row_sharding
 from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, PAD
 from dnabert_jax.training.execution import Gathering, choose_execution, on_own_rows, summed_gradients, summed_over_rows
-from dnabert_jax.training.masking import MaskedTokens
-from dnabert_jax.training.objectives import masked_token_sums
+from dnabert_jax.training.masking import MaskedTokens, masked_token_sums
 from dnabert_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from dnabert_jax.training.state import Parameters, TrainState, abstract_state, stream_key
 

@@ -26,7 +26,7 @@ from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.sequence.windows import cut_into_pieces
 from dnabert_jax.tasks.datasets.labels import label_matrix
-from dnabert_jax.training.objectives import masked_token_sums
+from dnabert_jax.training.masking import masked_token_sums
 from dnabert_jax.training.state import Parameters
 from tests.model.encoder_states import encoder_states
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from dnabert_jax.config import ModelConfig, TaskConfig
-from dnabert_jax.interop.huggingface import abstract_parameters
+from dnabert_jax.interop.huggingface import shapes_of_parts
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, SEP
 from dnabert_jax.tasks.finetuning.encoding import EncodedSplit
 from dnabert_jax.tasks.finetuning.fitting import Fitting
@@ -32,7 +32,7 @@ class Judged(Fitting):
 
 def random_parts(model: ModelConfig, task: TaskConfig | None, parts: list[str], seed: int = 0) -> Parameters:
     generator = np.random.default_rng(seed)
-    shapes = abstract_parameters(model, task, parts)
+    shapes = shapes_of_parts(model, task, parts)
     return jax.tree.map(lambda leaf: generator.normal(0, 0.1, leaf.shape).astype(np.float32), shapes)
 
 

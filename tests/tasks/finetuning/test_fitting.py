@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification, get_linear_s
 
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.interop.huggingface import abstract_parameters, from_huggingface, to_huggingface
+from dnabert_jax.interop.huggingface import from_huggingface, shapes_of_parts, to_huggingface
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import epoch_order
 from dnabert_jax.tasks.finetuning.fitting import Fitted, Job, Silent
@@ -167,7 +167,7 @@ def test_updates_are_those_of_pytorch_and_transformers(fit: Fit, parameters: Par
     ours = fit([data], config, devices, parameters=whole, score=lambda *_: float(next(calls)))[0].parameters
     expected = from_huggingface(
         {name: p.detach().numpy() for name, p in theirs.named_parameters()},
-        abstract_parameters(MODEL, TASK, ["backbone", "pooler", "classifier"]),
+        shapes_of_parts(MODEL, TASK, ["backbone", "pooler", "classifier"]),
         MODEL,
     )
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), expected, whole)

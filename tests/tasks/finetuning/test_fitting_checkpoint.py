@@ -12,7 +12,7 @@ import pytest
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError, JobError
-from dnabert_jax.interop.huggingface import abstract_parameters
+from dnabert_jax.interop.huggingface import shapes_of_parts
 from dnabert_jax.tasks.finetuning.checkpoint import (
     FittingCheckpoint,
     StartingPoint,
@@ -171,7 +171,7 @@ def test_two_jobs_do_not_go_on_with_the_same(run: Callable[..., list[Fitted]], u
 def test_losses_that_are_not_finite_are_not_saved(run: Callable[..., list[Fitted]], tmp_path: Path) -> None:
     """Not even when it is asked to stop."""
     broken = dataclasses.replace(CONFIG, peak_learning_rate=1e30, clip_norm=1e30, train="full", warmup_share=0.0)
-    shapes = abstract_parameters(MODEL, None, ["backbone"])
+    shapes = shapes_of_parts(MODEL, None, ["backbone"])
     parameters = jax.tree.map(lambda leaf: np.full(leaf.shape, 1.0, np.float32), shapes)
     fitting = Judged(MODEL, parameters, TASK, broken, jax.devices()[:1])
     with stopping_after(tmp_path / "run", 3) as checkpoint, pytest.raises(JobError, match=r"^a: .* step \d") as raised:
