@@ -188,7 +188,7 @@ def test_a_shard_that_changed_under_the_same_manifest_is_refused_on_resume(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": ModelConfig(k=4)}, "data have k = 3, the model k = 4"),
+        ({"model": ModelConfig(k=4)}, "--k 4"),
         ({"model": ModelConfig(k=3, max_positions=32)}, "Rows of 64 tokens do not fit .* --row-length 32"),
         ({"mesh": MeshConfig(data=3)}, "impossible on 8 devices"),
         ({"global_batch": 9}, "does not divide"),

@@ -141,7 +141,7 @@ def _last_layer(fit: LinearFit) -> tuple[Float[np.ndarray, "P C"], Float[np.ndar
 
 def forest_scores(
     task: TaskConfig, vectors: Vectors, labels: Mapping[str, Num[np.ndarray, "n ..."]], seed: int
-) -> Float[np.ndarray, "n C"]:
+) -> Float[np.ndarray, "m C"]:
     """Returns the scores that a random forest of 500 trees gives the test split.
 
     Nothing is chosen on the validation split: a forest has no penalty.
