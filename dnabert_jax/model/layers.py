@@ -12,6 +12,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
+from dnabert_jax.sequence.bases import AMBIGUOUS
+
 _SUBLANES = 8
 """Rows of a TPU register: the fewest that a matrix product takes as such."""
 
@@ -139,7 +141,8 @@ def spelt_tokens(
     letters = jax.random.normal(rngs.params(), (width, 4, size))
     # Centred, so that no direction is common to all tokens; a fourth of the variance goes with it.
     letters = (letters - letters.mean(axis=1, keepdims=True)) * (_SPELT / (0.75 * width)) ** 0.5
-    letters = jnp.pad(letters, ((0, 0), (0, 1), (0, 0)))
+    if (spelling == AMBIGUOUS).any():
+        letters = jnp.pad(letters, ((0, 0), (0, 1), (0, 0)))  # nothing behind the end of a shorter token
     spelt = sum(letters[place, spelling[:, place]] for place in range(width))
     return scale * (spelt + (1 - _SPELT) ** 0.5 * jax.random.normal(rngs.params(), (number, size)))
 
