@@ -27,7 +27,7 @@ lint: $(VENV)/.installed-test  ## Format, lint and type checks, and the shell sc
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck launch/*.sh .ci/run
+	$(BIN)/shellcheck --external-sources launch/*.sh data_prep/*.sh .ci/run
 
 format: $(VENV)/.installed-test  ## Rewrites the files as ruff wants them.
 	$(BIN)/ruff format .

@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 
 from benchmarks.alternation import flags, machine, spread
-from data_prep.sources import SequenceFile, survey
+from dnabert_jax.data_prep.sources import SequenceFile, survey
 
 _PROGRAM = """
 import resource, sys
 from pathlib import Path
-from data_prep.genome import prepare_genome
-from data_prep.genome_job import GenomeJob
+from dnabert_jax.data_prep.genome import prepare_genome
+from dnabert_jax.data_prep.genome_job import GenomeJob
 if __name__ == "__main__":
     prepare_genome(GenomeJob((Path(sys.argv[1]),), Path(sys.argv[2])), int(sys.argv[3]))
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

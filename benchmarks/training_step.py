@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.alternation import Ready, check_one_cpu, compare_sides, flags_of_sides, quiet_transformers
-from data_prep.genome import prepare_genome
-from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.pipeline import training_batches
 from dnabert_jax.data.rows import open_rows
+from dnabert_jax.data_prep.genome import prepare_genome
+from dnabert_jax.data_prep.genome_job import GenomeJob
 from dnabert_jax.families import PRESETS
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.vocabulary import CLS, PAD

@@ -24,10 +24,13 @@ os.environ["XLA_FLAGS"] = (
     f"--xla_force_host_platform_device_count=8 --xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}"
 )
 
+from pathlib import Path
+
 from jaxtyping import install_import_hook
 
-# Before the packages are imported: the hook rewrites them as they load.
-install_import_hook(["dnabert_jax", "data_prep"], "beartype.beartype")
+# Before the modules are imported: the hook rewrites them as they load. Flags of commands may have no value at first.
+_MODULES = {path.stem for path in Path(__file__).parents[1].joinpath("dnabert_jax").iterdir()}
+install_import_hook([f"dnabert_jax.{name}" for name in _MODULES - {"commands", "__init__"}], "beartype.beartype")
 
 import dataclasses  # noqa: E402
 import gc  # noqa: E402
@@ -43,10 +46,10 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
 
-from data_prep.genome import prepare_genome  # noqa: E402
-from data_prep.genome_job import GenomeJob  # noqa: E402
 from dnabert_jax import storage  # noqa: E402
 from dnabert_jax.config import ModelConfig  # noqa: E402
+from dnabert_jax.data_prep.genome import prepare_genome  # noqa: E402
+from dnabert_jax.data_prep.genome_job import GenomeJob  # noqa: E402
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA  # noqa: E402
 
 # The same examples each time, however slow the machine is.
@@ -131,10 +134,10 @@ import jax
 jax.config.update("jax_num_cpu_devices", devices)
 if largest_file:
     jax.config.update("jax_enable_compilation_cache", False)
-import launch.distributed
-from launch.cli import main
+import dnabert_jax.commands.distributed
+from dnabert_jax.commands.cli import main
 
-launch.distributed.HEARTBEAT_SECONDS = 15  # so that no test waits for the default
+dnabert_jax.commands.distributed.HEARTBEAT_SECONDS = 15  # so that no test waits for the default
 sys.argv = ["dnabert-jax", *arguments]
 
 main()
@@ -168,8 +171,8 @@ class Commands:
     def __init__(self, directory: Path):
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(
-            ["dnabert_jax.training.loop", "dnabert_jax.tasks.suites.run", "launch.cli", "matplotlib.pyplot",
-             "sklearn.linear_model", "tensorboardX"]
+            ["dnabert_jax.training.loop", "dnabert_jax.tasks.suites.run", "dnabert_jax.commands.cli",
+             "matplotlib.pyplot", "sklearn.linear_model", "tensorboardX"]
         )  # fmt: skip
         self._directory = directory
         self.started: list[Started] = []

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("dnabert_jax", "data_prep", "launch")
 
 # A stage may import those before it, never those after it (docs/architecture.md).
 STAGES = [
@@ -25,7 +24,7 @@ STAGES = [
     ("dnabert_jax.problems", "dnabert_jax.config"),
     ("dnabert_jax.families",),
     ("dnabert_jax.data",),
-    ("data_prep",),
+    ("dnabert_jax.data_prep",),
     ("dnabert_jax.model",),
     ("dnabert_jax.parallel",),
     ("dnabert_jax.telemetry",),
@@ -35,18 +34,18 @@ STAGES = [
     ("dnabert_jax.stream", "dnabert_jax.pretrained"),
     ("dnabert_jax.tasks",),
     ("dnabert_jax.interpret",),
-    ("launch",),
+    ("dnabert_jax.commands",),
 ]
-# Data preparation reads and writes rows; of the library it may see the parts that import no JAX.
-NOT_FOR = {"dnabert_jax": ("data_prep", "launch"), "data_prep": ("jax", "flax", "launch", "dnabert_jax.data.pipeline")}
+# Data preparation reads and writes rows. It may see the parts that import no JAX, and commands alone may see it.
+PREPARATION = "dnabert_jax.data_prep"
+NOT_FOR_PREPARATION = ("jax.", "flax.", "dnabert_jax.data.pipeline.")
 
 
 def modules() -> dict[str, Path]:
     found = {}
-    for package in PACKAGES:
-        for path in (ROOT / package).rglob("*.py"):
-            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            found[name.removesuffix(".__init__")] = path
+    for path in (ROOT / "dnabert_jax").rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        found[name.removesuffix(".__init__")] = path
     return found
 
 
@@ -70,7 +69,7 @@ def stage_of(name: str) -> int | None:
 
 def test_every_module_has_its_stage() -> None:
     assert len(modules()) > 30
-    assert [name for name in modules() if name not in PACKAGES and stage_of(name) is None] == []
+    assert [name for name in modules() if name != "dnabert_jax" and stage_of(name) is None] == []
 
 
 @pytest.mark.parametrize("name", sorted(modules()))
@@ -79,17 +78,19 @@ def test_imports_go_one_way(name: str) -> None:
     for imported in imports_of(ast.walk(ast.parse(modules()[name].read_text()))):
         other = stage_of(imported)
         assert own is None or other is None or other <= own, f"{name} imports {imported}, which comes after it"
-        for package, forbidden in NOT_FOR.items():
-            if name.split(".")[0] == package:
-                assert not any(imported == f or imported.startswith(f + ".") for f in forbidden), f"{name}: {imported}"
+        if name.startswith(PREPARATION):
+            assert not f"{imported}.".startswith(NOT_FOR_PREPARATION), f"{name}: {imported}"
+        elif not name.startswith("dnabert_jax.commands"):
+            assert not imported.startswith(PREPARATION), f"{name}: {imported}"
 
 
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
         (
-            "data_prep.genome, launch.cli, dnabert_jax.tasks.datasets.labelled, dnabert_jax.tasks.suites.report, "
-            "dnabert_jax.tasks.baselines.kmer, dnabert_jax.interpret.motifs.motif_files",
+            "dnabert_jax.data_prep.genome, dnabert_jax.commands.cli, dnabert_jax.tasks.datasets.labelled, "
+            "dnabert_jax.tasks.suites.report, dnabert_jax.tasks.baselines.kmer, "
+            "dnabert_jax.interpret.motifs.motif_files",
             ("jax", "flax", "grain", "torch", "tensorflow", "tensorflow_datasets", "matplotlib", "apache_beam",
              "sklearn", "scipy", "ahocorasick", "pandas", "logomaker"),
         ),
@@ -115,7 +116,7 @@ def test_files_are_named_for_a_noun_and_say_why_they_exist() -> None:
 
 def test_the_library_does_not_print_nor_read_the_environment() -> None:
     for name, path in modules().items():
-        if name.startswith("launch"):
+        if name.startswith("dnabert_jax.commands"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             assert not (isinstance(node, ast.Name) and node.id == "print"), f"{name} prints"
@@ -171,7 +172,7 @@ def test_text_is_utf8_in_any_locale() -> None:
 def test_tests_mirror_the_packages() -> None:
     folders = {path.name for path in (ROOT / "dnabert_jax").iterdir() if path.is_dir() and path.name[0] not in "_."}
     tested = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
-    assert folders - {"sample"} | {"data_prep", "launch"} <= tested
+    assert folders - {"sample"} <= tested
 
 
 def test_modules_import_the_core_dependencies_and_functions_those_of_extras() -> None:
@@ -181,12 +182,12 @@ def test_modules_import_the_core_dependencies_and_functions_those_of_extras() ->
     core = {re.split(r"[^\w-]", requirement)[0] for requirement in project["dependencies"]}
     optional = {re.split(r"[^\w-]", requirement)[0] for extra in extras.values() for requirement in extra}
     providers = importlib.metadata.packages_distributions()
-    outside = {"data_prep.genome_beam"}  # which is imported in a function of launch.prepare
+    outside = {"dnabert_jax.data_prep.genome_beam"}  # which is imported in a function of dnabert_jax.commands.prepare
     for name, path in modules().items():
         tree = ast.parse(path.read_text())
         at_once = core | optional if name in outside else core
         for nodes, allowed in ((tree.body, at_once), (ast.walk(tree), core | optional)):
-            for module in {imported.partition(".")[0] for imported in imports_of(nodes)} - {*PACKAGES}:
+            for module in {imported.partition(".")[0] for imported in imports_of(nodes)} - {"dnabert_jax"}:
                 if module not in sys.stdlib_module_names:
                     assert allowed & {*providers.get(module, [module])}, f"{name} imports {module}"
 

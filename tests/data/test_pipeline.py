@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.genome import prepare_genome
-from data_prep.genome_job import GenomeJob
 from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.pipeline import shuffled_rows, training_batches
 from dnabert_jax.data.rows import open_rows
+from dnabert_jax.data_prep.genome import prepare_genome
+from dnabert_jax.data_prep.genome_job import GenomeJob
 from dnabert_jax.errors import InputError
 from dnabert_jax.sample import HELDOUT_FASTA
 

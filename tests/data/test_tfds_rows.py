@@ -13,14 +13,14 @@ import pytest
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from data_prep.genome import prepare_genome
-from data_prep.genome_job import GenomeJob
-from data_prep.verify import verify_directory
 from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig
 from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest, checked_manifest
 from dnabert_jax.data.rows import open_rows
 from dnabert_jax.data.tfds_rows import DATASET_INFO, ArrayRecordShard
 from dnabert_jax.data.tfrecord import encode_rows
+from dnabert_jax.data_prep.genome import prepare_genome
+from dnabert_jax.data_prep.genome_job import GenomeJob
+from dnabert_jax.data_prep.verify import verify_directory
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import export_model
 from dnabert_jax.sample import HELDOUT_FASTA

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep import genome_job, sources
-from data_prep.genome import prepare_genome
-from data_prep.genome_job import GenomeJob
 from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest, read_manifest
 from dnabert_jax.data.rows import open_rows
+from dnabert_jax.data_prep import genome_job, sources
+from dnabert_jax.data_prep.genome import prepare_genome
+from dnabert_jax.data_prep.genome_job import GenomeJob
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.fasta import Block
 from dnabert_jax.io.genome import read_blocks

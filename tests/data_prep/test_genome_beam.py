@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_prep.genome import prepare_genome
-from data_prep.genome_beam import _in_order, _write_shard, prepare_genome_on_beam
-from data_prep.genome_job import Counts, GenomeJob
-from data_prep.verify import verify_directory
 from dnabert_jax import storage
+from dnabert_jax.data_prep.genome import prepare_genome
+from dnabert_jax.data_prep.genome_beam import _in_order, _write_shard, prepare_genome_on_beam
+from dnabert_jax.data_prep.genome_job import Counts, GenomeJob
+from dnabert_jax.data_prep.verify import verify_directory
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from tests.data_prep.conftest import contents

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.genome import prepare_genome
-from data_prep.genome_job import GenomeJob
-from data_prep.verify import verify_directory
 from dnabert_jax import storage
+from dnabert_jax.data_prep.genome import prepare_genome
+from dnabert_jax.data_prep.genome_job import GenomeJob
+from dnabert_jax.data_prep.verify import verify_directory
 from dnabert_jax.errors import InputError
 from tests.data_prep.conftest import contents
 
 KILLED = """
 import multiprocessing, os, signal, sys
 from pathlib import Path
-from data_prep.genome import prepare_genome
-from data_prep.genome_job import GenomeJob
+from dnabert_jax.data_prep.genome import prepare_genome
+from dnabert_jax.data_prep.genome_job import GenomeJob
 
 def kill(phase, letters, total):
     if phase == sys.argv[3]:
@@ -30,7 +30,7 @@ prepare_genome(GenomeJob((Path(sys.argv[1]),), Path(sys.argv[2])), 2, kill)
 """
 
 WITHOUT_GUARD = """
-from data_prep.ordered_map import ordered_map
+from dnabert_jax.data_prep.ordered_map import ordered_map
 open("runs", "a").write("x")
 print(list(ordered_map(abs, [-1, 2, -3], 2)))
 """

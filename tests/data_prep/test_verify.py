@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.genome import prepare_genome
-from data_prep.genome_job import GenomeJob
-from data_prep.verify import verify_directory
 from dnabert_jax import storage
 from dnabert_jax.data.manifest import FILE_NAME
 from dnabert_jax.data.tfrecord import RecordLayout, encode_rows
+from dnabert_jax.data_prep.genome import prepare_genome
+from dnabert_jax.data_prep.genome_job import GenomeJob
+from dnabert_jax.data_prep.verify import verify_directory
 from dnabert_jax.errors import InputError, StoreError
 from dnabert_jax.output_directory import MARK
 from dnabert_jax.sample import HELDOUT_FASTA

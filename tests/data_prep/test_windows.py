@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from data_prep.windows import certain_runs, cut_windows, sampled_windows, windows_of_runs
+from dnabert_jax.data_prep.windows import certain_runs, cut_windows, sampled_windows, windows_of_runs
 from dnabert_jax.sequence.bases import base_codes
 
 

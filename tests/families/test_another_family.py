@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.genome import prepare_genome
-from data_prep.genome_job import GenomeJob
-from data_prep.verify import verify_directory
 from dnabert_jax import DNAModel
 from dnabert_jax.config import ModelConfig, PretrainConfig
+from dnabert_jax.data_prep.genome import prepare_genome
+from dnabert_jax.data_prep.genome_job import GenomeJob
+from dnabert_jax.data_prep.verify import verify_directory
 from dnabert_jax.errors import InputError
 from dnabert_jax.families import FAMILIES, PRESETS
 from dnabert_jax.families.family import Entry, Family, Settings, dense, norm

@@ -12,10 +12,10 @@ import huggingface_hub
 import huggingface_hub.constants
 import pytest
 
+from dnabert_jax.commands.cli import run
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.interop import hub
 from dnabert_jax.interop.hub import check_model, local_directory, push_directory
-from launch.cli import run
 
 COMMIT = "0" * 40
 NOWHERE = "http://127.0.0.1:9"

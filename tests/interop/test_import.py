@@ -27,6 +27,7 @@ from transformers import (
     BertModel,
 )
 
+from dnabert_jax.commands.cli import run
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import export_model
@@ -35,7 +36,6 @@ from dnabert_jax.io.text import valid_unicode
 from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.training.saved_model import SavedModel, read_saved_model, write_saved_model
-from launch.cli import run
 from tests.interop.conftest import (
     SIZE,
     as_old_pickle,
@@ -371,7 +371,7 @@ class Missing:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Missing())
 importlib.util.find_spec = lambda name: None  # as for what is not installed; a finder cannot say so
-from launch.cli import run
+from dnabert_jax.commands.cli import run
 sys.exit(run(["import", {str(copy)!r}, "--out", {str(tmp_path / "m")!r}])
          or run(["export", {str(tmp_path / "m")!r}, "--to", {str(tmp_path / "e")!r}])
          or 10 * run(["export", {str(tmp_path / "m")!r}, "--to", {str(tmp_path / "p")!r}, "--format", "pytorch"]))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pytest
 
+from dnabert_jax.commands.cli import run
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.report.sections import column_table
@@ -21,7 +22,6 @@ from dnabert_jax.tasks.measures.curves import Curves, draw_curves
 from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.tasks.measures.results import Result, SeedResult
 from dnabert_jax.typed_json import read_json, to_json
-from launch.cli import run
 from tests.interpret.motifs.conftest import plant
 
 if TYPE_CHECKING:

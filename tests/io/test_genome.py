@@ -17,8 +17,8 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.genome import prepare_genome
-from data_prep.genome_job import GenomeJob
+from dnabert_jax.data_prep.genome import prepare_genome
+from dnabert_jax.data_prep.genome_job import GenomeJob
 from dnabert_jax.errors import InputError
 from dnabert_jax.io import fasta
 from dnabert_jax.io.contigs import ContigNames, contig_key

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from data_prep.genome import prepare_genome
-from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import ExecutionConfig, MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
+from dnabert_jax.data_prep.genome import prepare_genome
+from dnabert_jax.data_prep.genome_job import GenomeJob
 from dnabert_jax.errors import InputError
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.telemetry.run_log import read_log

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_prep.genome import prepare_genome
-from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import MaskingConfig, ModelConfig
 from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.rows import open_rows
+from dnabert_jax.data_prep.genome import prepare_genome
+from dnabert_jax.data_prep.genome_job import GenomeJob
 from dnabert_jax.model.dropout import row_keys
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.vocabulary import CLS, MASK, NUM_SPECIAL, PAD, SEP

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from data_prep.genome import prepare_genome
-from data_prep.genome_job import GenomeJob
 from dnabert_jax.config import MeshConfig, ModelConfig, OptimizerConfig, PretrainConfig
+from dnabert_jax.data_prep.genome import prepare_genome
+from dnabert_jax.data_prep.genome_job import GenomeJob
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.training.loop import pretrain

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.derived.derive import DerivedManifest, derive
-from data_prep.derived.promoters import Promoters, PromotersJob
-from data_prep.derived.splice import Splice, SpliceJob
-from data_prep.derived.table import TABLE
-from data_prep.derived.tfbs import Tfbs, TfbsJob
+from dnabert_jax.data_prep.derived.derive import DerivedManifest, derive
+from dnabert_jax.data_prep.derived.promoters import Promoters, PromotersJob
+from dnabert_jax.data_prep.derived.splice import Splice, SpliceJob
+from dnabert_jax.data_prep.derived.table import TABLE
+from dnabert_jax.data_prep.derived.tfbs import Tfbs, TfbsJob
 
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 JOBS = {Promoters: PromotersJob, Splice: SpliceJob, Tfbs: TfbsJob}

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.derived.promoters import Promoters
-from data_prep.derived.splice import Splice
-from data_prep.derived.task import DerivedJob
-from data_prep.derived.tfbs import Tfbs
+from dnabert_jax.data_prep.derived.promoters import Promoters
+from dnabert_jax.data_prep.derived.splice import Splice
+from dnabert_jax.data_prep.derived.task import DerivedJob
+from dnabert_jax.data_prep.derived.tfbs import Tfbs
 from dnabert_jax.errors import InputError
 from tests.data_prep.derived.conftest import Assembly, Derived, gtf_text
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.derived.derivation import SPLITS
-from data_prep.derived.derive import DerivedManifest
-from data_prep.derived.promoters import Promoters
-from data_prep.derived.splice import Splice
-from data_prep.derived.table import TABLE
-from data_prep.derived.tfbs import Tfbs
 from dnabert_jax.data.manifest import FILE_NAME
+from dnabert_jax.data_prep.derived.derivation import SPLITS
+from dnabert_jax.data_prep.derived.derive import DerivedManifest
+from dnabert_jax.data_prep.derived.promoters import Promoters
+from dnabert_jax.data_prep.derived.splice import Splice
+from dnabert_jax.data_prep.derived.table import TABLE
+from dnabert_jax.data_prep.derived.tfbs import Tfbs
 from dnabert_jax.io import genome
 from dnabert_jax.io.left_out import BEYOND
 from dnabert_jax.typed_json import read_json, to_json

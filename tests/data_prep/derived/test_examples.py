@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from data_prep.derived.contigs import Contig, Examples, Regions, canonical_sequences, first_of_each
-from data_prep.derived.derivation import SPLITS, loci, split_contigs, split_loci
-from data_prep.derived.negatives import usable
+from dnabert_jax.data_prep.derived.contigs import Contig, Examples, Regions, canonical_sequences, first_of_each
+from dnabert_jax.data_prep.derived.derivation import SPLITS, loci, split_contigs, split_loci
+from dnabert_jax.data_prep.derived.negatives import usable
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.bases import base_codes, reverse_complement
 

@@ -7,9 +7,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from data_prep.derived import negatives
-from data_prep.derived.contigs import Contig
-from data_prep.derived.negatives import dinucleotide_shuffle, gc_windows, motif_places, substitute_parts
+from dnabert_jax.data_prep.derived import negatives
+from dnabert_jax.data_prep.derived.contigs import Contig
+from dnabert_jax.data_prep.derived.negatives import dinucleotide_shuffle, gc_windows, motif_places, substitute_parts
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.bases import base_codes
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep.derived import table as module
-from data_prep.derived.derivation import SPLITS
-from data_prep.derived.promoters import Promoters
 from dnabert_jax.data.tfrecord import example, feature
+from dnabert_jax.data_prep.derived import table as module
+from dnabert_jax.data_prep.derived.derivation import SPLITS
+from dnabert_jax.data_prep.derived.promoters import Promoters
 from tests.data_prep.derived.conftest import Derived
 
 

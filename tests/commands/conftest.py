@@ -1,0 +1,161 @@
+"""Commands that must fail, models to run them on, and stubs of gcloud and kubectl for the scripts that start pods."""
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from dnabert_jax.commands.cli import run
+from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.model.classification import SequenceClassifier
+from dnabert_jax.training.saved_model import Description, SavedModel, with_random_weights, write_saved_model
+
+LAUNCH = Path(__file__).parents[2] / "launch"
+STUB = """#!{python}
+import json, os, pathlib, sys
+calls = pathlib.Path(os.environ["CALLS"])
+files = [word.rpartition("=")[2] for word in sys.argv if word.endswith((".yaml", ".sh"))]
+files = {{pathlib.Path(file).name: pathlib.Path(file).read_text() for file in files if pathlib.Path(file).is_file()}}
+with calls.open("a") as log:
+    log.write(json.dumps([[pathlib.Path(sys.argv[0]).name, *sys.argv[1:]], files]) + "\\n")
+for words, out, error, status in json.loads(os.environ["ANSWERS"]):
+    if set(words.split()) <= set(sys.argv):
+        print(out, end="")
+        print(error, end="", file=sys.stderr)
+        sys.exit(status)
+"""
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def error_of(printed: str) -> str:
+    """The one sentence with which a command failed."""
+    assert "Traceback" not in printed
+    (line,) = [line for line in re.split(r"[\r\n]", printed) if line.startswith("dnabert-jax: error: ")]
+    assert line.endswith((".", "?"))
+    return line
+
+
+def dna(length: int, seed: int) -> str:
+    return "".join(random.Random(seed).choices("ACGT", k=length))  # noqa: S311
+
+
+def reverse_complement(sequence: str) -> str:
+    return sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1]
+
+
+def write_encoder(directory: Path, config: ModelConfig) -> Path:
+    """Writes and returns a model with random weights and no classifier."""
+    write_saved_model(directory, with_random_weights(SavedModel(Description(config, None, {}), 0, {}), seed=0))
+    return directory
+
+
+def write_classifier(directory: Path, config: ModelConfig, task: TaskConfig, **finetuning: Any) -> None:
+    """Writes a classifier whose random weights are large enough for its outputs to differ."""
+
+    @jax.jit
+    def initial() -> Any:
+        return nnx.to_pure_dict(nnx.state(SequenceClassifier(config, task, rngs=nnx.Rngs(0)), nnx.Param))
+
+    rng = np.random.default_rng(0)
+    parameters = jax.tree.map(lambda x: np.asarray(x + 0.5 * rng.normal(size=x.shape), np.float32), initial())
+    provenance = {"finetuning": finetuning} if finetuning else {}
+    write_saved_model(directory, SavedModel(Description(config, task, provenance), 0, parameters))
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Runs a command that must fail and, within a directory, leave no file; returns the one sentence that it prints."""
+
+    def sentence(*arguments: object, within: Path | None = None) -> str:
+        capsys.readouterr()
+        before = []
+        if within:
+            monkeypatch.chdir(within)
+            before = sorted(within.iterdir())
+        assert run(list(map(str, arguments))) == 2
+        line = error_of(capsys.readouterr().err)
+        assert within is None or sorted(within.iterdir()) == before
+        return line
+
+    return sentence
+
+
+class Cloud:
+    """Runs a script with the stubs in place of gcloud and kubectl."""
+
+    def __init__(self, directory: Path):
+        self._directory, self._calls = directory, directory / "calls"
+        self._answers: list[tuple[str, str, str, int]] = []
+        for name in ("gcloud", "kubectl"):
+            (directory / name).write_text(STUB.format(python=sys.executable))
+            (directory / name).chmod(0o755)
+        self.answer("buckets describe", "True\n")
+
+    def answer(self, words: str, out: str = "", error: str = "", status: int = 0) -> None:
+        """To a call that has all of these words; the latest answer given is the first tried."""
+        self._answers.insert(0, (words, out, error, status))
+
+    def in_state(self, state: str | None) -> None:
+        if state is None:
+            error = "ERROR: (gcloud.compute.tpus.queued-resources.describe) NOT_FOUND: no such resource\n"
+            self.answer("queued-resources describe", error=error, status=1)
+        else:
+            # gcloud says such things, of itself say, where they must not be taken for the state.
+            self.answer("queued-resources describe", state + "\n", "Updates are available.\n")
+
+    def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "PATH": f"{self._directory}:{os.environ['PATH']}",
+            "CALLS": str(self._calls),
+            "ANSWERS": json.dumps(self._answers),
+        }
+        return subprocess.run([LAUNCH / script, *arguments], env=environment, capture_output=True, text=True)
+
+    def succeeds(self, script: str, *arguments: str) -> str:
+        done = self.run(script, *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def fails(self, status: int, script: str, *arguments: str) -> str:
+        """The one sentence with which it fails."""
+        done = self.run(script, *arguments)
+        assert done.returncode == status, done.stderr
+        lines = [line for line in done.stderr.splitlines() if line.startswith(f"{script}: error: ")]
+        assert len(lines) == 1, done.stderr
+        assert lines[0].endswith(".")
+        return lines[0]
+
+    @property
+    def calls(self) -> list[list[str]]:
+        return [call for call, _ in self._records()]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """What the files were, by name, when calls named them."""
+        return {name: text for _, files in self._records() for name, text in files.items()}
+
+    def _records(self) -> list[Any]:
+        return [json.loads(line) for line in self._calls.read_text().splitlines()] if self._calls.exists() else []
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Cloud:
+    return Cloud(tmp_path)
