@@ -20,8 +20,9 @@ from typing import Any, Self
 import numpy as np
 
 Ready = dict[str, Any]
-"""What a side says before its first step: its `result`, which must be that of the other sides, the tokens or so that a
-step has `computed`, padding included, and of this project's side what the comparison is `about`."""
+"""Facts that a side states before its first step: its `result`, which must equal that of the other sides; the amount,
+such as tokens, that a step has `computed`, padding included; and, from this project's side, what the comparison is
+`about`."""
 
 Side = Callable[[], tuple[Callable[[], float], Ready]]
 """Makes the step of a side, which returns a number that must be finite, and what it says beforehand."""

@@ -83,7 +83,7 @@ class Demo:
 
 
 def _comparison_table(figures: dict[str, "Evaluation"]) -> str:
-    head = "| held out | loss, nats a masked k-mer | accuracy, a masked k-mer | accuracy, a hidden base |"
+    head = "| held out | loss (nats per masked k-mer) | masked k-mer accuracy | hidden base accuracy |"
     rows = [
         f"| {name} | {result.loss:.4f} | {result.accuracy:.4f} | {result.hidden_base_accuracy:.4f} |"
         for name, result in figures.items()

@@ -18,7 +18,7 @@ _raised: list[int] = []
 _saved: list[int] = []
 """Signals after which the job saves its work and ends by itself."""
 _saves: Callable[[int], bool] = lambda _: False  # noqa: E731
-"""Whether the job that runs would do that for a signal; `stop_signals` sets it."""
+"""Returns whether the running job saves its work for a signal; `stop_signals` sets it."""
 
 
 def exit_status() -> int:

@@ -81,7 +81,7 @@ def stage(location: Location, cache: Path, progress: Callable[[int], object] = l
     """Returns the data directory on local disk: itself, or a copy under `cache`, which the next run finds there.
 
     A copy is known by the digest of its manifest. Processes of one machine share it: one copies, the others wait.
-    What a killed process left is gone on with, shard by shard.
+    A copy that a killed process left unfinished is resumed, shard by shard.
 
     Args:
         progress: called with the number of bytes after each block that is copied.

@@ -107,7 +107,7 @@ class RowShard(abc.ABC):
     """
 
     _remedy: str
-    """What to do about a damaged file."""
+    """The end of an error: how to replace a damaged file."""
 
     def __init__(self, path: Path, num_rows: int, row_length: int, name: str | None = None):
         self._name, self.num_rows, self._layout = name or str(path), num_rows, RecordLayout(row_length)

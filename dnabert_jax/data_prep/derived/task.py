@@ -1,5 +1,5 @@
-"""What `prepare promoters`, `splice` and `tfbs` are asked, and what each task tells the engine (`derive.py`): where its
-positives are, and of what kinds its negatives."""
+"""Defines the job of `prepare promoters`, `splice` and `tfbs`, and the task that tells the engine (`derive.py`) where
+its positives are and of which kinds its negatives are."""
 
 import abc
 import dataclasses
@@ -28,7 +28,7 @@ KIND_RULES = {
     "substitution": "each positive in 20 parts, of which 12 at random are replaced by uniformly drawn bases "
     "(DeePromoter); in the split of its positive",
 }
-"""What kinds of negatives are, in words, for the manifest."""
+"""Describes each kind of negatives, for the manifest."""
 
 
 DONOR, ACCEPTOR = 0, 1
@@ -37,7 +37,7 @@ _NO_ROWS = functools.partial(np.empty, (0, 3), np.int64)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DerivedJob:
-    """What to derive from, how to split, and where to; the command line takes its flags and their help from here.
+    """Sources, splits and output of a derivation; the command line takes its flags and their help from here.
 
     Attributes:
         fasta: Sequence files of the genome: FASTA, plain, gzip or bgzip, or .2bit; local, or URLs such as gs://...

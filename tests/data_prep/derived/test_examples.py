@@ -86,7 +86,7 @@ def test_a_locus_too_large_for_validation_and_test_is_trained_on() -> None:
         split = split_loci(locus, np.zeros(100, np.int64), 0.1, 0.1, np.random.default_rng(seed))
         assert set(split[:50]) == {SPLITS.index("train")}
         assert np.bincount(split).tolist()[1:] == [10, 10]
-    with pytest.raises(InputError, match="make 2 loci, too few or too large for the split"):
+    with pytest.raises(InputError, match="2 loci"):
         split_loci(np.array([0, 0, 1, 1]), np.zeros(4, np.int64), 0.1, 0.1, np.random.default_rng(0))
 
 
