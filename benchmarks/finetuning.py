@@ -118,8 +118,7 @@ def transformers_side(
     import transformers
 
     from dnabert_jax.families import family_of
-    from dnabert_jax.interop.huggingface import to_huggingface
-    from dnabert_jax.interop.task_settings import task_settings
+    from dnabert_jax.interop.huggingface import task_settings, to_huggingface
 
     quiet_transformers()
     theirs = transformers.BertConfig(**family_of(config).settings(config), **task_settings(_TASK))

@@ -37,22 +37,23 @@ class Import:
         """Imports, and lists what was left out and why."""
         check_model(self.directory)
         from dnabert_jax.interop.hub import local_directory
+        from dnabert_jax.interop.huggingface import to_huggingface
         from dnabert_jax.interop.load import load_directory
         from dnabert_jax.training.saved_model import write_saved_model
 
-        loaded = load_directory(local_directory(self.directory), self.double_bias)
-        write_saved_model(self.out, loaded.model)
-        config = loaded.model.config
-        parts = ", ".join(loaded.model.parameters)
+        model = load_directory(local_directory(self.directory), self.double_bias)
+        write_saved_model(self.out, model)
+        config, imported = model.config, model.description.provenance["imported"]
+        count, parts = len(to_huggingface(model.parameters, config)), ", ".join(model.parameters)
         print(
             f"Imported {self.directory} to {self.out}: k = {config.k}, {config.num_layers} layers of "
-            f"{config.hidden_size}; {loaded.used} tensors, in the parts {parts}."
+            f"{config.hidden_size}; {count} tensors, in the parts {parts}."
         )
-        for note in loaded.notes:
+        for note in imported["notes"]:
             print(note)
-        for name, reason in loaded.left_out.items():
+        for name, reason in imported["left_out"].items():
             print(f"Left out {name}: {reason}.")
-        if "head" in loaded.model.parameters:
+        if "head" in model.parameters:
             flags = (*_model_flags(config), "--initial-checkpoint", self.out)
             print(f"Next: {command('pretrain', '--data', 'ROWS', '--out', 'RUN', *flags)}")
         print(f"Next: {command('export', self.out, '--out', 'DIRECTORY')}")

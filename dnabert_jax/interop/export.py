@@ -11,9 +11,8 @@ from dnabert_jax.errors import InputError, JobError, first_line
 from dnabert_jax.extras import require_extra
 from dnabert_jax.families import family_of
 from dnabert_jax.families.family import Architecture
-from dnabert_jax.interop.huggingface import to_huggingface
+from dnabert_jax.interop.huggingface import task_settings, to_huggingface
 from dnabert_jax.interop.model_card import model_card
-from dnabert_jax.interop.task_settings import task_settings
 from dnabert_jax.io.pictures import accompanying
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.storage import Location, write_text
@@ -22,22 +21,20 @@ from dnabert_jax.training.saved_model import SavedModel
 Format = Literal["safetensors", "pytorch", "both"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
-PROVENANCE_FILE = "provenance.json"
-
 _PARTS: dict[Architecture, tuple[str, ...]] = {
     "masked-lm": ("backbone", "head"),
-    "encoder": ("backbone", "pooler"),
+    "encoder": ("pooler", "backbone"),
     "classifier": ("backbone", "pooler", "classifier"),
 }
-_NEEDED: dict[Architecture, str] = {"masked-lm": "head", "encoder": "backbone", "classifier": "classifier"}
+"""The parts of a model that are exported if it has them; it must have the last one."""
 _SAFETENSORS: dict[Dtype, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 _DTYPES: dict[Dtype, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 
 
 def architecture_of(model: SavedModel) -> Architecture:
-    """What the model is for: a classifier if it has one, else masked tokens, else the encoder alone."""
+    """Returns what the model is for: a classifier if it has one, else masked tokens, else the encoder alone."""
     for architecture in ("classifier", "masked-lm"):
-        if _NEEDED[architecture] in model.parameters:
+        if _PARTS[architecture][-1] in model.parameters:
             return architecture
     return "encoder"
 
@@ -68,8 +65,8 @@ def export_model(
             "encoder can be exported as architecture encoder."
         )
     architecture = architecture or architecture_of(model)
-    if _NEEDED[architecture] not in model.parameters:
-        raise InputError(f"The model has no {_NEEDED[architecture]}: it can be exported as {architecture_of(model)}.")
+    if (needed := _PARTS[architecture][-1]) not in model.parameters:
+        raise InputError(f"The model has no {needed}: it can be exported as {architecture_of(model)}.")
     if file_format != "safetensors":
         require_extra("huggingface", "Writing pytorch_model.bin", "torch", otherwise="export safetensors")
     parameters = {part: model.parameters[part] for part in _PARTS[architecture] if part in model.parameters}
@@ -98,14 +95,13 @@ def export_model(
             ) from error
         write_text(directory / "config.json", json.dumps(settings, indent=2) + "\n")
         family.write_tokenizer(directory, config)
-        write_text(directory / PROVENANCE_FILE, json.dumps(description.provenance, indent=2) + "\n")
+        write_text(directory / "provenance.json", json.dumps(description.provenance, indent=2) + "\n")
         with accompanying(directory / "README.md"):
             write_text(directory / "README.md", model_card(model, architecture))
     return architecture
 
 
 def _rounded(name: str, tensor: np.ndarray, dtype: Dtype) -> np.ndarray:
-    """A tensor in C order."""
     with np.errstate(over="ignore"):
         narrow = np.ascontiguousarray(tensor, _DTYPES[dtype])
     if dtype == "float16" and not np.isfinite(narrow).all():

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from dnabert_jax.errors import InputError, JobError, first_line
 from dnabert_jax.extras import require_extra
@@ -24,8 +24,6 @@ _REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _REQUEST_SECONDS = 5.0
 _ANSWER_SECONDS = 10.0
 """For the name server and all addresses of the hub together: each has a time limit of its own."""
-
-_T = TypeVar("_T")
 
 
 def check_model(name: str | Path) -> None:
@@ -83,9 +81,9 @@ def _look_up(name: str) -> tuple[Any, list[str] | Path]:
     return hub, _READ if safe else _READ + _PICKLES
 
 
-def _answer(ask: Callable[[], _T], seconds: float) -> _T:
+def _answer(ask: Callable[[], Any], seconds: float) -> Any:
     """Returns what a call returns, or raises TimeoutError; the call is then left to itself."""
-    answer: concurrent.futures.Future[_T] = concurrent.futures.Future()
+    answer: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
     def run() -> None:
         try:

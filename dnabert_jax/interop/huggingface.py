@@ -1,11 +1,14 @@
-"""Weights to and from published files: the table of names of a family, read in both directions.
+"""Weights and the settings of a classifier, to and from published files.
 
-PyTorch's Linear keeps (out, in) where the kernels here are (in, out); the layers here are stacked, and the vocabulary
-is padded. Nothing else differs, so the round trip is exact to the bit.
+The table of names of a family is read in both directions. PyTorch's Linear keeps (out, in) where the kernels here are
+(in, out); the layers here are stacked, and the vocabulary is padded. Nothing else differs, so the round trip is exact
+to the bit.
 """
 
+import json
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -14,14 +17,13 @@ import numpy as np
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.families import family_of
-from dnabert_jax.families.family import Entry, Family, dense, norm
+from dnabert_jax.families.family import Entry, Family, Settings, dense, norm
 from dnabert_jax.model.backbone import LanguageModel
 from dnabert_jax.model.binding import parameter_shapes
 from dnabert_jax.model.classification import PooledBackbone
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.training.state import Parameters
-
-Tensors = dict[str, np.ndarray]
+from dnabert_jax.typed_json import parse_json
 
 _ALIGNMENT = 64
 """Of the arrays of XLA on a CPU, in bytes."""
@@ -29,6 +31,8 @@ _ALIGNMENT = 64
 _LISTED = 8
 """Tensors that an error names, at most."""
 
+_OUR_SETTINGS = "dnabert_jax"
+"""The settings of a classifier that transformers does not know."""
 
 _HEADS = (
     # Where a classifier pools over tokens.
@@ -42,41 +46,19 @@ _HEADS = (
 """Tensors that classifiers of every family may have."""
 
 
-def _recurrence(directions: Iterable[str]) -> list[Entry]:
-    """The tensors of a torch.nn.LSTM or GRU; its directions here are forward_0, reverse_0, forward_1 and so on."""
-    entries = []
+def _recurrence(directions: Iterable[str]) -> Iterator[Entry]:
+    """Yields the tensors of a torch.nn.LSTM or GRU, whose directions here are forward_0, reverse_0, forward_1, ..."""
     for direction in directions:
         way, _, layer = direction.partition("_")
         suffix = f"l{layer}" + ("_reverse" if way == "reverse" else "")
         for source, part in (("ih", "input"), ("hh", "state")):
-            path = f"rnn.{direction}.{part}"
-            entries.append(Entry(f"rnn.weight_{source}_{suffix}", f"{path}.kernel", kernel=True))
-            entries.append(Entry(f"rnn.bias_{source}_{suffix}", f"{path}.bias"))
-    return entries
+            yield Entry(f"rnn.weight_{source}_{suffix}", f"rnn.{direction}.{part}.kernel", kernel=True)
+            yield Entry(f"rnn.bias_{source}_{suffix}", f"rnn.{direction}.{part}.bias")
 
 
 def _table(family: Family, directions: Iterable[str]) -> list[Entry]:
     """Returns the entries of all tensors that a model of a family may have, with the directions of a recurrent head."""
     return [*family.tensors, *_HEADS, *_recurrence(directions)]
-
-
-def _slots(config: ModelConfig, parts: Parameters) -> list[tuple[str, Entry, int | None]]:
-    """Every tensor in the file of a model with these parts: its name, its entry and its layer."""
-    slots: list[tuple[str, Entry, int | None]] = []
-    for entry in _table(family_of(config), parts.get("rnn", ())):
-        if _has(parts, entry.path):
-            layers = range(config.num_layers) if entry.per_layer else [None]
-            slots += [(entry.name.format(layer=layer), entry, layer) for layer in layers]
-    return slots
-
-
-def _has(parts: Parameters, path: str) -> bool:
-    tree: Any = parts
-    for name in path.split("."):
-        if name not in tree:
-            return False
-        tree = tree[name]
-    return True
 
 
 def parts_of(names: Iterable[str], family: Family) -> list[str]:
@@ -86,59 +68,50 @@ def parts_of(names: Iterable[str], family: Family) -> list[str]:
     return list(dict.fromkeys(["backbone", *(entry.part for entry in entries)]))
 
 
-def tensor_names(abstract: Parameters, config: ModelConfig) -> set[str]:
-    """The names in a file of all tensors of a model."""
-    return {name for name, _, _ in _slots(config, abstract)}
-
-
-def _view(parameters: Parameters, entry: Entry, layer: int | None, config: ModelConfig) -> np.ndarray:
-    """The part of a parameter that an entry names, as it is laid out in the file: no copy, so it can be assigned to."""
-    view: Any = parameters
-    for name in entry.path.split("."):
-        view = view[name]
-    if layer is not None:
-        view = view[layer]
-    if entry.vocabulary:
-        view = view[: config.vocabulary_size]
-    return view.T if entry.kernel else view
-
-
-def to_huggingface(parameters: Parameters, config: ModelConfig) -> Tensors:
+def to_huggingface(parameters: Parameters, config: ModelConfig) -> dict[str, np.ndarray]:
     """Returns the tensors of a model, named and laid out as its family publishes them.
 
-    They are views by name, not copies; tensors that repeat others are left out.
+    They are views by name, not copies, so they can be assigned to; tensors that repeat others are left out.
     """
-    return {name: _view(parameters, entry, layer, config) for name, entry, layer in _slots(config, parameters)}
+    tensors = {}
+    for entry in _table(family_of(config), parameters.get("rnn", ())):
+        array: Any = parameters
+        for name in entry.path.split("."):
+            array = array.get(name, {})
+        if isinstance(array, dict):
+            continue  # Models with these parts have no such tensor.
+        for layer, view in enumerate(array if entry.per_layer else [array]):
+            rows = view[: config.vocabulary_size] if entry.vocabulary else view
+            tensors[entry.name.format(layer=layer)] = rows.T if entry.kernel else rows
+    return tensors
 
 
-def check_shapes(shapes: Mapping[str, tuple[int, ...]], abstract: Parameters, config: ModelConfig) -> None:
-    """Raises InputError, which lists them, if a file lacks tensors of a model or has them in other shapes."""
+def tensor_shapes(abstract: Parameters, config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of all tensors in the file of a model, by name."""
     blank = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), abstract)
-    wanted = to_huggingface(blank, config)
-    missing = [f"{name} {tensor.shape}" for name, tensor in wanted.items() if name not in shapes]
-    if missing:
+    return {name: tensor.shape for name, tensor in to_huggingface(blank, config).items()}
+
+
+def check_shapes(shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises InputError, which lists them, if a file lacks tensors of a model or has them in other shapes."""
+    if missing := [f"{name} {shape}" for name, shape in expected.items() if name not in shapes]:
         raise InputError(f"Tensors are missing: {listed(missing)}.")
-    wrong = [
-        f"{name} is {shapes[name]}, not {tensor.shape}"
-        for name, tensor in wanted.items()
-        if shapes[name] != tensor.shape
-    ]
-    if wrong:
+    if wrong := [f"{name} is {shapes[name]}, not {shape}" for name, shape in expected.items() if shapes[name] != shape]:
         raise InputError(f"Tensors have another shape than config.json says: {listed(wrong)}.")
 
 
-def from_huggingface(tensors: Mapping[str, np.ndarray], abstract: Parameters, config: ModelConfig) -> Parameters:
-    """The inverse of `to_huggingface`: parameters as numpy arrays in float32, padded rows zero.
+def from_huggingface(read: Callable[[str], np.ndarray], abstract: Parameters, config: ModelConfig) -> Parameters:
+    """Returns the parameters, as numpy arrays in float32 with padded rows zero: the inverse of `to_huggingface`.
 
     Args:
-        tensors: by name, each asked for once, in shapes that `check_shapes` takes; those of other names are left alone.
+        read: returns the tensor of a name, in a shape that `check_shapes` takes; it is called once for each.
 
     Raises:
         InputError: a tensor is not of floating-point numbers, or not of finite ones.
     """
     parameters = jax.tree.map(lambda leaf: _aligned_zeros(leaf.shape), abstract)
     for name, view in to_huggingface(parameters, config).items():
-        tensor = tensors[name]
+        tensor = read(name)
         if tensor.dtype.kind != "f":
             raise InputError(f"{name} is of {tensor.dtype}: weights are floating-point numbers.")
         if not np.isfinite(tensor).all():
@@ -148,7 +121,7 @@ def from_huggingface(tensors: Mapping[str, np.ndarray], abstract: Parameters, co
 
 
 def _aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
-    """Float32, where JAX on a CPU takes it as it lies: of what begins elsewhere it makes a copy."""
+    """Returns float32 zeros that begin where JAX on a CPU takes an array without a copy."""
     size = math.prod(shape) * np.dtype(np.float32).itemsize
     buffer = np.zeros(size + _ALIGNMENT, np.uint8)
     begin = -buffer.ctypes.data % _ALIGNMENT
@@ -156,14 +129,77 @@ def _aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def listed(items: list[str]) -> str:
-    """The first few of them, and how many more there are, for an error."""
+    """Returns the first few of them, and how many more there are, for an error."""
     more = len(items) - _LISTED
     return ", ".join(items[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def shapes_of_parts(config: ModelConfig, task: TaskConfig | None, parts: Iterable[str]) -> Parameters:
-    """Shapes of those parts that a model whose classifier is for `task` can have; nothing is computed."""
+    """Returns the shapes of those parts that a model whose classifier is for `task` can have; nothing is computed."""
     shapes = parameter_shapes(LanguageModel, config) | parameter_shapes(PooledBackbone, config)
     if task is not None:
         shapes |= parameter_shapes(sequence_classifier, config, task)
     return {part: shapes[part] for part in parts if part in shapes}
+
+
+def task_settings(task: TaskConfig) -> Settings:
+    """Returns the settings of a classifier of whole sequences."""
+    return {
+        "problem_type": task.problem,
+        "id2label": {str(number): label for number, label in enumerate(task.labels)},
+        "label2id": {label: number for number, label in enumerate(task.labels)},
+        "classifier_dropout": task.dropout,
+        _OUR_SETTINGS: {"pooling": task.pooling, "strands": task.strands},
+    }
+
+
+def read_task(
+    settings: Settings, shapes: Mapping[str, tuple[int, ...]], config: ModelConfig, name: str
+) -> TaskConfig | None:
+    """Returns what the classifier predicts, None if the file has none.
+
+    Raises:
+        InputError: settings that no task can have, or tensors of no classifier.
+    """
+    last = next((layer for layer in ("classifier.weight", "classifier2.weight") if layer in shapes), None)
+    if last is None:
+        return None
+    for matrix in (last, "classifier1.weight", "rnn.weight_hh_l0"):
+        if matrix in shapes and (len(shapes[matrix]) != 2 or 0 in shapes[matrix]):
+            raise InputError(f"{name} is of a classifier whose {matrix} is {shapes[matrix]}: it must be a matrix.")
+    count, hidden = shapes[last]
+    places = [str(number) for number in range(count)]
+    labels = names if isinstance(names := settings.get("id2label"), dict) else {}
+    if sorted(labels) != sorted(places):
+        # Names that nobody gave may be too few: old transformers kept two, whatever num_labels was.
+        if any(label != f"LABEL_{place}" for place, label in labels.items()):
+            raise InputError(
+                f"{name} names {len(labels)} labels in id2label: the classifier has {count}, 0 to {count - 1}."
+            )
+        labels = {place: f"LABEL_{place}" for place in places}
+    problem = settings.get("problem_type") or ("regression" if count == 1 else "single_label_classification")
+    # None is what transformers writes for "as elsewhere".
+    dropout = config.dropout if settings.get("classifier_dropout") is None else settings["classifier_dropout"]
+    record = {"problem": problem, "labels": [labels[place] for place in places], "dropout": dropout}
+    if isinstance(ours := settings.get(_OUR_SETTINGS), dict):
+        record |= ours
+    record |= _for_long(settings, shapes, hidden)
+    return parse_json(TaskConfig, json.dumps(record).encode(), name)
+
+
+def _for_long(settings: Settings, shapes: Mapping[str, tuple[int, ...]], hidden: int) -> dict[str, Any]:
+    """Returns the settings that make a task one of the original's for long sequences.
+
+    The tensors tell which it is: every config.json of the original has `rnn`, `split` and their like, mostly unused.
+    """
+    if "classifier1.weight" in shapes:
+        return {"long": "concatenation", "split": shapes["classifier1.weight"][-1] // hidden}
+    gates = shapes.get("rnn.weight_hh_l0")
+    if gates is None:
+        return {}
+    return {
+        "long": {4: "lstm", 3: "gru"}.get(gates[0] // hidden, "none"),
+        "split": settings.get("split", 1),
+        "num_rnn_layer": sum(re.fullmatch(r"rnn\.weight_hh_l\d+", name) is not None for name in shapes),
+        "rnn_dropout": settings.get("rnn_dropout", 0.0),
+    }

@@ -48,6 +48,9 @@ _POOLED = {
 }
 
 
+_PACKING = {True: ", several sequences packed into each", False: ", one sequence in each", None: ""}
+
+
 def model_card(model: SavedModel, architecture: str) -> str:
     """Returns Markdown with the metadata block that the Hugging Face hub reads."""
     provenance, config, what = model.description.provenance, model.config, _WHAT[architecture]
@@ -100,26 +103,18 @@ def _imported(provenance: dict[str, Any]) -> dict[str, Any] | None:
 
 def _finetuning(run: dict[str, Any]) -> str:
     recipe = ", ".join(f"{name} {value}" for name, value in run["config"].items() if value not in (None, ""))
-    return _part(
-        "fine-tuning",
-        run=run,
-        data=escaped(run["data"]),
-        sizes=", ".join(f"{split} {count:,}" for split, count in run["sizes"].items()),
-        recipe=escaped(recipe),
-        figures=table(
-            ["test split", ""], [[key, f"{value:.4f}"] for key, value in run["test"].items() if value is not None]
-        ),
-    )
+    sizes = ", ".join(f"{split} {count:,}" for split, count in run["sizes"].items())
+    figures = [[key, f"{value:.4f}"] for key, value in run["test"].items() if value is not None]
+    texts = {"data": escaped(run["data"]), "sizes": sizes, "recipe": escaped(recipe)}
+    return _part("fine-tuning", run=run, figures=table(["test split", ""], figures), **texts)
 
 
 def _pretraining(run: dict[str, Any]) -> str:
     config = parse_json(PretrainConfig, json.dumps(run["config"]).encode(), "The run's config.json")
     step, manifest, evaluation, masking = run["step"], run["data"], run["evaluation"], config.masking
-    unit = config.model.tokenizer.unit
-    rate = f"{masking.rate:.0%}"
+    rate, unit = f"{masking.rate:.0%}", config.model.tokenizer.unit
     if step > masking.late_from_step:
         rate += f", {masking.late_rate:.0%} from step {masking.late_from_step:,}"
-    initial = f"begun with the weights of {escaped(Path(config.initial_checkpoint).name)}"
     if HELDOUT not in manifest["splits"]:
         figures = "None: the data have no held-out part."
     elif evaluation is None:
@@ -127,23 +122,12 @@ def _pretraining(run: dict[str, Any]) -> str:
     else:
         when = f"of the weights of step {evaluation['step']:,}, earlier in the same run"
         when = when if evaluation["step"] != step else "of these weights"
-        figures = _part("figures", when=when, figures=evaluation["figures"], masking=masking, unit=unit)
-    return _part(
-        "pretraining",
-        data=_data(manifest),
-        step=step,
-        config=config,
-        model=config.model,
-        masking=masking,
-        unit=unit,
-        optimizer=config.optimizer,
-        packing={True: ", several sequences packed into each", False: ", one sequence in each", None: ""}[
-            manifest["packed"]
-        ],
-        rate=rate,
-        start=initial if config.initial_checkpoint else f"{config.model.initializer} initialisation",
-        figures=figures,
-    )
+        figures = _part("figures", when=when, figures=evaluation["figures"], config=config, unit=unit)
+    start = f"{config.model.initializer} initialisation"
+    if config.initial_checkpoint:
+        start = f"begun with the weights of {escaped(Path(config.initial_checkpoint).name)}"
+    texts = {"data": _data(manifest), "packing": _PACKING[manifest["packed"]], "rate": rate, "start": start}
+    return _part("pretraining", step=step, config=config, unit=unit, figures=figures, **texts)
 
 
 def _data(manifest: dict[str, Any]) -> str:
@@ -153,16 +137,10 @@ def _data(manifest: dict[str, Any]) -> str:
         data_sets = "; ".join(f"{escaped(source['name'])}, {source['bytes']:,} bytes" for source in sources)
         rows = "; ".join(f"{name}: {split['rows']:,}" for name, split in splits.items())
         return _part("data of TFDS", data_sets=data_sets, rows=rows)
-    return _part(
-        "data of genomes",
-        policies=policies,
-        heldout=escaped(policies["heldout"]),
-        sources=table(
-            ["source", "records", "bases", "SHA-256"],
-            [[s["name"], f"{s['records']:,}", f"{s['bases']:,}", f"{s['sha256'][:16]}…"] for s in sources],
-        ),
-        splits=table(
-            ["split", "sequences", "tokens", "certain bases"],
-            [[name, *(f"{split[key]:,}" for key in ("sequences", "kmers", "bases"))] for name, split in splits.items()],
-        ),
-    )
+    files = [[s["name"], f"{s['records']:,}", f"{s['bases']:,}", f"{s['sha256'][:16]}…"] for s in sources]
+    sizes = [[name, *(f"{split[key]:,}" for key in ("sequences", "kmers", "bases"))] for name, split in splits.items()]
+    tables = {
+        "sources": table(["source", "records", "bases", "SHA-256"], files),
+        "splits": table(["split", "sequences", "tokens", "certain bases"], sizes),
+    }
+    return _part("data of genomes", policies=policies, heldout=escaped(policies["heldout"]), **tables)

@@ -8,9 +8,10 @@ import functools
 import pickle
 import struct
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -36,68 +37,50 @@ _DAMAGE = (
 """What PyTorch's weights-only loader raises where bytes of a file are not what they were."""
 
 
-class WeightFiles(Mapping[str, np.ndarray]):
-    """The tensors of one format in a directory, by their name there, read when they are asked for.
+class Weight(NamedTuple):
+    """A tensor by its name in a file; `read` returns it in the type it is stored in, 16-bit ones as float32."""
 
-    Arrays have the type they are stored in, 16-bit ones float32.
-    """
+    name: str
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
 
-    def __init__(self, files: list[Path]):
-        self.files = files
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self._readers: dict[str, Callable[[], np.ndarray]] = {}
-        for path in files:
-            add = self._add_pickle if path.suffix == ".bin" else self._add_safetensors
-            add(path)
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._readers[name]()
+def _read_files(files: list[Path]) -> tuple[list[Path], dict[str, Weight]]:
+    weights: dict[str, Weight] = {}
+    for path in files:
+        for weight in _pickled(path) if path.suffix == ".bin" else _safetensors(path):
+            if weight.name in weights:
+                raise InputError(f"{path} has {weight.name} once more, which another part of the same model has.")
+            weights[weight.name] = weight
+    return files, weights
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._readers)
 
-    def __len__(self) -> int:
-        return len(self._readers)
-
-    def _add(self, path: Path, name: str, shape: tuple[int, ...], read: Callable[[], np.ndarray]) -> None:
-        if name in self._readers:
-            raise InputError(f"{path} has {name} once more, which another part of the same model has.")
-        self._readers[name], self.shapes[name] = read, shape
-
-    def _add_safetensors(self, path: Path) -> None:
-        try:
-            with safetensors.safe_open(path, framework="numpy") as file:
-                slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-                shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
-                types = {name: part.get_dtype() for name, part in slices.items()}
-        except (safetensors.SafetensorError, OSError) as error:
-            raise InputError(f"{path} is damaged or no safetensors file ({error}): get it anew.") from error
-        for name, shape in shapes.items():
-            if types[name] not in _TYPES:
-                raise InputError(f"{path} has {name} as {types[name]}: weights of 16 bits or more can be read.")
-            self._add(path, name, shape, functools.partial(_read_safetensor, path, name))
-
-    def _add_pickle(self, path: Path) -> None:
-        for name, tensor in _load_pickle(path).items():
-            self._add(path, name, tuple(tensor.shape), _torch_reader(tensor))
+def _safetensors(path: Path) -> Iterator[Weight]:
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            stored = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(f"{path} is damaged or no safetensors file ({error}): get it anew.") from error
+    for name, (kind, shape) in stored.items():
+        if kind not in _TYPES:
+            raise InputError(f"{path} has {name} as {kind}: weights of 16 bits or more can be read.")
+        yield Weight(name, shape, functools.partial(_read_safetensor, path, name))
 
 
 def _read_safetensor(path: Path, name: str) -> np.ndarray:
     # Opened for each: what was read of a file that stays open stays in memory, all of it in the end.
     with safetensors.safe_open(path, framework="numpy") as file:
-        return _widen(file.get_tensor(name))
-
-
-def _widen(array: np.ndarray) -> np.ndarray:
+        array = file.get_tensor(name)
     return array.astype(np.float32) if array.dtype in (ml_dtypes.bfloat16, np.float16) else array
 
 
-def _torch_reader(tensor: Any) -> Callable[[], np.ndarray]:
+def _read_torch(tensor: Any) -> np.ndarray:
     narrow = tensor.is_floating_point() and tensor.dtype.itemsize < np.dtype(np.float32).itemsize
-    return lambda: (tensor.float() if narrow else tensor).numpy()
+    return (tensor.float() if narrow else tensor).numpy()
 
 
-def _load_pickle(path: Path) -> dict[str, Any]:
+def _pickled(path: Path) -> Iterator[Weight]:
     require_extra("huggingface", f"Reading {path}", "torch", otherwise="get the weights as model.safetensors")
     import torch
 
@@ -108,7 +91,7 @@ def _load_pickle(path: Path) -> dict[str, Any]:
             # Of a file that may be damaged: the errors below say all.
             warnings.simplefilter("ignore")
             # Only the newer of its two formats can be mapped.
-            tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+            tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path} holds more than tensors, or is damaged, and was not loaded: what a pickle holds may run code. "
@@ -120,11 +103,12 @@ def _load_pickle(path: Path) -> dict[str, Any]:
         isinstance(name, str) and torch.is_tensor(tensor) and _is_plain(tensor) for name, tensor in tensors.items()
     ):
         raise InputError(f"{path} holds other things than named, dense tensors: save the model's state_dict() alone.")
-    return {name: tensor.detach() for name, tensor in tensors.items()}
+    for name, tensor in tensors.items():
+        yield Weight(name, tuple(tensor.shape), functools.partial(_read_torch, tensor.detach()))
 
 
 def _is_plain(tensor: Any) -> bool:
-    """Whether the file has each number of it: a few bytes can be a tensor of any size that repeats them."""
+    """Returns whether the file has each number of it: a few bytes can be a tensor of any size that repeats them."""
     return (
         str(tensor.layout) == "torch.strided"
         and tensor.device.type == "cpu"
@@ -133,19 +117,17 @@ def _is_plain(tensor: Any) -> bool:
     )
 
 
-def _is_zip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+def open_weights(directory: Path) -> list[tuple[list[Path], dict[str, Weight]]]:
+    """Returns the weight files of a directory and their tensors by name, once for each format.
 
-
-def open_weights(directory: Path) -> list[WeightFiles]:
-    """Returns the weights in a directory, once for each format: safetensors first, whole before in parts."""
+    Safetensors come first, whole files before those in parts.
+    """
     formats = []
     for name in (_SAFETENSORS, _PICKLE):
         if (directory / name).is_file():
-            formats.append(WeightFiles([directory / name]))
+            formats.append(_read_files([directory / name]))
         if (directory / (name + _INDEX)).is_file():
-            formats.append(WeightFiles(_parts(directory / (name + _INDEX))))
+            formats.append(_read_files(_parts(directory / (name + _INDEX))))
     if not formats and (directory / _ADAPTER).is_file():
         raise InputError(
             f"{directory} has the adapter of a model ({_ADAPTER}), not a model: merge the two with peft's "
