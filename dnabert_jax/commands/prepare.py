@@ -19,12 +19,9 @@ from dnabert_jax.commands.signals import EXIT_FAILED
 from dnabert_jax.data.manifest import FILE_NAME, Manifest
 from dnabert_jax.data.rows import read_source
 from dnabert_jax.data_prep.derived.derive import DerivedManifest, derive
-from dnabert_jax.data_prep.derived.promoters import Promoters, PromotersJob
-from dnabert_jax.data_prep.derived.splice import Splice, SpliceJob
 from dnabert_jax.data_prep.derived.suite import SUITE_FILE, SuiteRecord, prepare_suite
 from dnabert_jax.data_prep.derived.table import TABLE
-from dnabert_jax.data_prep.derived.task import Task
-from dnabert_jax.data_prep.derived.tfbs import Tfbs, TfbsJob
+from dnabert_jax.data_prep.derived.tasks import Promoters, PromotersJob, Splice, SpliceJob, Task, Tfbs, TfbsJob
 from dnabert_jax.data_prep.genome import prepare_genome
 from dnabert_jax.data_prep.genome_job import GenomeJob
 from dnabert_jax.data_prep.verify import verify_directory

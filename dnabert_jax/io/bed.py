@@ -15,9 +15,6 @@ from dnabert_jax.io.text import WHOLE, line_error, numbered_lines
 _SUMMIT = 9
 """Column of narrowPeak with the offset of the summit."""
 
-_NONE = 1 << 30
-"""Number of a column that the file does not have."""
-
 _STRANDS = ("+", "-", ".")
 _NO_SUMMIT = ("-1", ".", "")
 _NOT_DATA = re.compile(r"\s*((track|browser)(\s|$)|$)")
@@ -75,22 +72,18 @@ def read_bed(
     name = name or str(path)
     notes = LeftOut() if notes is None else notes
     layout: dict[str, int] = {}
-    name_column = strand_column = 0
     usual = True
     for number, columns, header in _rows(path, notes, name):
         start, end = int(columns[1]), int(columns[2])
         if start > end:
             problem = f"has the start {start} and the end {end}: the end must come after the start."
             raise line_error(number, name, problem)
-        if not layout:
-            layout = _layout(header, columns)
-            name_column, strand_column = (layout.get(column, _NONE) for column in ("name", "strand"))
+        layout = layout or _layout(header, columns)
         start -= layout["first base"]
         if start == end:
             notes.add("they have no bases", f"line {number:,} of {name}")
             continue
-        title = columns[name_column] if name_column < len(columns) else ""
-        strand = columns[strand_column].strip(" ") if strand_column < len(columns) else "."
+        title, strand = _cell(columns, layout, "name"), _cell(columns, layout, "strand", ".").strip(" ")
         if strand not in _STRANDS:
             title, what = _unusual(columns, title, strand)
             if usual:
@@ -150,6 +143,11 @@ def _layout(header: list[str], first: list[str]) -> dict[str, int]:
     return {"name": 3, "strand": 5, "first base": 0, **summit}
 
 
+def _cell(columns: list[str], layout: dict[str, int], name: str, default: str = "") -> str:
+    number = layout.get(name, len(columns))
+    return columns[number] if number < len(columns) else default
+
+
 def _is_narrow_peak(columns: list[str]) -> bool:
     """Returns whether columns 7 to 10 are signal, p value, q value and summit.
 
@@ -180,8 +178,7 @@ def _unusual(columns: list[str], title: str, strand: str) -> tuple[str, str]:
 
 def _summit(columns: list[str], layout: dict[str, int], start: int, end: int, number: int, name: str) -> int | None:
     absolute = "abs_summit" in layout
-    column = layout.get("abs_summit" if absolute else "summit offset", _NONE)
-    if column >= len(columns) or (text := columns[column]) in _NO_SUMMIT:
+    if (text := _cell(columns, layout, "abs_summit" if absolute else "summit offset")) in _NO_SUMMIT:
         return 0 if end - start == 1 else None
     # Some files of ENCODE count to the end, one base too far.
     if WHOLE.fullmatch(text) and 0 <= (offset := int(text) - absolute * (start + layout["first base"])) <= end - start:

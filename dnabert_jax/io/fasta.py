@@ -141,7 +141,9 @@ def _by_index(path: Path, keys: Collection[str], compressed: bool) -> Iterator[B
     with path.open("rb") as file:
         try:
             entries = [_entry(line) for line in index.read_bytes().splitlines()]
-            read_at = _packed_text(file, Path(f"{path}.gzi")) if compressed else functools.partial(_text, file)
+            read_at: _ReadAt = lambda place, size: os.pread(file.fileno(), size, place)  # noqa: E731
+            if compressed:
+                read_at = _packed_text(file, Path(f"{path}.gzi"))
             _check(entries, read_at)
             for entry in entries:
                 if contig_key(entry.name) in keys:
@@ -159,12 +161,11 @@ def _entry(line: bytes) -> _Entry:
     return _Entry(found[1].decode("utf-8", "surrogateescape"), *map(int, found.groups()[1:]))
 
 
-def _text(file: BinaryIO, place: int, size: int) -> bytes:
-    return os.pread(file.fileno(), size, place)
-
-
 def _packed_text(file: BinaryIO, index: Path) -> _ReadAt:
-    """The text of a bgzip file. Its index says where blocks begin, in the file and in the text: all but the first."""
+    """Returns a reader of the text of a bgzip file.
+
+    Its index says where all blocks but the first begin, in the file and in the text.
+    """
     _, *pairs = np.frombuffer(index.read_bytes(), "<i8")
     starts = np.array([0, 0, *pairs]).reshape(-1, 2)
     blocks = bgzf.BgzfReader(fileobj=file, mode="rb", max_cache=1)
@@ -193,7 +194,7 @@ def _check(entries: Sequence[_Entry], read_at: _ReadAt) -> None:
 
 
 def _titles(text: bytes) -> list[bytes] | None:
-    """Those that stand there, several if records have no bases, which samtools passes over; None if bases do too."""
+    """Returns the titles of a text: several if records lack bases, which samtools passes over; None if it has bases."""
     lines = [line for line in text.split(b"\n") if line.strip()]
     return lines if all(line.startswith(b">") for line in lines) else None
 

@@ -5,7 +5,7 @@ It is FASTA, or UCSC's .2bit, which Biopython reads.
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -19,7 +19,6 @@ from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.storage import scratch_directory
 
 TWOBIT_MAGIC = 0x1A412743
-_HEADER_BYTES = 16
 
 
 def is_twobit(path: Path) -> bool:
@@ -50,25 +49,19 @@ def read_twobit(path: Path, name: str | None = None, block_letters: int = BLOCK_
 
 
 def _check_index(file: BinaryIO, name: str) -> None:
-    """Raises InputError for version 1, and for what Biopython passes over: bad offsets, and two records of one name."""
-    header = file.read(_HEADER_BYTES)
-    order: Literal["little", "big"] = "little" if int.from_bytes(header[:4], "little") == TWOBIT_MAGIC else "big"
-    if (version := int.from_bytes(header[4:8], order)) != 0:
-        raise InputError(f"{name} is .2bit of version {version}, not 0. Convert it to FASTA with twoBitToFa.")
-    offsets: dict[bytes, int] = {}
-    for _ in range(int.from_bytes(header[8:12], order)):
-        record = file.read(int.from_bytes(file.read(1), order))
-        if record in offsets:
-            raise InputError(
-                f"Two records of {name} are named {record.decode('ascii', 'replace')!r}: names must differ."
-            )
-        offsets[record] = int.from_bytes(file.read(4), order)
+    """Raises InputError for what Biopython passes over: records that lie beyond the end, and two of one name."""
     size = file.seek(0, os.SEEK_END)
-    for record, offset in offsets.items():
-        if offset >= size:
-            raise InputError(
-                f"{name} is damaged: its record {record.decode('ascii', 'replace')!r} lies beyond its end."
-            )
+    file.seek(0)
+    header = file.read(16)
+    order: Literal["little", "big"] = "little" if int.from_bytes(header[:4], "little") == TWOBIT_MAGIC else "big"
+    names = set()
+    for _ in range(int.from_bytes(header[8:12], order)):
+        record = file.read(int.from_bytes(file.read(1), order)).decode("ascii", "replace")
+        if record in names:
+            raise InputError(f"Two records of {name} are named {record!r}: names must differ.")
+        if int.from_bytes(file.read(4), order) >= size:
+            raise InputError(f"{name} is damaged: its record {record!r} lies beyond its end.")
+        names.add(record)
     file.seek(0)
 
 
@@ -118,25 +111,41 @@ def open_genome(path: Path, asked: Iterable[str], scratch: Path | None = None) -
             temporary files if not given.
     """
     asked = list(asked)
-    with scratch_directory(scratch) as directory:
-        codes = directory / "genome"
-        places = _copy(path, {contig_key(name) for name in asked}, codes)
-        yield Genome(asked, np.memmap(codes, np.uint8, "r") if codes.stat().st_size else np.zeros(0, np.uint8), places)
-
-
-def _copy(path: Path, keys: set[str], target: Path) -> dict[str, tuple[int, int]]:
-    """Writes the codes of the contigs with these keys one after the other; returns where each begins and ends."""
+    keys = {contig_key(name) for name in asked}
     places: dict[str, tuple[int, int]] = {}
-    blocks = indexed_blocks(path, keys) or read_blocks(path)
-    with target.open("wb") as file:
-        for record, number, letters in blocks:
-            if contig_key(record) not in keys:
-                continue
-            if number == 0:
-                if record in places:
-                    raise InputError(f"Two records of {path} are named {record!r}: names must differ.")
-                places[record] = (file.tell(), 0)
-            first, last = places[record][0], file.tell()
-            file.write(base_codes(letters, f"Record {record!r} of {path}", last - first).tobytes())
-            places[record] = (first, file.tell())
-    return places
+    with scratch_directory(scratch) as directory:
+        target = directory / "genome"
+        with target.open("wb") as file:
+            blocks = indexed_blocks(path, keys) or read_blocks(path)
+            copy_codes((block for block in blocks if contig_key(block.record) in keys), str(path), file, places)
+        yield Genome(
+            asked, np.memmap(target, np.uint8, "r") if target.stat().st_size else np.zeros(0, np.uint8), places
+        )
+
+
+def copy_codes(
+    blocks: Iterable[Block],
+    name: str,
+    file: BinaryIO,
+    places: dict[str, tuple[int, int]],
+    keys: Collection[str] | None = None,
+    progress: Callable[[int], object] = lambda _: None,
+) -> None:
+    """Appends the codes of the bases of records to a file.
+
+    Args:
+        name: what errors call the file of the blocks.
+        places: takes up where each record begins and ends in the file.
+        keys: of the records to copy, as `contig_key` gives them; all if None. The others get places without bases.
+        progress: called with the number of letters after each block.
+    """
+    for record, number, letters in blocks:
+        if number == 0:
+            if record in places:
+                raise InputError(f"Two records are named {record!r}, the second in {name}: names must differ.")
+            places[record] = file.tell(), file.tell()
+        if keys is None or contig_key(record) in keys:
+            first, end = places[record]
+            file.write(base_codes(letters, f"Record {record!r} of {name}", end - first).data)
+            places[record] = first, file.tell()
+        progress(len(letters))

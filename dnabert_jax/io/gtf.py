@@ -8,7 +8,6 @@ import dataclasses
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,25 +73,17 @@ def read_transcripts(path: Path, name: str, notes: LeftOut) -> list[Transcript]:
     any of its lines. A gene without a type is protein-coding if it has CDS or mRNA lines.
     """
     annotation = _Annotation(name, notes)
-    for number, columns in _rows(path, name):
-        annotation.add(number, columns)
-    return annotation.joined()
-
-
-def _rows(path: Path, name: str) -> Iterator[tuple[int, list[str]]]:
-    """Yields number and columns of each line, up to the sequence that may follow in GFF3."""
     for number, line in numbered_lines(path, name):
         if line.startswith(("##FASTA", ">")):
-            return
+            break  # In GFF3 the sequence may follow.
         if line.startswith("#") or not line or line.isspace():
             continue
         columns = line.split("\t") if "\t" in line else line.split(None, _COLUMNS - 1)
         if len(columns) < _COLUMNS:
-            problem = (
-                f"has {len(columns)} columns separated by tabs, where GTF and GFF3 have {_COLUMNS}: {line[:60]!r}."
-            )
-            raise line_error(number, name, problem)
-        yield number, columns
+            problem = f"has {len(columns)} columns separated by tabs, where GTF and GFF3 have {_COLUMNS}"
+            raise line_error(number, name, f"{problem}: {line[:60]!r}.")
+        annotation.add(number, columns)
+    return annotation.joined()
 
 
 def _attributes(text: str, feature: str) -> dict[str, str]:
@@ -145,9 +136,9 @@ class _Annotation:
             return
         if not (WHOLE.fullmatch(first) and WHOLE.fullmatch(last) and 0 < int(first) <= int(last)):
             problem = (
-                f"has the start {first!r:.60} and the end {last!r:.60}: they must be whole numbers from 1, and the "
+                f"has the start {first!r:.60} and the end {last!r:.60}: they must be whole numbers from 1, and the"
             )
-            raise line_error(number, self._name, f"{problem}end must not come before the start.")
+            raise line_error(number, self._name, f"{problem} end must not come before the start.")
         if strand not in ("+", "-"):
             self._notes.add("they have no strand", f"line {number:,} of {self._name}")
             return

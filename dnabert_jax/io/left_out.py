@@ -59,13 +59,12 @@ class LeftOut:
         return self.remarks + self._reasons()
 
     def _reasons(self) -> list[str]:
-        counts = self.counts.most_common()
         sentences = []
-        for reason, count in counts:
+        for reason, count in (+self.counts).most_common():
             examples = [valid_unicode(example) for example in self.examples.get(reason, [])]
             more = ", ..." if count > len(examples) else ""
             listed = f" ({', '.join(examples)}{more})" if examples else ""
-            sentences += [f"Left out because {reason}: {count:,}{listed}."] if count else []
+            sentences.append(f"Left out because {reason}: {count:,}{listed}.")
         return sentences
 
     def check_some_left(self, used: int, what: str, advice: str = "") -> None:

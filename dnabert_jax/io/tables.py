@@ -196,11 +196,6 @@ def id_column(table: Table, wanted: str = "") -> str | None:
     return next((name for name in table.names if name.lower() in ID_NAMES), None)
 
 
-def sequence_column(table: Table, wanted: str = "") -> str:
-    """Returns the column of the sequences as `required_column` does."""
-    return required_column(table, wanted, SEQUENCE_NAMES, "--sequence")
-
-
 def required_column(table: Table, wanted: str, usual: Sequence[str], flag: str) -> str:
     """Returns a column as `find_column` does; raises InputError if there is none."""
     if (column := find_column(table, wanted, usual, flag)) is not None:

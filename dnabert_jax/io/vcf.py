@@ -132,10 +132,8 @@ def _record(text: str, end: str, number: int, count: int, path: Path) -> VcfReco
         problem = f"has {len(columns)} columns, and the line #CHROM has {count}: {text[:60]!r}.{hint}"
         raise line_error(number, path, problem)
     if not WHOLE.fullmatch(columns[1]):
-        problem = (
-            f"has the position {columns[1]!r:.40}: it must be a whole number of at most 18 digits, without separators."
-        )
-        raise line_error(number, path, problem)
+        problem = f"has the position {columns[1]!r:.40}: it must be a whole number of at most 18 digits"
+        raise line_error(number, path, f"{problem}, without separators.")
     if not (columns[0].strip() and columns[3].strip() and columns[4].strip()):
         raise line_error(number, path, "has an empty CHROM, REF or ALT.")
     return VcfRecord(number, columns, int(columns[1]), end)

@@ -17,8 +17,6 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnabert_jax.data_prep.genome import prepare_genome
-from dnabert_jax.data_prep.genome_job import GenomeJob
 from dnabert_jax.errors import InputError
 from dnabert_jax.io import fasta
 from dnabert_jax.io.contigs import ContigNames, contig_key
@@ -32,33 +30,27 @@ RECORDS = [("one", b"ACGTacgtN"), ("two", b"GGTT"), ("empty", b""), ("last", b"A
 def read(path: Path, block_letters: int = 1 << 20) -> list[tuple[str, bytes]]:
     """Whole records, put together from their blocks."""
     records: list[tuple[str, bytes]] = []
-    for block in read_fasta(path, block_letters=block_letters):
-        if block.number == 0:
-            records.append((block.record, b""))
-        else:
-            assert len(records[-1][1]) == block.number * block_letters, "a block that is not full stands before another"
-        assert len(block.letters) <= block_letters
-        records[-1] = (block.record, records[-1][1] + block.letters.tobytes())
+    for name, number, letters in read_fasta(path, block_letters=block_letters):
+        records += [(name, b"")] if number == 0 else []
+        # All blocks before the last one are full.
+        assert len(records[-1][1]) == number * block_letters
+        assert len(letters) <= block_letters
+        records[-1] = (name, records[-1][1] + letters.tobytes())
     return records
 
 
-def test_plain_gzip_and_bgzip_read_alike_whatever_the_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("read_bytes", [1, 2, 3, 7, 64, 1 << 20])
+@pytest.mark.parametrize("block_letters", [1, 3, 4, 1000])
+def test_records_do_not_depend_on_how_the_file_is_cut_or_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_bytes: int, block_letters: int
+) -> None:
+    monkeypatch.setattr("dnabert_jax.io.fasta._READ_BYTES", read_bytes)
     plain, gzipped, bgzipped = (tmp_path / name for name in ("a.fa", "b.fa", "c.txt"))
     plain.write_bytes(TEXT.encode())
     gzipped.write_bytes(gzip.compress(TEXT[:20].encode()) + gzip.compress(TEXT[20:].encode()))
     with bgzf.open(str(bgzipped), "wb") as file:
         file.write(TEXT.encode())
-    assert read(plain) == read(gzipped) == read(bgzipped) == RECORDS
-
-
-@pytest.mark.parametrize("read_bytes", [1, 2, 3, 7, 64, 1 << 20])
-@pytest.mark.parametrize("block_letters", [1, 3, 4, 1000])
-def test_records_do_not_depend_on_how_the_file_is_cut(
-    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, read_bytes: int, block_letters: int
-) -> None:
-    monkeypatch.setattr("dnabert_jax.io.fasta._READ_BYTES", read_bytes)
-    path = write("a.fa", TEXT)
-    assert read(path, block_letters) == RECORDS
+    assert [read(path, block_letters) for path in (plain, gzipped, bgzipped)] == [RECORDS] * 3
 
 
 @given(st.lists(st.tuples(st.text("ab", min_size=1), st.lists(st.text("ACGTNacgt", max_size=80))), min_size=1))
@@ -139,9 +131,7 @@ def test_other_records_are_not_read(tmp_path: Path) -> None:
     assert read_indexed(path, "two") == [("two", 0, b"C" * 40)]
     with pytest.raises(InputError, match=str(path)):
         read_indexed(path, "one")
-
-
-def test_titles_may_begin_with_a_space_and_be_long(tmp_path: Path) -> None:
+    # Titles may begin with a space and be long.
     path = indexed(tmp_path / "g.fa", f"> one {'x' * 100_000}\nACG\n>\ttwo {'y' * 100_000}\nTT\n")
     assert read_indexed(path, "one", "two") == [("one", 0, b"ACG"), ("two", 0, b"TT")]
 
@@ -205,43 +195,18 @@ def write_twobit(path: Path, records: dict[str, str], order: str = "<") -> None:
     path.write_bytes(content + b"".join(bodies))
 
 
-@pytest.fixture
-def records() -> dict[str, str]:
-    rng = np.random.default_rng(0)
-    return {
-        "chr1": "NNNN" + "".join(rng.choice(list("ACGTacgt"), 501)) + "NN" + "".join(rng.choice(list("ACGT"), 400)),
-        "chr2": "".join(rng.choice(list("ACGTacgtN"), 203)),
-    }
-
-
-@pytest.mark.parametrize("block_letters", [1 << 20, 100, 37])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_blocks_spell_the_records(tmp_path: Path, records: dict[str, str], order: str, block_letters: int) -> None:
-    path = tmp_path / "genome.2bit"
+def test_blocks_of_twobit_spell_the_records_and_damage_is_named(tmp_path: Path, order: str) -> None:
+    rng, path = np.random.default_rng(0), tmp_path / "genome.2bit"
+    parts = ["".join(rng.choice(list(letters), size)) for letters, size in (("ACGTacgt", 501), ("ACGTacgtN", 203))]
+    records = {"chr1": f"NNNN{parts[0]}NN{parts[0].upper()}", "chr2": parts[1]}
     write_twobit(path, records, order)
-    read = dict.fromkeys(records, "")
-    for block in read_twobit(path, block_letters=block_letters):
-        assert len(read[block.record]) == block.number * block_letters
-        read[block.record] += block.letters.tobytes().decode()
-    assert {name: text.replace("n", "N") for name, text in read.items()} == records
-
-
-def test_rows_are_those_of_the_same_fasta(tmp_path: Path, records: dict[str, str]) -> None:
-    write_twobit(tmp_path / "a.2bit", records)
-    (tmp_path / "a.fa").write_text("".join(f">{name}\n{text}\n" for name, text in records.items()))
-    shards = []
-    for name in ("a.2bit", "a.fa"):
-        out = tmp_path / f"{name}.rows"
-        prepare_genome(GenomeJob((tmp_path / name,), out, lower_case="drop", row_length=64, k=3))
-        shards.append([path.read_bytes() for path in sorted(out.glob("*.tfrecord"))])
-    assert shards[0] == shards[1]
-    assert shards[0]
-
-
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_damaged_files_are_refused(tmp_path: Path, records: dict[str, str], order: str) -> None:
-    path = tmp_path / "genome.2bit"
-    write_twobit(path, records, order)
+    for block_letters in (1 << 20, 100, 37):
+        read = dict.fromkeys(records, "")
+        for block in read_twobit(path, block_letters=block_letters):
+            assert len(read[block.record]) == block.number * block_letters
+            read[block.record] += block.letters.tobytes().decode()
+        assert {name: text.replace("n", "N") for name, text in read.items()} == records
     whole = path.read_bytes()
     beyond = whole[:21] + struct.pack(order + "I", 0x7FFFFFFF) + whole[25:]
     for content, named in ((beyond, "'chr1'"), (whole[:20] + b"2" + whole[21:], "'chr2'"), (whole[:400], "")):

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dnabert_jax.data_prep.derived.promoters import one_a_gene
-from dnabert_jax.data_prep.derived.task import intron_ends
+from dnabert_jax.data_prep.derived.tasks import intron_ends, one_a_gene
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.gtf import of_gene_types, read_transcripts
 from dnabert_jax.io.left_out import LeftOut

@@ -1,4 +1,4 @@
-"""Contigs of sequence files, sets of intervals on one, and the windows cut from them: examples, as columns."""
+"""Contigs of sequence files, what is known of places on them, and the windows cut from them: examples, as columns."""
 
 import dataclasses
 from collections.abc import Callable, Collection, Sequence
@@ -8,11 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int8, Int32, Int64, Integer, UInt8
 
 from dnabert_jax.data_prep.sources import SequenceFile
-from dnabert_jax.errors import InputError
-from dnabert_jax.io.contigs import contig_key
-from dnabert_jax.io.fasta import BLOCK_LETTERS
-from dnabert_jax.io.genome import read_blocks
-from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
+from dnabert_jax.io.genome import copy_codes, read_blocks
+from dnabert_jax.sequence.bases import AMBIGUOUS
 
 COMPLEMENT = np.array([1, 0, 3, 2, AMBIGUOUS], np.uint8)
 """Codes of the other strand: A=0 and T=1, C=2 and G=3, ambiguous=4."""
@@ -69,16 +66,7 @@ def copy_contigs(
     places: dict[str, tuple[int, int]] = {}
     with target.open("wb") as copy:
         for file in files:
-            for name, number, letters in read_blocks(file.path, file.location):
-                if number == 0:
-                    if name in places:
-                        raise InputError(f"Two records are named {name!r}, the second in {file.location}.")
-                    places[name] = copy.tell(), copy.tell()
-                if wanted is None or contig_key(name) in wanted:
-                    place = f"Record {name!r} of {file.location}"
-                    copy.write(base_codes(letters, place, number * BLOCK_LETTERS).data)
-                    places[name] = places[name][0], copy.tell()
-                progress(len(letters))
+            copy_codes(read_blocks(file.path, file.location), file.location, copy, places, wanted, progress)
         # No file without bytes can be mapped.
         copy.write(b"\0")
     return Contigs(target, places)
@@ -102,6 +90,38 @@ class Regions:
     def overlap(self, starts: Int64[np.ndarray, " w"], length: int) -> Bool[np.ndarray, " w"]:
         """Returns, for each window of `length` bases, whether it has a base in the set."""
         return self._ends[np.searchsorted(self._starts, starts + length)] > starts
+
+
+@dataclasses.dataclass(frozen=True)
+class ContigSites:
+    """What the annotation says of one contig, in its coordinates.
+
+    Attributes:
+        start, reverse, label: windows of the positives, 0-based.
+        dinucleotides: starts, strands and whether it is an acceptor, of the two bases at each end of its introns.
+        spans: starts, ends and strands of its transcripts, where negatives are drawn from them.
+    """
+
+    start: Int64[np.ndarray, " n"]
+    reverse: Bool[np.ndarray, " n"]
+    label: Int8[np.ndarray, " n"]
+    avoided: Regions
+    dinucleotides: Int64[np.ndarray, "d 3"] = dataclasses.field(default_factory=lambda: np.empty((0, 3), np.int64))
+    spans: Int64[np.ndarray, "s 3"] = dataclasses.field(default_factory=lambda: np.empty((0, 3), np.int64))
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where negatives are sought: on a contig, away from its sites and from what is blacklisted."""
+
+    contig: Contig
+    sites: ContigSites
+    blacklist: Regions
+    rng: np.random.Generator
+
+    @property
+    def avoided(self) -> tuple[Regions, Regions]:
+        return self.sites.avoided, self.blacklist
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from Bio.Data.IUPACData import ambiguous_dna_complement, ambiguous_dna_values
 from jaxtyping import Bool, Int64, UInt8
 
-from dnabert_jax.data_prep.derived.contigs import Contig, Regions
+from dnabert_jax.data_prep.derived.contigs import Contig, Place, Regions
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
 
@@ -63,20 +63,14 @@ def usable(
     return fine
 
 
-def gc_windows(
-    contig: Contig,
-    templates: UInt8[np.ndarray, "t l"],
-    tolerance: float,
-    avoided: Sequence[Regions],
-    rng: np.random.Generator,
-) -> dict[int, int]:
+def gc_windows(place: Place, templates: UInt8[np.ndarray, "t l"], tolerance: float) -> dict[int, int]:
     """Returns the start of a window for each template, of its length and, within tolerance * length, its C and G.
 
     Windows come from uniformly drawn places; each is given to a template of the nearest number that has none yet. They
     overlap neither one another nor what is avoided. Templates that have none after PROPOSALS_PER_NEGATIVE windows for
     each go without.
     """
-    count, length = templates.shape
+    contig, (count, length) = place.contig, templates.shape
     reach = int(tolerance * length)
     waiting: list[list[int]] = [[] for _ in range(length + 1)]
     for template, gc in enumerate((templates >= 2).sum(axis=1).tolist()):
@@ -84,8 +78,8 @@ def gc_windows(
     taken: dict[int, int] = {}
     chosen: dict[int, int] = {}
     for _ in range(0, PROPOSALS_PER_NEGATIVE * count if len(contig.codes) >= length else 0, PROPOSALS):
-        starts = rng.integers(0, len(contig.codes) - length + 1, PROPOSALS)
-        starts = starts[usable(contig, starts, length, avoided)]
+        starts = place.rng.integers(0, len(contig.codes) - length + 1, PROPOSALS)
+        starts = starts[usable(contig, starts, length, place.avoided)]
         bases = (contig.cut(starts, np.zeros(len(starts), bool), length) >= 2).sum(axis=1)
         wanted = np.array([any(waiting[max(b - reach, 0) : b + reach + 1]) for b in range(length + 1)])
         rows = np.flatnonzero(wanted[bases])
@@ -99,13 +93,7 @@ def gc_windows(
 
 
 def motif_windows(
-    contig: Contig,
-    motif: str,
-    offsets: Int64[np.ndarray, " t"],
-    reverse: Bool[np.ndarray, " t"],
-    length: int,
-    avoided: Sequence[Regions],
-    rng: np.random.Generator,
+    place: Place, motif: str, offsets: Int64[np.ndarray, " t"], reverse: Bool[np.ndarray, " t"], length: int
 ) -> dict[int, int]:
     """Returns the start of a window for each template, on its strand, in which the motif begins where it has it.
 
@@ -116,7 +104,7 @@ def motif_windows(
     taken: dict[int, int] = {}
     complement = "".join(ambiguous_dna_complement[letter] for letter in reversed(motif))
     for strand in (False, True):
-        places = rng.permutation(motif_places(contig.codes, complement if strand else motif))
+        places = place.rng.permutation(motif_places(place.contig.codes, complement if strand else motif))
         waiting = np.flatnonzero(reverse == strand).tolist()
         # A place that does not suit one template, at its offset, goes to no other: places are many.
         for first in range(0, len(places), PROPOSALS):
@@ -126,7 +114,7 @@ def motif_windows(
             turns = np.resize(np.array(waiting), len(block))
             # From the right end of the motif, on the reverse strand.
             starts = block + len(motif) + offsets[turns] - length if strand else block - offsets[turns]
-            fine = usable(contig, starts, length, avoided)
+            fine = usable(place.contig, starts, length, place.avoided)
             for template, start in zip(turns[fine].tolist(), starts[fine].tolist(), strict=True):
                 if template not in chosen and _take(taken, start, length):
                     chosen[template] = start

@@ -15,10 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from dnabert_jax.data.manifest import FILE_NAME, file_digest
-from dnabert_jax.data_prep.derived.contigs import copy_contigs
-from dnabert_jax.data_prep.derived.derivation import known_contig
-from dnabert_jax.data_prep.derived.derive import Background, DerivedManifest, Progress, choices, derive, read_background
-from dnabert_jax.data_prep.derived.tfbs import Tfbs, TfbsJob
+from dnabert_jax.data_prep.derived.contigs import Contigs, copy_contigs
+from dnabert_jax.data_prep.derived.derive import (
+    Background,
+    DerivedManifest,
+    Progress,
+    choices,
+    derive,
+    known_contig,
+    read_background,
+)
+from dnabert_jax.data_prep.derived.tasks import Tfbs, TfbsJob
 from dnabert_jax.data_prep.ordered_map import ordered_map
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.contigs import ContigNames
@@ -49,6 +56,14 @@ class SuiteSet:
     left_out: dict[str, int]
     beyond: bool
     remarks: tuple[str, ...]
+
+    @classmethod
+    def of(cls, manifest: DerivedManifest) -> "SuiteSet":
+        """Returns the set of a manifest."""
+        peaks, left_out = manifest.sources[0], manifest.left_out
+        splits = {name: sum(counts["label"].values()) for name, counts in manifest.splits.items()}
+        beyond = 2 * left_out.get(BEYOND, 0) >= manifest.read["distinct windows"]
+        return cls(peaks["name"], peaks["sha256"], splits, left_out, beyond, manifest.remarks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +112,7 @@ def prepare_suite(
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         scratch.mkdir()
         background = stack.enter_context(read_background(job, scratch, progress))
-        manifests = _finished(out, files, index, settled, background.sources)
+        manifests = _finished(out, files, index, settled, [source["sha256"] for source in background.sources])
         before, failed = len(manifests), {}
         # The longest first, so that no process is left with one at the end.
         waiting = sorted(files.keys() - manifests.keys(), key=lambda name: (-files[name].stat().st_size, name))
@@ -107,7 +122,7 @@ def prepare_suite(
             )
             for contig in (*job.validation_contigs, *job.test_contigs):
                 known_contig(ContigNames(contigs.places), contig)
-            make = functools.partial(_make, job=job, background=dataclasses.replace(background, contigs=contigs))
+            make = functools.partial(_make, job=job, genome=(background, contigs))
             progress("sets", before, len(files))
             tasks = [(name, files[name], index.get(name)) for name in waiting]
             for (name, *_), result in ordered_map(make, tasks, min(processes, len(tasks))):
@@ -119,7 +134,7 @@ def prepare_suite(
         record = SuiteRecord(
             choices=settled,
             sources=background.sources,
-            sets={name: _described(manifests[name]) for name in sorted(manifests)},
+            sets={name: SuiteSet.of(manifests[name]) for name in sorted(manifests)},
             failed=dict(sorted(failed.items())),
             absent=tuple(listed.file for name, listed in index.items() if name not in files),
         )
@@ -148,13 +163,13 @@ def _peak_files(folder: Path) -> dict[str, Path]:
 
 
 def _finished(
-    out: Path,
-    files: Mapping[str, Path],
-    index: Mapping[str, PeakFile],
-    settled: dict[str, Any],
-    sources: list[dict[str, Any]],
+    out: Path, files: Mapping[str, Path], index: Mapping[str, PeakFile], settled: dict[str, Any], sources: list[str]
 ) -> dict[str, DerivedManifest]:
-    """Returns the manifests of the sets that are there; raises InputError if one is not what would be made."""
+    """Returns the manifests of the sets that are there; raises InputError if one is not what would be made.
+
+    Args:
+        sources: SHA-256 of the files of the blacklist and the genome.
+    """
     manifests = {}
     for path in visible(out):
         if path.name in (SUITE_FILE, INDEX_FILE):
@@ -170,7 +185,7 @@ def _finished(
             for name, value in settled.items()
             if manifest.choices.get(name) != value
         ]
-        digests = [file_digest(files[path.name]), *(source["sha256"] for source in sources)]
+        digests = [file_digest(files[path.name]), *sources]
         if not other and digests != [source["sha256"] for source in manifest.sources]:
             other = ["other peaks" if digests[0] != manifest.sources[0]["sha256"] else "another genome or blacklist"]
         if other:
@@ -185,13 +200,15 @@ def _in_words(choice: Any) -> str:
     return " ".join(map(str, choice)) if isinstance(choice, list) else str(choice)
 
 
-def _make(task: tuple[str, Path, PeakFile | None], job: TfbsJob, background: Background) -> DerivedManifest | str:
+def _make(
+    task: tuple[str, Path, PeakFile | None], job: TfbsJob, genome: tuple[Background, Contigs]
+) -> DerivedManifest | str:
     """Makes the set of a peak file; returns its manifest, or what is wrong with the file."""
     name, path, listed = task
     unfinished = Path(job.out) / _SCRATCH / name
     try:
         _check_md5(path, listed)
-        manifest = derive(Tfbs(dataclasses.replace(job, peaks=path, out=unfinished)), background=background)
+        manifest = derive(Tfbs(dataclasses.replace(job, peaks=path, out=unfinished)), genome=genome)
     except InputError as error:
         return str(error)
     except OSError as error:
@@ -209,14 +226,3 @@ def _check_md5(path: Path, listed: PeakFile | None) -> None:
             md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         if md5 != listed.md5:
             raise InputError(f"{path} has the MD5 {md5}, but {INDEX_FILE} says {listed.md5}: download it again.")
-
-
-def _described(manifest: DerivedManifest) -> SuiteSet:
-    return SuiteSet(
-        file=manifest.sources[0]["name"],
-        sha256=manifest.sources[0]["sha256"],
-        splits={name: sum(counts["label"].values()) for name, counts in manifest.splits.items()},
-        left_out=manifest.left_out,
-        beyond=2 * manifest.left_out.get(BEYOND, 0) >= manifest.read["distinct windows"],
-        remarks=manifest.remarks,
-    )

@@ -12,7 +12,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from dnabert_jax.data.tfrecord import example, feature
 from dnabert_jax.data_prep.derived.contigs import Examples
-from dnabert_jax.data_prep.derived.task import Task
+from dnabert_jax.data_prep.derived.tasks import Task
 from dnabert_jax.data_prep.tfds_metadata import TFDS_FEATURES, dataset_info, features_dict
 from dnabert_jax.sequence.bases import decode_bases
 from dnabert_jax.storage import write_text
@@ -29,32 +29,7 @@ _RECORD_OPTIONS = "group_size:1,uncompressed"
 """Each record alone, to be read at random; to compress so few bytes takes six times as long, and saves one in nine."""
 
 
-def write_table(path: Path, examples: Examples, split: Sequence[str], task: Task, contigs: Sequence[str]) -> None:
-    """Writes the examples as gzip TSV with COLUMNS; start and end are 0-based, half-open, on the forward strand."""
-    columns = _columns(examples, task, contigs)
-    columns["label"] = [task.labels[label] for label in examples.label]
-    rows = zip(split, *(map(str, columns[name]) for name in COLUMNS[1:]), strict=True)
-    text = "".join("\t".join(row) + "\n" for row in (COLUMNS, *rows))
-    # Without name and time, so that the same table has the same bytes.
-    path.write_bytes(gzip.compress(text.encode(), _GZIP_LEVEL, mtime=0))
-
-
-def _columns(examples: Examples, task: Task, contigs: Sequence[str]) -> dict[str, Sequence[int | str]]:
-    """Returns the columns but the split by name; the label as a number."""
-    length, letters = examples.codes.shape[1], decode_bases(examples.codes.ravel())
-    return {
-        "chrom": [contigs[number] for number in examples.contig],
-        "start": examples.start.tolist(),
-        "end": (examples.start + length).tolist(),
-        "strand": ["-" if reverse else "+" for reverse in examples.reverse],
-        "label": examples.label.tolist(),
-        "group": [task.groups[number] for number in examples.group],
-        "origin": [task.origins[number] for number in examples.origin],
-        "sequence": [letters[first : first + length] for first in range(0, len(letters), length)],
-    }
-
-
-def write_array_record(
+def write_examples(
     directory: Path,
     examples: Examples,
     split: Sequence[str],
@@ -62,13 +37,33 @@ def write_array_record(
     contigs: Sequence[str],
     progress: Callable[[int], object],
 ) -> None:
-    """Writes one or more array_record files a split, and TFDS's metadata: `tfds.builder_from_directory(directory)`."""
-    columns = []
-    for name, values in sorted(_columns(examples, task, contigs).items()):
+    """Writes the table, one or more array_record files a split, and TFDS's metadata.
+
+    The table has COLUMNS; start and end are 0-based, half-open, on the forward strand. The other files are what
+    `tfds.builder_from_directory(directory)` opens.
+    """
+    length, letters = examples.codes.shape[1], decode_bases(examples.codes.ravel())
+    columns: dict[str, Sequence[int | str]] = {
+        "chrom": [contigs[number] for number in examples.contig],
+        "start": examples.start.tolist(),
+        "end": (examples.start + length).tolist(),
+        "strand": ["-" if reverse else "+" for reverse in examples.reverse],
+        "label": [task.labels[label] for label in examples.label],
+        "group": [task.groups[number] for number in examples.group],
+        "origin": [task.origins[number] for number in examples.origin],
+        "sequence": [letters[first : first + length] for first in range(0, len(letters), length)],
+    }
+    rows = zip(split, *(map(str, columns[name]) for name in COLUMNS[1:]), strict=True)
+    text = "".join("\t".join(row) + "\n" for row in (COLUMNS, *rows))
+    # Without name and time, so that the same table has the same bytes.
+    (directory / TABLE).write_bytes(gzip.compress(text.encode(), _GZIP_LEVEL, mtime=0))
+    columns["label"] = examples.label.tolist()
+    features = []
+    for name, values in sorted(columns.items()):
         # Most columns have few values.
-        features = {value: feature(name, value) for value in set(values)}
-        columns.append(map(features.__getitem__, values))
-    records = map(example, zip(*columns, strict=True))
+        known = {value: feature(name, value) for value in set(values)}
+        features.append(map(known.__getitem__, values))
+    records = map(example, zip(*features, strict=True))
     splits = {}
     # The examples come split by split.
     for name, total in Counter(split).items():

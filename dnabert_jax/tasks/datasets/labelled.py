@@ -256,7 +256,7 @@ def _read_tables(
     labels: list[str] = []
     read, loci = [], []
     for table in shards:
-        sequence = tables.sequence_column(table, columns.sequence)
+        sequence = tables.required_column(table, columns.sequence, tables.SEQUENCE_NAMES, "--sequence")
         wanted = columns.labels or ("",)
         names = [tables.required_column(table, name, tables.LABEL_NAMES, "--labels") for name in wanted]
         names += [split] if split else []

@@ -20,7 +20,7 @@ from dnabert_jax.io.bed import Interval, read_bed
 from dnabert_jax.io.fasta import Block
 from dnabert_jax.io.genome import Genome, open_genome
 from dnabert_jax.io.left_out import BEYOND, LeftOut, too_short
-from dnabert_jax.io.tables import Table, find_column, id_column, sequence_column
+from dnabert_jax.io.tables import SEQUENCE_NAMES, Table, find_column, id_column, required_column
 from dnabert_jax.sequence.bases import base_codes, reverse_complement
 from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.tasks.datasets.sequences import SequenceParser
@@ -70,7 +70,7 @@ def table_sequences(
         keep: columns whose values come along, beside that of the names if it is given; all if none is named. What is
             missing is empty.
     """
-    column, naming = sequence_column(table, sequence), id_column(table, name)
+    column, naming = required_column(table, sequence, SEQUENCE_NAMES, "--sequence"), id_column(table, name)
     wanted = [*(find_column(table, title, (), "--keep") for title in keep), *([naming] if name else [])]
     columns = [title for title in table.names if not keep or title in wanted]
     parser = SequenceParser(str(table.path), tokenizer)

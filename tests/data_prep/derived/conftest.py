@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 
 from dnabert_jax.data_prep.derived.derive import DerivedManifest, derive
-from dnabert_jax.data_prep.derived.promoters import Promoters, PromotersJob
-from dnabert_jax.data_prep.derived.splice import Splice, SpliceJob
 from dnabert_jax.data_prep.derived.table import TABLE
-from dnabert_jax.data_prep.derived.tfbs import Tfbs, TfbsJob
+from dnabert_jax.data_prep.derived.tasks import Promoters, PromotersJob, Splice, SpliceJob, Tfbs, TfbsJob
 
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 JOBS = {Promoters: PromotersJob, Splice: SpliceJob, Tfbs: TfbsJob}

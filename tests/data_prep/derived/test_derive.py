@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from dnabert_jax.data.manifest import FILE_NAME
-from dnabert_jax.data_prep.derived.derivation import SPLITS
-from dnabert_jax.data_prep.derived.derive import DerivedManifest
-from dnabert_jax.data_prep.derived.promoters import Promoters
-from dnabert_jax.data_prep.derived.splice import Splice
+from dnabert_jax.data.tfrecord import example, feature
+from dnabert_jax.data_prep.derived import table
+from dnabert_jax.data_prep.derived.derive import SPLITS, DerivedManifest
 from dnabert_jax.data_prep.derived.table import TABLE
-from dnabert_jax.data_prep.derived.tfbs import Tfbs
+from dnabert_jax.data_prep.derived.tasks import Promoters, Splice, Tfbs
 from dnabert_jax.io import genome
 from dnabert_jax.io.left_out import BEYOND
 from dnabert_jax.typed_json import read_json, to_json
@@ -286,3 +286,31 @@ def test_same_seed_same_bytes_and_another_seed_other_negatives(
     assert manifest.choices["negatives"] == {"TATA": ("tata-windows",), "non-TATA": ("substitution",)}
     assert "substitution" in manifest.rules
     assert "shuffle" not in manifest.rules
+
+
+def test_tfds_reads_the_rows_of_the_table(derived: Derived, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From several shards."""
+    monkeypatch.setattr(table, "ROWS_PER_SHARD", 7)
+    _, rows = derived(Promoters)
+    builder = tfds.builder_from_directory(str(tmp_path / "out"))
+    labels = builder.info.features["label"].names
+    assert labels == ["background", "promoter"]
+    texts, numbers = ("chrom", "strand", "group", "origin", "sequence"), ("start", "end")
+    for split in SPLITS:
+        expected = [
+            {name: row[name].encode() for name in texts}
+            | {name: int(row[name]) for name in numbers}
+            | {"label": labels.index(row["label"])}
+            for row in rows
+            if row["split"] == split
+        ]
+        assert list(builder.as_data_source(split)) == expected
+        assert len(list((tmp_path / "out").glob(f"{split}-*.array_record"))) == -(-len(expected) // 7)
+
+
+def test_examples_are_those_of_tfds() -> None:
+    features = tfds.features.FeaturesDict({"a": tfds.features.Text(), "b": tfds.features.Scalar(np.int64)})
+    for number in (0, 127, 128, 248_956_422, 2**40):
+        row = {"a": "ACGT" * 100, "b": number}
+        read = features.deserialize_example_np(example(feature(*entry) for entry in row.items()))
+        assert (read["a"], read["b"]) == (row["a"].encode(), number)

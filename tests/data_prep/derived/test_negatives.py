@@ -1,5 +1,6 @@
 """Negatives: windows of the genome against brute force; what those made of positives keep, and what is uniform."""
 
+import dataclasses
 import itertools
 import re
 from collections import Counter
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from dnabert_jax.data_prep.derived import negatives
-from dnabert_jax.data_prep.derived.contigs import Contig
+from dnabert_jax.data_prep.derived.contigs import Contig, ContigSites, Place, Regions
 from dnabert_jax.data_prep.derived.negatives import dinucleotide_shuffle, gc_windows, motif_places, substitute_parts
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.bases import base_codes
@@ -25,27 +26,28 @@ def text() -> str:
 
 
 @pytest.fixture
-def contig(text: str) -> Contig:
-    return Contig("a", base_codes(text.encode()))
+def place(text: str) -> Place:
+    none, nowhere = np.zeros(0, np.int64), Regions([])
+    sites = ContigSites(none, none > 0, none.astype(np.int8), nowhere)
+    return Place(Contig("a", base_codes(text.encode())), sites, nowhere, np.random.default_rng(1))
 
 
-def test_where_there_are_enough_the_gc_content_is_equal_and_what_is_not_found_is_left(
-    text: str, contig: Contig
-) -> None:
+def test_where_there_are_enough_the_gc_content_is_equal_and_what_is_not_found_is_left(text: str, place: Place) -> None:
     codes = base_codes((("GC" * 12 + "A" * 26) * 20 + "G" * LENGTH).encode()).reshape(21, LENGTH)
-    starts = gc_windows(contig, codes, 0.0, [], np.random.default_rng(1))
+    starts = gc_windows(place, codes, 0.0)
     assert sorted(starts) == list(range(20))
     assert {sum(base in "GC" for base in text[start : start + LENGTH]) for start in starts.values()} == {24}
-    assert not gc_windows(Contig("short", contig.codes[:40]), codes, 0.02, [], np.random.default_rng(1))
+    short = dataclasses.replace(place, contig=Contig("short", place.contig.codes[:40]))
+    assert not gc_windows(short, codes, 0.02)
 
 
 @pytest.mark.parametrize("block", [64, negatives.SCAN_BLOCK])
 @pytest.mark.parametrize(("motif", "pattern"), [("TATAWA", "TATA[AT]A"), ("GRYN", "G[AG][CT][ACGT]"), ("A", "A")])
 def test_motif_places(
-    text: str, contig: Contig, motif: str, pattern: str, block: int, monkeypatch: pytest.MonkeyPatch
+    text: str, place: Place, motif: str, pattern: str, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(negatives, "SCAN_BLOCK", block)
-    assert motif_places(contig.codes, motif).tolist() == [m.start() for m in re.finditer(f"(?={pattern})", text)]
+    assert motif_places(place.contig.codes, motif).tolist() == [m.start() for m in re.finditer(f"(?={pattern})", text)]
 
 
 def pairs(codes: np.ndarray) -> Counter[tuple[int, int]]:
@@ -96,8 +98,5 @@ def test_substitution_keeps_eight_of_twenty_parts_and_the_rest_is_uniform(length
         assert (whole.sum(axis=0) == 8).all()
         assert (np.abs(whole.sum(axis=1) - 80) < 40).all()
         assert np.allclose(np.bincount(rows.ravel(), minlength=4)[:3] / rows.size, 0.6 / 4, atol=0.01)
-
-
-def test_too_short_to_substitute() -> None:
-    with pytest.raises(InputError, match="19 bases has no 20 parts"):
-        substitute_parts(np.zeros(19, np.uint8), np.random.default_rng(0))
+    with pytest.raises(InputError, match="19 bases"):
+        substitute_parts(codes[:19], rng)

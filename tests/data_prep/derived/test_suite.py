@@ -12,7 +12,7 @@ import pytest
 from dnabert_jax.data_prep.derived import suite
 from dnabert_jax.data_prep.derived.derive import derive
 from dnabert_jax.data_prep.derived.suite import prepare_suite
-from dnabert_jax.data_prep.derived.tfbs import Tfbs, TfbsJob
+from dnabert_jax.data_prep.derived.tasks import Tfbs, TfbsJob
 from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.suites.suite import find_sets
 from tests.data_prep.conftest import contents
