@@ -90,11 +90,6 @@ def test_effect_sizes_are_those_of_the_originals_arithmetic(model: DNAModel, seq
     assert np.isfinite(mutagenesis.log_odds_ratio(np.array([90.0]), np.array([-90.0]))).all()
 
 
-def test_the_score_of_a_base_is_what_its_substitutions_take_away() -> None:
-    effects = np.array([[0, -3, -1, -2], [0.5, 0, 0.5, 0.5], [4, -2, 1, 1]], np.float32)
-    assert Mutations("a", 0.0, effects).scores(base_codes(b"ACN")).tolist() == [2, -0.5, -1]
-
-
 def test_identical_sequences_are_computed_once(model: DNAModel, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[bytes] = []
     whole = model.ids_within_limit
@@ -211,6 +206,9 @@ def test_a_heat_map_has_each_effect_in_its_cell_and_bars_of_the_sign_of_scores(
     draw_heat_map(tmp_path / "x.png", row, "$level$", "difference")
     (figure,) = figures
     assert "$level$" in figure.get_suptitle()
+    # The score of a base is what its substitutions take away, on average.
+    effects = np.array([[0, -3, -1, -2], [0.5, 0, 0.5, 0.5], [4, -2, 1, 1]], np.float32)
+    assert Mutations("a", 0.0, effects).scores(base_codes(b"ACN")).tolist() == [2, -0.5, -1]
     scores = Mutations("a", 1.0, np.nan_to_num(matrix[:4].T).astype(np.float32)).scores(row.sequence.codes)
     assert [bar.get_height() for bar in figure.axes[0].patches] == pytest.approx(scores.tolist(), abs=1e-6)
     assert heat_map_name(7, "chr1:5-9(+)/x") == "007_chr1_5-9_x.png"

@@ -7,6 +7,7 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pyBigWig
@@ -51,12 +52,10 @@ def test_tfmodisco_gets_the_bases_that_are_there_and_their_scores(tmp_path: Path
 
 def test_scores_that_are_not_finite_leave_no_file(tmp_path: Path) -> None:
     rows = [scored("one", "A"), scored("two", "A")._replace(scores=np.float32([np.nan]))]
-    for write in (
-        score_files.write_modisco_input,
-        lambda path, rows: score_files.write_score_npz(path, rows, with_effects=False),
-    ):
-        with pytest.raises(JobError, match="two"):
-            write(tmp_path / "x", rows)
+    with pytest.raises(JobError, match="two"):
+        score_files.write_modisco_input(tmp_path / "x", rows)
+    with pytest.raises(JobError, match="two"):
+        score_files.write_score_npz(tmp_path / "x", rows, with_effects=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -71,37 +70,29 @@ def test_memory_does_not_grow_with_the_sequences(tmp_path: Path) -> None:
     assert peak < 2_500_000
 
 
-def test_a_track_has_the_means_of_more_records_than_files_may_be_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_track_has_the_means_of_more_records_than_files_may_be_open(tmp_path: Path) -> None:
     lengths = {f"scaffold{number}": 10 + number % 3 for number in range(300)}
-    # The last and the first base of neighbours, so that nothing of one is counted to the other.
     expected, intervals, rows = {}, [], []
-
-    def add(record: str, start: int, strand: str, *scores: float) -> None:
-        intervals.append(Interval(record, start, start + 2, "", strand, None, 0, []))
-        rows.append(BaseScores("", np.zeros(2, np.uint8), np.float32(scores)))
-
     for number, (record, length) in enumerate(lengths.items()):
-        add(record, 0, "+", number, number + 1)
-        add(record, length - 2, "-", -number, 0.5)
+        # The last and the first base of neighbours, so that nothing of one is counted to the other.
+        places = [(0, "+", number, number + 1), (length - 2, "-", -number, 0.5)]
         expected[record] = [number, number + 1, *[np.nan] * (length - 4), 0.5, -number]
-    add("scaffold3", 1, ".", 0, 8)
-    expected["scaffold3"][1:3] = [2, 8]
+        if number == 3:
+            places.append((1, ".", 0, 8))
+            expected[record][1:3] = [2, 8]
+        intervals += [Interval(record, start, start + 2, "", strand, None, 0, []) for start, strand, *_ in places]
+        rows += [BaseScores("", np.zeros(2, np.uint8), np.float32(scores)) for _, _, *scores in places]
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 32, limits[1]))
     try:
-        assert score_files.write_score_track(tmp_path / "x.bw", lengths, iter(rows), intervals) == (
-            4 * len(lengths) + 1,
-            1,
-        )
+        written = score_files.write_score_track(tmp_path / "x.bw", lengths, iter(rows), intervals)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    track = pyBigWig.open(str(tmp_path / "x.bw"))
-    assert track.chroms() == lengths
-    for record, values in expected.items():
-        np.testing.assert_array_equal(track.values(record, 0, lengths[record]), values)
-    track.close()
+    assert written == (4 * len(lengths) + 1, 1)
+    with pyBigWig.open(str(tmp_path / "x.bw")) as track:
+        assert track.chroms() == lengths
+        for record, values in expected.items():
+            np.testing.assert_array_equal(track.values(record, 0, lengths[record]), values)
 
 
 def arrays(**changed: Any) -> dict[str, Any]:
@@ -125,11 +116,8 @@ def test_a_damaged_file_is_refused(tmp_path: Path, save: Callable[..., None]) ->
 
 
 def test_a_disk_that_fails_is_no_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(*_: object, **__: object) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
     np.savez(tmp_path / "scores.npz", **arrays())
-    monkeypatch.setattr(np, "load", failing)
+    monkeypatch.setattr(np, "load", Mock(side_effect=OSError(errno.EIO, "Input/output error")))
     with pytest.raises(OSError, match="Input/output error"):
         read_score_file(tmp_path / "scores.npz")
 
@@ -154,30 +142,24 @@ def test_a_disk_that_fails_is_no_damaged_file(tmp_path: Path, monkeypatch: pytes
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, changed: dict[str, Any] | None, value: str) -> None:
-    path = tmp_path / "x.npz"
-    if changed is None:
-        with path.open("wb") as file:
+    with (tmp_path / "x.npz").open("wb") as file:
+        if changed is None:
             np.save(file, np.ones(5))
-    else:
-        np.savez(path, **{name: array for name, array in arrays(**changed).items() if array is not None})
+        else:
+            np.savez(file, **{name: array for name, array in arrays(**changed).items() if array is not None})
     with pytest.raises(InputError, match=value):
-        read_score_file(path, with_bases=True)
+        read_score_file(tmp_path / "x.npz", with_bases=True)
 
 
-@pytest.mark.parametrize(
-    ("ids", "names", "lengths", "value"),
-    [
+def test_sequences_without_scores_are_named(tmp_path: Path) -> None:
+    for ids, names, lengths, value in (
         (["a", "a"], ["a", "b"], [2, 3], "'a'"),
         (["a", "b"], ["c"], [2], "'c'"),
         (["a", "b"], ["b", "a"], [2, 2], "3 .*'b'.* 2 "),
-    ],
-)
-def test_sequences_without_scores_are_named(
-    tmp_path: Path, ids: list[str], names: list[str], lengths: list[int], value: str
-) -> None:
-    np.savez(tmp_path / "x.npz", **arrays(ids=np.array(ids)))
-    with pytest.raises(InputError, match=value):
-        read_score_file(tmp_path / "x.npz").by_name(names, np.array(lengths))
+    ):
+        np.savez(tmp_path / "x.npz", **arrays(ids=np.array(ids)))
+        with pytest.raises(InputError, match=value):
+            read_score_file(tmp_path / "x.npz").by_name(names, np.array(lengths))
 
 
 def test_names_that_are_not_utf8_are_written_so_that_they_can_be_read_and_looked_up(tmp_path: Path) -> None:

@@ -85,22 +85,16 @@ def test_both_windows_are_cut_from_contigs_that_differ_in_the_allele_alone(
                     assert len(window.codes) == min(bases, len(contig))
                     assert 0 <= window.first <= len(window.codes) - length
                     assert np.array_equal(window.codes, coded(contig[start : start + len(window.codes)]))
-
-
-def test_the_variant_is_in_the_middle_or_at_even_parts() -> None:
+    # On the other strand, windows and alleles are the same, turned.
+    forward, reverse = window_pairs(coded(CONTIG), 10, reference, coded(alternative), 12, 1, True)
+    for before, after in zip(forward, reverse, strict=True):
+        assert np.array_equal(after.codes, reverse_complement(before.codes))
+        assert after.first + after.length == len(before.codes) - before.first
+    # The variant is in the middle, or at even parts.
     contig = np.zeros(400, np.uint8)
     for position, placements, firsts in ((200, 1, [50]), (200, 3, [75, 50, 25]), (0, 3, [0])):
         found = window_pairs(contig, position, 1, coded("G"), 100, placements, False)
         assert [(before.first, after.first) for before, after in found] == [(first, first) for first in firsts]
-
-
-def test_the_other_strand_is_the_same_window_turned() -> None:
-    forward, reverse = window_pairs(coded(CONTIG), 10, 2, coded("GGA"), 12, 1, True)
-    for before, after in zip(forward, reverse, strict=True):
-        assert np.array_equal(after.codes, reverse_complement(before.codes))
-        allele = before.codes[before.first : before.first + before.length]
-        turned = after.codes[after.first : after.first + after.length]
-        assert np.array_equal(turned, reverse_complement(allele))
 
 
 def cut(position: int, reference: int, alternative: str) -> list[tuple[str, str, int, int]]:
@@ -162,7 +156,9 @@ def test_likelihood_is_of_masked_kmers_alone(pretrained: DNAModel, genome: Genom
     assert max(abs(row["log_likelihood_ratio"]) for row in scores) > 0.01
 
 
-def test_distances_are_of_mean_vectors_and_attention_of_the_reference(pretrained: DNAModel, genome: Genome) -> None:
+def test_distances_are_of_mean_vectors_and_attention_of_the_reference(
+    pretrained: DNAModel, genome: Genome, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = scored(pretrained, genome, kinds=("embedding", "attention"))
     for row, (position, length, alternative) in zip(rows, VARIANTS, strict=True):
         distances, cosines, attention, inside = [], [], [], []
@@ -178,12 +174,7 @@ def test_distances_are_of_mean_vectors_and_attention_of_the_reference(pretrained
         assert row["cosine_distance"] == pytest.approx(1 - np.mean(cosines), abs=1e-5)
         assert row["attention"] == pytest.approx(np.mean(attention), abs=1e-4)
         assert row["attention_region"] == np.mean(inside)
-
-
-def test_a_model_that_looks_at_no_base_looks_at_all_alike(
-    pretrained: DNAModel, genome: Genome, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As where [CLS] attends to itself alone."""
+    # A model that looks at no base, as where [CLS] attends to itself alone, looks at all alike.
     nothing = lambda _, sequences, **__: (("", np.zeros(WINDOW)) for _ in sequences)  # noqa: E731
     monkeypatch.setattr(scoring_module, "attention_scores", nothing)
     expected = {"attention": 1.0, "attention_region": 0.0}
@@ -238,9 +229,8 @@ def test_what_cannot_be_scored_has_its_reason(genome: Genome, columns: str, matc
 
 def test_an_unknown_reference_is_left_out(write: Callable[..., Path]) -> None:
     with open_genome(write("g.fa", ">chr1\nACGTNNNACGT\n"), ["chr1"]) as unknown:
-        for position, ref, left_out in ((5, "N", True), (4, "T", False)):
-            (allele,) = alleles_of(record(position, ref, "A"), unknown, 5, 3)
-            assert bool(allele.left_out) == left_out
+        rows = [next(iter(alleles_of(record(*row, "A"), unknown, 5, 3))) for row in ((5, "N"), (4, "T"))]
+    assert [bool(allele.left_out) for allele in rows] == [True, False]
 
 
 def test_a_model_is_asked_for_what_it_has(model: DNAModel, pretrained: DNAModel) -> None:
