@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from transformers import (
 )
 
 from dnabert_jax.commands.cli import run
-from dnabert_jax.config import ModelConfig
+from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import export_model
 from dnabert_jax.interop.huggingface import to_huggingface
@@ -46,8 +45,8 @@ from tests.interop.conftest import (
     as_pickled_parts,
     change_config,
     tensors_of,
-    truncate,
 )
+from tests.test_pretrained import random_model
 
 MULTI_LABEL = "multi_label_classification"
 
@@ -211,15 +210,22 @@ def test_a_wrapped_and_padded_model_computes_what_transformers_computes(
     np.testing.assert_allclose(ours, output.hidden_states[-1][0, 1:-1], atol=1e-5)
     assert len([record for record in caplog.records if record.name.startswith("dnabert_jax.")]) == 2
 
-    assert run(["import", str(copy), "--out", str(copy / "model")]) == 0
+    assert run(["import", str(copy), "--to", str(copy / "model")]) == 0
     said = capsys.readouterr().out
-    assert "69 to 127" in said
-    assert "module." in said
-    assert run(["export", str(copy / "model"), "--out", str(copy / "back")]) == 0
+    sizes = "--preset dnabert3 --model.hidden-size 30 --model.num-layers 2 --model.num-heads 5"
+    for part in ("69 to 127", "module.", "k = 3, 2 layers of 30", sizes):
+        assert part in said
+    assert run(["export", str(copy / "model"), "--to", str(copy / "back"), "--format", "both"]) == 0
+    assert_same_parameters(copy / "back", copy)
     back = AutoModelForMaskedLM.from_pretrained(copy / "back").eval()
     with torch.no_grad():
         logits = back(ids).logits
     np.testing.assert_allclose(logits, output.logits[..., :69], atol=1e-5)
+    (copy / "pytorch_model.bin").write_bytes(b"damaged")
+    capsys.readouterr()
+    assert run(["import", str(copy), "--out", str(copy / "again")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (copy / "again").exists()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -294,11 +300,8 @@ ODD_LABELS = (
 
 
 def finetuned(provenance: dict[str, object]) -> SavedModel:
-    torch.manual_seed(3)
-    with tempfile.TemporaryDirectory() as directory:
-        settings = {"id2label": dict(enumerate(ODD_LABELS))}
-        BertForSequenceClassification(BertConfig(**SIZE, **settings)).save_pretrained(directory)
-        model = load_directory(Path(directory))
+    config = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=24)
+    model = random_model(config, TaskConfig("single_label_classification", ODD_LABELS))
     return dataclasses.replace(model, description=dataclasses.replace(model.description, provenance=provenance))
 
 
@@ -328,20 +331,6 @@ def test_a_card_that_fails_costs_no_export(
     assert not (tmp_path / "out/README.md").exists()
     (message,) = [record.getMessage() for record in caplog.records if record.name.startswith("dnabert_jax.")]
     assert "README.md" in message
-
-
-def test_the_commands_import_and_export(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["import", str(copy), "--to", str(tmp_path / "model")]) == 0
-    said = capsys.readouterr().out
-    assert "k = 3, 2 layers of 30" in said
-    assert "--preset dnabert3 --model.hidden-size 30 --model.num-layers 2 --model.num-heads 5" in said
-    assert run(["export", str(tmp_path / "model"), "--to", str(tmp_path / "back"), "--format", "both"]) == 0
-    assert_same_parameters(tmp_path / "back", copy)
-    truncate(copy)
-    capsys.readouterr()
-    assert run(["import", str(copy), "--out", str(tmp_path / "again")]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-    assert not (tmp_path / "again").exists()
 
 
 def test_safetensors_need_neither_torch_nor_transformers(copy: Path, tmp_path: Path) -> None:

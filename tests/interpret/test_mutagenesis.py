@@ -1,10 +1,9 @@
 """Changes against edits of strings, their effects against predictions, files of mutations, and heat maps."""
 
 import gzip
-import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -91,15 +90,13 @@ def test_effect_sizes_are_those_of_the_originals_arithmetic(model: DNAModel, seq
 
 
 def test_identical_sequences_are_computed_once(model: DNAModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoded: list[bytes] = []
-    whole = model.ids_within_limit
-    monkeypatch.setattr(
-        model, "ids_within_limit", lambda codes, name: encoded.append(codes.tobytes()) or whole(codes, name)
-    )
+    computed = Mock(side_effect=model.ids_within_limit)
+    monkeypatch.setattr(model, "ids_within_limit", computed)
     texts = ["AAAAC", "AAAAC", "AAAAG"]
     done: list[int] = []
     pairs = [(coded(text), list(changes_of(coded(text).codes, ALL))) for text in texts]
     first, second, third = changed_outputs(model, pairs, choose_target(model, "It", "donor"), done.append)
+    encoded = [call.args[0].tobytes() for call in computed.call_args_list]
     distinct = set(texts).union(*(own for text in texts for own in edits(text).values()))
     assert len(encoded) == len(set(encoded)) == sum(done) == len(distinct)
     np.testing.assert_array_equal(first.outputs, second.outputs)
@@ -110,31 +107,23 @@ def test_identical_sequences_are_computed_once(model: DNAModel, monkeypatch: pyt
     assert deletions[4] != deletions[0]
 
 
-@pytest.mark.parametrize(
-    ("text", "kind", "words"),
-    [("ACG", "deletions", r"sequence 1 \(a\).*\[0, 1\).* 2 "), ("A" * 24, "insertions", r"sequence 1 \(a\).* A .*23 ")],
-)
-def test_a_change_beyond_what_the_model_takes_is_named(model: DNAModel, text: str, kind: Kind, words: str) -> None:
-    pairs = [(coded(text), list(changes_of(coded(text).codes, (kind,))))]
-    with pytest.raises(InputError, match=words):
-        next(changed_outputs(model, pairs, choose_target(model, "It", "donor")))
+def test_a_change_beyond_what_the_model_takes_is_named(model: DNAModel) -> None:
+    too_short, too_long = r"sequence 1 \(a\).*\[0, 1\).* 2 ", r"sequence 1 \(a\).* A .*23 "
+    for text, kind, words in (("ACG", "deletions", too_short), ("A" * 24, "insertions", too_long)):
+        pairs = [(coded(text), list(changes_of(coded(text).codes, (kind,))))]
+        with pytest.raises(InputError, match=words):
+            next(changed_outputs(model, pairs, choose_target(model, "It", "donor")))
 
 
 def test_variants_of_a_sequence_are_not_padded_on_a_cpu(model: DNAModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    shapes: set[tuple[int, int]] = set()
-    whole = model.encoder.last_of_cls
-
-    def noting(ids: np.ndarray) -> Any:
-        shapes.add(ids.shape)
-        return whole(ids)
-
-    monkeypatch.setattr(model.encoder, "last_of_cls", noting)
+    target, whole = choose_target(model, "It", "donor"), model.encoder.last_of_cls
     # 9 k-mers, [CLS] and [SEP]; 34 sequences.
     for on_cpu, width in ((True, 11), (False, 16)):
         monkeypatch.setattr(stream, "_on_cpu", lambda on_cpu=on_cpu: on_cpu)
-        shapes.clear()
-        next(mutagenesis.mutation_effects(model, [("", "ACGTACGTACG")], choose_target(model, "It", "donor")))
-        assert {length for _, length in shapes} == {width}
+        computed = Mock(side_effect=whole)
+        monkeypatch.setattr(model.encoder, "last_of_cls", computed)
+        next(mutagenesis.mutation_effects(model, [("", "ACGTACGTACG")], target))
+        assert {call.args[0].shape[1] for call in computed.call_args_list} == {width}
 
 
 def test_numbers_of_a_regression_are_subtracted_and_must_be_finite() -> None:
@@ -150,16 +139,21 @@ def test_numbers_of_a_regression_are_subtracted_and_must_be_finite() -> None:
 _MUTATIONS = b"1\t0\t1\tC\r\n0\t2\t2\tgg\n\n0\t1\t3\t\n0\t1\t2\n1\t0\t3\tAC\n"
 
 
-@pytest.mark.parametrize("content", [_MUTATIONS, gzip.compress(_MUTATIONS, mtime=0)], ids=["text", "gzip"])
-def test_a_file_of_mutations_is_read_in_its_order(write: Callable[..., Path], content: bytes) -> None:
-    path = write("m.txt", content)
-    pairs = list(with_sequences(read_mutations(path), [coded("ACGT", "a"), coded("AAA", "b"), coded("TTT", "c")], path))
-    assert [sequence.name for sequence, _ in pairs] == ["b", "a", "b"]
-    changes = list(itertools.chain.from_iterable(several for _, several in pairs))
-    assert changes == [Change(0, 1, "C"), Change(2, 2, "GG"), Change(1, 3, ""), Change(1, 2, ""), Change(0, 3, "AC")]
-    assert [change.kind for change in changes] == ["substitution", "insertion", "deletion", "deletion", "replacement"]
-    made = [decode_bases(apply(sequence.codes, change)) for sequence, several in pairs for change in several]
-    assert made == ["CAA", "ACGGGT", "AT", "AGT", "AC"]
+def test_a_file_of_mutations_is_read_in_its_order(write: Callable[..., Path]) -> None:
+    for content in (_MUTATIONS, gzip.compress(_MUTATIONS)):
+        path = write("m.txt", content)
+        sequences = [coded("ACGT", "a"), coded("AAA", "b"), coded("TTT", "c")]
+        pairs = list(with_sequences(read_mutations(path), sequences, path))
+        assert [sequence.name for sequence, _ in pairs] == ["b", "a", "b"]
+        made = [
+            (*change, change.kind, decode_bases(apply(sequence.codes, change)))
+            for sequence, several in pairs
+            for change in several
+        ]
+        assert made == [
+            (0, 1, "C", "substitution", "CAA"), (2, 2, "GG", "insertion", "ACGGGT"), (1, 3, "", "deletion", "AT"),
+            (1, 2, "", "deletion", "AGT"), (0, 3, "AC", "replacement", "AC"),
+        ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -143,15 +143,11 @@ def function_of(path: Path, name: str, **names: Any) -> Any:
     return defined[name]
 
 
-def cls_scores(model: DNAModel, sequences: list[tuple[str, str]]) -> list[np.ndarray]:
-    return [scores for _, scores in attention_scores(model, sequences)]
-
-
 def test_scores_of_bases_of_visualize_py(
     original: Path, model: DNAModel, sequences: list[tuple[str, str]], matrices: list[np.ndarray]
 ) -> None:
     get_real_score = function_of(original / "examples" / "visualize.py", "get_real_score")
-    for own, whole in zip(cls_scores(model, sequences), matrices, strict=True):
+    for (_, own), whole in zip(attention_scores(model, sequences), matrices, strict=True):
         real = get_real_score(whole[-1][:, 0, 1:-1].sum(axis=0), K, "mean")
         np.testing.assert_allclose(own, real / np.linalg.norm(real), atol=1e-5)
 
@@ -191,7 +187,7 @@ def test_scores_of_bases_of_run_finetune_py(
     theirs, _ = visualize(SimpleNamespace(**settings), Model(), None, K)
     # Padded, the k-mers that cover the last bases are said to be k.
     share = np.minimum(1, (24 - np.arange(24)) / K) if more else np.ones(24)
-    for found, own in zip(theirs, cls_scores(model, [sequences[row] for row in rows]), strict=True):
+    for found, (_, own) in zip(theirs, attention_scores(model, [sequences[row] for row in rows]), strict=True):
         expected = own * share
         np.testing.assert_allclose(found[:24], expected / np.linalg.norm(expected), atol=1e-5)
         assert not found[24:].any()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import jax
 import jax.numpy as jnp
@@ -184,17 +185,15 @@ def test_distances_are_of_mean_vectors_and_attention_of_the_reference(
 def test_identical_windows_are_computed_once_and_alleles_taken_as_they_are_asked_for(
     model: DNAModel, genome: Genome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    computed: list[bytes] = []
-    whole = model.ids_within_limit
-    monkeypatch.setattr(
-        model, "ids_within_limit", lambda codes, name: computed.append(codes.tobytes()) or whole(codes, name)
-    )
+    compute = Mock(side_effect=model.ids_within_limit)
+    monkeypatch.setattr(model, "ids_within_limit", compute)
     together = scoring_module._ALLELES_TOGETHER
     endless = itertools.cycle(alleles())
     taken = itertools.count()
     scores = VariantScorer(model, window=WINDOW, label="donor").score((next(endless) for _ in taken), genome)
     next(scores)
     assert next(taken) == together
+    computed = [call.args[0].tobytes() for call in compute.call_args_list]
     # Two variants at one place share their reference windows.
     assert len(computed) == len(set(computed)) <= 2 * (2 * len(VARIANTS) - 1)
 

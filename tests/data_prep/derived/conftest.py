@@ -6,6 +6,7 @@ import gzip
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -36,8 +37,7 @@ class Gene:
         return self.exons[0][0] if self.strand == "+" else self.exons[-1][1] - 1
 
 
-@dataclasses.dataclass(frozen=True)
-class Assembly:
+class Assembly(NamedTuple):
     """Sequences by contig, genes, and the files that hold them."""
 
     sequences: dict[str, str]
@@ -45,10 +45,9 @@ class Assembly:
     fasta: Path
     gtf: Path
 
-    def window(self, row: dict[str, str]) -> str:
-        """What the genome has where a row of a table says."""
-        text = self.sequences[row["chrom"]][int(row["start"]) : int(row["end"])]
-        return text if row["strand"] == "+" else reverse_complement(text)
+    def window(self, contig: str, start: int, strand: str, end: int | str) -> str:
+        text = self.sequences[contig][start : int(end)]
+        return text if strand == "+" else reverse_complement(text)
 
 
 def _plant(letters: list[str], strand: str, tss: int, offset: int, text: str) -> None:
@@ -80,9 +79,8 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
     sequences = {name: "".join(own) for name, own in letters.items()}
     directory = tmp_path_factory.mktemp("assembly")
     fasta, gtf = directory / "genome.fa", directory / "genes.gtf"
-    fasta.write_text(
-        "".join(f">{name} a title\n{text.lower()[:100]}{text[100:]}\n" for name, text in sequences.items())
-    )
+    records = (f">{name} a title\n{text.lower()[:100]}{text[100:]}\n" for name, text in sequences.items())
+    fasta.write_text("".join(records))
     gtf.write_text(gtf_text(genes))
     return Assembly(sequences, genes, fasta, gtf)
 

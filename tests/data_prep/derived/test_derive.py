@@ -29,7 +29,7 @@ def check_common(assembly: Assembly, rows: list[Row], length: int) -> None:
         assert int(row["end"]) - int(row["start"]) == len(row["sequence"]) == length
         assert set(row["sequence"]) <= set("ACGT")
         if row["origin"] not in ("shuffle", "substitution"):
-            assert row["sequence"] == assembly.window(row)
+            assert row["sequence"] == assembly.window(*place(row), row["end"])
     canonical = Counter(min(row["sequence"], reverse_complement(row["sequence"])) for row in rows)
     assert max(canonical.values()) == 1
     assert {row["split"] for row in rows} == set(SPLITS)
@@ -55,11 +55,8 @@ def test_promoters(
     check_common(assembly, rows, length)
     expected = {}
     for gene in assembly.genes:
-        sequence = assembly.sequences[gene.contig]
-        if gene.strand == "+":
-            text = sequence[gene.tss - upstream : gene.tss + downstream + 1]
-        else:
-            text = reverse_complement(sequence[gene.tss - downstream : gene.tss + upstream + 1])
+        start = gene.tss - (upstream if gene.strand == "+" else downstream)
+        text = assembly.window(gene.contig, start, gene.strand, start + length)
         expected[text] = "TATA" if gene.tata else "non-TATA"
     assert {row["sequence"]: row["group"] for row in rows if row["label"] == "promoter"} == expected
     origins = Counter((row["label"], row["group"], row["origin"]) for row in rows)
@@ -106,11 +103,11 @@ def test_splice_sites(assembly: Assembly, derived: Derived) -> None:
     expected, borders = set(), set()
     for gene in assembly.genes:
         for (_, left), (right, _) in itertools.pairwise(gene.exons):
-            sides = (
-                ((left, "donor"), (right, "acceptor")) if gene.strand == "+" else ((left, "acceptor"), (right, "donor"))
-            )
-            expected |= {(gene.contig, border - 200, gene.strand, label) for border, label in sides}
-            borders |= {(gene.contig, border, gene.strand) for border, _ in sides}
+            for border, label in zip(
+                (left, right), ("donor", "acceptor")[:: 1 if gene.strand == "+" else -1], strict=True
+            ):
+                expected.add((gene.contig, border - 200, gene.strand, label))
+                borders.add((gene.contig, border, gene.strand))
     assert {(*place(row), row["label"]) for row in rows if row["origin"] == "annotation"} == expected
     for row in rows:
         bases = row["sequence"][200:202], row["sequence"][198:200]
@@ -118,9 +115,9 @@ def test_splice_sites(assembly: Assembly, derived: Derived) -> None:
     decoys = [row for row in rows if row["label"] == "neither"]
     assert len(decoys) == len(expected)
     # As many GT as AG, at the two places; those that are both by chance are few.
-    assert sum(row["sequence"][200:202] == "GT" for row in decoys) >= len(decoys) // 2
-    assert sum(row["sequence"][198:200] == "AG" for row in decoys) >= len(decoys) // 2
-    assert all(row["sequence"][200:202] == "GT" or row["sequence"][198:200] == "AG" for row in decoys)
+    kinds = [(row["sequence"][200:202] == "GT", row["sequence"][198:200] == "AG") for row in decoys]
+    assert all(map(any, kinds))
+    assert min(map(sum, zip(*kinds, strict=True))) >= len(decoys) // 2
     for row in decoys:
         middle = int(row["start"]) + 200
         near = {(row["chrom"], middle + step, row["strand"]) for step in range(-18, 19)}
@@ -142,7 +139,7 @@ def test_splice_sites_that_are_not_canonical(assembly: Assembly, derived: Derive
         assert Counter(row["label"] for row in rows)["donor"] == donors
 
 
-def test_peaks(assembly: Assembly, derived: Derived) -> None:
+def test_peaks(assembly: Assembly, derived: Derived, tmp_path: Path) -> None:
     contigs = {"validation_contigs": ("2",), "test_contigs": ("chr3",)}
     manifest, rows = derived(Tfbs, negatives=("gc-windows", "shuffle"), negative_distance=100, **contigs)
     by_split = {split: {row["chrom"] for row in rows if row["split"] == split} for split in SPLITS}
@@ -151,7 +148,9 @@ def test_peaks(assembly: Assembly, derived: Derived) -> None:
     assert [place(row) for row in bound] == [
         (contig, start + 30 - 50, "+") for contig in assembly.sequences for start in range(300, 59_000, 1500)
     ]
-    assert all(row["sequence"] == assembly.window(row) for row in rows if row["origin"] != "shuffle")
+    assert all(
+        row["sequence"] == assembly.window(*place(row), row["end"]) for row in rows if row["origin"] != "shuffle"
+    )
     windows = [row for row in rows if row["origin"] == "gc-windows"]
     assert len(windows) == len(bound)
     apart(windows, 101)
@@ -159,23 +158,18 @@ def test_peaks(assembly: Assembly, derived: Derived) -> None:
         peak = (int(row["start"]) - 300) // 1500 * 1500 + 300
         assert int(row["start"]) >= peak + 200 + 100
         assert int(row["end"]) <= peak + 1500 - 100
-    for contig in assembly.sequences:
-        content = [
-            sorted(sum(base in "GC" for base in row["sequence"]) for row in own if row["chrom"] == contig)
-            for own in (bound, windows)
-        ]
-        assert max(abs(a - b) for a, b in zip(*content, strict=True)) <= 0.02 * 101
+    content = [
+        sorted((row["chrom"], sum(base in "GC" for base in row["sequence"])) for row in own) for own in (bound, windows)
+    ]
+    for (contig, gc), (other, of_other) in zip(*content, strict=True):
+        assert contig == other
+        assert abs(gc - of_other) <= 0.02 * 101
     assert abs(manifest.gc_content["annotation"] - manifest.gc_content["gc-windows"]) < 0.005
     assert manifest.gc_content["annotation"] == pytest.approx(manifest.gc_content["shuffle"])
-
-
-def test_a_negative_keeps_from_windows_wider_than_their_peaks(
-    assembly: Assembly, derived: Derived, tmp_path: Path
-) -> None:
+    # Negatives keep from windows wider than their peaks, too.
     peaks = tmp_path / "narrow.bed"
     peaks.write_text("".join(f"{name}\t{s}\t{s + 2}\n" for name in assembly.sequences for s in range(99, 59_000, 300)))
-    _, rows = derived(Tfbs, peaks=peaks, locus_distance=0, negative_distance=0)
-    apart(rows, 101)
+    apart(derived(Tfbs, "narrow", peaks=peaks, locus_distance=0, negative_distance=0)[1], 101)
 
 
 def test_what_is_left_out_is_counted(assembly: Assembly, derived: Derived, tmp_path: Path) -> None:
@@ -227,13 +221,9 @@ def test_contigs_with_names_that_are_not_utf8(
     assembly: Assembly, peaks: Path, derived: Derived, tmp_path: Path
 ) -> None:
     names = {b"chr1": b"c\xe9", b"chr2": b"c\xeb", b"chr3": "Epichlo\u00eb".encode()}
-    files = []
-    for path in (assembly.fasta, peaks):
-        text = path.read_bytes()
-        for name, other in names.items():
-            text = text.replace(name, other)
-        files.append(tmp_path / f"odd-{path.name}")
-        files[-1].write_bytes(text)
+    files = [tmp_path / "odd.fa", tmp_path / "odd.narrowPeak"]
+    for path, odd in zip((assembly.fasta, peaks), files, strict=True):
+        odd.write_bytes(re.sub(b"chr[123]", lambda found: names[found[0]], path.read_bytes()))
     _, rows = derived(Tfbs, fasta=(files[0],), peaks=files[1], negative_distance=0)
     assert Counter(row["chrom"] for row in rows) == dict.fromkeys(("c\\xe9", "c\\xeb", "Epichlo\u00eb"), 80)
 
@@ -241,8 +231,8 @@ def test_contigs_with_names_that_are_not_utf8(
 def test_too_few_windows_of_like_gc_are_counted(derived: Derived, tmp_path: Path) -> None:
     fasta, peaks = tmp_path / "a.fa", tmp_path / "a.bed"
     rng = np.random.default_rng(0)
-    rich = ["".join(rng.choice(list("GC"), 150)) for _ in range(9)]
-    fasta.write_text(">a\n" + "".join(text + "".join(rng.choice(list("ACGT"), 850)) for text in rich) + "\n")
+    parts = [rng.choice(list(letters), size) for _ in range(9) for letters, size in (("GC", 150), ("ACGT", 850))]
+    fasta.write_text(">a\n" + "".join(map("".join, parts)) + "\n")
     peaks.write_text("".join(f"a\t{start}\t{start + 150}\n" for start in range(0, 9000, 1000)) + "a\t500\t520\n")
     near = {"locus_distance": 0, "negative_distance": 0, "validation_fraction": 0.2, "test_fraction": 0.2}
     assert derived(Tfbs, fasta=(fasta,), peaks=peaks, **near)[0].missing == {"gc-windows": 9}

@@ -30,14 +30,8 @@ def job(assembly: Assembly, tmp_path: Path) -> TfbsJob:
     (folder / "README.txt").write_text("no peaks")
     blacklist = tmp_path / "black.bed"
     blacklist.write_text("chr1\t300\t400\n")
-    return TfbsJob(
-        fasta=(assembly.fasta,),
-        peaks=folder,
-        out=tmp_path / "suite",
-        blacklist=(blacklist,),
-        negatives=("gc-windows", "shuffle"),
-        negative_distance=100,
-    )
+    choices = {"negatives": ("gc-windows", "shuffle"), "negative_distance": 100}
+    return TfbsJob(fasta=(assembly.fasta,), peaks=folder, out=tmp_path / "suite", blacklist=(blacklist,), **choices)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -86,12 +80,11 @@ def test_a_set_that_was_made_otherwise_is_refused(job: TfbsJob, tmp_path: Path) 
     for other in ({"seed": 1}, {"length": 99}, {"fasta": (fasta,)}, {"blacklist": ()}):
         with pytest.raises(InputError, match=r"suite/A_x\b"):
             prepare_suite(dataclasses.replace(job, **other))
-    (job.peaks / "A_x.narrowPeak").rename(job.peaks / "D.narrowPeak")
-    with pytest.raises(InputError, match=r"\bA_x\b"):
-        prepare_suite(job)
-    (job.peaks / "D.narrowPeak").rename(job.peaks / "A_x.narrowPeak")
     (job.peaks / "C_z.v2.bed").write_text(peak_lines(500, 2000))
     with pytest.raises(InputError, match=r"suite/C_z\.v2\b"):
+        prepare_suite(job)
+    (job.peaks / "A_x.narrowPeak").rename(job.peaks / "D.narrowPeak")
+    with pytest.raises(InputError, match=r"\bA_x\b"):
         prepare_suite(job)
     assert contents(job.out) == finished
 
@@ -110,9 +103,8 @@ def test_a_bad_file_stops_no_other(job: TfbsJob) -> None:
     (job.peaks / "beyond.bed").write_text(peak_lines(300, 1500) + beyond)
     right = hashlib.md5((job.peaks / "A_x.narrowPeak").read_bytes(), usedforsecurity=False).hexdigest()
     sums = {"md5.bed": "00", "A_x.narrowPeak": right}
-    index = (
-        "".join(f"{name}\tcell=K562; md5sum={digest}\n" for name, digest in sums.items()) + "gone.bed.gz\tcell=A549\n"
-    )
+    index = "".join(f"{name}\tcell=K562; md5sum={digest}\n" for name, digest in sums.items())
+    index += "gone.bed.gz\tcell=A549\n"
     (job.peaks / "files.txt").write_text(index)
     record, _ = prepare_suite(job)
     assert list(record.sets) == ["A_x", "B_y", "C_z.v2", "beyond"]

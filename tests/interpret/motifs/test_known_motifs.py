@@ -42,20 +42,10 @@ def test_numba_finds_no_place_for_what_it_compiles(tmp_path: Path, monkeypatch: 
 
 def test_jaspar(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pyjaspar", reason="pyjaspar, which is 136 MB, is not installed: pip install pyjaspar")
-    monkeypatch.setattr(
-        known_motifs, "_TAX_GROUP", "diatoms"
-    )  # one, where vertebrates are 1,019: they take ten seconds
+    # One motif, where vertebrates are 1,019: they take ten seconds.
+    monkeypatch.setattr(known_motifs, "_TAX_GROUP", "diatoms")
     known = read_database("jaspar")
-    assert known.source == "JASPAR2026 CORE, diatoms"
-    assert known.ids == ("MA1407.2",)
-
-
-def motif_of(windows: list[str]) -> Motif:
-    codes = np.stack([base_codes(text.encode()) for text in windows])
-    places = np.zeros(len(windows), np.int64)
-    none = np.zeros((0, 3), np.int64)
-    whole = Windows(places, places, places, places > 0, codes, none, none)
-    return Motif(windows[0], (windows[0],), 1, 0, 0.5, 0.5, whole)
+    assert (known.source, known.ids) == ("JASPAR2026 CORE, diatoms", ("MA1407.2",))
 
 
 def known() -> KnownMotifs:
@@ -66,7 +56,11 @@ def known() -> KnownMotifs:
 def around(site: str, before: int, after: int) -> Motif:
     """A hundred windows with a site amid random bases."""
     flanks = np.random.default_rng(3).choice(list("ACGT"), size=(100, before + after))
-    return motif_of(["".join([*row[:before], site, *row[before:]]) for row in flanks])
+    windows = ["".join([*row[:before], site, *row[before:]]) for row in flanks]
+    codes, places = np.stack([base_codes(text.encode()) for text in windows]), np.zeros(100, np.int64)
+    none = np.zeros((0, 3), np.int64)
+    whole = Windows(places, places, places, places > 0, codes, none, none)
+    return Motif(windows[0], (windows[0],), 1, 0, 0.5, 0.5, whole)
 
 
 @pytest.fixture(scope="module")
