@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from Bio.Seq import reverse_complement as other_strand
 from flax import nnx
 
 import dnabert_jax.interpret.variants.scoring as scoring_module
@@ -31,7 +32,6 @@ from dnabert_jax.sequence.vocabulary import MASK
 from dnabert_jax.training.saved_model import Description, SavedModel
 
 CONTIG = "".join(random.Random(5).choices("ACGT", k=60))  # noqa: S311
-TURN = str.maketrans("ACGT", "TGCA")
 WINDOW = 15
 VARIANTS = [(20, 1, "A"), (20, 1, "G"), (0, 1, "C"), (59, 1, "T"), (30, 3, "G"), (30, 1, "GATC"), (7, 2, "TT")]
 
@@ -106,7 +106,7 @@ def cut(position: int, reference: int, alternative: str) -> list[tuple[str, str,
     start_changed = min(start, len(changed) - WINDOW)
     other = changed[start_changed : start_changed + WINDOW]
     first, first_changed = position - start, position - start_changed
-    turned = [text.translate(TURN)[::-1] for text in (own, other)]
+    turned = map(other_strand, (own, other))
     return [
         (own, other, first, first_changed),
         (*turned, WINDOW - first - reference, WINDOW - first_changed - len(alternative)),

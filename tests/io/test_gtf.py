@@ -15,24 +15,25 @@ def line(feature: str, first: int | str, last: int | str, strand: str, text: str
     return "\t".join(["1", "x", feature, str(first), str(last), ".", strand, ".", text])
 
 
-def rows(*lines: tuple[str, int, int, str, str]) -> str:
-    return "".join(line(*values) + "\n" for values in lines)
+def annotation(text: str) -> str:
+    """Lines of `feature first last strand attributes`, as they stand in a file."""
+    return "".join(f"{line(*words.split(' ', 4))}\n" for words in text.splitlines())
 
 
 def test_coordinates_introns_and_attributes(write: Callable[..., Path]) -> None:
     ids = 'gene_id "G"; transcript_id "T"; gene_biotype "lincRNA"; tag "basic"; tag "Ensembl_canonical";'
-    text = rows(
-        ("gene", 1, 999, "-", 'gene_id "G";'),
-        # Exons of a reverse transcript come from right to left; there is no transcript line.
-        ("exon", 301, 400, "-", ids),
-        ("exon", 201, 270, "-", ids),
-        ("exon", 101, 180, "-", ids),
-        ("exon", 1, 10, ".", 'transcript_id "U"'),
-        ("CDS", 301, 400, "-", ids),
-        ("transcript", 51, 60, "+", 'transcript_id "V"'),
-    )
+    # Exons of a reverse transcript come from right to left; there is no transcript line.
+    text = f"""\
+gene 1 999 - gene_id "G";
+exon 301 400 - {ids}
+exon 201 270 - {ids}
+exon 101 180 - {ids}
+exon 1 10 . transcript_id "U"
+CDS 301 400 - {ids}
+transcript 51 60 + transcript_id "V"
+"""
     notes = LeftOut()
-    first, second = read_transcripts(write("a.gtf", text), "a", notes)
+    first, second = read_transcripts(write("a.gtf", annotation(text)), "a", notes)
     assert (first.start, first.end, first.tss, first.gene, first.gene_type) == (100, 400, 399, "G", "lincRNA")
     assert (first.canonical, second.canonical) == (True, False)
     assert (second.start, second.tss, second.gene, second.gene_type) == (50, 50, "V", "")
@@ -53,14 +54,15 @@ def test_coordinates_introns_and_attributes(write: Callable[..., Path]) -> None:
 
 
 def test_one_transcript_a_gene(write: Callable[..., Path]) -> None:
-    def text(gene: str, number: int, tag: str = "") -> str:
-        return f'gene_id "{gene}"; transcript_id "{gene}.{number}"; {tag}'
-
-    strands = {"P": "+", "M": "-", "C": "+"}
-    lines = [("transcript", 10, 90, strand, text(gene, 1)) for gene, strand in strands.items()]
-    lines += [("transcript", 5, 95, strands[gene], text(gene, 2)) for gene in "PM"]
-    lines += [("transcript", 20, 80, "+", text("C", 2, 'tag "MANE_Select";'))]
-    transcripts = read_transcripts(write("a.gtf", rows(*lines)), "a", LeftOut())
+    text = """\
+transcript 10 90 + gene_id "P"; transcript_id "P.1";
+transcript 10 90 - gene_id "M"; transcript_id "M.1";
+transcript 10 90 + gene_id "C"; transcript_id "C.1";
+transcript 5 95 + gene_id "P"; transcript_id "P.2";
+transcript 5 95 - gene_id "M"; transcript_id "M.2";
+transcript 20 80 + gene_id "C"; transcript_id "C.2"; tag "MANE_Select";
+"""
+    transcripts = read_transcripts(write("a.gtf", annotation(text)), "a", LeftOut())
     assert [transcript.tss for transcript in one_a_gene(transcripts)] == [4, 94, 19]
 
 
@@ -113,11 +115,6 @@ five_prime_UTR 2000 2400 - Parent=M.1
 }
 
 
-def annotation(text: str) -> str:
-    """Lines of `feature first last strand attributes`, as they stand in a file."""
-    return "".join(f"{line(*words.split(' ', 4))}\n" for words in text.splitlines())
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -138,14 +135,13 @@ def test_every_style_gives_the_same_genes(text: str, write: Callable[..., Path])
 
 
 def test_the_types_of_a_bacterium_stay_apart(write: Callable[..., Path]) -> None:
-    text = rows(
-        ("gene", 1, 900, "+", 'gene_id "P"; gene_biotype "protein_coding"; '),
-        ("CDS", 1, 897, "+", 'gene_id "P"; '),
-        ("gene", 2000, 2076, "-", 'gene_id "R"; gene_biotype "tRNA"; '),
-        ("exon", 2000, 2076, "-", 'gene_id "R"; transcript_id "u"; transcript_biotype "tRNA"; '),
-    )
+    text = """\
+gene 1 900 + gene_id "P"; gene_biotype "protein_coding"; \n\
+CDS 1 897 + gene_id "P"; \n\
+gene 2000 2076 - gene_id "R"; gene_biotype "tRNA"; \n\
+exon 2000 2076 - gene_id "R"; transcript_id "u"; transcript_biotype "tRNA"; \n"""
     notes = LeftOut()
-    transcripts = read_transcripts(write("a", text), "a", notes)
+    transcripts = read_transcripts(write("a", annotation(text)), "a", notes)
     for kind, tss in (("protein_coding", 0), ("tRNA", 2075)):
         assert [transcript.tss for transcript in of_gene_types(transcripts, (kind,), "a", notes)] == [tss]
     assert [transcript.is_gene for transcript in transcripts] == [False, True]
@@ -157,7 +153,8 @@ def test_identifiers_with_semicolons_and_genes_without_a_type_but_coding_parts(
 ) -> None:
     notes = LeftOut()
     ids = 'gene_id "g;1"; transcript_id "t;1"; tag "a;b";'
-    (transcript,) = read_transcripts(write("a", rows(("exon", 1, 9, "+", ids), ("CDS", 1, 9, "+", ids))), "a", notes)
+    text = annotation(f"exon 1 9 + {ids}\nCDS 1 9 + {ids}")
+    (transcript,) = read_transcripts(write("a", text), "a", notes)
     assert (transcript.gene, transcript.gene_type, len(notes.remarks)) == ("g;1", "protein_coding", 1)
 
 

@@ -10,17 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from Bio.Seq import reverse_complement
 
 from dnabert_jax.data_prep.derived.derive import DerivedManifest, derive
 from dnabert_jax.data_prep.derived.table import TABLE
 from dnabert_jax.data_prep.derived.tasks import Promoters, PromotersJob, Splice, SpliceJob, Tfbs, TfbsJob
 
-COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 JOBS = {Promoters: PromotersJob, Splice: SpliceJob, Tfbs: TfbsJob}
-
-
-def reverse_complement(sequence: str) -> str:
-    return sequence.translate(COMPLEMENT)[::-1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +48,8 @@ class Assembly(NamedTuple):
 
 def _plant(letters: list[str], strand: str, tss: int, offset: int, text: str) -> None:
     """Writes text so that its first base is `offset` from the TSS in the direction of the strand."""
-    for step, base in enumerate(text):
-        place = tss + offset + step if strand == "+" else tss - offset - step
-        letters[place] = base if strand == "+" else base.translate(COMPLEMENT)
+    first = tss + offset if strand == "+" else tss - offset - len(text) + 1
+    letters[first : first + len(text)] = text if strand == "+" else reverse_complement(text)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from Bio.Seq import reverse_complement
 
 from dnabert_jax.data.manifest import FILE_NAME
 from dnabert_jax.data.tfrecord import example, feature
@@ -20,7 +21,7 @@ from dnabert_jax.io import genome
 from dnabert_jax.io.left_out import BEYOND
 from dnabert_jax.typed_json import read_json, to_json
 from tests.data_prep.conftest import contents
-from tests.data_prep.derived.conftest import Assembly, Derived, Row, gtf_text, place, reverse_complement
+from tests.data_prep.derived.conftest import Assembly, Derived, Row, gtf_text, place
 
 
 def check_common(assembly: Assembly, rows: list[Row], length: int) -> None:

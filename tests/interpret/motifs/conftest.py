@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from Bio.Seq import reverse_complement
 
 from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.tasks.datasets.sequences import Sequences
@@ -21,10 +22,6 @@ def dna(length: int, generator: random.Random) -> str:
     return "".join(generator.choices("ACGT", k=length))
 
 
-def other_strand(text: str) -> str:
-    return text.translate(str.maketrans("ACGT", "TGCA"))[::-1]
-
-
 @dataclasses.dataclass
 class Planted:
     """Positives, their scores, negatives, and where the motif is in each positive."""
@@ -38,7 +35,7 @@ class Planted:
         """The same, with every other positive sequence as its other strand."""
         positives, scores = list(self.positives), list(self.scores)
         for row in range(0, len(positives), 2):
-            positives[row], scores[row] = other_strand(positives[row]), scores[row][::-1].copy()
+            positives[row], scores[row] = reverse_complement(positives[row]), scores[row][::-1].copy()
         return Planted(positives, scores, self.negatives, self.starts)
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from Bio.Seq import reverse_complement as other_strand
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs import known_motifs
 from dnabert_jax.interpret.motifs.known_motifs import KnownMotifs, Match, match_motifs, read_database
 from dnabert_jax.interpret.motifs.search import Motif, Windows
 from dnabert_jax.sequence.bases import base_codes
-from tests.interpret.motifs.conftest import other_strand, probabilities, random_known, write_meme
+from tests.interpret.motifs.conftest import probabilities, random_known, write_meme
 
 SITE = "GATTACAGG"
 

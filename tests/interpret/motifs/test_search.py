@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from Bio.Align import PairwiseAligner
+from Bio.Seq import reverse_complement as other_strand
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.motifs.config import MotifSearch
@@ -15,7 +16,7 @@ from dnabert_jax.interpret.motifs.merging import Member, merge_words
 from dnabert_jax.interpret.motifs.search import FoundMotifs, find_motifs, seed_places, windows_around
 from dnabert_jax.interpret.motifs.words import Places, candidate_words, enrichment, high_score_runs
 from dnabert_jax.sequence.bases import BASE_ORDER, decode_bases, reverse_complement
-from tests.interpret.motifs.conftest import PLANTED, Planted, dna, other_strand, sequences_of
+from tests.interpret.motifs.conftest import PLANTED, Planted, dna, sequences_of
 
 
 def runs_by_definition(scores: np.ndarray, min_length: int) -> list[list[int]]:
