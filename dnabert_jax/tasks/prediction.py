@@ -50,12 +50,12 @@ def write_predictions(
     """
     if path.suffix == ".bed":
         return _write_bed(path, task, predictions)
-    regression = task.problem == "regression"
-    if regression:
-        several = len(task.labels) > 1
-        results = [(f"prediction_{label}" if several else "prediction", pa.float32()) for label in task.labels]
+    classes = task.labels if task.kind.has_classes else ()
+    if classes:
+        results = [("prediction", pa.string()), *((f"p_{label}", pa.float32()) for label in classes)]
     else:
-        results = [("prediction", pa.string()), *((f"p_{label}", pa.float32()) for label in task.labels)]
+        names = [f"prediction_{label}" for label in task.labels] if len(task.labels) > 1 else ["prediction"]
+        results = [(name, pa.float32()) for name in names]
     for name, _ in results:
         if name in columns:
             raise InputError(f"The input has a column {name!r} already. Name the columns to keep, without it: --keep.")
@@ -64,12 +64,12 @@ def write_predictions(
     schema = pa.schema([*((name, pa.int64() if name in numbers else pa.string()) for name in columns), *results])
     if columns is BED_COLUMNS and ".tsv" in path.suffixes:
         schema = schema.set(0, schema.field(0).with_name("#chrom"))  # a comment to BEDTools, which take no header
-    counts = dict.fromkeys(() if regression else task.labels, 0)
+    counts = dict.fromkeys(classes, 0)
     with output_table(path, schema) as write:
         for fields, scores in _row_groups(predictions, len(task.labels)):
             texts = [typed_array(values, pa.string()) for values in zip(*fields, strict=True)]
             arrays = [text.cast(kind) for text, kind in zip(texts, schema.types, strict=False)]
-            if not regression:
+            if classes:
                 arrays.append(pa.array(_decided(task, scores, counts), pa.string()))
             arrays += [pa.array(np.ascontiguousarray(column)) for column in scores.T]
             write(pa.record_batch(arrays, schema=schema))
