@@ -7,7 +7,7 @@ all.
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -125,8 +125,8 @@ def check_embedding_name(path: Path) -> None:
 
 def write_embeddings(
     path: Path, embeddings: Iterable[Embedding], width: int, by_position: bool, dtype: Dtype = "float32"
-) -> int:
-    """Writes the embeddings in order and in constant memory; returns how many sequences there are.
+) -> None:
+    """Writes the embeddings in order and in constant memory.
 
     As .npz: `ids` (text), `embeddings`, [N, H]; by position [n, H] and `offsets`, [N + 1], so that those of sequence i
     are `embeddings[offsets[i] : offsets[i + 1]]`. Until all is there, the vectors are in a temporary file beside it, so
@@ -145,8 +145,20 @@ def write_embeddings(
         if path.suffix == ".npz":
             arrays = {"embeddings": np.dtype((dtype, (width,)))}
             rows = ((name, (vectors,)) for name, vectors in narrowed)
-            return write_npz(file, path.parent, rows, arrays, by_position)
-        return _write_parquet(file, narrowed, width, by_position, dtype)
+            write_npz(file, path.parent, rows, arrays, by_position)
+            return
+        vector = pa.list_(pa.from_numpy_dtype(np.dtype(dtype)), width)
+        schema = pa.schema([("id", pa.string()), ("embedding", pa.list_(vector) if by_position else vector)])
+        # What a dictionary could save in numbers that are all different is nothing.
+        with pa.parquet.ParquetWriter(file, schema, use_dictionary=False) as parquet:
+            for group in groups(narrowed, lambda embedding: embedding[1].nbytes, _GROUP_BYTES):
+                names, vectors = zip(*group, strict=True)
+                numbers = pa.array(np.concatenate([array.ravel() for array in vectors]))
+                values = pa.FixedSizeListArray.from_arrays(numbers, width)
+                if by_position:
+                    values = pa.ListArray.from_arrays(np.cumsum([0, *map(len, vectors)]).astype(np.int32), values)
+                columns = [typed_array(names, pa.string()), values.cast(schema.field(1).type)]
+                parquet.write_batch(pa.record_batch(columns, schema=schema))
 
 
 def _narrowed(name: str, vectors: Float32[np.ndarray, "..."], dtype: Dtype) -> Float[np.ndarray, "..."]:
@@ -157,23 +169,3 @@ def _narrowed(name: str, vectors: Float32[np.ndarray, "..."], dtype: Dtype) -> F
     if not np.isfinite(narrow).all():
         raise InputError(f"The embedding of {name} has {np.abs(vectors).max()}, which is beyond {dtype}: use float32.")
     return narrow
-
-
-def _write_parquet(
-    file: IO[bytes], embeddings: Iterable[Embedding], width: int, by_position: bool, dtype: Dtype
-) -> int:
-    vector = pa.list_(pa.from_numpy_dtype(np.dtype(dtype)), width)
-    schema = pa.schema([("id", pa.string()), ("embedding", pa.list_(vector) if by_position else vector)])
-    count = 0
-    # What a dictionary could save in numbers that are all different is nothing.
-    with pa.parquet.ParquetWriter(file, schema, use_dictionary=False) as parquet:
-        for group in groups(embeddings, lambda embedding: embedding[1].nbytes, _GROUP_BYTES):
-            names, vectors = zip(*group, strict=True)
-            numbers = pa.array(np.concatenate([array.ravel() for array in vectors]))
-            values = pa.FixedSizeListArray.from_arrays(numbers, width)
-            if by_position:
-                values = pa.ListArray.from_arrays(np.cumsum([0, *map(len, vectors)]).astype(np.int32), values)
-            columns = [typed_array(names, pa.string()), values.cast(schema.field(1).type)]
-            parquet.write_batch(pa.record_batch(columns, schema=schema))
-            count += len(names)
-    return count
