@@ -23,7 +23,7 @@ from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.sequence.vocabulary import CLS, SEP
-from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
+from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig, FittingObserver
 from dnabert_jax.tasks.finetuning.encoding import EncodedSplit, epoch_order
 
 _BASES, _LARGEST_DIFFERENCE = 101, 1e-3
@@ -79,7 +79,7 @@ def this_project(
     os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     import jax
 
-    from dnabert_jax.tasks.finetuning.fitting import Fitting, Job, Silent
+    from dnabert_jax.tasks.finetuning.fitting import Fitting, Job
 
     fitting = Fitting(config, weights(config), _TASK, settings, jax.devices())
     # The same seed for all: nothing is random but the order. The validation split is next to nothing.
@@ -89,7 +89,7 @@ def this_project(
     groups = [jobs] if devices > 1 else [[job] for job in jobs]
 
     def losses() -> list[float]:
-        return [one.losses[0] for group in groups for one in fitting.run(group, Silent())]
+        return [one.losses[0] for group in groups for one in fitting.run(group, FittingObserver())]
 
     split_size, batch = len(splits[0]), settings.batch_size
     about = f"{len(splits)} jobs of {split_size} sequences in batches of {batch}, {tokens_of(splits):,} tokens."

@@ -141,7 +141,7 @@ class TaskConfig:
     strands: Strands = "forward"
 
     def __post_init__(self) -> None:
-        fewest = 2 if self.problem == "single_label_classification" else 1
+        fewest = 2 if self.kind.exclusive else 1
         require(
             len(set(self.labels)) == len(self.labels) >= fewest and all(self.labels),
             f"The labels are {list(self.labels)}: {self.problem} needs at least {fewest}, none empty, no two the same.",
@@ -165,7 +165,7 @@ class TaskConfig:
     @property
     def positive(self) -> str:
         """The second of two labels that exclude each other; an empty text for other problems."""
-        return self.labels[1] if self.problem == "single_label_classification" and len(self.labels) == 2 else ""
+        return self.labels[1] if self.kind.exclusive and len(self.labels) == 2 else ""
 
     @property
     def windows(self) -> Windows | None:

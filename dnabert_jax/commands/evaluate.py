@@ -19,7 +19,7 @@ from dnabert_jax.io.peak_index import INDEX_FILE, PeakFile, read_peak_index
 from dnabert_jax.io.text import WHOLE
 from dnabert_jax.storage import Location, is_url, join
 from dnabert_jax.tasks.datasets.layout import DataOptions
-from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
+from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig, FittingObserver
 from dnabert_jax.tasks.suites.suite import SUITES, LabelledSet, Method, SuiteName, find_sets, groups_by_size, part_of
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _one_device_a_processor() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {flag}={len(os.sched_getaffinity(0))}".strip()
 
 
-class _SuiteBar(BarContext):
+class _SuiteBar(BarContext, FittingObserver):
     """A progress bar over results; a context manager."""
 
     def __init__(self, total: int) -> None:
@@ -225,9 +225,6 @@ class _SuiteBar(BarContext):
         if time.monotonic() - self._shown > self._bar.mininterval:
             self._shown = time.monotonic()
             self._bar.refresh()
-
-    def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
-        """Not shown: a suite has too many."""
 
     def restarted(self, job: str, seed: int) -> None:
         """Writes a line."""

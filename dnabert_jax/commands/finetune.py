@@ -17,7 +17,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.extras import require_extra
 from dnabert_jax.output_file import refuse_existing
 from dnabert_jax.tasks.datasets.layout import DataOptions, set_name
-from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
+from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig, FittingObserver
 
 if TYPE_CHECKING:  # they load JAX, which --help need not wait for
     from dnabert_jax.sequence.tokenizer import Tokenizer
@@ -183,7 +183,7 @@ class Finetune:
             print(f"Next: {command('export', self.out, '--out', 'DIRECTORY')}")
 
 
-class FittingBar(Bars):
+class FittingBar(Bars, FittingObserver):
     """A progress bar of fine-tuning, and a line for each job and epoch; a context manager."""
 
     def __init__(self, metric: str) -> None:

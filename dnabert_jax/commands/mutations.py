@@ -57,7 +57,7 @@ class Mutations(SequenceCommand):
 
         mutations = read_mutations(self.mutations) if self.mutations else []
         model = self.load()
-        regression = model.task is not None and model.task.problem == "regression"
+        regression = model.task is not None and not model.task.kind.has_classes
         target = choose_target(model, "A map of mutations", self.label, "logit" if regression else "log-odds")
         print(f"Of the label {target.label}: " + ("its number." if regression else "its probability."))
         with self.open(model, "mutations", variants=True) as (sequences, bar), contextlib.ExitStack() as outputs:
@@ -118,7 +118,7 @@ def _drawn(rows: Iterable["ChangeEffects"], directory: Path, target: "Target") -
     """Yields the rows, each when its picture is drawn."""
     from dnabert_jax.interpret.heat_map import draw_heat_map, heat_map_name
 
-    what = "difference of the number" if target.task.problem == "regression" else "(p' - p) max(p, p')"
+    what = "(p' - p) max(p, p')" if target.task.kind.has_classes else "difference of the number"
     for number, row in enumerate(rows, 1):
         draw_heat_map(directory / heat_map_name(number, row.sequence.name), row, target.label, what)
         yield row

@@ -64,7 +64,7 @@ def choose_target(model: DNAModel, what: str, label: str = "", scale: Scale = "l
     task = model.task
     if task is None:
         raise InputError(f"{what} needs a classifier, which `dnabert-jax finetune` makes; attention needs none.")
-    if task.problem == "regression" and scale != "logit":
+    if not task.kind.has_classes and scale != "logit":
         raise InputError(f"A regression has no {scale}: its numbers are read as they are, on the scale logit.")
     if label and label not in model.labels:
         raise InputError(f"The model has no label {label!r}: it has {', '.join(model.labels)}.")

@@ -110,7 +110,7 @@ def label_output(
         logits = logits.reshape(-1, 2, logits.shape[-1]).mean(axis=1)
     if scale == "probability":
         return task.kind.probabilities(logits)[:, label]
-    if scale == "log-odds" and task.problem == "single_label_classification":
+    if scale == "log-odds" and task.kind.exclusive:
         others = jnp.arange(logits.shape[1]) != label
         return logits[:, label] - jax.nn.logsumexp(logits, axis=1, where=others)
     return logits[:, label]

@@ -7,7 +7,7 @@ all.
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -50,12 +50,12 @@ def write_predictions(
     """
     if path.suffix == ".bed":
         return _write_bed(path, task, predictions)
-    regression = task.problem == "regression"
-    if regression:
-        several = len(task.labels) > 1
-        results = [(f"prediction_{label}" if several else "prediction", pa.float32()) for label in task.labels]
+    classes = task.labels if task.kind.has_classes else ()
+    if classes:
+        results = [("prediction", pa.string()), *((f"p_{label}", pa.float32()) for label in classes)]
     else:
-        results = [("prediction", pa.string()), *((f"p_{label}", pa.float32()) for label in task.labels)]
+        names = [f"prediction_{label}" for label in task.labels] if len(task.labels) > 1 else ["prediction"]
+        results = [(name, pa.float32()) for name in names]
     for name, _ in results:
         if name in columns:
             raise InputError(f"The input has a column {name!r} already. Name the columns to keep, without it: --keep.")
@@ -64,12 +64,12 @@ def write_predictions(
     schema = pa.schema([*((name, pa.int64() if name in numbers else pa.string()) for name in columns), *results])
     if columns is BED_COLUMNS and ".tsv" in path.suffixes:
         schema = schema.set(0, schema.field(0).with_name("#chrom"))  # a comment to BEDTools, which take no header
-    counts = dict.fromkeys(() if regression else task.labels, 0)
+    counts = dict.fromkeys(classes, 0)
     with output_table(path, schema) as write:
         for fields, scores in _row_groups(predictions, len(task.labels)):
             texts = [typed_array(values, pa.string()) for values in zip(*fields, strict=True)]
             arrays = [text.cast(kind) for text, kind in zip(texts, schema.types, strict=False)]
-            if not regression:
+            if classes:
                 arrays.append(pa.array(_decided(task, scores, counts), pa.string()))
             arrays += [pa.array(np.ascontiguousarray(column)) for column in scores.T]
             write(pa.record_batch(arrays, schema=schema))
@@ -125,8 +125,8 @@ def check_embedding_name(path: Path) -> None:
 
 def write_embeddings(
     path: Path, embeddings: Iterable[Embedding], width: int, by_position: bool, dtype: Dtype = "float32"
-) -> int:
-    """Writes the embeddings in order and in constant memory; returns how many sequences there are.
+) -> None:
+    """Writes the embeddings in order and in constant memory.
 
     As .npz: `ids` (text), `embeddings`, [N, H]; by position [n, H] and `offsets`, [N + 1], so that those of sequence i
     are `embeddings[offsets[i] : offsets[i + 1]]`. Until all is there, the vectors are in a temporary file beside it, so
@@ -145,8 +145,20 @@ def write_embeddings(
         if path.suffix == ".npz":
             arrays = {"embeddings": np.dtype((dtype, (width,)))}
             rows = ((name, (vectors,)) for name, vectors in narrowed)
-            return write_npz(file, path.parent, rows, arrays, by_position)
-        return _write_parquet(file, narrowed, width, by_position, dtype)
+            write_npz(file, path.parent, rows, arrays, by_position)
+            return
+        vector = pa.list_(pa.from_numpy_dtype(np.dtype(dtype)), width)
+        schema = pa.schema([("id", pa.string()), ("embedding", pa.list_(vector) if by_position else vector)])
+        # What a dictionary could save in numbers that are all different is nothing.
+        with pa.parquet.ParquetWriter(file, schema, use_dictionary=False) as parquet:
+            for group in groups(narrowed, lambda embedding: embedding[1].nbytes, _GROUP_BYTES):
+                names, vectors = zip(*group, strict=True)
+                numbers = pa.array(np.concatenate([array.ravel() for array in vectors]))
+                values = pa.FixedSizeListArray.from_arrays(numbers, width)
+                if by_position:
+                    values = pa.ListArray.from_arrays(np.cumsum([0, *map(len, vectors)]).astype(np.int32), values)
+                columns = [typed_array(names, pa.string()), values.cast(schema.field(1).type)]
+                parquet.write_batch(pa.record_batch(columns, schema=schema))
 
 
 def _narrowed(name: str, vectors: Float32[np.ndarray, "..."], dtype: Dtype) -> Float[np.ndarray, "..."]:
@@ -157,23 +169,3 @@ def _narrowed(name: str, vectors: Float32[np.ndarray, "..."], dtype: Dtype) -> F
     if not np.isfinite(narrow).all():
         raise InputError(f"The embedding of {name} has {np.abs(vectors).max()}, which is beyond {dtype}: use float32.")
     return narrow
-
-
-def _write_parquet(
-    file: IO[bytes], embeddings: Iterable[Embedding], width: int, by_position: bool, dtype: Dtype
-) -> int:
-    vector = pa.list_(pa.from_numpy_dtype(np.dtype(dtype)), width)
-    schema = pa.schema([("id", pa.string()), ("embedding", pa.list_(vector) if by_position else vector)])
-    count = 0
-    # What a dictionary could save in numbers that are all different is nothing.
-    with pa.parquet.ParquetWriter(file, schema, use_dictionary=False) as parquet:
-        for group in groups(embeddings, lambda embedding: embedding[1].nbytes, _GROUP_BYTES):
-            names, vectors = zip(*group, strict=True)
-            numbers = pa.array(np.concatenate([array.ravel() for array in vectors]))
-            values = pa.FixedSizeListArray.from_arrays(numbers, width)
-            if by_position:
-                values = pa.ListArray.from_arrays(np.cumsum([0, *map(len, vectors)]).astype(np.int32), values)
-            columns = [typed_array(names, pa.string()), values.cast(schema.field(1).type)]
-            parquet.write_batch(pa.record_batch(columns, schema=schema))
-            count += len(names)
-    return count

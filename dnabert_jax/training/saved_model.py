@@ -18,7 +18,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.output_directory import output_directory
 from dnabert_jax.training.checkpoints import Checkpoints, choose_step, write_parameters
 from dnabert_jax.training.run_directory import DATA_FILE, read_initial, read_run_config
-from dnabert_jax.training.state import Parameters, init_parameters
+from dnabert_jax.training.state import Parameters
 from dnabert_jax.typed_json import parse_json, read_json, to_json
 
 DESCRIPTION_FILE = "model.json"
@@ -75,7 +75,7 @@ class SavedModel:
         config, task = self.config, self.description.task
         facts = [f"tokens={config.tokenizer.unit}", f"layers={config.num_layers}", f"hidden_size={config.hidden_size}"]
         facts.append(f"labels={reprlib.repr(list(task.labels))}" if task else f"parts={list(self.parameters)}")
-        facts += [f"problem={task.problem!r}"] if task and task.problem != "single_label_classification" else []
+        facts += [f"problem={task.problem!r}"] if task and not task.kind.exclusive else []
         return ", ".join(facts)
 
 
@@ -134,12 +134,6 @@ def read_saved_model(directory: Path, step: int | None = None) -> SavedModel:
         step = choose_step(checkpoints, directory, step)
         parameters = jax.device_get(checkpoints.restore_all_parameters(step))
         return SavedModel(_describe(directory, checkpoints, step), step, parameters)
-
-
-def with_random_weights(model: SavedModel, seed: int) -> SavedModel:
-    """The same network, its encoder at random: what pre-training is measured against."""
-    parameters = jax.device_get(init_parameters(model.config, seed))
-    return dataclasses.replace(model, parameters={"backbone": parameters["backbone"]})
 
 
 def write_saved_model(out: Path, model: SavedModel) -> None:

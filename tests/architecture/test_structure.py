@@ -89,7 +89,7 @@ def test_imports_go_one_way(name: str) -> None:
     [
         (
             "dnabert_jax.data_prep.genome, dnabert_jax.commands.cli, dnabert_jax.tasks.datasets.labelled, "
-            "dnabert_jax.tasks.suites.report, dnabert_jax.tasks.baselines.kmer, "
+            "dnabert_jax.tasks.suites.report, dnabert_jax.tasks.baselines.linear, "
             "dnabert_jax.interpret.motifs.motif_files",
             ("jax", "flax", "grain", "torch", "tensorflow", "tensorflow_datasets", "matplotlib", "apache_beam",
              "sklearn", "scipy", "ahocorasick", "pandas", "logomaker"),

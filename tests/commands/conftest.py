@@ -19,7 +19,8 @@ from flax import nnx
 from dnabert_jax.commands.cli import run
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.model.classification import SequenceClassifier
-from dnabert_jax.training.saved_model import Description, SavedModel, with_random_weights, write_saved_model
+from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
+from dnabert_jax.training.state import init_parameters
 
 LAUNCH = Path(__file__).parents[2] / "launch"
 STUB = """#!{python}
@@ -62,7 +63,8 @@ def reverse_complement(sequence: str) -> str:
 
 def write_encoder(directory: Path, config: ModelConfig) -> Path:
     """Writes and returns a model with random weights and no classifier."""
-    write_saved_model(directory, with_random_weights(SavedModel(Description(config, None, {}), 0, {}), seed=0))
+    parameters = {"backbone": jax.device_get(init_parameters(config, seed=0)["backbone"])}
+    write_saved_model(directory, SavedModel(Description(config, None, {}), 0, parameters))
     return directory
 
 

@@ -5,20 +5,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from dnabert_jax.config import TaskConfig
 
+BINARY = TaskConfig("single_label_classification", ("no", "yes"))
+CLASSES = TaskConfig("single_label_classification", ("none", "donor", "acceptor"))
+SEVERAL = TaskConfig("multi_label_classification", ("CTCF", "MAX", "MYC"))
+NUMBERS = TaskConfig("regression", ("liver", "skin"))
 
-@pytest.fixture
-def dna() -> Callable[..., list[str]]:
-    """Makes random sequences of different lengths."""
 
-    def make(count: int, shortest: int = 8, longest: int = 30, seed: int = 0) -> list[str]:
-        draw = random.Random(seed)  # noqa: S311
-        return ["".join(draw.choices("ACGT", k=draw.randint(shortest, longest))) for _ in range(count)]
-
-    return make
+def dna(count: int, shortest: int = 8, longest: int = 30, seed: int = 0) -> list[str]:
+    """Random sequences of different lengths."""
+    draw = random.Random(seed)  # noqa: S311
+    return ["".join(draw.choices("ACGT", k=draw.randint(shortest, longest))) for _ in range(count)]
 
 
 def write_table(path: Path, counts: Sequence[int], row: Callable[[int], tuple[str, object]]) -> Path:
@@ -30,19 +29,14 @@ def write_table(path: Path, counts: Sequence[int], row: Callable[[int], tuple[st
     return path
 
 
-@pytest.fixture
-def example() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """A function from a task to scores and labels; scores are rounded so that many are equal."""
-    return make_example
-
-
-def make_example(task: TaskConfig, count: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def example(task: TaskConfig, count: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and labels; scores are rounded so that many are equal."""
     generator = np.random.default_rng(seed)
     size = len(task.labels)
-    if task.problem == "regression":
+    if not task.kind.has_classes:
         labels = generator.normal(size=(count, size)).round(1)
         return (labels + generator.normal(size=labels.shape)).round(1), labels
-    if task.problem == "multi_label_classification":
+    if not task.kind.exclusive:
         labels = (generator.random((count, size)) < np.resize([0.5, 0.3, 0.2], size)).astype(int)
         # Never just 0.5, which two classes and one of several labels decide otherwise.
         return (0.3 * labels + 0.6 * generator.random(labels.shape)).round(2) + 0.001, labels

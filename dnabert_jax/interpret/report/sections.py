@@ -161,7 +161,7 @@ def _finetuned(directory: Path) -> dict[str, Any]:
         "labels": result.task.labels,
         "problem": result.task.problem,
     }
-    if first.confusion and result.task.problem == "single_label_classification":
+    if first.confusion and result.task.kind.exclusive:
         best = result.seeds[result.best]
         head, body = confusion_table(best.metrics.confusion[0])
         section["confusion"] = {"seed": best.seed, "head": head, "rows": body}

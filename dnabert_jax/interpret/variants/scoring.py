@@ -99,7 +99,7 @@ class VariantScorer:
         check_reads_whole(model, "Scoring of variants")
         task = model.task
         kinds = kinds or (("likelihood", "embedding") if task is None else ("effect",))
-        regression = task is not None and task.problem == "regression"
+        regression = task is not None and not task.kind.has_classes
         undefined = ("effect_log_odds", "log_odds_ratio") if regression else ()
         functions: dict[ScoreKind, Callable[[list[Pair], Int64[np.ndarray, " P"]], Scores]] = {
             "likelihood": self._likelihood,

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute
 from jaxtyping import Bool, Int64, Integer, Shaped
 
-from dnabert_jax.config import TaskConfig
+from dnabert_jax.config import TaskConfig, require
 from dnabert_jax.errors import InputError
 from dnabert_jax.io import tables
 from dnabert_jax.sequence.tokenizer import Tokenizer
@@ -106,10 +106,8 @@ class Rows(Generic[_Labels]):
     def select(self, rows: Integer[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> "Rows[_Labels]":
         """Returns some of the rows, by numbers or by a mask."""
         labels: Any = self.labels
-        if isinstance(labels, dict):
-            labels = {name: column.select(rows) for name, column in labels.items()}
-        else:
-            labels = labels[rows]
+        text = isinstance(labels, dict)
+        labels = {name: column.select(rows) for name, column in labels.items()} if text else labels[rows]
         sequences, loci = self.sequences.select(rows), self.loci and self.loci.select(rows)
         return dataclasses.replace(self, sequences=sequences, labels=labels, rows=self.rows[rows], loci=loci)
 
@@ -153,11 +151,9 @@ def read_labelled(
                 "If it is a test set, as the original's dev.tsv is, say so (--dev test): otherwise its figures are too "
                 "good."
             )
-    if "train" not in parts:
-        raise InputError(f"{source} has no train split, only {', '.join(parts)}.")
+    require("train" in parts, f"{source} has no train split, only {', '.join(parts)}.")
     for split, part in parts.items():
-        if not len(part):
-            raise InputError(f"The {split} split of {part.source} is empty.")
+        require(len(part) > 0, f"The {split} split of {part.source} is empty.")
     train = parts["train"]
     scheme = infer_scheme(train.labels, train.source, options, train.table.delimiter if train.table else "")
     splits: dict[Split, LabelledSplit] = {}
@@ -176,7 +172,7 @@ def read_labelled(
 
 def _check_labels(task: TaskConfig, split: str, part: LabelledSplit) -> list[str]:
     """Returns notes on outputs that never change; raises InputError if there is nothing to learn or to measure."""
-    if task.problem == "single_label_classification":
+    if task.kind.exclusive:
         counts = np.bincount(part.labels, minlength=len(task.labels))
         absent = [label for label, count in zip(task.labels, counts, strict=True) if not count]
         if len(task.labels) - len(absent) < 2:
@@ -184,7 +180,7 @@ def _check_labels(task: TaskConfig, split: str, part: LabelledSplit) -> list[str
             raise InputError(f"The {split} split of {part.source} has one class only, {only!r}: two are needed.")
         return [f"The {split} split has no row of {listed(absent)}."] if absent else []
     constant = (part.labels == part.labels[0]).all(axis=0)
-    if constant.any() if task.problem == "regression" else constant.all():
+    if constant.all() if task.kind.has_classes else constant.any():
         output = int(np.argmax(constant))
         raise InputError(
             f"All rows of the {split} split of {part.source} have {part.labels[0, output]:g} for "
@@ -233,8 +229,7 @@ def _split_table(path: Path, tokenizer: Tokenizer, columns: Columns) -> dict[Spl
     table = tables.open_table(path)
     split = tables.find_column(table, columns.split, tables.SPLIT_NAMES, "--split")
     rows = _read_tables([table], tokenizer, columns, with_loci=split is None, split=split or "")
-    if not len(rows):
-        raise InputError(f"{path} has no rows.")
+    require(len(rows) > 0, f"{path} has no rows.")
     if split is None:
         return {"train": rows}
     names = rows.labels.pop(split)
@@ -318,12 +313,9 @@ def _loci(columns: Sequence[pa.ChunkedArray], lengths: Int64[np.ndarray, " n"]) 
 
 
 def _collect(
-    streams: Iterable[tuple[str, Iterable[Sequence[pa.Array]]]],
-    tokenizer: Tokenizer,
-    labels: Sequence[str],
-    others: int,
+    streams: Iterable[tuple[str, Iterable[Any]]], tokenizer: Tokenizer, labels: Sequence[str], others: int
 ) -> tuple[_TextRows, list[pa.ChunkedArray]]:
-    """Returns the rows of files, and the texts of other columns."""
+    """Returns the rows of files, given the columns of their batches, and the texts of other columns."""
     parsed, texts, shards, count = [], [], [], 0
     for source, batches in streams:
         parser = SequenceParser(source, tokenizer)

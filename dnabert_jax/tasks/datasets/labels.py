@@ -6,17 +6,16 @@ Letters: n rows, C outputs.
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Float64, Int32, Num, Shaped, UInt8
 
-from dnabert_jax.config import Problem, TaskConfig
+from dnabert_jax.config import Problem, TaskConfig, require
 from dnabert_jax.errors import InputError
+from dnabert_jax.problems import KINDS
 from dnabert_jax.tasks.datasets.layout import DataOptions
 
-Form = Literal["class", "sets", "numbers"]
 Labels = Int32[np.ndarray, " n"] | UInt8[np.ndarray, "n C"] | Float32[np.ndarray, "n C"]
 """Numbers of classes; for several labels, 0 or 1 each; for regression, targets."""
 
@@ -68,13 +67,13 @@ class LabelScheme:
     """How the labels of a data set are read.
 
     Attributes:
-        form: a class in each row; the names of those that apply (sets); a number for each output, in a column each or
-            all in one.
+        sets: whether rows of several labels have the names of those that apply, and not a number for each output, in a
+            column each or all in one.
         literal: whether names such as NA are those of classes.
     """
 
     task: TaskConfig
-    form: Form
+    sets: bool = False
     separator: str = ""
     decimal: str = "."
     literal: bool = False
@@ -82,12 +81,13 @@ class LabelScheme:
 
     def encode(self, columns: Mapping[str, TextColumn], where: Callable[[int], str]) -> Labels:
         """Returns the labels of a split."""
-        encode = {"class": self._class, "sets": self._members, "numbers": self._numbers}[self.form]
+        exclusive = self.task.kind.exclusive
+        encode = self._named if exclusive or self.sets else self._numbers
         for column in columns.values():  # before others are refused, as of a column with NA in it
             self._encoded(column, where, self._refuse_missing)
         matrix = np.hstack([self._encoded(column, where, encode) for column in columns.values()])
         labels = matrix.astype(self.task.kind.label_type)
-        return labels[:, 0] if self.form == "class" else labels
+        return labels[:, 0] if exclusive else labels
 
     def _encoded(
         self, column: TextColumn, where: Callable[[int], str], encode: Callable[[str], Sequence[float]]
@@ -102,8 +102,10 @@ class LabelScheme:
         return np.array(table, np.float64).reshape(len(table), -1)[column.index]
 
     def _refuse_missing(self, text: str) -> list[float]:
-        for part in () if self.literal else _parts(text, self.separator):
-            if part.lower() in _MISSING and not (part == "-" and "+" in self.task.labels):
+        for part in _parts(text, self.separator):
+            if not part and not self.sets:
+                raise ValueError("has no label: fill it in or remove the row")
+            if not self.literal and part.lower() in _MISSING and not (part == "-" and "+" in self.task.labels):
                 raise ValueError(
                     f"has the label {part!r}, which counts as missing. Remove the row, or use --literal-labels if "
                     f"{part!r} is the name of a class"
@@ -117,15 +119,13 @@ class LabelScheme:
         return [self._number(part) for part in parts]
 
     def _number(self, text: str) -> float:
-        if not text:
-            raise ValueError("has no label: fill it in or remove the row")
         plain = self._plain(text)
         if not (_is_number(plain) and abs(float(plain)) <= _LARGEST):
             form = " with a decimal comma, as others are" if self.decimal == "," else ""
             raise ValueError(
                 f"has the label {text!r}, which is not a finite number{form}: correct it or remove the row"
             )
-        if self.task.problem == "multi_label_classification" and float(plain) not in (0, 1):
+        if self.task.kind.has_classes and float(plain) not in (0, 1):
             raise ValueError(f"has the label {text!r}: of several labels, each is 0 or 1")
         return float(plain)
 
@@ -133,21 +133,17 @@ class LabelScheme:
         # With decimal commas, a point may be a mark of thousands.
         return text if self.decimal == "." else text.replace(".", " ").replace(",", ".")
 
-    def _members(self, text: str) -> list[float]:
-        members = [part for part in _parts(text, self.separator) if part]
-        for member in members:
-            self._check_known(member)
-        return [float(label in members) for label in self.task.labels]
-
-    def _class(self, text: str) -> list[float]:
-        if not text:
-            raise ValueError("has no label: fill it in or remove the row")
-        self._check_known(name := _class_name(self._plain(text)))
-        return [float(self.task.labels.index(name))]
-
-    def _check_known(self, name: str) -> None:
-        if name not in self.task.labels:
-            raise ValueError(f"has the label {name!r}, which is none of {listed(self.task.labels)}")
+    def _named(self, text: str) -> list[float]:
+        """Returns the number of the class that a text names, or 1 for each of several labels in it and 0 for others."""
+        names = [part for part in _parts(text, self.separator) if part]
+        if exclusive := self.task.kind.exclusive:
+            names = [_class_name(self._plain(text))]
+        for name in names:
+            if name not in self.task.labels:
+                raise ValueError(f"has the label {name!r}, which is none of {listed(self.task.labels)}")
+        if exclusive:
+            return [float(self.task.labels.index(names[0]))]
+        return [float(label in names) for label in self.task.labels]
 
 
 def label_matrix(labels: Num[np.ndarray, "n ..."], count: int) -> Float32[np.ndarray, "n C"]:
@@ -172,9 +168,8 @@ def infer_scheme(columns: Mapping[str, TextColumn], source: str, options: DataOp
         delimiter: what separates values in the file.
     """
     problem, notes = options.problem, []
-    single = problem == "single_label_classification"
-    if len(columns) > 1 and single:
-        raise InputError(f"A single label of several needs one column, not {', '.join(columns)}.")
+    single = problem is not None and KINDS[problem].exclusive
+    require(len(columns) == 1 or not single, f"A single label of several needs one column, not {', '.join(columns)}.")
     present = {name: [value for value in column.values if value] for name, column in columns.items()}
     if empty := [name for name, texts in present.items() if not texts]:
         raise InputError(f"There are no labels in column {empty[0]!r} of {source}.")
@@ -185,7 +180,8 @@ def infer_scheme(columns: Mapping[str, TextColumn], source: str, options: DataOp
         example = next(value for value in present[commas[0]] if "," in value)
         notes.append(f"Decimal commas: {example} is read as {example.replace(',', '.')} ({listed(commas)}).")
     values = [value for texts in present.values() for value in texts]
-    values = _with_points(values) if commas else values
+    if commas:  # values of another form are left out, as `encode` refuses them
+        values = [plain for value in values if _is_number(plain := value.replace(".", "").replace(",", "."))]
     separator = ""
     if len(columns) == 1 and not single:
         # A comma and a space are of a name in words, as "weak, distal".
@@ -193,12 +189,11 @@ def infer_scheme(columns: Mapping[str, TextColumn], source: str, options: DataOp
         separator = next((mark for mark in SEPARATORS if any(mark in value for value in joined)), "")
     parts = [part for value in values for part in _parts(value, separator)]
     problem = problem or _problem(parts, len(columns) > 1 or bool(separator))
-    form: Form = "numbers"
-    if problem == "single_label_classification":
-        form, names = "class", sorted({_class_name(part) for part in parts}, key=_by_value)
+    kind, sets = KINDS[problem], False
+    if kind.exclusive:
+        names = sorted({_class_name(part) for part in parts}, key=_by_value)
         notes += _merged(values)
-        if len(names) < 2:
-            raise InputError(f"{source} has one class only, {names[0]!r}: two are needed.")
+        require(len(names) > 1, f"{source} has one class only, {names[0]!r}: two are needed.")
         if len(names) == 2:
             chosen = options.positive if options.positive in names else positive_of(names)
             names.sort(key=lambda name: name == chosen)
@@ -207,12 +202,12 @@ def infer_scheme(columns: Mapping[str, TextColumn], source: str, options: DataOp
                     f"Which class is positive? The names {names[0]!r} and {names[1]!r} do not say: precision, recall "
                     f"and F1 are those of {names[1]!r}. If it is the other one, name it with --positive."
                 )
-    elif len(columns) > 1 or problem == "regression" or _are_numbers(parts):
+    elif len(columns) > 1 or not kind.has_classes or _are_numbers(parts):
         names = [str(number) for number in range(len(_parts(values[0], separator)))] if separator else list(columns)
     else:
-        form, names = "sets", sorted({part for part in parts if part}, key=_by_value)
+        sets, names = True, sorted({part for part in parts if part}, key=_by_value)
     task = TaskConfig(problem, tuple(names))
-    return LabelScheme(task, form, separator, "," if commas else ".", options.literal_labels, tuple(notes))
+    return LabelScheme(task, sets, separator, "," if commas else ".", options.literal_labels, tuple(notes))
 
 
 def is_missing(text: str) -> bool:
@@ -261,12 +256,6 @@ def _has_decimal_commas(values: Sequence[str], name: str, source: str, delimiter
             "targets with semicolons between them."
         )
     return False
-
-
-def _with_points(values: Sequence[str]) -> list[str]:
-    """Returns numbers without their decimal commas; values of another form are left out, as `encode` refuses them."""
-    plain = [value.replace(".", "").replace(",", ".") for value in values]
-    return [value for value in plain if _is_number(value)]
 
 
 def _problem(parts: Sequence[str], several: bool) -> Problem:

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from dnabert_jax.config import Problem
+from dnabert_jax.config import Problem, require
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import visible, visible_files
 
@@ -124,8 +124,7 @@ def _split_name(path: Path) -> str:
 
 def labelled_files(source: Path) -> Path | dict[Split, list[Path]]:
     """Returns the files of a data set: a table with all splits, or the tables or folder of .npy files of each split."""
-    if not source.exists():
-        raise InputError(f"{source} is neither a file nor a directory.")
+    require(source.exists(), f"{source} is neither a file nor a directory.")
     files = _halves(source)
     for path in _entries(source) if source.is_dir() else ():
         if split := ALIASES.get(_split_name(path)):

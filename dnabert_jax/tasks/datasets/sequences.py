@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.compute
 from jaxtyping import Bool, Int64, Integer, UInt8
 
+from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
 from dnabert_jax.sequence.tokenizer import Tokenizer
-
-_SPACE = ord(" ")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -109,28 +108,17 @@ class SequenceParser:
 
     def _joined(self, texts: pa.Array) -> tuple[UInt8[np.ndarray, " b"], Int64[np.ndarray, " n"]]:
         """Returns the letters that k-mers spell, as `KmerTokenizer.parse` does, but of all rows at once."""
-        k = self._k
-        if pa.compute.any(pa.compute.match_substring_regex(texts, r"\s\s|[^\S ]")).as_py():
-            texts = pa.compute.replace_substring_regex(texts, r"\s+", " ")
-        # With a space behind its last k-mer too, a row is a matrix of k + 1 letters a k-mer.
-        letters, lengths = _buffer(pa.compute.binary_join_element_wise(texts, "", " "))
-        if (lengths % (k + 1)).any():
-            raise InputError(f"A word is not of {k} letters.")
-        kmers, counts = letters.reshape(-1, k + 1), lengths // (k + 1)
-        starts = np.cumsum(counts) - counts
-        follows = np.ones(len(kmers), bool)
-        follows[starts] = False
-        wrong = kmers[:, k] != _SPACE
-        for offset in range(k):  # numpy is slow along so short an axis
-            wrong |= kmers[:, offset] == _SPACE
-            if offset:
-                wrong[1:] |= follows[1:] & (kmers[1:, offset - 1] != kmers[:-1, offset])
-        if wrong.any():
-            raise InputError("K-mers do not overlap.")
-        letters_read = np.zeros(kmers.shape, bool)
-        letters_read[:, k - 1] = True
-        letters_read[starts, :k] = True
-        return kmers[letters_read], counts + k - 1
+        k, words = self._k, pa.compute.ascii_split_whitespace(texts)
+        letters, lengths = _buffer(words.flatten())
+        require(bool((lengths == k).all()), f"A word is not of {k} letters.")
+        kmers, counts = letters.reshape(-1, k), words.value_lengths().to_numpy().astype(np.int64)
+        read = np.zeros(kmers.shape, bool)
+        read[:, k - 1] = True
+        read[np.cumsum(counts) - counts] = True
+        # Column by column, as numpy is slow along so short an axis.
+        overlap = np.all([kmers[1:, column] == kmers[:-1, column + 1] for column in range(k - 1)], axis=0)
+        require(bool((overlap | read[1:].all(axis=1)).all()), "K-mers do not overlap.")
+        return kmers[read], counts + k - 1
 
 
 def _buffer(texts: pa.Array) -> tuple[UInt8[np.ndarray, " c"], Int64[np.ndarray, " n"]]:

@@ -8,20 +8,19 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Int32, Int64, Shaped, UInt8
+from jaxtyping import Bool, Int32, Int64, Shaped
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.bases import reverse_complement
 from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.tasks.datasets.labelled import USUAL_COLUMNS, Columns, LabelledData, LabelledSplit, Loci, read_labelled
 from dnabert_jax.tasks.datasets.labels import listed
 from dnabert_jax.tasks.datasets.layout import SPLITS, DataOptions, Split
-from dnabert_jax.tasks.datasets.sequences import Sequences
 
 _DIGEST_BYTES = 16
 _NEAR = 1000
@@ -89,16 +88,13 @@ def drop_duplicates(data: LabelledData) -> LabelledData:
             keep &= np.isin(np.arange(len(rows)), np.unique(rows, return_index=True)[1])
         if dropped := len(rows) - int(keep.sum()):
             notes.append(f"{dropped:,} of {len(rows):,} rows of {split} were dropped as duplicates.")
-        if dropped == len(rows):
-            raise InputError(f"All rows of the {split} split of {part.source} are in a later split too.")
+        require(dropped < len(rows), f"All rows of the {split} split of {part.source} are in a later split too.")
         splits[split] = part.select(keep) if dropped else part
     _check_classes(data, splits["train"])
     return dataclasses.replace(data, splits=splits, notes=tuple(notes))
 
 
-def carve(
-    data: LabelledData, split: Literal["validation", "test"], fraction: float = 0.1, seed: int = 0
-) -> LabelledData:
+def carve(data: LabelledData, split: Split, fraction: float = 0.1, seed: int = 0) -> LabelledData:
     """Makes a validation or test split of training rows, if there is none, and says so.
 
     Where the rows have loci, those of whole chromosomes are held out, or, if there are fewer than five or none fit the
@@ -109,8 +105,7 @@ def carve(
     """
     if split in data.splits:
         return data
-    if not 0 < fraction < 1:
-        raise InputError(f"The share of rows for {split} is {fraction}: it must lie between 0 and 1.")
+    require(0 < fraction < 1, f"The share of rows for {split} is {fraction}: it must lie between 0 and 1.")
     train = data.splits["train"]
     keys = _keys({"train": train}, reverse_complements=True)["train"]
     held_out, how = _held_out(train, keys, fraction, seed)
@@ -250,17 +245,10 @@ def _keys(
     Args:
         reverse_complements: whether a sequence and its reverse complement are the same.
     """
-    digests = [_digests(part.sequences, reverse_complements) for part in splits.values()]
-    numbers = np.unique(np.concatenate(digests), return_inverse=True)[1].astype(np.int64)
+    digests = []
+    for codes in (part.sequences[row] for part in splits.values() for row in range(len(part))):
+        strands = [codes.tobytes(), *([reverse_complement(codes).tobytes()] if reverse_complements else [])]
+        digests.append(min(hashlib.blake2b(strand, digest_size=_DIGEST_BYTES).digest() for strand in strands))
+    numbers = np.unique(np.array(digests, f"S{_DIGEST_BYTES}"), return_inverse=True)[1].astype(np.int64)
     ends = np.cumsum([len(part) for part in splits.values()])
     return dict(zip(splits, np.split(numbers, ends[:-1]), strict=True))
-
-
-def _digests(sequences: Sequences, reverse_complements: bool) -> Shaped[np.ndarray, " n"]:
-    def digest(codes: UInt8[np.ndarray, " length"]) -> bytes:
-        return hashlib.blake2b(codes.tobytes(), digest_size=_DIGEST_BYTES).digest()
-
-    digests = [digest(sequences[row]) for row in range(len(sequences))]
-    if reverse_complements:
-        digests = [min(forward, digest(reverse_complement(sequences[row]))) for row, forward in enumerate(digests)]
-    return np.array(digests, f"S{_DIGEST_BYTES}")

@@ -32,12 +32,11 @@ def differs_between_strands(split: LabelledSplit) -> bool:
     """
     sequences = (split.sequences[row] for row in range(len(split)))
     differences = np.stack([_features(codes) - _features(reverse_complement(codes)) for codes in sequences])
-    labels = split.labels if split.labels.ndim == 1 else split.labels > np.median(split.labels, axis=0)
-    groups = (
-        [labels == label for label in np.unique(labels)]
-        if labels.ndim == 1
-        else [column for output in labels.T for column in (output, ~output)]
-    )
+    if split.labels.ndim == 1:
+        groups = [split.labels == label for label in np.unique(split.labels)]
+    else:
+        above = split.labels > np.median(split.labels, axis=0)
+        groups = [rows for output in above.T for rows in (output, ~output)]
     smallest = min(_p_value(differences[group]) for group in groups)
     return smallest * len(groups) < _FALSE_ALARM
 

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute
 from jaxtyping import UInt8
 
+from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.bed import Interval, read_bed
 from dnabert_jax.io.fasta import Block
@@ -79,8 +78,8 @@ def table_sequences(
         for batch in table.batches(list(dict.fromkeys([column, *([naming] if naming else []), *columns]))):
             numbers = range(parser.rows, parser.rows + len(batch))
             codes, lengths = parser.parse(batch[column], short=True)
-            names = _texts(batch[naming]) if naming else [str(number) for number in numbers]
-            values = [*([] if naming else [names]), *(_texts(batch[title]) for title in columns)]
+            names = batch[naming].fill_null("").to_pylist() if naming else [str(number) for number in numbers]
+            values = [*([] if naming else [names]), *(batch[title].fill_null("").to_pylist() for title in columns)]
             fields = zip(*values, strict=True)
             for number, text, end, length, row in zip(numbers, names, np.cumsum(lengths), lengths, fields, strict=True):
                 if length < tokenizer.shortest:
@@ -89,11 +88,6 @@ def table_sequences(
                     yield NamedSequence(text, codes[end - length : end], row)
 
     return (*([] if naming else ["id"]), *columns), rows()
-
-
-def _texts(column: pa.Array) -> list[str]:
-    texts: list[str] = pa.compute.fill_null(column, "").to_pylist()
-    return texts
 
 
 class Intervals:
@@ -166,8 +160,7 @@ def open_intervals(bed: Path, genome: Path, shortest: int, width: int = 0, summi
             0 keeps intervals as they are.
         summit: whether their center is the summit, where a peak has one, and not the middle.
     """
-    if width < 0:
-        raise InputError(f"The width of intervals is {width}. Give at least 1.")
+    require(width >= 0, f"The width of intervals is {width}. Give at least 1.")
     contigs = dict.fromkeys(interval.contig for interval in read_bed(bed))
     with open_genome(genome, contigs) as opened:
         yield Intervals(bed, opened, genome, shortest, width, summit)

@@ -1,4 +1,4 @@
-"""What fine-tuning is: a frozen dataclass, and the presets of the paper and of GUE. No JAX is imported."""
+"""Says what fine-tuning is, has the presets of the paper and of GUE, and names what an observer is told. No JAX."""
 
 import dataclasses
 import math
@@ -161,6 +161,25 @@ class FinetuneConfig:
         if step < warmup:
             return self.peak_learning_rate * step / warmup
         return self.peak_learning_rate * max(0.0, (steps - step) / max(1, steps - warmup))
+
+
+class FittingObserver:
+    """Is told how a fine-tuning, or a suite of them, goes on, for a progress bar; this one shows nothing."""
+
+    def stepped(self, done: int, total: int) -> None:
+        """`done` more steps of lockstep are made, of `total` at most; many at once where a run is resumed."""
+
+    def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
+        """A job made an epoch; epoch 0, which has no loss, is where it starts, if that is measured."""
+
+    def restarted(self, job: str, seed: int) -> None:
+        """A job collapsed and restarts with another seed."""
+
+    def advanced(self, what: str, done: int, total: int) -> None:
+        """Part of what follows the training was done, of `total`: sequences predicted, or resamples measured."""
+
+    def ended(self, failure: str = "") -> None:
+        """A set of a suite has its result by a method, or has none for this reason."""
 
 
 _OF_THE_HOST = (

@@ -98,11 +98,6 @@ def windowed_task(
     return dataclasses.replace(task, long=config.long, window=size, overlap=overlap, split=count)
 
 
-def encode_splits(data: LabelledData, task: TaskConfig, model: ModelConfig) -> dict[str, EncodedSplit]:
-    """Returns the encoded splits of a data set by name."""
-    return {str(name): encode_split(split, task, model) for name, split in data.splits.items()}
-
-
 def encode_split(split: LabelledSplit, task: TaskConfig, model: ModelConfig) -> EncodedSplit:
     """Returns ids and targets of a split; raises InputError if a sequence is too long and there are no windows."""
     rows, tokenizer, room = [], model.tokenizer, model.max_positions - SPECIAL_PER_SEQUENCE

@@ -19,21 +19,16 @@ from dnabert_jax.output_directory import output_directory
 from dnabert_jax.storage import Location, write_text
 from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint
-from dnabert_jax.tasks.finetuning.config import FinetuneConfig
-from dnabert_jax.tasks.finetuning.encoding import EncodedSplit, encode_splits, task_to_learn, windowed_task
-from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting, FittingObserver, Job
+from dnabert_jax.tasks.finetuning.config import FinetuneConfig, FittingObserver
+from dnabert_jax.tasks.finetuning.encoding import EncodedSplit, encode_split, task_to_learn, windowed_task
+from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting, Job
 from dnabert_jax.tasks.finetuning.probe import fit_probe, pooled_vectors
 from dnabert_jax.tasks.finetuning.trainable import kept_parts
 from dnabert_jax.tasks.measures.curves import draw_curves
 from dnabert_jax.tasks.measures.metrics import measure, validation_metric
 from dnabert_jax.tasks.measures.results import RESULT_FILE, Result, SeedResult, new_result, result_markdown
-from dnabert_jax.training.saved_model import (
-    DESCRIPTION_FILE,
-    Description,
-    SavedModel,
-    fill_saved_model,
-    with_random_weights,
-)
+from dnabert_jax.training.saved_model import DESCRIPTION_FILE, Description, SavedModel, fill_saved_model
+from dnabert_jax.training.state import init_parameters
 from dnabert_jax.typed_json import to_json
 
 _RANDOM = "random_weights"
@@ -57,7 +52,9 @@ def from_scratch(model: SavedModel, config: FinetuneConfig) -> SavedModel:
 
     Where the encoder stays as it is, it is one that all seeds share.
     """
-    parameters = {} if config.train == "full" else with_random_weights(model, config.seed).parameters
+    parameters = {}
+    if config.train != "full":
+        parameters["backbone"] = jax.device_get(init_parameters(model.config, config.seed)["backbone"])
     description = dataclasses.replace(model.description, provenance={_RANDOM: True})
     return SavedModel(description, 0, parameters)
 
@@ -106,7 +103,7 @@ def finetune_sets(
     fitting = Fitting(model.config, kept_parts(model.parameters, task), task, config, devices)
     seeds = 1 if config.train == "probe" else seeds  # nothing in a probe is random
 
-    def advance(what: str, total: int, done: int) -> None:
+    def advance(what: str, done: int, total: int) -> None:
         observer.advanced(what, done, total)
         if checkpoint is not None:
             checkpoint.check_stop()
@@ -115,8 +112,8 @@ def finetune_sets(
     jobs, tests = _jobs(fitting, sets, seeds, advance)
     seconds = (time.monotonic() - begin) / len(jobs)
     fitted = fitting.run(jobs, observer, checkpoint)
-    predicted = functools.partial(advance, "predict the test split", sum(map(len, tests)))
-    measured = functools.partial(advance, "compute intervals", RESAMPLES * len(fitted))
+    measured = functools.partial(advance, "compute intervals", total=RESAMPLES * len(fitted))
+    predicted = functools.partial(advance, "predict the test split", total=sum(map(len, tests)))
     logits = fitting.predict([job.parameters for job in fitted], tests, predicted)
     method = "probe" if config.train == "probe" else f"{config.train} fine-tuning"
     method += " from the probe" * (config.start == "probe" and config.train != "probe")
@@ -126,20 +123,15 @@ def finetune_sets(
     for number, (name, data) in enumerate(sets.items()):
         of_set, labels = slice(number * seeds, (number + 1) * seeds), data.splits["test"].labels
         models, scores = fitted[of_set], [task.kind.probabilities(job_logits) for job_logits in logits[of_set]]
-        results = tuple(
-            SeedResult(
-                job.seed,
-                seconds + job.seconds,
-                measure(tasks[name], job_scores, labels, resamples=RESAMPLES, seed=job.seed, advance=measured),
-                job.collapsed > config.restarts,
-            )
-            for job, job_scores in zip(models, scores, strict=True)
-        )
+        results = []
+        for job, job_scores in zip(models, scores, strict=True):
+            metrics = measure(tasks[name], job_scores, labels, resamples=RESAMPLES, seed=job.seed, advance=measured)
+            results.append(SeedResult(job.seed, seconds + job.seconds, metrics, job.collapsed > config.restarts))
         best = int(np.argmax([job.figure for job in models]))
         if config.train != "probe" and models[best].epoch == 0:
             note = "No epoch is better on the validation split than the probe, which is kept."
             data = dataclasses.replace(data, notes=(*data.notes, note))
-        result = new_result(name, method, data, results, tasks[name], base_model, best)
+        result = new_result(name, method, data, tuple(results), tasks[name], base_model, best)
         done[name] = Finetuned(result, models, scores[best])
     return done
 
@@ -153,14 +145,12 @@ def _jobs(
     random = not {"backbone", *(["pooler"] if task.pooling == "cls" else [])} <= fitting.parameters.keys()
     jobs, tests = [], []
     for name, data in sets.items():
-        splits = encode_splits(data, task, fitting.model)
+        splits = {str(split): encode_split(rows, task, fitting.model) for split, rows in data.splits.items()}
         test, classifier = splits.pop("test"), None
-        labels = {str(split): rows.labels for split, rows in data.splits.items()}
-        total = sum(map(len, splits.values())) * (2 if task.strands == "both" else 1)
         for seed in range(config.seed, config.seed + seeds):
             if "probe" in (config.train, config.start) and (random or classifier is None):
-                vectors = pooled_vectors(fitting, seed, splits, functools.partial(advance, "embed", total))
-                classifier = fit_probe(data.task, config.select_by, vectors, labels)
+                vectors = pooled_vectors(fitting, seed, splits, functools.partial(advance, "embed"))
+                classifier = fit_probe(data, config.select_by, vectors)
             jobs.append(Job(f"{name}, seed {seed}", splits["train"], splits["validation"], seed, classifier))
             tests.append(test)
     return jobs, tests

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -15,50 +14,14 @@ from jaxtyping import Float, Int32
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import JobError
+from dnabert_jax.tasks.finetuning import lockstep
 from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint, JobProgress, Progress
-from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.finetuning.config import FinetuneConfig, FittingObserver
 from dnabert_jax.tasks.finetuning.encoding import EncodedSplit, batch_shape, epoch_order, epoch_strands
-from dnabert_jax.tasks.finetuning.lockstep import (
-    JOB,
-    ROWS,
-    SHARED,
-    Batch,
-    JobsState,
-    Lockstep,
-    Turn,
-    jobs_mesh,
-    keep_best,
-)
+from dnabert_jax.tasks.finetuning.lockstep import JobsState, Lockstep
 from dnabert_jax.tasks.finetuning.trainable import split_trainable, stacked, whole_model, with_fresh_heads
 from dnabert_jax.tasks.measures.metrics import better, has_collapsed, measure, validation_metric
 from dnabert_jax.training.state import Parameters
-
-
-@runtime_checkable
-class FittingObserver(Protocol):
-    """Shows what happens, such as by a progress bar."""
-
-    def stepped(self, done: int, total: int) -> None:
-        """`done` more steps of lockstep are made, of `total` at most; many at once where a run is resumed."""
-
-    def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None:
-        """A job made an epoch; epoch 0, which has no loss, is where it starts, if that is measured."""
-
-    def restarted(self, job: str, seed: int) -> None:
-        """A job collapsed and restarts with another seed."""
-
-    def advanced(self, what: str, done: int, total: int) -> None:
-        """Part of what follows the training was done, of `total`: sequences predicted, or resamples measured."""
-
-
-class Silent(FittingObserver):
-    """Shows nothing."""
-
-    def stepped(self, done: int, total: int) -> None: ...
-    def epoch_ended(self, job: str, epoch: int, loss: float, figure: float) -> None: ...
-    def restarted(self, job: str, seed: int) -> None: ...
-    def advanced(self, what: str, done: int, total: int) -> None: ...
-
 
 EVALUATED_TOGETHER = 4
 """Batches of fine-tuning in one of prediction, which keeps nothing for a backward pass; fewer of many windows."""
@@ -166,7 +129,8 @@ class Fitting:
         self, models: Sequence[Parameters], splits: Sequence[EncodedSplit], advance: Advance = lambda _: None
     ) -> list[Float[np.ndarray, "n C"]]:
         """Returns the logits, or values, that whole models give, each for the sequences of its split; in lockstep."""
-        return _Group(self, [Job("", split, split, 0) for split in splits], Silent(), None).predict(models, advance)
+        group = _Group(self, [Job("", split, split, 0) for split in splits], FittingObserver(), None)
+        return group.predict(models, advance)
 
 
 class _Group:
@@ -182,10 +146,10 @@ class _Group:
         if (rate := self._config.dropout) is not None:
             model = dataclasses.replace(model, dropout=rate, attention_dropout=rate)
             task = dataclasses.replace(task, dropout=rate)
-        mesh = jobs_mesh(fitting.devices, len(jobs), self._config.batch_size)
+        mesh = lockstep.jobs_mesh(fitting.devices, len(jobs), self._config.batch_size)
         self._lockstep = Lockstep(model, task, self._config.of_a_step, mesh)
         # Jobs that fill up the mesh repeat the last one, and never move.
-        self._lanes = [*range(len(jobs)), *[len(jobs) - 1] * (-len(jobs) % mesh.shape[JOB])]
+        self._lanes = [*range(len(jobs)), *[len(jobs) - 1] * (-len(jobs) % mesh.shape[lockstep.JOB])]
         self._updates = [-(-len(job.train) // self._config.batch_size) for job in jobs]
         """Of an epoch."""
         self._total = [self._config.total_steps(len(job.train)) for job in jobs]
@@ -202,7 +166,7 @@ class _Group:
         while any(steps := [self._steps(number) for number in range(len(self._jobs))]):
             state = self._train_epoch(frozen, state, steps)
             improved = self._evaluate(frozen, state, np.flatnonzero(steps).tolist())
-            state = keep_best(state, self._lockstep.place(improved))
+            state = lockstep.keep_best(state, self._lockstep.place(improved))
             self._progress.seconds = time.monotonic() - self._begin
             if self._checkpoint is not None:
                 self._checkpoint.epoch_ended(state, self._progress)
@@ -256,7 +220,7 @@ class _Group:
                 parameters["classifier"] = job.classifier
             frozen, trained = split_trainable(parameters, self._config, job.seed)
             trainable.append(trained)
-        return self._lockstep.place(frozen, SHARED), self._lockstep.start(stacked(trainable))
+        return self._lockstep.place(frozen, lockstep.SHARED), self._lockstep.start(stacked(trainable))
 
     def _train_epoch(self, frozen: Parameters, state: JobsState, steps: list[int]) -> JobsState:
         """Makes the rest of an epoch, and notes it in the progress."""
@@ -267,13 +231,11 @@ class _Group:
         seeds = np.array([self._jobs[lane].seed for lane in self._lanes], np.int32)
         for number in range(len(losses), max(steps)):
             active = [number < count for count in steps]
-            rates = [
-                self._config.learning_rate((epoch - 1) * updates + number, total)
-                for updates, total in zip(self._updates, self._total, strict=True)
-            ]
-            rate = np.array([rates[lane] for lane in self._lanes], np.float32)
+            made = [(epoch - 1) * updates + number for updates in self._updates]
+            rates = [self._config.learning_rate(made[lane], self._total[lane]) for lane in self._lanes]
+            rate = np.array(rates, np.float32)
             moving = np.array([*active, *[False] * (len(self._lanes) - len(active))], np.int32)
-            turn = Turn(*map(self._lockstep.place, (rate, seeds, moving)))
+            turn = lockstep.Turn(*map(self._lockstep.place, (rate, seeds, moving)))
             state, loss = train_step(frozen, state, self._batch(orders, turned, number, active), turn)
             losses.append(loss)
             # The host runs one step ahead, no further.
@@ -300,7 +262,9 @@ class _Group:
                 raise JobError(f"{job.name}: the loss of {step} is not finite; lower peak_learning_rate.")
         return by_job
 
-    def _batch(self, orders: list[np.ndarray], turned: list[np.ndarray], number: int, active: list[bool]) -> Batch:
+    def _batch(
+        self, orders: list[np.ndarray], turned: list[np.ndarray], number: int, active: list[bool]
+    ) -> lockstep.Batch:
         size, task = self._config.batch_size, self._fitting.task
         chosen = [order[number * size : (number + 1) * size] for order in orders]
         taking = np.flatnonzero(active).tolist()
@@ -318,7 +282,7 @@ class _Group:
             targets[lane, : len(rows)] = _smoothed(task, split.targets[rows], self._config.label_smoothing)
             counted = self._row_weights[lane][rows]
             weights[lane, : len(rows)] = counted / counted.sum()
-        return Batch(*(self._lockstep.place(part, ROWS) for part in (input_ids, targets, weights)))
+        return lockstep.Batch(*(self._lockstep.place(part, lockstep.ROWS) for part in (input_ids, targets, weights)))
 
     def _label_weights(self, split: EncodedSplit) -> np.ndarray:
         if self._config.class_weights == "none":
@@ -332,7 +296,7 @@ class _Group:
         strands = [splits, [split.other_strand for split in splits]] if task.strands == "both" else [splits]
         size = self._config.batch_size * max(1, EVALUATED_TOGETHER // task.split)
         predict = self._lockstep.predict()
-        gathered: list[list[np.ndarray]] = [[] for _ in splits]
+        results = [np.zeros((len(split), len(task.labels)), np.float32) for split in splits]
         by_length = [np.argsort(-split.lengths, kind="stable") for split in splits]
         for first in range(0, max(len(split) for split in splits), size):
             chosen = [order[first : first + size] for order in by_length]
@@ -343,12 +307,12 @@ class _Group:
                 ids = np.zeros((len(self._lanes), size, *shape), np.int32)
                 for lane, (split, rows) in enumerate(zip(strand, chosen, strict=True)):
                     ids[lane, : len(rows)] = split.rows(rows, shape)
-                computed = predict(frozen, trainable, self._lockstep.place(ids, ROWS))
+                computed = predict(frozen, trainable, self._lockstep.place(ids, lockstep.ROWS))
                 logits += np.asarray(computed) / np.float32(len(strands))
             for lane, rows in enumerate(chosen):
-                gathered[lane].append(logits[lane, : len(rows)])
+                results[lane][rows] = logits[lane, : len(rows)]
             advance(sum(map(len, chosen)))
-        return [np.concatenate(parts)[np.argsort(order)] for parts, order in zip(gathered, by_length, strict=True)]
+        return results
 
 
 def _smoothed(task: TaskConfig, targets: Float[np.ndarray, "m C"], share: float) -> Float[np.ndarray, "m C"]:

@@ -96,18 +96,14 @@ class Lockstep:
 
     def place(self, tree: Any, spec: PartitionSpec = JOBS) -> Any:
         """Puts host arrays on the mesh; those with a leading axis of jobs, unless told otherwise."""
-        return jax.device_put(tree, self._sharding(spec))
+        return jax.device_put(tree, NamedSharding(self.mesh, spec))
 
     def start(self, trainable: Parameters) -> JobsState:
-        """Returns the state before the first step, from parameters with a leading axis of jobs on the host."""
-        return jax.jit(self._fresh_state, out_shardings=self._sharding(JOBS))(self.place(trainable))
-
-    def abstract_state(self, trainable: Parameters) -> JobsState:
-        """Returns the shapes and shardings of that state, from those of the parameters, to compile for."""
-        return self.abstract(jax.eval_shape(self._fresh_state, trainable), JOBS)
+        """Puts `fresh_state` on the mesh, from parameters on the host."""
+        return jax.jit(self.fresh_state, out_shardings=NamedSharding(self.mesh, JOBS))(self.place(trainable))
 
     def abstract_batch(self, jobs: int, length: int) -> tuple[Batch, Turn]:
-        """Returns the same of what each job is given in a step, of `length` tokens per row."""
+        """Returns shapes and shardings of what each job is given in a step, of `length` tokens per row."""
         rows = (jobs, self.config.batch_size)
         batch = ((*rows, length), jnp.int32), ((*rows, len(self.task.labels)), jnp.float32), (rows, jnp.float32)
         turn = ((jobs,), jnp.float32), ((jobs,), jnp.int32), ((jobs,), jnp.int32)
@@ -116,10 +112,11 @@ class Lockstep:
 
     def abstract(self, shapes: Any, spec: PartitionSpec = SHARED) -> Any:
         """Returns shapes with their shardings on the mesh; by default whole on every device."""
-        sharding = self._sharding(spec)
+        sharding = NamedSharding(self.mesh, spec)
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes)
 
-    def _fresh_state(self, trainable: Parameters) -> JobsState:
+    def fresh_state(self, trainable: Parameters) -> JobsState:
+        """Returns the state before the first step, from parameters with a leading axis of jobs, on the devices."""
         jobs = jax.tree.leaves(trainable)[0].shape[0]
         return JobsState(jnp.zeros(jobs, jnp.int32), trainable, jax.vmap(self._optimizer().init)(trainable), trainable)
 
@@ -128,9 +125,7 @@ class Lockstep:
         """(frozen, state, batch, turn) to the next state and the losses; the state is donated."""
 
         def own_gradients(frozen: Parameters, trainable: Parameters, batch: Batch, keys: RowKeys, active: Array) -> Any:
-            def of_job(arguments: tuple[Parameters, Batch, RowKeys, Array]) -> Any:
-                trainable, batch, keys, active = arguments
-
+            def of_job(trainable: Parameters, batch: Batch, keys: RowKeys, active: Array) -> Any:
                 def loss(trainable: Parameters) -> Array:
                     network = self._network(frozen, trainable)
                     ids = mask_kmers(batch.input_ids, self.config.mask_rate or 0.0, keys)
@@ -145,7 +140,7 @@ class Lockstep:
                 # A sum over one device would still be a collective.
                 return own if self.mesh.shape[DATA] == 1 else jax.lax.psum(own, DATA)
 
-            return self._of_jobs(of_job, (trainable, batch, keys, active))
+            return self._of_jobs(of_job, trainable, batch, keys, active)
 
         gradients_of = jax.shard_map(
             own_gradients, mesh=self.mesh, in_specs=(SHARED, JOBS, ROWS, ROWS, JOBS), out_specs=JOBS, check_vma=False
@@ -159,30 +154,25 @@ class Lockstep:
             moved = JobsState(state.step + 1, trainable, optimizer, state.best)
             return _where(turn.active, moved, state), losses
 
-        return jax.jit(step, donate_argnums=1, out_shardings=self._sharding(JOBS))
+        return jax.jit(step, donate_argnums=1, out_shardings=NamedSharding(self.mesh, JOBS))
 
     @functools.lru_cache(maxsize=_KEPT)  # noqa: B019
     def predict(self) -> Callable[[Parameters, Parameters, Int[Array, "J B *row"]], Float[Array, "J B C"]]:
         """(frozen, trainable, input_ids) to the logits, or predicted values."""
 
-        def own(frozen: Parameters, trainable: Parameters, input_ids: Array) -> Array:
-            def of_job(arguments: tuple[Parameters, Array]) -> Array:
-                trainable, input_ids = arguments
-                return self._network(frozen, trainable)(input_ids)
+        def own(frozen: Parameters, trainable: Parameters, input_ids: Array) -> Any:
+            return self._of_jobs(lambda tree, ids: self._network(frozen, tree)(ids), trainable, input_ids)
 
-            return self._of_jobs(of_job, (trainable, input_ids))
-
-        return jax.jit(
-            jax.shard_map(own, mesh=self.mesh, in_specs=(SHARED, JOBS, ROWS), out_specs=ROWS, check_vma=False)
-        )
+        sharded = jax.shard_map(own, mesh=self.mesh, in_specs=(SHARED, JOBS, ROWS), out_specs=ROWS, check_vma=False)
+        return jax.jit(sharded)
 
     def _network(self, frozen: Parameters, trainable: Parameters) -> Any:
         return bind(sequence_classifier, whole_model(frozen, trainable, self.config), self.model, self.task)
 
-    def _of_jobs(self, function: Callable[[Any], Any], arguments: Any) -> Any:
+    def _of_jobs(self, function: Callable[..., Any], *arguments: Any) -> Any:
         if self.mesh.devices.flat[0].platform == "cpu":
-            return jax.lax.map(function, arguments)
-        return jax.vmap(function)(arguments)
+            return jax.lax.map(lambda each: function(*each), arguments)
+        return jax.vmap(function)(*arguments)
 
     def _optimizer(self) -> optax.GradientTransformation:
         config = self.config
@@ -197,9 +187,6 @@ class Lockstep:
         factors = rate_factors(trainable, self.model.num_layers, self.config.layer_decay, self.config.head_rate)
         moved = jax.tree.map(lambda value, update, factor: value - rate * factor * update, trainable, updates, factors)
         return moved, state
-
-    def _sharding(self, spec: PartitionSpec) -> NamedSharding:
-        return NamedSharding(self.mesh, spec)
 
 
 @functools.partial(jax.jit, donate_argnums=0)

@@ -11,7 +11,7 @@ Letters: N examples, n entries (an example's only one, or one per label), C scor
 
 import itertools
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Integer, Num
@@ -19,9 +19,7 @@ from jaxtyping import Bool, Float, Float64, Integer, Num
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.problems import BINARY_METRICS, REGRESSION_METRICS
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
+_Entries = Integer[np.ndarray, " n"]
 _Weights = Float64[np.ndarray, "N R"]
 _PerResample = Float64[np.ndarray, " R"]
 _Measure = Callable[[_Weights], dict[str, _PerResample]]
@@ -31,13 +29,11 @@ _BLOCK_BYTES, _SMALLEST_BLOCK = 1 << 21, 16
 
 
 def metrics_of_draws(
-    task: TaskConfig,
-    scores: Float[np.ndarray, "N C"],
-    labels: Num[np.ndarray, "N ..."],
-    draws: Iterable[np.ndarray],
+    task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Num[np.ndarray, "N ..."], draws: Iterable[np.ndarray]
 ) -> dict[str, Float[np.ndarray, " draws"]]:
     """Returns each metric of each draw, by key, where a draw is an array of numbers of examples."""
-    figures_of = _MEASURES[task.problem](task, scores, labels)
+    prepare: Any = _single_label if task.kind.exclusive else _multi_label if task.kind.has_classes else _regression
+    figures_of: _Measure = prepare(task, scores, labels)
     blocks, remaining = [], iter(draws)
     size = max(_SMALLEST_BLOCK, _BLOCK_BYTES // (8 * len(scores)))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -46,10 +42,8 @@ def metrics_of_draws(
     return {key: np.concatenate([figures[key] for figures in blocks]) for key in blocks[0]}
 
 
-def _counting(
-    groups: Integer[np.ndarray, " n"], examples: Integer[np.ndarray, " n"], shape: tuple[int, int]
-) -> "csr_array":
-    """Returns the matrix that adds up the weights of the entries of each group."""
+def _counting(groups: _Entries, examples: _Entries, shape: tuple[int, int]) -> Any:
+    """Returns the sparse matrix that adds up the weights of the entries of each group."""
     from scipy.sparse import coo_array
 
     return coo_array((np.ones(len(groups)), (groups, examples)), shape=shape).tocsr()
@@ -69,7 +63,7 @@ def _cross_entropy(probability: np.ndarray) -> np.ndarray:
 
 
 def _curves(
-    scores: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"], examples: Integer[np.ndarray, " n"]
+    scores: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"], examples: _Entries
 ) -> Callable[[_Weights], tuple[_PerResample, _PerResample]]:
     """Ranks the scores of entries, of which some are positive.
 
@@ -97,10 +91,7 @@ def _curves(
 
 
 def _classification(
-    scores: Float[np.ndarray, "n C"],
-    labels: Integer[np.ndarray, " n"],
-    predicted: Integer[np.ndarray, " n"],
-    examples: Integer[np.ndarray, " n"],
+    scores: Float[np.ndarray, "n C"], labels: _Entries, predicted: _Entries, examples: _Entries
 ) -> _Measure:
     """Returns a function from weights to the metrics of K classes.
 
@@ -208,10 +199,3 @@ def _correlation(x: Float[np.ndarray, " N"], y: Float[np.ndarray, " N"]) -> floa
         return np.nan
     x, y = x - x.mean(), y - y.mean()
     return float(x @ y / np.sqrt((x @ x) * (y @ y)))
-
-
-_MEASURES: dict[str, Callable[..., _Measure]] = {
-    "single_label_classification": _single_label,
-    "multi_label_classification": _multi_label,
-    "regression": _regression,
-}

@@ -4,7 +4,6 @@ Of several classes, each has a curve against the rest. The points of curves are 
 """
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,13 @@ from dnabert_jax.typed_json import to_json
 
 CURVES_FILE = "curves.json"
 
+_KINDS: dict[str, tuple[str, str, bool, dict[str, str]]] = {
+    "roc": ("false positive rate", "true positive rate", True, {}),
+    # Precision is not linear between thresholds, and average precision is the area below steps.
+    "precision_recall": ("recall", "precision", False, {"drawstyle": "steps-post"}),
+    "calibration": ("mean probability", "observed frequency", True, {"marker": "o"}),
+}
+"""The axis labels, diagonal and style of each picture."""
 _GRID = 1000
 """A curve's points that lie in one cell of a grid of this many by as many are one point in the file."""
 _LEGEND_ENTRIES = 12
@@ -42,9 +48,6 @@ class Curves:
     calibration: tuple[Curve, ...]
 
 
-_Points = Callable[[Bool[np.ndarray, " N"], Float[np.ndarray, " N"]], tuple[np.ndarray, np.ndarray, str]]
-
-
 def draw_curves(
     task: TaskConfig, scores: Float[np.ndarray, "N C"], labels: Num[np.ndarray, "N ..."], directory: Path, title: str
 ) -> None:
@@ -65,10 +68,10 @@ def draw_curves(
         _draw_scatter(task, scores, labels, directory / "scatter.png", title)
     else:
         curves = {}
-        for name, (points, axis_labels, diagonal, style) in _KINDS.items():
+        for name in _KINDS:
             with accompanying(picture := directory / f"{name}.png"):
-                curves[name] = _curves(task, scores, labels, points)
-                _draw(curves[name], axis_labels, title, picture, diagonal, style)
+                curves[name] = _curves(task, scores, labels, name)
+                _draw(curves[name], name, title, picture)
         with accompanying(directory / CURVES_FILE):
             thinned = Curves(**{name: tuple(map(_thinned, curves[name])) for name in _KINDS})
             (directory / CURVES_FILE).write_text(to_json(thinned), "utf-8")
@@ -76,7 +79,7 @@ def draw_curves(
         directory.rmdir()
 
 
-def _curves(task: TaskConfig, scores: np.ndarray, labels: np.ndarray, points: _Points) -> list[Curve]:
+def _curves(task: TaskConfig, scores: np.ndarray, labels: np.ndarray, kind: str) -> list[Curve]:
     curves = []
     for c, label in enumerate(task.labels):
         truth = labels == c if task.kind.exclusive else labels[:, c] == 1
@@ -85,7 +88,7 @@ def _curves(task: TaskConfig, scores: np.ndarray, labels: np.ndarray, points: _P
         if truth.all() or not truth.any():
             curves.append(Curve(label, "nothing else" if truth.all() else "no examples", (), ()))
         else:
-            x, y, figure = points(truth, scores[:, c])
+            x, y, figure = _points(kind, truth, scores[:, c])
             curves.append(Curve(label, figure, tuple(x.tolist()), tuple(y.tolist())))
     return curves
 
@@ -100,9 +103,24 @@ def _thinned(curve: Curve) -> Curve:
     return dataclasses.replace(curve, x=tuple(x), y=tuple(y))
 
 
-def _draw(
-    curves: list[Curve], axis_labels: tuple[str, str], title: str, picture: Path, diagonal: bool, style: dict[str, str]
-) -> None:
+def _points(
+    kind: str, truth: Bool[np.ndarray, " N"], scores: Float[np.ndarray, " N"]
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Returns the points of a curve, and its area or score."""
+    from sklearn import calibration, metrics
+
+    if kind == "roc":
+        x, y, _ = metrics.roc_curve(truth, scores)
+        return x, y, f"AUC {metrics.roc_auc_score(truth, scores):.3f}"
+    if kind == "precision_recall":
+        y, x, _ = metrics.precision_recall_curve(truth, scores)
+        return x, y, f"AP {metrics.average_precision_score(truth, scores):.3f}, by chance {truth.mean():.3f}"
+    y, x = calibration.calibration_curve(truth, scores, n_bins=10, strategy="quantile")
+    return x, y, f"Brier {metrics.brier_score_loss(truth, scores):.3f}"
+
+
+def _draw(curves: list[Curve], kind: str, title: str, picture: Path) -> None:
+    xlabel, ylabel, diagonal, style = _KINDS[kind]
     with drawing(picture, 5.2, 5.0) as figure:
         axes = figure.subplots()
         if diagonal:
@@ -114,7 +132,7 @@ def _draw(
             label = f"{' ' * curve.label.startswith('_')}{curve.label}: {curve.figure}"
             line = "-" if curve.x else " "
             axes.plot(curve.x, curve.y, linewidth=width, linestyle=line, label=label, markersize=size, **style)
-        axes.set(xlabel=axis_labels[0], ylabel=axis_labels[1], xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title=title)
+        axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title=title)
         axes.set_aspect("equal")
         axes.grid(alpha=0.3)
         if few:
@@ -139,35 +157,3 @@ def _draw_scatter(task: TaskConfig, scores: np.ndarray, labels: np.ndarray, pict
             axes.set(xlabel="true value", ylabel="predicted value", title=f"{target}{r}")
             axes.grid(alpha=0.3)
         figure.suptitle(title)
-
-
-def _roc(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    from sklearn.metrics import roc_auc_score, roc_curve
-
-    wrong, right, _ = roc_curve(truth, scores)
-    return wrong, right, f"AUC {roc_auc_score(truth, scores):.3f}"
-
-
-def _precision(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    from sklearn.metrics import average_precision_score, precision_recall_curve
-
-    precision, recall, _ = precision_recall_curve(truth, scores)
-    average = average_precision_score(truth, scores)
-    return recall, precision, f"AP {average:.3f}, by chance {truth.mean():.3f}"
-
-
-def _calibration(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    from sklearn.calibration import calibration_curve
-    from sklearn.metrics import brier_score_loss
-
-    share, probability = calibration_curve(truth, scores, n_bins=10, strategy="quantile")
-    return probability, share, f"Brier {brier_score_loss(truth, scores):.3f}"
-
-
-_KINDS: dict[str, tuple[_Points, tuple[str, str], bool, dict[str, str]]] = {
-    "roc": (_roc, ("false positive rate", "true positive rate"), True, {}),
-    # Precision is not linear between thresholds, and average precision is the area below steps.
-    "precision_recall": (_precision, ("recall", "precision"), False, {"drawstyle": "steps-post"}),
-    "calibration": (_calibration, ("mean probability", "observed frequency"), True, {"marker": "o"}),
-}
-"""The points, axis labels, diagonal and style of each picture."""

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Integer, Num
+from jaxtyping import Float, Num
 
 from dnabert_jax.config import TaskConfig, require
 from dnabert_jax.errors import InputError, JobError
@@ -89,12 +89,15 @@ def validation_metric(task: TaskConfig, name: str = "") -> str:
     return name or task.kind.default_metric
 
 
+def is_metric(key: str) -> bool:
+    """Returns whether there is a metric of that name."""
+    return _name(key) in ("loss", "subset_accuracy", *BINARY_METRICS, *REGRESSION_METRICS)
+
+
 def better(key: str) -> Literal["higher", "lower"]:
     """Returns which direction of a metric is better; raises InputError if there is no such metric."""
-    name = _name(key)
-    known = name in ("loss", "subset_accuracy", *BINARY_METRICS, *REGRESSION_METRICS)
-    require(known, f"There is no metric {key!r}.")
-    return "lower" if name in ("loss", "rmse") else "higher"
+    require(is_metric(key), f"There is no metric {key!r}.")
+    return "lower" if _name(key) in ("loss", "rmse") else "higher"
 
 
 def possible_values(key: str) -> tuple[float, float]:
@@ -243,15 +246,12 @@ def _why_undefined(task: TaskConfig, key: str, scores: np.ndarray, labels: np.nd
 def _confusion(task: TaskConfig, labels: np.ndarray, predicted: np.ndarray) -> tuple[ConfusionMatrix, ...]:
     if not task.kind.has_classes:
         return ()
-    if task.kind.exclusive:
-        return (_matrix(task.labels, labels, predicted),)
-    columns = zip(task.labels, labels.T, predicted.T, strict=True)
-    return tuple(_matrix((f"not {label}", label), truth, chosen) for label, truth, chosen in columns)
-
-
-def _matrix(
-    classes: tuple[str, ...], labels: Integer[np.ndarray, " N"], predicted: Integer[np.ndarray, " N"]
-) -> ConfusionMatrix:
-    size = len(classes)
-    counts = np.bincount(labels * size + predicted, minlength=size**2).reshape(size, size)
-    return ConfusionMatrix(classes, tuple(map(tuple, counts.tolist())))
+    columns = [(task.labels, labels, predicted)]
+    if not task.kind.exclusive:
+        names = [(f"not {label}", label) for label in task.labels]
+        columns = list(zip(names, labels.T, predicted.T, strict=True))
+    matrices = []
+    for classes, truth, chosen in columns:
+        counts = np.bincount(truth * len(classes) + chosen, minlength=len(classes) ** 2).reshape(len(classes), -1)
+        matrices.append(ConfusionMatrix(classes, tuple(map(tuple, counts.tolist()))))
+    return tuple(matrices)

@@ -94,25 +94,15 @@ def new_result(
     best: int = 0,
 ) -> Result:
     """Returns a result dated today, with sizes, counts and lengths of the data; the task is theirs if not given."""
-    lengths = data.splits["train"].sequences.lengths
-    return Result(
-        name,
-        model,
-        task or data.task,
-        {str(split): len(rows) for split, rows in data.splits.items()},
-        seeds,
-        {
-            str(split): tuple(label_matrix(rows.labels, len(data.task.labels)).sum(axis=0, dtype=np.int64).tolist())
-            for split, rows in data.splits.items()
-            if data.task.kind.has_classes
-        },
-        TrainingLengths(int(lengths.min()), int(np.median(lengths)), int(lengths.max())),
-        base_model,
-        data.source,
-        dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        best,
-        data.notes,
-    )
+    sizes = {str(split): len(rows) for split, rows in data.splits.items()}
+    counts: dict[str, tuple[int, ...]] = {}
+    for split, rows in data.splits.items() if data.task.kind.has_classes else ():
+        matrix = label_matrix(rows.labels, len(data.task.labels))
+        counts[str(split)] = tuple(matrix.sum(axis=0, dtype=np.int64).tolist())
+    bases = data.splits["train"].sequences.lengths
+    lengths = TrainingLengths(int(bases.min()), int(np.median(bases)), int(bases.max()))
+    source = base_model, data.source, dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    return Result(name, model, task or data.task, sizes, seeds, counts, lengths, *source, best, data.notes)
 
 
 def over_seeds(result: Result) -> dict[str, OverSeeds]:

@@ -11,8 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dnabert_jax.config import ModelConfig, TaskConfig
-from dnabert_jax.errors import InputError
+from dnabert_jax.config import ModelConfig, TaskConfig, require
 from dnabert_jax.model.binding import parameter_shapes
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.parallel.chips import Chip
@@ -23,7 +22,7 @@ from dnabert_jax.sequence.buckets import bucket
 from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.fitting import EVALUATED_TOGETHER
-from dnabert_jax.tasks.finetuning.lockstep import Lockstep, jobs_mesh
+from dnabert_jax.tasks.finetuning.lockstep import JOBS, Lockstep, jobs_mesh
 from dnabert_jax.tasks.finetuning.trainable import split_trainable
 from dnabert_jax.tasks.suites.suite import SuiteSize
 
@@ -120,14 +119,11 @@ def plan_jobs(
         InputError: sequences that the model cannot take.
         JobError: the compiler fails otherwise than for want of memory.
     """
-    if not chip.is_tpu:
-        raise InputError(f"The compiler for {chip.name} predicts no times: plan a suite for a TPU, as v5e:2x4.")
+    require(chip.is_tpu, f"The compiler for {chip.name} predicts no times: plan a suite for a TPU, as v5e:2x4.")
     tokens = model.tokenizer.count(size.bases) + SPECIAL_PER_SEQUENCE
-    if not 3 <= tokens <= model.max_positions:
-        raise InputError(
-            f"Sequences of {size.bases} bases do not fit the model: it takes {model.tokenizer.shortest} to "
-            f"{model.tokenizer.capacity(model.max_positions - SPECIAL_PER_SEQUENCE)}."
-        )
+    longest = model.tokenizer.capacity(model.max_positions - SPECIAL_PER_SEQUENCE)
+    fits = f"it takes {model.tokenizer.shortest} to {longest}."
+    require(3 <= tokens <= model.max_positions, f"Sequences of {size.bases} bases do not fit the model: {fits}")
     length = bucket(tokens, model.max_positions)
     task = TaskConfig("single_label_classification", tuple(map(str, range(size.labels))), pooling=config.pooling)
     mesh = jobs_mesh(devices, jobs * len(devices), config.batch_size)
@@ -165,7 +161,7 @@ def _lowered(lockstep: Lockstep, jobs: int, length: int) -> Sequence[jax.stages.
     frozen, trained = jax.eval_shape(lambda parameters: split_trainable(parameters, lockstep.config, 0), whole)
     trainable = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((jobs, *leaf.shape), leaf.dtype), trained)
     batch, turn = lockstep.abstract_batch(jobs, length)
-    state = lockstep.abstract_state(trainable)
+    state = lockstep.abstract(jax.eval_shape(lockstep.fresh_state, trainable), JOBS)
     shape = (jobs, lockstep.config.batch_size * EVALUATED_TOGETHER, length)
     ids = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=batch.input_ids.sharding)
     train: Any = lockstep.train_step()
@@ -178,9 +174,5 @@ def _compiled(lowered: jax.stages.Lowered, chip: Chip, devices: list[jax.Device]
     compiled = compile_lowered(lowered)
     memory = read_memory(compiled)
     work: Work = read_work(parse_module(compiled.as_text() or ""), len(devices))
-    return Program(
-        seconds=sequential_seconds(work, chip, devices),
-        memory=max(memory.needed, memory.peak),
-        unestimated=sum(part.count for part in work.unestimated),
-        unestimated_bytes=sum(part.size for part in work.unestimated),
-    )
+    count, size = (sum(getattr(part, name) for part in work.unestimated) for name in ("count", "size"))
+    return Program(sequential_seconds(work, chip, devices), max(memory.needed, memory.peak), count, size)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
-from dnabert_jax.tasks.measures.metrics import better, possible_values
+from dnabert_jax.tasks.measures.metrics import is_metric, possible_values
 from dnabert_jax.tasks.suites.report import Table
 
 _SET_NAMES = ("name", "set", "dataset", "data_set", "set_name")
@@ -63,7 +64,7 @@ def read_table(path: Path) -> dict[str, dict[str, float]]:
     file = open_table(path)
     usual = {column: re.sub("[^a-z0-9]+", "_", column.lower()).strip("_") for column in file.names}
     metrics = {column: _METRIC_NAMES.get(name, name) for column, name in usual.items()}
-    metrics = {column: metric for column, metric in metrics.items() if _is_metric(metric)}
+    metrics = {column: metric for column, metric in metrics.items() if is_metric(metric)}
     names = [column for wanted in _SET_NAMES for column, name in usual.items() if name == wanted]
     if not names or not metrics:
         raise InputError(
@@ -78,22 +79,13 @@ def read_table(path: Path) -> dict[str, dict[str, float]]:
     for batch in file.batches([names[0], *metrics]):
         for row in batch.to_pylist():
             name = (row.pop(names[0]) or "").strip()
-            if name in table:
-                raise InputError(f"{path} has the set {name!r} twice.")
+            require(name not in table, f"{path} has the set {name!r} twice.")
             table[name] = {
                 metrics[column]: _number(text, metrics[column], f"{path}, {name}, {column}")
                 for column, text in row.items()
                 if text
             }
     return table
-
-
-def _is_metric(name: str) -> bool:
-    try:
-        better(name)
-    except InputError:
-        return False
-    return True
 
 
 def _number(text: str, metric: str, place: str) -> float:

@@ -115,21 +115,16 @@ def write_learning_curve(curve: Curve, metric: str, out: Location) -> tuple[str,
     Returns:
         The Markdown, and the names of the files.
     """
-    rows = {
-        (asked, result.name): result.sizes["train"]
-        for asked, by_method in curve.items()
-        for result in itertools.chain(*by_method.values())
-    }
-    sets = sorted({name for _, name in rows})
-    tables = {
-        asked: MetricTable.of({method: suite_table(of_method) for method, of_method in by_method.items()}, sets, metric)
-        for asked, by_method in curve.items()
-    }
-    all_methods = list(dict.fromkeys(method for table in tables.values() for method in table.methods))
+    sets = sorted({result.name for results in curve.values() for result in itertools.chain(*results.values())})
+    rows, tables = {}, {}
     cells: dict[tuple[str, int], dict[str, float]] = {}
-    for asked, table in tables.items():
-        for name, values in table.values.items():
-            cells.setdefault((name, rows[asked, name]), {}).update(values)
+    for asked, results in curve.items():
+        rows[asked] = {result.name: result.sizes["train"] for result in itertools.chain(*results.values())}
+        suites = {method: suite_table(of_method) for method, of_method in results.items()}
+        tables[asked] = MetricTable.of(suites, sets, metric)
+        for name, values in tables[asked].values.items():
+            cells.setdefault((name, rows[asked][name]), {}).update(values)
+    all_methods = list(dict.fromkeys(method for table in tables.values() for method in table.methods))
     # A method that failed on every set with some number of rows has no line.
     methods = tuple(method for method in all_methods if all(method in table.methods for table in tables.values()))
     complete = [
@@ -137,7 +132,7 @@ def write_learning_curve(curve: Curve, metric: str, out: Location) -> tuple[str,
     ]
     shown = tables if complete else {}
     means = [table.means(complete, methods) for table in shown.values()]
-    medians = [float(np.median([rows[asked, name] for name in complete])) for asked in shown]
+    medians = [float(np.median([rows[asked][name] for name in complete])) for asked in shown]
     lines = [
         [asked, f"{median:,.0f}", *(f"{mean:.4f}" for mean in figures)]
         for asked, median, figures in zip(shown, medians, means, strict=True)

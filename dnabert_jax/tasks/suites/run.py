@@ -19,11 +19,11 @@ import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
 from dnabert_jax import storage
 from dnabert_jax.config import TaskConfig
@@ -33,11 +33,10 @@ from dnabert_jax.tasks.baselines.baselines import BASELINES, baseline_scores
 from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.datasets.layout import DataOptions
 from dnabert_jax.tasks.datasets.splits import count_duplicates, drop_duplicates, limit_training, read_splits
-from dnabert_jax.tasks.finetuning.config import FinetuneConfig
+from dnabert_jax.tasks.finetuning.config import FinetuneConfig, FittingObserver
 from dnabert_jax.tasks.finetuning.encoding import task_to_learn
 from dnabert_jax.tasks.finetuning.finetune import RESAMPLES, finetune_sets, from_scratch, write_finetuned
-from dnabert_jax.tasks.finetuning.fitting import FittingObserver
-from dnabert_jax.tasks.finetuning.probe import embedded_set, fit_probe, forest_scores, probe_logits
+from dnabert_jax.tasks.finetuning.probe import Vectors, embedded_set, fit_probe, forest_scores, probe_logits
 from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.tasks.measures.results import Result, SeedResult, new_result
 from dnabert_jax.tasks.suites.suite import METHODS, LabelledSet, Method, SuiteName, settings_of
@@ -120,9 +119,7 @@ class SuiteResults:
         self._write(f"data/{data.name}.json", to_json(_Data(data.digest())))
         self._write(f"{method}/{result.name}.json", to_json(result))
 
-    def vectors(
-        self, data: LabelledSet, compute: Callable[[], Mapping[str, Float32[np.ndarray, "n S P"]]]
-    ) -> Mapping[str, Float32[np.ndarray, "n S P"]]:
+    def vectors(self, data: LabelledSet, compute: Callable[[], Vectors]) -> Vectors:
         """Returns the vectors of each split of a set: those that were kept, or what is computed, which is kept."""
         name, digest = f"vectors/{data.name}.npz", data.digest()
         if name in self._done:
@@ -170,14 +167,6 @@ class SuiteResults:
         return parse_json(cls, storage.read(location), str(location))
 
 
-@runtime_checkable
-class SuiteObserver(FittingObserver, Protocol):
-    """Is told what happens, for a progress bar."""
-
-    def ended(self, failure: str = "") -> None:
-        """A set has its result by a method, or has none for this reason."""
-
-
 @dataclasses.dataclass
 class SuiteRun:
     """One process's part of a suite."""
@@ -186,7 +175,7 @@ class SuiteRun:
     evaluation: Evaluation
     results: SuiteResults
     devices: Sequence[jax.Device]
-    observer: SuiteObserver
+    observer: FittingObserver
     keep_models: bool = False
     base_model: str = ""
     _sets: dict[str, LabelledSet] = dataclasses.field(default_factory=dict, init=False)
@@ -212,7 +201,12 @@ class SuiteRun:
                         self._train(method, settings, alike)
                 else:
                     for name, rows in sets.items():
-                        self._fit(method, name, rows)
+                        try:
+                            result = self._fitted(method, name, rows)
+                        except (InputError, JobError) as error:
+                            self._fail(method, name, error)
+                        else:
+                            self._write(method, result)
 
     def _read(self, wanted: Mapping[Method, Sequence[str]]) -> dict[str, LabelledData]:
         """Reads the sets of which a result is wanted, as `dnabert-jax finetune` does."""
@@ -246,9 +240,7 @@ class SuiteRun:
         seeds = self.evaluation.seeds
         try:
             with device_memory_errors("use a smaller --batch-size, fewer sets --together, or fewer --seeds"):
-                done = finetune_sets(
-                    model, sets, settings, seeds, self.devices, self.observer, base_model=self.base_model
-                )
+                done = finetune_sets(model, sets, settings, seeds, self.devices, self.observer, None, self.base_model)
         except (InputError, JobError) as error:
             if len(sets) == 1:
                 self._fail(method, next(iter(sets)), error)
@@ -265,55 +257,38 @@ class SuiteRun:
                     write_finetuned(directory, trained, self.model, sets[name], settings)
             self._write(method, trained.result)
 
-    def _fit(self, method: Method, name: str, data: LabelledData) -> None:
+    def _fitted(self, method: Method, name: str, data: LabelledData) -> Result:
         """Fits a baseline, or a probe of the model, with each seed, or once where nothing is random."""
         settings, begin = self.evaluation.settings, time.monotonic()
         seeds = range(settings.seed, settings.seed + self.evaluation.seeds)
-        total = RESAMPLES * len(seeds)
-
-        def measured(done: int) -> None:
-            self.observer.advanced("compute intervals", done, total)
-
+        measured = functools.partial(self.observer.advanced, "compute intervals", total=RESAMPLES * len(seeds))
         baseline, results = BASELINES.get(method), []
-        try:
-            scores_of: Callable[[int], Float[np.ndarray, "n C"]] = (
-                functools.partial(baseline_scores, method, data) if baseline else self._probe(method, name, data)
-            )
-            for seed in seeds if method in ("cnn", "probe-forest") else seeds[:1]:
-                scores = scores_of(seed)
-                seconds = time.monotonic() - begin
-                labels = data.splits["test"].labels
-                metrics = measure(data.task, scores, labels, resamples=RESAMPLES, seed=seed, advance=measured)
-                results.append(SeedResult(seed, seconds, metrics))
-                begin = time.monotonic()
-        except (InputError, JobError) as error:
-            self._fail(method, name, error)
-            return
+        scores_of: Callable[[int], Float[np.ndarray, "n C"]] = (
+            functools.partial(baseline_scores, method, data) if baseline else self._probe(method, name, data)
+        )
+        for seed in seeds if method in ("cnn", "probe-forest") else seeds[:1]:
+            scores = scores_of(seed)
+            seconds, labels = time.monotonic() - begin, data.splits["test"].labels
+            metrics = measure(data.task, scores, labels, resamples=RESAMPLES, seed=seed, advance=measured)
+            results.append(SeedResult(seed, seconds, metrics))
+            begin = time.monotonic()
         if baseline:
-            result = new_result(name, baseline.description(data.task), data, tuple(results))
-        else:
-            model = f"{'random forest' if method == 'probe-forest' else 'regression'} on frozen vectors"
-            task = task_to_learn(data, settings)
-            result = new_result(name, model, data, tuple(results), task, self.base_model)
-        self._write(method, result)
+            return new_result(name, baseline.description(data.task), data, tuple(results))
+        model = f"{'random forest' if method == 'probe-forest' else 'regression'} on frozen vectors"
+        return new_result(name, model, data, tuple(results), task_to_learn(data, settings), self.base_model)
 
     def _probe(self, method: Method, name: str, data: LabelledData) -> Callable[[int], Float[np.ndarray, "n C"]]:
         """Returns what fits a probe of the model with a seed, and returns its scores of the test split."""
-        embedded = functools.partial(self.observer.advanced, "embed")
+        embedded, settings = functools.partial(self.observer.advanced, "embed"), self.evaluation.settings
         with device_memory_errors("use a smaller --batch-size"):
             vectors = self.results.vectors(
-                self._sets[name],
-                lambda: embedded_set(self.model, data, self.evaluation.settings, self.devices, embedded),
+                self._sets[name], lambda: embedded_set(self.model, data, settings, self.devices, embedded)
             )
-        labels = {str(split): rows.labels for split, rows in data.splits.items()}
-
-        def scores(seed: int) -> Float[np.ndarray, "n C"]:
-            if method == "probe-forest":
-                return forest_scores(data.task, vectors, labels, seed)
-            probe = fit_probe(data.task, self.evaluation.settings.select_by, vectors, labels)
-            return data.task.kind.probabilities(probe_logits(probe, vectors["test"]))
-
-        return scores
+        if method == "probe-forest":
+            return functools.partial(forest_scores, data, vectors)
+        probe = fit_probe(data, settings.select_by, vectors)
+        scores = data.task.kind.probabilities(probe_logits(probe, vectors["test"]))
+        return lambda _: scores
 
     def _write(self, method: Method, result: Result) -> None:
         self.results.write(method, result, self._sets[result.name])

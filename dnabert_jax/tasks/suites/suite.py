@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from dnabert_jax.config import require_in
+from dnabert_jax.config import require, require_in
 from dnabert_jax.data.manifest import file_digest
 from dnabert_jax.errors import InputError
 from dnabert_jax.storage import visible
@@ -103,8 +103,7 @@ def find_sets(directory: Path) -> list[LabelledSet]:
     """
     if directory.is_file() or (directory.is_dir() and is_data_set(directory)):
         return [LabelledSet.at(directory, set_name(directory))]
-    if not directory.is_dir():
-        raise InputError(f"{directory} does not exist.")
+    require(directory.is_dir(), f"{directory} does not exist.")
     sets: dict[str, LabelledSet] = {}
     for path in _sets_under(directory):
         folder = path.relative_to(directory).parent

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,27 +11,21 @@ import pytest
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
-from dnabert_jax.tasks.baselines import baselines, cnn
-from dnabert_jax.tasks.baselines.baselines import baseline_scores
-from dnabert_jax.tasks.baselines.cnn import CnnBaseline, CnnBaselineConfig, fit_cnn_baseline
-from dnabert_jax.tasks.baselines.kmer import KmerBaselineConfig, fit_kmer_baseline, kmer_counts, kmer_features
-from dnabert_jax.tasks.baselines.linear import LinearFit, fit_linear, model_scores
+from dnabert_jax.tasks.baselines import baselines, linear
+from dnabert_jax.tasks.baselines.baselines import CnnBaseline, CnnBaselineConfig, baseline_scores, fit_cnn_baseline
 from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
 from dnabert_jax.tasks.datasets.sequences import Sequences
 from dnabert_jax.tasks.measures.metrics import measure
+from tests.tasks.conftest import BINARY, CLASSES
 
-BINARY = TaskConfig("single_label_classification", ("no", "yes"))
-CLASSES = TaskConfig("single_label_classification", ("none", "donor", "acceptor"))
 SEVERAL = TaskConfig("multi_label_classification", ("CTCF", "MAX"))
 NUMBERS = TaskConfig("regression", ("few", "many"))
-KMERS = KmerBaselineConfig(longest=5, informative=4)
+KMERS = linear.KmerBaselineConfig(longest=5, informative=4)
 CNN = CnnBaselineConfig(
     detectors=24, width=8, hidden=16, dropout=0.1, epochs=8, batch_size=16, peak_learning_rate=2e-2,
     least_steps=1, patience_steps=1,
 )  # fmt: skip
 WORDS = ("TGACTCAG", "CCACGTGG")
-
-Split = tuple[np.ndarray, np.ndarray]
 
 
 def complement(sequence: str) -> str:
@@ -62,11 +57,13 @@ def planted(count: int, seed: int) -> tuple[list[str], np.ndarray]:
 
 def labels_of(task: TaskConfig, holds: np.ndarray) -> np.ndarray:
     if task is NUMBERS:
-        return np.stack([holds.sum(axis=1) - 3.0, 1000.0 * holds[:, 0]], axis=1)
-    return holds if task is SEVERAL else holds[:, 0] + (holds.prod(axis=1) if len(task.labels) > 2 else 0)
+        return np.stack([holds.sum(axis=1) - 3.0, 1000.0 * holds[:, 0]], axis=1).astype(np.float32)
+    if task is SEVERAL:
+        return holds.astype(np.uint8)
+    return (holds[:, 0] + (holds.prod(axis=1) if len(task.labels) > 2 else 0)).astype(np.int32)
 
 
-def split(task: TaskConfig, count: int, seed: int) -> Split:
+def split(task: TaskConfig, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     sequences, holds = planted(count, seed)
     return rows(sequences), labels_of(task, holds)
 
@@ -75,35 +72,36 @@ def fit(task: TaskConfig, config: CnnBaselineConfig = CNN, seed: int = 0) -> Cnn
     return fit_cnn_baseline(task, config, split(task, 400, 0), split(task, 100, 1), seed)
 
 
-def kmer_scores(task: TaskConfig, fit: LinearFit, codes: np.ndarray) -> np.ndarray:
-    return model_scores(task, fit.models, kmer_features(codes, KMERS))
-
-
 @pytest.fixture(scope="module")
 def fitted() -> CnnBaseline:
     return fit(CLASSES)
 
 
-@pytest.mark.parametrize("name", ["kmer", "cnn"])
-def test_scores_of_a_data_set_are_those_of_the_fit_to_its_splits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = {"kmer": KMERS, "cnn": dataclasses.replace(CNN, epochs=1)}[name]
-    monkeypatch.setitem(baselines.BASELINES, name, config)
-    splits, expected = {}, []
-    for part, count, seed in (("train", 60, 0), ("validation", 20, 1), ("test", 30, 2)):
+@pytest.mark.parametrize(
+    ("name", "task", "metric", "least"),
+    [
+        ("kmer", BINARY, "roc_auc", 0.9),
+        ("kmer", CLASSES, "roc_auc", 0.9),
+        ("cnn", CLASSES, "roc_auc", 0.9),
+        ("cnn", SEVERAL, "roc_auc_macro", 0.9),
+        ("cnn", NUMBERS, "r2", 0.6),
+    ],
+)
+def test_baselines_find_planted_words(
+    name: str, task: TaskConfig, metric: str, least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(baselines.BASELINES, name, {"kmer": KMERS, "cnn": CNN}[name])
+    splits: Any = {}
+    for part, count, seed in (("train", 400, 0), ("validation", 100, 1), ("test", 200, 2)):
         sequences, holds = planted(count, seed)
         codes = [base_codes(sequence.encode()) for sequence in sequences]
         stored = Sequences.of((row, np.array([len(row)])) for row in codes)
-        splits[part] = LabelledSplit(stored, labels_of(BINARY, holds).astype(np.int32), np.arange(count), "x.csv")
-        expected.append((rows(sequences), labels_of(BINARY, holds)))
-    if name == "kmer":
-        fitted = kmer_scores(BINARY, fit_kmer_baseline(BINARY, config, *expected[:2]), expected[2][0])
-    else:
-        fitted = fit_cnn_baseline(BINARY, config, *expected[:2], 7).scores(expected[2][0])
-    scores = baseline_scores(name, LabelledData(BINARY, splits), 7)  # type: ignore[arg-type]
-    assert scores == pytest.approx(fitted)
+        splits[part] = LabelledSplit(stored, labels_of(task, holds), np.arange(count), "x.csv")
+    scores = baseline_scores(name, LabelledData(task, splits), 7)
+    assert measure(task, scores, splits["test"].labels, resamples=0).values[metric].value > least
 
 
-def counted(sequence: str, config: KmerBaselineConfig) -> list[int]:
+def counted(sequence: str, config: linear.KmerBaselineConfig) -> list[int]:
     """How often each word occurs, most frequent first, with '-' for a gap; words are not named by columns."""
     words: Counter[str] = Counter()
     for length in range(config.informative, config.longest + 1):
@@ -118,39 +116,34 @@ def counted(sequence: str, config: KmerBaselineConfig) -> list[int]:
 
 @pytest.mark.parametrize(("longest", "informative"), [(3, 3), (6, 6), (6, 4), (5, 2), (8, 6)])
 def test_words_are_counted_as_in_strings_and_strands_are_one(longest: int, informative: int) -> None:
-    config = KmerBaselineConfig(longest, informative)
+    config = linear.KmerBaselineConfig(longest, informative)
     sequences = [*planted(12, 0)[0], "ACACACACACACACAC", "GATTACANNGATTNACAGATTACA", "AAAAAAAA", "ACGTACGT", "AC"]
-    counts = kmer_counts(rows(sequences), config)
+    counts = linear.kmer_counts(rows(sequences), config)
     for row, sequence in zip(counts, sequences, strict=True):
         assert sorted(row.data, reverse=True) == counted(sequence, config), sequence
-    assert (kmer_counts(rows([complement(sequence) for sequence in sequences]), config) != counts).nnz == 0
-    assert kmer_counts(rows(["AC"]), config).nnz == (informative == 2)
+    assert (linear.kmer_counts(rows([complement(sequence) for sequence in sequences]), config) != counts).nnz == 0
+    assert linear.kmer_counts(rows(["AC"]), config).nnz == (informative == 2)
     # A column is a word: those of a part of a sequence are among its own.
-    part, whole = kmer_counts(rows([sequences[0][5:20], sequences[0]]), config).toarray()
+    part, whole = linear.kmer_counts(rows([sequences[0][5:20], sequences[0]]), config).toarray()
     assert (whole >= part).all()
 
 
-@pytest.mark.parametrize("task", [BINARY, CLASSES])
-def test_kmers_find_planted_words_with_the_penalty_of_the_least_validation_loss(task: TaskConfig) -> None:
-    train, validation, test = (split(task, count, seed) for seed, count in enumerate((200, 100, 100)))
-    baseline = fit_kmer_baseline(task, KMERS, train, validation)
-    losses = baseline.validation
-    assert losses[baseline.inverse_penalty] == min(losses.values())
-    scores = kmer_scores(task, baseline, validation[0])
-    assert -np.log(scores[np.arange(100), validation[1]]).mean() == pytest.approx(min(losses.values()))
-    assert measure(task, kmer_scores(task, baseline, test[0]), test[1], resamples=0).values["roc_auc"].value > 0.9
+@pytest.mark.parametrize("metric", ["loss", "mcc"])
+def test_the_penalty_is_that_of_the_best_metric_and_of_equal_ones_the_strongest(metric: str) -> None:
+    train, validation = ((linear.kmer_features(x, KMERS), y) for x, y in (split(BINARY, 201, 0), split(BINARY, 100, 1)))
 
+    def figure(*penalties: float) -> tuple[float, float]:
+        models = linear.fit_linear(BINARY, penalties, metric, train, validation)
+        scores = linear.model_scores(BINARY, models, validation[0])
+        return measure(BINARY, scores, validation[1], resamples=0).values[metric].value, models[0].C
 
-def test_of_equal_penalties_the_strongest_is_taken_and_of_metrics_the_better() -> None:
-    features = [(kmer_counts(codes, KMERS), labels) for codes, labels in (split(BINARY, 201, 0), split(BINARY, 100, 1))]
-    # So strong that all predict the more frequent class.
-    fit = fit_linear(BINARY, (1e-8, 1e-9, 1e-7), "mcc", *features)
-    assert fit.validation == {1e-9: 0.0, 1e-8: 0.0, 1e-7: 0.0}
-    assert fit.inverse_penalty == 1e-9
-    fit = fit_linear(BINARY, (1.0, 1e-9, 0.01), "mcc", *features)
-    assert fit.validation[fit.inverse_penalty] == max(fit.validation.values()) > 0
-    with pytest.raises(InputError, match=r"mcc .*'no'"):
-        fit_linear(BINARY, (1.0,), "mcc", features[0], (features[1][0], features[1][1] * 0))
+    penalties = (1.0, 1e-9, 0.01, 100.0)
+    assert figure(*penalties) == (max if metric == "mcc" else min)(map(figure, penalties))
+    if metric == "mcc":
+        # So strong that all predict the more frequent class.
+        assert figure(1e-8, 1e-9, 1e-7) == (0, 1e-9)
+        with pytest.raises(InputError, match=r"mcc .*'no'"):
+            linear.fit_linear(BINARY, (1.0,), "mcc", train, (validation[0], validation[1] * 0))
 
 
 @pytest.mark.parametrize(
@@ -166,29 +159,18 @@ def test_of_equal_penalties_the_strongest_is_taken_and_of_metrics_the_better() -
 def test_labels_that_cannot_be_learned_are_refused(task: TaskConfig, change, value: str) -> None:
     train, validation = split(task, 40, 0), split(task, 30, 1)
     with pytest.raises(InputError, match=value):
-        fit_kmer_baseline(task, KMERS, change(*train), validation)
+        linear.fit_kmer_baseline(task, KMERS, change(*train), validation)
     if len(train[0]) and value != "the label":
         with pytest.raises(InputError, match=value):
             fit_cnn_baseline(task, CNN, change(*train), validation, 0)
 
 
-@pytest.mark.parametrize(
-    ("task", "metric", "least"), [(SEVERAL, "roc_auc_macro", 0.9), (NUMBERS, "r2", 0.6)], ids=["several", "numbers"]
-)
-def test_a_cnn_finds_planted_words(task: TaskConfig, metric: str, least: float) -> None:
-    codes, labels = split(task, 200, 2)
-    assert measure(task, fit(task).scores(codes), labels, resamples=0).values[metric].value > least
-
-
 def test_the_epoch_of_the_least_validation_loss_is_kept(fitted: CnnBaseline) -> None:
     codes, labels = split(CLASSES, 100, 1)
-    scores = fitted.scores(codes)
+    scores, least = fitted.scores(codes), min(fitted.validation)
     assert scores.sum(axis=1) == pytest.approx(1, abs=1e-5)
-    least = min(fitted.validation)
     assert fitted.validation[fitted.epoch - 1] == least < fitted.validation[0]
     assert -np.log(scores[np.arange(100), labels]).mean() == pytest.approx(least, rel=1e-4)
-    codes, labels = split(CLASSES, 200, 2)
-    assert measure(CLASSES, fitted.scores(codes), labels, resamples=0).values["roc_auc"].value > 0.9
 
 
 def test_training_stops_when_patience_ends_but_not_before_a_motif_can_be_found() -> None:
@@ -217,7 +199,7 @@ def test_strands_and_padding_change_nothing(fitted: CnnBaseline) -> None:
 def test_the_seed_determines_all_and_one_compilation_serves_many_sets(fitted: CnnBaseline) -> None:
     codes = split(CLASSES, 50, 2)[0]
     scores = fitted.scores(codes)
-    compiled = cnn._step._cache_size(), cnn._batch_scores._cache_size()
+    compiled = baselines._step._cache_size(), baselines._batch_scores._cache_size()
     renamed = TaskConfig("single_label_classification", ("a", "b", "c"))
     again = fit(renamed)
     assert again.validation == fitted.validation
@@ -225,10 +207,10 @@ def test_the_seed_determines_all_and_one_compilation_serves_many_sets(fitted: Cn
     assert fit(CLASSES, seed=1).validation != fitted.validation
     # Another number of sequences, no longer than before, is no other shape.
     fit_cnn_baseline(CLASSES, CNN, split(CLASSES, 77, 0), split(CLASSES, 50, 1), 0)
-    assert (cnn._step._cache_size(), cnn._batch_scores._cache_size()) == compiled
+    assert (baselines._step._cache_size(), baselines._batch_scores._cache_size()) == compiled
 
 
 def test_descriptions_say_what_is_fitted() -> None:
-    assert "6-mers" in KmerBaselineConfig(6, 6).description(BINARY)
-    assert "ridge regression on 6 of 8 letters" in KmerBaselineConfig().description(NUMBERS)
+    assert "6-mers" in linear.KmerBaselineConfig(6, 6).description(BINARY)
+    assert "ridge regression on 6 of 8 letters" in linear.KmerBaselineConfig().description(NUMBERS)
     assert "32 detectors of 12 bases" in CnnBaselineConfig(32, 12).description(BINARY)

@@ -22,10 +22,6 @@ def columns(*rows: str, **several: list[str]) -> dict[str, TextColumn]:
     return {"label": column(*rows)} if rows else {name: column(*values) for name, values in several.items()}
 
 
-def where(row: int) -> str:
-    return f"Row {row + 1} of x.csv"
-
-
 def infer(labels: dict[str, TextColumn], delimiter: str = "", **options: Any) -> LabelScheme:
     return infer_scheme(labels, "x.csv", DataOptions(**options), delimiter)
 
@@ -34,13 +30,15 @@ def scheme(*rows: str, **settings: Any) -> LabelScheme:
     return infer(columns(*rows), **settings)
 
 
+def encode(inferred: LabelScheme, labels: dict[str, TextColumn]) -> np.ndarray:
+    return inferred.encode(labels, lambda row: f"Row {row + 1} of x.csv")
+
+
 @pytest.mark.parametrize(
     ("rows", "settings", "problem", "labels", "expected"),
     [
-        (["1", "0", "1"], {}, SINGLE, ("0", "1"), [1, 0, 1]),
-        (["-1", "1"], {}, SINGLE, ("-1", "1"), [0, 1]),
+        (["1", "-1", "1"], {}, SINGLE, ("-1", "1"), [1, 0, 1]),
         (["10", "9", "11"], {}, SINGLE, ("9", "10", "11"), [1, 0, 2]),
-        (["donor", "acceptor", "neither"], {}, SINGLE, ("acceptor", "donor", "neither"), [1, 0, 2]),
         (["weak, distal", "strong"], {}, SINGLE, ("strong", "weak, distal"), [1, 0]),
         (["a;b", "c"], {"problem": SINGLE}, SINGLE, ("a;b", "c"), [0, 1]),
         (["0", "1"], {"problem": REGRESSION}, REGRESSION, ("label",), [[0.0], [1.0]]),
@@ -57,8 +55,7 @@ def scheme(*rows: str, **settings: Any) -> LabelScheme:
         (["1.0", "01", "2.0"], {}, SINGLE, ("1", "2"), [0, 0, 1]),
         (["1.0.1", "1.1.0"], {}, SINGLE, ("1.0.1", "1.1.0"), [0, 1]),
         (["123456789012345678901", "123456789012345678902"], {}, SINGLE, None, [0, 1]),
-        (["1e-05", "3e-07"], {}, REGRESSION, ("label",), [[np.float32(1e-5)], [np.float32(3e-7)]]),
-        (["1e2", "100", "0.5"], {}, REGRESSION, ("label",), [[100.0], [100.0], [0.5]]),
+        (["1e-05", "1e2", "100"], {}, REGRESSION, ("label",), [[np.float32(1e-5)], [100.0], [100.0]]),
         (["1e+16", "1.0"], {}, REGRESSION, ("label",), [[np.float32(1e16)], [1.0]]),
         (["0,584", "-1,5", "2"], {"delimiter": ";"}, REGRESSION, ("label",), [[np.float32(0.584)], [-1.5], [2.0]]),
         (["1,2E-05", "0,5"], {"delimiter": "\t"}, REGRESSION, ("label",), [[np.float32(1.2e-5)], [0.5]]),
@@ -71,41 +68,30 @@ def scheme(*rows: str, **settings: Any) -> LabelScheme:
 )
 def test_one_column(rows: list[str], settings: dict[str, Any], problem: str, labels: Any, expected: Any) -> None:
     inferred = scheme(*rows, **settings)
-    assert inferred.task.problem == problem
-    assert inferred.task.labels == (labels or tuple(rows))
-    encoded = inferred.encode(columns(*rows), where)
+    assert (inferred.task.problem, inferred.task.labels) == (problem, labels or tuple(rows))
+    encoded = encode(inferred, columns(*rows))
     assert encoded.tolist() == expected
     assert encoded.dtype == {SINGLE: np.int32, MULTI: np.uint8, REGRESSION: np.float32}[problem]
 
 
-@pytest.mark.parametrize(
-    ("problem", "labels", "expected"),
-    [
-        (MULTI, {"CTCF": ["1", "0"], "MYC": ["1", "1"]}, [[1, 1], [0, 1]]),
-        (REGRESSION, {"a": ["1", "0"], "b": ["1", "2.5"]}, [[1, 1], [0, 2.5]]),
-    ],
-)
-def test_several_columns_are_labels_or_targets(problem: str, labels: dict[str, list[str]], expected: Any) -> None:
-    both = columns(**labels)
-    inferred = infer(both)
-    assert (inferred.task.problem, inferred.task.labels) == (problem, tuple(labels))
-    assert inferred.encode(both, where).tolist() == expected
+def test_several_columns_are_labels_or_targets() -> None:
+    for problem, second, expected in ((MULTI, "1", [[1, 1], [0, 1]]), (REGRESSION, "2.5", [[1, 1], [0, 2.5]])):
+        both = columns(a=["1", "0"], b=["1", second])
+        inferred = infer(both)
+        assert (inferred.task.problem, inferred.task.labels) == (problem, ("a", "b"))
+        assert encode(inferred, both).tolist() == expected
 
 
 @pytest.mark.parametrize(
     ("train", "settings", "other", "values"),
     [
-        (["0", "1"], {}, "2", ["'2'", "0, 1"]),
         (["0", "1"], {}, "", []),
-        (["0", "1"], {}, "NaN", ["'NaN'"]),
         (["a", "b"], {}, "c", ["'c'", "a, b"]),
         (["0.5", "1"], {}, "-inf", ["'-inf'"]),
         (["0.5", "1"], {}, "1e39", ["'1e39'"]),
-        (["0.5", "1"], {}, "high", ["'high'"]),
         (["0.5", "1"], {}, "1_1", ["'1_1'"]),
         (["0,1", "1,0"], {}, "0,1,1", ["'0,1,1'", "3 labels", "2 are"]),
         (["0,1", "1,0"], {}, "", []),
-        (["0,1", "1,0"], {}, "0,", []),
         (["0,1", "1,0"], {}, "0,2", ["'2'"]),
         (["0,5", "1,5"], {"delimiter": ";"}, "1,336,000", ["'1,336,000'"]),
         (["a;b", "b"], {}, "b;NA", ["'NA'"]),
@@ -116,7 +102,7 @@ def test_labels_that_do_not_fit_are_named_with_their_row(
     train: list[str], settings: dict[str, Any], other: str, values: list[str]
 ) -> None:
     with pytest.raises(InputError, match=r"Row 2 of x\.csv") as caught:
-        scheme(*train, **settings).encode(columns(train[0], other), where)
+        encode(scheme(*train, **settings), columns(train[0], other))
     assert all(value in str(caught.value) for value in values)
 
 
@@ -141,10 +127,10 @@ def test_a_missing_label_is_named_with_its_row(missing: str) -> None:
     rows = ["0.5", "1", missing, missing]
     for labels in (columns(*rows), columns(other=["0.5", "1", "2", "3"], label=rows), columns("a;b", "b", missing)):
         with pytest.raises(InputError, match=rf"Row 3 of x.csv .*{re.escape(repr(missing))}"):
-            infer(labels).encode(labels, where)
+            encode(infer(labels), labels)
     labels = columns("nano", missing)
-    assert infer(labels, literal_labels=True).encode(labels, where).tolist() in ([0, 1], [1, 0])
-    assert scheme("+", "-").encode(columns("-", "+"), where).tolist() == [0, 1]
+    assert encode(infer(labels, literal_labels=True), labels).tolist() in ([0, 1], [1, 0])
+    assert encode(scheme("+", "-"), columns("-", "+")).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +141,7 @@ def test_a_few_that_are_not_numbers_are_neither_classes_nor_several_targets(numb
     one, two = columns(*rows, odd), columns(a=[*rows, odd], b=[*rows, rows[1]])
     for train, labels in ((columns(*rows), one), (one, one), (two, two)):
         with pytest.raises(InputError, match=rf"21 .*x\.csv.*'{odd}'"):
-            infer(train, delimiter=";").encode(labels, where)
+            encode(infer(train, delimiter=";"), labels)
 
 
 @pytest.mark.parametrize("delimiter", ["\t", ","])
@@ -163,14 +149,14 @@ def test_whole_numbers_do_not_make_commas_decimal(delimiter: str) -> None:
     rows = [*map(str, range(20)), "3,weak"]
     inferred = scheme(*rows, delimiter=delimiter)
     assert inferred.task.labels == (*rows[:-1], "weak")
-    assert inferred.encode(columns(*rows), where).sum(axis=1).tolist() == [1] * 20 + [2]
+    assert encode(inferred, columns(*rows)).sum(axis=1).tolist() == [1] * 20 + [2]
 
 
 def test_marks_of_thousands_are_not_several_targets() -> None:
     rows = ["834,5", "1.034,5", "1.200,25", "990"]
     for labels in (columns(*rows), columns(*rows[1:3] * 2)):
         with pytest.raises(InputError, match=r"[12] .*x\.csv.*'1\.034,5'"):
-            infer(labels, delimiter=";").encode(labels, where)
+            encode(infer(labels, delimiter=";"), labels)
     with pytest.raises(InputError, match=r"'1\.034,5'"):
         scheme(*rows, delimiter=",")
 
@@ -201,7 +187,6 @@ def test_the_positive_class_is_known_by_the_names_in_any_order(names: str) -> No
 @pytest.mark.parametrize(
     ("names", "positive", "labels", "asked"),
     [
-        (["bound", "unbound"], "", ("unbound", "bound"), False),
         (["bound", "unbound"], "unbound", ("bound", "unbound"), False),
         (["bound", "unbound"], "donor", ("unbound", "bound"), False),
         (["donor", "acceptor"], "", ("acceptor", "donor"), True),
@@ -214,5 +199,5 @@ def test_the_positive_class_is_the_second_label(
 ) -> None:
     inferred = scheme(*names, positive=positive)
     assert inferred.task.labels == labels
-    assert inferred.encode(columns(*names), where).tolist() == [labels.index(name) for name in names]
+    assert encode(inferred, columns(*names)).tolist() == [labels.index(name) for name in names]
     assert ("--positive" in "".join(inferred.notes)) == asked

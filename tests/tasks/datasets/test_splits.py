@@ -3,14 +3,13 @@
 import dataclasses
 import itertools
 import re
-from collections import Counter
 
 import numpy as np
 import pytest
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.bases import base_codes, reverse_complement
+from dnabert_jax.sequence.bases import base_codes, decode_bases, reverse_complement
 from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit, Loci
 from dnabert_jax.tasks.datasets.labels import TextColumn
 from dnabert_jax.tasks.datasets.sequences import Sequences
@@ -23,10 +22,6 @@ def split(rows: list[str], labels: object) -> LabelledSplit:
     codes = [base_codes(row.encode()) for row in rows]
     sequences = Sequences.of((row, np.array([len(row)])) for row in codes)
     return LabelledSplit(sequences, np.asarray(labels), np.arange(1, len(rows) + 1), "x.csv")
-
-
-def texts(part: LabelledSplit) -> list[bytes]:
-    return [codes.tobytes() for codes in part.sequences]
 
 
 def disjoint(data: LabelledData) -> bool:
@@ -42,13 +37,16 @@ def random_rows(count: int, seed: int = 0) -> list[str]:
     return ["".join(row) for row in np.random.default_rng(seed).choice(list("ACGT"), (count, 20))]
 
 
-OVERLAPPING = LabelledData(
-    CLASSES,
-    {
-        "train": split(["AAAC", "aaac", "CCCC", "GGGA", "TTTA", "ACGA"], np.array([0, 1, 0, 1, 0, 0], np.int32)),
-        "validation": split(["CCCC", "GTTT", "TGGG"], np.array([0, 1, 1], np.int32)),
-        "test": split(["TTTA", "TTTA", "TGGG", "ATTT"], np.array([0, 0, 1, 1], np.int32)),
-    },
+def labelled(rows: list[str], labels: object, **others: LabelledSplit) -> LabelledData:
+    """Rows to train on, of three classes, and other splits."""
+    return LabelledData(CLASSES, {"train": split(rows, np.array(labels, np.int32)), **others})  # type: ignore[dict-item]
+
+
+OVERLAPPING = labelled(
+    ["AAAC", "aaac", "CCCC", "GGGA", "TTTA", "ACGA"],
+    [0, 1, 0, 1, 0, 0],
+    validation=split(["CCCC", "GTTT", "TGGG"], np.array([0, 1, 1], np.int32)),
+    test=split(["TTTA", "TTTA", "TGGG", "ATTT"], np.array([0, 0, 1, 1], np.int32)),
 )
 
 
@@ -61,7 +59,7 @@ def test_duplicates_are_counted_and_dropped_never_from_test() -> None:
     ]  # fmt: skip
     dropped = drop_duplicates(OVERLAPPING)
     for name, rows in (("train", ["AAAC", "GGGA", "ACGA"]), ("validation", ["CCCC", "GTTT"])):
-        assert texts(dropped.splits[name]) == [base_codes(row.encode()).tobytes() for row in rows]  # type: ignore[index]
+        assert [decode_bases(codes) for codes in dropped.splits[name].sequences] == rows  # type: ignore[index]
     assert dropped.splits["test"] is OVERLAPPING.splits["test"]
     assert [note[:6] for note in dropped.notes] == ["3 of 6", "1 of 3"]
     assert not any("too" in note for note in count_duplicates(dropped).notes[2:])
@@ -71,26 +69,22 @@ def test_a_training_split_of_which_too_little_is_left_is_refused() -> None:
     part = OVERLAPPING.splits["test"]
     with pytest.raises(InputError, match=r"train .*x\.csv"):
         drop_duplicates(LabelledData(CLASSES, {"train": part, "test": part}))
-    train = split(["AAAC", "GGGA", "ACGA"], np.array([0, 1, 1], np.int32))
-    data = LabelledData(CLASSES, {"train": train, "test": split(["AAAC"], np.array([0], np.int32))})
     with pytest.raises(InputError, match=r"x\.csv .*'1'"):
-        drop_duplicates(data)
-    data = LabelledData(CLASSES, {"train": split(random_rows(4), np.array([0, 0, 1, 1], np.int32))})
+        drop_duplicates(labelled(["AAAC", "GGGA", "ACGA"], [0, 1, 1], test=split(["AAAC"], np.array([0], np.int32))))
     for fraction in (0.1, 0.3, 0.0, 1.0):
         with pytest.raises(InputError, match=rf"\b{fraction:g}\b"):
-            carve(data, "validation", fraction)
+            carve(labelled(random_rows(4), [0, 0, 1, 1]), "validation", fraction)
 
 
 def test_a_carved_split_keeps_the_shares_of_classes() -> None:
-    labels = np.random.default_rng(0).choice(3, 500, p=[0.7, 0.25, 0.05]).astype(np.int32)
-    data = LabelledData(CLASSES, {"train": split(random_rows(500), labels), "test": OVERLAPPING.splits["test"]})
+    labels = np.random.default_rng(0).choice(3, 500, p=[0.7, 0.25, 0.05])
+    data = labelled(random_rows(500), labels, test=OVERLAPPING.splits["test"])
     carved = carve(data, "validation", 0.1, seed=3)
     assert list(carved.splits) == ["train", "validation", "test"]
     assert carved.splits["test"] is data.splits["test"]
     held_out, rest = carved.splits["validation"], carved.splits["train"]
     assert sorted([*held_out.rows, *rest.rows]) == list(range(1, 501))
-    for label, count in Counter(labels.tolist()).items():
-        assert abs((held_out.labels == label).sum() - count / 10) <= 1
+    assert np.abs(np.bincount(held_out.labels) - np.bincount(labels) / 10).max() <= 1
     assert f"{len(held_out)} of 500" in carved.notes[0]
     assert carve(data, "validation", 0.1, seed=3).splits["validation"].rows.tolist() == held_out.rows.tolist()
     assert carve(data, "validation", 0.1, seed=4).splits["validation"].rows.tolist() != held_out.rows.tolist()
@@ -100,17 +94,15 @@ def test_a_carved_split_keeps_the_shares_of_classes() -> None:
 
 
 def test_a_class_never_leaves_training() -> None:
-    labels = np.array([0] * 50 + [1] * 50 + [2], np.int32)
-    data = LabelledData(CLASSES, {"train": split(random_rows(101), labels)})
+    data = labelled(random_rows(101), [0] * 50 + [1] * 50 + [2])
     for seed, fraction in itertools.product(range(5), (0.1, 0.5, 0.9)):
         assert set(carve(data, "validation", fraction, seed).splits["train"].labels) == {0, 1, 2}
 
 
 def test_one_sequence_stays_on_one_side() -> None:
     rows = random_rows(60)
-    other = ["".join("ATCG"[code] for code in reverse_complement(base_codes(row.encode()))) for row in rows]
-    data = LabelledData(CLASSES, {"train": split([*rows, *rows, *other], np.tile([0, 1], 90).astype(np.int32))})
-    carved = carve(data, "validation", 0.3)
+    other = [decode_bases(reverse_complement(base_codes(row.encode()))) for row in rows]
+    carved = carve(labelled([*rows, *rows, *other], np.tile([0, 1], 90)), "validation", 0.3)
     assert 30 < len(carved.splits["validation"]) < 80
     assert disjoint(carved)
 

@@ -12,6 +12,7 @@ from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
 from dnabert_jax.tasks.datasets.strands import differs_between_strands
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import task_to_learn
+from tests.tasks.conftest import write_table
 
 Plant = Callable[[str, int], str]
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
@@ -31,14 +32,14 @@ def donor(text: str, _: int) -> str:
     return f"{text[:40]}GT{text[42:]}"
 
 
-def data(path: Path, plant: Plant, labels: Sequence[str], rows: int = 300) -> LabelledData:
-    letters = np.random.default_rng(0).choice(list("ACGT"), (rows, 82))
-    lines = []
-    for number, row in enumerate(letters):
-        text, label = "".join(row), labels[number % len(labels)]
-        lines.append(f"train,{plant(text, number) if label == labels[-1] else text},{label}\n")
-    path.write_text("split,sequence,label\n" + "".join(lines))
-    return read_labelled(path, KmerTokenizer(3))
+def data(path: Path, plant: Plant, labels: Sequence[str], rows: int) -> LabelledData:
+    texts = ["".join(row) for row in np.random.default_rng(0).choice(list("ACGT"), (rows, 82))]
+
+    def row(number: int) -> tuple[str, str]:
+        label = labels[number % len(labels)]
+        return plant(texts[number], number) if label == labels[-1] else texts[number], label
+
+    return read_labelled(write_table(path, (rows, 0, 0), row), KmerTokenizer(3))
 
 
 @pytest.mark.parametrize("labels", [("0", "1"), ("a", "b;c", "c", "b"), ("0.5", "1.5", "2.5")])

@@ -10,11 +10,27 @@ import numpy as np
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interop.huggingface import shapes_of_parts
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, SEP
+from dnabert_jax.tasks.finetuning.config import FittingObserver
 from dnabert_jax.tasks.finetuning.encoding import EncodedSplit
-from dnabert_jax.tasks.finetuning.fitting import Fitting
+from dnabert_jax.tasks.finetuning.fitting import Fitted, Fitting
 from dnabert_jax.training.state import Parameters
 
 TASK = TaskConfig("single_label_classification", ("no", "yes"))
+
+
+class Counting(FittingObserver):
+    """Takes up the steps as they are made, and restarts."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.restarts: list[str] = []
+
+    def stepped(self, done: int, total: int) -> None:
+        self.steps.append(done)
+        assert done <= total
+
+    def restarted(self, job: str, seed: int) -> None:
+        self.restarts.append(f"{job} {seed}")
 
 
 def likelihood(logits: np.ndarray, targets: np.ndarray) -> float:
@@ -47,6 +63,14 @@ def sequences(model: ModelConfig, count: int, seed: int, shortest: int, longest:
         rows.append(np.array([CLS, *kmers, SEP], np.uint16))
     offsets = np.cumsum([0, *map(len, rows)])
     return EncodedSplit(np.concatenate(rows), offsets, np.eye(2, dtype=np.float32)[labels], model.tokenizer)
+
+
+def assert_same(ones: list[Fitted], others: list[Fitted], atol: float = 0) -> None:
+    for one, other in zip(ones, others, strict=True):
+        assert (one.name, one.seed, one.epoch, one.collapsed) == (other.name, other.seed, other.epoch, other.collapsed)
+        for ours, theirs in ((one.losses, other.losses), (one.figures, other.figures)):
+            np.testing.assert_allclose(ours, theirs, atol=min(atol, 1e-5), rtol=0)
+        assert_close(one.parameters, other.parameters, atol)
 
 
 def assert_close(ours: Parameters, theirs: Parameters, atol: float = 1e-5) -> None:

@@ -1,9 +1,10 @@
 """Jobs in lockstep are each what they are alone, and what transformers' Trainer makes of the same batches."""
 
 import dataclasses
+import functools
 import re
 import time
-from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,28 +17,14 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.interop.huggingface import from_huggingface, shapes_of_parts, to_huggingface
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import epoch_order
-from dnabert_jax.tasks.finetuning.fitting import Fitted, Job, Silent
+from dnabert_jax.tasks.finetuning.fitting import Fitted, Job
 from dnabert_jax.tasks.finetuning.lockstep import Lockstep, jobs_mesh
 from dnabert_jax.tasks.finetuning.trainable import rate_factors, split_trainable, stacked, whole_model
 from dnabert_jax.training.state import Parameters
-from tests.tasks.finetuning.conftest import TASK, Judged, assert_close, random_parts, sequences
+from tests.tasks.finetuning.conftest import TASK, Counting, Judged, assert_close, assert_same, random_parts, sequences
 
 MODEL = ModelConfig(k=3, hidden_size=32, num_layers=2, num_heads=2, intermediate_size=64, max_positions=40)
 CONFIG = dataclasses.replace(FINETUNE_PRESETS["dnabert"], epochs=2, batch_size=8, peak_learning_rate=1e-3, restarts=0)
-
-
-class Counting(Silent):
-    def __init__(self) -> None:
-        self.steps = 0
-        self.restarts: list[str] = []
-
-    def stepped(self, done: int, total: int) -> None:
-        self.steps += done
-        assert self.steps <= total
-
-    def restarted(self, job: str, seed: int) -> None:
-        self.restarts.append(f"{job} {seed}")
-        self.steps = 0
 
 
 def job(name: str, count: int, seed: int = 0, shortest: int = 29, longest: int = 29, validated: int = 12) -> Job:
@@ -46,41 +33,22 @@ def job(name: str, count: int, seed: int = 0, shortest: int = 29, longest: int =
     return Job(name, train, sequences(MODEL, validated, ord(name) + 1, shortest, longest), seed)
 
 
-@pytest.fixture(scope="module")
-def parameters() -> Parameters:
-    """Of an encoder with random weights."""
+@functools.cache
+def network() -> Parameters:
+    """A network with random weights, whose head is not of the pre-trained model."""
     drawn = random_parts(MODEL, None, ["backbone"])
     drawn["backbone"]["embeddings"]["token"]["table"][MODEL.vocabulary_size :] = 0
-    return drawn
+    return drawn | random_parts(MODEL, TASK, ["pooler", "classifier"], seed=1)
 
 
-def fresh(parameters: Parameters) -> Parameters:
-    return parameters | random_parts(MODEL, TASK, ["pooler", "classifier"], seed=1)
-
-
-Fit = Callable[..., list[Fitted]]
-
-
-@pytest.fixture(scope="module")
-def fit(parameters: Parameters) -> Fit:
-    def run(jobs: list[Job], config: FinetuneConfig = CONFIG, devices: int = 1, **changed: object) -> list[Fitted]:
-        observer = changed.pop("observer", Counting())
-        settings = {"parameters": parameters, "task": TASK, **changed}
-        return Judged(MODEL, config=config, devices=jax.devices()[:devices], **settings).run(jobs, observer)
-
-    return run
-
-
-def assert_same_result(ones: list[Fitted], others: list[Fitted], atol: float) -> None:
-    for one, other in zip(ones, others, strict=True):
-        assert (one.name, one.epoch) == (other.name, other.epoch)
-        np.testing.assert_allclose(one.figures, other.figures, atol=1e-5)
-        np.testing.assert_allclose(one.losses, other.losses, atol=1e-5)
-        assert_close(one.parameters, other.parameters, atol)
+def fit(jobs: list[Job], config: FinetuneConfig = CONFIG, devices: int = 1, **changed: Any) -> list[Fitted]:
+    observer = changed.pop("observer", Counting())
+    settings = {"parameters": {"backbone": network()["backbone"]}, "task": TASK, **changed}
+    return Judged(MODEL, config=config, devices=jax.devices()[:devices], **settings).run(jobs, observer)
 
 
 @pytest.mark.parametrize(("train", "devices"), [("full", 1), ("full", 8), ("lora", 4), ("head", 8)])
-def test_a_job_in_lockstep_is_the_job_alone(fit: Fit, train: str, devices: int) -> None:
+def test_a_job_in_lockstep_is_the_job_alone(train: str, devices: int) -> None:
     """Of other sizes, lengths and seeds than its neighbours, some of which end sooner; dropout and masks are on.
 
     But for the rounding of sums over more padding, which AdamW makes larger where a gradient is nearly 0.
@@ -88,27 +56,25 @@ def test_a_job_in_lockstep_is_the_job_alone(fit: Fit, train: str, devices: int) 
     config = dataclasses.replace(CONFIG, train=train, mask_rate=0.2)
     jobs = [job("a", 40), job("b", 17, seed=3, shortest=5, longest=6), job("c", 24)]
     alone = [fit([each], config)[0] for each in jobs]
-    assert_same_result(fit(jobs, config, devices), alone, atol=1e-5)
+    assert_same(fit(jobs, config, devices), alone, atol=1e-5)
 
 
-def test_a_job_of_long_sequences_in_lockstep_is_the_job_alone(fit: Fit) -> None:
+def test_a_job_of_long_sequences_in_lockstep_is_the_job_alone() -> None:
     """One has sequences of two and three windows, its neighbour of one and two; dropout and masks are on."""
     task = dataclasses.replace(TASK, long="attention", split=3, window=12, overlap=3)
     jobs = [job("a", 16, shortest=22, validated=8), job("b", 11, seed=3, shortest=8, validated=8)]
     for number, each in enumerate(jobs):
-        train, validation = (
-            dataclasses.replace(split, windows=task.windows) for split in (each.train, each.validation)
-        )
-        jobs[number] = dataclasses.replace(each, train=train, validation=validation)
+        splits = {name: getattr(each, name) for name in ("train", "validation")}
+        windowed = {name: dataclasses.replace(split, windows=task.windows) for name, split in splits.items()}
+        jobs[number] = dataclasses.replace(each, **windowed)
     config = dataclasses.replace(CONFIG, epochs=1, mask_rate=0.2)
     alone = [fit([each], config, task=task)[0] for each in jobs]
-    assert_same_result(fit(jobs, config, task=task), alone, atol=1e-4)
+    assert_same(fit(jobs, config, task=task), alone, atol=1e-4)
     # Memory is saved at no price but time.
-    saving = dataclasses.replace(config, remat="full")
-    assert_same_result(fit(jobs[1:], saving, task=task), alone[1:], atol=1e-5)
+    assert_same(fit(jobs[1:], dataclasses.replace(config, remat="full"), task=task), alone[1:], atol=1e-5)
 
 
-def test_jobs_learn_what_there_is_to_learn_and_differ_by_their_seed(fit: Fit) -> None:
+def test_jobs_learn_what_there_is_to_learn_and_differ_by_their_seed() -> None:
     config = dataclasses.replace(CONFIG, epochs=12, peak_learning_rate=3e-3, dropout=0.0)
     first, second = fit([job("a", 80), dataclasses.replace(job("a", 80), seed=1)], config)
     assert first.losses[-1] < first.losses[0] - 0.1
@@ -119,10 +85,10 @@ def test_jobs_learn_what_there_is_to_learn_and_differ_by_their_seed(fit: Fit) ->
 
 
 @pytest.mark.parametrize(("jobs", "communicates"), [(8, False), (1, True)])
-def test_jobs_do_not_communicate(parameters: Parameters, jobs: int, communicates: bool) -> None:
+def test_jobs_do_not_communicate(jobs: int, communicates: bool) -> None:
     """Eight jobs on eight devices: the compiled step has no collective."""
     lockstep = Lockstep(MODEL, TASK, CONFIG, jobs_mesh(jax.devices(), jobs, CONFIG.batch_size))
-    state = lockstep.start(stacked([fresh(parameters)] * jobs))
+    state = lockstep.start(stacked([network()] * jobs))
     batch, turn = lockstep.abstract_batch(jobs, 16)
     hlo = lockstep.train_step().lower({}, state, batch, turn).compile().as_text()
     assert bool(re.search(r" (all-reduce|all-gather|all-to-all|collective-permute)\(", hlo)) is communicates
@@ -134,11 +100,11 @@ def test_the_mesh_takes_jobs_first_and_rows_with_what_is_left() -> None:
 
 
 @pytest.mark.parametrize("devices", [1, 8])
-def test_updates_are_those_of_pytorch_and_transformers(fit: Fit, parameters: Parameters, devices: int) -> None:
+def test_updates_are_those_of_pytorch_and_transformers(devices: int) -> None:
     """AdamW, clipping and the schedule, on the same batches without dropout."""
     config = dataclasses.replace(CONFIG, epochs=3, warmup_share=0.2, weight_decay=0.1, clip_norm=0.5, dropout=0.0)
     data = job("a", 40, seed=5)
-    whole = fresh(parameters)
+    whole = network()
     settings = BertConfig(
         vocab_size=69, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
         max_position_embeddings=40, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=2,
@@ -146,11 +112,8 @@ def test_updates_are_those_of_pytorch_and_transformers(fit: Fit, parameters: Par
     theirs = BertForSequenceClassification(settings)
     tensors = {name: torch.tensor(np.ascontiguousarray(t)) for name, t in to_huggingface(whole, MODEL).items()}
     theirs.load_state_dict(tensors)
-    decayed = [p for name, p in theirs.named_parameters() if p.ndim > 1]
-    rest = [p for name, p in theirs.named_parameters() if p.ndim == 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}], lr=1e-3, eps=1e-8
-    )
+    groups = [{"params": [p], "weight_decay": 0.1 if p.ndim > 1 else 0.0} for p in theirs.parameters()]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, eps=1e-8)
     schedule = get_linear_schedule_with_warmup(optimizer, round(0.2 * 15), 15)
     for epoch in (1, 2, 3):
         order = epoch_order(40, 5, epoch)
@@ -175,27 +138,27 @@ def test_updates_are_those_of_pytorch_and_transformers(fit: Fit, parameters: Par
     assert_close(ours, expected, atol=2e-5)
 
 
-def test_the_best_epoch_is_kept_and_patience_ends_a_job(fit: Fit) -> None:
-    figures = iter([0.1, 0.3, 0.2, 0.2, 0.9])
-    config = dataclasses.replace(CONFIG, epochs=5, patience=2)
+def test_the_best_epoch_is_kept_and_patience_ends_a_job() -> None:
+    def stopped(patience: int) -> Fitted:
+        figures, config = iter([0.1, 0.3, 0.2, 0.2, 0.9]), dataclasses.replace(CONFIG, epochs=5, patience=patience)
+        return fit([job("a", 24)], config, score=lambda *_: next(figures), observer=observer)[0]
+
     observer = Counting()
-    one = fit([job("a", 24)], config, score=lambda *_: next(figures), observer=observer)[0]
+    one = stopped(patience=2)
     assert (one.epoch, one.figures) == (2, [0.1, 0.3, 0.2, 0.2])
-    assert observer.steps == 4 * 3
+    assert observer.steps == [1] * 4 * 3
     # The parameters are those of the second epoch, though two more were made.
-    figures = iter([0.1, 0.3, 0.2, 0.2])
-    stopped = fit([job("a", 24)], dataclasses.replace(config, patience=1), score=lambda *_: next(figures))[0]
-    assert_close(one.parameters, stopped.parameters, atol=0)
+    assert_close(one.parameters, stopped(patience=1).parameters, atol=0)
 
 
-def test_an_epoch_that_says_the_same_of_everything_is_the_best_only_if_all_do(fit: Fit) -> None:
+def test_an_epoch_that_says_the_same_of_everything_is_the_best_only_if_all_do() -> None:
     figures, flat = iter([0.9, 0.5, 0.6, 0.7]), iter([True, False, False, True])
     judged = {"score": lambda *_: next(figures), "collapsed": lambda *_: next(flat)}
     one = fit([job("a", 24)], dataclasses.replace(CONFIG, epochs=4), **judged)[0]
     assert (one.epoch, one.collapsed) == (3, 0)
 
 
-def test_a_collapsed_job_begins_anew_with_another_seed(fit: Fit) -> None:
+def test_a_collapsed_job_begins_anew_with_another_seed() -> None:
     verdicts = iter([True, False, True, False])
     config = dataclasses.replace(CONFIG, epochs=1, restarts=2)
     observer = Counting()
@@ -210,29 +173,28 @@ def test_a_collapsed_job_begins_anew_with_another_seed(fit: Fit) -> None:
 
 
 @pytest.mark.parametrize("train", ["lora", "head"])
-def test_what_is_frozen_stays(fit: Fit, parameters: Parameters, train: str) -> None:
+def test_what_is_frozen_stays(train: str) -> None:
     trained = fit([job("a", 24)], dataclasses.replace(CONFIG, train=train))[0].parameters
-    changed = jax.tree.map(lambda a, b: not np.array_equal(a, b), trained["backbone"], parameters["backbone"])
+    changed = jax.tree.map(lambda a, b: not np.array_equal(a, b), trained["backbone"], network()["backbone"])
     adapted = changed["layers"].pop("attention")
     assert not any(jax.tree.leaves(changed))
-    kernels = [adapted[name]["kernel"] for name in ("query", "key", "value", "output")]
-    assert all(kernels) if train == "lora" else not any(kernels)
+    assert {tree["kernel"] for tree in adapted.values()} == {train == "lora"}
     assert not any(tree["bias"] for tree in adapted.values())
 
 
-def test_a_low_rank_addition_starts_at_zero_and_has_its_rank(parameters: Parameters) -> None:
+def test_a_low_rank_addition_starts_at_zero_and_has_its_rank() -> None:
     config = dataclasses.replace(CONFIG, train="lora", lora_rank=3, lora_alpha=6.0)
-    frozen, trainable = split_trainable(fresh(parameters), config, seed=0)
-    assert_close(whole_model(frozen, trainable, config)["backbone"], parameters["backbone"], atol=0)
+    frozen, trainable = split_trainable(network(), config, seed=0)
+    assert_close(whole_model(frozen, trainable, config)["backbone"], network()["backbone"], atol=0)
     trainable = jax.tree.map(lambda leaf: leaf + 1, trainable)
     kernel = whole_model(frozen, trainable, config)["backbone"]["layers"]["attention"]["key"]["kernel"]
-    addition = kernel - parameters["backbone"]["layers"]["attention"]["key"]["kernel"]
+    addition = kernel - network()["backbone"]["layers"]["attention"]["key"]["kernel"]
     factors = trainable["lora"]["key"]
     np.testing.assert_allclose(addition, 2 * np.einsum("lir,lro->lio", factors["a"], factors["b"]), atol=1e-5)
 
 
-def test_lower_layers_learn_more_slowly(parameters: Parameters) -> None:
-    factors = rate_factors(fresh(parameters), num_layers=2, layer_decay=0.5, head_rate=3.0)
+def test_lower_layers_learn_more_slowly() -> None:
+    factors = rate_factors(network(), num_layers=2, layer_decay=0.5, head_rate=3.0)
     assert factors["classifier"]["kernel"] == factors["pooler"]["dense"]["kernel"] == 3
     assert factors["backbone"]["layers"]["intermediate"]["kernel"].ravel().tolist() == [0.25, 0.5]
     assert factors["backbone"]["embeddings"]["token"]["table"] == 0.125
@@ -245,11 +207,9 @@ def test_small_sets_are_passed_over_more_often_and_large_ones_less() -> None:
 
 
 @pytest.mark.parametrize(("weights", "smoothing"), [("none", 0.0), ("balanced", 0.0), ("none", 0.2)])
-def test_weighted_and_smoothed_losses_are_those_of_pytorch(
-    fit: Fit, parameters: Parameters, weights: str, smoothing: float
-) -> None:
+def test_weighted_and_smoothed_losses_are_those_of_pytorch(weights: str, smoothing: float) -> None:
     """Of one batch of all sequences, and so of the parameters to begin with."""
-    data, whole = job("a", 25), fresh(parameters)
+    data, whole = job("a", 25), network()
     changed = {"class_weights": weights, "label_smoothing": smoothing, "dropout": 0.0}
     config = dataclasses.replace(CONFIG, epochs=1, batch_size=25, **changed)
     (logits,) = Judged(MODEL, whole, TASK, config, jax.devices()[:1]).predict([whole], [data.train])
@@ -260,10 +220,7 @@ def test_weighted_and_smoothed_losses_are_those_of_pytorch(
 
 
 def test_settings_that_the_host_alone_reads_need_no_other_compilation() -> None:
-    shared = {
-        "epochs": 7, "peak_learning_rate": 0.1, "warmup_share": 0.5, "warmup_steps": 3, "max_steps": 9, "patience": 1,
-        "label_smoothing": 0.2, "class_weights": "balanced", "select_by": "mcc", "restarts": 1, "seed": 5,
-    }  # fmt: skip
+    shared = {"epochs": 7, "peak_learning_rate": 0.1, "max_steps": 9, "class_weights": "balanced", "seed": 5}
     assert dataclasses.replace(CONFIG, **shared).of_a_step == CONFIG.of_a_step
     compiled = {"train": "head", "remat": "full", "clip_norm": 9.0, "weight_decay": 0.3, "mask_rate": 0.5}
     for name, value in compiled.items():

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -12,7 +11,6 @@ import pytest
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError, JobError
-from dnabert_jax.interop.huggingface import shapes_of_parts
 from dnabert_jax.tasks.finetuning.checkpoint import (
     FittingCheckpoint,
     StartingPoint,
@@ -20,11 +18,11 @@ from dnabert_jax.tasks.finetuning.checkpoint import (
     check_unfinished,
     weights_digest,
 )
-from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS
-from dnabert_jax.tasks.finetuning.fitting import Fitted, Job, Silent
+from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FittingObserver
+from dnabert_jax.tasks.finetuning.fitting import Fitted, Job
 from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.training.saved_model import Description, SavedModel
-from tests.tasks.finetuning.conftest import TASK, Judged, assert_close, random_parts, sequences
+from tests.tasks.finetuning.conftest import TASK, Counting, Judged, assert_same, random_parts, sequences
 
 MODEL = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=16, max_positions=16)
 CONFIG = dataclasses.replace(
@@ -32,14 +30,7 @@ CONFIG = dataclasses.replace(
 )
 """Training the head alone compiles in a moment, and the state is of the same kind."""
 START = StartingPoint("model", 7, "w", TASK, {"train": "a", "validation": "b", "test": "c"}, 2, CONFIG)
-
-
-class Counting(Silent):
-    def __init__(self) -> None:
-        self.steps: list[int] = []
-
-    def stepped(self, done: int, total: int) -> None:
-        self.steps.append(done)
+SILENT = FittingObserver()
 
 
 def job(name: str, count: int, validated: int, seed: int) -> Job:
@@ -47,23 +38,16 @@ def job(name: str, count: int, validated: int, seed: int) -> Job:
     return Job(name, train, validation, seed)
 
 
-@pytest.fixture(scope="module")
-def run() -> Callable[..., list[Fitted]]:
+def run(*checkpoint: FittingCheckpoint, devices: int = 2, observer: FittingObserver = SILENT) -> list[Fitted]:
     """Three jobs, of which one is shorter and another collapses at first: 3 x 5 steps, then 3 x 4."""
-    parameters = random_parts(MODEL, None, ["backbone"])
-    jobs = [job(str(size), size, 8 + size, size) for size in (40, 17, 30)]
-
-    def fit(checkpoint: FittingCheckpoint | None, devices: int = 2, observer: Silent | None = None) -> list[Fitted]:
-        settings = {"collapsed": lambda _, targets: len(targets) == 38}
-        fitting = Judged(MODEL, parameters, TASK, CONFIG, jax.devices()[:devices], **settings)
-        return fitting.run(jobs, observer or Silent(), checkpoint)
-
-    return fit
+    parameters, settings = random_parts(MODEL, None, ["backbone"]), {"collapsed": lambda _, targets: len(targets) == 38}
+    fitting = Judged(MODEL, parameters, TASK, CONFIG, jax.devices()[:devices], **settings)
+    return fitting.run([job(str(size), size, 8 + size, size) for size in (40, 17, 30)], observer, *checkpoint)
 
 
 @pytest.fixture(scope="module")
-def whole(run: Callable[..., list[Fitted]]) -> list[Fitted]:
-    return run(None)
+def whole() -> list[Fitted]:
+    return run()
 
 
 def stopping_after(out: Path, steps: int) -> FittingCheckpoint:
@@ -72,17 +56,7 @@ def stopping_after(out: Path, steps: int) -> FittingCheckpoint:
     return FittingCheckpoint(out, START, "loss", lambda: next(asked) > steps)
 
 
-def assert_same(ones: list[Fitted], others: list[Fitted], atol: float = 0) -> None:
-    for one, other in zip(ones, others, strict=True):
-        assert (one.name, one.seed, one.epoch, one.collapsed) == (other.name, other.seed, other.epoch, other.collapsed)
-        np.testing.assert_allclose(one.losses, other.losses, atol=atol, rtol=0)
-        np.testing.assert_allclose(one.figures, other.figures, atol=atol, rtol=0)
-        assert_close(one.parameters, other.parameters, atol)
-
-
-def test_stopped_again_and_again_it_ends_the_same(
-    run: Callable[..., list[Fitted]], whole: list[Fitted], tmp_path: Path
-) -> None:
+def test_stopped_again_and_again_it_ends_the_same(whole: list[Fitted], tmp_path: Path) -> None:
     """Within an epoch, at the end of one, at the end of the attempt, and among the restarts."""
     out = tmp_path / "run"
     for asked, step in ((2, 3), (1, 5), (9, 15), (4, 20)):
@@ -106,9 +80,7 @@ def test_stopped_again_and_again_it_ends_the_same(
     assert last["30, attempt 2"] == (whole[2].losses[-1], whole[2].figures[-1])
 
 
-def test_it_goes_on_with_another_number_of_devices(
-    run: Callable[..., list[Fitted]], whole: list[Fitted], tmp_path: Path
-) -> None:
+def test_it_goes_on_with_another_number_of_devices(whole: list[Fitted], tmp_path: Path) -> None:
     """Three jobs fill the places of one device, and leave one of four on two."""
     with stopping_after(tmp_path / "run", 7) as checkpoint, pytest.raises(StoppedError):
         run(checkpoint, devices=1)
@@ -117,7 +89,7 @@ def test_it_goes_on_with_another_number_of_devices(
 
 
 @pytest.fixture(scope="module")
-def unfinished(run: Callable[..., list[Fitted]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unfinished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "run"
     with stopping_after(out, 2) as checkpoint, pytest.raises(StoppedError):
         run(checkpoint)
@@ -149,7 +121,7 @@ def test_another_start_is_refused_by_what_differs(unfinished: Path, changed: dic
         FittingCheckpoint(unfinished, start, "loss", lambda: False)
 
 
-def test_what_is_there_is_gone_on_with_only_on_request(unfinished: Path, tmp_path: Path) -> None:
+def test_what_is_there_is_gone_on_with_on_request_and_by_one_job(unfinished: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--resume"):
         check_unfinished(unfinished, resume=False)
     check_unfinished(unfinished, resume=True)
@@ -159,22 +131,17 @@ def test_what_is_there_is_gone_on_with_only_on_request(unfinished: Path, tmp_pat
     for resume in (False, True):
         with pytest.raises(InputError, match=r"other\.unfinished"):
             check_unfinished(tmp_path / "other", resume)
-
-
-def test_two_jobs_do_not_go_on_with_the_same(run: Callable[..., list[Fitted]], unfinished: Path) -> None:
     with FittingCheckpoint(unfinished, START, "loss", lambda: False) as one, one.attempt(0, []):
         other = FittingCheckpoint(unfinished, START, "loss", lambda: False)
         with other, pytest.raises(InputError, match="Another job"):
             run(other)
 
 
-def test_losses_that_are_not_finite_are_not_saved(run: Callable[..., list[Fitted]], tmp_path: Path) -> None:
+def test_losses_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     """Not even when it is asked to stop."""
     broken = dataclasses.replace(CONFIG, peak_learning_rate=1e30, clip_norm=1e30, train="full", warmup_share=0.0)
-    shapes = shapes_of_parts(MODEL, None, ["backbone"])
-    parameters = jax.tree.map(lambda leaf: np.full(leaf.shape, 1.0, np.float32), shapes)
-    fitting = Judged(MODEL, parameters, TASK, broken, jax.devices()[:1])
+    fitting = Judged(MODEL, random_parts(MODEL, None, ["backbone"]), TASK, broken, jax.devices()[:1])
     with stopping_after(tmp_path / "run", 3) as checkpoint, pytest.raises(JobError, match=r"^a: .* step \d") as raised:
-        fitting.run([job("a", 80, 8, 0)], Silent(), checkpoint)
+        fitting.run([job("a", 80, 8, 0)], SILENT, checkpoint)
     assert not isinstance(raised.value, StoppedError)
     assert checkpoint.saved_steps == 0

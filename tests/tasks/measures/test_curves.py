@@ -1,8 +1,6 @@
 """The curves are pictures, and what is drawn is what the definition says."""
 
 import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +10,8 @@ from matplotlib.image import imread
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.tasks.measures.curves import draw_curves
+from tests.tasks.conftest import BINARY, CLASSES, NUMBERS, SEVERAL, example
 
-BINARY = TaskConfig("single_label_classification", ("no", "yes"))
-CLASSES = TaskConfig("single_label_classification", ("none", "donor", "acceptor"))
-SEVERAL = TaskConfig("multi_label_classification", ("CTCF", "MAX", "MYC"))
-Example = Callable[..., tuple[np.ndarray, np.ndarray]]
 Drawn = list[dict[str, np.ndarray]]
 
 
@@ -39,7 +34,7 @@ def line(figure: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("task", [BINARY, CLASSES, SEVERAL])
-def test_three_pictures_are_drawn(task: TaskConfig, tmp_path: Path, example: Example, drawn: Drawn) -> None:
+def test_three_pictures_are_drawn(task: TaskConfig, tmp_path: Path, drawn: Drawn) -> None:
     draw_curves(task, *example(task), tmp_path / "curves", "CTCF_A549")
     paths = sorted((tmp_path / "curves").iterdir())
     assert [path.name for path in paths] == ["calibration.png", "curves.json", "precision_recall.png", "roc.png"]
@@ -47,7 +42,7 @@ def test_three_pictures_are_drawn(task: TaskConfig, tmp_path: Path, example: Exa
     assert [sum(":" in label for label in figure) for figure in drawn] == [1 if task is BINARY else 3] * 3
 
 
-def test_curves_by_definition(tmp_path: Path, example: Example, drawn: Drawn) -> None:
+def test_curves_by_definition(tmp_path: Path, drawn: Drawn) -> None:
     scores, labels = example(CLASSES)
     draw_curves(CLASSES, scores, labels, tmp_path, "")
     roc, precision, calibration = drawn
@@ -66,16 +61,12 @@ def test_curves_by_definition(tmp_path: Path, example: Example, drawn: Drawn) ->
     assert bins.mean(axis=0) == pytest.approx([column.mean(), truth.mean()], abs=0.03)
 
 
-def test_a_class_without_examples_has_no_curve_and_the_legend_says_so(
-    tmp_path: Path, example: Example, drawn: Drawn
-) -> None:
+def test_a_class_without_examples_has_no_curve_and_the_legend_says_so(tmp_path: Path, drawn: Drawn) -> None:
     scores, labels = example(SEVERAL)
     labels[:, 1], labels[:, 2] = 0, 1
     draw_curves(SEVERAL, scores, labels, tmp_path, "")
     for figure in drawn:
-        assert len(figure["MAX: no examples"]) == 0
-        assert len(figure["MYC: nothing else"]) == 0
-        assert len(line(figure, "CTCF")) > 2
+        assert len(figure["MAX: no examples"]) == len(figure["MYC: nothing else"]) == 0 < len(line(figure, "CTCF"))
 
 
 def test_very_many_labels_are_drawn_without_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,10 +79,9 @@ def test_very_many_labels_are_drawn_without_names(tmp_path: Path, monkeypatch: p
     assert [legend is None for legend in legends] == [False] * 3 + [True] * 3
 
 
-def test_a_regression_has_a_scatter_plot_of_each_target(tmp_path: Path, example: Example, drawn: Drawn) -> None:
-    task = TaskConfig("regression", ("liver", "skin"))
-    scores, labels = example(task)
-    draw_curves(task, scores, labels, tmp_path, "")
+def test_a_regression_has_a_scatter_plot_of_each_target(tmp_path: Path, drawn: Drawn) -> None:
+    scores, labels = example(NUMBERS)
+    draw_curves(NUMBERS, scores, labels, tmp_path, "")
     assert [path.name for path in tmp_path.iterdir()] == ["scatter.png"]
     (figure,) = drawn
     assert list(figure.values())[1] == pytest.approx(np.stack([labels[:, 0], scores[:, 0]], axis=1))
@@ -101,40 +91,40 @@ NAMES = ("$$", r"$\x$", "$0-$10", "_x", "100 %", "a\nb", "\udce9", "Häm")
 
 
 @pytest.mark.parametrize("problem", ["single_label_classification", "multi_label_classification", "regression"])
-def test_names_are_drawn_as_they_are(problem: str, tmp_path: Path, example: Example, drawn: Drawn) -> None:
+def test_names_are_drawn_as_they_are(problem: str, tmp_path: Path, drawn: Drawn) -> None:
     task = TaskConfig(problem, NAMES)
     draw_curves(task, *example(task, count=200), tmp_path, r"$\set$$")
-    assert len(list(tmp_path.glob("*.png"))) == (1 if problem == "regression" else 3)
-    for figure in drawn:
-        if problem != "regression":
-            assert {label.strip().partition(":")[0] for label in figure if ":" in label} == set(NAMES)
+    assert len(list(tmp_path.glob("*.png"))) == (3 if task.kind.has_classes else 1)
+    for figure in drawn if task.kind.has_classes else ():
+        assert {label.strip().partition(":")[0] for label in figure if ":" in label} == set(NAMES)
 
 
+@pytest.mark.parametrize(
+    ("task", "failing", "left"),
+    [
+        (BINARY, "roc.png", ["calibration.png", "curves.json", "precision_recall.png"]),
+        (SEVERAL, "png", ["curves.json"]),
+        (NUMBERS, "png", []),
+    ],
+)
 def test_a_picture_that_fails_is_said_and_costs_no_other(
-    tmp_path: Path, example: Example, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    task: TaskConfig,
+    failing: str,
+    left: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     save = Figure.savefig
 
     def fail(figure: Figure, path: Path, **settings: object) -> None:
         save(figure, path, **settings)
-        if path.name == "roc.png":
+        if path.name.endswith(failing):
             raise ValueError("the picture is too large")
 
     monkeypatch.setattr(Figure, "savefig", fail)
-    draw_curves(BINARY, *example(BINARY), tmp_path, "")
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["calibration.png", "curves.json", "precision_recall.png"]
-    (message,) = [record.getMessage() for record in caplog.records]
-    assert re.search(r"roc\.png.*the picture is too large", message)
-
-
-@pytest.mark.parametrize(("problem", "files"), [("multi_label_classification", ["curves.json"]), ("regression", None)])
-def test_a_drawing_library_that_does_not_import_costs_the_pictures_alone(
-    problem: str, files: list[str] | None, tmp_path: Path, example: Example, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    task = TaskConfig(problem, ("liver", "skin"))
     draw_curves(task, *example(task), tmp_path / "curves", "")
-    folder = tmp_path / "curves"
-    # A directory without a file is not there.
-    assert ([path.name for path in folder.iterdir()] if folder.exists() else None) == files
+    assert sorted(path.name for path in tmp_path.glob("curves/*")) == left
+    assert (tmp_path / "curves").exists() == bool(left)
+    message = caplog.records[-1].getMessage()
+    assert re.search(rf"{failing}.*the picture is too large", message)

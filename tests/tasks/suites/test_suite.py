@@ -1,7 +1,6 @@
 """A suite: which sets there are, how they are grouped, and a directory of results that takes one evaluation alone."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.storage import Location
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.tasks.measures.results import Result, SeedResult
@@ -26,23 +24,14 @@ def touch(path: Path, size: int = 1) -> None:
 
 
 @pytest.fixture
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LabelledSet]:
-    """A data set of a name, which is a file of one letter."""
-    directory = tmp_path_factory.mktemp("sets")
-
-    def make(name: str) -> LabelledSet:
-        path = directory / f"{name}.tsv"
-        if not path.exists():
-            touch(path)
-        return LabelledSet(name, path, 1)
-
-    return make
+def data(tmp_path: Path) -> LabelledSet:
+    """A data set, which is a file of one letter."""
+    touch(tmp_path / "sets/0.tsv")
+    return LabelledSet("tf/0", tmp_path / "sets/0.tsv", 1)
 
 
-def result(name: str) -> Result:
-    scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
-    metrics = measure(TASK, scores, np.array([0, 1, 1]), resamples=0)
-    return Result(name, "full fine-tuning", TASK, {"train": 3}, (SeedResult(0, 1.0, metrics),))
+METRICS = measure(TASK, np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), np.array([0, 1, 1]), resamples=0)
+RESULT = Result("tf/0", "full fine-tuning", TASK, {"train": 3}, (SeedResult(0, 1.0, METRICS),))
 
 
 def test_sets_in_every_layout(tmp_path: Path) -> None:
@@ -85,7 +74,7 @@ def test_groups_are_of_like_size_and_processes_share_them_out() -> None:
         LabelledSet(name, Path(name), size) for name, size in zip("abcdefg", (5, 900, 1, 6, 800, 7, 5), strict=True)
     ]
     groups = groups_by_size(sets, 3)
-    assert [[data.name for data in group] for group in groups] == [["b", "e", "f"], ["d", "a", "g"], ["c"]]
+    assert ["".join(data.name for data in group) for group in groups] == ["bef", "dag", "c"]
     assert groups_by_size(sets[::-1], 3) == groups
     # Which is whose does not depend on how many sets suit the devices of a machine.
     parts = [groups_by_size(part_of(sets, process, 2), 1 + process) for process in range(2)]
@@ -94,10 +83,8 @@ def test_groups_are_of_like_size_and_processes_share_them_out() -> None:
 
 def test_settings_of_gue_are_those_of_its_scripts() -> None:
     settings = FINETUNE_PRESETS["gue"]
-    epochs = {
-        "EMP/H3": 3, "GUE/prom/prom_core_tata": 10, "prom/prom_300_notata": 4, "prom/prom_300_all": 4, "mouse/0": 5,
-        "tf/4": 3, "virus/covid": 9, "x": 3,
-    }  # fmt: skip
+    epochs = {"EMP/H3": 3, "GUE/prom/prom_core_tata": 10, "prom/prom_300_notata": 4, "mouse/0": 5, "virus/covid": 9}
+    epochs |= {"tf/4": 3, "x": 3}
     by_set = {name: settings_of("gue", name, settings) for name in epochs}
     assert {name: changed.epochs for name, changed in by_set.items()} == epochs
     mouse = by_set["mouse/0"]
@@ -107,52 +94,42 @@ def test_settings_of_gue_are_those_of_its_scripts() -> None:
     assert by_set["x"] == settings_of("tfbs690", "tf/4", settings) == settings
 
 
-@pytest.fixture(params=["local", "store"])
-def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
-    return tmp_path / "results" if request.param == "local" else f"memory://{tmp_path.name}/results"
-
-
-def test_results_are_found_again_and_of_other_processes_too(
-    directory: Location, labelled: Callable[[str], LabelledSet]
-) -> None:
+@pytest.mark.parametrize("place", ["{}", "memory://{}"])
+def test_results_are_found_again_and_of_other_processes_too(place: str, tmp_path: Path, data: LabelledSet) -> None:
+    directory = place.format(tmp_path / "results")
     first, second = SuiteResults(directory, EVALUATION), SuiteResults(directory, EVALUATION)
-    first.write("finetuned", result("tf/0"), labelled("tf/0"))
-    second.write("kmer", result("tf/0"), labelled("tf/0"))
-    second.fail("finetuned", "tf/1", "no train split")
-    assert [read.name for read in first.read()["finetuned"]] == ["tf/0"]
-    assert first.read()["kmer"][0] == result("tf/0")
-    assert first.failures() == {"finetuned/tf/1": "no train split"}
+    first.write("finetuned", RESULT, data)
+    second.write("kmer", RESULT, data)
+    second.fail("probe", "tf/0", "no train split")
+    assert first.read() == {"finetuned": [RESULT], "kmer": [RESULT]}
+    assert first.failures() == {"probe/tf/0": "no train split"}
     again = SuiteResults(directory, EVALUATION)
-    assert again.has("finetuned", labelled("tf/0"))
-    assert not again.has("finetuned", labelled("tf/1"))
-    again.write("finetuned", result("tf/1"), labelled("tf/1"))
+    assert [again.has(method, data) for method in ("finetuned", "probe")] == [True, False]
+    again.write("probe", RESULT, data)
     assert again.failures() == {}
 
 
-def test_what_a_process_writes_or_left_half_written_stops_no_other(
-    tmp_path: Path, labelled: Callable[[str], LabelledSet]
-) -> None:
-    touch(tmp_path / "evaluation.json.0123.partial")
-    results = SuiteResults(tmp_path, EVALUATION)
+def test_what_a_process_writes_or_left_half_written_stops_no_other(tmp_path: Path, data: LabelledSet) -> None:
+    out = tmp_path / "results"
+    touch(out / "evaluation.json.0123.partial")
+    results = SuiteResults(out, EVALUATION)
     results.fail("finetuned", "tf/0", "no train split")
-    touch(tmp_path / "failures/finetuned/tf/1.json.0123.partial")
-    touch(tmp_path / "finetuned/tf/1.json.0123.partial")
-    assert results.failures() == {"finetuned/tf/0": "no train split"}
-    assert results.read() == {}
+    touch(out / "failures/finetuned/tf/1.json.0123.partial")
+    touch(out / "finetuned/tf/1.json.0123.partial")
+    assert (results.failures(), results.read()) == ({"finetuned/tf/0": "no train split"}, {})
     # Killed between the result and the removal of the failure, or written by a process that began before.
-    SuiteResults(tmp_path, EVALUATION).write("finetuned", result("tf/0"), labelled("tf/0"))
+    SuiteResults(out, EVALUATION).write("finetuned", RESULT, data)
     results.fail("finetuned", "tf/0", "no train split")
     assert results.failures() == {}
 
 
-def test_vectors_are_computed_once_for_the_same_files(tmp_path: Path, labelled: Callable[[str], LabelledSet]) -> None:
+def test_vectors_are_computed_once_for_the_same_files(tmp_path: Path, data: LabelledSet) -> None:
     computed = []
 
     def compute() -> dict[str, np.ndarray]:
         computed.append(len(computed))
         return {"train": np.full((2, 1, 3), len(computed), np.float32)}
 
-    data = labelled("tf/0")
     for content, expected in (("x", 1.0), ("x", 1.0), ("other rows", 2.0)):  # by processes one after the other
         data.path.write_text(content)
         vectors = SuiteResults(tmp_path / "results", EVALUATION).vectors(data, compute)
@@ -160,23 +137,14 @@ def test_vectors_are_computed_once_for_the_same_files(tmp_path: Path, labelled: 
     assert computed == [0, 1]
 
 
-def test_results_of_another_evaluation_or_of_other_data_stay_apart(
-    directory: Location, labelled: Callable[[str], LabelledSet]
-) -> None:
-    results, data = SuiteResults(directory, EVALUATION), labelled("a")
+def test_results_of_another_evaluation_or_of_other_data_stay_apart(tmp_path: Path, data: LabelledSet) -> None:
+    results = SuiteResults(tmp_path / "results", EVALUATION)
     with pytest.raises(InputError, match=r"\bseeds\b.* 2\b.* 3\b"):
-        SuiteResults(directory, dataclasses.replace(EVALUATION, seeds=3))
-    with pytest.raises(InputError, match=r"\bepochs\b.* 0\b.* 7\b"):
-        SuiteResults(directory, dataclasses.replace(EVALUATION, settings=FinetuneConfig(epochs=7)))
-    results.write("finetuned", result("a"), data)
-    assert results.has("finetuned", data)
+        SuiteResults(tmp_path / "results", dataclasses.replace(EVALUATION, seeds=3))
+    results.write("finetuned", RESULT, data)
     data.path.write_text("changed")
     with pytest.raises(InputError, match=str(data.path)):
         results.has("finetuned", data)
     assert not results.has("kmer", data)
-
-
-def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
-    touch(tmp_path / "thesis.tex")
-    with pytest.raises(InputError, match=str(tmp_path)):
+    with pytest.raises(InputError, match=str(tmp_path)):  # a directory of something else
         SuiteResults(tmp_path, EVALUATION)
