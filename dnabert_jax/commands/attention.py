@@ -1,19 +1,19 @@
 """`dnabert-jax attention`."""
 
 import dataclasses
-import itertools
 import math
 import shlex
 from collections.abc import Callable, Iterator
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from dnabert_jax.commands.predict import reading
 from dnabert_jax.commands.sequence_source import OpenSource, SequenceCommand
+from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
 from dnabert_jax.extras import require_extra
-from dnabert_jax.output_file import refuse_existing
+from dnabert_jax.outputs import refuse_existing
 
 if TYPE_CHECKING:  # loads JAX
     from dnabert_jax.interpret.attribution import Integrated
@@ -25,7 +25,7 @@ _NPZ, _BIGWIG, _MODISCO = ".npz", ".bw", ".modisco"
 _MOST_SEQLETS = 20_000
 """The default of tfmodisco's Python function; its command has none."""
 _SHORT = 100
-_FOR_SHORT = ["-t", "20", "-g", "0", "-z", "12"]
+_FOR_SHORT = " -t 20 -g 0 -z 12"
 """tfmodisco's default seqlets, of 50 columns, seldom lie within sequences shorter than `_SHORT`."""
 _LARGEST_GAP = 0.05
 """Of integrated gradients, as a share of output - baseline: if it is larger, more steps are advised."""
@@ -39,8 +39,9 @@ class _Completeness:
         self._beyond = 0
 
     def add(self, integral: "Integrated") -> None:
-        self._gap = max(self._gap, (integral.gap, integral.name), key=itemgetter(0))
-        self._share = max(self._share, (integral.relative_gap, integral.name), key=itemgetter(0))
+        name = integral.sequence.name
+        self._gap = max(self._gap, (integral.gap, name), key=itemgetter(0))
+        self._share = max(self._share, (integral.relative_gap, name), key=itemgetter(0))
         self._beyond += integral.relative_gap > _LARGEST_GAP
 
     def notes(self, steps: int, compute_dtype: str) -> Iterator[str]:
@@ -135,13 +136,12 @@ class Attention(SequenceCommand):
         elif self.out.suffix != _NPZ:
             check_table_name(self.out, f", or {_NPZ}, {_BIGWIG} or {_MODISCO}")
         refuse_existing(self.out)
-        of_attention, of_integrals = {"layer", "head", "rollout", "normalization"}, {"baseline", "steps"}
-        without_effect = {"label", "scale"} | of_integrals if self.method == "attention" else of_attention
-        if self.method != "integrated-gradients":
-            without_effect |= of_integrals
+        without_effect = set() if self.method == "integrated-gradients" else {"baseline", "steps"}
+        attends = self.method == "attention"
+        without_effect |= {"label", "scale"} if attends else {"layer", "head", "rollout", "normalization"}
         for field in dataclasses.fields(self):
-            if field.name in without_effect and getattr(self, field.name) != field.default:
-                raise InputError(f"--{field.name} has no effect together with --method {self.method}: leave it out.")
+            has_effect = field.name not in without_effect or getattr(self, field.name) == field.default
+            require(has_effect, f"--{field.name} has no effect together with --method {self.method}: leave it out.")
 
     def _scores(
         self,
@@ -152,28 +152,25 @@ class Attention(SequenceCommand):
         completeness: _Completeness,
     ) -> Iterator["BaseScores"]:
         """Yields what the method says of each sequence; integrals go to `completeness` too."""
-        from dnabert_jax.interpret import attention, attribution, mutagenesis
+        from dnabert_jax.interpret.attention import attention_scores
+        from dnabert_jax.interpret.attribution import gradient_times_input, integrated_gradients
+        from dnabert_jax.interpret.mutagenesis import mutation_effects
         from dnabert_jax.interpret.score_files import BaseScores
 
-        # What is read ahead, a few thousand sequences, is kept until its turn.
-        ahead, waiting = itertools.tee(sequences)
         if target is None:
             settings = self.layer, self.head, self.rollout, self.normalization
-            rows: Iterator[Any] = (row for _, row in attention.attention_scores(model, ahead, *settings, advance))
+            for (name, _, codes), scores in attention_scores(model, sequences, *settings, advance):
+                yield BaseScores(name, codes, scores)
         elif self.method == "gradient-x-input":
-            rows = (row for _, row in attribution.gradient_times_input(model, ahead, target, advance))
+            for (name, _, codes), scores in gradient_times_input(model, sequences, target, advance):
+                yield BaseScores(name, codes, scores)
         elif self.method == "integrated-gradients":
-            rows = attribution.integrated_gradients(model, ahead, target, self.baseline, self.steps, advance)
+            for integral in integrated_gradients(model, sequences, target, self.baseline, self.steps, advance):
+                completeness.add(integral)
+                yield BaseScores(integral.sequence.name, integral.sequence.codes, integral.scores)
         else:
-            rows = mutagenesis.mutation_effects(model, ahead, target, advance)
-        for row, (name, codes, *_) in zip(rows, waiting, strict=True):
-            if isinstance(row, mutagenesis.Mutations):
-                yield BaseScores(name, codes, row.scores(codes), row.effects)
-            elif isinstance(row, attribution.Integrated):
-                completeness.add(row)
-                yield BaseScores(name, codes, row.scores)
-            else:
-                yield BaseScores(name, codes, row)
+            for row in mutation_effects(model, sequences, target, advance):
+                yield BaseScores(row.sequence.name, row.sequence.codes, row.scores, row.effects)
 
     def _write(self, sequences: OpenSource, scores: Iterator["BaseScores"], label: str) -> list[str]:
         """Writes the file; returns what is to be said of it."""
@@ -189,8 +186,8 @@ class Attention(SequenceCommand):
         if self.out.suffix != _BIGWIG or sequences.intervals is None:
             count = score_files.write_score_table(self.out, scores, with_effects, label)
             return [f"Written to {self.out}, a row for each of {count:,} bases. {reading(self.out)}"]
-        contigs = sequences.intervals.contig_lengths
-        bases, several = score_files.write_score_track(self.out, contigs, scores, sequences.intervals)
+        intervals = sequences.intervals
+        bases, several = score_files.write_score_track(self.out, intervals.contig_lengths, scores, intervals)
         shared = f"; {several:,} of them lie in several intervals and have the mean" if several else ""
         return [f"Written to {self.out}: {bases:,} bases of the genome{shared}. Genome browsers such as IGV open it."]
 
@@ -204,7 +201,6 @@ class Attention(SequenceCommand):
         if shorter:
             notes.append(f"Sequences shorter than the longest, followed by zeros: {shorter:,}.")
         files = {"-s": one_hot, "-a": contributions, "-o": "modisco_results.h5"}
-        named = [str(word) for flag, name in files.items() for word in (flag, self.out / name)]
-        command = ["modisco", "motifs", *named, "-n", str(_MOST_SEQLETS), "-w", str(length)]
-        command += _FOR_SHORT if length < _SHORT else []
-        return [*notes, "To find motifs with tfmodisco-lite:", f"  {shlex.join(command)}"]
+        named = shlex.join(str(word) for flag, name in files.items() for word in (flag, self.out / name))
+        more = f"-n {_MOST_SEQLETS} -w {length}{_FOR_SHORT if length < _SHORT else ''}"
+        return [*notes, "To find motifs with tfmodisco-lite:", f"  modisco motifs {named} {more}"]

@@ -24,7 +24,7 @@ def over_bases(of_kmers: np.ndarray) -> np.ndarray:
 
 def scores_of(model: DNAModel, sequences: list[tuple[str, str]], **settings: Any) -> list[np.ndarray]:
     rows = list(attention_scores(model, iter(sequences), **settings))
-    assert [(name, len(scores)) for name, scores in rows] == [(name, len(text)) for name, text in sequences]
+    assert [(row.name, len(scores)) for row, scores in rows] == [(name, len(text)) for name, text in sequences]
     return [scores for _, scores in rows]
 
 

@@ -15,7 +15,9 @@ from dnabert_jax.interpret.attribution import Integrated, gradient_times_input, 
 from dnabert_jax.interpret.target import Target, choose_target
 from dnabert_jax.model.binding import bind
 from dnabert_jax.model.classification import SequenceClassifier
+from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.vocabulary import MASK
+from dnabert_jax.stream import Coded
 from dnabert_jax.training.saved_model import Description, SavedModel
 
 Logit = Callable[[np.ndarray, int, np.ndarray], float]
@@ -59,8 +61,8 @@ def test_gradients_are_those_of_finite_differences(
         ends = [logit(ids, token, own * (1 + sign * step)) for sign in (1, -1)]
         of_kmers.append((ends[0] - ends[1]) / (2 * step))
     expected = np.convolve(of_kmers, np.ones(3) / 3)
-    [(name, scores)] = gradient_times_input(model, [("a", text)], target)
-    assert name == "a"
+    [(sequence, scores)] = gradient_times_input(model, [("a", text)], target)
+    assert sequence.name == "a"
     np.testing.assert_allclose(scores, expected, atol=5e-4)
     assert np.abs(expected).max() > 0.03
 
@@ -71,7 +73,8 @@ def test_integrated_gradients_are_complete(
 ) -> None:
     done: list[int] = []
     integrals = list(integrated_gradients(model, iter(sequences), target, baseline, 24, done.append))
-    assert [(row.name, len(row.scores)) for row in integrals] == [(name, len(text)) for name, text in sequences]
+    found = [(row.sequence.name, len(row.scores)) for row in integrals]
+    assert found == [(name, len(text)) for name, text in sequences]
     assert sum(done) == len(sequences)
     for row in integrals:
         assert row.gap < 1e-3
@@ -90,7 +93,9 @@ def test_the_gap_is_a_share_of_the_difference(
     sum_of_scores: float, output: float, baseline: float, share: float
 ) -> None:
     scores = np.array([sum_of_scores - 0.25, 0.25], np.float32)
-    assert Integrated("a", scores, output, baseline).relative_gap == pytest.approx(share, abs=1e-6)
+    assert Integrated(Coded("a", "", base_codes(b"AC")), scores, output, baseline).relative_gap == pytest.approx(
+        share, abs=1e-6
+    )
 
 
 def test_output_and_baseline_are_those_of_the_network(
