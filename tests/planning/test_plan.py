@@ -1,17 +1,23 @@
-"""The figures of a plan follow from what the compiler predicts by arithmetic that can be done by hand.
+"""The step that is planned is the one that is trained; figures follow from what the compiler predicts by arithmetic.
 
 So does the time of collectives, on tori whose links can be counted.
 """
 
 import dataclasses
+import importlib.resources
 from types import SimpleNamespace
+from unittest.mock import Mock
 
+import jax
 import numpy as np
 import pytest
 
+from dnabert_jax.config import ModelConfig, PretrainConfig
+from dnabert_jax.errors import JobError
 from dnabert_jax.families import PRESETS
 from dnabert_jax.parallel.chips import Chip, chip_named
-from dnabert_jax.planning.compilation import Memory
+from dnabert_jax.parallel.mesh import make_mesh
+from dnabert_jax.planning.compilation import Memory, OutOfMemoryError, compile_lowered, compile_step, read_memory
 from dnabert_jax.planning.hlo import Collective, Estimated, Kernel, Work
 from dnabert_jax.planning.plan import Interconnect, Plan, complete, outline
 
@@ -101,9 +107,8 @@ def slice_of(name: str, *extent: int, slices: int = 1) -> tuple[Interconnect, Ch
     return Interconnect(chip, places, slices), chip
 
 
-@pytest.mark.parametrize(
-    ("name", "extent", "group", "links"),
-    [
+def test_links_of_a_group() -> None:
+    for name, extent, group, links in (
         ("v5e", (16, 16, 1), range(256), 4),  # two rings
         ("v5e", (16, 16, 1), range(16), 2),  # one of them
         ("v5e", (16, 16, 1), range(8), 1),  # half of one: a line, at whose end one link comes in
@@ -113,10 +118,8 @@ def slice_of(name: str, *extent: int, slices: int = 1) -> tuple[Interconnect, Ch
         ("v5p", (2, 2, 1), range(4), 2),
         ("v5p", (4, 4, 2), range(32), 3),  # no whole cube, no ring
         ("v5e", (4, 4, 1), [3], 1),
-    ],
-)
-def test_links_of_a_group(name: str, extent: tuple[int, ...], group: range, links: int) -> None:
-    assert slice_of(name, *extent)[0].links(list(group)) == links
+    ):
+        assert slice_of(name, *extent)[0].links(list(group)) == links
 
 
 def test_time_is_bytes_by_bandwidth() -> None:
@@ -136,3 +139,44 @@ def test_between_slices_the_network_of_the_data_centre_counts() -> None:
     assert network.seconds("ALL_REDUCE", 10**9, ()) == pytest.approx(2 * 3 / 4 * alone)
     assert network.seconds("ALL_GATHER", 10**9, ()) == pytest.approx(3 * alone)
     assert slice_of("v4", 2, 2, 1, slices=2)[0].seconds("ALL_REDUCE", 10**9, ()) is None
+
+
+@pytest.fixture
+def config(small_model: ModelConfig) -> PretrainConfig:
+    return PretrainConfig(model=small_model, global_batch=16)
+
+
+def test_arguments_are_the_state_and_the_rows(config: PretrainConfig) -> None:
+    """On one device: each parameter thrice in float32, the rows in two bytes a token, a few counters."""
+    mesh = make_mesh(config.mesh, jax.devices()[:1])
+    memory = read_memory(compile_step(config, mesh, 64))
+    model = config.model
+    hidden, width, layers = model.hidden_size, model.intermediate_size, model.num_layers
+    a_layer = 4 * (hidden**2 + hidden) + 2 * hidden * width + hidden + width + 4 * hidden
+    embeddings = (model.padded_vocabulary_size + model.max_positions + 2 + 2) * hidden
+    head = hidden**2 + 3 * hidden + model.padded_vocabulary_size
+    state = 3 * 4 * (layers * a_layer + embeddings + head)
+    assert memory.arguments == pytest.approx(state + 2 * 16 * 64, abs=64)
+    # The old state is given up for the new one.
+    assert memory.aliased == pytest.approx(state, abs=64)
+    assert memory.needed == memory.arguments + memory.temporaries + memory.code + memory.output - memory.aliased
+
+
+def test_a_refusal_is_passed_on_in_short() -> None:
+    for message, error, said in (
+        ("RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory space hbm. Used 20.53G of "
+         "15.75G hbm. Exceeded hbm capacity by 4.78G.\n\nTotal hbm usage >= 20.9G:", OutOfMemoryError, "20.53G"),
+        ("RESOURCE_EXHAUSTED: Ran out of memory on HBM (26.28G).\nLargest:", OutOfMemoryError, "26.28G"),
+        ("INTERNAL: a check failed.\nmore", JobError, "a check failed"),
+    ):  # fmt: skip
+        lowered = Mock(compile=Mock(side_effect=jax.errors.JaxRuntimeError(message)))
+        with pytest.raises(error, match=said) as refused:
+            compile_lowered(lowered)
+        assert "\n" not in str(refused.value)
+
+
+def test_the_description_of_a_gpu_is_that_of_the_chip_it_is_named_for() -> None:
+    chip = chip_named("h100")
+    assert chip is not None
+    description = (importlib.resources.files("dnabert_jax.planning") / f"{chip.name}.txtpb").read_text()
+    assert f'device_description_str: "{chip.kinds[0]}"' in description
