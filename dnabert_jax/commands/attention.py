@@ -16,7 +16,6 @@ from dnabert_jax.extras import require_extra
 from dnabert_jax.outputs import refuse_existing
 
 if TYPE_CHECKING:  # loads JAX
-    from dnabert_jax.interpret.attribution import Integrated
     from dnabert_jax.interpret.score_files import BaseScores
     from dnabert_jax.interpret.target import Target
     from dnabert_jax.pretrained import DNAModel
@@ -31,31 +30,21 @@ _LARGEST_GAP = 0.05
 """Of integrated gradients, as a share of output - baseline: if it is larger, more steps are advised."""
 
 
-class _Completeness:
-    """By how much the integrals of sequences miss output - baseline: the worst, with their names."""
+Gaps = list[tuple[float, float, str]]
+"""By how much the integral of each sequence misses output - baseline, the share of it, and the sequence's name."""
 
-    def __init__(self) -> None:
-        self._gap = self._share = (-1.0, "")
-        self._beyond = 0
 
-    def add(self, integral: "Integrated") -> None:
-        name = integral.sequence.name
-        self._gap = max(self._gap, (integral.gap, name), key=itemgetter(0))
-        self._share = max(self._share, (integral.relative_gap, name), key=itemgetter(0))
-        self._beyond += integral.relative_gap > _LARGEST_GAP
-
-    def notes(self, steps: int, compute_dtype: str) -> Iterator[str]:
-        (gap, name), (share, other) = self._gap, self._share
-        if gap < 0:  # no sequence, or another method
-            return
-        yield (
-            f"A sequence's scores sum to output - baseline to within {gap:.2g} at worst ({name}), "
-            + (f"and to within {share:.2%} of it ({other})." if share < math.inf else f"and of {other} it is 0.")
-        )
-        if self._beyond:
-            exact = "" if compute_dtype == "float32" else " and --compute-dtype float32"
-            missed = f"Sequences that miss it by more than {_LARGEST_GAP:.0%}: {self._beyond:,}"
-            yield f"{missed}. Their scores are not to be relied on: try --steps {4 * steps}{exact}."
+def completeness_notes(gaps: Gaps, steps: int, compute_dtype: str) -> Iterator[str]:
+    """Yields what to say of integrated gradients: the worst gaps, and how many are too large."""
+    if not gaps:  # no sequence, or another method
+        return
+    (gap, _, name), (_, share, other) = (max(gaps, key=itemgetter(column)) for column in (0, 1))
+    within = f"and to within {share:.2%} of it ({other})." if share < math.inf else f"and of {other} it is 0."
+    yield f"A sequence's scores sum to output - baseline to within {gap:.2g} at worst ({name}), {within}"
+    if beyond := sum(share > _LARGEST_GAP for _, share, _ in gaps):
+        exact = "" if compute_dtype == "float32" else " and --compute-dtype float32"
+        missed = f"Sequences that miss it by more than {_LARGEST_GAP:.0%}: {beyond:,}"
+        yield f"{missed}. Their scores are not to be relied on: try --steps {4 * steps}{exact}."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,12 +99,12 @@ class Attention(SequenceCommand):
                 "whose attention this is. Explain predictions by --method gradient-x-input, or fine-tune with "
                 "--pooling cls."
             )
-        completeness = _Completeness()
+        gaps: Gaps = []
         with self.open(model, self.method, variants=self.method == "mutagenesis") as (sequences, bar):
-            scores = self._scores(model, target, sequences, bar.update, completeness)
+            scores = self._scores(model, target, sequences, bar.update, gaps)
             notes = self._write(sequences, scores, target.label if target else "")
         sequences.say("Scored the bases of")
-        for note in (*completeness.notes(self.steps, self.compute_dtype), *notes):
+        for note in (*completeness_notes(gaps, self.steps, self.compute_dtype), *notes):
             print(note)
 
     def _check(self) -> None:
@@ -149,9 +138,9 @@ class Attention(SequenceCommand):
         target: "Target | None",
         sequences: OpenSource,
         advance: Callable[[int], object],
-        completeness: _Completeness,
+        gaps: Gaps,
     ) -> Iterator["BaseScores"]:
-        """Yields what the method says of each sequence; integrals go to `completeness` too."""
+        """Yields what the method says of each sequence; the gaps of integrals go to `gaps`."""
         from dnabert_jax.interpret.attention import attention_scores
         from dnabert_jax.interpret.attribution import gradient_times_input, integrated_gradients
         from dnabert_jax.interpret.mutagenesis import mutation_effects
@@ -166,7 +155,7 @@ class Attention(SequenceCommand):
                 yield BaseScores(name, codes, scores)
         elif self.method == "integrated-gradients":
             for integral in integrated_gradients(model, sequences, target, self.baseline, self.steps, advance):
-                completeness.add(integral)
+                gaps.append((integral.gap, integral.relative_gap, integral.sequence.name))
                 yield BaseScores(integral.sequence.name, integral.sequence.codes, integral.scores)
         else:
             for row in mutation_effects(model, sequences, target, advance):

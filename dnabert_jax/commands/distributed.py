@@ -33,8 +33,8 @@ def check_flags(
     host, _, port = coordinator.rpartition(":")
     is_address = host and port.isdecimal() and 0 < int(port) < 2**16
     require(bool(is_address), f"--coordinator {coordinator} is no HOST:PORT, such as 10.0.0.2:8476.")
-    numbered = f"--process is {process}: the {processes} of --processes are numbered from 0."
-    require(0 <= process < processes, numbered)
+    impossible = f"--process {process} is impossible: the {processes} of --processes are numbered from 0."
+    require(0 <= process < processes, impossible)
 
 
 def join(coordinator: str | None, processes: int | None, process: int | None, timeout: int) -> None:

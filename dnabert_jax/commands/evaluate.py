@@ -157,8 +157,8 @@ class Evaluate:
         for rows in self.learning_curve:
             if not (rows == "all" or (WHOLE.fullmatch(rows) and int(rows) > 0)):
                 raise InputError(f"learning_curve has {rows!r}: give numbers of training rows above 0, or all.")
-        one_limit = not (self.learning_curve and self.limit)
-        require(one_limit, "--limit and --learning-curve both say how many training rows: leave one out.")
+        single_limit = not (self.learning_curve and self.limit)
+        require(single_limit, "--limit and --learning-curve both say how many training rows: leave one out.")
         for name, values in (("methods", self.methods), ("learning_curve", self.learning_curve)):
             require(len({*values}) == len(values), f"{name} has something twice: {' '.join(values)}.")
         require(len(self.methods) > 0, "methods names none: give at least one.")

@@ -143,10 +143,10 @@ class Finetune:
         data = count_duplicates(data)
         for note in data.notes:
             print(note)
-        kept = data if self.options.keep_duplicates else drop_duplicates(data)
-        if dropped := len(data.splits["train"]) - len(kept.splits["train"]):
+        distinct = data if self.options.keep_duplicates else drop_duplicates(data)
+        if dropped := len(data.splits["train"]) - len(distinct.splits["train"]):
             print(f"Dropped {dropped:,} duplicates from the training split.")
-        return kept
+        return distinct
 
     def _report(self, done: "Finetuned") -> None:
         from dnabert_jax.tasks.measures.results import is_at_chance, over_seeds

@@ -71,8 +71,8 @@ class Instruction:
 
     def captured(self, pattern: str) -> str:
         """Returns the group of a pattern in the attributes, empty if it is not there."""
-        found = re.search(pattern, self.attributes)
-        return found[1] if found else ""
+        match = re.search(pattern, self.attributes)
+        return match[1] if match else ""
 
     def quoted(self, attribute: str) -> str:
         """Returns the value of attribute="value", empty if there is none."""

@@ -1,6 +1,7 @@
 """`dnabert-jax attention`: each file has what the library says of each sequence, and a track has it on the genome."""
 
 import csv
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -11,15 +12,14 @@ import pyBigWig
 import pytest
 
 from dnabert_jax import DNAModel
-from dnabert_jax.commands.attention import _Completeness
+from dnabert_jax.commands.attention import completeness_notes
 from dnabert_jax.commands.cli import run
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.interpret.attention import attention_scores
-from dnabert_jax.interpret.attribution import Integrated, gradient_times_input, integrated_gradients
+from dnabert_jax.interpret.attribution import gradient_times_input, integrated_gradients
 from dnabert_jax.interpret.mutagenesis import mutation_effects
 from dnabert_jax.interpret.score_files import read_score_file
 from dnabert_jax.interpret.target import choose_target
-from dnabert_jax.stream import Coded
 from tests.commands.conftest import Capture, Fails, Patch, dna, reverse_complement, write_classifier, write_encoder
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=24)
@@ -103,9 +103,7 @@ def test_sums_that_miss_are_said(folder: Path, model: DNAModel, tmp_path: Path, 
         beyond = sum(row.relative_gap > 0.05 for row in integrals)
         assert (beyond > 0) == (steps == 1) == ("--steps 4" in printed) == (f"5%: {beyond}" in printed)
     # A sum of which there is no share, as output and baseline are the same.
-    completeness = _Completeness()
-    completeness.add(Integrated(Coded("one", "", np.zeros(2, np.uint8)), np.ones(2, np.float32), 0.5, 0.5))
-    sentence, advice = completeness.notes(50, "float32")
+    sentence, advice = completeness_notes([(2.0, math.inf, "one")], 50, "float32")
     assert re.search(r"\b2 .*\(one\).* 0\b", sentence)
     assert "5%: 1" in advice
 

@@ -68,9 +68,8 @@ def test_a_dry_run_runs_nothing_and_prints_what_would_be_run(cloud: Any, script:
 
 
 @both_scripts
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
+def test_bad_usage_is_one_sentence(cloud: Any, script: str) -> None:
+    for arguments, named in (
         ("go dnabert6", "'go'"),
         ("start", "''"),
         ("start DNABERT6", "'DNABERT6'"),
@@ -82,12 +81,10 @@ def test_a_dry_run_runs_nothing_and_prints_what_would_be_run(cloud: Any, script:
         *((f"start dnabert6 FLAGS --run {path}", "gs://BUCKET/PATH") for path in ("runs/hg38-k6", "gs://my-bucket")),
         ("start dnabert6 FLAGS --slices 0", "--slices is '0'"),
         *((f"start dnabert6 FLAGS -- --preset{name}", ", ".join(PRESETS)) for name in ("", " dnabert7", "=base")),
-    ],
-)
-def test_bad_usage_is_one_sentence(cloud: Any, script: str, arguments: str, named: str) -> None:
-    words = arguments.replace("FLAGS", " ".join(FLAGS[script])).split()
-    assert named in cloud.fails(2, script, *words)
-    assert cloud.calls == []
+    ):
+        words = arguments.replace("FLAGS", " ".join(FLAGS[script])).split()
+        assert named in cloud.fails(2, script, *words)
+        assert cloud.calls == []
 
 
 def test_machines_that_do_not_exist_are_refused(cloud: Any) -> None:

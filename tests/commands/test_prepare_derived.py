@@ -80,7 +80,6 @@ def test_a_folder_of_peaks(files: Path, capsys: Capture, fails: Fails) -> None:
     peaks.mkdir()
     (peaks / "empty.bed").write_text("# nothing\n")
     command = ["prepare", "tfbs", "--fasta", str(files / "g.fa"), "--peaks", str(peaks), "--out", str(out)]
-    command += ["--processes", "1"]
     assert str(peaks / "empty.bed") in fails(*command)
     (peaks / "good.bed").write_bytes((files / "g.bed").read_bytes())
     assert run(command) == 0

@@ -169,7 +169,7 @@ def test_a_refusal_is_passed_on_in_short() -> None:
         ("RESOURCE_EXHAUSTED: Ran out of memory on HBM (26.28G).\nLargest:", OutOfMemoryError, "26.28G"),
         ("INTERNAL: a check failed.\nmore", JobError, "a check failed"),
     ):  # fmt: skip
-        lowered = Mock(compile=Mock(side_effect=jax.errors.JaxRuntimeError(message)))
+        lowered = Mock(spec=jax.stages.Lowered, compile=Mock(side_effect=jax.errors.JaxRuntimeError(message)))
         with pytest.raises(error, match=said) as refused:
             compile_lowered(lowered)
         assert "\n" not in str(refused.value)
