@@ -36,8 +36,7 @@ def test_a_full_disk_names_the_output(store: type, tmp_path: Path, monkeypatch: 
 
 
 def test_the_last_file_is_uploaded_last_and_nothing_else_is_left(store: type) -> None:
-    order: list[list[str]] = []
-    told: list[tuple[int, int]] = []
+    order, told = list[list[str]](), list[tuple[int, int]]()
     with output_directory(OUT, "manifest.json", lambda done, total: told.append((done, total))) as directory:
         fill(directory)
         store.trouble["put_file"] = iter(lambda: lambda: order.append(storage.names(OUT)), None)

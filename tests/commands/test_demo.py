@@ -51,7 +51,6 @@ def test_the_whole_way(demo: tuple[Path, str]) -> None:
     assert list(losses) == ["trained model", "untrained model", "k-mer frequency table"]
     assert losses["trained model"] < losses["k-mer frequency table"] < losses["untrained model"]
     assert f"Loss curve: {out}/loss.png" in printed
-    assert (out / "loss.png").stat().st_size > 10_000
     assert float(re.search("BertForMaskedLM .* largest difference of a logit ([^;]*);", printed)[1]) < 1e-4
     assert run(["demo", "--out", str(out)]) == 2
 

@@ -144,7 +144,6 @@ def test_what_lies_beyond_the_first_window_is_learned(tmp_path: Path, fails: Fai
     assert run([*command(model, table, out), *settings.split(), "--long", "attention"]) == 0
     assert (read_json(Result, out / "result.json").seeds[0].metrics.values["roc_auc"].value or 0) > 0.9
     task = read_saved_model(out).description.task
-    assert task is not None
     # An eighth of 126 k-mers is shared, and 698 are covered.
     assert (task.long, task.window, task.overlap, task.split) == ("attention", 126, 15, 7)
     export = ["export", str(out), "--to", str(tmp_path / "hf")]

@@ -121,7 +121,6 @@ def test_a_run_killed_many_times_ends_as_an_undisturbed_one(commands: Any, rows:
         killed += started.wait()[0] == -signal.SIGKILL
         unfinished += bool(list(out.glob("checkpoints/*tmp*")))
     assert killed == kills, "some ended before they were killed"
-    print(f"{kills} killed, {unfinished} of them while they wrote a checkpoint, at step {saved_steps(out)[-1]}")
     assert unfinished
     printed_by(commands, [*pretrain(rows, out, steps, 1000), "--resume"])
     printed_by(commands, pretrain(rows, tmp_path / "whole", steps, 1000))

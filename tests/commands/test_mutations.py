@@ -72,8 +72,7 @@ def test_a_regression_has_no_odds(folder: Path, tmp_path: Path) -> None:
     flags = ("--kinds", "insertions", "--out", tmp_path / "y.parquet")
     assert run(mutations(folder, *flags, model="regression")) == 0
     written = pyarrow.parquet.read_table(tmp_path / "y.parquet")
-    assert written.column_names == CHANGES
-    assert written.num_rows == 4 * (9 + 6)
+    assert (written.column_names, written.num_rows) == (CHANGES, 4 * (9 + 6))
     columns = {name: np.array(written[name]) for name in CHANGES[6:]}
     np.testing.assert_allclose(columns["difference"], columns["changed"] - columns["reference"])
 

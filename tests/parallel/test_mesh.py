@@ -44,14 +44,6 @@ def test_axes_have_the_asked_sizes() -> None:
         assert mesh.axis_names == ("data", "fsdp", "tensor")
 
 
-@pytest.mark.parametrize(
-    "config", [MeshConfig(data=3), MeshConfig(fsdp=3), MeshConfig(data=8, tensor=2), MeshConfig(tensor=16)]
-)
-def test_an_impossible_mesh_is_refused(config: MeshConfig) -> None:
-    with pytest.raises(InputError, match="8 devices"):
-        make_mesh(config, jax.devices())
-
-
 def test_every_parameter_has_a_sharding_by_the_rules(small_model: ModelConfig) -> None:
     shardings = masked_lm_shardings(small_model, make_mesh(MeshConfig(data=2, fsdp=2, tensor=2), jax.devices()))
     assert jax.tree.structure(shardings) == jax.tree.structure(parameter_shapes(LanguageModel, small_model))
@@ -80,12 +72,10 @@ def test_a_parameter_whose_axis_has_no_rule_stops_construction() -> None:
             parameter_shardings(state, mesh)
 
 
-def test_a_model_or_a_batch_that_does_not_divide_is_refused(small_model: ModelConfig) -> None:
+def test_a_model_that_does_not_divide_is_refused(small_model: ModelConfig) -> None:
     odd = dataclasses.replace(small_model, num_heads=2)
     with pytest.raises(InputError, match=r"tensor of size 8 .* 2 of 'heads'"):
         masked_lm_shardings(odd, make_mesh(MeshConfig(tensor=8), jax.devices()))
-    with pytest.raises(InputError, match="multiple of 8"):
-        RowPlacement(make_mesh(MeshConfig(data=4, fsdp=2), jax.devices()), 12)
 
 
 @pytest.mark.parametrize("config", [MeshConfig(), MeshConfig(data=2, tensor=4), MeshConfig(fsdp=4, tensor=2)])
@@ -163,7 +153,6 @@ def test_no_name_means_two_chips() -> None:
 def test_tpus_are_what_jax_says_of_them(name: str) -> None:
     """JAX's own figures are rounded and, of v5p's bandwidth, a tenth lower than Google's page."""
     chip = chip_named(name)
-    assert chip is not None
     cores = 1 if name in ("v5e", "v6e") else 2
     core = pltpu.get_tpu_info_for_chip(pltpu.ChipVersion(name), cores)
     assert chip.peak_flops == pytest.approx(core.bf16_ops_per_second * cores, rel=0.01)
@@ -175,5 +164,4 @@ def test_the_links_of_a_pod_sum_to_its_published_bandwidth() -> None:
     """Google's pages call it the all-reduce bandwidth a pod, of 256 chips."""
     for name, all_links in (("v5e", 51.2e12), ("v6e", 102.4e12)):
         chip = chip_named(name)
-        assert chip is not None
         assert 256 * chip.links * chip.link_bandwidth == pytest.approx(all_links)

@@ -42,7 +42,6 @@ WORK = Work(
 def plan_on(platform: str, hbm_bytes: int = 10, work: Work = WORK, share: float | None = 0.9) -> Plan:
     """The plan for eight v5e chips in a line, or for as many devices of another platform."""
     chip = chip_named("v5e")
-    assert chip is not None
     devices = [SimpleNamespace(platform=platform, coords=[0, place, 0]) for place in range(8)]
     axes = {"data": 8, "fsdp": 1, "tensor": 1}
     plan = outline("me", "v5e:1x8", 1, dataclasses.replace(chip, hbm_bytes=hbm_bytes), CONFIG, axes, 512)
@@ -51,7 +50,6 @@ def plan_on(platform: str, hbm_bytes: int = 10, work: Work = WORK, share: float 
 
 def test_the_parts_of_a_step_and_its_two_ends() -> None:
     time = plan_on("tpu").time
-    assert time is not None
     beside, waiting = (12 * 0.1 + 2 * 0.05) * 7 / 8 / 50, 0.025 * 2 / 2 / 50
     assert time.cycles == 30_000_000
     assert time.compiler_seconds == pytest.approx(0.020)
@@ -62,13 +60,11 @@ def test_the_parts_of_a_step_and_its_two_ends() -> None:
     assert time.sequential.step_seconds == pytest.approx(0.034 + beside + waiting)
     slow = Collective("all-gather", 1, 8 * 10**9, tuple(range(8)), overlaps=True)
     time = plan_on("tpu", work=dataclasses.replace(WORK, collectives=(slow,))).time
-    assert time is not None
     assert time.overlapped.step_seconds == pytest.approx(7 / 50), "longer than all else"
 
 
 def test_what_a_step_time_means() -> None:
     plan = plan_on("tpu")
-    assert plan.time is not None
     pace = plan.time.overlapped
     seconds = 0.034 + 0.0005
     assert pace.tokens_per_second == pytest.approx(2048 * 512 / seconds)
@@ -83,9 +79,8 @@ def test_what_a_step_time_means() -> None:
 def test_it_fits_if_a_chip_has_what_is_needed_and_jax_uses_three_quarters_of_a_gpu() -> None:
     assert plan_on("tpu", hbm_bytes=10).fits
     assert not plan_on("tpu", hbm_bytes=9).fits
-    chip = chip_named("h100")
-    assert chip is not None
-    assert outline("me", "h100:8", 1, chip, CONFIG, {"data": 8}, 512).available == round(0.75 * chip.hbm_bytes)
+    plan = outline("me", "h100:8", 1, chip_named("h100"), CONFIG, {"data": 8}, 512)
+    assert plan.available == round(0.75 * plan.chip.hbm_bytes)
 
 
 def test_collectives_are_put_together_by_kind_and_group_and_the_longest_is_listed() -> None:
@@ -102,7 +97,6 @@ def test_collectives_are_put_together_by_kind_and_group_and_the_longest_is_liste
 def slice_of(name: str, *extent: int, slices: int = 1) -> tuple[Interconnect, Chip]:
     """A slice with its devices in the order of their places, the last axis fastest."""
     chip = chip_named(name)
-    assert chip is not None
     places = [SimpleNamespace(coords=list(place)) for place in np.ndindex(*extent)]
     return Interconnect(chip, places, slices), chip
 
@@ -177,6 +171,5 @@ def test_a_refusal_is_passed_on_in_short() -> None:
 
 def test_the_description_of_a_gpu_is_that_of_the_chip_it_is_named_for() -> None:
     chip = chip_named("h100")
-    assert chip is not None
     description = (importlib.resources.files("dnabert_jax.planning") / f"{chip.name}.txtpb").read_text()
     assert f'device_description_str: "{chip.kinds[0]}"' in description
