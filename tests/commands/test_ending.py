@@ -17,7 +17,6 @@ from tests.commands.conftest import Capture, Patch
 _JOB = """
 import os, signal, sys
 import dnabert_jax.commands.cli
-from tests.commands.conftest import Capture, Patch
 
 class Job:
     def run(self):
