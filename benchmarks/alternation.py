@@ -5,6 +5,7 @@ step when asked to: so neither's threads disturb the other, and each has its own
 """
 
 import argparse
+import contextlib
 import math
 import multiprocessing
 import os
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -38,13 +39,13 @@ def compare(ways: Mapping[str, Callable[[], object]], amount: Mapping[str, float
         rounds: how often each is timed.
     """
     rates = measure(ways, amount, rounds)
-    *_, reference = ways
+    *_, reference = rates.values()
     lines = [f"{machine()}; {rounds} rounds in alternation", ""]
     lines += [f"| | million {unit} a second: median (min - max) | times the last row |", "|---|---|---|"]
     for name, values in rates.items():
-        ratios = [value / base for value, base in zip(values, rates[reference], strict=True)]
+        ratio = statistics.median(value / base for value, base in zip(values, reference, strict=True))
         low, middle, high = (value / 1e6 for value in (min(values), statistics.median(values), max(values)))
-        lines.append(f"| {name} | {middle:.3g} ({low:.3g} - {high:.3g}) | {statistics.median(ratios):.3g} |")
+        lines.append(f"| {name} | {middle:.3g} ({low:.3g} - {high:.3g}) | {ratio:.3g} |")
     return "\n".join(lines)
 
 
@@ -102,18 +103,20 @@ def flags_of_sides(
 
 
 def compare_sides(
-    threads: int, ours: Side, peers: Mapping[str, Side], rounds: int, work: int, difference: float,
+    arguments: argparse.Namespace, ours: Side, peer: Callable[[str], Side], work: int, difference: float,
     unit: str = "useful tokens", digits: int = 0,
 ) -> None:  # fmt: skip
     """Prints a table with a row for each peer, which runs beside this project alone.
 
     Args:
-        threads: of each side.
+        arguments: of `flags_of_sides`.
         ours: this project's side, which starts first and may write files.
+        peer: makes the side of a peer that the arguments name.
         work: units that a step does, padding left out.
         difference: that results of two sides may have.
         digits: of the rates, behind the point.
     """
+    threads, rounds = arguments.threads, arguments.rounds
     with SideProcess(ours, threads) as mine:
         print(
             f"{machine()}; {threads} threads a side; load {os.getloadavg()[0]:.1f}; {rounds} rounds in "
@@ -124,16 +127,16 @@ def compare_sides(
             "|---|---|---|---|---|---|---|---|",
             flush=True,
         )
-        for name, side in peers.items():
-            with SideProcess(side, threads) as peer:
-                check_results(mine.ready["result"], name, peer.ready["result"], difference)
-                rates = measure({"ours": mine.step, "theirs": peer.step}, {"ours": work, "theirs": work}, rounds)
-                faster = [mine / theirs for mine, theirs in zip(rates["ours"], rates["theirs"], strict=True)]
+        for name in arguments.peers:
+            with SideProcess(peer(name), threads) as theirs:
+                check_results(mine.ready["result"], name, theirs.ready["result"], difference)
+                rates = measure({"ours": mine.step, "theirs": theirs.step}, {"ours": work, "theirs": work}, rounds)
+                faster = [our / their for our, their in zip(rates["ours"], rates["theirs"], strict=True)]
                 print(
                     f"| {name} | {spread(rates['theirs'], digits)} | {spread(rates['ours'], digits)} "
-                    f"| {spread(faster, 2)} | {spread(peer.core_seconds[-rounds:], 1)} "
-                    f"| {spread(mine.core_seconds[-rounds:], 1)} | {1 - work / peer.ready['computed']:.0%} "
-                    f"| {peer.peak_memory():.1f} |",
+                    f"| {spread(faster, 2)} | {spread(theirs.core_seconds[-rounds:], 1)} "
+                    f"| {spread(mine.core_seconds[-rounds:], 1)} | {1 - work / theirs.ready['computed']:.0%} "
+                    f"| {theirs.peak_memory():.1f} |",
                     flush=True,
                 )
         print(f"\nPeak memory of this project: {mine.peak_memory():.1f} GB.")
@@ -144,6 +147,15 @@ def check_results(ours: Any, name: str, theirs: Any, limit: float) -> None:
     difference = float(np.abs(np.subtract(ours, theirs)).max())
     if not difference < limit:
         raise SystemExit(f"The results of {name} differ from this project's by {difference}: another model.")
+
+
+def adamw(model: Any, weight_decay: float, **settings: Any) -> Any:
+    """Returns PyTorch's AdamW for a model, whose vectors do not decay."""
+    import torch
+
+    decays = {decay: [part for part in model.parameters() if (part.ndim > 1) == bool(decay)] for decay in (0, 1)}
+    groups = [{"params": parameters, "weight_decay": weight_decay * decay} for decay, parameters in decays.items()]
+    return torch.optim.AdamW(groups[::-1], **settings)
 
 
 def quiet_transformers() -> None:
@@ -163,7 +175,7 @@ def check_one_cpu() -> None:
         raise SystemExit(f"{jax.devices()} is not one CPU: unset XLA_FLAGS and set JAX_PLATFORMS=cpu.")
 
 
-class SideProcess:
+class SideProcess(contextlib.AbstractContextManager["SideProcess"]):
     """A side in its own process; use as a context.
 
     Args:
@@ -179,9 +191,6 @@ class SideProcess:
         self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
         self.ready: Ready = self._process.submit(_begin, make, threads).result()
         self.core_seconds: list[float] = []
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._process.shutdown()

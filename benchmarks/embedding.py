@@ -40,9 +40,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         rows, directory = training_rows(config, Path(scratch)), Path(scratch) / "model"
         ours = functools.partial(this_project, config.model, rows, directory)
-        peers = {name: functools.partial(transformers_side, rows, directory, _PEERS[name]) for name in arguments.peers}
-        useful = int((rows != PAD).sum())
-        compare_sides(arguments.threads, ours, peers, arguments.rounds, useful, _LARGEST_DIFFERENCE)
+        peer = lambda name: functools.partial(transformers_side, rows, directory, _PEERS[name])  # noqa: E731
+        compare_sides(arguments, ours, peer, int((rows != PAD).sum()), _LARGEST_DIFFERENCE)
 
 
 def this_project(config: ModelConfig, rows: np.ndarray, directory: Path) -> tuple[Callable[[], float], Ready]:
@@ -70,14 +69,11 @@ def this_project(config: ModelConfig, rows: np.ndarray, directory: Path) -> tupl
     def vectors() -> np.ndarray:
         return np.asarray(model.embed(shuffled, progress=False))
 
-    batches = batches_by_length(
-        [np.asarray(ids) for ids in model.encode(shuffled)], config.max_positions, TOKENS_ON_CPU
-    )
-    computed = sum(batch.ids.size for batch in batches)
+    encoded = [np.asarray(ids) for ids in model.encode(shuffled)]
+    computed = sum(batch.ids.size for batch in batches_by_length(encoded, config.max_positions, TOKENS_ON_CPU))
     useful = int((rows != PAD).sum())
-    about = (
-        f"{len(sequences)} sequences of {useful:,} tokens in all; padding of this project {1 - useful / computed:.0%}."
-    )
+    padding = f"padding of this project {1 - useful / computed:.0%}"
+    about = f"{len(sequences)} sequences of {useful:,} tokens in all; {padding}."
     return lambda: float(vectors().sum()), {"result": vectors()[np.argsort(order)], "about": about}
 
 

@@ -8,14 +8,16 @@ time; one after the other, each job has all cores. transformers trains BertForSe
 batches with PyTorch's AdamW, all cores a job. The mean training losses are compared first.
 """
 
+import copy
 import dataclasses
 import functools
 import os
+import tempfile
 from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.alternation import Ready, Side, compare_sides, flags_of_sides, quiet_transformers
+from benchmarks.alternation import Ready, Side, adamw, compare_sides, flags_of_sides, quiet_transformers
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.families import PRESETS
 from dnabert_jax.io.genome import read_blocks
@@ -26,7 +28,7 @@ from dnabert_jax.sequence.vocabulary import CLS, SEP
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig, FittingObserver
 from dnabert_jax.tasks.finetuning.encoding import EncodedSplit, epoch_order
 
-_BASES, _LARGEST_DIFFERENCE = 101, 1e-3
+_BASES, _NOISE, _LARGEST_DIFFERENCE = 101, 0.05, 1e-3
 _PEERS = ("this project", "transformers")
 _TASK = TaskConfig("single_label_classification", ("shuffled", "genomic"), dropout=0.0)
 
@@ -44,12 +46,12 @@ def main() -> None:
     splits = [windows(config.k, arguments.sequences, job) for job in range(arguments.jobs)]
     what = config, settings, splits
     sides: dict[str, Side] = {
-        "this project": functools.partial(this_project, *what, devices=1),
-        "transformers": functools.partial(transformers_side, *what),
+        "this project, one job after the other": functools.partial(this_project, *what, devices=1),
+        "transformers, one job after the other": functools.partial(transformers_side, *what),
     }
-    peers = {f"{name}, one job after the other": sides[name] for name in arguments.peers}
+    arguments.peers = [f"{name}, one job after the other" for name in arguments.peers]
     lockstep = functools.partial(this_project, *what, devices=arguments.threads)
-    compare_sides(arguments.threads, lockstep, peers, arguments.rounds, tokens_of(splits), _LARGEST_DIFFERENCE)
+    compare_sides(arguments, lockstep, sides.__getitem__, tokens_of(splits), _LARGEST_DIFFERENCE)
 
 
 def tokens_of(splits: list[EncodedSplit]) -> int:
@@ -79,9 +81,10 @@ def this_project(
     os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     import jax
 
+    from benchmarks.integration_steps import noisy_model
     from dnabert_jax.tasks.finetuning.fitting import Fitting, Job
 
-    fitting = Fitting(config, weights(config), _TASK, settings, jax.devices())
+    fitting = Fitting(config, noisy_model(config, _TASK, _NOISE).parameters, _TASK, settings, jax.devices())
     # The same seed for all: nothing is random but the order. The validation split is next to nothing.
     split = splits[0]
     first = EncodedSplit(split.ids[: split.offsets[1]], split.offsets[:2], split.targets[:1], split.tokenizer)
@@ -96,19 +99,6 @@ def this_project(
     return lambda: sum(losses()), {"result": losses(), "computed": tokens_of(splits), "about": about}
 
 
-def weights(config: ModelConfig) -> dict[str, object]:
-    """Returns random ones of the whole network, the same for all sides."""
-    import jax
-
-    from dnabert_jax.interop.huggingface import shapes_of_parts
-
-    draw = np.random.default_rng(0)
-    shapes = shapes_of_parts(config, _TASK, ["backbone", "pooler", "classifier"])
-    drawn = jax.tree.map(lambda leaf: draw.normal(0, 0.05, leaf.shape).astype(np.float32), shapes)
-    drawn["backbone"]["embeddings"]["token"]["table"][config.vocabulary_size :] = 0
-    return drawn
-
-
 def transformers_side(
     config: ModelConfig, settings: FinetuneConfig, splits: list[EncodedSplit]
 ) -> tuple[Callable[[], float], Ready]:
@@ -117,25 +107,18 @@ def transformers_side(
     import torch
     import transformers
 
-    from dnabert_jax.families import family_of
-    from dnabert_jax.interop.huggingface import task_settings, to_huggingface
+    from benchmarks.integration_steps import noisy_model
+    from dnabert_jax.pretrained import DNAModel
 
     quiet_transformers()
-    theirs = transformers.BertConfig(**family_of(config).settings(config), **task_settings(_TASK))
-    begin = {name: torch.from_numpy(np.array(one)) for name, one in to_huggingface(weights(config), config).items()}
+    with tempfile.TemporaryDirectory() as scratch:
+        DNAModel(noisy_model(config, _TASK, _NOISE)).save_pretrained(f"{scratch}/model")
+        untrained = transformers.AutoModelForSequenceClassification.from_pretrained(f"{scratch}/model")
 
-    def losses() -> list[float]:
-        return [one_job(split) for split in splits]
-
-    def one_job(split: EncodedSplit) -> float:
-        model = transformers.BertForSequenceClassification(theirs).train()
-        model.load_state_dict(begin, strict=False)
-        decayed = [p for p in model.parameters() if p.ndim > 1]
-        plain = [p for p in model.parameters() if p.ndim < 2]
-        optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=0.0, betas=(settings.beta1, settings.beta2), eps=settings.epsilon,
-        )  # fmt: skip
+    def loss_of_job(split: EncodedSplit) -> float:
+        model = copy.deepcopy(untrained).train()
+        betas = settings.beta1, settings.beta2
+        optimizer = adamw(model, settings.weight_decay, lr=0.0, betas=betas, eps=settings.epsilon)
         order, length, size = epoch_order(len(split), 0, 1), int(split.lengths.max()), settings.batch_size
         steps, found = settings.total_steps(len(split)), []
         for step in range(steps):
@@ -152,7 +135,8 @@ def transformers_side(
             found.append(loss.item())
         return float(np.mean(found))
 
-    return lambda: sum(losses()), {"result": losses(), "computed": tokens_of(splits)}
+    losses = functools.partial(map, loss_of_job, splits)
+    return lambda: sum(losses()), {"result": list(losses()), "computed": tokens_of(splits)}
 
 
 if __name__ == "__main__":

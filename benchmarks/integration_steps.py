@@ -42,7 +42,7 @@ def main() -> None:
     print(f"{machine()}\n\n| deviation | steps | worst gap | worst relative gap | sequences above 5 % |")
     print("|---|---|---|---|---|", flush=True)
     for deviation in arguments.deviations:
-        model = noisy_model(config, deviation)
+        model = DNAModel(noisy_model(config, _TASK, deviation))
         target = choose_target(model, "The benchmark", "yes")
         for steps in arguments.steps:
             found = list(integrated_gradients(model, sequences, target, steps=steps))
@@ -51,12 +51,12 @@ def main() -> None:
             print(f"| {deviation} | {steps} | {gap:.2g} | {shares.max():.2%} | {(shares > 0.05).sum()} |", flush=True)
 
 
-def noisy_model(config: ModelConfig, deviation: float) -> DNAModel:
+def noisy_model(config: ModelConfig, task: TaskConfig, deviation: float) -> SavedModel:
     """Returns a classifier of random weights."""
     draw = np.random.default_rng(0)
-    parameters = jax.device_get(random_parameters(SequenceClassifier, jax.random.key(0), config, _TASK))
+    parameters = jax.device_get(random_parameters(SequenceClassifier, jax.random.key(0), config, task))
     parameters = jax.tree.map(lambda x: np.asarray(x + draw.normal(0, deviation, x.shape), np.float32), parameters)
-    return DNAModel(SavedModel(Description(config, _TASK, {}), 0, parameters))
+    return SavedModel(Description(config, task, {}), 0, parameters)
 
 
 if __name__ == "__main__":

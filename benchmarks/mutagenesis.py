@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.alternation import Ready, check_one_cpu, compare_sides, flags_of_sides, quiet_transformers
-from dnabert_jax.config import ModelConfig
+from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.families import PRESETS
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sample import TRAIN_FASTA
@@ -26,6 +26,7 @@ from dnabert_jax.sequence.vocabulary import CLS, SEP
 
 _PEERS = {"one at a time": 1, "32 together": 32}
 _LARGEST_DIFFERENCE = 1e-4
+_TASK = TaskConfig("single_label_classification", ("no", "yes"))
 
 
 def main() -> None:
@@ -38,9 +39,8 @@ def main() -> None:
         windows = certain_windows(arguments.sequences, arguments.bases)
         what = PRESETS[arguments.preset].model, windows, Path(scratch) / "model"
         ours = functools.partial(this_project, *what)
-        peers = {name: functools.partial(transformers_side, *what, _PEERS[name]) for name in arguments.peers}
-        work = 3 * windows.size
-        compare_sides(arguments.threads, ours, peers, arguments.rounds, work, _LARGEST_DIFFERENCE, "variants", digits=1)
+        peer = lambda name: functools.partial(transformers_side, *what, _PEERS[name])  # noqa: E731
+        compare_sides(arguments, ours, peer, 3 * windows.size, _LARGEST_DIFFERENCE, "variants", digits=1)
 
 
 def certain_windows(count: int, bases: int) -> np.ndarray:
@@ -57,10 +57,11 @@ def this_project(config: ModelConfig, windows: np.ndarray, directory: Path) -> t
     from benchmarks.integration_steps import noisy_model
     from dnabert_jax.interpret.mutagenesis import mutation_effects
     from dnabert_jax.interpret.target import choose_target
+    from dnabert_jax.pretrained import DNAModel
 
     check_one_cpu()
     # Far enough from the initial ones that substitutions have effects.
-    model = noisy_model(config, deviation=0.02)
+    model = DNAModel(noisy_model(config, _TASK, deviation=0.02))
     model.save_pretrained(directory)
     texts = ["".join(BASES[code] for code in window) for window in windows]
     target = choose_target(model, "The benchmark", "yes")

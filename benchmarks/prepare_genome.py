@@ -35,15 +35,14 @@ def main() -> None:
     bases = survey(SequenceFile(arguments.fasta, str(arguments.fasta))).letters
     seconds: dict[int, list[float]] = {number: [] for number in arguments.processes}
     memory: dict[int, int] = {}
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
     with tempfile.TemporaryDirectory() as directory:
         for round_number in range(arguments.rounds):
             for number in arguments.processes:
                 out = Path(directory) / f"{round_number}-{number}"
                 begin = time.perf_counter()
-                result = subprocess.run(
-                    [sys.executable, "-c", _PROGRAM, arguments.fasta, out, str(number)],
-                    capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": os.getcwd()},
-                )  # fmt: skip
+                command = [sys.executable, "-c", _PROGRAM, arguments.fasta, out, str(number)]
+                result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
                 seconds[number].append(time.perf_counter() - begin)
                 memory[number] = max(memory.get(number, 0), int(result.stdout))
     print(f"{machine()}; {arguments.fasta.name}, {bases:,} letters; {arguments.rounds} rounds in alternation\n")

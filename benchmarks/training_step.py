@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.alternation import Ready, check_one_cpu, compare_sides, flags_of_sides, quiet_transformers
+from benchmarks.alternation import Ready, adamw, check_one_cpu, compare_sides, flags_of_sides, quiet_transformers
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import TRAIN
 from dnabert_jax.data.pipeline import training_batches
@@ -75,10 +75,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         rows = training_rows(config, Path(scratch))
         ours = functools.partial(this_project, config, rows, scratch)
-        theirs = functools.partial(transformers_side, config, scratch)
-        peers = {name: functools.partial(theirs, **_PEERS[name]) for name in arguments.peers}
-        useful = int((rows != PAD).sum())
-        compare_sides(arguments.threads, ours, peers, arguments.rounds, useful, _LARGEST_DIFFERENCE)
+        peer = lambda name: functools.partial(transformers_side, config, scratch, **_PEERS[name])  # noqa: E731
+        compare_sides(arguments, ours, peer, int((rows != PAD).sum()), _LARGEST_DIFFERENCE)
 
 
 def training_rows(config: PretrainConfig, scratch: Path) -> np.ndarray:
@@ -171,13 +169,8 @@ def transformers_side(
     shares = [int((batch["labels"] != IGNORED).sum()) / total for batch in batches]
 
     recipe = config.optimizer
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    rest = [parameter for parameter in model.parameters() if parameter.ndim == 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}],
-        lr=recipe.peak_learning_rate / recipe.warmup_steps, betas=(recipe.beta1, recipe.beta2), eps=recipe.epsilon,
-        fused=True,
-    )  # fmt: skip
+    rate, betas = recipe.peak_learning_rate / recipe.warmup_steps, (recipe.beta1, recipe.beta2)
+    optimizer = adamw(model, recipe.weight_decay, lr=rate, betas=betas, eps=recipe.epsilon, fused=True)
     model.eval()
     with torch.no_grad():
         loss = sum(share * float(model(**batch).loss) for share, batch in zip(shares, batches, strict=True))

@@ -161,10 +161,9 @@ class DNAModel:
         own = stream.coded(sequences, self.tokenizer)
         found = stream.computed(own, self.ids_within_limit, vectors, self.config.max_positions, advance, most)
         if pooling == "bases":
-            return (
-                (name, self.tokenizer.mean_over_bases(row[1 : len(ids) - 1], ids[1:-1])) for name, ids, row in found
-            )
-        return ((name, row[1 : len(ids) - 1] if by_position else row) for name, ids, row in found)
+            mean = self.tokenizer.mean_over_bases
+            return ((sequence.name, mean(row[1 : len(ids) - 1], ids[1:-1])) for sequence, ids, row in found)
+        return ((sequence.name, row[1 : len(ids) - 1] if by_position else row) for sequence, ids, row in found)
 
     def predict(
         self, sequences: str | Iterable[str], progress: bool = True, strands: Strands | None = None
@@ -215,7 +214,8 @@ class DNAModel:
         own, longest = stream.coded(sequences, self.tokenizer), self.config.max_positions * most_pieces
         if strands == "both":
             own, advance = stream.both_strands(own), advance and stream.of_strands(advance)
-        found = ((name, row) for name, _, row in stream.computed(own, prepare, logits, longest, advance))
+        results = stream.computed(own, prepare, logits, longest, advance)
+        found = ((sequence.name, row) for sequence, _, row in results)
         merged = found if strands == "forward" else stream.mean_of_strands(found)
         return ((name, task.kind.probabilities(row)) for name, row in merged)
 

@@ -5,7 +5,6 @@ of times with growing pauses; what fails for good is one sentence.
 """
 
 import contextlib
-import dataclasses
 import functools
 import logging
 import multiprocessing
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import fsspec
 import tenacity
@@ -40,8 +39,7 @@ _WILL_NOT_MEND = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADir
 _Result = TypeVar("_Result")
 
 
-@dataclasses.dataclass
-class Patience:
+class Patience(NamedTuple):
     """How long a store is waited for.
 
     Attributes:
@@ -198,20 +196,20 @@ def local_copy(
     Args:
         location: of the file; - is standard input.
     """
-    piped = str(location) == "-" or (not is_url(location) and Path(location).is_fifo())
-    if not piped and not is_url(location):
+    standard = str(location) == "-"
+    if not (standard or is_url(location) or Path(location).is_fifo()):
         yield Path(location)
         return
     with scratch_directory(scratch) as directory:
         # /dev/fd/63 is what a shell makes of <(zcat x.gz).
         by_shell = Path(location).parent.name == "fd"
-        path = directory / ("standard-input" if str(location) == "-" else "pipe" if by_shell else file_name(location))
-        if piped:
-            standard = contextlib.nullcontext(sys.stdin.buffer) if str(location) == "-" else None
-            with standard or Path(location).open("rb") as source, path.open("wb") as copy:
-                shutil.copyfileobj(source, copy, BLOCK_BYTES)
-        else:
+        path = directory / ("standard-input" if standard else "pipe" if by_shell else file_name(location))
+        if is_url(location):
             download(str(location), path, progress)
+        else:
+            stream = contextlib.nullcontext(sys.stdin.buffer) if standard else None
+            with stream or Path(location).open("rb") as source, path.open("wb") as copy:
+                shutil.copyfileobj(source, copy, BLOCK_BYTES)
         yield path
 
 
@@ -238,20 +236,15 @@ def _call(url: str, function: Callable[..., _Result], num_bytes: int = 0) -> _Re
         stop=tenacity.stop_after_attempt(PATIENCE.attempts),
         wait=tenacity.wait_exponential(PATIENCE.pause),
         before_sleep=lambda state: _LOG.warning("%s: attempt %d failed, trying again", url, state.attempt_number),
-        retry=tenacity.retry_if_exception(
-            lambda error: isinstance(error, Exception) and not isinstance(error, _WILL_NOT_MEND)
-        ),
+        retry=tenacity.retry_if_exception_type() & tenacity.retry_if_not_exception_type(_WILL_NOT_MEND),
     )
     try:
         fsspec.get_filesystem_class(url.partition("://")[0])
         return attempts(_in_time, lambda: function(*fsspec.core.url_to_fs(url)), seconds)
     except tenacity.RetryError as error:
         last = error.last_attempt.exception()
-        why = (
-            f"no answer within {seconds:.0f} s"
-            if isinstance(last, multiprocessing.TimeoutError)
-            else f"{type(last).__name__}: {last}"
-        )
+        in_time = not isinstance(last, multiprocessing.TimeoutError)
+        why = f"{type(last).__name__}: {last}" if in_time else f"no answer within {seconds:.0f} s"
         raise StoreError(f"{url} cannot be used: {PATIENCE.attempts} attempts failed, the last with {why}.") from last
     except ImportError as error:
         package = _PACKAGES.get(url.partition(":")[0])

@@ -69,8 +69,8 @@ def computed(
     advance: Callable[[int], object] | None = None,
     most_tokens: int | None = None,
     lengths: dict[int, int] | None = None,
-) -> Iterator[tuple[str, Int32[np.ndarray, " tokens"], np.ndarray]]:
-    """Yields name, ids and result of each sequence, in order.
+) -> Iterator[tuple[Coded, Int32[np.ndarray, " tokens"], np.ndarray]]:
+    """Yields each sequence, its ids and its result, in order.
 
     Args:
         prepare: makes the ids of a sequence, given its codes and what errors call it.
@@ -79,14 +79,14 @@ def computed(
         lengths: as for `computed_in_order`, of many sequences of few lengths. On a CPU their padding costs more than a
             compilation; an accelerator, where it is the other way round, keeps to the lengths of buckets.
     """
-    names, encoded = itertools.tee(sequences)
-    ids = (prepare(sequence.codes, sequence.place) for sequence in encoded)
+    waiting, read = itertools.tee(sequences)
+    ids = (prepare(sequence.codes, sequence.place) for sequence in read)
     results = computed_in_order(
         ids, longest, tokens_together(), fixed_settings()(compute), advance or (lambda _: None), most_tokens,
         lengths if _on_cpu() else None,
     )  # fmt: skip
     # The results first: they read ahead, and what they read is kept until its turn.
-    return ((sequence.name, *result) for result, sequence in zip(results, names, strict=True))
+    return ((sequence, *result) for result, sequence in zip(results, waiting, strict=True))
 
 
 def tokens_together() -> int:

@@ -18,7 +18,3 @@ def test_the_parts_follow_one_another_and_make_the_whole() -> None:
     assert hashlib.sha256(train.tobytes() + heldout.tobytes()).hexdigest() == SEQUENCE_SHA256
     assert (base_codes(train) == AMBIGUOUS).sum() == 100_000
     assert (base_codes(heldout) == AMBIGUOUS).sum() == 0
-
-
-def test_it_is_small() -> None:
-    assert TRAIN_FASTA.stat().st_size + HELDOUT_FASTA.stat().st_size < 270_000

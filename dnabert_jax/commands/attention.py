@@ -1,22 +1,21 @@
 """`dnabert-jax attention`."""
 
 import dataclasses
-import itertools
 import math
 import shlex
 from collections.abc import Callable, Iterator
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from dnabert_jax.commands.predict import reading
 from dnabert_jax.commands.sequence_source import OpenSource, SequenceCommand
+from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
 from dnabert_jax.extras import require_extra
-from dnabert_jax.output_file import refuse_existing
+from dnabert_jax.outputs import refuse_existing
 
 if TYPE_CHECKING:  # loads JAX
-    from dnabert_jax.interpret.attribution import Integrated
     from dnabert_jax.interpret.score_files import BaseScores
     from dnabert_jax.interpret.target import Target
     from dnabert_jax.pretrained import DNAModel
@@ -25,36 +24,27 @@ _NPZ, _BIGWIG, _MODISCO = ".npz", ".bw", ".modisco"
 _MOST_SEQLETS = 20_000
 """The default of tfmodisco's Python function; its command has none."""
 _SHORT = 100
-_FOR_SHORT = ["-t", "20", "-g", "0", "-z", "12"]
+_FOR_SHORT = " -t 20 -g 0 -z 12"
 """tfmodisco's default seqlets, of 50 columns, seldom lie within sequences shorter than `_SHORT`."""
 _LARGEST_GAP = 0.05
 """Of integrated gradients, as a share of output - baseline: if it is larger, more steps are advised."""
 
 
-class _Completeness:
-    """By how much the integrals of sequences miss output - baseline: the worst, with their names."""
+Gaps = list[tuple[float, float, str]]
+"""By how much the integral of each sequence misses output - baseline, the share of it, and the sequence's name."""
 
-    def __init__(self) -> None:
-        self._gap = self._share = (-1.0, "")
-        self._beyond = 0
 
-    def add(self, integral: "Integrated") -> None:
-        self._gap = max(self._gap, (integral.gap, integral.name), key=itemgetter(0))
-        self._share = max(self._share, (integral.relative_gap, integral.name), key=itemgetter(0))
-        self._beyond += integral.relative_gap > _LARGEST_GAP
-
-    def notes(self, steps: int, compute_dtype: str) -> Iterator[str]:
-        (gap, name), (share, other) = self._gap, self._share
-        if gap < 0:  # no sequence, or another method
-            return
-        yield (
-            f"A sequence's scores sum to output - baseline to within {gap:.2g} at worst ({name}), "
-            + (f"and to within {share:.2%} of it ({other})." if share < math.inf else f"and of {other} it is 0.")
-        )
-        if self._beyond:
-            exact = "" if compute_dtype == "float32" else " and --compute-dtype float32"
-            missed = f"Sequences that miss it by more than {_LARGEST_GAP:.0%}: {self._beyond:,}"
-            yield f"{missed}. Their scores are not to be relied on: try --steps {4 * steps}{exact}."
+def completeness_notes(gaps: Gaps, steps: int, compute_dtype: str) -> Iterator[str]:
+    """Yields what to say of integrated gradients: the worst gaps, and how many are too large."""
+    if not gaps:  # no sequence, or another method
+        return
+    (gap, _, name), (_, share, other) = (max(gaps, key=itemgetter(column)) for column in (0, 1))
+    within = f"and to within {share:.2%} of it ({other})." if share < math.inf else f"and of {other} it is 0."
+    yield f"A sequence's scores sum to output - baseline to within {gap:.2g} at worst ({name}), {within}"
+    if beyond := sum(share > _LARGEST_GAP for _, share, _ in gaps):
+        exact = "" if compute_dtype == "float32" else " and --compute-dtype float32"
+        missed = f"Sequences that miss it by more than {_LARGEST_GAP:.0%}: {beyond:,}"
+        yield f"{missed}. Their scores are not to be relied on: try --steps {4 * steps}{exact}."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,12 +99,12 @@ class Attention(SequenceCommand):
                 "whose attention this is. Explain predictions by --method gradient-x-input, or fine-tune with "
                 "--pooling cls."
             )
-        completeness = _Completeness()
+        gaps: Gaps = []
         with self.open(model, self.method, variants=self.method == "mutagenesis") as (sequences, bar):
-            scores = self._scores(model, target, sequences, bar.update, completeness)
+            scores = self._scores(model, target, sequences, bar.update, gaps)
             notes = self._write(sequences, scores, target.label if target else "")
         sequences.say("Scored the bases of")
-        for note in (*completeness.notes(self.steps, self.compute_dtype), *notes):
+        for note in (*completeness_notes(gaps, self.steps, self.compute_dtype), *notes):
             print(note)
 
     def _check(self) -> None:
@@ -135,13 +125,12 @@ class Attention(SequenceCommand):
         elif self.out.suffix != _NPZ:
             check_table_name(self.out, f", or {_NPZ}, {_BIGWIG} or {_MODISCO}")
         refuse_existing(self.out)
-        of_attention, of_integrals = {"layer", "head", "rollout", "normalization"}, {"baseline", "steps"}
-        without_effect = {"label", "scale"} | of_integrals if self.method == "attention" else of_attention
-        if self.method != "integrated-gradients":
-            without_effect |= of_integrals
+        without_effect = set() if self.method == "integrated-gradients" else {"baseline", "steps"}
+        attends = self.method == "attention"
+        without_effect |= {"label", "scale"} if attends else {"layer", "head", "rollout", "normalization"}
         for field in dataclasses.fields(self):
-            if field.name in without_effect and getattr(self, field.name) != field.default:
-                raise InputError(f"--{field.name} has no effect together with --method {self.method}: leave it out.")
+            has_effect = field.name not in without_effect or getattr(self, field.name) == field.default
+            require(has_effect, f"--{field.name} has no effect together with --method {self.method}: leave it out.")
 
     def _scores(
         self,
@@ -149,31 +138,28 @@ class Attention(SequenceCommand):
         target: "Target | None",
         sequences: OpenSource,
         advance: Callable[[int], object],
-        completeness: _Completeness,
+        gaps: Gaps,
     ) -> Iterator["BaseScores"]:
-        """Yields what the method says of each sequence; integrals go to `completeness` too."""
-        from dnabert_jax.interpret import attention, attribution, mutagenesis
+        """Yields what the method says of each sequence; the gaps of integrals go to `gaps`."""
+        from dnabert_jax.interpret.attention import attention_scores
+        from dnabert_jax.interpret.attribution import gradient_times_input, integrated_gradients
+        from dnabert_jax.interpret.mutagenesis import mutation_effects
         from dnabert_jax.interpret.score_files import BaseScores
 
-        # What is read ahead, a few thousand sequences, is kept until its turn.
-        ahead, waiting = itertools.tee(sequences)
         if target is None:
             settings = self.layer, self.head, self.rollout, self.normalization
-            rows: Iterator[Any] = (row for _, row in attention.attention_scores(model, ahead, *settings, advance))
+            for (name, _, codes), scores in attention_scores(model, sequences, *settings, advance):
+                yield BaseScores(name, codes, scores)
         elif self.method == "gradient-x-input":
-            rows = (row for _, row in attribution.gradient_times_input(model, ahead, target, advance))
+            for (name, _, codes), scores in gradient_times_input(model, sequences, target, advance):
+                yield BaseScores(name, codes, scores)
         elif self.method == "integrated-gradients":
-            rows = attribution.integrated_gradients(model, ahead, target, self.baseline, self.steps, advance)
+            for integral in integrated_gradients(model, sequences, target, self.baseline, self.steps, advance):
+                gaps.append((integral.gap, integral.relative_gap, integral.sequence.name))
+                yield BaseScores(integral.sequence.name, integral.sequence.codes, integral.scores)
         else:
-            rows = mutagenesis.mutation_effects(model, ahead, target, advance)
-        for row, (name, codes, *_) in zip(rows, waiting, strict=True):
-            if isinstance(row, mutagenesis.Mutations):
-                yield BaseScores(name, codes, row.scores(codes), row.effects)
-            elif isinstance(row, attribution.Integrated):
-                completeness.add(row)
-                yield BaseScores(name, codes, row.scores)
-            else:
-                yield BaseScores(name, codes, row)
+            for row in mutation_effects(model, sequences, target, advance):
+                yield BaseScores(row.sequence.name, row.sequence.codes, row.scores, row.effects)
 
     def _write(self, sequences: OpenSource, scores: Iterator["BaseScores"], label: str) -> list[str]:
         """Writes the file; returns what is to be said of it."""
@@ -189,8 +175,8 @@ class Attention(SequenceCommand):
         if self.out.suffix != _BIGWIG or sequences.intervals is None:
             count = score_files.write_score_table(self.out, scores, with_effects, label)
             return [f"Written to {self.out}, a row for each of {count:,} bases. {reading(self.out)}"]
-        contigs = sequences.intervals.contig_lengths
-        bases, several = score_files.write_score_track(self.out, contigs, scores, sequences.intervals)
+        intervals = sequences.intervals
+        bases, several = score_files.write_score_track(self.out, intervals.contig_lengths, scores, intervals)
         shared = f"; {several:,} of them lie in several intervals and have the mean" if several else ""
         return [f"Written to {self.out}: {bases:,} bases of the genome{shared}. Genome browsers such as IGV open it."]
 
@@ -204,7 +190,6 @@ class Attention(SequenceCommand):
         if shorter:
             notes.append(f"Sequences shorter than the longest, followed by zeros: {shorter:,}.")
         files = {"-s": one_hot, "-a": contributions, "-o": "modisco_results.h5"}
-        named = [str(word) for flag, name in files.items() for word in (flag, self.out / name)]
-        command = ["modisco", "motifs", *named, "-n", str(_MOST_SEQLETS), "-w", str(length)]
-        command += _FOR_SHORT if length < _SHORT else []
-        return [*notes, "To find motifs with tfmodisco-lite:", f"  {shlex.join(command)}"]
+        named = shlex.join(str(word) for flag, name in files.items() for word in (flag, self.out / name))
+        more = f"-n {_MOST_SEQLETS} -w {length}{_FOR_SHORT if length < _SHORT else ''}"
+        return [*notes, "To find motifs with tfmodisco-lite:", f"  modisco motifs {named} {more}"]

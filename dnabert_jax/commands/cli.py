@@ -20,16 +20,14 @@ from dnabert_jax.commands.attention import Attention
 from dnabert_jax.commands.console import command, print_error
 from dnabert_jax.commands.demo import Demo
 from dnabert_jax.commands.distributed import leave
-from dnabert_jax.commands.embed import Embed
 from dnabert_jax.commands.evaluate import parse_evaluate
-from dnabert_jax.commands.export import Export
 from dnabert_jax.commands.finetune import parse_finetune
 from dnabert_jax.commands.flags import INPUT_COPIES, parse
-from dnabert_jax.commands.import_model import Import
+from dnabert_jax.commands.huggingface import Export, Import
 from dnabert_jax.commands.motifs import Motifs
 from dnabert_jax.commands.mutations import Mutations
 from dnabert_jax.commands.plan import parse_plan
-from dnabert_jax.commands.predict import Predict
+from dnabert_jax.commands.predict import Embed, Predict
 from dnabert_jax.commands.prepare import (
     PrepareGenome,
     PreparePromoters,

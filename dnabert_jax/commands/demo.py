@@ -13,7 +13,7 @@ from dnabert_jax.errors import JobError
 from dnabert_jax.extras import install_command
 from dnabert_jax.families import PRESETS
 from dnabert_jax.io.genome import read_blocks
-from dnabert_jax.output_file import refuse_existing
+from dnabert_jax.outputs import refuse_existing
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.sequence.bases import base_codes
 
@@ -83,14 +83,12 @@ class Demo:
 
 
 def _comparison_table(figures: dict[str, "Evaluation"]) -> str:
-    head = "| held out | loss (nats per masked k-mer) | masked k-mer accuracy | hidden base accuracy |"
-    rows = [
-        f"| {name} | {result.loss:.4f} | {result.accuracy:.4f} | {result.hidden_base_accuracy:.4f} |"
-        for name, result in figures.items()
-    ]
+    table = "\n| held out | loss (nats per masked k-mer) | masked k-mer accuracy | hidden base accuracy |\n"
+    table += "|---|---|---|---|\n"
+    for name, result in figures.items():
+        table += f"| {name} | {result.loss:.4f} | {result.accuracy:.4f} | {result.hidden_base_accuracy:.4f} |\n"
     first, *_ = figures.values()
-    counts = f"({first.masked_kmers:,} masked k-mers, {first.hidden_bases:,} hidden bases)"
-    return "\n".join(["", head, "|---|---|---|---|", *rows, "", counts])
+    return f"{table}\n({first.masked_kmers:,} masked k-mers, {first.hidden_bases:,} hidden bases)"
 
 
 def _try_transformers(model: Path, ours: "SavedModel") -> str:

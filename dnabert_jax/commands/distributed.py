@@ -5,12 +5,11 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable
 
 from dnabert_jax.commands.console import print_error
 from dnabert_jax.commands.signals import EXIT_FAILED, EXIT_SIGNALLED
 from dnabert_jax.config import require
-from dnabert_jax.errors import InputError, JobError, first_line
+from dnabert_jax.errors import JobError, first_line
 
 HEARTBEAT_SECONDS = 60
 """How long a process may be silent before JAX takes it for dead, and aborts the others: they may wait for it in a
@@ -23,24 +22,19 @@ def check_flags(
     distributed: bool, coordinator: str | None, processes: int | None, process: int | None, timeout: int
 ) -> None:
     """Raises InputError unless the flags make sense together."""
-    named = [value is not None for value in (coordinator, processes, process)]
-    joins = distributed or not any(named)
+    named = (coordinator is not None) + (processes is not None) + (process is not None)
+    joins = distributed or not named
     require(joins, "--coordinator, --processes and --process are for several processes: add --distributed.")
-    if any(named) and not all(named):
-        raise InputError(
-            "Give --coordinator, --processes and --process together; or none of them, where JAX finds them by itself."
-        )
+    together = "Give --coordinator, --processes and --process together; or none, where JAX finds them by itself."
+    require(named in (0, 3), together)
     require(timeout >= 1, f"--join-timeout is {timeout}: give at least 1 second.")
     if coordinator is None or processes is None or process is None:
         return
     host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise InputError(f"--coordinator {coordinator} is no HOST:PORT, such as 10.0.0.2:8476.")
-    if processes < 1 or not 0 <= process < processes:
-        raise InputError(
-            f"--process {process} of --processes {processes} is impossible: processes are numbered from 0 to "
-            "their number less one."
-        )
+    is_address = host and port.isdecimal() and 0 < int(port) < 2**16
+    require(bool(is_address), f"--coordinator {coordinator} is no HOST:PORT, such as 10.0.0.2:8476.")
+    impossible = f"--process {process} is impossible: the {processes} of --processes are numbered from 0."
+    require(0 <= process < processes, impossible)
 
 
 def join(coordinator: str | None, processes: int | None, process: int | None, timeout: int) -> None:
@@ -55,17 +49,14 @@ def join(coordinator: str | None, processes: int | None, process: int | None, ti
     """
     import jax
 
-    given = coordinator is not None
-
-    def end() -> None:
-        print_error(
-            f"The processes did not all meet{f' at {coordinator}' if given else ''} in {timeout} s: are all of them "
-            "started, with the same coordinator and number of processes?"
-        )
-        os._exit(EXIT_FAILED)
-
+    place = f" at {coordinator}" if coordinator else ""
     # JAX cannot be interrupted.
-    deadline = _end_after(timeout, end)
+    deadline = _end_after(
+        timeout,
+        EXIT_FAILED,
+        f"The processes did not all meet{place} in {timeout} s: are all of them started, with the same coordinator and "
+        "number of processes?",
+    )
     try:
         if coordinator is not None and process == 0:
             # JAX may crash where it cannot listen.
@@ -75,20 +66,27 @@ def join(coordinator: str | None, processes: int | None, process: int | None, ti
             processes,
             process,
             # What is said is not looked for: that asks a metadata server, which off the cloud is not there.
-            cluster_detection_method="deactivate" if given else None,
+            cluster_detection_method="deactivate" if coordinator else None,
             # JAX aborts the process when its time is up: the deadline comes first, and says so in a sentence.
             initialization_timeout=2 * timeout,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )
     # What JAX raises where it finds no cluster, or a connection fails.
     except (RuntimeError, ValueError, OSError) as error:
-        remedy = "" if given else "; where JAX finds no cluster give --coordinator, --processes and --process"
+        remedy = "" if coordinator else "; where JAX finds no cluster give --coordinator, --processes and --process"
         raise JobError(f"The other processes cannot be joined ({first_line(error)}){remedy}.") from error
     finally:
         deadline.cancel()
 
 
-def _end_after(seconds: float, end: Callable[[], object]) -> threading.Timer:
+def _end_after(seconds: float, status: int, sentence: str = "") -> threading.Timer:
+    """Ends the process with this exit status after this time, unless the timer is cancelled before."""
+
+    def end() -> None:
+        if sentence:
+            print_error(sentence)
+        os._exit(status)
+
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
@@ -110,7 +108,7 @@ def leave(status: int) -> None:
 
     # Ctrl-C stops all of them in order, as SIGTERM does.
     if status not in (0, *EXIT_SIGNALLED):
-        _end_after(_SECONDS_TO_LEAVE, lambda: os._exit(status))
+        _end_after(_SECONDS_TO_LEAVE, status)
     else:
         # Until all are here JAX listens for SIGTERM; once it no longer does, the signal would kill.
         multihost_utils.sync_global_devices("leaving")

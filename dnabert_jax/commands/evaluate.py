@@ -1,18 +1,19 @@
 """`dnabert-jax evaluate`."""
 
 import dataclasses
+import functools
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from dnabert_jax.commands.console import BarContext, progress_bar
 from dnabert_jax.commands.flags import parse_from_preset
-from dnabert_jax.config import require_in
+from dnabert_jax.config import require, require_in
 from dnabert_jax.errors import InputError
 from dnabert_jax.extras import require_extra
 from dnabert_jax.io.peak_index import INDEX_FILE, PeakFile, read_peak_index
@@ -24,7 +25,6 @@ from dnabert_jax.tasks.suites.suite import SUITES, LabelledSet, Method, SuiteNam
 
 if TYPE_CHECKING:
     from dnabert_jax.tasks.measures.results import Result
-    from dnabert_jax.tasks.suites.report import Table
     from dnabert_jax.training.saved_model import SavedModel
 
 
@@ -89,11 +89,13 @@ class Evaluate:
         sets = find_sets(self.data)
         _one_device_a_processor()
         from dnabert_jax.interop.load import read_model
+        from dnabert_jax.tasks.measures.metrics import validation_metric
         from dnabert_jax.tasks.suites.published import read_published
+        from dnabert_jax.tasks.suites.report import write_learning_curve, write_report
 
         names = [each.name for each in sets]
         others = {_table_name(path): read_published(path, names) for path in self.compare}
-        index = _peak_index(self.data / INDEX_FILE)
+        report = functools.partial(write_report, others=others, index=_peak_index(self.data / INDEX_FILE))
         model = read_model(self.model, self.step)
         curve = {}
         for rows in sorted(self.learning_curve, key=lambda rows: math.inf if rows == "all" else int(rows)) or [""]:
@@ -101,38 +103,26 @@ class Evaluate:
                 print(f"Training rows: {rows}")
             out = join(self.out, f"rows-{rows}") if rows else self.out
             limit = int(rows) if rows.isdigit() else self.limit
-            curve[rows] = self._evaluate(sets, model, limit, out, others, index)
+            curve[rows] = self._evaluate(sets, model, limit, out, report)
         tasks = [result.task for by_method in curve.values() for results in by_method.values() for result in results]
         if self.learning_curve and tasks:
-            from dnabert_jax.tasks.measures.metrics import validation_metric
-            from dnabert_jax.tasks.suites.report import write_learning_curve
-
             metric = validation_metric(tasks[0], self.settings.select_by)
             text, files = write_learning_curve(curve, metric, self.out)
             print(text)
             print(f"Written to {self.out}: {', '.join(files)}; the results with so many rows are in rows-*/.")
 
     def _evaluate(
-        self,
-        sets: Sequence[LabelledSet],
-        model: "SavedModel",
-        limit: int,
-        out: Location,
-        others: "Mapping[str, Table]",
-        index: Mapping[str, PeakFile],
+        self, sets: Sequence[LabelledSet], model: "SavedModel", limit: int, out: Location, report: Callable[..., Any]
     ) -> "Mapping[str, Sequence[Result]]":
         """Evaluates with so many training rows at most, 0 for all; returns the results that are there."""
         import jax
 
         from dnabert_jax.tasks.finetuning.checkpoint import named_model, weights_digest
-        from dnabert_jax.tasks.suites.report import write_report
         from dnabert_jax.tasks.suites.run import Evaluation, SuiteResults, SuiteRun
 
         name = named_model(self.model, model)
-        digest, same_settings = weights_digest(model), self.same_settings or self.preset != self.suite
-        evaluation = Evaluation(
-            self.suite, digest, self.seeds, self.settings, same_settings, limit, **vars(self.options)
-        )
+        settings = self.settings, self.same_settings or self.preset != self.suite
+        evaluation = Evaluation(self.suite, weights_digest(model), self.seeds, *settings, limit, **vars(self.options))
         results = SuiteResults(out, evaluation)
         devices = jax.local_devices()
         part = part_of(sets, self.process, self.processes)
@@ -149,9 +139,7 @@ class Evaluate:
             changed = [f"{key} {value}" for key, value in vars(self.settings).items() if value != preset[key]]
             about = f"{self.suite}: {self.data}. Model: {name}. Seeds: {self.seeds}. Training rows: {rows}."
             about = f"{about} Settings: preset {', '.join([self.preset, *changed])}."
-            text, names = write_report(
-                finished, failures, SUITES[self.suite], out, others, index, self.methods[0], about
-            )
+            text, names = report(finished, failures, SUITES[self.suite], out, ours=self.methods[0], about=about)
             print(text)
         print(f"Results: {len(done)}, failures: {len(failures)}{f', still to come: {missing}' if missing else ''}.")
         if finished:
@@ -169,19 +157,18 @@ class Evaluate:
         for rows in self.learning_curve:
             if not (rows == "all" or (WHOLE.fullmatch(rows) and int(rows) > 0)):
                 raise InputError(f"learning_curve has {rows!r}: give numbers of training rows above 0, or all.")
-        if self.learning_curve and self.limit:
-            raise InputError("--limit and --learning-curve both say how many training rows: leave one out.")
+        single_limit = not (self.learning_curve and self.limit)
+        require(single_limit, "--limit and --learning-curve both say how many training rows: leave one out.")
         for name, values in (("methods", self.methods), ("learning_curve", self.learning_curve)):
-            if len({*values}) < len(values):
-                raise InputError(f"{name} has something twice: {' '.join(values)}.")
-        if not self.methods:
-            raise InputError("methods names none: give at least one.")
-        if len({_table_name(path) for path in self.compare}) < len(self.compare):
-            raise InputError("Two tables of --compare have one name, with that of their directory: rename one.")
-        if not is_url(self.out) and Path(self.out).is_file():
-            raise InputError(f"{self.out} is a file: choose a directory.")
-        if not is_url(self.out) and Path(self.out).resolve().is_relative_to(self.data.resolve()):
-            raise InputError(f"{self.out} is within {self.data}, where its tables would be taken for data sets.")
+            require(len({*values}) == len(values), f"{name} has something twice: {' '.join(values)}.")
+        require(len(self.methods) > 0, "methods names none: give at least one.")
+        named_apart = len({_table_name(path) for path in self.compare}) == len(self.compare)
+        require(named_apart, "Two tables of --compare have one name, with that of their directory: rename one.")
+        if not is_url(self.out):
+            out = Path(self.out).resolve()
+            require(not out.is_file(), f"{self.out} is a file: choose a directory.")
+            apart = not out.is_relative_to(self.data.resolve())
+            require(apart, f"{self.out} is within {self.data}, where its tables would be taken for data sets.")
 
 
 def _table_name(path: Path) -> str:
@@ -200,8 +187,7 @@ def _peak_index(path: Path) -> dict[str, PeakFile]:
 
 def _one_device_a_processor() -> None:
     """Has JAX see each processor as a device, unless told otherwise: a small model does not fill several at once."""
-    flag = "--xla_force_host_platform_device_count"
-    flags = os.environ.get("XLA_FLAGS", "")
+    flag, flags = "--xla_force_host_platform_device_count", os.environ.get("XLA_FLAGS", "")
     if flag not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {flag}={len(os.sched_getaffinity(0))}".strip()
 
@@ -243,7 +229,6 @@ def parse_evaluate(arguments: Sequence[str]) -> Evaluate:
     if list(arguments) in (["-h"], ["--help"]):
         arguments = ["tfbs690", *arguments]  # of all suites alike, but for the preset
     suite = arguments[0] if arguments else ""
-    if suite not in SUITES:
-        raise InputError(f"Name a suite: dnabert-jax evaluate {'|'.join(SUITES)}; --help behind it tells the flags.")
-    name = f"evaluate {suite}"
-    return parse_from_preset(Evaluate, name, arguments[1:], FINETUNE_PRESETS, suite=suite)
+    named = f"Name a suite: dnabert-jax evaluate {'|'.join(SUITES)}; --help behind it tells the flags."
+    require(suite in SUITES, named)
+    return parse_from_preset(Evaluate, f"evaluate {suite}", arguments[1:], FINETUNE_PRESETS, suite=suite)

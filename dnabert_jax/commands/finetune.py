@@ -15,7 +15,7 @@ from dnabert_jax.commands.signals import stop_signals
 from dnabert_jax.config import require_in
 from dnabert_jax.errors import InputError
 from dnabert_jax.extras import require_extra
-from dnabert_jax.output_file import refuse_existing
+from dnabert_jax.outputs import refuse_existing
 from dnabert_jax.tasks.datasets.layout import DataOptions, set_name
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig, FittingObserver
 
@@ -125,8 +125,7 @@ class Finetune:
         if (positive := self.options.positive) and data.task.positive != positive:
             labels = ", ".join(data.task.labels)
             raise InputError(f"--positive {positive!r} is not one of two classes: the labels are {labels}.")
-        shown = ", ".join(repr(label) for label in data.task.labels[:_LABELS_SHOWN])
-        count = len(data.task.labels)
+        count, shown = len(data.task.labels), ", ".join(map(repr, data.task.labels[:_LABELS_SHOWN]))
         more = f" and {count - _LABELS_SHOWN:,} more" if count > _LABELS_SHOWN else ""
         what = {
             "single_label_classification": f"Classification in {count:,} classes that exclude each other",
@@ -144,12 +143,10 @@ class Finetune:
         data = count_duplicates(data)
         for note in data.notes:
             print(note)
-        if not self.options.keep_duplicates:
-            before = len(data.splits["train"])
-            data = drop_duplicates(data)
-            if dropped := before - len(data.splits["train"]):
-                print(f"Dropped {dropped:,} duplicates from the training split.")
-        return data
+        distinct = data if self.options.keep_duplicates else drop_duplicates(data)
+        if dropped := len(data.splits["train"]) - len(distinct.splits["train"]):
+            print(f"Dropped {dropped:,} duplicates from the training split.")
+        return distinct
 
     def _report(self, done: "Finetuned") -> None:
         from dnabert_jax.tasks.measures.results import is_at_chance, over_seeds
@@ -158,8 +155,8 @@ class Finetune:
         of_class = f"; precision, recall and F1 are those of the positive class {result.task.positive!r}"
         print(f"Test split{of_class if result.task.positive else ''}:")
         for key, figure in list(over_seeds(result).items())[:_FIGURES_SHOWN]:
+            spread = "" if figure.deviation is None else f" +- {figure.deviation:.4f}"
             if figure.mean is not None:
-                spread = "" if figure.deviation is None else f" +- {figure.deviation:.4f}"
                 print(f"{key}: {figure.mean:.4f}{spread}")
         confusion = best.metrics.confusion
         if len(confusion) == 1 and len(classes := confusion[0].classes) <= _CLASSES_SHOWN:
@@ -213,5 +210,4 @@ class FittingBar(Bars, FittingObserver):
 
 def parse_finetune(arguments: Sequence[str]) -> Finetune:
     """Reads the flags, those of the settings among them."""
-    job = parse_from_preset(Finetune, "finetune", arguments, FINETUNE_PRESETS)
-    return dataclasses.replace(job, arguments=tuple(arguments))
+    return parse_from_preset(Finetune, "finetune", arguments, FINETUNE_PRESETS, arguments=tuple(arguments))

@@ -38,19 +38,8 @@ class _StartingPoint:
     resume: bool = False
     out: Path | None = None
 
-    def saved(self) -> Path | None:
-        """Returns the path of the saved configuration that --config or --resume names, if either does."""
-        if self.preset and self.config:
-            raise InputError("Give --preset or --config, not both: each is a whole configuration to start from.")
-        if self.config:
-            return self.config
-        run = self.out / "config.json" if self.resume and self.out and not self.preset else None
-        return run if run and run.is_file() else None
 
-
-def parse_from_preset(
-    job: type[Any], name: str, arguments: Sequence[str], presets: Mapping[str, Any], **given: Any
-) -> Any:
+def parse_from_preset(job: type[Any], name: str, words: Sequence[str], presets: Mapping[str, Any], **given: Any) -> Any:
     """Returns a job whose `settings` come from --preset, --config or --resume, overridden by the other flags.
 
     If the job has no default preset, the user must choose, and --help shows the settings of the default one.
@@ -60,11 +49,16 @@ def parse_from_preset(
         given: fields that no flag sets.
     """
     prog = f"dnabert-jax {name}"
-    scanned = [argument for argument in arguments if argument not in ("-h", "--help")]
+    scanned = [word for word in words if word not in ("-h", "--help")]
     start, _ = tyro.cli(
         _StartingPoint, args=scanned, return_unknown_args=True, prog=prog, config=_SETTINGS, registry=_REGISTRY
     )
-    saved = start.saved() if job.preset is None else None
+    saved = start.config if job.preset is None else None
+    if saved and start.preset:
+        raise InputError("Give --preset or --config, not both: each is a whole configuration to start from.")
+    if job.preset is None and start.resume and start.out and not (saved or start.preset):
+        run = start.out / "config.json"
+        saved = run if run.is_file() else None
     preset = start.preset or job.preset or DEFAULT_PRESET
     if preset not in presets:
         raise InputError(f"There is no preset {preset!r}: choose one of {', '.join(presets)}.")
@@ -73,7 +67,7 @@ def parse_from_preset(
         field.name for field in dataclasses.fields(job) if field.default is field.default_factory is dataclasses.MISSING
     ]
     default = job(**dict.fromkeys(required, tyro.MISSING) | {"settings": settings} | given)
-    parsed = tyro.cli(job, args=list(arguments), default=default, prog=prog, config=_SETTINGS, registry=_REGISTRY)
+    parsed = tyro.cli(job, args=list(words), default=default, prog=prog, config=_SETTINGS, registry=_REGISTRY)
     if not (saved or start.preset or job.preset):
         raise InputError(f"Choose a configuration: --preset {'|'.join(presets)}, or --config RUN/config.json.")
     return parsed
@@ -82,10 +76,9 @@ def parse_from_preset(
 @_REGISTRY.primitive_rule
 def _path_or_url(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     """PATH is a local path, which a URL would silently become; PATH|URL may be either."""
-    if info.type not in (Path, Location):
-        return None
-
-    return _paths(_local if info.type is Path else _location, "PATH" if info.type is Path else "PATH|URL")
+    if info.type is Path:
+        return _paths(_local, "PATH")
+    return _paths(_location, "PATH|URL") if info.type == Location else None
 
 
 def _location(text: str) -> Location:

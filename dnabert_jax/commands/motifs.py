@@ -9,10 +9,11 @@ import tyro
 from dnabert_jax.commands.console import Bars
 from dnabert_jax.commands.flags import InputPath
 from dnabert_jax.commands.sequence_source import SequenceSource
+from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
 from dnabert_jax.extras import require_extra
 from dnabert_jax.interpret.motifs.config import MotifSearch
-from dnabert_jax.output_file import refuse_existing
+from dnabert_jax.outputs import refuse_existing
 
 if TYPE_CHECKING:  # loads Arrow
     from dnabert_jax.interpret.motifs.known_motifs import KnownMotifs, Match
@@ -68,7 +69,7 @@ class Motifs:
         from dnabert_jax.interpret.motifs.known_motifs import match_motifs, write_matches
         from dnabert_jax.interpret.motifs.search import find_motifs
         from dnabert_jax.interpret.score_files import read_score_file
-        from dnabert_jax.output_directory import output_directory
+        from dnabert_jax.outputs import output_directory
 
         require_extra("motifs", "A search for motifs", "ahocorasick")
         if not self.no_logos:
@@ -99,8 +100,7 @@ class Motifs:
         self._say(result, matches)
 
     def _known_motifs(self) -> "KnownMotifs | None":
-        if not 0 < self.match_q <= 1:
-            raise InputError(f"--match-q is {self.match_q}: give a number above 0, up to 1.")
+        require(0 < self.match_q <= 1, f"--match-q is {self.match_q}: give a number above 0, up to 1.")
         if not self.database:
             return None
         from dnabert_jax.interpret.motifs.known_motifs import FEW, check_memelite, read_database
@@ -120,8 +120,7 @@ class Motifs:
         from dnabert_jax.config import ModelConfig
         from dnabert_jax.tasks.datasets.sequences import Sequences
 
-        if not path.stat().st_size:
-            raise InputError(f"{path} is empty: it has no {what} sequence.")
+        require(path.stat().st_size > 0, f"{path} is empty: it has no {what} sequence.")
         records = _holds_records(path)
         if records and (self.sequence or self.id) and _holds_records(self.positives) and _holds_records(self.negatives):
             raise InputError("--sequence and --id are columns of a table, but both files are FASTA or .2bit.")

@@ -13,7 +13,7 @@ from dnabert_jax.commands.sequence_source import OpenSource, SequenceCommand
 from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
 from dnabert_jax.extras import require_extra
-from dnabert_jax.output_file import refuse_existing
+from dnabert_jax.outputs import refuse_existing
 
 if TYPE_CHECKING:  # loads JAX
     from dnabert_jax.interpret.mutagenesis import ChangeEffects
@@ -53,7 +53,7 @@ class Mutations(SequenceCommand):
         from dnabert_jax.interpret.mutagenesis import change_effects, changed_outputs, changes_of
         from dnabert_jax.interpret.mutation_files import read_mutations, with_sequences, write_mutation_table
         from dnabert_jax.interpret.target import choose_target
-        from dnabert_jax.output_directory import output_directory
+        from dnabert_jax.outputs import output_directory
 
         mutations = read_mutations(self.mutations) if self.mutations else []
         model = self.load()
@@ -107,11 +107,10 @@ class Mutations(SequenceCommand):
             require(few, f"There are more than {_MOST_HEAT_MAPS} sequences: --heat-maps draws no more than that.")
             sequences = iter(first)
         yield from sequences
-        for left_out in (source.left_out, source.intervals.left_out if source.intervals else source.left_out):
+        for left_out in (source.left_out, *([source.intervals.left_out] if source.intervals else [])):
             if self.mutations and left_out.total:
-                raise InputError(
-                    f"--mutations numbers the sequences, so none may be left out. {left_out.sentences()[-1]}"
-                )
+                last = left_out.sentences()[-1]
+                raise InputError(f"--mutations numbers the sequences, so none may be left out. {last}")
 
 
 def _drawn(rows: Iterable["ChangeEffects"], directory: Path, target: "Target") -> Iterator["ChangeEffects"]:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from dnabert_jax.commands.console import Bars, command, progress_bar
 from dnabert_jax.commands.flags import parse
 from dnabert_jax.commands.signals import EXIT_FAILED
+from dnabert_jax.config import require
 from dnabert_jax.data.manifest import FILE_NAME, Manifest
 from dnabert_jax.data.rows import read_source
 from dnabert_jax.data_prep.derived.derive import DerivedManifest, derive
@@ -60,9 +61,9 @@ class PrepareGenome:
 
 
 def _process_count(given: int | None) -> int:
-    if given is not None and given < 1:
-        raise InputError(f"{given} processes cannot work: at least 1 is needed.")
-    return len(os.sched_getaffinity(0)) if given is None else given
+    count = len(os.sched_getaffinity(0)) if given is None else given
+    require(count >= 1, f"{given} processes cannot work: at least 1 is needed.")
+    return count
 
 
 def _tell(job: GenomeJob, manifest: Manifest) -> None:
@@ -103,10 +104,8 @@ class PrepareGenomeBeam:
         require_extra("beam", "prepare genome-beam", "apache_beam")
         from dnabert_jax.data_prep.genome_beam import prepare_genome_on_beam
 
-        manifest = prepare_genome_on_beam(
-            self.job, self.beam_options, lambda phase: print(f"Beam: {phase} ...", file=sys.stderr)
-        )
-        _tell(self.job, manifest)
+        say = lambda phase: print(f"Beam: {phase} ...", file=sys.stderr)  # noqa: E731
+        _tell(self.job, prepare_genome_on_beam(self.job, self.beam_options, say))
 
 
 def parse_genome_beam(arguments: Sequence[str]) -> PrepareGenomeBeam:
@@ -118,22 +117,21 @@ def parse_genome_beam(arguments: Sequence[str]) -> PrepareGenomeBeam:
 
 def describe(manifest: Manifest) -> str:
     """Returns what a directory that `prepare genome` made holds and what was left out, in a few lines."""
-    lines = []
+    text = ""
     for name, split in manifest.splits.items():
         sequences, kmers = split.sequences or 0, split.kmers or 0
         filled = (kmers + SPECIAL_PER_SEQUENCE * sequences) / (split.rows * manifest.row_length)
-        lines.append(
+        text += (
             f"{name}: {sequences:,} sequences of {kmers:,} {manifest.tokenizer.unit} from {split.bases:,} bases, "
             f"in {split.rows:,} rows of {manifest.row_length} tokens ({filled:.1%} filled, "
-            f"{sequences / split.rows:.2f} sequences a row)"
+            f"{sequences / split.rows:.2f} sequences a row)\n"
         )
     dropped = manifest.dropped
-    lines += [
-        f"held out: {manifest.policies['heldout']}",
+    return (
+        f"{text}held out: {manifest.policies['heldout']}\n"
         f"left out: {dropped['ambiguous_bases']:,} ambiguous bases, {dropped['lower_case_bases']:,} in lower case, "
-        f"{dropped['uncut_bases']:,} in pieces too short for a cut window",
-    ]
-    return "\n".join(lines)
+        f"{dropped['uncut_bases']:,} in pieces too short for a cut window"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

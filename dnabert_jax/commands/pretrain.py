@@ -102,8 +102,7 @@ class Pretrain:
                     self.settings, data, self.out, [training_bar], self.resume,
                     profiler=profiler, stop_requested=lambda: bool(received),
                 )  # fmt: skip
-        stopped = result.step < self.settings.steps
-        interrupted = signal.SIGINT in received
+        stopped, interrupted = result.step < self.settings.steps, signal.SIGINT in received
         if first and stopped:
             signal_name = "Ctrl-C" if interrupted else "SIGTERM"
             print(f"Stopped by {signal_name} after step {result.step:,} of {self.settings.steps:,}, which is saved.")
@@ -133,16 +132,13 @@ class Pretrain:
         if error:
             tqdm.write(f"No profile in {place}: {error}. Training goes on, without further profiles.")
         else:
-            tqdm.write(
-                f"Profile in {place}. Look at it: pip install xprof; xprof --logdir {self._events()}; "
-                "or open its *.trace.json.gz at https://ui.perfetto.dev"
-            )
+            look = f"pip install xprof; xprof --logdir {self._events()}; or open its *.trace.json.gz at"
+            tqdm.write(f"Profile in {place}. Look at it: {look} https://ui.perfetto.dev")
 
 
 def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
     """Reads the flags, those of the configuration among them."""
-    job = parse_from_preset(Pretrain, "pretrain", arguments, PRESETS)
-    return dataclasses.replace(job, arguments=tuple(arguments))
+    return parse_from_preset(Pretrain, "pretrain", arguments, PRESETS, arguments=tuple(arguments))
 
 
 class TrainingBar(BarContext):

@@ -1,12 +1,13 @@
 """`dnabert-jax report`."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
-from dnabert_jax.config import require
+from dnabert_jax.config import require, require_in
 from dnabert_jax.errors import InputError
-from dnabert_jax.output_file import output_file, refuse_existing
+from dnabert_jax.outputs import output_file, refuse_existing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +45,9 @@ class Report:
         """Reads, writes, and says what is in it."""
         if not (self.scores or self.motifs or self.results or self.variants):
             raise InputError("A report needs something to show: give any of --scores, --motifs, --results, --variants.")
-        require(
-            self.out.suffix in (".html", ".htm"),
-            f"{self.out} is to be an HTML page: give it a name that ends with .html.",
-        )
-        for name in ("sequences", "most_variants"):
-            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}: give at least 1.")
+        is_page = self.out.suffix in (".html", ".htm")
+        require(is_page, f"{self.out} is to be an HTML page: give it a name that ends with .html.")
+        require_in(self, 1, math.inf, "sequences", "most_variants")
         if self.variant_score and self.variants is None:
             raise InputError("--variant-score is a column of --variants, which is not given.")
         refuse_existing(self.out)
@@ -68,8 +66,7 @@ class Report:
         from dnabert_jax.interpret.report.sections import column_table, motif_section, result_section, track_section
 
         sections: dict[str, Any] = {}
-        sources: list[tuple[str, str]] = []
-        shown: list[str] = []
+        sources, shown = list[tuple[str, str]](), list[str]()
         if self.scores:
             tracks = sections["tracks"] = track_section(_labelled(self.scores), self.sequences)
             shown = [sequence["id"] for sequence in tracks["sequences"]]

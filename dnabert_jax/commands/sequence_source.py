@@ -10,13 +10,15 @@ from tqdm import tqdm
 
 from dnabert_jax.commands.console import progress_bar
 from dnabert_jax.commands.flags import InputPath
+from dnabert_jax.config import TrainingLengths, require
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.genome import read_blocks
+from dnabert_jax.io.left_out import LeftOut
+from dnabert_jax.sequence.bases import AMBIGUOUS
+from dnabert_jax.sequence.tokenizer import Tokenizer
 
 if TYPE_CHECKING:  # loads Arrow
-    from dnabert_jax.config import TrainingLengths
-    from dnabert_jax.io.left_out import LeftOut
     from dnabert_jax.pretrained import DNAModel
-    from dnabert_jax.sequence.tokenizer import Tokenizer
     from dnabert_jax.tasks.datasets.unlabelled import Intervals, NamedSequence
 
 
@@ -55,25 +57,21 @@ class SequenceSource:
                 "Give one source of sequences: --fasta, --bed with --genome, or --table."
                 + (f" You gave {' and '.join(named)}." if named else "")
             )
-        if self.bed is not None and self.genome is None:
-            raise InputError(f"--bed {self.bed} needs --genome, the FASTA or .2bit file of its genome.")
+        complete = self.bed is None or self.genome is not None
+        require(complete, f"--bed {self.bed} needs --genome, the FASTA or .2bit file of its genome.")
         for flag in ("genome", "width", "summit", "sequence", "id"):
             source = "table" if flag in ("sequence", "id") else "bed"
-            if getattr(self, flag) and getattr(self, source) is None:
-                raise InputError(f"--{flag} needs --{source}.")
+            require(not getattr(self, flag) or getattr(self, source) is not None, f"--{flag} needs --{source}.")
 
     @contextlib.contextmanager
     def open(
-        self, tokenizer: "Tokenizer", lengths: "TrainingLengths | None" = None, keep: Sequence[str] = ()
+        self, tokenizer: Tokenizer, lengths: TrainingLengths | None = None, keep: Sequence[str] = ()
     ) -> Iterator["OpenSource"]:
         """Gives the sequences to a model."""
-        from dnabert_jax.io.genome import read_blocks
-        from dnabert_jax.io.left_out import LeftOut
         from dnabert_jax.io.tables import open_table
         from dnabert_jax.tasks.datasets.unlabelled import BED_COLUMNS, fasta_sequences, open_intervals, table_sequences
 
-        if keep and self.table is None:
-            raise InputError("--keep names columns of --table, which is not given.")
+        require(not keep or self.table is not None, "--keep names columns of --table, which is not given.")
         left_out = LeftOut()
         if self.fasta is not None:
             records = fasta_sequences(read_blocks(self.fasta), str(self.fasta), tokenizer, left_out)
@@ -114,9 +112,9 @@ class OpenSource:
     sequences: Iterator["NamedSequence"]
     total: int | None
     columns: tuple[str, ...]
-    left_out: "LeftOut"
+    left_out: LeftOut
     what: str
-    lengths: "TrainingLengths | None" = None
+    lengths: TrainingLengths | None = None
     intervals: "Intervals | None" = None
     passed: int = 0
     ambiguous: int = 0
@@ -124,8 +122,6 @@ class OpenSource:
 
     def __iter__(self) -> Iterator["NamedSequence"]:
         """Yields the sequences; raises InputError at the end if there were none."""
-        from dnabert_jax.sequence.bases import AMBIGUOUS
-
         for sequence in self.sequences:
             self.passed += 1
             self.ambiguous += bool((sequence.codes == AMBIGUOUS).any())

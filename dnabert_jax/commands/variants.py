@@ -8,7 +8,7 @@ from dnabert_jax.commands.console import progress_bar
 from dnabert_jax.commands.flags import InputPath
 from dnabert_jax.commands.predict import reading
 from dnabert_jax.commands.sequence_source import ModelCommand
-from dnabert_jax.output_file import refuse_existing
+from dnabert_jax.outputs import refuse_existing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from dnabert_jax.data.manifest import FILE_NAME, Manifest, file_digest, read_man
 from dnabert_jax.data.tfds_rows import DATASET_INFO, ArrayRecordShard, tfds_manifest
 from dnabert_jax.data.tfrecord import RowShard, Shard
 from dnabert_jax.errors import InputError, named_if_full
-from dnabert_jax.output_directory import locked
+from dnabert_jax.outputs import locked
 from dnabert_jax.storage import Location, is_url, join
 
 

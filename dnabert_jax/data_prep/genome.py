@@ -16,7 +16,7 @@ from dnabert_jax.data_prep.genome_job import Counts, GenomeJob, GenomePlan, bloc
 from dnabert_jax.data_prep.ordered_map import ordered_map
 from dnabert_jax.data_prep.sources import sequence_files, survey
 from dnabert_jax.data_prep.tfds_metadata import tfds_metadata
-from dnabert_jax.output_directory import output_directory
+from dnabert_jax.outputs import output_directory
 
 Progress = Callable[[str, int, int | None], object]
 """Is told of a phase, what was done of it since the last call, and its whole if known. Phases are "download" and

@@ -26,7 +26,7 @@ from dnabert_jax.data_prep.genome_job import Counts, GenomeJob, GenomePlan, Task
 from dnabert_jax.data_prep.sources import Survey, sequence_files, survey
 from dnabert_jax.data_prep.tfds_metadata import tfds_metadata
 from dnabert_jax.errors import InputError, JobError, StoreError
-from dnabert_jax.output_directory import shared_output_directory
+from dnabert_jax.outputs import shared_output_directory
 from dnabert_jax.storage import Location, join
 from dnabert_jax.typed_json import parse_json, to_json
 

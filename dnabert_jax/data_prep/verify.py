@@ -17,7 +17,7 @@ from dnabert_jax.data.tfrecord import RowShard
 from dnabert_jax.data_prep.tfds_metadata import tfds_metadata
 from dnabert_jax.data_prep.windows import MIN_KMERS
 from dnabert_jax.errors import InputError, StoreError
-from dnabert_jax.output_directory import MARK
+from dnabert_jax.outputs import MARK
 from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.storage import Location, is_hidden, join, local_copy

@@ -14,7 +14,7 @@ from dnabert_jax.families.family import Architecture
 from dnabert_jax.interop.huggingface import task_settings, to_huggingface
 from dnabert_jax.interop.model_card import model_card
 from dnabert_jax.io.pictures import accompanying
-from dnabert_jax.output_directory import output_directory
+from dnabert_jax.outputs import output_directory
 from dnabert_jax.storage import Location, write_text
 from dnabert_jax.training.saved_model import SavedModel
 

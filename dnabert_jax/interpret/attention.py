@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Array, Int32
+from jaxtyping import Array, Float32, Int32
 
 from dnabert_jax import stream
 from dnabert_jax.config import require
 from dnabert_jax.interpret.target import check_reads_whole, computed
 from dnabert_jax.pretrained import DNAModel
-from dnabert_jax.stream import Named, Result
+from dnabert_jax.stream import Coded, Named
 
 
 def attention_scores(
@@ -28,8 +28,8 @@ def attention_scores(
     rollout: bool = False,
     normalization: Literal["l2", "none"] = "l2",
     advance: Callable[[int], object] | None = None,
-) -> Iterator[Result]:
-    """Yields name and scores, one for each base, of each sequence, in their order and in constant memory.
+) -> Iterator[tuple[Coded, Float32[np.ndarray, " bases"]]]:
+    """Yields each sequence and its scores, one for each base, in their order and in constant memory.
 
     The score of a k-mer is the attention from [CLS] to it, summed over heads; that of a base the mean over the k-mers
     that cover it, fewer than k at the ends (get_real_score in examples/visualize.py of the original). Scores of a
@@ -59,7 +59,7 @@ def attention_scores(
         by_head = model.encoder.attention_of_cls(ids, layer)
         return by_head.sum(axis=1) if head is None else by_head[:, head - 1]
 
-    for name, ids, row in computed(model, stream.coded(sequences, model.tokenizer), of_tokens, advance):
+    for sequence, ids, row in computed(model, stream.coded(sequences, model.tokenizer), of_tokens, advance):
         scores = model.tokenizer.mean_over_bases(row[1 : len(ids) - 1], ids[1:-1])
         norm = np.linalg.norm(scores) if normalization == "l2" else 0
-        yield name, scores / norm if norm else scores
+        yield sequence, scores / norm if norm else scores

@@ -18,7 +18,7 @@ from dnabert_jax.interpret.target import Target, computed
 from dnabert_jax.model.bound_head import label_output_and_gradient
 from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.sequence.vocabulary import MASK, NUM_SPECIAL, UNK
-from dnabert_jax.stream import Named, Result
+from dnabert_jax.stream import Coded, Named
 
 
 class Integrated(NamedTuple):
@@ -29,7 +29,7 @@ class Integrated(NamedTuple):
         baseline: what it says of the baseline.
     """
 
-    name: str
+    sequence: Coded
     scores: Float32[np.ndarray, " bases"]
     output: float
     baseline: float
@@ -54,8 +54,8 @@ def gradient_times_input(
     sequences: Iterable[Named],
     target: Target,
     advance: Callable[[int], object] | None = None,
-) -> Iterator[Result]:
-    """Yields name and scores, one for each base, of each sequence, in their order and in constant memory.
+) -> Iterator[tuple[Coded, Float32[np.ndarray, " bases"]]]:
+    """Yields each sequence and its scores, one for each base, in their order and in constant memory.
 
     A k-mer's score is the product of its vector and the gradient of the target by it, before position and LayerNorm.
     """
@@ -65,8 +65,8 @@ def gradient_times_input(
         vectors = model.encoder.token_vectors(rows)
         return (vectors * _gradient(model, target, vectors, rows)).sum(axis=-1).reshape(len(ids), -1)
 
-    for name, ids, scores in computed(model, stream.coded(sequences, model.tokenizer), of_tokens, advance):
-        yield name, _of_bases(model, target, ids, scores)
+    for sequence, ids, scores in computed(model, stream.coded(sequences, model.tokenizer), of_tokens, advance):
+        yield sequence, _of_bases(model, target, ids, scores)
 
 
 def integrated_gradients(
@@ -114,9 +114,9 @@ def integrated_gradients(
         outputs = [target.output(model, hidden, rows) for hidden in states]
         return jnp.concatenate([jnp.stack(outputs, axis=1), scores], axis=1)
 
-    for name, ids, row in computed(model, stream.coded(sequences, model.tokenizer), of_tokens, advance):
+    for sequence, ids, row in computed(model, stream.coded(sequences, model.tokenizer), of_tokens, advance):
         output, at_baseline = row[:2]
-        yield Integrated(name, _of_bases(model, target, ids, row[2:]), float(output), float(at_baseline))
+        yield Integrated(sequence, _of_bases(model, target, ids, row[2:]), float(output), float(at_baseline))
 
 
 def _of_bases(

@@ -78,13 +78,14 @@ class Mutations(NamedTuple):
             where that is the base. An ambiguous base, such as N, has four substitutions.
     """
 
-    name: str
+    sequence: Coded
     reference: float
     effects: Float32[np.ndarray, "bases 4"]
 
-    def scores(self, codes: Codes) -> Float32[np.ndarray, " bases"]:
-        """Returns how much each base adds: the reference less the mean over what can stand in its place."""
-        substituted = (codes[:, None] != COLUMN_CODES).sum(axis=1)
+    @property
+    def scores(self) -> Float32[np.ndarray, " bases"]:
+        """How much each base adds: the reference less the mean over what can stand in its place."""
+        substituted = (self.sequence.codes[:, None] != COLUMN_CODES).sum(axis=1)
         return (-self.effects.sum(axis=1) / substituted).astype(np.float32)
 
 
@@ -145,7 +146,7 @@ def mutation_effects(
         substituted = sequence.codes[:, None] != COLUMN_CODES
         effects = np.zeros(substituted.shape, np.float32)
         effects[substituted] = outputs - np.float32(reference)
-        yield Mutations(sequence.name, reference, effects)
+        yield Mutations(sequence, reference, effects)
 
 
 def changed_outputs(

@@ -23,8 +23,7 @@ from dnabert_jax.io.bed import Interval
 from dnabert_jax.io.npz_file import temporary_chunks, write_array, write_npz
 from dnabert_jax.io.output_table import output_table, record_batch
 from dnabert_jax.io.text import valid_unicode
-from dnabert_jax.output_directory import output_directory
-from dnabert_jax.output_file import output_file
+from dnabert_jax.outputs import output_directory, output_file
 from dnabert_jax.sequence.bases import BASE_ORDER, BASES, LETTERS, base_codes
 from dnabert_jax.sequence.buckets import groups
 from dnabert_jax.storage import scratch_directory

@@ -100,7 +100,7 @@ def computed(
     of_tokens: Callable[[Int32[np.ndarray, "B L"]], Array],
     advance: Callable[[int], object] | None,
     lengths: dict[int, int] | None = None,
-) -> Iterator[tuple[str, Int32[np.ndarray, " tokens"], np.ndarray]]:
-    """Yields name, ids and what is computed of padded ids, for each sequence that the model reads whole."""
+) -> Iterator[tuple[Coded, Int32[np.ndarray, " tokens"], np.ndarray]]:
+    """Yields each sequence, its ids and what is computed of padded ids; the model reads it whole."""
     longest = model.config.max_positions
     return stream.computed(sequences, model.ids_within_limit, of_tokens, longest, advance, lengths=lengths)

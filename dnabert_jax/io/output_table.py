@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from dnabert_jax.errors import InputError, first_line
 from dnabert_jax.io.text import valid_unicode
-from dnabert_jax.output_file import output_file
+from dnabert_jax.outputs import output_file
 
 _DELIMITERS = {".tsv": "\t", ".csv": ","}
 _PARQUET = ".parquet"

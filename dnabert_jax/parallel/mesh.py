@@ -31,23 +31,10 @@ _LARGEST_FSDP = POD_AXIS
 """Of 256 devices each would keep 3 rows of a 768 x 768 kernel, less than a register, and
 libtpu then gathers by an all-reduce, which sends twice as much."""
 
-RULES: dict[str, str | None] = {
-    "embed": None,
-    "heads": TENSOR,
-    "mlp": TENSOR,
-    "vocabulary": TENSOR,
-    "layer": None,
-    "norm": None,
-    "position": None,
-    "token_type": None,
-    "transform": None,
-    "pooled": None,
-    "pieces": None,
-    "gates": None,
-    "recurrent": None,
-    "attention": None,
-    "label": None,
-}
+RULES: dict[str, str | None] = dict.fromkeys(("heads", "mlp", "vocabulary"), TENSOR) | dict.fromkeys(
+    ("embed", "layer", "norm", "position", "token_type", "transform", "pooled", "pieces", "gates", "recurrent",
+     "attention", "label")
+)  # fmt: skip
 
 ROWS = PartitionSpec((DATA, FSDP))
 """A batch of rows is shared by the replicas and by the devices that share parameters."""

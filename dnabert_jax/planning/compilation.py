@@ -26,8 +26,6 @@ from dnabert_jax.training.step import jit_train_step
 _CHIPS_A_HOST = 4
 _GPUS_A_HOST = 8
 _LINKS_IN_A_PLANE = 4
-_TPU_CORES_AS_ONE = {"v4": "megacore"}
-"""Without it, a v4 chip shows each of its two cores as a device. v5p is one device a chip by itself."""
 
 
 def make_devices(name: str, slices: int = 1) -> tuple[Chip, list[jax.Device]]:
@@ -69,8 +67,8 @@ def _tpus(chip: Chip, sides: list[int], slices: int) -> list[jax.Device]:
     if flat and len(sides) != 2:
         raise InputError(unknown)
     settings: dict[str, object] = {"num_slices": slices} if slices > 1 else {}
-    if chip.name in _TPU_CORES_AS_ONE:
-        settings["chip_config_name"] = _TPU_CORES_AS_ONE[chip.name]
+    if chip.name == "v4":  # which shows each of its two cores as a device otherwise; v5p is one device by itself
+        settings["chip_config_name"] = "megacore"
     if math.prod(sides) < _CHIPS_A_HOST:
         settings["chips_per_host_bounds"] = sides + [1] * (3 - len(sides))
     try:
@@ -86,11 +84,8 @@ def _gpus(chip: Chip, number: int, specification: str) -> list[jax.Device]:
     if number > _GPUS_A_HOST and number % _GPUS_A_HOST:
         raise InputError(f"{number} GPUs do not fill machines of {_GPUS_A_HOST}: choose a multiple of {_GPUS_A_HOST}.")
     hosts = -(-number // _GPUS_A_HOST)
-    shape = f"1x{hosts}x{number // hosts}"
-    topology = topologies.get_topology_desc(
-        platform="cuda", topology_name=chip.name, target_config=specification, topology=shape
-    )
-    return list(topology.devices)
+    layout = {"target_config": specification, "topology": f"1x{hosts}x{number // hosts}"}
+    return list(topologies.get_topology_desc(platform="cuda", topology_name=chip.name, **layout).devices)
 
 
 class OutOfMemoryError(Exception):

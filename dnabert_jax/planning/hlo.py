@@ -23,9 +23,6 @@ from dnabert_jax.errors import JobError
 _ARRAY = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[([0-9,]*)\]")
 _COMPUTATION = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _NAME = re.compile(r"%([\w.\-]+)")
-_CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
-_COST = re.compile(r'"cost_estimate":(\{[^}]*\})')
-_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _IOTA = r"\[([\d,]+)\](?:T\(([\d,]+)\))?"
 _BITS = {"pred": 8, "token": 0, "opaque": 0}
 
@@ -37,6 +34,8 @@ _PALLAS = "tpu_custom_call"
 _KERNELS = (_PALLAS, "__cudnn$")
 _FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "partition-id", "after-all", "recv")
 """Opcodes that compute and move nothing, or whose work counts where it begins, as that of every -done does."""
+_CALLED = {"while": ("condition", "body"), "call": ("to_apply",), "async-start": ("calls",)}
+"""Opcodes that run other computations, and the attributes that name these."""
 _FREE_CALLS = ("AllocateBuffer", "ConcatBitcast")
 
 
@@ -66,28 +65,25 @@ class Instruction:
         return _NAME.findall(self.operands)
 
     @property
-    def estimated_cycles(self) -> int:
-        """The compiler's estimate, 0 if it made none."""
-        found = _CYCLES.search(self.attributes)
-        return int(found[1]) if found else 0
-
-    @property
-    def cost_estimate(self) -> dict[str, int]:
+    def cost_estimate(self) -> dict[str, str]:
         """What a kernel's author says of it (`pl.CostEstimate`): flops, bytes_accessed, transcendentals."""
-        found = _COST.search(self.attributes)
-        return {name: int(value) for name, value in json.loads(found[1]).items()} if found else {}
+        return json.loads(self.captured(r'"cost_estimate":(\{[^}]*\})') or "{}")
+
+    def captured(self, pattern: str) -> str:
+        """Returns the group of a pattern in the attributes, empty if it is not there."""
+        match = re.search(pattern, self.attributes)
+        return match[1] if match else ""
 
     def quoted(self, attribute: str) -> str:
         """Returns the value of attribute="value", empty if there is none."""
-        found = re.search(rf'\b{attribute}="([^"]*)"', self.attributes)
-        return found[1] if found else ""
+        return self.captured(rf'\b{attribute}="([^"]*)"')
 
     def called(self, attribute: str) -> str:
         """Returns the computation in attribute=%name; raises JobError if there is none."""
-        found = re.search(rf"\b{attribute}=%?([\w.\-]+)", self.attributes)
-        if not found:
+        name = self.captured(rf"\b{attribute}=%?([\w.\-]+)")
+        if not name:
             raise JobError(f"The compiler's HLO is not understood: {self.opcode} {self.name} has no {attribute}.")
-        return found[1]
+        return name
 
 
 Computation = dict[str, Instruction]
@@ -110,17 +106,12 @@ class Module:
             JobError: a loop runs nobody knows how often.
         """
         for instruction in self.computations[name or self.entry].values():
-            match instruction.opcode:
-                case "while":
-                    trips = times * self._trip_count(instruction)
-                    yield from self.executed(instruction.called("condition"), trips)
-                    yield from self.executed(instruction.called("body"), trips)
-                case "call":
-                    yield from self.executed(instruction.called("to_apply"), times)
-                case "async-start":
-                    yield from self.executed(instruction.called("calls"), times)
-                case _:
-                    yield instruction, times
+            called = _CALLED.get(instruction.opcode, ())
+            runs = times * self._trip_count(instruction) if instruction.opcode == "while" else times
+            for attribute in called:
+                yield from self.executed(instruction.called(attribute), runs)
+            if not called:
+                yield instruction, times
 
     def inside(self, instruction: Instruction) -> Iterator[Instruction]:
         """Yields an instruction and, if it is a fusion, all that is fused in it."""
@@ -140,9 +131,8 @@ class Module:
         Raises:
             JobError: neither.
         """
-        known = _TRIPS.search(loop.attributes)
-        if known:
-            return int(known[1])
+        if known := loop.captured(r'"known_trip_count":\{"n":"(\d+)"'):
+            return int(known)
         condition = self.computations[loop.called("condition")]
         body = self.computations[loop.called("body")]
         compare = next(instruction for instruction in condition.values() if instruction.is_root)
@@ -373,10 +363,11 @@ def read_work(module: Module, num_devices: int) -> Work:
         stem = instruction.name.rstrip(".0123456789")
         if target.startswith(_KERNELS):
             cost = instruction.cost_estimate
-            size = cost.get("bytes_accessed") or module.operand_bytes(instruction) + num_bytes(instruction.shape)
+            stated = int(cost.get("bytes_accessed", 0))
+            size = stated or module.operand_bytes(instruction) + num_bytes(instruction.shape)
             # attention_forward.2 is a call of the kernel of that name; cuDNN's are named by their target.
-            kernels.append(Kernel(stem if target == _PALLAS else target, times, cost.get("flops", 0), size))
-        elif cycles := instruction.estimated_cycles:
+            kernels.append(Kernel(stem if target == _PALLAS else target, times, int(cost.get("flops", 0)), size))
+        elif cycles := int(instruction.captured(r'"estimated_cycles":"(\d+)"') or 0):
             shape, op_name = re.sub(r"\{[^}]*\}", "", instruction.shape), instruction.quoted("op_name")
             entry = alike.setdefault((instruction.opcode, shape, op_name), [instruction.name, shape, op_name, 0, 0])
             entry[3:] = entry[3] + times, entry[4] + times * cycles

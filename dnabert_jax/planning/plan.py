@@ -7,11 +7,10 @@ of the torus that the group spans. No latency, and no other traffic, which is wh
 arrays and for groups that share links.
 """
 
-import collections
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -145,6 +144,9 @@ class Plan:
     time: StepTime | None = None
 
 
+_Total = TypeVar("_Total", Traffic, KernelUse)
+
+
 class Interconnect:
     """The network of a slice, and that between slices.
 
@@ -170,10 +172,8 @@ class Interconnect:
             if self._chip.dcn_bandwidth is None:
                 return None
             peers = self._slices - 1
-            times = (
-                peers if kind == "ALL_GATHER" else _SHARES.get(kind.lower().replace("_", "-"), 1) * peers / self._slices
-            )
-            return size * times / self._chip.dcn_bandwidth
+            share = _SHARES.get(kind.lower().replace("_", "-"), 1) * peers / self._slices
+            return size * (peers if kind == "ALL_GATHER" else share) / self._chip.dcn_bandwidth
         if kind not in _SHARES:
             return size / self._chip.link_bandwidth
         shares = _SHARES[kind] * (len(group) - 1) / len(group)
@@ -234,50 +234,29 @@ def complete(
 
 
 def _traffic(collectives: Iterable[Collective], slices: int, network: Interconnect | None) -> list[Traffic]:
-    parts: dict[tuple[str, int, bool], list[Collective]] = collections.defaultdict(list)
+    parts: dict[tuple[str, int, bool], Traffic] = {}
     for run in collectives:
-        parts[run.kind, len(run.group) or slices, run.overlaps].append(run)
-    traffic = [
-        Traffic(
-            *like,
-            count=sum(run.times for run in runs),
-            size=sum(run.times * run.size for run in runs),
-            seconds=_total(
-                (run.times, network.seconds(run.kind, run.size, run.group) if network else None) for run in runs
-            ),
-        )
-        for like, runs in parts.items()
-    ]
-    return sorted(traffic, key=lambda part: -part.size)
+        like = run.kind, len(run.group) or slices, run.overlaps
+        seconds = network.seconds(run.kind, run.size, run.group) if network else None
+        parts[like] = _with_run(parts.get(like, Traffic(*like, count=0, size=0, seconds=0.0)), run, seconds)
+    return sorted(parts.values(), key=lambda part: -part.size)
 
 
 def _kernels(kernels: Iterable[Kernel], chip: Chip, timed: bool) -> list[KernelUse]:
-    by_name: dict[str, list[Kernel]] = collections.defaultdict(list)
-    for kernel in kernels:
-        by_name[kernel.name].append(kernel)
-    return [
-        KernelUse(
-            name,
-            count=sum(run.times for run in runs),
-            flops=sum(run.times * run.flops for run in runs),
-            size=sum(run.times * run.size for run in runs),
-            seconds=_total(
-                (run.times, max(run.flops / chip.peak_flops, run.size / chip.hbm_bandwidth) if timed else None)
-                for run in runs
-            ),
-        )
-        for name, runs in by_name.items()
-    ]
+    uses: dict[str, KernelUse] = {}
+    for run in kernels:
+        seconds = max(run.flops / chip.peak_flops, run.size / chip.hbm_bandwidth) if timed else None
+        use = _with_run(uses.get(run.name, KernelUse(run.name, 0, 0, 0, 0.0)), run, seconds)
+        uses[run.name] = dataclasses.replace(use, flops=use.flops + run.times * run.flops)
+    return list(uses.values())
 
 
-def _total(runs: Iterable[tuple[int, float | None]]) -> float | None:
-    """Returns times by seconds, summed; None if any is not known."""
-    total = 0.0
-    for times, seconds in runs:
-        if seconds is None:
-            return None
-        total += times * seconds
-    return total
+def _with_run(total: _Total, run: Collective | Kernel, seconds: float | None) -> _Total:
+    """Returns a total with a run, of these seconds, added to it; its time is not known if any is not."""
+    known = None if seconds is None or total.seconds is None else total.seconds + run.times * seconds
+    return dataclasses.replace(
+        total, count=total.count + run.times, size=total.size + run.times * run.size, seconds=known
+    )
 
 
 def sequential_seconds(work: Work, chip: Chip, devices: Sequence[Any]) -> float:

@@ -18,7 +18,7 @@ from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError
 from dnabert_jax.io.npz_file import write_npz
 from dnabert_jax.io.output_table import output_table, typed_array
-from dnabert_jax.output_file import output_file
+from dnabert_jax.outputs import output_file
 from dnabert_jax.sequence.buckets import groups
 from dnabert_jax.tasks.datasets.labels import label_matrix
 from dnabert_jax.tasks.datasets.unlabelled import BED_COLUMNS

@@ -24,6 +24,7 @@ from dnabert_jax.telemetry.run_log import TENSORBOARD_DIRECTORY
 
 Phase = Literal["startup", "data", "step", "checkpoint", "evaluation", "profile"]
 
+_PHASES: tuple[Phase, ...] = get_args(Phase)
 _Item = TypeVar("_Item")
 
 
@@ -33,7 +34,7 @@ class Phases:
     def __init__(self, clock: Callable[[], float] = time.perf_counter):
         self._clock, self._since = clock, clock()
         self._current: Phase = "startup"
-        self._seconds = self._nothing()
+        self._seconds = dict.fromkeys(_PHASES, 0.0)
 
     def enter(self, phase: Phase) -> Phase:
         """Charges the time from now on to a phase, and returns the one before it."""
@@ -53,24 +54,18 @@ class Phases:
 
     def waiting(self, phase: Phase, items: Iterable[_Item]) -> Iterator[_Item]:
         """Yields the items; the time they take to come is charged to a phase."""
-        iterator = iter(items)
-        while True:
-            with self.during(phase):
-                try:
-                    item = next(iterator)
-                except StopIteration:
-                    return
+        before = self.enter(phase)
+        for item in items:
+            self.enter(before)
             yield item
+            before = self.enter(phase)
+        self.enter(before)
 
     def lap(self) -> dict[Phase, float]:
         """Returns the seconds of each phase since the last call, or since the start."""
         self.enter(self._current)
-        seconds, self._seconds = self._seconds, self._nothing()
+        seconds, self._seconds = self._seconds, dict.fromkeys(_PHASES, 0.0)
         return seconds
-
-    @staticmethod
-    def _nothing() -> dict[Phase, float]:
-        return dict.fromkeys(get_args(Phase), 0.0)
 
 
 class Speed:
@@ -181,13 +176,11 @@ class Profiler(contextlib.AbstractContextManager["Profiler"]):
             self._write()
 
     def _write(self) -> None:
-        place = self._run / TENSORBOARD_DIRECTORY / "plugins" / "profile" / str(self._name)
+        place, failure = self._run / TENSORBOARD_DIRECTORY / "plugins" / "profile" / str(self._name), None
         self._name = None
         try:
             jax.profiler.stop_trace()
         # What XLA raises where it cannot write; JAX starts no other trace then (jax 0.10.2).
         except RuntimeError as error:
-            self._failed = True
-            self._report(place, error)
-        else:
-            self._report(place, None)
+            self._failed, failure = True, error
+        self._report(place, failure)

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -18,7 +18,7 @@ from dnabert_jax.data.pipeline import training_batches
 from dnabert_jax.data.rows import Rows, open_rows
 from dnabert_jax.errors import InputError
 from dnabert_jax.numerics import fixed_settings
-from dnabert_jax.output_directory import kept_directory
+from dnabert_jax.outputs import kept_directory
 from dnabert_jax.parallel.mesh import RowPlacement, check_global_batch, make_mesh
 from dnabert_jax.telemetry.run_log import RunLog
 from dnabert_jax.telemetry.speed import Phases, Profiler, Speed, step_flops
@@ -27,7 +27,7 @@ from dnabert_jax.training.evaluation import Evaluation, evaluate, evaluation_row
 from dnabert_jax.training.masking import MaskedTokens
 from dnabert_jax.training.nonfinite import FiniteCheck
 from dnabert_jax.training.preemption import stops_after, while_all_run
-from dnabert_jax.training.run_directory import CONFIG_FILE, check_run, write_run
+from dnabert_jax.training.run_directory import CONFIG_FILE, check_run, read_run_config, write_run
 from dnabert_jax.training.saved_model import check_initial_model, read_initial_parameters
 from dnabert_jax.training.state import TrainState, abstract_state, init_state
 from dnabert_jax.training.step import StepMetrics, jit_train_step
@@ -117,9 +117,7 @@ def pretrain(
     objective = MaskedTokens(config.masking, config.model.tokenizer)
     train_step = jit_train_step(config.model, objective, config.optimizer, config.execution, config.seed, mesh)
     predict = network_predictor(config.model, config.execution, mesh)
-    initial = None
-    if config.initial_checkpoint and not (run / CONFIG_FILE).is_file():  # which is written last
-        initial = check_initial_model(Path(config.initial_checkpoint), config.model)
+    config, initial = _with_initial_model(config, run)
     placement = RowPlacement(mesh, config.global_batch)
     with contextlib.ExitStack() as resources:
         # After what is quick to find out: it reads all data.
@@ -173,6 +171,19 @@ def pretrain(
             if last:
                 break
         return RunResult(step, evaluation.figures if evaluation else None)
+
+
+def _with_initial_model(config: PretrainConfig, run: Path) -> tuple[PretrainConfig, dict[str, Any] | None]:
+    """Returns the configuration, and the provenance of the weights that a new run begins with, if it names any.
+
+    A run that is resumed keeps those that it was started with, which need not be named again.
+    """
+    if (run / CONFIG_FILE).is_file():  # which is written last
+        initial = config.initial_checkpoint or read_run_config(run).initial_checkpoint
+        return dataclasses.replace(config, initial_checkpoint=initial), None
+    if not config.initial_checkpoint:
+        return config, None
+    return config, check_initial_model(Path(config.initial_checkpoint), config.model)
 
 
 def _begin(

@@ -9,7 +9,7 @@ from dnabert_jax import storage
 from dnabert_jax.config import PretrainConfig
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.errors import InputError
-from dnabert_jax.output_directory import is_unused
+from dnabert_jax.outputs import is_unused
 from dnabert_jax.typed_json import read_json, read_object, to_json
 
 CONFIG_FILE = "config.json"
@@ -53,10 +53,11 @@ def check_run(directory: Path, config: PretrainConfig, manifest: Manifest, resum
         raise InputError(
             f"{directory} is at step {latest} already, beyond the {config.steps} steps that are asked for."
         )
-    now = _flat(dataclasses.asdict(config))
+    asked = _flat(dataclasses.asdict(config))
     for name, before in _flat(dataclasses.asdict(saved)).items():
-        if name.split(".")[0] not in _MAY_CHANGE and now[name] != before:
-            raise InputError(f"{directory} was started with {name} {before}: it cannot be resumed with {now[name]}.")
+        if name.split(".")[0] not in _MAY_CHANGE and (now := asked[name]) != before:
+            before, now = ("none" if value == "" else value for value in (before, now))
+            raise InputError(f"{directory} was started with {name} {before}: it cannot be resumed with {now}.")
     data_path = directory / DATA_FILE
     if read_json(Manifest, data_path) != manifest:
         raise InputError(f"The data differ from those that {directory} was started with ({data_path}).")

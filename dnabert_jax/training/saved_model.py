@@ -15,7 +15,7 @@ import jax
 from dnabert_jax.config import ModelConfig, TaskConfig, TrainingLengths
 from dnabert_jax.data.manifest import Manifest
 from dnabert_jax.errors import InputError
-from dnabert_jax.output_directory import output_directory
+from dnabert_jax.outputs import output_directory
 from dnabert_jax.training.checkpoints import Checkpoints, choose_step, write_parameters
 from dnabert_jax.training.run_directory import DATA_FILE, read_initial, read_run_config
 from dnabert_jax.training.state import Parameters

@@ -18,7 +18,7 @@ STAGES = [
     ("dnabert_jax.errors", "dnabert_jax.numerics", "dnabert_jax.sample", "dnabert_jax.typed_json"),
     ("dnabert_jax.extras",),
     ("dnabert_jax.storage",),
-    ("dnabert_jax.output_directory", "dnabert_jax.output_file"),
+    ("dnabert_jax.outputs",),
     ("dnabert_jax.sequence",),
     ("dnabert_jax.io",),
     ("dnabert_jax.problems", "dnabert_jax.config"),

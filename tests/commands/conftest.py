@@ -1,5 +1,6 @@
 """Commands that must fail, models to run them on, and stubs of gcloud and kubectl for the scripts that start pods."""
 
+import csv
 import json
 import os
 import random
@@ -22,6 +23,14 @@ from dnabert_jax.model.classification import SequenceClassifier
 from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
 from dnabert_jax.training.state import init_parameters
 
+Capture = pytest.CaptureFixture[str]
+Fails = Callable[..., str]
+"""The fixture `fails`."""
+Patch = pytest.MonkeyPatch
+SMALL_RUN = [
+    "--preset", "tiny", "--global-batch", "8", "--evaluation-rows", "8", "--model.num-layers", "1",
+    "--model.hidden-size", "16", "--model.num-heads", "8", "--model.intermediate-size", "16",
+]  # fmt: skip
 LAUNCH = Path(__file__).parents[2] / "launch"
 STUB = """#!{python}
 import json, os, pathlib, sys
@@ -51,6 +60,12 @@ def error_of(printed: str) -> str:
     (line,) = [line for line in re.split(r"[\r\n]", printed) if line.startswith("dnabert-jax: error: ")]
     assert line.endswith((".", "?"))
     return line
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    """The rows of a tab-separated table."""
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
 
 
 def dna(length: int, seed: int) -> str:
@@ -115,20 +130,13 @@ class Cloud:
         self._answers.insert(0, (words, out, error, status))
 
     def in_state(self, state: str | None) -> None:
-        if state is None:
-            error = "ERROR: (gcloud.compute.tpus.queued-resources.describe) NOT_FOUND: no such resource\n"
-            self.answer("queued-resources describe", error=error, status=1)
-        else:
-            # gcloud says such things, of itself say, where they must not be taken for the state.
-            self.answer("queued-resources describe", state + "\n", "Updates are available.\n")
+        # gcloud says such things as the first, of itself say, where they must not be taken for the state.
+        said = "Updates are available." if state else "ERROR: (gcloud.compute) NOT_FOUND: no such resource"
+        self.answer("queued-resources describe", f"{state}\n" * bool(state), f"{said}\n", status=not state)
 
     def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {
-            **os.environ,
-            "PATH": f"{self._directory}:{os.environ['PATH']}",
-            "CALLS": str(self._calls),
-            "ANSWERS": json.dumps(self._answers),
-        }
+        settings = {"PATH": f"{self._directory}:{os.environ['PATH']}", "CALLS": str(self._calls)}
+        environment = os.environ | settings | {"ANSWERS": json.dumps(self._answers)}
         return subprocess.run([LAUNCH / script, *arguments], env=environment, capture_output=True, text=True)
 
     def succeeds(self, script: str, *arguments: str) -> str:
@@ -140,10 +148,9 @@ class Cloud:
         """The one sentence with which it fails."""
         done = self.run(script, *arguments)
         assert done.returncode == status, done.stderr
-        lines = [line for line in done.stderr.splitlines() if line.startswith(f"{script}: error: ")]
-        assert len(lines) == 1, done.stderr
-        assert lines[0].endswith(".")
-        return lines[0]
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith(f"{script}: error: ")]
+        assert line.endswith(".")
+        return line
 
     @property
     def calls(self) -> list[list[str]]:

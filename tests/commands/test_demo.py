@@ -19,13 +19,14 @@ import pytest
 from dnabert_jax.commands.cli import run
 from dnabert_jax.families import PRESETS
 from dnabert_jax.sample import TRAIN_FASTA
+from tests.commands.conftest import Capture, Patch
 
 FEWER = {'"train": 6000': '"train": 400', '"--epochs", 6': '"--epochs", 1'}
 """What is trained less of, in the tests."""
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "from-sequence-to-motifs.ipynb"
 
 
-def shortened(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+def shortened(monkeypatch: Patch, steps: int) -> None:
     """The tiny preset for a few steps of a few rows."""
     optimizer = dataclasses.replace(PRESETS["tiny"].optimizer, warmup_steps=10)
     fewer = {"global_batch": 2, "steps": steps, "evaluate_every": steps, "evaluation_rows": 16, "optimizer": optimizer}
@@ -50,10 +51,7 @@ def test_the_whole_way(demo: tuple[Path, str]) -> None:
     assert list(losses) == ["trained model", "untrained model", "k-mer frequency table"]
     assert losses["trained model"] < losses["k-mer frequency table"] < losses["untrained model"]
     assert f"Loss curve: {out}/loss.png" in printed
-    assert (out / "loss.png").stat().st_size > 10_000
-    assert "transformers: loaded BertForMaskedLM and " in printed
-    difference = float(printed.partition("largest difference of a logit ")[2].partition(";")[0])
-    assert difference < 1e-4
+    assert float(re.search("BertForMaskedLM .* largest difference of a logit ([^;]*);", printed)[1]) < 1e-4
     assert run(["demo", "--out", str(out)]) == 2
 
 
@@ -106,9 +104,7 @@ def test_the_notebook_is_committed_as_it_ran_on_no_particular_machine() -> None:
 
 
 @pytest.mark.slow
-def test_without_transformers_it_says_so_and_without_learning_it_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_transformers_and_without_learning(tmp_path: Path, monkeypatch: Patch, capsys: Capture) -> None:
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find_spec(name))
     with gzip.open(TRAIN_FASTA, "rt") as file:
@@ -117,5 +113,4 @@ def test_without_transformers_it_says_so_and_without_learning_it_fails(
     shortened(monkeypatch, 1)
     assert run(["demo", "--out", str(tmp_path / "demo")]) == 1
     printed = capsys.readouterr()
-    assert "(the extra huggingface)" in printed.out
-    assert "no better" in printed.err
+    assert ("(the extra huggingface)" in printed.out, "no better" in printed.err) == (True, True)

@@ -1,5 +1,6 @@
-"""What ends a run before its time: SIGTERM, SIGKILL, a full disk, the end of another process. It goes on after each."""
+"""What ends a run or a fine-tuning early: SIGTERM, SIGKILL, a full disk, another process. It goes on after each."""
 
+import json
 import os
 import random
 import re
@@ -7,7 +8,6 @@ import shlex
 import signal
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,21 @@ import jax
 import numpy as np
 import pytest
 
+from dnabert_jax.commands.cli import run
+from dnabert_jax.config import ModelConfig
 from dnabert_jax.data_prep.genome import prepare_genome
 from dnabert_jax.data_prep.genome_job import GenomeJob
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.training.saved_model import read_saved_model
-from tests.commands.conftest import error_of, wait_for
+from tests.commands.conftest import SMALL_RUN, Fails, error_of, wait_for, write_encoder
+from tests.tasks.conftest import write_table
+
+FINETUNED = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=16, max_positions=32)
 
 SMALL_FLAGS = [
-    "--preset", "tiny", "--global-batch", "8", "--evaluation-rows", "8", "--evaluate-every", "1000", "--log-every", "1",
-    "--model.max-positions", "64", "--model.num-layers", "1", "--model.hidden-size", "16", "--model.num-heads", "8",
-    "--model.intermediate-size", "16", "--model.dropout", "0.1", "--model.attention-dropout", "0.1",
+    *SMALL_RUN, "--evaluate-every", "1000", "--log-every", "1", "--model.max-positions", "64",
+    "--model.dropout", "0.1", "--model.attention-dropout", "0.1",
 ]  # fmt: skip
 
 
@@ -36,8 +40,11 @@ def pretrain(data: Path, out: Path, steps: int, checkpoint_every: int) -> list[s
     ]  # fmt: skip
 
 
-def log_steps(run: Path) -> list[int]:
-    return [line["step"] for line in read_log(run)]
+def printed_by(commands: Any, arguments: list[str]) -> str:
+    """The output of a command that must succeed."""
+    status, printed = commands.start(arguments, devices=1).wait()
+    assert status == 0, printed
+    return printed
 
 
 def saved_steps(run: Path) -> list[int]:
@@ -61,12 +68,12 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "processes"), [(signal.SIGTERM, 1), (signal.SIGTERM, 2), (signal.SIGINT, 1)])
 def test_sigterm_and_ctrl_c_save_one_step_and_say_how_to_go_on(
-    commands: Any, rows: Path, tmp_path: Path, fails: Callable[..., str], number: signal.Signals, processes: int
+    commands: Any, rows: Path, tmp_path: Path, fails: Fails, number: signal.Signals, processes: int
 ) -> None:
     """SIGTERM twice to each process; where one of several is told, tests/training/test_several_processes.py goes on."""
     out = tmp_path / "run"
     started = commands.start_several(pretrain(rows, out, 1600, 1000), processes, devices=processes)
-    wait_for(lambda: log_steps(out))
+    wait_for(lambda: read_log(out))
     assert str(out) in fails(*pretrain(rows, out, 1600, 1000), "--resume"), "a second job on the run"
     for process in started * (2 if number == signal.SIGTERM else 1):
         os.kill(process.process.pid, number)
@@ -77,18 +84,14 @@ def test_sigterm_and_ctrl_c_save_one_step_and_say_how_to_go_on(
     step = int(re.search(r"after step ([\d,]+) of 1,600", first)[1].replace(",", ""))
     assert not any("Stopped" in printed or "pretrain:" in printed for printed in others)
     assert saved_steps(out) == [step]
-    assert log_steps(out) == list(range(1, step + 1))
+    assert [line["step"] for line in read_log(out)] == list(range(1, step + 1))
     assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
     command = shlex.split(re.search(r"Go on with[^:]*: dnabert-jax (.*)", first)[1])
-    if processes > 1:
-        assert "--distributed" in command
+    assert ("--distributed" in command) == (processes > 1)
     if processes > 1 or number == signal.SIGINT:
         return
-
-    status, printed = commands.start([*command, "--steps", str(step + 3)], devices=1).wait()
-    assert status == 0
-    assert f"resumed at step {step:,}" in printed
-    assert commands.start(pretrain(rows, tmp_path / "whole", step + 3, 1000), devices=1).wait()[0] == 0
+    assert f"resumed at step {step:,}" in printed_by(commands, [*command, "--steps", str(step + 3)])
+    printed_by(commands, pretrain(rows, tmp_path / "whole", step + 3, 1000))
     assert_same_end(out, tmp_path / "whole")
     assert [line["loss"] for line in read_log(out)] == [line["loss"] for line in read_log(tmp_path / "whole")]
 
@@ -118,18 +121,15 @@ def test_a_run_killed_many_times_ends_as_an_undisturbed_one(commands: Any, rows:
         killed += started.wait()[0] == -signal.SIGKILL
         unfinished += bool(list(out.glob("checkpoints/*tmp*")))
     assert killed == kills, "some ended before they were killed"
-    print(f"{kills} killed, {unfinished} of them while they wrote a checkpoint, at step {saved_steps(out)[-1]}")
     assert unfinished
-    resumed = commands.start([*pretrain(rows, out, steps, 1000), "--resume"], devices=1)
-    assert resumed.wait()[0] == 0
-    whole = commands.start(pretrain(rows, tmp_path / "whole", steps, 1000), devices=1)
-    assert whole.wait()[0] == 0
+    printed_by(commands, [*pretrain(rows, out, steps, 1000), "--resume"])
+    printed_by(commands, pretrain(rows, tmp_path / "whole", steps, 1000))
     assert_same_end(out, tmp_path / "whole")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("killed", "devices"), [(0, 2), (1, 2), pytest.param(1, 4, marks=pytest.mark.by_hand)])
-def test_the_end_of_one_process_ends_the_other_and_one_alone_goes_on(
+def test_one_process_ends_the_other_and_goes_on_alone(
     commands: Any, rows: Path, tmp_path: Path, killed: int, devices: int
 ) -> None:
     out = tmp_path / "run"
@@ -144,9 +144,7 @@ def test_the_end_of_one_process_ends_the_other_and_one_alone_goes_on(
     if (killed, devices) == (1, 2):
         return  # It goes on as after the other two.
     step = saved_steps(out)[-1]
-    status, printed = commands.start([*pretrain(rows, out, step + 4, 4), "--resume"], devices=1).wait()
-    assert status == 0
-    assert f"resumed at step {step}" in printed
+    assert f"resumed at step {step}" in printed_by(commands, [*pretrain(rows, out, step + 4, 4), "--resume"])
 
 
 @pytest.mark.slow
@@ -154,7 +152,7 @@ def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_stays(commands: Any
     """A process that may write no file as large as a checkpoint's."""
     out = tmp_path / "run"
     wider = ["--model.hidden-size", "64"]
-    assert commands.start([*pretrain(rows, out, 4, 4), *wider], devices=1).wait()[0] == 0
+    printed_by(commands, [*pretrain(rows, out, 4, 4), *wider])
     resume = [*pretrain(rows, out, 12, 4), *wider, "--resume"]
     status, printed = commands.start(resume, devices=1, largest_file=12_000).wait()
     assert status == 1
@@ -176,17 +174,84 @@ def test_processes_that_do_not_all_come_end_with_a_sentence(commands: Any, rows:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    ("flags", "named"),
-    [
+def test_flags_of_processes_that_make_no_sense_together(tmp_path: Path, fails: Fails) -> None:
+    for flags, named in (
         ("--processes 2", "--distributed"),
         ("--distributed --processes 2", "--coordinator, --processes and --process"),
         ("--distributed --coordinator here --processes 2 --process 0", "here"),
         ("--distributed --coordinator a:1 --processes 2 --process 2", "--process 2"),
         ("--distributed --join-timeout 0", "--join-timeout is 0"),
-    ],
-)
-def test_flags_of_processes_that_make_no_sense_together(
-    rows: Path, tmp_path: Path, fails: Callable[..., str], flags: str, named: str
+    ):
+        assert named in fails(*pretrain(tmp_path, tmp_path / "run", 4, 4), *flags.split(), within=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finetune(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A command without --out that trains two seeds for 8 epochs of 20 steps."""
+    directory = tmp_path_factory.mktemp("inputs")
+    write_encoder(directory / "model", FINETUNED)
+    draw = random.Random(0)  # noqa: S311
+    write_table(directory / "table.csv", (160, 32, 32), lambda n: ("".join(draw.choices("ACGT", k=20)), n % 2))
+    paths = ["--model", str(directory / "model"), "--data", str(directory / "table.csv")]
+    return ["finetune", *paths, "--seeds", "2", "--epochs", "8", "--batch-size", "8", "--restarts", "0"]
+
+
+@pytest.fixture(scope="module")
+def whole(commands: Any, finetune: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What comes of it undisturbed."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    printed_by(commands, [*finetune, "--out", str(out)])
+    return out
+
+
+def epochs_saved(out: Path) -> list[int]:
+    return saved_steps(out.with_name(out.name + ".unfinished") / "attempt-1")
+
+
+def assert_same_figures(out: Path, other: Path) -> None:
+    assert_same_end(out, other)
+    results = [json.loads((directory / "result.json").read_text()) for directory in (out, other)]
+    for result in results:
+        assert result.pop("date")
+        for seed in result["seeds"]:
+            assert seed.pop("seconds") > 0
+    assert results[0] == results[1]
+    assert read_log(out) == read_log(other)
+    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in other.iterdir())
+    assert not list(out.parent.glob("*.unfinished"))
+
+
+def test_sigterm_saves_a_fine_tuning(commands: Any, finetune: list[str], whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    started = commands.start([*finetune, "--out", str(out)], devices=1)
+    wait_for(lambda: epochs_saved(out))
+    os.kill(started.process.pid, signal.SIGTERM)
+    status, printed = started.wait()
+    assert status == 0
+    (step,) = epochs_saved(out)
+    assert 20 <= step < 160
+    assert f"after step {step}," in printed
+    assert not out.exists()
+    assert run([*finetune, "--out", str(out)]) == 2
+    printed = printed_by(commands, shlex.split(re.search("Go on with: dnabert-jax (.*)", printed)[1]))
+    assert f"step {step}" in printed
+    assert re.search(f"epoch 8: .* {read_log(whole)[-1]['loss']:.4f}, .* roc_auc", printed)
+    assert_same_figures(out, whole)
+
+
+def test_a_killed_fine_tuning_goes_on(
+    commands: Any, finetune: list[str], whole: Path, tmp_path: Path, fails: Fails
 ) -> None:
-    assert named in fails(*pretrain(rows, tmp_path / "run", 4, 4), *flags.split(), within=tmp_path)
+    out = tmp_path / "run"
+    for number, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
+        before = epochs_saved(out)
+        started = commands.start([*finetune, "--out", str(out), "--resume"], devices=1)
+        wait_for(lambda: epochs_saved(out) not in ([], before))  # noqa: B023
+        os.kill(started.process.pid, number)
+        assert started.wait()[0] == status
+        assert max(epochs_saved(out)) % 20 == 0
+    assert "--resume" in started.wait()[1]
+    assert not out.exists()
+    assert "epochs 8" in fails(*finetune, "--out", out, "--resume", "--epochs", "9")
+    printed_by(commands, [*finetune, "--out", str(out), "--resume"])
+    assert_same_figures(out, whole)

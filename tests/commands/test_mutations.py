@@ -1,7 +1,5 @@
 """`dnabert-jax mutations`: a row for each change, a picture for each sequence, one sentence for bad flags."""
 
-import csv
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ from matplotlib.image import imread
 from dnabert_jax import DNAModel
 from dnabert_jax.commands.cli import run
 from dnabert_jax.config import ModelConfig, TaskConfig
-from tests.commands.conftest import write_classifier
+from tests.commands.conftest import Capture, Fails, table, write_classifier
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=24)
 TASKS = {
@@ -39,19 +37,12 @@ def mutations(folder: Path, *flags: str | Path, model: str = "model") -> list[st
     return ["mutations", "--model", str(folder / model), "--table", str(folder / "x.csv"), *map(str, flags)]
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file, delimiter="\t"))
-
-
-def test_every_change_has_a_row_and_every_sequence_a_picture(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_change_has_a_row_and_every_sequence_a_picture(folder: Path, tmp_path: Path, capsys: Capture) -> None:
     assert run(mutations(folder, "--out", tmp_path / "y.tsv", "--heat-maps", tmp_path / "maps")) == 0
     printed = capsys.readouterr().out
     assert "Of the label yes: its probability." in printed
     assert "Made 53 changes of 2 sequences, 1 of them with letters such as N" in printed
-    rows = read(tmp_path / "y.tsv")
+    rows = table(tmp_path / "y.tsv")
     assert list(rows[0]) == [*CHANGES, "log_odds_ratio"]
     assert len(rows) == 8 * 4 + 5 * 4 + 1
     assert {row["label"] for row in rows} == {"yes"}
@@ -69,7 +60,7 @@ def test_every_change_has_a_row_and_every_sequence_a_picture(
 
 def test_the_changes_of_a_file_are_made_in_its_order(folder: Path, tmp_path: Path) -> None:
     assert run(mutations(folder, "--mutations", folder / "m.txt", "--out", tmp_path / "y.tsv")) == 0
-    found = [tuple(row[name] for name in CHANGES[:5]) for row in read(tmp_path / "y.tsv")]
+    found = [tuple(row[name] for name in CHANGES[:5]) for row in table(tmp_path / "y.tsv")]
     assert found == [
         ("s 1/x", "0", "substitution", "T", "C"),
         ("s0", "2", "deletion", "GT", ""),
@@ -80,16 +71,14 @@ def test_the_changes_of_a_file_are_made_in_its_order(folder: Path, tmp_path: Pat
 def test_a_regression_has_no_odds(folder: Path, tmp_path: Path) -> None:
     flags = ("--kinds", "insertions", "--out", tmp_path / "y.parquet")
     assert run(mutations(folder, *flags, model="regression")) == 0
-    table = pyarrow.parquet.read_table(tmp_path / "y.parquet")
-    assert table.column_names == CHANGES
-    assert table.num_rows == 4 * (9 + 6)
-    columns = {name: np.array(table[name]) for name in CHANGES[6:]}
+    written = pyarrow.parquet.read_table(tmp_path / "y.parquet")
+    assert (written.column_names, written.num_rows) == (CHANGES, 4 * (9 + 6))
+    columns = {name: np.array(written[name]) for name in CHANGES[6:]}
     np.testing.assert_allclose(columns["difference"], columns["changed"] - columns["reference"])
 
 
-@pytest.mark.parametrize(
-    ("flags", "word"),
-    [
+def test_bad_flags_are_one_sentence_and_leave_no_file(folder: Path, fails: Fails) -> None:
+    for flags, word in (
         ("--fasta many.fa --heat-maps maps", "100"),
         ("--table x.csv --mutations m.txt --heat-maps maps", "--kinds"),
         ("--table x.csv --kinds deletions --heat-maps maps", "--kinds"),
@@ -99,10 +88,6 @@ def test_a_regression_has_no_odds(folder: Path, tmp_path: Path) -> None:
         ("--table x.csv --out x.csv", "x.csv"),
         ("--table x.csv --heat-maps model", "model"),
         ("--table x.csv --label maybe", "'maybe'"),
-    ],
-)
-def test_bad_flags_are_one_sentence_and_leave_no_file(
-    folder: Path, fails: Callable[..., str], flags: str, word: str
-) -> None:
-    out = "" if "--out" in flags else " --out y.tsv"
-    assert word in fails("mutations", "--model", "model", *f"{flags}{out}".split(), within=folder)
+    ):
+        out = "" if "--out" in flags else " --out y.tsv"
+        assert word in fails("mutations", "--model", "model", *f"{flags}{out}".split(), within=folder)

@@ -13,24 +13,22 @@ from typing import Any
 
 import pytest
 
+from tests.commands.conftest import Fails, Patch
+
 ROOT = Path(__file__).parents[2]
 SMALL = [
     "--preset", "tiny", "--global-batch", "16", "--model.compute-dtype", "bfloat16", "--model.num-layers", "2",
     "--model.hidden-size", "128", "--model.num-heads", "1", "--model.max-positions", "128",
 ]  # fmt: skip
 
-no_libtpu = not importlib.util.find_spec("libtpu")
-needs_libtpu = pytest.mark.skipif(no_libtpu, reason="libtpu is not installed (x86-64 Linux only)")
+
+def needs(module: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(not importlib.util.find_spec(module), reason=f"{module} is not installed")
 
 
 def compiled_for_tpus(test: Callable[..., None]) -> Callable[..., None]:
     """Marks a test that compiles for TPUs."""
-    return pytest.mark.slow(pytest.mark.tpu_compiler(needs_libtpu(test)))  # type: ignore[no-any-return]
-
-
-needs_cuda = pytest.mark.skipif(
-    not importlib.util.find_spec("jax_cuda13_plugin"), reason="jax[cuda13] is not installed"
-)
+    return pytest.mark.slow(pytest.mark.tpu_compiler(needs("libtpu")(test)))  # type: ignore[no-any-return]
 
 
 def plan(*arguments: str | Path, model: Sequence[str] = SMALL) -> subprocess.CompletedProcess[str]:
@@ -50,6 +48,14 @@ def planned(tmp_path: Path, *arguments: str | Path, model: Sequence[str] = SMALL
     return json.loads((tmp_path / "plan.json").read_text())  # type: ignore[no-any-return]
 
 
+def exchanged(found: dict[str, Any], group: int) -> Counter[str]:
+    """The bytes of each kind of collective over groups of that size."""
+    sizes: Counter[str] = Counter()
+    for part in found["collectives"]:
+        sizes[part["kind"]] += part["size"] * (part["group"] == group)
+    return sizes
+
+
 @compiled_for_tpus
 def test_a_real_step_and_the_saved_hlo_summed_again(sample_rows: Path, tmp_path: Path) -> None:
     hlo, figures = tmp_path / "step.hlo", tmp_path / "plan.json"
@@ -63,9 +69,7 @@ def test_a_real_step_and_the_saved_hlo_summed_again(sample_rows: Path, tmp_path:
     entry = text[text.index("\nENTRY ") :]
     assert found["time"]["cycles"] == sum(map(int, re.findall(r'"estimated_cycles":"(\d+)"', entry))) > 0
     # What is gathered are the parameters that lie in parts, and what is scattered are their gradients.
-    sizes: Counter[str] = Counter()
-    for part in found["collectives"]:
-        sizes[part["kind"]] += part["size"]
+    sizes = exchanged(found, group=4)
     assert sizes["all-gather"] == pytest.approx(sizes["reduce-scatter"], rel=0.01)
     assert sizes["reduce-scatter"] > 2 * (4 * 128**2 + 2 * 128 * 256) * 2
     assert {part["group"] for part in found["collectives"]} == {4}
@@ -88,21 +92,14 @@ WIDER = [*SMALL, "--model.hidden-size", "256", "--model.num-heads", "2", "--mode
 
 @compiled_for_tpus
 @pytest.mark.parametrize(
-    ("topology", "model", "layers", "hidden"),
-    [
-        ("v6e:2x4", WIDER, 2, 256),
-        pytest.param("v6e:2x4", ["--preset", "dnabert6"], 12, 768, marks=pytest.mark.by_hand),
-        *(pytest.param(name, WIDER, 2, 256, marks=pytest.mark.by_hand) for name in ("v4:2x2x2", "v5p:2x2x2")),
-    ],
-    ids=["small", "dnabert6", "v4", "v5p"],
+    "topology",
+    ["v6e:2x4", *(pytest.param(name, marks=pytest.mark.by_hand) for name in ("v4:2x2x2", "v5p:2x2x2"))],
 )
-def test_a_model_on_all_three_axes_of_other_generations(
-    tmp_path: Path, topology: str, model: list[str], layers: int, hidden: int
-) -> None:
+def test_a_model_on_all_three_axes_of_other_generations(tmp_path: Path, topology: str) -> None:
     """Every matrix's gradient is scattered over fsdp and its part summed over data, in what tensor leaves of it."""
     flags = ["--topology", topology, "--mesh.fsdp", "2", "--mesh.tensor", "2", "--global-batch", "8"]
-    hlo = tmp_path / "step.hlo"
-    found = planned(tmp_path, *flags, "--execution.scan-unroll", "1", "--hlo", hlo, model=model)
+    hlo, layers, hidden = tmp_path / "step.hlo", 2, 256
+    found = planned(tmp_path, *flags, "--execution.scan-unroll", "1", "--hlo", hlo, model=WIDER)
     assert (found["chips"], found["mesh"]) == (8, {"data": 2, "fsdp": 2, "tensor": 2})
     assert found["fits"]
     assert found["time"]["cycles"] > 0
@@ -110,13 +107,10 @@ def test_a_model_on_all_three_axes_of_other_generations(
     kernels = {kernel["name"]: kernel["count"] for kernel in found["kernels"]}
     assert kernels == {"attention_forward": layers, "attention_backward": layers}
     of_layers = layers * (4 * hidden**2 + 2 * hidden * 4 * hidden) // 2
-    exchanged: Counter[str] = Counter()
-    for part in found["collectives"]:
-        if part["group"] == 2:
-            exchanged[part["kind"]] += part["size"]
-    assert exchanged["reduce-scatter"] >= 2 * of_layers, "in bfloat16"
-    assert exchanged["all-gather"] >= 2 * of_layers
-    assert exchanged["all-reduce"] >= 4 * of_layers // 2, "of parts, in float32"
+    sizes = exchanged(found, group=2)
+    assert sizes["reduce-scatter"] >= 2 * of_layers, "in bfloat16"
+    assert sizes["all-gather"] >= 2 * of_layers
+    assert sizes["all-reduce"] >= 4 * of_layers // 2, "of parts, in float32"
 
 
 @compiled_for_tpus
@@ -142,7 +136,7 @@ def test_what_does_not_fit_fails_and_says_by_how_much(tmp_path: Path) -> None:
     assert not hlo.exists()
 
 
-@needs_cuda
+@needs("jax_cuda13_plugin")
 @pytest.mark.slow
 def test_gpus_are_planned_for_without_a_gpu(tmp_path: Path) -> None:
     found = planned(tmp_path, "--topology", "h100:2", "--model.attention-dropout", "0", "--model.num-heads", "2")
@@ -162,12 +156,12 @@ def test_a_suite_of_finetunings(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def refused(fails: Callable[..., str]) -> Callable[..., str]:
+def refused(fails: Fails) -> Callable[..., str]:
     """Returns the sentence of a plan that cannot be made."""
     return lambda *arguments, model=SMALL: fails("plan", *model, *arguments)
 
 
-def test_bad_names(tmp_path: Path, refused: Callable[..., str]) -> None:
+def test_bad_names(tmp_path: Path, refused: Fails) -> None:
     for name in ("v9:2x2", "a100:8", "", "v5e", "v5e:", "v5e:4x", "h100:0"):
         assert f"'{name}'" in refused("--topology", name)
     assert "h100:8" in refused("--topology", "h100:2x4")
@@ -179,10 +173,9 @@ def test_bad_names(tmp_path: Path, refused: Callable[..., str]) -> None:
 
 
 @pytest.mark.tpu_compiler
-@needs_libtpu
-@pytest.mark.parametrize(
-    ("flags", "named"),
-    [
+@needs("libtpu")
+def test_what_cannot_run_is_refused_at_once(refused: Fails, sample_rows: Path) -> None:
+    for flags, named in (
         *((f"--topology {name}", name) for name in ("v5e:3x5", "v5e:2x2x2", "v4:3x3x3")),
         ("--topology v6e:32x16", "16x16"),
         ("--topology v5e:2x2 --global-batch 6", "multiple of 4"),
@@ -190,15 +183,11 @@ def test_bad_names(tmp_path: Path, refused: Callable[..., str]) -> None:
         ("--topology v5e:2x2 --slices 2 --mesh.tensor 8", "2 slices"),
         ("--topology v5e:2x2 --data ROWS --model.max-positions 32", "--model.max-positions 64"),
         ("--topology v5e:2x2 --data ROWS --model.k 4", "k = 4"),
-    ],
-)
-def test_what_cannot_run_is_refused_before_it_is_compiled(
-    refused: Callable[..., str], sample_rows: Path, flags: str, named: str
-) -> None:
-    assert named in refused(*flags.replace("ROWS", str(sample_rows)).split())
+    ):
+        assert named in refused(*flags.replace("ROWS", str(sample_rows)).split())
 
 
-def test_without_a_compiler_the_remedy_is_named(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_the_remedy_is_named(refused: Fails, monkeypatch: Patch) -> None:
     for plugin in ("libtpu", "jax_cuda13_plugin"):
         monkeypatch.setitem(sys.modules, plugin, None)
     assert "(the extra tpu)" in refused("--topology", "v5e:2x2")

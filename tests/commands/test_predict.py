@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from dnabert_jax import DNAModel
 from dnabert_jax.commands.cli import run
 from dnabert_jax.commands.sequence_source import OpenSource
 from dnabert_jax.config import ModelConfig, TaskConfig
-from tests.commands.conftest import dna, reverse_complement, write_classifier, write_encoder
+from tests.commands.conftest import Capture, Fails, Patch, dna, reverse_complement, write_classifier, write_encoder
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=40)
 BOUND = TaskConfig("single_label_classification", ("unbound", "bound"))
@@ -81,8 +81,8 @@ def test_every_format_has_the_rows_of_the_model_in_order(folder: Path, model: DN
     np.testing.assert_allclose(both, model.predict(SEQUENCES, strands="both"), atol=1e-6)
 
 
-def test_columns_of_the_input_come_first_and_sequences_that_are_too_short_are_left_out(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_columns_of_the_input_come_first_and_short_sequences_are_left_out(
+    folder: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     (tmp_path / "x.fa").write_text(f">tiny\nAC\n>ok\n{SEQUENCES[0]}\n")
     (tmp_path / "x.tsv").write_text(f"gene\tsequence\nMYC\tAC\nBRCA1\t{SEQUENCES[0]}\n")
@@ -97,44 +97,31 @@ def test_columns_of_the_input_come_first_and_sequences_that_are_too_short_are_le
         assert header[: len(columns) + 1] == [*columns, "prediction"]
         assert [line[: len(columns)] for line in rows] == [row]
         assert re.search(r"Left out .* 1 \((record 'tiny'|row 1)", capsys.readouterr().out)
-    flags = ["--table", tmp_path / "3.tsv", "--out", tmp_path / "again.tsv"]
-    assert run(command("predict", folder, *flags)) == 2, "it has a column named prediction"
-    assert run(command("predict", folder, *flags, "--keep", "gene")) == 0
+    again = command("predict", folder, "--table", tmp_path / "3.tsv", "--out", tmp_path / "again.tsv")
+    assert run(again) == 2, "it has a column named prediction"
+    assert run([*again, "--keep", "gene"]) == 0
 
 
-def test_intervals_keep_their_columns_on_their_strand(folder: Path, model: DNAModel, tmp_path: Path) -> None:
-    chr1, chr2 = dna(90, 1), dna(60, 2)
-    (tmp_path / "g.fa").write_text(f">chr1\n{chr1}\n>2\n{chr2}\n")
-    lines = ["1\t10\t33\tpeak\t0\t-", "chr2\t0\t8", "chr1\t80\t91", "chrUn\t0\t9", "chr1\t52\t90\t.\t0\t+"]
-    (tmp_path / "x.bed").write_text("".join(line + "\n" for line in lines))
-    files = ["--bed", tmp_path / "x.bed", "--genome", tmp_path / "g.fa"]
-    assert run(command("predict", folder, *files, "--out", tmp_path / "x.tsv")) == 0
-    header, rows = read_text(tmp_path / "x.tsv", "\t")
-    assert header[:6] == ["#chrom", "start", "end", "name", "strand", "prediction"]
-    assert [row[:5] for row in rows] == [
-        ["1", "10", "33", "peak", "-"], ["chr2", "0", "8", ".", "."], ["chr1", "52", "90", ".", "+"],
-    ]  # fmt: skip
-    expected = model.predict([reverse_complement(chr1[10:33]), chr2[:8], chr1[52:90]])
-    np.testing.assert_allclose(np.array([row[6:] for row in rows], np.float32), expected, atol=1e-6)
-    assert run(command("predict", folder, *files, "--out", tmp_path / "x.bed6.bed")) == 2, "the model has three classes"
-    (tmp_path / "x.bed").write_text("chrUn\t0\t9\n")
-    assert run(command("predict", folder, *files, "--out", tmp_path / "y.tsv")) == 2
-    assert not (tmp_path / "y.tsv").exists()
-
-
-def test_a_genome_browser_opens_the_predictions_of_two_classes(folder: Path, tmp_path: Path) -> None:
+def test_a_table_and_a_genome_browser_have_the_predictions_of_intervals(folder: Path, tmp_path: Path) -> None:
+    """tests/tasks/datasets/test_unlabelled.py has what becomes of other lines."""
     write_classifier(tmp_path / "model", CONFIG, BOUND, lengths={"minimum": 20, "median": 21, "maximum": 22})
     genome = dna(90, 1)
     (tmp_path / "g.fa").write_text(f">chr1\n{genome}\n")
-    (tmp_path / "x.narrowPeak").write_text("chr1\t10\t60\tpeak\t0\t-\t1\t1\t1\t30\n")
-    files = ["--bed", tmp_path / "x.narrowPeak", "--genome", tmp_path / "g.fa", "--summit"]
-    assert run(command("predict", tmp_path, *files, "--out", tmp_path / "x.bed")) == 0
+    (tmp_path / "x.narrowPeak").write_text("chr1\t10\t60\tpeak\t0\t-\t1\t1\t1\t30\nchrUn\t0\t9\n")
+    files = ["--bed", tmp_path / "x.narrowPeak", "--genome", tmp_path / "g.fa", "--summit", "--out"]
+    for name in ("x.bed", "x.tsv"):
+        assert run(command("predict", tmp_path, *files, tmp_path / name)) == 0
     probability = DNAModel.from_pretrained(tmp_path / "model").predict(reverse_complement(genome[30:51]))[1]
     expected = ["chr1", "30", "51", "peak", f"{1000 * probability:.0f}", "-"]
     assert (tmp_path / "x.bed").read_text() == "\t".join(expected) + "\n", "as long as the training sequences"
+    header, (row,) = read_text(tmp_path / "x.tsv", "\t")
+    assert header[:6] == ["#chrom", "start", "end", "name", "strand", "prediction"]
+    assert row[:5] == [*expected[:4], "-"]
+    assert float(row[-1]) == pytest.approx(probability, abs=1e-6)
+    assert run(command("predict", folder, *files, tmp_path / "y.bed")) == 2, "the model has three classes"
 
 
-def test_inputs_may_come_through_a_pipe(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_may_come_through_a_pipe(folder: Path, tmp_path: Path, monkeypatch: Patch) -> None:
     assert run(command("predict", folder, "--fasta", folder / "x.fa", "--out", tmp_path / "x.tsv")) == 0
     os.mkfifo(tmp_path / "pipe")
     content = gzip.compress((folder / "x.fa").read_bytes())
@@ -149,9 +136,7 @@ def test_inputs_may_come_through_a_pipe(folder: Path, tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(("pooling", "dtype"), [("mean", "float16"), ("bases", "float32")])
-def test_vectors_are_read_without_this_project(
-    folder: Path, model: DNAModel, tmp_path: Path, pooling: Any, dtype: str
-) -> None:
+def test_vectors_are_read_by_others(folder: Path, model: DNAModel, tmp_path: Path, pooling: Any, dtype: str) -> None:
     flags = ["--fasta", folder / "x.fa", "--pooling", pooling, "--dtype", dtype, "--layer", "-1", "--out"]
     for name in ("x.npz", "x.parquet"):
         assert run(command("embed", folder, *flags, tmp_path / name)) == 0
@@ -170,35 +155,7 @@ def test_vectors_are_read_without_this_project(
             np.testing.assert_allclose(ours, theirs, atol=1e-6 if dtype == "float32" else 2e-3, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("flags", "value"),
-    [
-        (["--out", "x.tsv"], "--fasta"),
-        (["--fasta", "x.fa", "--table", "x.csv", "--out", "x.tsv"], "--fasta and --table"),
-        (["--bed", "x.fa", "--out", "x.tsv"], "--genome"),
-        (["--table", "x.csv", "--genome", "x.fa", "--out", "x.tsv"], "--bed"),
-        (["--table", "x.csv", "--width", "9", "--out", "x.tsv"], "--width"),
-        (["--bed", "x.bed", "--genome", "x.fa", "--summit", "--out", "x.tsv"], "--width"),
-        (["--bed", "x.bed", "--genome", "x.fa", "--width", "-9", "--out", "x.tsv"], "-9"),
-        (["--fasta", "x.fa", "--keep", "name", "--out", "x.tsv"], "--keep"),
-        (["--fasta", "x.fa", "--out", "x.bed"], "x.bed"),
-        (["--fasta", "x.fa", "--id", "name", "--out", "x.tsv"], "--table"),
-        (["--fasta", "none.fa", "--out", "x.tsv"], "none.fa"),
-        (["--fasta", "x.fa", "--out", "x.txt"], ".tsv"),
-        (["--fasta", "x.fa", "--out", "x.parquet.gz"], ".parquet"),
-        (["--fasta", "x.fa", "--out", "x.csv"], "x.csv"),
-        (["--fasta", "x.fa", "--model", "encoder", "--out", "x.tsv"], "encoder"),
-        (["--table", "x.csv", "--sequence", "dna", "--out", "x.tsv"], "'dna'"),
-        (["--fasta", "long.fa", "--out", "x.tsv"], "(big) has 39"),
-        (["--fasta", "short.fa", "--out", "x.npz"], "'tiny'"),
-        (["--fasta", "x.fa", "--layer", "2", "--out", "x.npz"], "layer is 2"),
-        (["--fasta", "x.fa", "--out", "x.npy"], ".npz"),
-        (["--table", "header.csv", "--out", "x.tsv"], "rows of header.csv"),
-    ],
-)  # fmt: skip
-def test_bad_input_is_one_sentence_and_leaves_no_file(
-    folder: Path, tmp_path: Path, fails: Callable[..., str], flags: list[str], value: str
-) -> None:
+def test_bad_input_leaves_no_file(folder: Path, tmp_path: Path, fails: Fails) -> None:
     for name in ("x.fa", "x.csv"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     (tmp_path / "long.fa").write_text(f">ok\nACGTACGT\n>big\n{dna(41, 0)}\n")
@@ -206,14 +163,27 @@ def test_bad_input_is_one_sentence_and_leaves_no_file(
     (tmp_path / "header.csv").write_text("name,seq\n")
     (tmp_path / "short.fa").write_text(">tiny\nAC\n>tinier\nA\n")
     write_encoder(tmp_path / "encoder", CONFIG)
-    name = "embed" if flags[-1].startswith("x.np") else "predict"
-    assert value in fails(*command(name, folder, *flags), within=tmp_path)
+    for flags, value in (
+        ("--out x.tsv", "--fasta"),
+        ("--out x.tsv --fasta x.fa --table x.csv", "--fasta and --table"),
+        ("--out x.tsv --bed x.fa", "--genome"),
+        ("--out x.tsv --table x.csv --width 9", "--width"),
+        ("--out x.tsv --bed x.bed --genome x.fa --summit", "--width"),
+        ("--out x.tsv --bed x.bed --genome x.fa --width -9", "-9"),
+        ("--out x.tsv --fasta x.fa --keep name", "--keep"),
+        ("--out x.tsv --fasta x.fa --id name", "--table"),
+        *((f"--out {name} --fasta x.fa", name) for name in ("x.bed", "x.txt", "x.parquet.gz", "x.csv", "x.npy")),
+        *((f"--out x.tsv --fasta {name}.fa", value) for name, value in (("none", "none.fa"), ("long", "(big) has 39"))),
+        ("--out x.npz --fasta short.fa", "'tiny'"),
+        ("--out x.tsv --fasta x.fa --model encoder", "encoder"),
+        ("--out x.tsv --table header.csv", "rows of header.csv"),
+    ):
+        name = "embed" if "x.np" in flags else "predict"
+        assert value in fails(*command(name, folder, *flags.split()), within=tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_is_interrupted_leaves_nothing(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
-) -> None:
+def test_an_interruption_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: Patch, number: int) -> None:
     whole = OpenSource.__iter__
 
     def interrupted(source: OpenSource) -> Iterator[Any]:

@@ -5,13 +5,13 @@ import io
 import json
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dnabert_jax import storage
 from dnabert_jax.commands.cli import run
+from tests.commands.conftest import Capture, Fails, Patch
 from tests.data_prep.conftest import contents, random_dna
 from tests.data_prep.derived.conftest import Gene, gtf_text, table
 
@@ -30,16 +30,14 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_promoters(files: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]) -> None:
+def test_promoters(files: Path, capsys: Capture, fails: Fails) -> None:
     out = files / "out"
     command = ["prepare", "promoters", "--fasta", str(files / "g.fa"), "--gtf", str(files / "one-exon.gtf")]
     assert run([*command, "--protocol", "dnabert-prom-core", "--other-negatives", "shuffle", "--out", str(out)]) == 0
     printed = capsys.readouterr()
     assert "contigs by another name in the sequence: chr22 is 22" in printed.out
     assert "30 distinct start sites" in printed.out
-    assert f"Written to {out}: the table {out}/examples.tsv.gz" in printed.out
     assert "read: 130kbase" in printed.err
-    assert "annotation: 100%" in printed.err
     rows = table(out)
     assert {(row["chrom"], len(row["sequence"])) for row in rows} == {("22", 70)}
     assert f"{sum(row['split'] == 'test' and row['label'] == 'promoter' for row in rows)} promoter" in printed.out
@@ -50,8 +48,8 @@ def test_promoters(files: Path, capsys: pytest.CaptureFixture[str], fails: Calla
 
 
 def test_files_on_a_store_through_pipes_and_on_standard_input(
-    store: type, files: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str],
-    monkeypatch: pytest.MonkeyPatch,
+    store: type, files: Path, capsys: Capture, fails: Fails,
+    monkeypatch: Patch,
 ) -> None:  # fmt: skip
     black = b"22\t1990\t2010\n"
     for name in ("g.fa", "g.bed"):
@@ -61,8 +59,8 @@ def test_files_on_a_store_through_pipes_and_on_standard_input(
     command += ["--blacklist", "store://bucket/black.bed", "--out"]
     assert run([*command, "store://bucket/out"]) == 0
     printed = capsys.readouterr().out
-    for part in ("1 (chrZ)", "1 (22:2000-2101)", "mean GC content: annotation 0."):
-        assert part in printed
+    assert "1 (chrZ)" in printed
+    assert "1 (22:2000-2101)" in printed
     assert run([*command, str(files / "local")]) == 0
     made = contents(files / "local")
     assert {name: storage.read(f"store://bucket/out/{name}") for name in storage.names("store://bucket/out")} == made
@@ -77,12 +75,11 @@ def test_files_on_a_store_through_pipes_and_on_standard_input(
     assert (files / "piped/examples.tsv.gz").read_bytes() == made["examples.tsv.gz"]
 
 
-def test_a_folder_of_peaks(files: Path, capsys: pytest.CaptureFixture[str], fails: Callable[..., str]) -> None:
+def test_a_folder_of_peaks(files: Path, capsys: Capture, fails: Fails) -> None:
     peaks, out = files / "peaks", files / "suite"
     peaks.mkdir()
     (peaks / "empty.bed").write_text("# nothing\n")
     command = ["prepare", "tfbs", "--fasta", str(files / "g.fa"), "--peaks", str(peaks), "--out", str(out)]
-    command += ["--processes", "1"]
     assert str(peaks / "empty.bed") in fails(*command)
     (peaks / "good.bed").write_bytes((files / "g.bed").read_bytes())
     assert run(command) == 0
@@ -93,10 +90,11 @@ def test_a_folder_of_peaks(files: Path, capsys: pytest.CaptureFixture[str], fail
     assert len(table(out / "good")) == 60
 
 
-def test_bad_input(files: Path, fails: Callable[..., str]) -> None:
-    genome = ("--fasta", str(files / "g.fa"), "--out", str(files / "out"))
-    assert "no.gtf" in fails("prepare", "splice", *genome, "--gtf", str(files / "no.gtf"))
-    assert "There is no protocol 'x'" in fails("prepare", "splice", *genome, "--gtf", str(files), "--protocol", "x")
-    assert str(files / "empty") in fails("prepare", "promoters", *genome, "--gtf", str(files / "empty"))
-    assert "0 processes" in fails("prepare", "genome", *genome, "--processes", "0")
-    assert not (files / "out").exists()
+def test_bad_input(files: Path, fails: Fails) -> None:
+    for command, value in (
+        ("splice --gtf no.gtf", "no.gtf"),
+        ("splice --gtf . --protocol x", "'x'"),
+        ("promoters --gtf empty", "empty"),
+        ("genome --processes 0", "0 processes"),
+    ):
+        assert value in fails("prepare", *command.split(), "--fasta", "g.fa", "--out", "out", within=files)

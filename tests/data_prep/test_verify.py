@@ -16,7 +16,7 @@ from dnabert_jax.data_prep.genome import prepare_genome
 from dnabert_jax.data_prep.genome_job import GenomeJob
 from dnabert_jax.data_prep.verify import verify_directory
 from dnabert_jax.errors import InputError, StoreError
-from dnabert_jax.output_directory import MARK
+from dnabert_jax.outputs import MARK
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
 from tests.data_prep.conftest import random_dna

@@ -17,7 +17,9 @@ from dnabert_jax.interpret.attribution import Integrated, gradient_times_input, 
 from dnabert_jax.interpret.target import Target, choose_target
 from dnabert_jax.model.binding import bind
 from dnabert_jax.model.classification import SequenceClassifier
+from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.vocabulary import MASK
+from dnabert_jax.stream import Coded
 from dnabert_jax.training.saved_model import SavedModel
 
 K = 3
@@ -37,7 +39,7 @@ def over_bases(of_kmers: np.ndarray) -> np.ndarray:
 
 def scores_of(model: DNAModel, sequences: list[tuple[str, str]], **settings: Any) -> list[np.ndarray]:
     rows = list(attention_scores(model, iter(sequences), **settings))
-    assert [(name, len(scores)) for name, scores in rows] == [(name, len(text)) for name, text in sequences]
+    assert [(each.name, len(scores)) for each, scores in rows] == [(name, len(text)) for name, text in sequences]
     return [scores for _, scores in rows]
 
 
@@ -112,8 +114,8 @@ def test_gradients_are_those_of_finite_differences(
         ends = [logit(ids, token, table[ids[token]] * (1 + sign * step)) for sign in (1, -1)]
         of_kmers.append((ends[0] - ends[1]) / (2 * step))
     expected = np.convolve(of_kmers, np.ones(3) / 3)
-    [(name, scores)] = gradient_times_input(model, [("a", "ACGTA")], target)
-    assert name == "a"
+    [(sequence, scores)] = gradient_times_input(model, [("a", "ACGTA")], target)
+    assert sequence.name == "a"
     np.testing.assert_allclose(scores, expected, atol=5e-4)
     assert np.abs(expected).max() > 0.03
 
@@ -124,7 +126,8 @@ def test_integrated_gradients_are_complete(
 ) -> None:
     done: list[int] = []
     integrals = list(integrated_gradients(model, iter(sequences), target, baseline, 24, done.append))
-    assert [(row.name, len(row.scores)) for row in integrals] == [(name, len(text)) for name, text in sequences]
+    found = [(row.sequence.name, len(row.scores)) for row in integrals]
+    assert found == [(name, len(text)) for name, text in sequences]
     assert sum(done) == len(sequences)
     for row in integrals:
         assert max(20 * row.gap, row.relative_gap) < 0.05
@@ -139,7 +142,8 @@ def test_integrated_gradients_are_complete(
     [(1.1, 3.0, 2.0, 0.1), (-1.0, 2.0, 4.0, 0.5), (0.1, 2.0, 2.0, np.inf), (0.0, 2.0, 2.0, 0), (4e-6, 0.5, 0.5, 0)],
 )
 def test_the_gap_is_a_share_of_the_difference(total: float, output: float, baseline: float, share: float) -> None:
-    integrated = Integrated("a", np.array([total - 0.25, 0.25], np.float32), output, baseline)
+    scores = np.array([total - 0.25, 0.25], np.float32)
+    integrated = Integrated(Coded("a", "", base_codes(b"AC")), scores, output, baseline)
     assert integrated.relative_gap == pytest.approx(share, abs=1e-6)
 
 

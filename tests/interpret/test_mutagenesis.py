@@ -55,7 +55,7 @@ def test_effects_of_substitutions_are_differences_of_predictions(
     monkeypatch.setattr(mutagenesis, "_VARIANTS_TOGETHER", 90)
     target = choose_target(model, "It", "acceptor", "probability")
     mutated = list(mutagenesis.mutation_effects(model, iter(sequences), target))
-    assert [name for name, *_ in mutated] == [name for name, _ in sequences]
+    assert [sequence.name for sequence, *_ in mutated] == [name for name, _ in sequences]
     for (_, reference, effects), (_, text) in zip(mutated, sequences, strict=True):
         mutants = [text[:place] + base + text[place + 1 :] for place in range(len(text)) for base in "ACGT"]
         predicted = model.predict([text, *mutants])[:, 1]
@@ -202,8 +202,8 @@ def test_a_heat_map_has_each_effect_in_its_cell_and_bars_of_the_sign_of_scores(
     assert "$level$" in figure.get_suptitle()
     # The score of a base is what its substitutions take away, on average.
     effects = np.array([[0, -3, -1, -2], [0.5, 0, 0.5, 0.5], [4, -2, 1, 1]], np.float32)
-    assert Mutations("a", 0.0, effects).scores(base_codes(b"ACN")).tolist() == [2, -0.5, -1]
-    scores = Mutations("a", 1.0, np.nan_to_num(matrix[:4].T).astype(np.float32)).scores(row.sequence.codes)
+    assert Mutations(coded("ACN", "a"), 0.0, effects).scores.tolist() == [2, -0.5, -1]
+    scores = Mutations(row.sequence, 1.0, np.nan_to_num(matrix[:4].T).astype(np.float32)).scores
     assert [bar.get_height() for bar in figure.axes[0].patches] == pytest.approx(scores.tolist(), abs=1e-6)
     assert heat_map_name(7, "chr1:5-9(+)/x") == "007_chr1_5-9_x.png"
 

@@ -1,6 +1,7 @@
 """Meshes, the rule table, and rows: row r of a global batch is the same row on any mesh, however its devices lie in it.
 
 Of TPU slices that are not there, too: their hosts' rows are no neighbours, and only the axis data goes between slices.
+The table of chips agrees with itself and with the table that JAX has for its kernels.
 """
 
 import dataclasses
@@ -10,11 +11,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 from flax import nnx
+from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import Mesh, PartitionSpec
 
 from dnabert_jax.config import MeshConfig, ModelConfig, TaskConfig
@@ -22,33 +25,23 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.model.backbone import LanguageModel
 from dnabert_jax.model.binding import abstract_parameters, parameter_shapes
 from dnabert_jax.model.long import sequence_classifier
+from dnabert_jax.parallel.chips import CHIPS, chip_named, chip_of
 from dnabert_jax.parallel.mesh import RowPlacement, make_mesh, parameter_shardings
 from dnabert_jax.training.state import masked_lm_shardings
 
 
-@pytest.mark.parametrize(
-    ("config", "shape"),
-    [
+def test_axes_have_the_asked_sizes() -> None:
+    for config, shape in (
         (MeshConfig(), (1, 8, 1)),
         (MeshConfig(fsdp=2), (4, 2, 1)),
         (MeshConfig(data=2), (2, 4, 1)),
         (MeshConfig(tensor=2), (1, 4, 2)),
         (MeshConfig(data=2, fsdp=2, tensor=2), (2, 2, 2)),
         (MeshConfig(data=1, tensor=8), (1, 1, 8)),
-    ],
-)
-def test_axes_have_the_asked_sizes(config: MeshConfig, shape: tuple[int, ...]) -> None:
-    mesh = make_mesh(config, jax.devices())
-    assert mesh.devices.shape == shape
-    assert mesh.axis_names == ("data", "fsdp", "tensor")
-
-
-@pytest.mark.parametrize(
-    "config", [MeshConfig(data=3), MeshConfig(fsdp=3), MeshConfig(data=8, tensor=2), MeshConfig(tensor=16)]
-)
-def test_an_impossible_mesh_is_refused(config: MeshConfig) -> None:
-    with pytest.raises(InputError, match="8 devices"):
-        make_mesh(config, jax.devices())
+    ):
+        mesh = make_mesh(config, jax.devices())
+        assert mesh.devices.shape == shape
+        assert mesh.axis_names == ("data", "fsdp", "tensor")
 
 
 def test_every_parameter_has_a_sharding_by_the_rules(small_model: ModelConfig) -> None:
@@ -83,13 +76,6 @@ def test_a_model_that_does_not_divide_is_refused(small_model: ModelConfig) -> No
     odd = dataclasses.replace(small_model, num_heads=2)
     with pytest.raises(InputError, match=r"tensor of size 8 .* 2 of 'heads'"):
         masked_lm_shardings(odd, make_mesh(MeshConfig(tensor=8), jax.devices()))
-
-
-def test_a_batch_that_does_not_divide_is_refused() -> None:
-    mesh = make_mesh(MeshConfig(data=4, fsdp=2), jax.devices())
-    RowPlacement(mesh, 16)
-    with pytest.raises(InputError, match="multiple of 8"):
-        RowPlacement(mesh, 12)
 
 
 @pytest.mark.parametrize("config", [MeshConfig(), MeshConfig(data=2, tensor=4), MeshConfig(fsdp=4, tensor=2)])
@@ -149,3 +135,33 @@ def test_hosts_of_a_real_slice_read_every_row_and_only_data_spans_slices() -> No
         assert slices == [[[place // (data // 2)] * tensor] * fsdp for place in range(data)]
         assert distinct == 32
     assert "2 slices" in refusal
+
+
+def test_a_device_is_found_by_what_jax_calls_it() -> None:
+    assert chip_of(SimpleNamespace(device_kind="TPU v5 lite")) is chip_named("v5e")
+    assert chip_of(SimpleNamespace(device_kind="NVIDIA H100 80GB HBM3")) is chip_named("h100")
+    assert chip_of(jax.devices("cpu")[0]) is None
+    assert chip_named("v99") is None
+
+
+def test_no_name_means_two_chips() -> None:
+    for names in ([chip.name for chip in CHIPS], [kind for chip in CHIPS for kind in chip.kinds]):
+        assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", ["v4", "v5e", "v5p", "v6e"])
+def test_tpus_are_what_jax_says_of_them(name: str) -> None:
+    """JAX's own figures are rounded and, of v5p's bandwidth, a tenth lower than Google's page."""
+    chip = chip_named(name)
+    cores = 1 if name in ("v5e", "v6e") else 2
+    core = pltpu.get_tpu_info_for_chip(pltpu.ChipVersion(name), cores)
+    assert chip.peak_flops == pytest.approx(core.bf16_ops_per_second * cores, rel=0.01)
+    assert chip.hbm_bytes == pytest.approx(core.hbm_capacity_bytes * cores, rel=0.02)
+    assert chip.hbm_bandwidth == pytest.approx(core.mem_bw_bytes_per_second * cores, rel=0.13)
+
+
+def test_the_links_of_a_pod_sum_to_its_published_bandwidth() -> None:
+    """Google's pages call it the all-reduce bandwidth a pod, of 256 chips."""
+    for name, all_links in (("v5e", 51.2e12), ("v6e", 102.4e12)):
+        chip = chip_named(name)
+        assert 256 * chip.links * chip.link_bandwidth == pytest.approx(all_links)

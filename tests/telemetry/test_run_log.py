@@ -4,6 +4,7 @@ import dataclasses
 import struct
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from matplotlib.image import imread
@@ -34,19 +35,15 @@ def events(directory: Path) -> set[tuple[str, int, float]]:
 def test_lines_events_and_the_picture_tell_the_same(tmp_path: Path) -> None:
     run = tmp_path / "$$"
     run.mkdir()
+    figures = {"training": {"loss": 4.0, "accuracy": 0.5}, "evaluation": {"loss": 3.0, "accuracy": 0.5}}
     with RunLog(run, 0) as log:
-        log.write(1, "training", {"loss": 4.0, "accuracy": 0.5})
-        log.write(1, "evaluation", {"loss": 3.0, "accuracy": 0.5})
-    assert read_log(run) == [
-        {"step": 1, "kind": "training", "loss": 4.0, "accuracy": 0.5},
-        {"step": 1, "kind": "evaluation", "loss": 3.0, "accuracy": 0.5},
-    ]
-    accuracies = {("training/accuracy", 1, 0.5), ("evaluation/accuracy", 1, 0.5)}
-    assert events(run) == {("training/loss", 1, 4.0), ("evaluation/loss", 1, 3.0), *accuracies}
+        for kind, values in figures.items():
+            log.write(1, kind, values)
+    assert read_log(run) == [{"step": 1, "kind": kind, **values} for kind, values in figures.items()]
+    assert events(run) == {(f"{kind}/{name}", 1, value) for kind in figures for name, value in figures[kind].items()}
     draw_loss_curve(run, tmp_path / "loss.png")
     picture = imread(tmp_path / "loss.png")
-    assert picture.shape[0] > 400
-    assert picture.shape[1] > 1000
+    assert picture.shape > (400, 1000)
     assert len({tuple(pixel) for row in picture[::7, ::7, :3] for pixel in row.tolist()}) > 10
 
 
@@ -77,26 +74,18 @@ def test_tensorboard_shows_what_is_asked_of_a_run(
         model=dataclasses.replace(small_model, num_layers=1, dropout=0.0, attention_dropout=0.0),
         global_batch=8, steps=5, log_every=2, evaluate_every=3, evaluation_rows=8, checkpoint_every=3,
     )  # fmt: skip
-    chip = dataclasses.replace(CHIPS[0], peak_flops=1e9)
-    monkeypatch.setattr(speed, "chip_of", lambda device: chip)
+    monkeypatch.setattr(speed, "chip_of", lambda device: dataclasses.replace(CHIPS[0], peak_flops=1e9))
     begin = time.perf_counter()
     pretrain(config, sample_rows, tmp_path, profiler=Profiler(tmp_path, 1, 2))
     wall = time.perf_counter() - begin
     shown = {(tag, step): value for tag, step, value in events(tmp_path)}
-    times = {f"seconds_{phase}" for phase in ("startup", "data", "step", "checkpoint", "evaluation", "profile")}
-    rates = {"tokens_per_second", "flops_per_second", "mfu"}
-    learning = {
-        "loss", "accuracy", "mask_rate", "masked_share", "mask_overflow", "learning_rate", "gradient_norm", "tokens",
-    }  # fmt: skip
-    held_out = {"loss", "accuracy", "hidden_base_accuracy", "masked_kmers", "hidden_bases"}
-    assert set(shown) == {
-        *((f"training/{name}", step) for name in learning | times | rates for step in (2, 4, 5)),
-        *((f"evaluation/{name}", step) for name in held_out for step in (3, 5)),
-    }
+    times = {f"seconds_{phase}" for phase in get_args(speed.Phase)}
+    assert {tag for tag, _ in shown} >= {f"training/{name}" for name in times | {"loss", "accuracy", "tokens"}}
+    assert {step for tag, step in shown if tag == "training/mfu"} == {2, 4, 5}
+    assert {step for tag, step in shown if tag == "evaluation/hidden_base_accuracy"} == {3, 5}
     assert shown["training/mask_rate", 2] == pytest.approx(0.15)
-    assert shown["training/mfu", 4] == pytest.approx(shown["training/flops_per_second", 4] / 1e9)
     trained = shown["training/seconds_data", 4] + shown["training/seconds_step", 4]
-    per_step = shown["training/flops_per_second", 4] * 8 * trained / 2
+    per_step = shown["training/mfu", 4] * 1e9 * 8 * trained / 2
     assert per_step == pytest.approx(step_flops(config.model, 8, 64, 0.15), rel=1e-5)
     # Figures are read one step later, when batch 5 was waited for already, and step 3 was followed by a pause.
     spent = {step: {name for name in times if shown[f"training/{name}", step] > 0} for step in (2, 4, 5)}
@@ -104,7 +93,6 @@ def test_tensorboard_shows_what_is_asked_of_a_run(
     assert spent[4] == {"seconds_data", "seconds_step", "seconds_checkpoint", "seconds_evaluation"}
     assert spent[5] == {"seconds_step"}
     assert sum(value for (tag, _), value in shown.items() if "seconds_" in tag) < wall
-    assert [path.name for path in (tmp_path / "tensorboard/plugins/profile").iterdir()] == ["from-step-2-process-0"]
 
 
 def test_a_damaged_log_is_refused(tmp_path: Path) -> None:

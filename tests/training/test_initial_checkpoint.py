@@ -13,6 +13,7 @@ from dnabert_jax.config import MeshConfig, PretrainConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.model_card import model_card
 from dnabert_jax.training.loop import pretrain
+from dnabert_jax.training.run_directory import read_run_config
 from dnabert_jax.training.saved_model import SavedModel, read_saved_model, write_saved_model
 
 
@@ -80,7 +81,7 @@ def test_a_model_that_does_not_fit_is_refused(
         pretrain(beginning_with(tmp_path / "headless", config), sample_rows, tmp_path / "run")
 
 
-def test_a_resumed_run_goes_on_with_its_own_weights(
+def test_a_resumed_run_goes_on_with_its_own_weights_and_need_not_be_told_what_it_began_with(
     config: PretrainConfig, sample_rows: Path, finished: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(finished, tmp_path / "first")
@@ -93,5 +94,8 @@ def test_a_resumed_run_goes_on_with_its_own_weights(
         np.array_equal, read_saved_model(tmp_path / "run").parameters, read_saved_model(finished).parameters
     )
     assert not jax.tree.all(changed)
-    with pytest.raises(InputError, match="was started with initial_checkpoint"):
-        pretrain(dataclasses.replace(start, steps=3, initial_checkpoint=""), sample_rows, tmp_path / "run", resume=True)
+    unsaid = dataclasses.replace(start, steps=3, initial_checkpoint="")
+    pretrain(unsaid, sample_rows, tmp_path / "run", resume=True)
+    assert read_run_config(tmp_path / "run").initial_checkpoint == start.initial_checkpoint
+    with pytest.raises(InputError, match="another"):
+        pretrain(dataclasses.replace(unsaid, initial_checkpoint="another"), sample_rows, tmp_path / "run", resume=True)

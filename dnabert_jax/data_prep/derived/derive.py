@@ -39,7 +39,7 @@ from dnabert_jax.io.bed import read_bed
 from dnabert_jax.io.contigs import ContigNames, contig_key
 from dnabert_jax.io.left_out import BEYOND, LeftOut
 from dnabert_jax.io.text import valid_unicode
-from dnabert_jax.output_directory import output_directory
+from dnabert_jax.outputs import output_directory
 from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
 from dnabert_jax.storage import Location, file_name, local_copy, scratch_directory
 from dnabert_jax.typed_json import to_json

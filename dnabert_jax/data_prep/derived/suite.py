@@ -31,7 +31,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.io.contigs import ContigNames
 from dnabert_jax.io.left_out import BEYOND
 from dnabert_jax.io.peak_index import INDEX_FILE, PeakFile, is_peak_file, peak_set_name, read_peak_index
-from dnabert_jax.output_directory import kept_directory
+from dnabert_jax.outputs import kept_directory
 from dnabert_jax.storage import is_url, visible
 from dnabert_jax.typed_json import read_json, to_json
 

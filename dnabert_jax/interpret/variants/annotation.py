@@ -17,7 +17,7 @@ from dnabert_jax.io.genome import Genome
 from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.io.output_table import record_batch, table_writer
 from dnabert_jax.io.vcf import InfoField, VcfRecord, annotated, read_vcf, vcf_writer
-from dnabert_jax.output_file import output_files
+from dnabert_jax.outputs import output_files
 
 _MEANINGS = {name: text for kind in COLUMNS.values() for name, text in kind.items()}
 _ROWS = 1 << 12

@@ -25,7 +25,7 @@ from jaxtyping import Float
 from dnabert_jax import storage
 from dnabert_jax.config import TaskConfig, require
 from dnabert_jax.errors import JobError
-from dnabert_jax.output_directory import is_unused, kept_directory
+from dnabert_jax.outputs import is_unused, kept_directory
 from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.lockstep import JobsState

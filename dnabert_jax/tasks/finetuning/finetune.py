@@ -15,7 +15,7 @@ from jaxtyping import Float
 from dnabert_jax.config import require
 from dnabert_jax.io.pictures import accompanying
 from dnabert_jax.numerics import fixed_settings
-from dnabert_jax.output_directory import output_directory
+from dnabert_jax.outputs import output_directory
 from dnabert_jax.storage import Location, write_text
 from dnabert_jax.tasks.datasets.labelled import LabelledData
 from dnabert_jax.tasks.finetuning.checkpoint import FittingCheckpoint

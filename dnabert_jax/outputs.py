@@ -1,7 +1,7 @@
-"""Writes directories that look finished only when they are complete.
+"""Writes files and directories that look finished only when they are complete.
 
-On local disk a directory gets its final name at the end. A store cannot rename, so there the file without which nobody
-takes the directory for a finished one is uploaded last.
+On local disk they get their final names at the end. A store cannot rename, so there the file without which nobody takes
+a directory for a finished one is uploaded last.
 """
 
 import contextlib
@@ -12,17 +12,54 @@ import shutil
 import uuid
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from dnabert_jax import storage
 from dnabert_jax.errors import InputError, StoreError, named_if_full
-from dnabert_jax.output_file import refuse_existing
 from dnabert_jax.storage import Location, is_hidden, is_url, join, partial_path, scratch_directory
 
 MARK = ".being-written-by-dnabert-jax"
 """Name of the file that a directory has while a job writes it."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 """Errors of file systems on which nothing can be locked, such as some over a network."""
+
+
+def refuse_existing(final: Path) -> None:
+    """Raises InputError if there is something where an output is to be written."""
+    if final.exists():
+        raise InputError(f"{final} exists already: choose another output, or remove it first.")
+
+
+@contextlib.contextmanager
+def output_file(final: Path) -> Iterator[BinaryIO]:
+    """Yields a file beside the final one, open to write, that is renamed when the block ends well, and else removed."""
+    with output_files(final) as (file,):
+        yield file
+
+
+@contextlib.contextmanager
+def output_files(*finals: Path) -> Iterator[list[BinaryIO]]:
+    """Yields files as `output_file` does; they get their final names together, or none of them does."""
+    with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as opened:
+        files: list[BinaryIO] = []
+        for final in finals:
+            refuse_existing(final)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            partial = partial_path(final)
+            on_failure.callback(partial.unlink, missing_ok=True)
+            # Where the disk is full, closing the file fails once more.
+            opened.enter_context(named_if_full(final))
+            files.append(opened.enter_context(partial.open("x+b")))
+        yield files
+        for file, final in zip(files, finals, strict=True):
+            with named_if_full(final):
+                file.flush()
+                os.fsync(file.fileno())
+            refuse_existing(final)
+        for file, final in zip(files, finals, strict=True):
+            os.rename(file.name, final)
+            on_failure.callback(final.unlink, missing_ok=True)
+        on_failure.pop_all()
 
 
 @contextlib.contextmanager
@@ -146,8 +183,5 @@ def kept_directory(directory: Path) -> Iterator[None]:
 
 def is_unused(directory: Path, ignored: Container[str] = ()) -> bool:
     """Returns whether a `kept_directory` has nothing yet, apart from files of the names that are ignored."""
-    if not directory.exists():
-        return True
-    return all(
-        is_hidden(path.name) or path.suffix == ".partial" or path.name in ignored for path in directory.iterdir()
-    )
+    files = directory.iterdir() if directory.exists() else ()
+    return all(is_hidden(path.name) or path.suffix == ".partial" or path.name in ignored for path in files)
