@@ -24,13 +24,13 @@ from jaxtyping import Array, Float32, Int32
 from dnabert_jax import stream
 from dnabert_jax.config import ModelConfig, Strands, TaskConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.families import family_of
 from dnabert_jax.families.family import Architecture
 from dnabert_jax.interop.export import Dtype, Format, export_model
 from dnabert_jax.interop.hub import push_directory
 from dnabert_jax.interop.load import read_model
 from dnabert_jax.model.bound_head import apply_pooler, classify, classify_windows
 from dnabert_jax.model.layerwise import LayerwiseEncoder, mean_of_kmers
-from dnabert_jax.sequence.vocabulary import CLS, SEP, SPECIAL_PER_SEQUENCE
 from dnabert_jax.sequence.windows import cut_into_pieces
 from dnabert_jax.storage import Location, scratch_directory
 from dnabert_jax.stream import Codes, Named, Result
@@ -92,7 +92,7 @@ class DNAModel:
         return f"DNAModel({self._model.description_line()}{self._source and f', from {self._source!r}'})"
 
     def encode(self, sequences: str | Iterable[str]) -> Int32[np.ndarray, " tokens"] | list[np.ndarray]:
-        """Ids with [CLS] and [SEP], of each sequence, or of one that is given alone.
+        """Returns published ids, with those of special tokens, of each sequence or of one that is given alone.
 
         Args:
             sequences: raw DNA in any case, or k-mers separated by spaces. A k-mer with an ambiguity letter is [UNK].
@@ -100,10 +100,11 @@ class DNAModel:
         Raises:
             InputError: a sequence is no DNA, or shorter than k.
         """
+        published = family_of(self.config).published_ids(self.config).astype(np.int32)
         if isinstance(sequences, str):
-            return self._ids(self.tokenizer.parse(sequences), "the sequence")
+            return published[self._ids(self.tokenizer.parse(sequences), "the sequence")]
         coded = stream.coded((("", sequence) for sequence in sequences), self.tokenizer)
-        return [self._ids(sequence.codes, sequence.place) for sequence in coded]
+        return [published[self._ids(sequence.codes, sequence.place)] for sequence in coded]
 
     def embed(
         self, sequences: str | Iterable[str], pooling: Pooling = "mean", layer: int = -1, progress: bool = True
@@ -160,10 +161,12 @@ class DNAModel:
         most = _BYTES_BY_POSITION // (4 * self.config.hidden_size) if by_position else None
         own = stream.coded(sequences, self.tokenizer)
         found = stream.computed(own, self.ids_within_limit, vectors, self.config.max_positions, advance, most)
-        if pooling == "bases":
-            mean = self.tokenizer.mean_over_bases
-            return ((sequence.name, mean(row[1 : len(ids) - 1], ids[1:-1])) for sequence, ids, row in found)
-        return ((sequence.name, row[1 : len(ids) - 1] if by_position else row) for sequence, ids, row in found)
+        if not by_position:
+            return ((sequence.name, row) for sequence, _, row in found)
+        of_tokens = ((each.name, ids, self.tokenizer.content(len(ids)), row) for each, ids, row in found)
+        if pooling == "tokens":
+            return ((name, row[content]) for name, _, content, row in of_tokens)
+        return ((name, self.tokenizer.mean_over_bases(row[part], ids[part])) for name, ids, part, row in of_tokens)
 
     def predict(
         self, sequences: str | Iterable[str], progress: bool = True, strands: Strands | None = None
@@ -273,7 +276,7 @@ class DNAModel:
         return layers
 
     def _ids(self, codes: Codes, name: str) -> Int32[np.ndarray, " tokens"]:
-        return np.concatenate([[CLS], self._content(codes, name), [SEP]]).astype(np.int32)
+        return self.tokenizer.framed(self._content(codes, name)).astype(np.int32)
 
     def _content(self, codes: Codes, name: str) -> np.ndarray:
         self.tokenizer.check_length(len(codes), name)
@@ -282,7 +285,7 @@ class DNAModel:
     def ids_within_limit(self, codes: Codes, name: str) -> np.ndarray:
         """Ids of a sequence that the network takes whole."""
         ids = self._ids(codes, name)
-        self._check_length(len(ids) - SPECIAL_PER_SEQUENCE, self.config.max_positions - SPECIAL_PER_SEQUENCE, name)
+        self._check_length(len(ids) - self.tokenizer.specials, self.config.longest, name)
         return ids
 
     def _cut(self, sequence: Any, name: str) -> np.ndarray:
@@ -292,8 +295,8 @@ class DNAModel:
         if self.task is not None and self.task.windows is not None:
             if self.task.long == "concatenation":
                 self._check_length(len(content), self.task.windows.kmers(split), name)
-            return self.task.windows.cut(content.astype(np.int32)).reshape(-1)
-        self._check_length(len(content), split * (length - SPECIAL_PER_SEQUENCE), name)
+            return self.task.windows.cut(content.astype(np.int32), self.tokenizer.suffix).reshape(-1)
+        self._check_length(len(content), split * self.config.longest, name)
         return cut_into_pieces(content.astype(np.int32), split, length).reshape(-1)
 
     def _check_length(self, tokens: int, limit: int, name: str) -> None:

@@ -172,7 +172,7 @@ def test_models_of_long_sequences(small_model: ModelConfig, long: Any, window: i
 
     def expected(sequence: str) -> np.ndarray:
         kmers = model.encode(sequence)[1:-1]
-        rows = windows.cut(kmers) if windows else cut_into_pieces(kmers, split, 64)
+        rows = windows.cut(kmers, (SEP,)) if windows else cut_into_pieces(kmers, split, 64)
         rows = np.pad(rows, ((0, max(0, split - len(rows))), (0, 0)))
         return np.asarray(jax.jit(network)(jnp.asarray(rows[None])))[0]
 

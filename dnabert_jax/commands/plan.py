@@ -112,8 +112,8 @@ class Plan:
         split = manifest.splits[TRAIN]
         if split.kmers is None or split.sequences is None:
             return manifest.row_length, None
-        # Each sequence has its [CLS] and [SEP].
-        return manifest.row_length, (split.kmers + 2 * split.sequences) / (split.rows * manifest.row_length)
+        tokens = split.kmers + manifest.tokenizer.specials * split.sequences
+        return manifest.row_length, tokens / (split.rows * manifest.row_length)
 
     def _plan(self, row_length: int, useful_share: float | None) -> "Figures":
         from dnabert_jax.parallel.mesh import make_mesh

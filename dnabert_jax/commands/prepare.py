@@ -32,7 +32,6 @@ from dnabert_jax.families import PRESETS, closest_preset
 from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.io.peak_index import INDEX_FILE
 from dnabert_jax.io.text import valid_unicode
-from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.storage import Location, is_url, join
 
 _NAMED, _SHOWN = 3, 10
@@ -120,7 +119,7 @@ def describe(manifest: Manifest) -> str:
     text = ""
     for name, split in manifest.splits.items():
         sequences, kmers = split.sequences or 0, split.kmers or 0
-        filled = (kmers + SPECIAL_PER_SEQUENCE * sequences) / (split.rows * manifest.row_length)
+        filled = (kmers + manifest.tokenizer.specials * sequences) / (split.rows * manifest.row_length)
         text += (
             f"{name}: {sequences:,} sequences of {kmers:,} {manifest.tokenizer.unit} from {split.bases:,} bases, "
             f"in {split.rows:,} rows of {manifest.row_length} tokens ({filled:.1%} filled, "

@@ -75,11 +75,11 @@ class SequenceSource:
         left_out = LeftOut()
         if self.fasta is not None:
             records = fasta_sequences(read_blocks(self.fasta), str(self.fasta), tokenizer, left_out)
-            yield OpenSource(records, None, ("id",), left_out, f"records of {self.fasta}", lengths)
+            yield OpenSource(tokenizer, records, None, ("id",), left_out, f"records of {self.fasta}", lengths)
         elif self.table is not None:
             table = open_table(self.table)
             columns, rows = table_sequences(table, tokenizer, left_out, self.sequence, self.id, keep)
-            yield OpenSource(rows, table.known_rows(), columns, left_out, f"rows of {self.table}", lengths)
+            yield OpenSource(tokenizer, rows, table.known_rows(), columns, left_out, f"rows of {self.table}", lengths)
         elif self.bed is not None and self.genome is not None:
             width = self.width
             if self.summit and not width:
@@ -92,7 +92,7 @@ class SequenceSource:
                 for sentence in intervals.left_out.sentences():
                     print(sentence)
                 rows, what = intervals.sequences(), f"intervals of {self.bed}"
-                yield OpenSource(rows, intervals.count, BED_COLUMNS, left_out, what, lengths, intervals)
+                yield OpenSource(tokenizer, rows, intervals.count, BED_COLUMNS, left_out, what, lengths, intervals)
 
 
 @dataclasses.dataclass
@@ -109,6 +109,7 @@ class OpenSource:
         unlike: how many of them are much shorter or longer than the sequences that the model was trained on.
     """
 
+    tokenizer: "Tokenizer"
     sequences: Iterator["NamedSequence"]
     total: int | None
     columns: tuple[str, ...]
@@ -131,7 +132,8 @@ class OpenSource:
 
     def say(self, what_was_done: str, suffix: str = "") -> None:
         """Prints what became of the sequences: how many there were, which were left out, and what is doubtful."""
-        doubt = f", {self.ambiguous:,} of them with letters such as N, whose k-mers are [UNK]" if self.ambiguous else ""
+        letters = f", {self.ambiguous:,} of them with letters such as N, {self.tokenizer.ambiguous}"
+        doubt = letters if self.ambiguous else ""
         print(f"{what_was_done} {self.passed:,} sequences{doubt}{suffix}.")
         for sentence in self.left_out.sentences():
             print(sentence)

@@ -1,13 +1,15 @@
 """Several sequences in one row of fixed length, so that next to no position is padding.
 
-A row is [CLS] kmers [SEP] [CLS] kmers [SEP] ... [PAD]; nothing else marks where a sequence begins, as a [CLS] does.
+A row is [CLS] tokens [SEP] [CLS] tokens [SEP] ... [PAD], or without [SEP] where a tokenizer has none; nothing else
+marks where a sequence begins, as a [CLS] does.
 `dnabert_jax.model.segments` reads that structure back on the device.
 """
 
 import numpy as np
 from jaxtyping import Int, UInt16
 
-from dnabert_jax.sequence.vocabulary import CLS, SEP, SPECIAL_PER_SEQUENCE
+from dnabert_jax.sequence.tokenizer import window_positions
+from dnabert_jax.sequence.vocabulary import CLS
 
 
 def best_fit(sizes: Int[np.ndarray, " n"], capacity: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], int]:
@@ -44,26 +46,26 @@ def best_fit(sizes: Int[np.ndarray, " n"], capacity: int) -> tuple[Int[np.ndarra
 
 def fill_rows(
     ids: UInt16[np.ndarray, " m"],
-    starts: Int[np.ndarray, " n"],
     counts: Int[np.ndarray, " n"],
     row_length: int,
+    suffix: tuple[int, ...],
     packed: bool = True,
 ) -> UInt16[np.ndarray, "R L"]:
-    """Returns rows that hold the sequences ids[starts[i] : starts[i] + counts[i]], each between [CLS] and [SEP].
+    """Returns rows that hold sequences, each between [CLS] and the suffix.
 
     Args:
-        starts: first k-mer of each sequence.
-        counts: number of k-mers of each, from 1 to row_length - 2.
+        ids: of all sequences, end to end.
+        counts: tokens of each sequence, at least 1; with the special ones at most row_length.
+        suffix: special tokens behind each sequence.
     """
-    sizes = counts + SPECIAL_PER_SEQUENCE
+    sizes = counts + 1 + len(suffix)
     one_a_row = np.arange(len(sizes)), np.zeros(len(sizes), np.int64), len(sizes)  # the layout of the original
     place, offsets, num_rows = best_fit(sizes, row_length) if packed else one_a_row
     rows = np.zeros((num_rows, row_length), np.uint16)
     flat = rows.reshape(-1)
     first = place * row_length + offsets
     flat[first] = CLS
-    flat[first + counts + 1] = SEP
-    before = np.cumsum(counts) - counts
-    within = np.arange(counts.sum()) - np.repeat(before, counts)
-    flat[np.repeat(first + 1, counts) + within] = ids[np.repeat(starts, counts) + within]
+    for number, token in enumerate(suffix, 1):
+        flat[first + counts + number] = token
+    flat[window_positions(first + 1, counts)] = ids
     return rows

@@ -18,14 +18,13 @@ from dnabert_jax.data.manifest import HELDOUT, TRAIN, Manifest, ShardEntry, Spli
 from dnabert_jax.data.packing import fill_rows
 from dnabert_jax.data.tfrecord import encode_rows
 from dnabert_jax.data_prep.sources import SequenceFile, Survey
-from dnabert_jax.data_prep.windows import MIN_KMERS, certain_runs, clip_runs, windows_of_runs
+from dnabert_jax.data_prep.windows import MIN_TOKENS, WindowKind, certain_runs, clip_runs, windows_of_runs
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.fasta import BLOCK_LETTERS
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes, reverse_complement
 from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.sequence.tokenizers import make_tokenizer
-from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.storage import Location, file_name
 
 _DEFAULT_HELDOUT_FRACTION = 0.01
@@ -50,6 +49,8 @@ class GenomeJob:
             else is held out, else 0.
         lower_case: Soft-masked bases: read as upper case, or drop them.
         reverse_complement: Turn each training window to the other strand with probability 1/2.
+        windows: Half of the windows cut one after the other, of mixed lengths, and half sampled, as DNABERT's; or full
+            windows alone.
         rows: Several sequences packed into a row, or one sequence a row.
         row_length: Tokens of a row.
         rows_per_shard: Of a TFRecord file.
@@ -66,6 +67,7 @@ class GenomeJob:
     heldout_fraction: float | None = None
     lower_case: Literal["upper", "drop"] = "upper"
     reverse_complement: bool = False
+    windows: WindowKind = "mixed"
     rows: Literal["packed", "single"] = "packed"
     row_length: int = 512
     rows_per_shard: int = 65_536
@@ -76,7 +78,7 @@ class GenomeJob:
         weights, files = self.weights, len(self.fasta)
         require(files > 0, "No sequence file is named: name at least one.")
         require(0 <= self.fraction < 1, f"The held-out fraction is {self.fraction}: it must be at least 0, below 1.")
-        require(self.row_length >= MIN_KMERS + SPECIAL_PER_SEQUENCE, f"A row of {self.row_length} tokens is too short.")
+        require(self.most >= MIN_TOKENS, f"A row of {self.row_length} tokens is too short.")
         require(self.rows_per_shard > 0, f"A shard of {self.rows_per_shard} rows is impossible: at least 1 is needed.")
         require(self.seed >= 0, f"The seed is {self.seed}: it must not be negative.")
         if weights:
@@ -87,8 +89,13 @@ class GenomeJob:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer, each of whose tokens begins a base behind the one before it."""
+        """The tokenizer that makes the ids."""
         return make_tokenizer(self.tokens, self.k)
+
+    @property
+    def most(self) -> int:
+        """The tokens of a full window."""
+        return self.row_length - self.tokenizer.specials
 
     @property
     def fraction(self) -> float:
@@ -251,7 +258,7 @@ class GenomePlan:
         if not counts[TRAIN]["rows"]:
             raise InputError(
                 f"{names} gives no window to train on: outside of the held-out part it has no stretch of at least "
-                f"{self.job.tokenizer.capacity(MIN_KMERS)} {letters}."
+                f"{self.job.tokenizer.stretch(MIN_TOKENS)} {letters}."
             )
         asked = self.job.heldout_fasta or self.job.heldout_records or self.job.heldout_fraction
         if asked and not counts[HELDOUT]["rows"]:
@@ -262,11 +269,14 @@ def _policies(job: GenomeJob, heldout_rows: int) -> dict[str, str]:
     heldout = [f"{job.fraction:g} of the certain bases of each block of 1 Mi, at its end"] if job.fraction else []
     heldout += [f"record {name}" for name in job.heldout_records]
     heldout += [f"file {file_name(location)}" for location in job.heldout_fasta]
-    longest = job.row_length - SPECIAL_PER_SEQUENCE
     if not heldout_rows:
         heldout = ["nothing"]
+    word = "k-mers" if job.tokenizer.overlap > 1 else "tokens"
     return {
-        "windows": f"half cut without overlap, half sampled; {MIN_KMERS} to {longest} k-mers",
+        "windows": {
+            "mixed": f"half cut without overlap, half sampled; {MIN_TOKENS} to {job.most} {word}",
+            "full": f"cut without overlap, full ones of {job.most} {word}",
+        }[job.windows],
         "ambiguous_bases": "N and other IUPAC ambiguity letters end a run; no window holds one",
         "lower_case": "treated as ambiguous" if job.lower_case == "drop" else "read as upper case",
         "strand": "either, at random" if job.reverse_complement else "as in the file",
@@ -304,17 +314,17 @@ def _split_rows(
     stream = (*task.place, task.repetition, (TRAIN, HELDOUT).index(name))
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(job.seed, spawn_key=stream)))
     tokenizer = job.tokenizer
-    starts, counts, uncut_bases = windows_of_runs(runs, tokenizer.overlap, job.row_length - SPECIAL_PER_SEQUENCE, rng)
+    starts, counts, uncut_bases = windows_of_runs(runs, tokenizer, job.most, job.windows, rng)
     if name == TRAIN and task.share < 1:
         chosen = rng.random(len(starts)) < task.share
         starts, counts = starts[chosen], counts[chosen]
-    ids = tokenizer.encode(codes)
     if name == TRAIN and job.reverse_complement:
-        # The k-mers of the other strand follow those of this one; k-mer i here is the last but i there.
+        # The other strand follows this one; base i here is the last but i there.
         turned = rng.random(len(starts)) < 0.5
-        ids = np.concatenate([ids, tokenizer.encode(reverse_complement(codes))])
-        starts = np.where(turned, len(ids) - starts - counts, starts)
-    rows = fill_rows(ids, starts, counts, job.row_length, job.rows == "packed")
+        codes = np.concatenate([codes, reverse_complement(codes)])
+        starts = np.where(turned, len(codes) - starts - tokenizer.stretch(counts), starts)
+    ids = tokenizer.encode_windows(codes, starts, counts)
+    rows = fill_rows(ids, counts, job.row_length, tokenizer.suffix, job.rows == "packed")
     first = task.repetition == 0
     total = Counts(
         rows=len(rows),

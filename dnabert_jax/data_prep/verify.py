@@ -15,7 +15,7 @@ from dnabert_jax.data.rows import read_source
 from dnabert_jax.data.tfds_rows import ArrayRecordShard
 from dnabert_jax.data.tfrecord import RowShard
 from dnabert_jax.data_prep.tfds_metadata import tfds_metadata
-from dnabert_jax.data_prep.windows import MIN_KMERS
+from dnabert_jax.data_prep.windows import MIN_TOKENS
 from dnabert_jax.errors import InputError, StoreError
 from dnabert_jax.outputs import MARK
 from dnabert_jax.sequence.tokenizer import Tokenizer
@@ -105,22 +105,27 @@ def _row_problems(rows: UInt16[np.ndarray, "R L"], tokenizer: Tokenizer) -> Iter
     spells_bases = rows >= NUM_SPECIAL
     before, after = rows[:, :-1], rows[:, 1:]
     both = spells_bases[:, :-1] & spells_bases[:, 1:]
-    # What may follow what: [CLS] a k-mer; a k-mer another or [SEP]; [SEP] a [CLS] or padding; padding itself.
+    ends = rows == SEP if tokenizer.suffix else spells_bases
+    # What may follow what: [CLS] a token; a token another or [SEP]; the end a [CLS] or padding; padding itself.
     follows = (
         ((before == CLS) & spells_bases[:, 1:])
         | both
-        | (spells_bases[:, :-1] & (after == SEP))
-        | ((before == SEP) & ((after == CLS) | (after == PAD)))
+        | (spells_bases[:, :-1] & (after == SEP) & bool(tokenizer.suffix))
+        | (ends[:, :-1] & ((after == CLS) | (after == PAD)))
         | ((before == PAD) & (after == PAD))
     )
-    ends_well = (rows[:, -1] == SEP) | (rows[:, -1] == PAD)
-    # A [SEP] that follows a [CLS] too soon.
-    short = [(rows[:, :-step] == CLS) & (rows[:, step:] == SEP) for step in range(1, MIN_KMERS + 1)]
+    ends_well = ends[:, -1] | (rows[:, -1] == PAD)
+    ended = np.pad(~spells_bases, ((0, 0), (0, MIN_TOKENS)), constant_values=True)
+    length = rows.shape[1]
+    short = [(rows == CLS) & ended[:, step : step + length] for step in range(1, MIN_TOKENS + 1)]
     rules = (
         ("an id is outside of the vocabulary", (rows < tokenizer.vocabulary_size).all(axis=1)),
-        ("it is not [CLS] k-mers [SEP] ... [PAD]", (rows[:, 0] == CLS) & follows.all(axis=1) & ends_well),
-        ("two neighbouring k-mers do not overlap", (tokenizer.agree(before, after) | ~both).all(axis=1)),
-        (f"a sequence has fewer than {MIN_KMERS} k-mers", ~np.any([ends.any(axis=1) for ends in short], axis=0)),
+        (
+            f"it is not [CLS] tokens{' [SEP]' * len(tokenizer.suffix)} ... [PAD]",
+            (rows[:, 0] == CLS) & follows.all(axis=1) & ends_well,
+        ),
+        ("two neighbouring tokens do not fit together", (tokenizer.agree(before, after) | ~both).all(axis=1)),
+        (f"a sequence has fewer than {MIN_TOKENS} tokens", ~np.any([wrong.any(axis=1) for wrong in short], axis=0)),
     )
     held = np.stack([holds for _, holds in rules])
     for place in np.flatnonzero(~held.all(axis=0)).tolist():

@@ -60,6 +60,7 @@ def attention_scores(
         return by_head.sum(axis=1) if head is None else by_head[:, head - 1]
 
     for sequence, ids, row in computed(model, stream.coded(sequences, model.tokenizer), of_tokens, advance):
-        scores = model.tokenizer.mean_over_bases(row[1 : len(ids) - 1], ids[1:-1])
+        content = model.tokenizer.content(len(ids))
+        scores = model.tokenizer.mean_over_bases(row[content], ids[content])
         norm = np.linalg.norm(scores) if normalization == "l2" else 0
         yield sequence, scores / norm if norm else scores

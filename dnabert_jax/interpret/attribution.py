@@ -110,8 +110,7 @@ def integrated_gradients(
         for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
             total += weight * _gradient(model, target, start + node * difference, rows)
         scores = (difference * total).sum(axis=-1).reshape(len(ids), -1)
-        states = [model.encoder.states_of_vectors(ends, rows)[-1] for ends in (vectors, start)]
-        outputs = [target.output(model, hidden, rows) for hidden in states]
+        outputs = [target.output(model, model.encoder.last_of_vectors(ends, rows), rows) for ends in (vectors, start)]
         return jnp.concatenate([jnp.stack(outputs, axis=1), scores], axis=1)
 
     for sequence, ids, row in computed(model, stream.coded(sequences, model.tokenizer), of_tokens, advance):
@@ -123,9 +122,9 @@ def _of_bases(
     model: DNAModel, target: Target, ids: Int32[np.ndarray, " tokens"], scores: Float32[np.ndarray, " padded"]
 ) -> Float32[np.ndarray, " bases"]:
     """Returns the scores of bases from those of the tokens of each strand that is read; of both strands the sum."""
-    strands = target.rows(ids[None], model.tokenizer)
+    strands, content = target.rows(ids[None], model.tokenizer), model.tokenizer.content(len(ids))
     forward, *reverse = (
-        model.tokenizer.share_among_bases(row[1 : len(strand) - 1], strand[1:-1])
+        model.tokenizer.share_among_bases(row[content], strand[content])
         for row, strand in zip(scores.reshape(len(strands), -1), strands, strict=True)
     )
     return forward + reverse[0][::-1] if reverse else forward

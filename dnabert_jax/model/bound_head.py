@@ -19,7 +19,7 @@ from dnabert_jax.model.classification import PooledBackbone
 from dnabert_jax.model.heads import pooled_size
 from dnabert_jax.model.layerwise import LayerwiseEncoder
 from dnabert_jax.model.long import sequence_classifier
-from dnabert_jax.sequence.vocabulary import PAD, SPECIAL_PER_SEQUENCE
+from dnabert_jax.sequence.vocabulary import PAD
 
 Scale = Literal["logit", "probability", "log-odds"]
 """Of what a classifier says of a label; a regression has logits alone, which are its numbers.
@@ -70,7 +70,7 @@ def classify_windows(
             padding.
         tokens: that the encoder is given at a time, at most, but for a single window.
     """
-    length = min(ids.shape[1], task.window + SPECIAL_PER_SEQUENCE)
+    length = min(ids.shape[1], task.window + config.tokenizer.specials)
     # What is left of a window is padding: a sequence has whole ones.
     count = ids.shape[1] // length
     rows = ids[:, : count * length].reshape(-1, length)

@@ -34,7 +34,7 @@ from dnabert_jax.model.classification import (
 from dnabert_jax.model.dropout import RowKeys, dropout, fold_in
 from dnabert_jax.model.heads import NEVER, masked_max, pooled_size
 from dnabert_jax.model.layers import Dense
-from dnabert_jax.sequence.vocabulary import PAD, SPECIAL_PER_SEQUENCE
+from dnabert_jax.sequence.vocabulary import PAD
 
 
 def _lstm(_: Array, memory: Array, from_input: Array, from_state: Array) -> tuple[Array, Array]:
@@ -236,7 +236,7 @@ def sequence_classifier(config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs
     Raises:
         InputError: windows are longer than the network takes.
     """
-    most = config.max_positions - SPECIAL_PER_SEQUENCE
+    most = config.longest
     require(task.window <= most, f"window is {task.window} k-mers: the model takes at most {most}.")
     if task.long == "none":
         return SequenceClassifier(config, task, rngs=rngs)

@@ -10,13 +10,14 @@ import dataclasses
 import functools
 import itertools
 import re
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8, UInt16
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.bases import AMBIGUOUS, BASES
-from dnabert_jax.sequence.tokenizer import Tokenizer
+from dnabert_jax.sequence.tokenizer import Tokenizer, window_positions
 from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, SPECIAL_TOKENS, UNK
 
 MAX_K = 7
@@ -39,6 +40,9 @@ class KmerTokenizer(Tokenizer):
     def _check_k(self, condition: bool) -> None:
         if not condition:
             raise InputError(f"k is {self.k}: it must lie between 1 and {MAX_K}.")
+
+    stride: ClassVar[int] = 1
+    ambiguous: ClassVar[str] = "whose k-mers are [UNK]"
 
     @property
     def overlap(self) -> int:
@@ -74,7 +78,12 @@ class KmerTokenizer(Tokenizer):
         return max(bases - self.k + 1, 0)
 
     def capacity(self, tokens: int) -> int:
-        return tokens + self.k - 1
+        return self.stretch(tokens)
+
+    def encode_windows(
+        self, codes: UInt8[np.ndarray, " n"], starts: Integer[np.ndarray, " w"], counts: Integer[np.ndarray, " w"]
+    ) -> UInt16[np.ndarray, " m"]:
+        return self.encode(codes)[window_positions(starts, counts)]
 
     def parse(self, text: str, name: str = "the sequence") -> UInt8[np.ndarray, " n"]:
         """Returns the codes of raw DNA or of space-separated k-mers.

@@ -5,6 +5,7 @@ n bases, m tokens, V ids.
 
 import abc
 import functools
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Integer, UInt8, UInt16
@@ -20,8 +21,17 @@ class Tokenizer(abc.ABC):
     """Turns the bases of a sequence into ids and ids into bases.
 
     Tokenizers are frozen dataclasses: equal ones are interchangeable, also as static arguments of compiled functions.
-    Ids of a sequence are without [CLS] and [SEP].
+    Ids of a sequence are without [CLS] and what stands behind it in a row.
+
+    Attributes:
+        suffix: The special tokens behind those of a sequence; before them stands [CLS].
+        ambiguous: What sentences to users say of letters such as N.
+        more_special: The number of special tokens that a publisher has besides; the last ids, which no sequence has.
     """
+
+    suffix: ClassVar[tuple[int, ...]] = (SEP,)
+    more_special: ClassVar[int] = 0
+    ambiguous: ClassVar[str] = "whose tokens are [UNK]"
 
     @property
     @abc.abstractmethod
@@ -61,7 +71,41 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def capacity(self, tokens: int) -> int:
-        """Returns the bases of the longest sequences that are sure to fit into so many tokens."""
+        """Returns the bases of the longest sequences of A, C, G and T that are sure to fit into so many tokens."""
+
+    @property
+    @abc.abstractmethod
+    def stride(self) -> int:
+        """The number of bases from the start of a token to the next, but at the end of a sequence and beside N."""
+
+    def stretch(self, tokens: Any) -> Any:
+        """Returns the bases of so many tokens of a sequence, `stride` after one another: a number, or an array."""
+        return tokens * self.stride + self.overlap - 1
+
+    @abc.abstractmethod
+    def encode_windows(
+        self, codes: UInt8[np.ndarray, " n"], starts: Integer[np.ndarray, " w"], counts: Integer[np.ndarray, " w"]
+    ) -> UInt16[np.ndarray, " m"]:
+        """Returns the ids of windows that hold no ambiguous base, end to end.
+
+        Args:
+            codes: of the bases that the windows are cut from.
+            starts: the first base of each.
+            counts: the tokens of each, which has `stretch` of so many bases.
+        """
+
+    @property
+    def specials(self) -> int:
+        """The number of special tokens of a sequence in a row."""
+        return 1 + len(self.suffix)
+
+    def framed(self, ids: Integer[np.ndarray, " m"]) -> Integer[np.ndarray, " tokens"]:
+        """Returns the ids of a sequence with its special tokens."""
+        return np.concatenate([[CLS], ids, self.suffix]).astype(ids.dtype)
+
+    def content(self, tokens: int) -> slice:
+        """Returns where, among so many tokens of a framed sequence, those stand that spell bases."""
+        return slice(1, tokens - len(self.suffix))
 
     @functools.cached_property
     def _complements(self) -> UInt16[np.ndarray, " V"]:
@@ -119,13 +163,18 @@ class Tokenizer(abc.ABC):
         """The number of ids."""
         return len(self.tokens)
 
+    @property
+    def content_end(self) -> int:
+        """The id behind the last one that spells bases."""
+        return self.vocabulary_size - self.more_special
+
     @functools.cached_property
     def spelling(self) -> UInt8[np.ndarray, "V width"]:
         """The codes of the bases of each token, with AMBIGUOUS behind the last one; special tokens have none."""
-        content = self.tokens[NUM_SPECIAL:]
+        content = self.tokens[NUM_SPECIAL : self.content_end]
         longest = max(map(len, content))
-        letters = "N" * longest * NUM_SPECIAL + "".join(token.ljust(longest, "N") for token in content)
-        return base_codes(letters.encode()).reshape(-1, longest)
+        letters = [*[""] * NUM_SPECIAL, *content, *[""] * self.more_special]
+        return base_codes("".join(token.ljust(longest, "N") for token in letters).encode()).reshape(-1, longest)
 
     @functools.cached_property
     def width(self) -> UInt8[np.ndarray, " V"]:
@@ -197,3 +246,11 @@ class Tokenizer(abc.ABC):
             there = widths > offset
             sums[starts[there] + offset] += values[there]
         return sums
+
+
+def window_positions(
+    starts: Integer[np.ndarray, " w"], counts: Integer[np.ndarray, " w"], stride: int = 1
+) -> Int64[np.ndarray, " m"]:
+    """Returns the positions start, start + stride, ... of windows with so many of them, end to end."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - stride * before, counts) + stride * np.arange(counts.sum())

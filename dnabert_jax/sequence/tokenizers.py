@@ -4,9 +4,13 @@ from collections.abc import Callable
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.kmers import KmerTokenizer
+from dnabert_jax.sequence.six_mers import SixMerTokenizer
 from dnabert_jax.sequence.tokenizer import Tokenizer
 
-TOKENIZERS: dict[str, Callable[[int], Tokenizer]] = {"kmers": KmerTokenizer}
+TOKENIZERS: dict[str, Callable[[int], Tokenizer]] = {
+    "kmers": KmerTokenizer,
+    "6-mers": lambda _: SixMerTokenizer(),
+}
 """Each is made with k, the bases of a token, of which some make no use."""
 
 

@@ -8,6 +8,3 @@ PAD, UNK, CLS, SEP, MASK = range(len(SPECIAL_TOKENS))
 
 NUM_SPECIAL = len(SPECIAL_TOKENS)
 """The number of special tokens, so the first id of a token that spells bases."""
-
-SPECIAL_PER_SEQUENCE = 2
-"""Number of special tokens of a sequence in a row: [CLS] before it and [SEP] behind it."""

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int64, Integer
 
 from dnabert_jax.errors import InputError
-from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP, SPECIAL_PER_SEQUENCE
+from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Windows:
         """The most that a sequence of so many windows has."""
         return self.size + (windows - 1) * (self.size - self.overlap)
 
-    def cut(self, kmers: Integer[np.ndarray, " n"]) -> Integer[np.ndarray, "T L"]:
-        """The windows of one sequence, as long as it needs them."""
-        count, own = np.array([len(kmers)]), np.concatenate([[CLS], kmers, [SEP]]).astype(kmers.dtype)
-        windows, length = int(self.count(count)[0]), min(len(kmers), self.size) + SPECIAL_PER_SEQUENCE
-        return self.rows(own, np.zeros(1, np.int64), count, windows, length)[0]
+    def cut(self, tokens: Integer[np.ndarray, " n"], suffix: tuple[int, ...]) -> Integer[np.ndarray, "T L"]:
+        """Returns the windows of one sequence, as long as it needs them."""
+        count, framed = np.array([len(tokens)]), np.concatenate([[CLS], tokens, suffix]).astype(tokens.dtype)
+        windows, length = int(self.count(count)[0]), min(len(tokens), self.size) + 1 + len(suffix)
+        return self.rows(framed, np.zeros(1, np.int64), count, windows, length, suffix)[0]
 
     def starts(self, kmers: Integer[np.ndarray, " m"], windows: int) -> Int64[np.ndarray, "m {windows}"]:
         """The first k-mer of each window; what stands beyond a sequence's last window means nothing."""
@@ -52,21 +52,25 @@ class Windows:
         kmers: Integer[np.ndarray, " m"],
         windows: int,
         length: int,
+        suffix: tuple[int, ...],
     ) -> Integer[np.ndarray, "m {windows} {length}"]:
-        """[CLS] kmers [SEP] [PAD] of each window, and [PAD] alone for each that a sequence does not have.
+        """[CLS], tokens, suffix and [PAD] of each window, and [PAD] alone for each that a sequence does not have.
 
         Args:
-            ids: of all sequences end to end, each with its [CLS] and [SEP].
+            ids: of all sequences end to end, each with its special tokens.
             begins: of each sequence, where its [CLS] is.
             windows: the most that any of them has, or more.
             length: tokens of the longest window of any of them, or more.
+            suffix: the special tokens behind those of a window.
         """
         place = np.arange(length)
         first = begins[:, None, None] + self.starts(kmers, windows)[:, :, None]
         end = np.minimum(kmers, self.size)[:, None, None] + 1
         rows = ids[np.minimum(first + place, len(ids) - 1)]
         rows[:, :, 0] = CLS
-        rows = np.where(place < end, rows, np.where(place == end, SEP, PAD).astype(ids.dtype))
+        rows = np.where(place < end, rows, np.array(PAD, ids.dtype))
+        for number, token in enumerate(suffix):
+            rows[np.broadcast_to(place == end + number, rows.shape)] = token
         present = np.arange(windows) < self.count(kmers)[:, None]
         return np.where(present[:, :, None], rows, np.array(PAD, ids.dtype))
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnabert_jax.data.packing import best_fit, fill_rows
+from dnabert_jax.sequence.tokenizer import window_positions
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 
 
@@ -38,7 +39,7 @@ def test_items_lie_in_rows_without_overlap(drawn: list[int]) -> None:
 def test_rows_hold_each_sequence_once(drawn: list[tuple[int, int]], packed: bool) -> None:
     ids = np.random.default_rng(1).integers(NUM_SPECIAL, 69, 230).astype(np.uint16)
     starts, counts = np.array(drawn).T
-    rows = fill_rows(ids, starts, counts, 32, packed)
+    rows = fill_rows(ids[window_positions(starts, counts)], counts, 32, (SEP,), packed)
     expected = sorted(tuple(ids[start : start + count].tolist()) for start, count in drawn)
     assert sorted(sequences_of(rows)) == expected
     assert packed or len(rows) == len(drawn)

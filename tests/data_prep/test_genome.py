@@ -13,13 +13,13 @@ from dnabert_jax.data.rows import open_rows
 from dnabert_jax.data_prep import genome_job, sources
 from dnabert_jax.data_prep.genome import prepare_genome
 from dnabert_jax.data_prep.genome_job import GenomeJob
+from dnabert_jax.data_prep.verify import verify_directory
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.fasta import Block
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.sequence.bases import base_codes, decode_bases, reverse_complement
-from dnabert_jax.sequence.kmers import KmerTokenizer
-from dnabert_jax.sequence.vocabulary import CLS, SEP
+from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL
 from tests.data_prep.conftest import contents, random_dna
 
 Prepare = Callable[..., Manifest]
@@ -37,24 +37,30 @@ def sequences(directory: Path, split: str) -> list[str]:
     """The DNA of every sequence of a split, in row order."""
     files = open_rows(directory, split)
     flat = files.read(np.arange(len(files))).reshape(-1)
-    borders = zip(np.flatnonzero(flat == CLS), np.flatnonzero(flat == SEP), strict=True)
-    return [KmerTokenizer(files.manifest.k).decode(flat[begin + 1 : end]) for begin, end in borders]
+    parts = np.split(flat, np.flatnonzero(flat == CLS))[1:]
+    return [files.manifest.tokenizer.decode(part[part >= NUM_SPECIAL]) for part in parts]
 
 
 @pytest.mark.parametrize("rows", ["packed", "single"])
-@pytest.mark.parametrize("k", [3, 6])
+@pytest.mark.parametrize(
+    "settings", [{"k": 3}, {"k": 6}, {"tokens": "6-mers"}, {"tokens": "6-mers", "windows": "full"}]
+)
 def test_every_sequence_is_a_window_of_the_input(
-    fasta: Path, tmp_path: Path, prepare: Prepare, k: int, rows: str
+    fasta: Path, tmp_path: Path, prepare: Prepare, settings: dict[str, object], rows: str
 ) -> None:
-    manifest = prepare(k=k, rows=rows, heldout_fraction=0.2)
+    manifest = prepare(**settings, rows=rows, row_length=128, heldout_fraction=0.2)
+    tokenizer = manifest.tokenizer
     text = fasta.read_text().upper()
     for name, split in manifest.splits.items():
         windows = sequences(tmp_path / "out", name)
         assert all(window in text for window in windows)
         assert len(windows) == split.sequences
-        assert sum(len(window) - k + 1 for window in windows) == split.kmers
+        counts = [(len(window) - tokenizer.overlap + 1) // tokenizer.stride for window in windows]
+        assert sum(counts) == split.kmers
+        assert [tokenizer.stretch(count) for count in counts] == [len(window) for window in windows]
         assert rows == "packed" or split.rows == split.sequences
-        assert min(len(window) - k + 1 for window in windows) >= 5
+        assert min(counts) >= 5
+    assert list(verify_directory(tmp_path / "out")) == []
 
 
 def test_train_and_heldout_parts_share_no_base(tmp_path: Path, prepare: Prepare) -> None:

@@ -82,7 +82,7 @@ KMERS = [5, 5, 5, 5, 5]
     ("row", "problem"),
     [
         ([CLS, *KMERS, SEP, *[69] * 25], "outside of the vocabulary"),
-        ([CLS, 5, 5, 5, 6, 5, SEP], "do not overlap"),
+        ([CLS, 5, 5, 5, 6, 5, SEP], "do not fit together"),
         ([CLS, 5, 5, 5, 5, SEP], "fewer than 5"),
         ([CLS, SEP], "no row"),
         ([*KMERS, SEP], "no row"),

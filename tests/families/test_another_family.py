@@ -18,7 +18,7 @@ from dnabert_jax.families import FAMILIES, PRESETS
 from dnabert_jax.families.family import Entry, Family, Settings, dense, norm
 from dnabert_jax.interop.export import export_model
 from dnabert_jax.sequence.bases import AMBIGUOUS
-from dnabert_jax.sequence.tokenizer import Tokenizer
+from dnabert_jax.sequence.tokenizer import Tokenizer, window_positions
 from dnabert_jax.sequence.tokenizers import TOKENIZERS
 from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, SPECIAL_TOKENS, UNK
 from dnabert_jax.training.loop import pretrain
@@ -29,7 +29,7 @@ from dnabert_jax.training.saved_model import read_saved_model
 class Letters(Tokenizer):
     """A token for each base, in the order of the alphabet."""
 
-    overlap = shortest = 1
+    overlap = shortest = stride = 1
     unit = "bases"
 
     @functools.cached_property
@@ -49,6 +49,9 @@ class Letters(Tokenizer):
 
     def capacity(self, tokens: int) -> int:
         return tokens
+
+    def encode_windows(self, codes: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        return self.encode(codes)[window_positions(starts, counts)]
 
 
 class Toy(Family):

@@ -14,7 +14,7 @@ from flax import nnx
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.model.long import sequence_classifier
-from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, PAD
+from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, PAD, SEP
 from dnabert_jax.sequence.windows import Windows
 
 WINDOWS = Windows(10, 2)
@@ -53,7 +53,7 @@ def rows(windows: int) -> np.ndarray:
     """Of three sequences whose k-mers all differ: their first windows, and what some do not have."""
     kmers = np.arange(NUM_SPECIAL, NUM_SPECIAL + sum(COUNTS)).astype(np.int32)
     parts = np.split(kmers, np.cumsum(COUNTS)[:-1])
-    cut = [WINDOWS.cut(part) for part in parts]
+    cut = [WINDOWS.cut(part, (SEP,)) for part in parts]
     padded = np.full((len(cut), windows, WINDOWS.size + 2), PAD, np.int32)
     for row, own in zip(padded, cut, strict=True):
         row[: len(own), : own.shape[1]] = own[:windows]

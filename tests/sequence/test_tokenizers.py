@@ -14,6 +14,7 @@ from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sample import TRAIN_FASTA
 from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes, decode_bases, reverse_complement
 from dnabert_jax.sequence.kmers import KmerTokenizer, split_kmers
+from dnabert_jax.sequence.six_mers import SixMerTokenizer
 from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, SPECIAL_TOKENS, UNK
 
@@ -27,6 +28,7 @@ class Words(Tokenizer):
     """Words of three bases side by side, and single bases where no whole word is left."""
 
     overlap = shortest = 1
+    stride = 3
     unit = "words"
 
     @functools.cached_property
@@ -53,8 +55,12 @@ class Words(Tokenizer):
     def capacity(self, tokens: int) -> int:
         return tokens
 
+    def encode_windows(self, codes: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        windows = zip(starts, starts + self.stretch(counts), strict=True)
+        return np.concatenate([self.encode(codes[first:end]) for first, end in windows])
 
-TOKENIZERS = st.sampled_from([*KMERS, Words()])
+
+TOKENIZERS = st.sampled_from([*KMERS, SixMerTokenizer(), Words()])
 
 
 @given(st.sampled_from(KMERS), IUPAC)
@@ -107,10 +113,10 @@ def test_values_of_tokens_become_values_of_the_bases_that_they_cover(
     np.testing.assert_array_equal(tokenizer.covering(ids, first, end), covers[:, first:end].any(axis=1))
 
 
-@given(st.sampled_from(KMERS), st.lists(IUPAC, min_size=1, max_size=4))
-def test_other_strands_of_ids_are_those_of_the_bases(tokenizer: KmerTokenizer, texts: list[str]) -> None:
+@given(st.sampled_from([*KMERS, SixMerTokenizer()]), st.lists(IUPAC, min_size=1, max_size=4))
+def test_other_strands_of_ids_are_those_of_the_bases(tokenizer: Tokenizer, texts: list[str]) -> None:
     rows, turned = (
-        [np.concatenate([[2], tokenizer.encode(strand), [3]]) for strand in strands]
+        [tokenizer.framed(tokenizer.encode(strand)) for strand in strands]
         for strands in zip(*((codes, reverse_complement(codes)) for codes in map(tokenizer.parse, texts)), strict=True)
     )
     offsets = np.cumsum([0, *map(len, rows)])
@@ -119,6 +125,28 @@ def test_other_strands_of_ids_are_those_of_the_bases(tokenizer: KmerTokenizer, t
     padded, expected = (np.stack([np.pad(row, (0, longest - len(row))) for row in each]) for each in (rows, turned))
     np.testing.assert_array_equal(tokenizer.both_strands(padded)[::2], padded)
     np.testing.assert_array_equal(tokenizer.both_strands(padded)[1::2], expected)
+
+
+@given(st.sampled_from([*KMERS, SixMerTokenizer()]), CLEAN, st.data())
+def test_windows_are_encoded_as_sequences_of_their_own(tokenizer: Tokenizer, text: str, data: st.DataObject) -> None:
+    codes, windows, expected = tokenizer.parse(text), [], []
+    for _ in range(data.draw(st.integers(1, 3))):
+        count = data.draw(st.integers(1, max((len(text) - tokenizer.overlap + 1) // tokenizer.stride, 1)))
+        start = data.draw(st.integers(0, max(len(text) - tokenizer.stretch(count), 0)))
+        windows.append((start, count))
+        expected += tokenizer.encode(codes[start : start + tokenizer.stretch(count)]).tolist()
+    assert tokenizer.encode_windows(codes, *np.array(windows).T).tolist() == expected
+
+
+def test_words_of_six_bases_are_read_from_the_left_and_single_bases_where_they_do_not_fit() -> None:
+    tokenizer = SixMerTokenizer()
+    ids = tokenizer.encode_text("ACGTGTACNTGCAcGGANrGACTAGTCTGA")
+    spelled = ["ACGTGT", "A", "C", "N", "TGCACG", "G", "A", "N", "N", "GACTAG", "T", "C", "T", "G", "A"]
+    assert [tokenizer.tokens[number] for number in ids] == spelled
+    for tokens in range(1, 30):
+        lengths = range(1, tokenizer.capacity(tokens) + 1)
+        assert all(len(tokenizer.encode(np.zeros(bases, np.uint8))) <= tokens for bases in lengths)
+        assert len(tokenizer.encode(np.zeros(lengths[-1] + 1, np.uint8))) > tokens
 
 
 def test_every_letter_has_its_code_in_both_cases() -> None:

@@ -23,7 +23,7 @@ def tokens_of(count: int) -> np.ndarray:
 @given(WINDOWS, COUNTS)
 @example(Windows(510, 63), 1307)
 def test_windows_cover_all_tokens_and_overlap_as_stated(windows: Windows, count: int) -> None:
-    cut = windows.cut(tokens_of(count))
+    cut = windows.cut(tokens_of(count), (SEP,))
     assert len(cut) == windows.count(np.array([count]))[0]
     held = [row[1:-1].tolist() for row in cut]
     assert (cut[:, 0] == CLS).all()
@@ -43,9 +43,9 @@ def test_rows_of_many_sequences_are_those_of_each_and_padding(windows: Windows, 
     counts, sequences = np.array(drawn), [tokens_of(count) + 200 * place for place, count in enumerate(drawn)]
     ids = np.concatenate([part for tokens in sequences for part in ([CLS], tokens, [SEP])]).astype(np.uint16)
     shape = int(windows.count(counts).max()) + more, min(max(drawn), windows.size) + 2 + more
-    rows = windows.rows(ids, np.cumsum([0, *(counts[:-1] + 2)]), counts, *shape)
+    rows = windows.rows(ids, np.cumsum([0, *(counts[:-1] + 2)]), counts, *shape, (SEP,))
     for row, tokens in zip(rows, sequences, strict=True):
-        cut, expected = windows.cut(tokens), np.full(shape, PAD)
+        cut, expected = windows.cut(tokens, (SEP,)), np.full(shape, PAD)
         expected[: len(cut), : cut.shape[1]] = cut
         assert row.tolist() == expected.tolist()
 

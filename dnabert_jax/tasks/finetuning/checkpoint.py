@@ -88,12 +88,19 @@ def named_model(source: str, model: SavedModel) -> str:
     return f"{source} at step {model.step:,}" if model.step else source
 
 
+_LATER_FIELDS = ("tokens", "positions", "norm", "feed_forward", "token_types", "tied_head", "token_dropout")
+"""Of a network's configuration, which earlier versions did not have: DNABERT has their defaults."""
+
+
 def weights_digest(model: SavedModel) -> str:
     """Returns the SHA-256 of a network's configuration and its parameters, by the names of earlier versions.
 
-    These had k-mers alone and called the root of the tree bert: what they have begun can be resumed.
+    These had DNABERT alone and called the root of the tree bert: what they have begun can be resumed.
     """
-    digest = hashlib.sha256(repr(model.config).replace("tokens='kmers', ", "").encode())
+    values = ((field, getattr(model.config, field.name)) for field in dataclasses.fields(model.config))
+    known = (f"{field.name}={value!r}" for field, value in values
+             if field.name not in _LATER_FIELDS or value != field.default)  # fmt: skip
+    digest = hashlib.sha256(f"ModelConfig({', '.join(known)})".encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(model.parameters):
         name = jax.tree_util.keystr(path).replace("'backbone'", "'bert'")
         digest.update(f"{name} {leaf.dtype} {leaf.shape}".encode())

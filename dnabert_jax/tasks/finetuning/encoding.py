@@ -17,7 +17,7 @@ from dnabert_jax.config import ModelConfig, TaskConfig, require
 from dnabert_jax.errors import InputError
 from dnabert_jax.sequence.buckets import bucket
 from dnabert_jax.sequence.tokenizer import Tokenizer
-from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP, SPECIAL_PER_SEQUENCE
+from dnabert_jax.sequence.vocabulary import PAD
 from dnabert_jax.sequence.windows import Windows
 from dnabert_jax.tasks.datasets.labelled import LabelledData, LabelledSplit
 from dnabert_jax.tasks.datasets.labels import label_matrix
@@ -30,7 +30,7 @@ class EncodedSplit:
     """Labelled sequences as ids.
 
     Attributes:
-        ids: of all sequences end to end, each with its [CLS] and [SEP].
+        ids: of all sequences end to end, each with its special tokens.
         offsets: where each begins, and where the last ends.
         targets: for each, the probability of each label, or the true values.
         tokenizer: made the ids.
@@ -59,8 +59,9 @@ class EncodedSplit:
     def rows(self, chosen: Int64[np.ndarray, " m"], shape: tuple[int, ...]) -> UInt16[np.ndarray, "m ..."]:
         """Returns padded rows of some sequences: [m, L], or with windows [m, T, L], as `batch_shape` says."""
         if self.windows is not None:
-            tokens = self.lengths[chosen] - SPECIAL_PER_SEQUENCE
-            return self.windows.rows(self.ids, self.offsets[chosen], tokens, *shape)
+            tokens = self.lengths[chosen] - self.tokenizer.specials
+            count, length = shape
+            return self.windows.rows(self.ids, self.offsets[chosen], tokens, count, length, self.tokenizer.suffix)
         (length,) = shape
         positions = self.offsets[chosen][:, None] + np.arange(length)
         inside = np.arange(length) < self.lengths[chosen][:, None]
@@ -88,7 +89,7 @@ def windowed_task(
     """
     if config.long == "none":
         return task
-    longest_window = model.max_positions - SPECIAL_PER_SEQUENCE
+    longest_window = model.longest
     size = config.window or longest_window
     require(size <= longest_window, f"window is {size} k-mers: the model takes at most {longest_window}.")
     overlap = size // 8 if config.overlap is None else config.overlap
@@ -100,7 +101,7 @@ def windowed_task(
 
 def encode_split(split: LabelledSplit, task: TaskConfig, model: ModelConfig) -> EncodedSplit:
     """Returns ids and targets of a split; raises InputError if a sequence is too long and there are no windows."""
-    rows, tokenizer, room = [], model.tokenizer, model.max_positions - SPECIAL_PER_SEQUENCE
+    rows, tokenizer, room = [], model.tokenizer, model.longest
     for number in range(len(split)):
         ids = tokenizer.encode(split.sequences[number])
         if task.windows is None and len(ids) > room:
@@ -109,21 +110,22 @@ def encode_split(split: LabelledSplit, task: TaskConfig, model: ModelConfig) -> 
                 f"{tokenizer.capacity(room)}. Give --long attention, mean, max or lstm to read it in windows, "
                 "cut it, or leave it out."
             )
-        rows.append(np.concatenate([[CLS], ids, [SEP]]).astype(np.uint16))
+        rows.append(tokenizer.framed(ids))
     targets = label_matrix(split.labels, len(task.labels))
     return EncodedSplit(np.concatenate(rows), np.cumsum([0, *map(len, rows)]), targets, tokenizer, task.windows)
 
 
-def batch_shape(task: TaskConfig, longest: int, max_positions: int) -> tuple[int, ...]:
+def batch_shape(task: TaskConfig, longest: int, model: ModelConfig) -> tuple[int, ...]:
     """Returns the shape of the ids of each row of a batch: tokens, or windows and tokens of each.
 
     Args:
-        longest: sequence of the batch, in tokens with [CLS] and [SEP].
+        longest: sequence of the batch, in tokens with the special ones.
     """
     if task.windows is None:
-        return (bucket(longest, max_positions),)
-    length = bucket(min(longest, task.window + SPECIAL_PER_SEQUENCE), task.window + SPECIAL_PER_SEQUENCE)
-    count = int(task.windows.count(np.array([longest - SPECIAL_PER_SEQUENCE]))[0])
+        return (bucket(longest, model.max_positions),)
+    specials = model.tokenizer.specials
+    length = bucket(min(longest, task.window + specials), task.window + specials)
+    count = int(task.windows.count(np.array([longest - specials]))[0])
     several = task.split if task.long == "concatenation" else min(1 << (count - 1).bit_length(), max(count, task.split))
     return (several, length)
 

@@ -269,7 +269,7 @@ class _Group:
         chosen = [order[number * size : (number + 1) * size] for order in orders]
         taking = np.flatnonzero(active).tolist()
         longest = max(int(self._jobs[lane].train.lengths[chosen[lane]].max()) for lane in taking)
-        shape = batch_shape(task, longest, self._fitting.model.max_positions)
+        shape = batch_shape(task, longest, self._fitting.model)
         jobs = len(self._lanes)
         input_ids = np.zeros((jobs, size, *shape), np.int32)
         targets = np.zeros((jobs, size, self._jobs[0].train.targets.shape[1]), np.float32)
@@ -301,7 +301,7 @@ class _Group:
         for first in range(0, max(len(split) for split in splits), size):
             chosen = [order[first : first + size] for order in by_length]
             longest = max(int(split.lengths[rows].max(initial=1)) for split, rows in zip(splits, chosen, strict=True))
-            shape = batch_shape(task, longest, self._fitting.model.max_positions)
+            shape = batch_shape(task, longest, self._fitting.model)
             logits = np.zeros((len(self._lanes), size, len(task.labels)), np.float32)
             for strand in strands:
                 ids = np.zeros((len(self._lanes), size, *shape), np.int32)

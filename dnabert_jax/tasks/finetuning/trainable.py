@@ -91,7 +91,10 @@ def rate_factors(trainable: Parameters, num_layers: int, layer_decay: float, hea
         if "layers" in names or names[0] == _LORA:
             powers = np.arange(num_layers, 0, -1).reshape(-1, *[1] * (parameter.ndim - 1))
             return (layer_decay**powers).astype(np.float32)
-        return np.array(layer_decay ** (num_layers + 1) if "embeddings" in names else head_rate, np.float32)
+        if names[0] != "backbone":
+            return np.array(head_rate, np.float32)
+        # What is above the last layer, a LayerNorm, learns at the whole rate.
+        return np.array(layer_decay ** (num_layers + 1) if "embeddings" in names else 1.0, np.float32)
 
     return jax.tree_util.tree_map_with_path(factor, trainable)
 

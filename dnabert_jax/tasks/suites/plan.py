@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dnabert_jax.config import ModelConfig, TaskConfig, require
 from dnabert_jax.model.binding import parameter_shapes
@@ -19,7 +20,6 @@ from dnabert_jax.planning.compilation import OutOfMemoryError, compile_lowered, 
 from dnabert_jax.planning.hlo import Work, parse_module, read_work
 from dnabert_jax.planning.plan import sequential_seconds
 from dnabert_jax.sequence.buckets import bucket
-from dnabert_jax.sequence.vocabulary import SPECIAL_PER_SEQUENCE
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.fitting import EVALUATED_TOGETHER
 from dnabert_jax.tasks.finetuning.lockstep import JOBS, Lockstep, jobs_mesh
@@ -120,9 +120,8 @@ def plan_jobs(
         JobError: the compiler fails otherwise than for want of memory.
     """
     require(chip.is_tpu, f"The compiler for {chip.name} predicts no times: plan a suite for a TPU, as v5e:2x4.")
-    tokens = model.tokenizer.count(size.bases) + SPECIAL_PER_SEQUENCE
-    longest = model.tokenizer.capacity(model.max_positions - SPECIAL_PER_SEQUENCE)
-    fits = f"it takes {model.tokenizer.shortest} to {longest}."
+    tokens = len(model.tokenizer.encode(np.zeros(size.bases, np.uint8))) + model.tokenizer.specials
+    fits = f"it takes {model.tokenizer.shortest} to {model.tokenizer.capacity(model.longest)}."
     require(3 <= tokens <= model.max_positions, f"Sequences of {size.bases} bases do not fit the model: {fits}")
     length = bucket(tokens, model.max_positions)
     task = TaskConfig("single_label_classification", tuple(map(str, range(size.labels))), pooling=config.pooling)

@@ -54,7 +54,7 @@ def test_rows_of_any_batch_hold_all_kmers_and_their_shapes_are_few(long: str) ->
     encoded = encode_split(data, task, MODEL)
     shapes = set()
     for longest in range(len(lengths)):
-        shape = batch_shape(task, int(encoded.lengths[longest]), MODEL.max_positions)
+        shape = batch_shape(task, int(encoded.lengths[longest]), MODEL)
         shapes.add(shape)
         chosen = np.array([longest // 2, longest])
         for row, number in zip(encoded.rows(chosen, shape), chosen, strict=True):
