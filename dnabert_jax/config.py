@@ -59,6 +59,16 @@ class ModelConfig:
             local (Trockman and Kolter 2023, arXiv 2305.09828), and k-mers that share letters begin alike; small models
             then learn much sooner.
         compute_dtype: Of activations; parameters, softmax and LayerNorm statistics are always float32.
+        positions: learned, a vector for each that is added to its token's; or rotary, which turns queries and keys (Su
+            et al. 2021, arXiv 2104.09864).
+        norm: LayerNorm after each block and after the embeddings (post), or before each block and after the last (pre).
+        feed_forward: gelu, or swiglu: two products without bias, one of them through the SiLU (Shazeer 2020, arXiv
+            2002.05202).
+        token_types: Whether BERT's vector of the only token type is added to every token.
+        tied_head: Whether the head of masked tokens has the vectors of tokens for its last product, or its own.
+        token_dropout: Share of tokens that training replaces by [MASK], if the network compensates for it as ESM does:
+            the vector of [MASK] is zero, and the others are scaled by (1 - token_dropout) / (1 - share of [MASK]). 0
+            means that it does not.
     """
 
     tokens: str = "kmers"
@@ -74,15 +84,26 @@ class ModelConfig:
     initializer_range: float = 0.02
     initializer: Literal["bert", "mimetic"] = "bert"
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    positions: Literal["learned", "rotary"] = "learned"
+    norm: Literal["post", "pre"] = "post"
+    feed_forward: Literal["gelu", "swiglu"] = "gelu"
+    token_types: bool = True
+    tied_head: bool = True
+    token_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         _ = self.vocabulary_size  # which refuses an impossible k
         sizes = ("hidden_size", "num_layers", "num_heads", "intermediate_size", "max_positions")
         require_in(self, 1, math.inf, *sizes)
-        require_in(self, 0, 1, "dropout", "attention_dropout", "layer_norm_epsilon", "initializer_range")
+        rates = ("dropout", "attention_dropout", "token_dropout")
+        require_in(self, 0, 1, *rates, "layer_norm_epsilon", "initializer_range")
         require(
             self.hidden_size % self.num_heads == 0,
             f"hidden_size {self.hidden_size} does not divide over num_heads {self.num_heads}.",
+        )
+        require(
+            self.positions != "rotary" or self.head_size % 2 == 0,
+            f"Heads of {self.head_size} numbers have no rotary positions: their size must be even.",
         )
 
     @functools.cached_property
@@ -98,6 +119,11 @@ class ModelConfig:
     def padded_vocabulary_size(self) -> int:
         """Rows of the embedding: vocabulary_size rounded up to a multiple of 128."""
         return -(-self.vocabulary_size // _VOCABULARY_MULTIPLE) * _VOCABULARY_MULTIPLE
+
+    @property
+    def longest(self) -> int:
+        """The tokens of the longest sequence, without special ones."""
+        return self.max_positions - self.tokenizer.specials
 
     @property
     def head_size(self) -> int:
@@ -208,6 +234,7 @@ class MaskingConfig:
         late_from_step: First step with late_rate.
         mask_share: Of the chosen k-mers, the share replaced by [MASK].
         random_share: Of the chosen k-mers, the share replaced by a random k-mer; the rest stays as it is.
+        random_from: A random k-mer is one of all, or of all others than the k-mer itself.
     """
 
     rate: float = 0.15
@@ -215,6 +242,7 @@ class MaskingConfig:
     late_from_step: int = 100_000
     mask_share: float = 0.8
     random_share: float = 0.1
+    random_from: Literal["all", "others"] = "all"
 
     def __post_init__(self) -> None:
         for name in ("rate", "late_rate"):
@@ -227,12 +255,14 @@ class MaskingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW with linear warm-up and linear decay. The defaults are the paper's recipe.
+    """AdamW with linear warm-up and a decay. The defaults are the paper's recipe.
 
     Attributes:
         peak_learning_rate: Reached at the end of the warm-up.
-        warmup_steps: From 0 to the peak.
-        schedule_steps: Where the decay reaches 0; a run may stop earlier.
+        warmup_steps: To the peak.
+        schedule_steps: Where a linear decay reaches 0; a run may stop earlier.
+        decay: linear, or inverse-sqrt: the peak by the square root of the steps since the start, in warm-ups.
+        initial_learning_rate: Where the warm-up begins.
         beta1: Decay of the first moment.
         beta2: Decay of the second moment.
         epsilon: Added to the root of the second moment.
@@ -248,9 +278,15 @@ class OptimizerConfig:
     epsilon: float = 1e-6
     weight_decay: float = 0.01
     clip_norm: float = 1.0
+    decay: Literal["linear", "inverse-sqrt"] = "linear"
+    initial_learning_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        require_in(self, 0, math.inf, "warmup_steps", "epsilon", "weight_decay")
+        require_in(self, 0, math.inf, "warmup_steps", "epsilon", "weight_decay", "initial_learning_rate")
+        require(
+            self.decay == "linear" or self.warmup_steps > 0,
+            "warmup_steps is 0: a decay by the inverse square root is counted in warm-ups, so give at least 1.",
+        )
         require_in(self, 0, 1, "beta1", "beta2")
         for name in ("peak_learning_rate", "clip_norm"):
             require(0 < getattr(self, name) < math.inf, f"{name} is {getattr(self, name)}: it must be above 0.")

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.model.dropout import RowKeys, dropout, fold_in
 from dnabert_jax.model.layers import Dense
-from dnabert_jax.model.segments import attention_mask
+from dnabert_jax.model.segments import Segments, attention_mask
 
 _MIMETIC_SPREAD = 1.6
 """Of queries and keys that start equal, times the root of the hidden size: enough to make attention local at first."""
@@ -83,6 +83,23 @@ def cudnn_attention(heads: Heads) -> Float[Array, "B L J"]:
     return attended.reshape(heads.query.shape)
 
 
+_ROTARY_BASE = 10_000
+
+
+def rotate(x: Float[Array, "B L J"], positions: Int[Array, "B L"], size: int) -> Float[Array, "B L J"]:
+    """Returns queries or keys turned by their positions: number i of a head together with number i + size / 2.
+
+    Args:
+        size: columns of a head, of which each pair has a frequency of its own.
+    """
+    frequencies = _ROTARY_BASE ** (-jnp.arange(0, size, 2) / size)
+    angles = (positions[..., None] * frequencies)[:, :, None]
+    first, second = jnp.split(x.reshape(*x.shape[:2], -1, size).astype(jnp.float32), 2, axis=-1)
+    cos, sin = jnp.cos(angles), jnp.sin(angles)
+    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return turned.astype(x.dtype).reshape(x.shape)
+
+
 class SelfAttention(nnx.Module):
     """Dense layers to query, key and value of all heads, attention, and a dense layer back to H."""
 
@@ -95,25 +112,29 @@ class SelfAttention(nnx.Module):
             shared = jax.random.normal(rngs.params(), self.query.kernel.shape)
             self.query.kernel[...] = self.key.kernel[...] = shared * _MIMETIC_SPREAD / config.hidden_size**0.5
         self.num_heads, self.head_size = config.num_heads, config.head_size
-        self.dropout_rate = config.attention_dropout
+        self.dropout_rate, self.rotary = config.attention_dropout, config.positions == "rotary"
 
     def __call__(
-        self, x: Float[Array, "B L H"], segment_ids: Int[Array, "B L"], attend: Attend, keys: RowKeys | None
+        self, x: Float[Array, "B L H"], segments: Segments, attend: Attend, keys: RowKeys | None
     ) -> Float[Array, "B L H"]:
         if keys is not None:
             keys = fold_in(RowKeys(*(word[:, None] for word in keys)), jnp.arange(self.num_heads, dtype=jnp.int32))
-        query, key, value = self.query(x), self.key(x), self.value(x)
-        return self.output(attend(Heads(query, key, value, segment_ids, self.head_size, self.dropout_rate, keys)))
+        query, key, value = self._placed(self.query, x, segments), self._placed(self.key, x, segments), self.value(x)
+        return self.output(attend(Heads(query, key, value, segments.ids, self.head_size, self.dropout_rate, keys)))
 
-    def of_first(self, x: Float[Array, "B S H"], segment_ids: Int[Array, "B S"]) -> Float[Array, "B 1 H"]:
+    def _placed(self, dense: Dense, x: Float[Array, "B L H"], segments: Segments) -> Float[Array, "B L J"]:
+        """Returns queries or keys, with their positions if those are rotary."""
+        return rotate(dense(x), segments.positions[:, : x.shape[1]], self.head_size) if self.rotary else dense(x)
+
+    def of_first(self, x: Float[Array, "B S H"], segments: Segments) -> Float[Array, "B 1 H"]:
         """What a call gives the first token, in inference: its query alone is computed, and every key and value."""
-        probabilities = self.probabilities(x, segment_ids, queries=1).astype(x.dtype)
+        probabilities = self.probabilities(x, segments, queries=1).astype(x.dtype)
         value = self.value(x).reshape(*x.shape[:2], -1, self.head_size)
         attended = jnp.einsum("BNLS,BSNK->BLNK", probabilities, value)
         return self.output(attended.reshape(len(x), 1, -1))
 
     def probabilities(
-        self, x: Float[Array, "B S H"], segment_ids: Int[Array, "B S"], queries: int | None = None
+        self, x: Float[Array, "B S H"], segments: Segments, queries: int | None = None
     ) -> Float[Array, "B N L S"]:
         """What each query (third axis) gives to each key, before dropout, in float32; padding attends to padding.
 
@@ -121,9 +142,10 @@ class SelfAttention(nnx.Module):
 
         Args:
             x: hidden states that the layer takes.
-            segment_ids: tokens of the same number see each other.
+            segments: which tokens see each other, and their positions.
             queries: how many of the first tokens ask; all of them if not given.
         """
         rows = ((self.query, x[:, :queries]), (self.key, x))
-        query, key = (dense(own).reshape(*own.shape[:2], -1, self.head_size) for dense, own in rows)
-        return attention_probabilities(query, key, attention_mask(segment_ids)[:, :, :queries])
+        placed = (self._placed(dense, own, segments) for dense, own in rows)
+        query, key = (own.reshape(*own.shape[:2], -1, self.head_size) for own in placed)
+        return attention_probabilities(query, key, attention_mask(segments.ids)[:, :, :queries])

@@ -1,5 +1,5 @@
-"""The network below its heads, and with the head that predicts tokens: post-LayerNorm layers, GELU, learned positions
-(Devlin et al. 2019).
+"""The network below its heads, and with the head that predicts tokens: a transformer (Devlin et al. 2019), put together
+from the mechanisms that `ModelConfig` names.
 
 The layers are stacked along a leading axis `layer` and scanned, or unrolled where that is faster.
 B batch, L tokens, H hidden, N heads, M masked positions, V padded vocabulary.
@@ -19,8 +19,8 @@ from dnabert_jax.model.attention import Attend, SelfAttention, xla_attention
 from dnabert_jax.model.dropout import RowKeys, dropout, fold_in
 from dnabert_jax.model.heads import MaskedLMHead
 from dnabert_jax.model.layers import Dense, Embedding, LayerNorm, gelu, sinusoids, spelt_tokens
-from dnabert_jax.model.segments import Segments, read_segments
-from dnabert_jax.sequence.vocabulary import NUM_SPECIAL
+from dnabert_jax.model.segments import Segments, read_segments, segment_sums
+from dnabert_jax.sequence.vocabulary import MASK, NUM_SPECIAL, PAD
 
 _TOKEN_TYPES = 2
 """BERT's segments A and B: there is one sequence here, always of type 0; the table is kept for published weights."""
@@ -52,66 +52,95 @@ PLAIN = Execution()
 
 
 class Embeddings(nnx.Module):
-    """Token, position and type vectors, summed and normalised."""
+    """The sum of the vectors of a token, its position and its type, of which a network need not have the last two."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         size, scale = config.hidden_size, config.initializer_range
         self.token = Embedding(
             config.padded_vocabulary_size, size, scale, "vocabulary", used=config.vocabulary_size, rngs=rngs
         )
-        self.position = Embedding(config.max_positions, size, scale, "position", rngs=rngs)
+        learned, post = config.positions == "learned", config.norm == "post"
+        self.position = Embedding(config.max_positions, size, scale, "position", rngs=rngs) if learned else None
         if config.initializer == "mimetic":
-            # Twice the spread of the tokens, so that where a k-mer stands weighs more at first than what it is. [CLS],
-            # the first of all, stands nowhere: it sees the whole sequence, or a classifier would see its start alone.
-            self.position.table[1:] = sinusoids(config.max_positions, size, 2 * scale)[1:]
+            if self.position is not None:
+                # Twice the spread of the tokens, so that where a k-mer stands weighs more at first than what it is.
+                # [CLS], the first of all, stands nowhere: it sees the whole sequence, or a classifier would see its
+                # start alone.
+                self.position.table[1:] = sinusoids(config.max_positions, size, 2 * scale)[1:]
             spelling = config.tokenizer.spelling[NUM_SPECIAL:]
             self.token.table[NUM_SPECIAL : config.vocabulary_size] = spelt_tokens(spelling, size, scale, rngs=rngs)
-        self.token_type = Embedding(_TOKEN_TYPES, size, scale, "token_type", rngs=rngs)
-        self.norm = LayerNorm(size, config.layer_norm_epsilon)
-        self.dropout_rate = config.dropout
+        types = config.token_types
+        self.token_type = Embedding(_TOKEN_TYPES, size, scale, "token_type", rngs=rngs) if types else None
+        self.norm = LayerNorm(size, config.layer_norm_epsilon) if post else None
+        self.dropout_rate, self.token_dropout = config.dropout, config.token_dropout
 
-    def __call__(
-        self, input_ids: Int[Array, "B L"], positions: Int[Array, "B L"], keys: RowKeys | None
-    ) -> Float[Array, "B L H"]:
-        return self.of_vectors(self.token.table[...][input_ids], positions, keys)
+    def __call__(self, input_ids: Int[Array, "B L"], segments: Segments, keys: RowKeys | None) -> Float[Array, "B L H"]:
+        return self.of_vectors(self.vectors(input_ids), input_ids, segments, keys)
+
+    def vectors(self, input_ids: Int[Array, "B L"]) -> Float[Array, "B L H"]:
+        """Returns the vector of each token."""
+        vectors = self.token.table[...][input_ids]
+        return jnp.where((input_ids == MASK)[..., None], 0, vectors) if self.token_dropout else vectors
 
     def of_vectors(
-        self, tokens: Float[Array, "B L H"], positions: Int[Array, "B L"], keys: RowKeys | None
+        self, tokens: Float[Array, "B L H"], input_ids: Int[Array, "B L"], segments: Segments, keys: RowKeys | None
     ) -> Float[Array, "B L H"]:
-        """The same from the vector of each token, which need not be in the table."""
-        x = tokens + self.position.table[...][positions] + self.token_type.table[0]
-        return dropout(self.norm(x), self.dropout_rate, keys and fold_in(keys, _EMBEDDING))
+        """The same from other vectors of tokens than those of the ids, which say which of them are [MASK]."""
+        x = tokens
+        if self.token_dropout:
+            masked, counted = (segment_sums(flags, segments) for flags in (input_ids == MASK, input_ids != PAD))
+            x *= ((1 - self.token_dropout) / (1 - masked / jnp.maximum(counted, 1)))[..., None]
+        if self.position is not None:
+            x += self.position.table[...][segments.positions]
+        if self.token_type is not None:
+            x += self.token_type.table[0]
+        if self.norm is not None:
+            x = self.norm(x)
+        return dropout(x, self.dropout_rate, keys and fold_in(keys, _EMBEDDING))
 
 
 class Layer(nnx.Module):
-    """Attention and feed-forward, each followed by dropout, the residual sum and LayerNorm."""
+    """Attention and feed-forward, each with dropout, the residual sum, and LayerNorm after it or before."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         embed, mlp = ("embed", config.hidden_size), ("mlp", config.intermediate_size)
         self.attention = SelfAttention(config, rngs=rngs)
         self.attention_norm = LayerNorm(config.hidden_size, config.layer_norm_epsilon)
-        self.intermediate = Dense(embed, mlp, config.initializer_range, rngs=rngs)
-        self.output = Dense(mlp, embed, config.initializer_range, rngs=rngs)
+        scale, gated = config.initializer_range, config.feed_forward == "swiglu"
+        self.gate = Dense(embed, mlp, scale, bias=False, rngs=rngs) if gated else None
+        self.intermediate = Dense(embed, mlp, scale, bias=not gated, rngs=rngs)
+        self.output = Dense(mlp, embed, scale, bias=not gated, rngs=rngs)
         self.output_norm = LayerNorm(config.hidden_size, config.layer_norm_epsilon)
-        self.dropout_rate = config.dropout
+        self.dropout_rate, self.norm_first = config.dropout, config.norm == "pre"
 
     def __call__(
-        self, x: Float[Array, "B L H"], segment_ids: Int[Array, "B L"], attend: Attend, keys: RowKeys | None
+        self, x: Float[Array, "B L H"], segments: Segments, attend: Attend, keys: RowKeys | None
     ) -> Float[Array, "B L H"]:
-        attended = self.attention(x, segment_ids, attend, keys and fold_in(keys, _PROBABILITIES))
+        attended = self.attention(self.attended(x), segments, attend, keys and fold_in(keys, _PROBABILITIES))
         return self._feed_forward(x, attended, keys)
 
-    def of_first(self, x: Float[Array, "B L H"], segment_ids: Int[Array, "B L"]) -> Float[Array, "B 1 H"]:
+    def attended(self, x: Float[Array, "B L H"]) -> Float[Array, "B L H"]:
+        """Returns what attention takes of the hidden states that the layer takes."""
+        return self.attention_norm(x) if self.norm_first else x
+
+    def of_first(self, x: Float[Array, "B L H"], segments: Segments) -> Float[Array, "B 1 H"]:
         """What a call gives the first token, in inference; the others are computed no further than keys and values."""
-        return self._feed_forward(x[:, :1], self.attention.of_first(x, segment_ids), None)
+        return self._feed_forward(x[:, :1], self.attention.of_first(self.attended(x), segments), None)
 
     def _feed_forward(
         self, x: Float[Array, "B L H"], attended: Float[Array, "B L H"], keys: RowKeys | None
     ) -> Float[Array, "B L H"]:
-        x = self.attention_norm(x + dropout(attended, self.dropout_rate, keys and fold_in(keys, _AFTER_ATTENTION)))
-        fed_forward = self.output(gelu(self.intermediate(x)))
-        dropped = dropout(fed_forward, self.dropout_rate, keys and fold_in(keys, _AFTER_FEED_FORWARD))
-        return self.output_norm(x + dropped)
+        x += dropout(attended, self.dropout_rate, keys and fold_in(keys, _AFTER_ATTENTION))
+        if not self.norm_first:
+            x = self.attention_norm(x)
+        fed_forward = self.output(self._activated(self.output_norm(x) if self.norm_first else x))
+        x += dropout(fed_forward, self.dropout_rate, keys and fold_in(keys, _AFTER_FEED_FORWARD))
+        return x if self.norm_first else self.output_norm(x)
+
+    def _activated(self, x: Float[Array, "B L H"]) -> Float[Array, "B L mlp"]:
+        if self.gate is None:
+            return gelu(self.intermediate(x))
+        return jax.nn.silu(self.gate(x)) * self.intermediate(x)
 
 
 class Backbone(nnx.Module):
@@ -127,6 +156,7 @@ class Backbone(nnx.Module):
             return Layer(config, rngs=rngs)
 
         self.layers = stacked_layers(rngs)
+        self.norm = LayerNorm(config.hidden_size, config.layer_norm_epsilon) if config.norm == "pre" else None
         for _, parameter in nnx.iter_graph(self.layers):
             if isinstance(parameter, nnx.Param):
                 parameter.set_metadata(axes=("layer", *parameter.axes))
@@ -146,13 +176,13 @@ class Backbone(nnx.Module):
             keys: of each row, for dropout in training; none for inference.
             execution: how to compute it.
         """
-        x = self.embeddings(input_ids, segments.positions, keys).astype(self.config.compute_dtype)
+        x = self.embeddings(input_ids, segments, keys).astype(self.config.compute_dtype)
 
         def one_layer(x: Array, layer_and_number: tuple[Layer, Array]) -> tuple[Array, None]:
             layer, number = layer_and_number
             # Layers count from 1: 0 is the embeddings.
             own_keys = keys and fold_in(keys, number + 1)
-            return execution.place(layer)(x, segments.ids, execution.attend, own_keys), None
+            return execution.place(layer)(x, segments, execution.attend, own_keys), None
 
         count = self.config.num_layers
         scanned = execution.unroll < count
@@ -162,11 +192,11 @@ class Backbone(nnx.Module):
             one_layer = jax.checkpoint(one_layer, policy=policies[execution.remat], prevent_cse=not scanned)
         if scanned:
             x, _ = jax.lax.scan(one_layer, x, (self.layers, jnp.arange(count)), unroll=execution.unroll)
-            return x
-        # Not an unrolled scan, which stacks what the backward pass needs: copies that cost as much as the products.
-        for number, layer in enumerate(_unstack(self.layers, count)):
-            x, _ = one_layer(x, (layer, jnp.int32(number)))
-        return x
+        else:
+            # Not an unrolled scan, which stacks what the backward pass needs: copies that cost as much as the products.
+            for number, layer in enumerate(_unstack(self.layers, count)):
+                x, _ = one_layer(x, (layer, jnp.int32(number)))
+        return x if self.norm is None else self.norm(x)
 
 
 def _unstack(layers: Layer, count: int) -> list[Layer]:

@@ -3,30 +3,38 @@
 B batch, L tokens, M positions, H hidden, V padded vocabulary.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from dnabert_jax.config import ModelConfig, TokenPooling
-from dnabert_jax.model.layers import Dense, LayerNorm, gelu
+from dnabert_jax.model.layers import Dense, Embedding, LayerNorm, gelu
 from dnabert_jax.model.segments import spells_bases
 
 
 class MaskedLMHead(nnx.Module):
-    """Dense, GELU and LayerNorm, then the product with the token embeddings; padded ids get the logit -inf."""
+    """Dense, GELU and LayerNorm, then the product with the vectors of tokens, or with a table of its own.
+
+    Padded ids get the logit -inf.
+    """
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         size = config.hidden_size
         self.transform = Dense(("embed", size), ("transform", size), config.initializer_range, rngs=rngs)
         self.norm = LayerNorm(config.hidden_size, config.layer_norm_epsilon)
         self.bias = nnx.Param(jnp.zeros((config.padded_vocabulary_size,)), axes=("vocabulary",))
-        self.vocabulary_size = config.vocabulary_size
+        rows, self.vocabulary_size = config.padded_vocabulary_size, config.vocabulary_size
+        table = functools.partial(Embedding, rows, size, config.initializer_range, "vocabulary", rngs=rngs)
+        self.decoder = None if config.tied_head else table(used=self.vocabulary_size)
 
     def __call__(self, x: Float[Array, "B M H"], token_table: Float[Array, "V H"]) -> Float[Array, "B M V"]:
         x = self.norm(gelu(self.transform(x)))
-        logits = jnp.einsum("BMH,VH->BMV", x, token_table.astype(x.dtype), preferred_element_type=jnp.float32)
-        is_token = jnp.arange(token_table.shape[0]) < self.vocabulary_size
+        table = token_table if self.decoder is None else self.decoder.table[...]
+        logits = jnp.einsum("BMH,VH->BMV", x, table.astype(x.dtype), preferred_element_type=jnp.float32)
+        is_token = jnp.arange(table.shape[0]) < self.vocabulary_size
         return jnp.where(is_token, logits + self.bias[...], -jnp.inf)
 
 

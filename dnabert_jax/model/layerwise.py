@@ -20,6 +20,7 @@ from dnabert_jax.model.attention import xla_attention
 from dnabert_jax.model.backbone import Embeddings, Layer
 from dnabert_jax.model.binding import bind
 from dnabert_jax.model.heads import masked_mean
+from dnabert_jax.model.layers import layer_norm
 from dnabert_jax.model.segments import read_segments, spells_bases
 
 
@@ -33,6 +34,7 @@ class LayerwiseEncoder:
             jax.device_put(jax.tree.map(lambda stack, number=number: stack[number], parameters["layers"]))
             for number in range(config.num_layers)
         ]
+        self._norm = jax.device_put(parameters.get("norm"))
 
     def __call__(self, input_ids: Int[np.ndarray, "B L"], layers: int) -> Float[Array, "B L H"]:
         """Hidden states after so many layers; after none, those of the embeddings."""
@@ -40,12 +42,16 @@ class LayerwiseEncoder:
         x = _embed(self._config, self._embeddings, ids)
         for parameters in self._layers[:layers]:
             x = _apply_layer(self._config, parameters, x, ids)
-        return x
+        return self._finished(x) if layers == len(self._layers) else x
+
+    def _finished(self, x: Float[Array, "B L H"]) -> Float[Array, "B L H"]:
+        """Returns the last hidden states of what the last layer gives."""
+        return x if self._norm is None else _normalise(self._config.layer_norm_epsilon, self._norm, x)
 
     def last_of_cls(self, input_ids: Int[np.ndarray, "B L"]) -> Float[Array, "B 1 H"]:
         """The last hidden state of the first token: of the last layer no other is computed, a program of its own."""
         below = self(input_ids, len(self._layers) - 1)
-        return _apply_layer_to_cls(self._config, self._layers[-1], below, jax.device_put(input_ids))
+        return self._finished(_apply_layer_to_cls(self._config, self._layers[-1], below, jax.device_put(input_ids)))
 
     def attention_of_cls(self, input_ids: Int[np.ndarray, "B L"], layer: int) -> Float[Array, "B N L"]:
         """What the first token gives to each in a layer, from 1 on: no matrix of L by L is made for it."""
@@ -68,7 +74,7 @@ class LayerwiseEncoder:
 
     def token_vectors(self, input_ids: Int[np.ndarray, "B L"]) -> Float[Array, "B L H"]:
         """The vector of each token, before its position is added."""
-        return self._embeddings["token"]["table"][jax.device_put(input_ids)]
+        return _token_vectors(self._config, self._embeddings, jax.device_put(input_ids))
 
     def states_of_vectors(
         self, vectors: Float[Array, "B L H"], input_ids: Int[np.ndarray, "B L"]
@@ -84,6 +90,12 @@ class LayerwiseEncoder:
         for parameters in self._layers:
             states.append(_apply_layer(self._config, parameters, states[-1], ids))
         return states
+
+    def last_of_vectors(
+        self, vectors: Float[Array, "B L H"], input_ids: Int[np.ndarray, "B L"]
+    ) -> Float[Array, "B L H"]:
+        """Returns the last hidden states, of the same."""
+        return self._finished(self.states_of_vectors(vectors, input_ids)[-1])
 
     def value_and_gradient(
         self,
@@ -102,7 +114,10 @@ class LayerwiseEncoder:
             value: the number of each row, and its gradient by the last hidden states, which it is given.
         """
         ids, inputs = jax.device_put(input_ids), self.states_of_vectors(vectors, input_ids)
-        values, gradient = value(inputs.pop())
+        last = inputs.pop()
+        values, gradient = value(self._finished(last))
+        if self._norm is not None:
+            gradient = _pull_through_norm(self._config.layer_norm_epsilon, self._norm, last, gradient)
         for parameters in reversed(self._layers):
             gradient = _pull_through_layer(self._config, parameters, inputs.pop(), ids, gradient)
         return values, _pull_through_embeddings(self._config, self._embeddings, ids, vectors, gradient)
@@ -112,23 +127,39 @@ class LayerwiseEncoder:
 @functools.partial(jax.jit, static_argnums=0)
 def _embed(config: ModelConfig, parameters: Any, input_ids: Array) -> Array:
     embeddings = bind(Embeddings, parameters, config)
-    return embeddings(input_ids, read_segments(input_ids).positions, None).astype(config.compute_dtype)
+    return embeddings(input_ids, read_segments(input_ids), None).astype(config.compute_dtype)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _token_vectors(config: ModelConfig, parameters: Any, input_ids: Array) -> Array:
+    return bind(Embeddings, parameters, config).vectors(input_ids)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _embed_vectors(config: ModelConfig, parameters: Any, input_ids: Array, vectors: Array) -> Array:
     embeddings = bind(Embeddings, parameters, config)
-    return embeddings.of_vectors(vectors, read_segments(input_ids).positions, None).astype(config.compute_dtype)
+    segments = read_segments(input_ids)
+    return embeddings.of_vectors(vectors, input_ids, segments, None).astype(config.compute_dtype)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _apply_layer(config: ModelConfig, parameters: Any, x: Array, input_ids: Array) -> Array:
-    return bind(Layer, parameters, config)(x, read_segments(input_ids).ids, xla_attention, None)
+    return bind(Layer, parameters, config)(x, read_segments(input_ids), xla_attention, None)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _normalise(epsilon: float, parameters: Any, x: Array) -> Array:
+    return layer_norm(epsilon, x, parameters["scale"], parameters["bias"])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _pull_through_norm(epsilon: float, parameters: Any, x: Array, gradient: Array) -> Array:
+    return jax.vjp(lambda taken: _normalise(epsilon, parameters, taken), x)[1](gradient)[0]
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _apply_layer_to_cls(config: ModelConfig, parameters: Any, x: Array, input_ids: Array) -> Array:
-    return bind(Layer, parameters, config).of_first(x, read_segments(input_ids).ids)
+    return bind(Layer, parameters, config).of_first(x, read_segments(input_ids))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -147,13 +178,13 @@ def _pull_through_embeddings(
 @functools.partial(jax.jit, static_argnums=0)
 def _attention_of_cls(config: ModelConfig, parameters: Any, x: Array, input_ids: Array) -> Array:
     layer = bind(Layer, parameters, config)
-    return layer.attention.probabilities(x, read_segments(input_ids).ids, queries=1)[:, :, 0]
+    return layer.attention.probabilities(layer.attended(x), read_segments(input_ids), queries=1)[:, :, 0]
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _roll_out(config: ModelConfig, parameters: Any, x: Array, input_ids: Array, below: Array) -> Array:
     layer = bind(Layer, parameters, config)
-    attention = layer.attention.probabilities(x, read_segments(input_ids).ids).mean(axis=1)
+    attention = layer.attention.probabilities(layer.attended(x), read_segments(input_ids)).mean(axis=1)
     return (below + jnp.einsum("BLS,BSK->BLK", attention, below)) / 2
 
 

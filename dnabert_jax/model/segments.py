@@ -33,6 +33,13 @@ def read_segments(input_ids: Int[Array, "B L"]) -> Segments:
     return Segments(ids, place - start)
 
 
+def segment_sums(flags: Bool[Array, "B L"], segments: Segments) -> Int[Array, "B L"]:
+    """Returns for each token the number of flags in its sequence."""
+    count = flags.shape[1] + 1
+    totals = jax.vmap(lambda row, ids: jax.ops.segment_sum(row.astype(jnp.int32), ids, count))(flags, segments.ids)
+    return jnp.take_along_axis(totals, segments.ids, axis=1)
+
+
 def attention_mask(segment_ids: Int[Array, "B L"]) -> Bool[Array, "B 1 L L"]:
     """True where a query (third axis) may attend to a key: inside its own sequence. Padding sees padding only."""
     return (segment_ids[:, :, None] == segment_ids[:, None, :])[:, None]

@@ -115,8 +115,9 @@ def step_flops(model: ModelConfig, rows: int, row_length: int, mask_rate: float)
         mask_rate: share of tokens that are predicted.
     """
     hidden, width = model.hidden_size, model.intermediate_size
-    # Query, key, value and output; the two feed-forward layers; scores and their product with the values.
-    a_token = model.num_layers * (8 * hidden**2 + 4 * hidden * width + 4 * row_length * hidden)
+    # Query, key, value and output; the products of feed-forward; scores and their product with the values.
+    products = 3 if model.feed_forward == "swiglu" else 2
+    a_token = model.num_layers * (8 * hidden**2 + 2 * products * hidden * width + 4 * row_length * hidden)
     a_prediction = 2 * hidden**2 + 2 * hidden * model.vocabulary_size
     tokens = rows * row_length
     return _FORWARD_AND_BACKWARD * (tokens * a_token + round(tokens * mask_rate) * a_prediction)

@@ -23,7 +23,7 @@ from dnabert_jax.typed_json import parse_json, read_json, to_json
 
 DESCRIPTION_FILE = "model.json"
 
-_MAY_DIFFER = ("dropout", "attention_dropout", "initializer_range", "initializer", "compute_dtype")
+MAY_DIFFER = ("dropout", "attention_dropout", "initializer_range", "initializer", "compute_dtype")
 """Between a model and a run that begins with its weights."""
 
 
@@ -89,7 +89,7 @@ def check_initial_model(directory: Path, config: ModelConfig) -> dict[str, Any]:
     saved = _network(directory)
     for field in dataclasses.fields(ModelConfig):
         there, here = getattr(saved, field.name), getattr(config, field.name)
-        if field.name not in _MAY_DIFFER and there != here:
+        if field.name not in MAY_DIFFER and there != here:
             flag = f"--model.{field.name.replace('_', '-')}"
             raise InputError(f"The model in {directory} has {field.name} {there}, the run {here}: give {flag} {there}.")
     with Checkpoints(directory) as checkpoints:

@@ -21,10 +21,9 @@ def encoder_states(encoder: Backbone, ids: jax.Array) -> EncoderStates:
     segments = read_segments(ids)
 
     def one_layer(x: jax.Array, layer: Layer) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        attention = layer.attention.probabilities(x, segments.ids)
-        return layer(x, segments.ids, xla_attention, None), (x, attention)
+        attention = layer.attention.probabilities(layer.attended(x), segments)
+        return layer(x, segments, xla_attention, None), (x, attention)
 
-    last, (inputs, attention) = jax.lax.scan(
-        one_layer, encoder.embeddings(ids, segments.positions, None), encoder.layers
-    )
+    last, (inputs, attention) = jax.lax.scan(one_layer, encoder.embeddings(ids, segments, None), encoder.layers)
+    last = last if encoder.norm is None else encoder.norm(last)
     return EncoderStates(jnp.concatenate([inputs, last[None]]), attention)

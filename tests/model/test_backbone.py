@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,38 +19,54 @@ from dnabert_jax.model.binding import bind
 from dnabert_jax.model.dropout import row_keys
 from dnabert_jax.model.layers import Dense, LayerNorm, gelu, sinusoids
 from dnabert_jax.model.segments import read_segments
-from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
+from dnabert_jax.sequence.vocabulary import CLS, MASK, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.training.state import Parameters, init_parameters
 from tests.model.encoder_states import encoder_states
 
 
+def random_parameters(config: ModelConfig) -> Parameters:
+    """Returns larger ones than at initialisation, so that positions and neighbours matter."""
+    scale = jax.random.key(1)
+    return jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(scale, leaf.shape), init_parameters(config, 0))
+
+
 @pytest.fixture(scope="module")
 def parameters(small_model: ModelConfig) -> Parameters:
-    """Larger than at initialisation, so that positions and neighbours matter."""
-    scale = jax.random.key(1)
-    return jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(scale, leaf.shape), init_parameters(small_model, 0))
+    return random_parameters(small_model)
 
 
+MECHANISMS: dict[str, dict[str, Any]] = {
+    "post-LN": {},
+    "token dropout": {"norm": "pre", "token_types": False, "tied_head": False, "token_dropout": 0.12},
+    "rotary and gated": {"positions": "rotary", "norm": "pre", "feed_forward": "swiglu", "token_types": False},
+    "without [SEP]": {"tokens": "6-mers", "positions": "rotary"},
+}
+
+
+@pytest.mark.parametrize("changes", MECHANISMS.values(), ids=MECHANISMS)
 def test_a_packed_row_gives_every_sequence_the_logits_it_has_alone(
-    small_model: ModelConfig, parameters: Parameters
+    small_model: ModelConfig, changes: dict[str, Any]
 ) -> None:
-    rng = np.random.default_rng(0)
-    ids = rng.integers(NUM_SPECIAL, 69, 500).astype(np.uint16)
+    config = dataclasses.replace(small_model, **changes)
+    rng, size, specials = np.random.default_rng(0), config.vocabulary_size, config.tokenizer.specials
     counts = np.array([5, 20, 11, 13, 30, 62, 17, 5])
-    starts = rng.integers(0, 500 - counts)
-    packed = fill_rows(ids, starts, counts, 64)
+    ids = rng.integers(MASK, 69, counts.sum()).astype(np.uint16)
+    ids[::4] = MASK
+    packed = fill_rows(ids, counts, 64, config.tokenizer.suffix)
     assert len(packed) < len(counts)
-    apply = jax.jit(lambda rows: bind(LanguageModel, parameters, small_model)(rows))
+    parameters = random_parameters(config)
+    apply = jax.jit(lambda rows: bind(LanguageModel, parameters, config)(rows))
     packed_logits = np.asarray(apply(jnp.asarray(packed.astype(np.int32))))
-    seen = 0
+    lengths = []
     for row, logits in zip(packed, packed_logits, strict=True):
-        for begin, end in zip(np.flatnonzero(row == CLS), np.flatnonzero(row == SEP), strict=True):
+        begins, filled = np.flatnonzero(row == CLS), np.flatnonzero(row != PAD).max() + 1
+        for begin, end in zip(begins, [*begins[1:], filled], strict=True):
             alone = np.full((1, 64), PAD, np.int32)
-            alone[0, : end + 1 - begin] = row[begin : end + 1]
-            expected = apply(jnp.asarray(alone))[0, : end + 1 - begin]
-            np.testing.assert_allclose(logits[begin : end + 1, :69], expected[:, :69], atol=1e-5, rtol=0)
-            seen += 1
-    assert seen == len(counts)
+            alone[0, : end - begin] = row[begin:end]
+            expected = apply(jnp.asarray(alone))[0, : end - begin]
+            np.testing.assert_allclose(logits[begin:end, :size], expected[:, :size], atol=1e-5, rtol=0)
+            lengths.append(end - begin - specials)
+    assert sorted(lengths) == sorted(counts)
 
 
 def test_the_states_of_a_packed_row_are_those_of_its_sequences(

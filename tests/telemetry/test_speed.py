@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -93,9 +94,11 @@ def test_rates_are_of_training_and_utilisation_of_one_chip(monkeypatch: pytest.M
     }
 
 
-def test_a_forward_pass_has_the_products_that_xla_counts() -> None:
+@pytest.mark.parametrize("changes", [{}, {"feed_forward": "swiglu", "tied_head": False}])
+def test_a_forward_pass_has_the_products_that_xla_counts(changes: dict[str, Any]) -> None:
     """XLA counts products and the rest of the work: the share of the products grows with the sizes."""
-    model = ModelConfig(k=3, hidden_size=2048, num_layers=1, num_heads=4, intermediate_size=8192, max_positions=256)
+    sizes = {"hidden_size": 2048, "num_layers": 1, "num_heads": 4, "intermediate_size": 8192, "max_positions": 256}
+    model = ModelConfig(k=3, **sizes, **changes)
     parameters = parameter_shapes(LanguageModel, model)
     ids, predict_at = jnp.zeros((2, 256), jnp.int32), jnp.zeros((2, 40), jnp.int32)
     forward = jax.jit(lambda parameters, ids, at: bind(LanguageModel, parameters, model)(ids, at))
