@@ -116,8 +116,9 @@ class Pretrain:
         print(f"Step {result.step:,} of {self.settings.steps:,}.", end=" ")
         if figures := result.evaluation:
             print(
-                f"Held out: loss {figures.loss:.4f}, accuracy {figures.accuracy:.4f} a masked "
-                f"{self.settings.model.k}-mer, {figures.hidden_base_accuracy:.4f} a hidden base."
+                f"Held out, per masked token: loss {figures.loss:.4f} nats, accuracy {figures.accuracy:.4f}; "
+                f"per hidden base: loss {figures.hidden_base_loss:.4f} nats, "
+                f"accuracy {figures.hidden_base_accuracy:.4f}."
             )
         else:
             print("No held-out evaluation: the data have no held-out part.")
@@ -181,5 +182,6 @@ class TrainingBar(BarContext):
     def evaluated(self, step: int, evaluation: "Evaluation") -> None:
         tqdm.write(
             f"step {step:>7,}: held-out loss {evaluation.loss:.4f} (perplexity {math.exp(evaluation.loss):.2f}), "
-            f"accuracy {evaluation.accuracy:.4f}, hidden base {evaluation.hidden_base_accuracy:.4f}"
+            f"accuracy {evaluation.accuracy:.4f}, hidden base {evaluation.hidden_base_accuracy:.4f} "
+            f"({evaluation.hidden_base_loss:.4f} nats)"
         )

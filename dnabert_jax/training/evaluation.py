@@ -29,7 +29,7 @@ from dnabert_jax.sequence.bases import AMBIGUOUS, BASES
 from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.training.execution import Gathering, choose_execution, on_own_rows
-from dnabert_jax.training.masking import MaskedRows, MaskedTokens, masked_token_sums
+from dnabert_jax.training.masking import MaskedRows, MaskedTokens, TokenSums, masked_token_sums
 from dnabert_jax.training.state import Parameters
 
 _ROWS_AT_ONCE = 4096
@@ -43,6 +43,9 @@ class Evaluation:
         loss: mean cross-entropy of a masked k-mer, nats.
         accuracy: share of masked k-mers predicted exactly.
         hidden_base_accuracy: share of hidden bases predicted.
+        hidden_base_loss: mean cross-entropy of a hidden base, nats; None in checkpoints of earlier versions. A base
+            has the probability of the tokens that spell it there, averaged over the masked tokens that cover it. So
+            tokens of any kind are compared, but under their own masks: what is visible around a base differs.
     """
 
     loss: float
@@ -50,16 +53,18 @@ class Evaluation:
     hidden_base_accuracy: float
     masked_kmers: int
     hidden_bases: int
+    hidden_base_loss: float | None = None
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class EvaluationSums:
-    """What adds up over batches: the sums of TokenSums, hidden bases that are predicted, and hidden bases."""
+    """What adds up over batches: the sums of TokenSums, and the same over hidden bases."""
 
     loss: Any = 0.0
     correct: Any = 0.0
     masked_kmers: Any = 0.0
+    hidden_loss: Any = 0.0
     hidden_correct: Any = 0.0
     hidden_bases: Any = 0.0
 
@@ -74,6 +79,7 @@ class EvaluationSums:
             hidden_base_accuracy=self.hidden_correct / max(self.hidden_bases, 1),
             masked_kmers=int(self.masked_kmers),
             hidden_bases=int(self.hidden_bases),
+            hidden_base_loss=self.hidden_loss / max(self.hidden_bases, 1),
         )
 
 
@@ -146,8 +152,8 @@ def _batch_sums(
 
 def hidden_base_sums(
     logits: Float[Array, "B M V"], masked: MaskedRows, input_ids: Int[Array, "B L"], tokenizer: Tokenizer
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Returns the number of hidden bases that are predicted correctly, and of hidden bases."""
+) -> TokenSums:
+    """Returns the cross-entropy of hidden bases, those that are predicted correctly, and their number."""
     (batch, length), (_, width) = input_ids.shape, tokenizer.spelling.shape
     # Bases have slots one after the other along the row. [SEP] advances so far that the last bases of a sequence, over
     # which fewer tokens lie, have slots of their own.
@@ -172,7 +178,10 @@ def hidden_base_sums(
     voted = jnp.take_along_axis(slots, masked.predict_at[:, :, None], axis=1)
     votes = jnp.zeros((batch, num_slots, len(BASES))).at[rows, voted].add(by_base, mode="drop")
     hidden = exists & ~is_shown
-    return ((votes.argmax(axis=-1) == truth) & hidden).sum(dtype=float), hidden.sum(dtype=float)
+    own = jnp.take_along_axis(votes, truth[:, :, None], axis=-1)[:, :, 0]
+    losses = jnp.where(hidden, jnp.log(votes.sum(axis=-1)) - jnp.log(own), 0)
+    correct = (votes.argmax(axis=-1) == truth) & hidden
+    return TokenSums(losses.sum(), correct.sum(dtype=float), hidden.sum(dtype=float))
 
 
 def _spread(

@@ -113,8 +113,13 @@ class MaskedTokens:
         capacity = masked_capacity(length, span, max(settings.rate, settings.late_rate))
         masked = wanted & (jnp.cumsum(wanted, axis=1) <= capacity)
 
-        action, size = jax.random.uniform(action_key, input_ids.shape), self.tokenizer.vocabulary_size
-        random_tokens = jax.random.randint(random_key, input_ids.shape, NUM_SPECIAL, size, input_ids.dtype)
+        action, size = jax.random.uniform(action_key, input_ids.shape), self.tokenizer.content_end
+        from_all = settings.random_from == "all"
+        last = size if from_all else size - 1
+        random_tokens = jax.random.randint(random_key, input_ids.shape, NUM_SPECIAL, last, input_ids.dtype)
+        if not from_all:
+            # All but the true one are as many numbers, of which those from it on are one further.
+            random_tokens += random_tokens >= input_ids
         corrupted = jnp.where(action < settings.mask_share + settings.random_share, random_tokens, input_ids)
         corrupted = jnp.where(action < settings.mask_share, MASK, corrupted)
 

@@ -3,20 +3,20 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from dnabert_jax.config import OptimizerConfig
 
 
 def learning_rate_schedule(config: OptimizerConfig) -> optax.Schedule:
-    """Linear from 0 to the peak over the warm-up, then linear to 0 at schedule_steps."""
-    return optax.join_schedules(
-        [
-            optax.linear_schedule(0.0, config.peak_learning_rate, config.warmup_steps),
-            optax.linear_schedule(config.peak_learning_rate, 0.0, config.schedule_steps - config.warmup_steps),
-        ],
-        [config.warmup_steps],
-    )
+    """Returns the rate by step: linear to the peak over the warm-up, and from there the decay."""
+    peak, warmup = config.peak_learning_rate, config.warmup_steps
+    if config.decay == "linear":
+        decay = optax.linear_schedule(peak, 0.0, config.schedule_steps - warmup)
+    else:
+        decay = lambda steps: peak * jnp.sqrt(warmup / (warmup + jnp.maximum(steps, 0)))  # noqa: E731
+    return optax.join_schedules([optax.linear_schedule(config.initial_learning_rate, peak, warmup), decay], [warmup])
 
 
 def decay_mask(parameters: Any) -> Any:

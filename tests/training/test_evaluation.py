@@ -31,9 +31,9 @@ from dnabert_jax.training.masking import MaskedRows, MaskedTokens
 Evaluate = Callable[[Predictor, Any], Evaluation]
 
 
-def hidden_bases_one_by_one(logits: np.ndarray, masked: MaskedRows, rows: np.ndarray, k: int) -> tuple[int, int]:
+def hidden_bases_one_by_one(logits: np.ndarray, masked: MaskedRows, rows: np.ndarray, k: int) -> tuple[float, int, int]:
     """The definition of the module's docstring, base by base."""
-    correct = hidden = 0
+    loss, correct, hidden = 0.0, 0, 0
     digits = KmerTokenizer(k).spelling[NUM_SPECIAL:]
     for row, shown, places, weights, row_logits in zip(
         rows, *map(np.asarray, (masked.input_ids, masked.predict_at, masked.weights)), logits, strict=True
@@ -54,8 +54,10 @@ def hidden_bases_one_by_one(logits: np.ndarray, masked: MaskedRows, rows: np.nda
                         votes[base_code] += probabilities[digits[:, offset] == base_code].sum()
                 place = covering[0]
                 hidden += 1
-                correct += int(votes.argmax() == digits[row[place] - NUM_SPECIAL, begin + 1 + base - place])
-    return correct, hidden
+                truth = digits[row[place] - NUM_SPECIAL, begin + 1 + base - place]
+                correct += int(votes.argmax() == truth)
+                loss -= np.log(votes[truth] / votes.sum())
+    return loss, correct, hidden
 
 
 @pytest.mark.parametrize("k", [3, 4])
@@ -71,11 +73,12 @@ def test_hidden_bases_are_those_of_the_definition(k: int) -> None:
     masked = MaskedTokens(MaskingConfig(late_rate=0.5), model.tokenizer).hide(jnp.asarray(rows), jax.random.key(0), 0.4)
     logits = rng.normal(size=(6, masked.labels.shape[1], model.padded_vocabulary_size)).astype(np.float32) * 3
     logits[..., model.vocabulary_size :] = -np.inf
-    correct, hidden = hidden_base_sums(jnp.asarray(logits), masked, jnp.asarray(rows), model.tokenizer)
+    loss, correct, hidden = hidden_base_sums(jnp.asarray(logits), masked, jnp.asarray(rows), model.tokenizer)
     expected = hidden_bases_one_by_one(logits, masked, rows, k)
-    assert (int(correct), int(hidden)) == expected
-    assert expected[1] > 50
-    assert 0 < expected[0] < expected[1]
+    assert (int(correct), int(hidden)) == expected[1:]
+    assert float(loss) == pytest.approx(expected[0], rel=1e-5)
+    assert expected[2] > 50
+    assert 0 < expected[1] < expected[2]
 
 
 def test_a_lone_span_hides_one_base() -> None:
@@ -85,7 +88,7 @@ def test_a_lone_span_hides_one_base() -> None:
     masked = MaskedRows(
         rows.at[0, places].set(4), places, jnp.take_along_axis(rows, places, 1), jnp.ones((1, 6)), jnp.int32(0)
     )
-    _, hidden = hidden_base_sums(jnp.zeros((1, 6, model.padded_vocabulary_size)), masked, rows, model.tokenizer)
+    *_, hidden = hidden_base_sums(jnp.zeros((1, 6, model.padded_vocabulary_size)), masked, rows, model.tokenizer)
     assert int(hidden) == 1
 
 
@@ -129,6 +132,7 @@ def test_the_truth_scores_one(small_model: ModelConfig, evaluated: Evaluate) -> 
     result = evaluated(oracle, None)
     assert result.loss == pytest.approx(0, abs=1e-5)
     assert (result.accuracy, result.hidden_base_accuracy) == (1, 1)
+    assert result.hidden_base_loss == pytest.approx(0, abs=1e-5)
     assert result.hidden_bases > 100
 
 

@@ -126,6 +126,16 @@ def test_random_replacements_are_kmers_of_every_kind(real_rows: tuple[ModelConfi
     assert abs(chi_square - degrees) < 4 * (2 * degrees) ** 0.5
 
 
+def test_random_replacements_may_be_of_all_other_kmers(real_rows: tuple[ModelConfig, jax.Array]) -> None:
+    model, rows = real_rows
+    result = masked(model, rows, 0.2, MaskingConfig(mask_share=0.0, random_share=1.0, random_from="others"))
+    marks = chosen(rows, result)
+    replaced, true = np.asarray(result.input_ids)[marks], np.asarray(rows)[marks]
+    assert (replaced != true).all()
+    assert (replaced.min(), replaced.max()) == (NUM_SPECIAL, model.vocabulary_size - 1)
+    assert np.unique(replaced).size > 0.95 * (model.vocabulary_size - NUM_SPECIAL)
+
+
 def test_labels_are_the_true_kmers(real_rows: tuple[ModelConfig, jax.Array]) -> None:
     model, rows = real_rows
     result = masked(model, rows, 0.2)

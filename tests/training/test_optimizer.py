@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dnabert_jax.config import ModelConfig, OptimizerConfig
+from dnabert_jax.families import PRESETS
 from dnabert_jax.training.optimizer import decay_mask, learning_rate_schedule, make_optimizer
 from dnabert_jax.training.state import init_parameters
 
@@ -17,6 +18,14 @@ from dnabert_jax.training.state import init_parameters
 )
 def test_the_learning_rate_rises_to_the_peak_and_falls_to_zero(step: int, rate: float) -> None:
     assert float(learning_rate_schedule(OptimizerConfig())(step)) == pytest.approx(rate, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"), [(0, 5e-5), (8000, 7.5e-5), (16_000, 1e-4), (64_000, 5e-5), (256_000, 2.5e-5)]
+)
+def test_the_learning_rate_may_fall_by_the_square_root_of_the_step(step: int, rate: float) -> None:
+    schedule = learning_rate_schedule(PRESETS["nt-v2-50m"].optimizer)
+    assert float(schedule(step)) == pytest.approx(rate, rel=1e-5)
 
 
 def test_biases_and_layer_norm_do_not_decay(small_model: ModelConfig) -> None:
