@@ -81,7 +81,7 @@ check_run_flags() {
     fail 2 "--run is '${flags[run]}': give gs://BUCKET/PATH, of letters, digits, '.', '_' and '-'."
   bucket=${BASH_REMATCH[1]} run_path=${BASH_REMATCH[2]}
   [[ ${flags[slices]} =~ ^[1-9][0-9]*$ ]] || fail 2 "--slices is '${flags[slices]}': give a number of at least 1."
-  local presets="tiny dnabert3 dnabert4 dnabert5 dnabert6"
+  local presets="nt-v2-50m nt-v2-100m nt-v2-250m nt-v2-500m nt-500m nt-2.5b nt-tiny dnabert3 dnabert4 dnabert5 dnabert6 tiny"
   [[ ! " ${pretrain_flags[*]}  " =~ \ --preset[\ =]([^\ ]*)\  || " $presets " == *" ${BASH_REMATCH[1]} "* ]] ||
     fail 2 "There is no preset '${BASH_REMATCH[1]}': choose one of ${presets// /, }."
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 from dnabert_jax.config import ExecutionConfig, MaskingConfig, ModelConfig, OptimizerConfig, PretrainConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.families.family import Architecture, Entry, Family, Settings, dense, norm
+from dnabert_jax.families.family import Architecture, Entry, Family, Settings, dense, norm, numbers
 from dnabert_jax.families.kmer_files import read_k, tokenizer_section, write_tokenizer
 from dnabert_jax.sequence.kmers import MAX_K, KmerTokenizer
 from dnabert_jax.sequence.vocabulary import PAD
@@ -65,9 +65,6 @@ _DEFAULTS = {
 }
 """The defaults of transformers' BertConfig, which apply where a file gives no value."""
 
-_LARGEST = 2**20
-"""The largest of these numbers, below which the shapes that follow can be computed and compared with the file's."""
-
 _FIXED: dict[str, tuple[Any, ...]] = {
     "model_type": ("bert",),
     "hidden_act": ("gelu", "gelu_python"),
@@ -95,6 +92,10 @@ def _dnabert(k: int) -> PretrainConfig:
 
 
 _PRESETS = {
+    "dnabert3": _dnabert(3),
+    "dnabert4": _dnabert(4),
+    "dnabert5": _dnabert(5),
+    "dnabert6": _dnabert(6),
     "tiny": PretrainConfig(
         model=ModelConfig(
             k=3,
@@ -116,10 +117,6 @@ _PRESETS = {
         evaluation_rows=256,
         checkpoint_every=400,
     ),
-    "dnabert3": _dnabert(3),
-    "dnabert4": _dnabert(4),
-    "dnabert5": _dnabert(5),
-    "dnabert6": _dnabert(6),
 }
 
 
@@ -152,13 +149,7 @@ class Dnabert(Family):
                     f"{path} says {name} = {settings[name]!r}: only BERT with {name} = {allowed[0]!r}, as the first "
                     "DNABERT, can be read."
                 )
-        k, values = _k(settings, directory), {}
-        for key, default in _DEFAULTS.items():
-            value = values[key] = settings.get(key, default)
-            if isinstance(value, bool) or not isinstance(value, (int, float) if isinstance(default, float) else int):
-                raise InputError(f"{path} says {key} = {value!r}: that must be a number like {default}.")
-            if value > _LARGEST:
-                raise InputError(f"{path} says {key} = {value}: that must be at most {_LARGEST}.")
+        k, values = _k(settings, directory), numbers(settings, _DEFAULTS, path)
         fewest = KmerTokenizer(k).vocabulary_size
         if not isinstance(size := settings.get("vocab_size"), int) or size < fewest:
             raise InputError(

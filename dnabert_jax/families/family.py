@@ -2,11 +2,16 @@
 
 import abc
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
 
 from dnabert_jax.config import ModelConfig, PretrainConfig
+from dnabert_jax.errors import InputError
 
 Architecture = Literal["masked-lm", "encoder", "classifier"]
 Settings = dict[str, Any]
@@ -20,20 +25,24 @@ EXAMPLE = "ACGTTGCAAGCT"
 class Entry:
     """One tensor of a published file and the parameter that it is.
 
+    Entries of one name whose parameters a model has share the first axis of the tensor in equal parts, in their order.
+
     Attributes:
         name: in the file; `{layer}` stands for the number of a layer.
         path: of the parameter, from the part of the model on.
         kernel: whether the file has it transposed, as PyTorch's Linear keeps (out, in).
-        vocabulary: whether its first axis is the vocabulary, which is padded here.
+        vocabulary: whether its first axis is the vocabulary, which is padded here and may have other ids.
+        skip: rows of the file before its first one, which no model uses.
     """
 
     name: str
     path: str
     kernel: bool = False
     vocabulary: bool = False
+    skip: int = 0
 
     @property
-    def part(self) -> str:
+    def model_part(self) -> str:
         return self.path.partition(".")[0]
 
     @property
@@ -51,6 +60,44 @@ def norm(name: str, path: str) -> tuple[Entry, Entry]:
     return Entry(f"{name}.weight", f"{path}.scale"), Entry(f"{name}.bias", f"{path}.bias")
 
 
+_LARGEST = 2**20
+"""The largest number of a setting, below which the shapes that follow can be computed and compared with the file's."""
+
+
+def numbers(settings: Settings, defaults: Mapping[str, int | float], path: Path) -> dict[str, Any]:
+    """Returns the settings of these names, all of them numbers.
+
+    Args:
+        defaults: what a file means that does not give one; a whole number if it must be one.
+        path: of the file, for errors.
+
+    Raises:
+        InputError: one is no such number, or too large.
+    """
+    values = {}
+    for key, default in defaults.items():
+        value = values[key] = settings.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float) if isinstance(default, float) else int):
+            raise InputError(f"{path} says {key} = {value!r}: that must be a number like {default}.")
+        if value > _LARGEST:
+            raise InputError(f"{path} says {key} = {value}: that must be at most {_LARGEST}.")
+    return values
+
+
+class OtherLayout(NamedTuple):
+    """A model in another layout than that of transformers, brought into it.
+
+    Attributes:
+        settings: what its config.json would say.
+        files: that have the weights.
+        tensors: by their names in the files for transformers.
+    """
+
+    settings: Settings
+    files: list[Path]
+    tensors: dict[str, np.ndarray]
+
+
 class Family(abc.ABC):
     """A family of models in the layout in which its authors published it.
 
@@ -58,11 +105,14 @@ class Family(abc.ABC):
         title: its name in sentences.
         tag: its name in the metadata of model cards.
         tokens: the name of its tokenizer, which no other family has, in `sequence.tokenizers.TOKENIZERS`.
-        presets: configurations of pre-training by name.
+        presets: configurations of pre-training by name, the one to suggest first.
         tensors: the table of tensor names, read in both directions.
         prefix: of the backbone's names, which files of a bare encoder leave out.
         tied: tensors that repeat another one, and which.
-        not_needed: tensors that no model here has, and why.
+        not_needed: tensors that no model here has, and why; `{layer}` stands for the number of a layer.
+        licence: of published weights and of all that is derived from them, in the metadata of model cards; empty if
+            it binds nothing derived.
+        last_layer: the name of the tensors of a classifier's last layer.
         architectures: the classes of transformers that load an exported directory.
     """
 
@@ -74,6 +124,8 @@ class Family(abc.ABC):
     prefix: ClassVar[str]
     tied: ClassVar[Mapping[str, str]] = {}
     not_needed: ClassVar[Mapping[str, str]] = {}
+    licence: ClassVar[str] = ""
+    last_layer: ClassVar[str] = "classifier"
     architectures: ClassVar[Mapping[Architecture, str]]
 
     @abc.abstractmethod
@@ -104,9 +156,33 @@ class Family(abc.ABC):
     def tokenizer_section(self, config: ModelConfig) -> str:
         """Returns the part of the model card that shows how to use the tokenizer."""
 
+    def load_arguments(self, config: ModelConfig) -> str:
+        """Returns what follows the directory where transformers loads it, from a comma on."""
+        return ""
+
     def renamed(self, name: str) -> str:
         """Returns the name of today of a tensor of an old file."""
         return name
+
+    def read_other_layout(self, directory: Path) -> OtherLayout | None:
+        """Returns a model of another published layout than that of transformers; None if the directory has none."""
+        return None
+
+    def published_ids(self, config: ModelConfig) -> Int64[np.ndarray, " V"]:
+        """Returns the published id of each id here, -1 for one that the publisher does not have."""
+        return np.arange(config.vocabulary_size)
+
+    def published_size(self, config: ModelConfig) -> int:
+        """Returns the number of published ids."""
+        return config.vocabulary_size
+
+    def unused_tensors(self, config: ModelConfig) -> dict[str, np.ndarray]:
+        """Returns tensors that no model here has, but that the publisher's classes ask for."""
+        return {}
+
+    def why_not_needed(self, name: str) -> str | None:
+        """Returns why a tensor of a published file is not needed; None if it is, or is not of the family."""
+        return self.not_needed.get(re.sub(r"\.\d+\.", ".{layer}.", name))
 
     @property
     def vocabulary_tensors(self) -> frozenset[str]:

@@ -74,7 +74,7 @@ def export_model(
     if architecture == "encoder" and pools_kmers:
         del parameters["pooler"]
     config, task, family = description.config, description.task, family_of(description.config)
-    tensors, loaded_as = to_huggingface(parameters, config), architecture
+    tensors, loaded_as = to_huggingface(parameters, config) | family.unused_tensors(config), architecture
     if architecture == "encoder" or (architecture == "classifier" and pools_kmers):
         # transformers' own classes of classifiers pool [CLS]: the encoder is loaded, and the card says what follows.
         tensors, loaded_as = {name.removeprefix(family.prefix): tensor for name, tensor in tensors.items()}, "encoder"

@@ -1,8 +1,8 @@
 """Weights and the settings of a classifier, to and from published files.
 
 The table of names of a family is read in both directions. PyTorch's Linear keeps (out, in) where the kernels here are
-(in, out); the layers here are stacked, and the vocabulary is padded. Nothing else differs, so the round trip is exact
-to the bit.
+(in, out); the layers here are stacked, the vocabulary is padded and has the same special ids in every family, and what
+some publishers keep in one tensor are several parameters. Nothing else differs, so the round trip is exact to the bit.
 """
 
 import json
@@ -28,6 +28,9 @@ from dnabert_jax.typed_json import parse_json
 _ALIGNMENT = 64
 """Of the arrays of XLA on a CPU, in bytes."""
 
+_NEVER = -1e4
+"""The bias of an id that the publisher does not have, so that it has no part in a softmax."""
+
 _LISTED = 8
 """Tensors that an error names, at most."""
 
@@ -38,7 +41,6 @@ _HEADS = (
     # Where a classifier pools over tokens.
     *norm("pooled_norm", "pooler.norm"),
     Entry("pooling_query", "pooler.query"),
-    *dense("classifier", "classifier"),
     # The original's models for long sequences: dnalongcat here, dnalong below.
     *dense("classifier1", "classifier1"),
     *dense("classifier2", "classifier2"),
@@ -58,22 +60,22 @@ def _recurrence(directions: Iterable[str]) -> Iterator[Entry]:
 
 def _table(family: Family, directions: Iterable[str]) -> list[Entry]:
     """Returns the entries of all tensors that a model of a family may have, with the directions of a recurrent head."""
-    return [*family.tensors, *_HEADS, *_recurrence(directions)]
+    return [*family.tensors, *dense(family.last_layer, "classifier"), *_HEADS, *_recurrence(directions)]
 
 
 def parts_of(names: Iterable[str], family: Family) -> list[str]:
     """Returns which parts of a model a file has: `backbone` in any case, and those of which it has a tensor."""
     present = set(names)
     entries = [entry for entry in _table(family, ["forward_0"]) if entry.name.format(layer=0) in present]
-    return list(dict.fromkeys(["backbone", *(entry.part for entry in entries)]))
+    return list(dict.fromkeys(["backbone", *(entry.model_part for entry in entries)]))
 
 
-def to_huggingface(parameters: Parameters, config: ModelConfig) -> dict[str, np.ndarray]:
-    """Returns the tensors of a model, named and laid out as its family publishes them.
+def _views(parameters: Parameters, config: ModelConfig) -> dict[str, tuple[Entry, list[np.ndarray]]]:
+    """Returns what makes up each tensor in the file of a model, laid out as there.
 
-    They are views by name, not copies, so they can be assigned to; tensors that repeat others are left out.
+    These are views, not copies, so that they can be assigned to. Those of one tensor share an entry but for the path.
     """
-    tensors = {}
+    views: dict[str, tuple[Entry, list[np.ndarray]]] = {}
     for entry in _table(family_of(config), parameters.get("rnn", ())):
         array: Any = parameters
         for name in entry.path.split("."):
@@ -82,14 +84,37 @@ def to_huggingface(parameters: Parameters, config: ModelConfig) -> dict[str, np.
             continue  # Models with these parts have no such tensor.
         for layer, view in enumerate(array if entry.per_layer else [array]):
             rows = view[: config.vocabulary_size] if entry.vocabulary else view
-            tensors[entry.name.format(layer=layer)] = rows.T if entry.kernel else rows
-    return tensors
+            views.setdefault(entry.name.format(layer=layer), (entry, []))[1].append(rows.T if entry.kernel else rows)
+    return views
+
+
+def to_huggingface(parameters: Parameters, config: ModelConfig) -> dict[str, np.ndarray]:
+    """Returns the tensors of a model, named and laid out as its family publishes them.
+
+    They are views, not copies, where the layout allows it; tensors that repeat others are left out.
+    """
+    family = family_of(config)
+    ids, size = family.published_ids(config), family.published_size(config)
+
+    def assembled(entry: Entry, views: list[np.ndarray]) -> np.ndarray:
+        if entry.vocabulary and not np.array_equal(ids, np.arange(size)):
+            tensor = np.zeros((size, *views[0].shape[1:]), views[0].dtype)
+            tensor[ids[ids >= 0]] = views[0][ids >= 0]
+            return tensor
+        unused = [np.zeros((entry.skip, *views[0].shape[1:]), views[0].dtype)] * bool(entry.skip)
+        return np.concatenate([*unused, *views]) if len(views) + len(unused) > 1 else views[0]
+
+    return {name: assembled(*parts) for name, parts in _views(parameters, config).items()}
 
 
 def tensor_shapes(abstract: Parameters, config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of all tensors in the file of a model, by name."""
     blank = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), abstract)
-    return {name: tensor.shape for name, tensor in to_huggingface(blank, config).items()}
+    size, shapes = family_of(config).published_size(config), {}
+    for name, (entry, views) in _views(blank, config).items():
+        rows, *others = views[0].shape
+        shapes[name] = (size if entry.vocabulary else rows * len(views) + entry.skip, *others)
+    return shapes
 
 
 def check_shapes(shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
@@ -110,13 +135,19 @@ def from_huggingface(read: Callable[[str], np.ndarray], abstract: Parameters, co
         InputError: a tensor is not of floating-point numbers, or not of finite ones.
     """
     parameters = jax.tree.map(lambda leaf: _aligned_zeros(leaf.shape), abstract)
-    for name, view in to_huggingface(parameters, config).items():
+    ids = family_of(config).published_ids(config)
+    for name, (entry, views) in _views(parameters, config).items():
         tensor = read(name)
         if tensor.dtype.kind != "f":
             raise InputError(f"{name} is of {tensor.dtype}: weights are floating-point numbers.")
         if not np.isfinite(tensor).all():
             raise InputError(f"{name} has values that are not finite: the model that was saved was broken already.")
-        view[...] = tensor
+        for view, part in zip(views, np.split(tensor[entry.skip :], len(views)), strict=True):
+            if entry.vocabulary:
+                view[ids >= 0] = part[ids[ids >= 0]]
+                view[ids < 0] = 0 if view.ndim > 1 else _NEVER
+            else:
+                view[...] = part
     return parameters
 
 
@@ -154,14 +185,14 @@ def task_settings(task: TaskConfig) -> Settings:
 
 
 def read_task(
-    settings: Settings, shapes: Mapping[str, tuple[int, ...]], config: ModelConfig, name: str
+    settings: Settings, shapes: Mapping[str, tuple[int, ...]], config: ModelConfig, family: Family, name: str
 ) -> TaskConfig | None:
     """Returns what the classifier predicts, None if the file has none.
 
     Raises:
         InputError: settings that no task can have, or tensors of no classifier.
     """
-    last = next((layer for layer in ("classifier.weight", "classifier2.weight") if layer in shapes), None)
+    last = next((layer for layer in (f"{family.last_layer}.weight", "classifier2.weight") if layer in shapes), None)
     if last is None:
         return None
     for matrix in (last, "classifier1.weight", "rnn.weight_hh_l0"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from dnabert_jax.data.manifest import file_digest
 from dnabert_jax.errors import InputError
-from dnabert_jax.families import family_of_settings
+from dnabert_jax.families import FAMILIES, family_of_settings
 from dnabert_jax.families.family import Family
 from dnabert_jax.interop.hub import local_directory
 from dnabert_jax.interop.huggingface import (
@@ -20,7 +20,7 @@ from dnabert_jax.interop.huggingface import (
     shapes_of_parts,
     tensor_shapes,
 )
-from dnabert_jax.interop.weights import Weight, open_weights
+from dnabert_jax.interop.weights import Weight, open_weights, weights_of
 from dnabert_jax.training.saved_model import Description, SavedModel, is_saved_model, read_saved_model
 from dnabert_jax.typed_json import read_object
 
@@ -68,21 +68,25 @@ def load_directory(directory: Path, double_bias: bool = False) -> SavedModel:
     """
     if not directory.is_dir():
         raise InputError(f"{directory} is not a directory.")
+    other_layout = None
     if not (directory / "config.json").is_file():
-        raise InputError(f"{directory} is not a Hugging Face directory: it has no config.json.")
-    settings = read_object(directory / "config.json")
+        other_layout = next(filter(None, (family.read_other_layout(directory) for family in FAMILIES)), None)
+        if other_layout is None:
+            raise InputError(f"{directory} is not a Hugging Face directory: it has no config.json.")
+    settings = other_layout.settings if other_layout else read_object(directory / "config.json")
     family = family_of_settings(settings)
     config = family.model_config(settings, directory)
-    sizes = settings["vocab_size"], config.vocabulary_size
+    formats = [weights_of(other_layout)] if other_layout else open_weights(directory)
+    sizes = settings["vocab_size"], family.published_size(config)
     (files, tensors, notes), *others = [
-        (files, *_renamed(files[0], weights, family, *sizes)) for files, weights in open_weights(directory)
+        (files, *_renamed(files[0], weights, family, *sizes)) for files, weights in formats
     ]
     for (other, *_), same, _ in others:
         _check_same(tensors, same, f"{files[0]} and {other.name}", family)
     if config.num_layers > len(tensors):
         raise InputError(f"{directory} has {len(tensors)} tensors, too few for num_hidden_layers {config.num_layers}.")
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    task = read_task(settings, shapes, config, str(directory / "config.json"))
+    task = read_task(settings, shapes, config, family, str(directory / "config.json"))
     parts = parts_of(shapes, family)
     abstract = shapes_of_parts(config, task, parts)
     expected = tensor_shapes(abstract, config)
@@ -159,7 +163,7 @@ def _check_same(tensors: dict[str, Weight], others: dict[str, Weight], files: st
     """Raises InputError unless two weight files of one directory hold the same."""
     for name in sorted(tensors.keys() ^ others.keys()):
         # One of them may repeat what is tied.
-        if name not in family.not_needed and name not in family.tied:
+        if family.why_not_needed(name) is None and name not in family.tied:
             raise InputError(f"{files} disagree: {name} is in one of them only. Remove the wrong one.")
     for name in sorted(tensors.keys() & others.keys()):
         if not np.array_equal(tensors[name].read(), others[name].read()):
@@ -176,8 +180,8 @@ def _left_out(tensors: dict[str, Weight], expected: Container[str], family: Fami
     for name, tensor in tensors.items():
         if name in expected:
             continue
-        if name in family.not_needed:
-            left_out[tensor.name] = family.not_needed[name]
+        if reason := family.why_not_needed(name):
+            left_out[tensor.name] = reason
         elif name in family.tied:
             same = family.tied[name]
             if same not in tensors or not np.array_equal(tensor.read(), tensors[same].read()):

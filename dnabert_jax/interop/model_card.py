@@ -55,18 +55,22 @@ def model_card(model: SavedModel, architecture: str) -> str:
     """Returns Markdown with the metadata block that the Hugging Face hub reads."""
     provenance, config, what = model.description.provenance, model.config, _WHAT[architecture]
     task = model.description.task if architecture == "classifier" else None
-    code, outputs = _part("code", what=what, example=EXAMPLE), ""
+    family = family_of(config)
+    code, outputs = _part("code", what=what, example=EXAMPLE, load=family.load_arguments(config)), ""
     if task:
         labels = ", ".join(f"'{escaped(label)}'" for label in task.labels)
         outputs = f"\n\nOutputs, {task.problem.replace('_', ' ')}: {labels}."
         if task.pooling != "cls" or task.strands == "both":
             # transformers would read [CLS] of one strand.
             name = "code of [CLS]" if task.pooling == "cls" else "code of pooled k-mers"
-            one_strand = _part(name, pooled=_POOLED.get(task.pooling), config=config)
+            content = "[:, 1:-1]  # without [CLS] and [SEP]" if config.tokenizer.suffix else "[:, 1:]  # without <cls>"
+            values = {"config": config, "family": family, "load": family.load_arguments(config), "content": content}
+            one_strand = _part(name, pooled=_POOLED.get(task.pooling), **values)
             strands = "one strand" if task.strands == "forward" else "both strands"
             code = _part(f"code of {strands}", logits_of_strand=one_strand, example=EXAMPLE)
-    family = family_of(config)
-    header = {"family": family, "unit": config.tokenizer.unit, "summary": family.summary(config)}
+    # The publisher's licence binds what is derived from the published weights.
+    licence = f"license: {family.licence}\n" if family.licence and _imported(provenance) else ""
+    header = {"licence": licence, "family": family, "unit": config.tokenizer.unit, "summary": family.summary(config)}
     header |= {"code": code, "tokenizer": family.tokenizer_section(config), "outputs": outputs}
     sections = [_part("header", what=what, config=config, version=dnabert_jax.__version__, **header)]
     if imported := _imported(provenance):
@@ -122,11 +126,17 @@ def _pretraining(run: dict[str, Any]) -> str:
     else:
         when = f"of the weights of step {evaluation['step']:,}, earlier in the same run"
         when = when if evaluation["step"] != step else "of these weights"
-        figures = _part("figures", when=when, figures=evaluation["figures"], config=config, unit=unit)
+        hidden = evaluation["figures"].get("hidden_base_loss")
+        values = {"when": when, "figures": evaluation["figures"], "config": config, "unit": unit}
+        figures = _part("figures", hidden_loss="not measured" if hidden is None else f"{hidden:.4f}", **values)
     start = f"{config.model.initializer} initialisation"
     if config.initial_checkpoint:
         start = f"begun with the weights of {escaped(Path(config.initial_checkpoint).name)}"
     texts = {"data": _data(manifest), "packing": _PACKING[manifest["packed"]], "rate": rate, "start": start}
+    texts["decay"] = {
+        "linear": f"linearly to 0 at step {config.optimizer.schedule_steps:,}",
+        "inverse-sqrt": "by the inverse square root of the step",
+    }[config.optimizer.decay]
     return _part("pretraining", step=step, config=config, unit=unit, figures=figures, **texts)
 
 

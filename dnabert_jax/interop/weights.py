@@ -19,6 +19,7 @@ import safetensors
 
 from dnabert_jax.errors import InputError, first_line
 from dnabert_jax.extras import require_extra
+from dnabert_jax.families.family import OtherLayout
 from dnabert_jax.typed_json import read_object
 
 _SAFETENSORS, _PICKLE = "model.safetensors", "pytorch_model.bin"
@@ -53,6 +54,16 @@ def _read_files(files: list[Path]) -> tuple[list[Path], dict[str, Weight]]:
                 raise InputError(f"{path} has {weight.name} once more, which another part of the same model has.")
             weights[weight.name] = weight
     return files, weights
+
+
+def weights_of(layout: OtherLayout) -> tuple[list[Path], dict[str, Weight]]:
+    """Returns the weights of a model that a family has read."""
+
+    def weight(name: str, array: np.ndarray) -> Weight:
+        # 16-bit numbers as all others.
+        return Weight(name, array.shape, lambda: array.astype(np.float32))
+
+    return layout.files, {name: weight(name, array) for name, array in layout.tensors.items()}
 
 
 def _safetensors(path: Path) -> Iterator[Weight]:

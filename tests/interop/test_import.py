@@ -213,7 +213,7 @@ def test_a_wrapped_and_padded_model_computes_what_transformers_computes(
     assert run(["import", str(copy), "--to", str(copy / "model")]) == 0
     said = capsys.readouterr().out
     sizes = "--preset dnabert3 --model.hidden-size 30 --model.num-layers 2 --model.num-heads 5"
-    for part in ("69 to 127", "module.", "k = 3, 2 layers of 30", sizes):
+    for part in ("69 to 127", "module.", "DNABERT on 3-mers, 2 layers of 30", sizes):
         assert part in said
     assert run(["export", str(copy / "model"), "--to", str(copy / "back"), "--format", "both"]) == 0
     assert_same_parameters(copy / "back", copy)

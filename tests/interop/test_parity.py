@@ -5,6 +5,7 @@ transformers: here they are written with torch.nn as BertForLongSequenceClassifi
 BertForLongSequenceClassificationCat of github.com/jerryji1993/DNABERT (src/transformers/modeling_bert.py) use it.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -15,14 +16,22 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
-from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel, PreTrainedModel
+from transformers import (
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    EsmForMaskedLM,
+    EsmForSequenceClassification,
+    PreTrainedModel,
+)
 
 from dnabert_jax.config import ModelConfig, TaskConfig
+from dnabert_jax.families import PRESETS, family_of
 from dnabert_jax.interop.huggingface import from_huggingface, to_huggingface
 from dnabert_jax.model.backbone import LanguageModel
 from dnabert_jax.model.classification import PooledBackbone
 from dnabert_jax.model.long import sequence_classifier
-from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
+from dnabert_jax.sequence.vocabulary import MASK, NUM_SPECIAL, PAD
 from dnabert_jax.sequence.windows import cut_into_pieces
 from dnabert_jax.tasks.datasets.labels import label_matrix
 from dnabert_jax.training.masking import masked_token_sums
@@ -30,6 +39,13 @@ from tests.model.encoder_states import encoder_states
 
 TOLERANCE = 1e-4
 IGNORED_LABEL = -100
+NT = {
+    name: dataclasses.replace(
+        PRESETS[preset].model, hidden_size=40, num_layers=3, num_heads=5, intermediate_size=70, max_positions=64,
+        compute_dtype="float32", initializer="bert", layer_norm_epsilon=epsilon,
+    )
+    for name, preset, epsilon in (("v1", "nt-500m", 1e-12), ("v1 of JAX", "nt-500m", 1e-5), ("v2", "nt-v2-50m", 1e-12))
+}  # fmt: skip
 ODD = ModelConfig(k=3, hidden_size=30, num_layers=3, num_heads=5, intermediate_size=70, max_positions=64)
 DNABERT_6 = ModelConfig(k=6)
 TASKS = [
@@ -48,24 +64,36 @@ Gradients = dict[str, np.ndarray]
 def sequences(config: ModelConfig) -> np.ndarray:
     """Rows of several lengths, padded."""
     rows = np.full((4, 64), PAD, np.int32)
-    for row, count in zip(rows, (62, 40, 7, 1), strict=True):
-        kmers = np.random.default_rng(count).integers(NUM_SPECIAL, config.vocabulary_size, count)
-        row[: count + 2] = [CLS, *kmers, SEP]
+    for row, count in zip(rows, (64 - config.tokenizer.specials, 40, 7, 1), strict=True):
+        ids = np.random.default_rng(count).integers(NUM_SPECIAL, config.tokenizer.content_end, count)
+        row[: count + config.tokenizer.specials] = config.tokenizer.framed(ids)
     return rows
 
 
 def random_model(cls: type[PreTrainedModel], config: ModelConfig, **settings: Any) -> PreTrainedModel:
     """One of transformers, its biases and LayerNorms random too."""
     torch.manual_seed(0)
-    size = BertConfig(
-        vocab_size=config.vocabulary_size, hidden_size=config.hidden_size, num_hidden_layers=config.num_layers,
-        num_attention_heads=config.num_heads, intermediate_size=config.intermediate_size,
-        max_position_embeddings=config.max_positions, layer_norm_eps=config.layer_norm_epsilon,
-        initializer_range=0.05, **settings,
-    )  # fmt: skip
-    model = cls._from_config(size, attn_implementation="eager").eval()
-    shake(model)
+    written = {name: value for name, value in family_of(config).settings(config).items() if name != "auto_map"}
+    size = cls.config_class(**written | {"initializer_range": 0.05} | settings)
+    model = cls._from_config(size, attn_implementation="eager")
+    if config.feed_forward == "swiglu":
+        for layer in model.base_model.encoder.layer:
+            layer.intermediate = Gated(config)
+            layer.output.dense = torch.nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+    shake(model.eval())
     return model
+
+
+class Gated(torch.nn.Module):
+    """The feed-forward layer of Nucleotide Transformer v2, which stock ESM does not have."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.dense = torch.nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gate, value = self.dense(x).chunk(2, dim=-1)
+        return torch.nn.functional.silu(gate) * value
 
 
 def shake(module: torch.nn.Module) -> None:
@@ -94,7 +122,8 @@ def compare(
     np.testing.assert_allclose(value, loss.detach().numpy(), atol=TOLERANCE, rtol=0)
     np.testing.assert_allclose(outputs, expected.detach().numpy(), atol=TOLERANCE, rtol=0)
     assert np.abs(outputs).max() > 0.1
-    ours, by_name = to_huggingface(gradients, config), {name: each.grad.numpy() for name, each in theirs.items()}
+    ours = to_huggingface(gradients, config)
+    by_name = {name: each.grad.numpy() for name, each in theirs.items() if each.grad is not None}
     assert ours.keys() == by_name.keys()
     assert max(np.abs(gradient).max() for gradient in by_name.values()) > 0.01
     return nnx.merge(graph, parameters), ours, by_name
@@ -112,12 +141,13 @@ def assert_same_network(
     model: torch.nn.Module,
     of_theirs: Callable[[Any], tuple[torch.Tensor, torch.Tensor]],
     prefix: str = "",
+    rows: np.ndarray | None = None,
     **labels: torch.Tensor,
 ) -> None:
     """Compares all states and gradients too, wherever there is a token; what is computed on padding is nobody's."""
-    rows = sequences(config)
-    ids, real = torch.tensor(rows, dtype=torch.long), rows != PAD
-    seen = {"attention_mask": (ids != PAD).long(), "output_hidden_states": True, "output_attentions": True}
+    rows = sequences(config) if rows is None else rows
+    ids, real = torch.tensor(family_of(config).published_ids(config)[rows], dtype=torch.long), rows != PAD
+    seen = {"attention_mask": torch.tensor(real).long(), "output_hidden_states": True, "output_attentions": True}
     result = model(input_ids=ids, **seen, **labels)
     network, *gradients = compare(config, build, of_ours, model, of_theirs(result), prefix)
     assert_same_gradients(*gradients)
@@ -131,22 +161,27 @@ def assert_same_network(
 
 
 @pytest.mark.parametrize(
-    "config", [pytest.param(ODD, id="odd"), pytest.param(DNABERT_6, id="dnabert6", marks=pytest.mark.slow)]
+    ("cls", "config"),
+    [pytest.param(BertForMaskedLM, ODD, id="odd")]
+    + [pytest.param(BertForMaskedLM, DNABERT_6, id="dnabert6", marks=pytest.mark.slow)]
+    + [pytest.param(EsmForMaskedLM, config, id=name) for name, config in NT.items()],
 )
-def test_the_masked_language_model_is_theirs(config: ModelConfig) -> None:
-    rows = sequences(config)
-    labels = np.where(np.random.default_rng(0).random(rows.shape) < 0.3, rows, IGNORED_LABEL)
-    labels[rows < NUM_SPECIAL] = IGNORED_LABEL
-    real, wanted = rows != PAD, labels != IGNORED_LABEL
+def test_the_masked_language_model_is_theirs(cls: type[PreTrainedModel], config: ModelConfig) -> None:
+    truth, published = sequences(config), family_of(config).published_ids(config)
+    wanted = (np.random.default_rng(0).random(truth.shape) < 0.3) & (truth >= NUM_SPECIAL)
+    # Most of them are masked, as the factor of token dropout counts.
+    rows, real = np.where(wanted & (np.arange(truth.shape[1]) % 3 > 0), MASK, truth), truth != PAD
+    labels, named = np.where(wanted, published[truth], IGNORED_LABEL), np.flatnonzero(published >= 0)
 
     def of_ours(network: LanguageModel) -> tuple:
         logits = network(jnp.asarray(rows))
-        sums = masked_token_sums(logits, jnp.where(wanted, labels, 0), jnp.asarray(wanted, jnp.float32))
-        return sums.loss / sums.tokens, logits[real][:, : config.vocabulary_size]
+        sums = masked_token_sums(logits, jnp.where(wanted, truth, 0), jnp.asarray(wanted, jnp.float32))
+        return sums.loss / sums.tokens, logits[real][:, named]
 
     assert_same_network(
-        config, functools.partial(LanguageModel, config), of_ours, random_model(BertForMaskedLM, config),
-        lambda result: (result.loss, result.logits[torch.tensor(real)]), labels=torch.tensor(labels, dtype=torch.long),
+        config, functools.partial(LanguageModel, config), of_ours, random_model(cls, config),
+        lambda result: (result.loss, result.logits[torch.tensor(real)][:, published[named]]), rows=rows,
+        labels=torch.tensor(labels, dtype=torch.long),
     )  # fmt: skip
 
 
@@ -190,14 +225,15 @@ def task_loss(task: TaskConfig, rows: np.ndarray, labels: np.ndarray) -> Callabl
 
 
 @pytest.mark.parametrize(
-    ("config", "task"),
-    [pytest.param(ODD, task, id=f"odd-{task.problem}-{len(task.labels)}") for task in TASKS]
-    + [pytest.param(DNABERT_6, FULL_SIZE_TASK, id="dnabert6", marks=pytest.mark.by_hand)],
+    ("cls", "config", "task"),
+    [pytest.param(BertForSequenceClassification, ODD, task, id=f"{task.problem}-{len(task.labels)}") for task in TASKS]
+    + [pytest.param(BertForSequenceClassification, DNABERT_6, FULL_SIZE_TASK, marks=pytest.mark.by_hand)]
+    + [pytest.param(EsmForSequenceClassification, config, TASKS[1], id=name) for name, config in NT.items()],
 )
-def test_the_classifier_is_theirs(config: ModelConfig, task: TaskConfig) -> None:
+def test_the_classifier_is_theirs(cls: type[PreTrainedModel], config: ModelConfig, task: TaskConfig) -> None:
     rows = sequences(config)
     labels, of_torch = random_labels(task, len(rows))
-    model = random_model(BertForSequenceClassification, config, num_labels=len(task.labels), problem_type=task.problem)
+    model = random_model(cls, config, num_labels=len(task.labels), problem_type=task.problem)
     assert_same_network(
         config, functools.partial(sequence_classifier, config, task), task_loss(task, rows, labels), model,
         lambda result: (result.loss, result.logits), labels=of_torch,
