@@ -32,6 +32,8 @@ class Variants(ModelCommand):
             the sequences that it was fine-tuned on, and a pre-trained model as many bases as it takes.
         placements: Number of positions of the variant in its window, over which scores are averaged: 1, in the middle;
             3, at a quarter, a half and three quarters.
+        frames: For tokens that do not overlap, the number of frames over which scores are averaged: frame i leaves out
+            the first i bases of a window, so that 6 reads a variant at every place of a token of 6 bases.
         strands: both averages over the two strands; forward reads one.
         label: For effect, the label whose probability changes; if not given, the only one or the positive one of two.
     """
@@ -43,6 +45,7 @@ class Variants(ModelCommand):
     scores: tuple[Literal["effect", "likelihood", "embedding", "attention"], ...] = ()
     window: int = 0
     placements: int = 1
+    frames: int = 1
     strands: Literal["both", "forward"] = "both"
     label: str = ""
 
@@ -62,7 +65,7 @@ class Variants(ModelCommand):
         survey = VcfSurvey(self.vcf)
         model = self.load()
         kinds = tuple(dict.fromkeys(self.scores))
-        scorer = VariantScorer(model, kinds, self.window, self.placements, self.strands, self.label)
+        scorer = VariantScorer(model, kinds, self.window, self.placements, self.frames, self.strands, self.label)
         strands = "on both strands" if self.strands == "both" else "on the forward strand"
         of_label = f"; label {scorer.label}" if scorer.label else ""
         print(f"Windows of {scorer.window:,} bases, {self.placements} for each variant, {strands}{of_label}.")
@@ -84,7 +87,7 @@ class Variants(ModelCommand):
         alleles = count.scored + count.left_out.total
         print(f"{count.records:,} records, {alleles:,} alternative alleles: {count.scored:,} scored.")
         if scorer.ambiguous:
-            print(f"The windows of {scorer.ambiguous:,} of them have letters such as N, whose k-mers are [UNK].")
+            print(f"The windows of {scorer.ambiguous:,} of them have letters such as N, {model.tokenizer.ambiguous}.")
         for sentence in count.left_out.sentences():
             print(sentence)
         if question := count.question():

@@ -1,5 +1,6 @@
 """Windows and scores of variants against brute force: strings are cut and changed, and the model is asked for each."""
 
+import dataclasses
 import itertools
 import random
 import re
@@ -30,6 +31,7 @@ from dnabert_jax.model.binding import bind, parameter_shapes
 from dnabert_jax.sequence.bases import base_codes, reverse_complement
 from dnabert_jax.sequence.vocabulary import MASK
 from dnabert_jax.training.saved_model import Description, SavedModel
+from dnabert_jax.training.state import init_parameters
 
 CONTIG = "".join(random.Random(5).choices("ACGT", k=60))  # noqa: S311
 WINDOW = 15
@@ -155,6 +157,55 @@ def test_likelihood_is_of_masked_kmers_alone(pretrained: DNAModel, genome: Genom
         ]
         assert row["log_likelihood_ratio"] == pytest.approx(np.mean(ratios), abs=1e-4)
     assert max(abs(row["log_likelihood_ratio"]) for row in scores) > 0.01
+
+
+@pytest.mark.parametrize("frames", [1, 6])
+def test_likelihood_of_tokens_apart_is_summed_over_those_that_carry_the_allele(
+    saved: SavedModel, genome: Genome, frames: int
+) -> None:
+    config = dataclasses.replace(saved.config, tokens="6-mers")
+    parameters = jax.device_get(init_parameters(config, 3))
+    model = DNAModel(SavedModel(Description(config, None, {}), 0, jax.tree.map(lambda leaf: leaf * 9, parameters)))
+    tokenizer, texts = config.tokenizer, config.tokenizer.tokens
+    logits_of = jax.jit(lambda parameters, ids: bind(LanguageModel, parameters, config)(ids))
+
+    def log_probability(text: str, first: int, length: int) -> float:
+        ids = tokenizer.framed(tokenizer.encode_text(text)).astype(np.int32)
+        starts = [*tokenizer.starts(ids[1:]), len(text)]
+        spans = list(itertools.pairwise(starts))
+        covering = [place for place, (start, end) in enumerate(spans) if start < first + length and end > first]
+        masked = np.array(ids)
+        masked[1 + np.array(covering)] = MASK
+        chances = jax.nn.softmax(
+            np.asarray(logits_of(model._model.parameters, masked[None]), np.float64)[0, :, : config.vocabulary_size]
+        )
+        total = 0.0
+        for place in covering:
+            start, end = spans[place]
+            same = [
+                number for number in range(5, 5 + 4101)
+                if len(texts[number]) == end - start
+                and all(texts[number][base - start] == text[base]
+                        for base in range(max(start, first), min(end, first + length)))
+            ]  # fmt: skip
+            total += np.log(chances[place + 1, same].sum())
+        return float(total)
+
+    scores = scored(model, genome, kinds=("likelihood",), frames=frames)
+    for row, (position, reference, alternative) in zip(scores, VARIANTS, strict=True):
+        ratios = [
+            log_probability(after[frame:], at - frame, len(alternative))
+            - log_probability(before[frame:], first - frame, reference)
+            for before, after, first, at in cut(position, reference, alternative)
+            for frame in range(min(frames, first + 1))
+        ]
+        assert row["log_likelihood_ratio"] == pytest.approx(np.mean(ratios), abs=1e-4)
+    assert max(abs(row["log_likelihood_ratio"]) for row in scores) > 0.01
+
+
+def test_frames_are_of_tokens_that_do_not_overlap(pretrained: DNAModel) -> None:
+    with pytest.raises(InputError, match="frames is 2"):
+        VariantScorer(pretrained, frames=2)
 
 
 def test_distances_are_of_mean_vectors_and_attention_of_the_reference(

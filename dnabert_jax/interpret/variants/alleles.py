@@ -99,6 +99,10 @@ class Window(NamedTuple):
         """Returns the window of the other strand."""
         return Window(reverse_complement(self.codes), len(self.codes) - self.first - self.length, self.length)
 
+    def without(self, bases: int) -> "Window":
+        """Returns the window without its first bases, which are before the allele."""
+        return Window(self.codes[bases:], self.first - bases, self.length)
+
 
 Pair = tuple[Window, Window]
 """A window with the reference allele, and the same with the alternative one."""

@@ -1,34 +1,27 @@
 """Scores of variants, streamed: a few hundred alleles and all their windows are in memory at a time.
 
-A, alleles; P, windows of all of them, by allele; B batch, L tokens.
+A, alleles; P, windows of all of them, by allele.
 """
 
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int32, Int64
+from jaxtyping import Float, Int64
 
-from dnabert_jax import stream
-from dnabert_jax.config import ModelConfig, Strands
+from dnabert_jax.config import Strands
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.attention import attention_scores
 from dnabert_jax.interpret.motifs.words import high_score_runs
 from dnabert_jax.interpret.mutagenesis import distinct, log_odds_ratio, probability, weighted_difference
 from dnabert_jax.interpret.target import Target, check_reads_whole, choose_target, label_outputs
 from dnabert_jax.interpret.variants.alleles import Allele, Pair, Window, window_pairs
+from dnabert_jax.interpret.variants.likelihood import allele_likelihoods
 from dnabert_jax.io.genome import Genome
-from dnabert_jax.model.binding import bind
-from dnabert_jax.model.heads import MaskedLMHead
-from dnabert_jax.numerics import fixed_settings
 from dnabert_jax.pretrained import DNAModel
 from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
-from dnabert_jax.sequence.buckets import computed_in_order
-from dnabert_jax.sequence.vocabulary import MASK, SPECIAL_PER_SEQUENCE
 from dnabert_jax.stream import Coded
 
 ScoreKind = Literal["effect", "likelihood", "embedding", "attention"]
@@ -44,7 +37,7 @@ COLUMNS: dict[ScoreKind, dict[str, str]] = {
         "log_odds_ratio": "log2 of the odds with the reference over those with the alternative allele",
     },
     "likelihood": {
-        "log_likelihood_ratio": "mean log-probability of the masked k-mers with the alternative, less the reference"
+        "log_likelihood_ratio": "log-probability of the masked alternative less the reference (of k-mers, the mean)"
     },
     "embedding": {
         "euclidean_distance": "between the mean vectors of the windows with either allele",
@@ -73,6 +66,7 @@ class VariantScorer:
             it was fine-tuned on, and a pre-trained model as many bases as it takes.
         placements: number of positions of the variant within the window, over which scores are averaged: in the middle;
             at a third and two thirds; and so on.
+        frames: number of frames over which scores are averaged: frame i leaves out the first i bases of the window.
         strands: forward, or both, over which scores are averaged.
         label: whose output the effect is of; if not given, the only one or the positive one of two.
 
@@ -93,6 +87,7 @@ class VariantScorer:
         kinds: Sequence[ScoreKind] = (),
         window: int = 0,
         placements: int = 1,
+        frames: int = 1,
         strands: Strands = "both",
         label: str = "",
     ):
@@ -120,11 +115,16 @@ class VariantScorer:
             )
         if placements < 1:
             raise InputError(f"placements is {placements}: it must be at least 1.")
+        if not 1 <= frames <= (most := model.tokenizer.stride):
+            raise InputError(
+                f"frames is {frames}: it must lie between 1 and {most}, as {model.tokenizer.unit} begin {most} bases "
+                "after one another."
+            )
         self.columns = [name for kind in kinds for name in COLUMNS[kind] if name not in undefined]
         self.window = _window(model, window)
         self.shortest = model.tokenizer.shortest
         self.ambiguous = 0
-        self._model, self._placements = model, placements
+        self._model, self._placements, self._frames = model, placements, frames
         # A model of both strands gives either of a pair of windows the same effect.
         merged = task is not None and task.strands == "both" and set(kinds) == {"effect"}
         self._both_strands = strands == "both" and not merged
@@ -151,6 +151,11 @@ class VariantScorer:
             variant = genome[contig], record.position - 1, len(record.reference), base_codes(text.encode())
             placed = list(window_pairs(*variant, self.window, self._placements, self._both_strands))
             self.ambiguous += any((window.codes == AMBIGUOUS).any() for pair in placed for window in pair)
+            placed = [
+                (reference.without(frame), alternative.without(frame))
+                for reference, alternative in placed
+                for frame in range(min(self._frames, reference.first + 1))
+            ]
             windows += placed
             counts.append(len(placed))
         owners = np.repeat(np.arange(len(alleles)), counts)
@@ -213,7 +218,7 @@ class VariantScorer:
 def _window(model: DNAModel, asked: int) -> int:
     """Returns the bases of a window: those that are asked for if the model takes them, or the usual number."""
     shortest, trained = model.tokenizer.shortest, model.training_lengths
-    longest = model.tokenizer.capacity(model.config.max_positions - SPECIAL_PER_SEQUENCE)
+    longest = model.tokenizer.capacity(model.config.longest)
     if asked:
         if not shortest <= asked <= longest:
             raise InputError(f"The window has {asked:,} bases: the model takes {shortest} to {longest:,}.")
@@ -241,41 +246,3 @@ def _of_pairs(
 def _mean(values: Float[np.ndarray, " P"], owners: Int64[np.ndarray, " P"]) -> Float[np.ndarray, " A"]:
     """Returns the mean over the windows of each allele."""
     return np.bincount(owners, values) / np.bincount(owners)
-
-
-def allele_likelihoods(model: DNAModel, windows: Sequence[Window]) -> Float32[np.ndarray, " n"]:
-    """Returns how well a pre-trained model expects the bases of each allele: it sees the window with them hidden.
-
-    All k-mers that cover a base of the allele are masked, so that nothing shows it, and the score is the mean over them
-    of the log-probability of the k-mer that is there. For alleles of the same length what the model sees is the same
-    with either, and the difference of their scores is the logarithm of the ratio of their probabilities, except for the
-    mean: the k predictions of a base are not independent evidence.
-    """
-    head, table = model.masked_lm or (None, None)
-
-    @fixed_settings()
-    def likelihood(marked: Int32[np.ndarray, "B L"]) -> Array:
-        hidden = model.encoder(np.where(marked < 0, MASK, marked), model.config.num_layers)
-        return _mean_log_probability(model.config, head, table, hidden, marked)
-
-    marked = (_marked(model, window) for window in windows)
-    tokens, longest = stream.tokens_together(), model.config.max_positions
-    rows = computed_in_order(marked, longest, tokens, likelihood, lambda _: None)
-    return np.fromiter((value for _, value in rows), np.float32, len(windows))
-
-
-def _marked(model: DNAModel, window: Window) -> Int32[np.ndarray, " L"]:
-    """Returns the ids of a window, those that are to be predicted with a minus."""
-    ids = model.ids_within_limit(window.codes, "the window").astype(np.int32)
-    content = ids[1:-1]
-    content[model.tokenizer.covering(content, window.first, window.first + window.length)] *= -1
-    return ids
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _mean_log_probability(config: ModelConfig, parameters: Any, table: Array, hidden: Array, marked: Array) -> Array:
-    logits = bind(MaskedLMHead, parameters, config)(hidden, table)
-    is_marked = marked < 0
-    predicted = jnp.take_along_axis(logits, jnp.where(is_marked, -marked, 0)[..., None], axis=-1)[..., 0]
-    log_probability = jnp.where(is_marked, predicted - jax.nn.logsumexp(logits, axis=-1), 0)
-    return log_probability.sum(axis=1) / jnp.maximum(is_marked.sum(axis=1), 1)
