@@ -144,7 +144,7 @@ def _v2(**sizes: Any) -> ModelConfig:
 
 
 def _published(model: ModelConfig, tokens: int) -> PretrainConfig:
-    """Returns the recipe of the model cards: a million tokens a batch.
+    """Returns the recipe of the model cards: a million tokens per batch.
 
     Args:
         tokens: that training sees.
@@ -343,8 +343,8 @@ class NucleotideTransformer(Family):
         ids = _TOKENIZER.encode_text(EXAMPLE + "NACGT")
         return f"""### Tokenizer
 
-`AutoTokenizer` reads raw DNA in upper case: six bases a token from the first base on, then single bases, also before an
-N. Any other letter, lower case too, becomes one <unk>.
+`AutoTokenizer` reads raw DNA in upper case: six bases per token from the first base on, then single bases, also before
+an N. Any other letter, lower case too, becomes one <unk>.
 
 ```pycon
 >>> from transformers import AutoTokenizer

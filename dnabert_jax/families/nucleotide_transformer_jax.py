@@ -10,6 +10,7 @@ import io
 import math
 import pickle
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -48,6 +49,10 @@ _OLD_MODULES["esm_roberta_lm_head"] = "roberta_lm_head"
 _MULTIARRAY = importlib.import_module("numpy._core.multiarray")
 """What pickles of arrays name."""
 
+_DAMAGE = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, RuntimeError,
+           struct.error, TypeError, ValueError)  # fmt: skip
+"""What an unpickler raises where bytes of a file are not what they were."""
+
 _LEAVES = {"w": "weight", "b": "bias", "scale": "weight", "offset": "bias", "embeddings": "weight"}
 
 
@@ -67,7 +72,7 @@ def read_release(directory: Path) -> OtherLayout:
         name = _module_name(str(module), files[0])
         for leaf, array in leaves.items():
             if leaf not in _LEAVES or not isinstance(array, np.ndarray):
-                raise InputError(f"{files[0]} holds {module}/{leaf}, which is no parameter of such a model.")
+                raise InputError(f"{files[0]} holds {module}/{leaf}, which is not a parameter of such a model.")
             tensors[f"{name}.{_LEAVES[leaf]}"] = array.T if leaf == "w" else array
     if "lm_head.decoder.bias" in tensors:
         tensors["lm_head.bias"] = tensors.pop("lm_head.decoder.bias")
@@ -81,7 +86,7 @@ def _module_name(module: str, path: Path) -> str:
     layer = re.fullmatch(r"attention_layer_(\d+)", parts[0]) if parts else None
     known = _MODULES.get("/".join(parts[1:] if layer else parts))
     if known is None:
-        raise InputError(f"{path} holds {module!r}, which is no module of Nucleotide Transformer.")
+        raise InputError(f"{path} holds {module!r}, which is not a module of Nucleotide Transformer.")
     return f"esm.encoder.layer.{layer[1]}.{known}" if layer else known
 
 
@@ -112,7 +117,7 @@ def _settings(release: Settings, vocabulary: int, tensors: dict[str, np.ndarray]
 
 
 class _Wrapper:
-    """What stands in a joblib file before the bytes of an array: joblib.numpy_pickle.NumpyArrayWrapper."""
+    """Describes an array whose bytes follow in a joblib file, as joblib.numpy_pickle.NumpyArrayWrapper does."""
 
     shape: tuple[int, ...]
     order: str
@@ -180,8 +185,8 @@ def read_arrays(path: Path) -> dict[str, Any]:
             f"{path} holds more than arrays ({first_line(error)}), which could run code, and was not read. Where you "
             "trust it, load it with joblib and save its parameters anew, as a dictionary of NumPy arrays."
         ) from error
-    except (AttributeError, EOFError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged or compressed ({first_line(error)}): get it anew.") from error
+    except _DAMAGE as error:
+        raise InputError(f"{path} is damaged or compressed ({first_line(error)}): download it again.") from error
     if not isinstance(contents, dict):
         raise InputError(f"{path} holds a {type(contents).__name__}, not the parameters of a model.")
     return contents

@@ -2,7 +2,8 @@
 
 The table of names of a family is read in both directions. PyTorch's Linear keeps (out, in) where the kernels here are
 (in, out); the layers here are stacked, the vocabulary is padded and has the same special ids in every family, and what
-some publishers keep in one tensor are several parameters. Nothing else differs, so the round trip is exact to the bit.
+some publishers keep in one tensor are several parameters. Nothing else differs, so the round trip is exact to the bit
+for what a publisher has.
 """
 
 import json

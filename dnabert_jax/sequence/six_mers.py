@@ -1,6 +1,6 @@
 """Tokens of six bases that do not overlap, as Nucleotide Transformer reads DNA (Dalla-Torre et al. 2025).
 
-A sequence is read from its first base on, six bases a token; what is left at its end, and before each N, are single
+A sequence is read from its first base on, six bases per token; what is left at its end, and before each N, are single
 bases, and each N is a token of its own. So an inserted base moves every token behind it.
 Content tokens are in the order of the published vocabularies: product("ATCG", repeat=6), then A, T, C, G and N.
 """

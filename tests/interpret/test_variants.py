@@ -203,6 +203,19 @@ def test_likelihood_of_tokens_apart_is_summed_over_those_that_carry_the_allele(
     assert max(abs(row["log_likelihood_ratio"]) for row in scores) > 0.01
 
 
+def test_windows_that_n_make_too_long_are_left_out(saved: SavedModel, tmp_path: Path) -> None:
+    """Each N is a token of its own."""
+    config = dataclasses.replace(saved.config, tokens="6-mers", max_positions=30)
+    model = DNAModel(SavedModel(Description(config, None, {}), 0, jax.device_get(init_parameters(config, 3))))
+    (tmp_path / "g.fa").write_text(f">chr1\n{'ACGTTG' * 40}{'N' * 40}{'ACGTTG' * 40}\n")
+    with open_genome(tmp_path / "g.fa", ["chr1"]) as opened:
+        placed = [Allele(record(position, "A", "C"), "C", "chr1") for position in (121, 221, 381)]
+        scorer = VariantScorer(model, window=120)
+        scored = list(scorer.score(placed, opened))
+    assert [bool(scores) for _, scores in scored] == [True, False, True]
+    assert [bool(allele.left_out) for allele, _ in scored] == [False, True, False]
+
+
 def test_frames_are_of_tokens_that_do_not_overlap(pretrained: DNAModel) -> None:
     with pytest.raises(InputError, match="frames is 2"):
         VariantScorer(pretrained, frames=2)

@@ -39,14 +39,15 @@ def allele_likelihoods(model: DNAModel, windows: Sequence[Window]) -> Float32[np
         return np.zeros(0, np.float32)
     head, table = model.masked_lm or (None, None)
     rows = [_marked(model, window) for window in windows]
-    most = max(int((row < 0).sum()) for row in rows)
+    # A power of two, so that few programs are compiled.
+    room = 1 << (max(int((row < 0).sum()) for row in rows) - 1).bit_length()
 
     @fixed_settings()
     def likelihood(marked: Int32[np.ndarray, "B L"]) -> Array:
         hidden = model.encoder(np.where(marked < 0, MASK, marked), model.config.num_layers)
         if model.tokenizer.overlap > 1:
             return _mean_log_probability(model.config, head, table, hidden, marked)
-        return _log_probabilities(model.config, most, head, table, hidden, marked)
+        return _log_probabilities(model.config, room, head, table, hidden, marked)
 
     tokens, longest = stream.tokens_together(), model.config.max_positions
     computed = (value for _, value in computed_in_order(iter(rows), longest, tokens, likelihood, lambda _: None))
@@ -73,10 +74,10 @@ def _mean_log_probability(config: ModelConfig, parameters: Any, table: Array, hi
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _log_probabilities(
-    config: ModelConfig, most: int, parameters: Any, table: Array, hidden: Array, marked: Array
-) -> Float[Array, "B {most} V"]:
+    config: ModelConfig, room: int, parameters: Any, table: Array, hidden: Array, marked: Array
+) -> Float[Array, "B {room} V"]:
     """Returns the log-probabilities of all tokens at the hidden ones of each row; what follows them means nothing."""
-    places = jnp.argsort(marked >= 0, axis=1, stable=True)[:, :most]
+    places = jnp.argsort(marked >= 0, axis=1, stable=True)[:, :room]
     chosen = jnp.take_along_axis(hidden, places[..., None], axis=1)
     return jax.nn.log_softmax(bind(MaskedLMHead, parameters, config)(chosen, table))
 

@@ -51,6 +51,7 @@ COLUMNS: dict[ScoreKind, dict[str, str]] = {
 """Names and meanings of the numbers of each kind."""
 
 _ALLELES_TOGETHER = 256
+_MANY_AMBIGUOUS = "the window has too many letters such as N for the model"
 _REGION_LENGTH = 5
 """Bases of a region of high attention at least, as in the original's command."""
 
@@ -136,33 +137,39 @@ class VariantScorer:
         """Yields alleles with their scores by column, in order and in constant memory; those left out have none."""
         remaining = iter(alleles)
         while together := list(itertools.islice(remaining, _ALLELES_TOGETHER)):
-            scores = iter(self._scores([allele for allele in together if not allele.left_out], genome))
-            for allele in together:
-                yield allele, {} if allele.left_out else next(scores)
+            placed = [[] if allele.left_out else self._windows(allele, genome) for allele in together]
+            scores = iter(self._scores([windows for windows in placed if windows]))
+            for allele, windows in zip(together, placed, strict=True):
+                left_out = allele.left_out or ("" if windows else _MANY_AMBIGUOUS)
+                yield allele._replace(left_out=left_out), next(scores) if windows else {}
             if advance:
                 advance(len(together))
 
-    def _scores(self, alleles: Sequence[Allele], genome: Genome) -> list[dict[str, float]]:
-        if not alleles:
+    def _windows(self, allele: Allele, genome: Genome) -> list[Pair]:
+        """Returns the windows of an allele; none if letters such as N make one too long for the model."""
+        start, bases = allele.record.position - 1, base_codes(allele.text.encode())
+        variant = genome[allele.contig], start, len(allele.record.reference), bases
+        pairs = list(window_pairs(*variant, self.window, self._placements, self._both_strands))
+        ambiguous = [window.codes for pair in pairs for window in pair if (window.codes == AMBIGUOUS).any()]
+        if any(len(self._model.tokenizer.encode(codes)) > self._model.config.longest for codes in ambiguous):
             return []
-        windows: list[Pair] = []
-        counts = []
-        for record, text, contig, *_ in alleles:
-            variant = genome[contig], record.position - 1, len(record.reference), base_codes(text.encode())
-            placed = list(window_pairs(*variant, self.window, self._placements, self._both_strands))
-            self.ambiguous += any((window.codes == AMBIGUOUS).any() for pair in placed for window in pair)
-            placed = [
-                (reference.without(frame), alternative.without(frame))
-                for reference, alternative in placed
-                for frame in range(min(self._frames, reference.first + 1))
-            ]
-            windows += placed
-            counts.append(len(placed))
-        owners = np.repeat(np.arange(len(alleles)), counts)
+        self.ambiguous += bool(ambiguous)
+        return [
+            (reference.without(frame), alternative.without(frame))
+            for reference, alternative in pairs
+            for frame in range(min(self._frames, reference.first + 1))
+        ]
+
+    def _scores(self, placed: Sequence[list[Pair]]) -> list[dict[str, float]]:
+        """Returns the scores of alleles from their windows."""
+        if not placed:
+            return []
+        windows = [pair for pairs in placed for pair in pairs]
+        owners = np.repeat(np.arange(len(placed)), [len(pairs) for pairs in placed])
         columns: Scores = {}
         for function in self._functions:
             columns |= function(windows, owners)
-        return [{name: float(columns[name][number]) for name in self.columns} for number in range(len(alleles))]
+        return [{name: float(columns[name][number]) for name in self.columns} for number in range(len(placed))]
 
     def _effect(self, target: Target, windows: list[Pair], owners: Int64[np.ndarray, " P"]) -> Scores:
         """Returns the effects, of log-odds of the label, or numbers of a regression, averaged over windows."""
