@@ -35,7 +35,7 @@ Gaps = list[tuple[float, float, str]]
 
 
 def completeness_notes(gaps: Gaps, steps: int, compute_dtype: str) -> Iterator[str]:
-    """Yields what to say of integrated gradients: the worst gaps, and how many are too large."""
+    """Yields sentences on the worst gaps of integrated gradients, and on how many are too large."""
     if not gaps:  # no sequence, or another method
         return
     (gap, _, name), (_, share, other) = (max(gaps, key=itemgetter(column)) for column in (0, 1))
@@ -140,7 +140,7 @@ class Attention(SequenceCommand):
         advance: Callable[[int], object],
         gaps: Gaps,
     ) -> Iterator["BaseScores"]:
-        """Yields what the method says of each sequence; the gaps of integrals go to `gaps`."""
+        """Yields each sequence with its scores; the gaps of integrals go to `gaps`."""
         from dnabert_jax.interpret.attention import attention_scores
         from dnabert_jax.interpret.attribution import gradient_times_input, integrated_gradients
         from dnabert_jax.interpret.mutagenesis import mutation_effects

@@ -47,7 +47,7 @@ _ENVIRONMENT = {
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
     "TPU_WORKER_HOSTNAMES": "localhost",
 }
-"""Of this process, before JAX is loaded."""
+"""The variables that this process sets before JAX is loaded."""
 
 
 @dataclasses.dataclass(frozen=True)

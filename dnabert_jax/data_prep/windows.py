@@ -19,7 +19,7 @@ MIN_TOKENS = 5
 _FULL_LENGTH_SHARE = 0.5
 
 WindowKind = Literal["mixed", "full"]
-"""As above, or full windows alone, cut one after the other."""
+"""The mixture of cut and sampled windows of the paper, or full windows alone, cut one after the other."""
 
 
 def certain_runs(codes: UInt8[np.ndarray, " n"]) -> Int[np.ndarray, "runs 2"]:

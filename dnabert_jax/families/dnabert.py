@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from dnabert_jax.config import ExecutionConfig, MaskingConfig, ModelConfig, OptimizerConfig, PretrainConfig
+from dnabert_jax.config import ExecutionConfig, MaskingConfig, ModelConfig, PretrainConfig
 from dnabert_jax.errors import InputError
-from dnabert_jax.families.family import Architecture, Entry, Family, Settings, dense, norm, numbers
+from dnabert_jax.families.family import Architecture, Entry, Family, Settings, dense, norm, read_sizes, tiny_recipe
 from dnabert_jax.families.kmer_files import read_k, tokenizer_section, write_tokenizer
 from dnabert_jax.sequence.kmers import MAX_K, KmerTokenizer
 from dnabert_jax.sequence.vocabulary import PAD
@@ -52,19 +52,6 @@ _OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNor
 
 _PADDING_MULTIPLE = 64
 
-_DEFAULTS = {
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "max_position_embeddings": 512,
-    "hidden_dropout_prob": 0.1,
-    "attention_probs_dropout_prob": 0.1,
-    "layer_norm_eps": 1e-12,
-    "initializer_range": 0.02,
-}
-"""The defaults of transformers' BertConfig, which apply where a file gives no value."""
-
 _FIXED: dict[str, tuple[Any, ...]] = {
     "model_type": ("bert",),
     "hidden_act": ("gelu", "gelu_python"),
@@ -96,27 +83,7 @@ _PRESETS = {
     "dnabert4": _dnabert(4),
     "dnabert5": _dnabert(5),
     "dnabert6": _dnabert(6),
-    "tiny": PretrainConfig(
-        model=ModelConfig(
-            k=3,
-            hidden_size=64,
-            num_layers=2,
-            num_heads=2,
-            intermediate_size=256,
-            dropout=0.0,
-            attention_dropout=0.0,
-            initializer_range=0.04,
-            initializer="mimetic",
-        ),
-        masking=MaskingConfig(late_from_step=1300),
-        optimizer=OptimizerConfig(peak_learning_rate=4e-3, warmup_steps=100, schedule_steps=1800),
-        global_batch=8,
-        steps=1600,
-        log_every=20,
-        evaluate_every=200,
-        evaluation_rows=256,
-        checkpoint_every=400,
-    ),
+    "tiny": tiny_recipe(ModelConfig(k=3), MaskingConfig(late_from_step=1300)),
 }
 
 
@@ -149,25 +116,13 @@ class Dnabert(Family):
                     f"{path} says {name} = {settings[name]!r}: only BERT with {name} = {allowed[0]!r}, as the first "
                     "DNABERT, can be read."
                 )
-        k, values = _k(settings, directory), numbers(settings, _DEFAULTS, path)
+        k, sizes = _k(settings, directory), read_sizes(settings, path, ModelConfig.max_positions)
         fewest = KmerTokenizer(k).vocabulary_size
         if not isinstance(size := settings.get("vocab_size"), int) or size < fewest:
             raise InputError(
                 f"{path} says vocab_size = {size!r}: a vocabulary of {k}-mers has at least {fewest} tokens."
             )
-        return ModelConfig(
-            tokens=self.tokens,
-            k=k,
-            hidden_size=values["hidden_size"],
-            num_layers=values["num_hidden_layers"],
-            num_heads=values["num_attention_heads"],
-            intermediate_size=values["intermediate_size"],
-            max_positions=values["max_position_embeddings"],
-            dropout=float(values["hidden_dropout_prob"]),
-            attention_dropout=float(values["attention_probs_dropout_prob"]),
-            layer_norm_epsilon=float(values["layer_norm_eps"]),
-            initializer_range=float(values["initializer_range"]),
-        )
+        return ModelConfig(tokens=self.tokens, k=k, **sizes)
 
     def settings(self, config: ModelConfig) -> Settings:
         return {

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from dnabert_jax.config import ModelConfig, PretrainConfig
+from dnabert_jax.config import MaskingConfig, ModelConfig, OptimizerConfig, PretrainConfig
 from dnabert_jax.errors import InputError
 
 Architecture = Literal["masked-lm", "encoder", "classifier"]
@@ -64,24 +64,68 @@ _LARGEST = 2**20
 """The largest number of a setting, below which the shapes that follow can be computed and compared with the file's."""
 
 
-def numbers(settings: Settings, defaults: Mapping[str, int | float], path: Path) -> dict[str, Any]:
-    """Returns the settings of these names, all of them numbers.
+SIZES = {
+    "hidden_size": "hidden_size",
+    "num_hidden_layers": "num_layers",
+    "num_attention_heads": "num_heads",
+    "intermediate_size": "intermediate_size",
+    "max_position_embeddings": "max_positions",
+    "hidden_dropout_prob": "dropout",
+    "attention_probs_dropout_prob": "attention_dropout",
+    "layer_norm_eps": "layer_norm_epsilon",
+    "initializer_range": "initializer_range",
+}
+"""The field of `ModelConfig` of each number in a config.json of transformers."""
+
+
+def read_sizes(settings: Settings, path: Path, max_positions: int) -> dict[str, Any]:
+    """Returns the numbers of a config.json by their fields of `ModelConfig`.
+
+    What a file does not give has the default of transformers, which is that of `ModelConfig` too.
 
     Args:
-        defaults: what a file means that does not give one; a whole number if it must be one.
         path: of the file, for errors.
+        max_positions: the default of max_position_embeddings.
 
     Raises:
-        InputError: one is no such number, or too large.
+        InputError: one is not such a number, or too large.
     """
     values = {}
-    for key, default in defaults.items():
-        value = values[key] = settings.get(key, default)
+    for key, field in SIZES.items():
+        default = max_positions if field == "max_positions" else getattr(ModelConfig, field)
+        value = settings.get(key, default)
         if isinstance(value, bool) or not isinstance(value, (int, float) if isinstance(default, float) else int):
             raise InputError(f"{path} says {key} = {value!r}: that must be a number like {default}.")
         if value > _LARGEST:
             raise InputError(f"{path} says {key} = {value}: that must be at most {_LARGEST}.")
+        values[field] = type(default)(value)
     return values
+
+
+def tiny_recipe(model: ModelConfig, masking: MaskingConfig) -> PretrainConfig:
+    """Returns the pre-training of a model of two layers of 64, which learns in minutes on two CPU cores."""
+    return PretrainConfig(
+        model=dataclasses.replace(
+            model,
+            hidden_size=64,
+            num_layers=2,
+            num_heads=2,
+            intermediate_size=256,
+            max_positions=512,
+            dropout=0.0,
+            attention_dropout=0.0,
+            initializer_range=0.04,
+            initializer="mimetic",
+        ),
+        masking=masking,
+        optimizer=OptimizerConfig(peak_learning_rate=4e-3, warmup_steps=100, schedule_steps=1800),
+        global_batch=8,
+        steps=1600,
+        log_every=20,
+        evaluate_every=200,
+        evaluation_rows=256,
+        checkpoint_every=400,
+    )
 
 
 class OtherLayout(NamedTuple):

@@ -7,7 +7,6 @@ the publisher's own code computes.
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -16,6 +15,7 @@ from dnabert_jax.config import ExecutionConfig, MaskingConfig, ModelConfig, Opti
 from dnabert_jax.errors import InputError
 from dnabert_jax.families.family import (
     EXAMPLE,
+    SIZES,
     Architecture,
     Entry,
     Family,
@@ -23,7 +23,8 @@ from dnabert_jax.families.family import (
     Settings,
     dense,
     norm,
-    numbers,
+    read_sizes,
+    tiny_recipe,
 )
 from dnabert_jax.families.nucleotide_transformer_jax import SETTINGS_FILE, read_release
 from dnabert_jax.io.text import numbered_lines
@@ -94,18 +95,8 @@ _OURS = ("<pad>", "<unk>", "<cls>", "<eos>", "<mask>")
 
 _ROLES = {"cls_token": "<cls>", "mask_token": "<mask>", "pad_token": "<pad>", "unk_token": "<unk>"}
 
-_DEFAULTS = {
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "max_position_embeddings": 1026,
-    "hidden_dropout_prob": 0.1,
-    "attention_probs_dropout_prob": 0.1,
-    "layer_norm_eps": 1e-12,
-    "initializer_range": 0.02,
-}
-"""The defaults of transformers' EsmConfig, which apply where a file gives no value."""
+_MAX_POSITION_EMBEDDINGS = 1026
+"""The default of transformers' EsmConfig."""
 
 _TOKEN_DROPOUT = 0.15 * 0.8
 """The share of tokens that training replaces by <mask>, as transformers and the publisher have it."""
@@ -113,46 +104,38 @@ _TOKEN_DROPOUT = 0.15 * 0.8
 _TOKENIZER = SixMerTokenizer()
 _CONTENT = _TOKENIZER.tokens[NUM_SPECIAL : _TOKENIZER.content_end]
 
-_LICENCE = "cc-by-nc-sa-4.0"
+_SHARED = ModelConfig(
+    tokens="6-mers", norm="pre", token_types=False, tied_head=False, dropout=0.0, attention_dropout=0.0
+)
+_NETWORKS = {
+    "v1": dataclasses.replace(_SHARED, token_dropout=_TOKEN_DROPOUT),
+    "v2": dataclasses.replace(_SHARED, positions="rotary", feed_forward="swiglu"),
+}
+"""The mechanisms of each version, with sizes that mean nothing."""
 
 
-def _v1(**sizes: Any) -> ModelConfig:
-    return ModelConfig(
-        tokens="6-mers",
-        norm="pre",
-        token_types=False,
-        tied_head=False,
-        token_dropout=_TOKEN_DROPOUT,
-        dropout=0.0,
-        attention_dropout=0.0,
-        **sizes,
-    )
+_MASKING = MaskingConfig(late_rate=0.15, random_from="others")
 
 
-def _v2(**sizes: Any) -> ModelConfig:
-    return ModelConfig(
-        tokens="6-mers",
-        positions="rotary",
-        norm="pre",
-        feed_forward="swiglu",
-        token_types=False,
-        tied_head=False,
-        dropout=0.0,
-        attention_dropout=0.0,
-        **sizes,
-    )
-
-
-def _published(model: ModelConfig, tokens: int) -> PretrainConfig:
+def _published(version: str, layers: int, size: int, heads: int, tokens: int) -> PretrainConfig:
     """Returns the recipe of the model cards: a million tokens per batch.
 
     Args:
         tokens: that training sees.
     """
+    model = dataclasses.replace(
+        _NETWORKS[version],
+        num_layers=layers,
+        hidden_size=size,
+        num_heads=heads,
+        intermediate_size=4 * size,
+        max_positions={"v1": 1000, "v2": 2048}[version],
+        compute_dtype="bfloat16",
+    )
     steps = tokens // 10**6
     return PretrainConfig(
         model=model,
-        masking=MaskingConfig(late_rate=0.15, random_from="others"),
+        masking=_MASKING,
         optimizer=OptimizerConfig(
             peak_learning_rate=1e-4,
             initial_learning_rate=5e-5,
@@ -169,50 +152,14 @@ def _published(model: ModelConfig, tokens: int) -> PretrainConfig:
     )
 
 
-def _large(version: Any, layers: int, size: int, heads: int, max_positions: int) -> ModelConfig:
-    config: ModelConfig = version(
-        num_layers=layers,
-        hidden_size=size,
-        num_heads=heads,
-        intermediate_size=4 * size,
-        max_positions=max_positions,
-        compute_dtype="bfloat16",
-    )
-    return config
-
-
-def _tiny() -> PretrainConfig:
-    """Returns a small model that learns within minutes on two CPU cores."""
-    model = _v2(
-        hidden_size=64,
-        num_layers=2,
-        num_heads=2,
-        intermediate_size=256,
-        max_positions=512,
-        initializer_range=0.04,
-        initializer="mimetic",
-    )
-    return PretrainConfig(
-        model=model,
-        masking=MaskingConfig(late_rate=0.15, random_from="others"),
-        optimizer=OptimizerConfig(peak_learning_rate=4e-3, warmup_steps=100, schedule_steps=1800),
-        global_batch=8,
-        steps=1600,
-        log_every=20,
-        evaluate_every=200,
-        evaluation_rows=256,
-        checkpoint_every=400,
-    )
-
-
 _PRESETS = {
-    "nt-v2-50m": _published(_large(_v2, 12, 512, 16, 2048), 300 * 10**9),
-    "nt-v2-100m": _published(_large(_v2, 22, 512, 16, 2048), 300 * 10**9),
-    "nt-v2-250m": _published(_large(_v2, 24, 768, 16, 2048), 10**12),
-    "nt-v2-500m": _published(_large(_v2, 29, 1024, 16, 2048), 10**12),
-    "nt-500m": _published(_large(_v1, 24, 1280, 20, 1000), 50 * 10**9),
-    "nt-2.5b": _published(_large(_v1, 32, 2560, 20, 1000), 300 * 10**9),
-    "nt-tiny": _tiny(),
+    "nt-v2-50m": _published("v2", 12, 512, 16, 300 * 10**9),
+    "nt-v2-100m": _published("v2", 22, 512, 16, 300 * 10**9),
+    "nt-v2-250m": _published("v2", 24, 768, 16, 10**12),
+    "nt-v2-500m": _published("v2", 29, 1024, 16, 10**12),
+    "nt-500m": _published("v1", 24, 1280, 20, 50 * 10**9),
+    "nt-2.5b": _published("v1", 32, 2560, 20, 300 * 10**9),
+    "nt-tiny": tiny_recipe(_NETWORKS["v2"], _MASKING),
 }
 
 
@@ -229,7 +176,7 @@ class NucleotideTransformer(Family):
     not_needed = _NOT_NEEDED
     last_layer = "classifier.out_proj"
     architectures = _ARCHITECTURES
-    licence = _LICENCE
+    licence = "cc-by-nc-sa-4.0"
 
     def recognises(self, settings: Settings) -> bool:
         return settings.get("model_type") == "esm" or "esm_config.EsmConfig" in str(settings.get("auto_map"))
@@ -238,26 +185,16 @@ class NucleotideTransformer(Family):
         path = directory / "config.json"
         version = _version_of(settings, path)
         _check_vocabulary(directory / "vocab.txt", version)
-        values = numbers(settings, _DEFAULTS, path)
         if "token_dropout" not in settings:
             raise InputError(
                 f"{path} does not say token_dropout, which changes every number of the model: published models of v1 "
                 "have true, those of v2 false. Add it."
             )
-        make = _v1 if version == "v1" else _v2
-        config = make(
-            hidden_size=values["hidden_size"],
-            num_layers=values["num_hidden_layers"],
-            num_heads=values["num_attention_heads"],
-            intermediate_size=values["intermediate_size"],
-            max_positions=values["max_position_embeddings"] - _UNUSED_POSITIONS,
-            layer_norm_epsilon=float(values["layer_norm_eps"]),
-            initializer_range=float(values["initializer_range"]),
-        )
+        sizes = read_sizes(settings, path, _MAX_POSITION_EMBEDDINGS)
+        sizes["max_positions"] -= _UNUSED_POSITIONS
         return dataclasses.replace(
-            config,
-            dropout=float(values["hidden_dropout_prob"]),
-            attention_dropout=float(values["attention_probs_dropout_prob"]),
+            _NETWORKS[version],
+            **sizes,
             token_dropout=_TOKEN_DROPOUT if settings["token_dropout"] else 0.0,
             tied_head=bool(settings.get("tie_word_embeddings", True)),
         )
@@ -268,16 +205,9 @@ class NucleotideTransformer(Family):
             "vocab_size": self.published_size(config),
             "mask_token_id": _SPECIAL[version].index("<mask>"),
             "pad_token_id": _SPECIAL[version].index("<pad>"),
-            "hidden_size": config.hidden_size,
-            "num_hidden_layers": config.num_layers,
-            "num_attention_heads": config.num_heads,
-            "intermediate_size": config.intermediate_size,
             "hidden_act": "gelu",
-            "hidden_dropout_prob": config.dropout,
-            "attention_probs_dropout_prob": config.attention_dropout,
+            **{key: getattr(config, field) for key, field in SIZES.items()},
             "max_position_embeddings": config.max_positions + _UNUSED_POSITIONS,
-            "initializer_range": config.initializer_range,
-            "layer_norm_eps": config.layer_norm_epsilon,
             "position_embedding_type": "absolute" if version == "v1" else "rotary",
             "emb_layer_norm_before": False,
             "token_dropout": config.token_dropout > 0,

@@ -23,7 +23,7 @@ from dnabert_jax.typed_json import read_object
 
 SETTINGS_FILE = "hyperparams.json"
 _EPSILON = 1e-5
-"""Of LayerNorm: Haiku's default, which the release computes with; its directories for transformers say 1e-12."""
+"""The epsilon of LayerNorm that the release computes with, Haiku's default; files for transformers say 1e-12."""
 
 _MODULES = {
     "embed": "esm.embeddings.word_embeddings",
@@ -47,7 +47,7 @@ _OLD_MODULES = {"mha": "self_attention", "mha_layer_norm": "self_attention_layer
 _OLD_MODULES["esm_roberta_lm_head"] = "roberta_lm_head"
 
 _MULTIARRAY = importlib.import_module("numpy._core.multiarray")
-"""What pickles of arrays name."""
+"""The module whose functions pickles of arrays name."""
 
 _DAMAGE = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, RuntimeError,
            struct.error, TypeError, ValueError)  # fmt: skip

@@ -94,7 +94,7 @@ class Regions:
 
 @dataclasses.dataclass(frozen=True)
 class ContigSites:
-    """What the annotation says of one contig, in its coordinates.
+    """The sites that the annotation has on one contig, in its coordinates.
 
     Attributes:
         start, reverse, label: windows of the positives, 0-based.

@@ -102,7 +102,7 @@ class DerivedJob:
 
 @dataclasses.dataclass
 class Notes:
-    """What a manifest tells of: `read` from the annotation, `left_out` of it, and negatives that are `missing`."""
+    """Counts for a manifest: `read` from the annotation, `left_out` of it, and negatives that are `missing`."""
 
     read: Counter[str] = dataclasses.field(default_factory=Counter)
     left_out: LeftOut = dataclasses.field(default_factory=LeftOut)
