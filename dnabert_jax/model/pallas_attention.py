@@ -1,13 +1,15 @@
 """Self-attention inside segments as a TPU kernel, with dropout on the probabilities, forward and backward.
 
 Written because the scores of whole rows cost more in HBM traffic than their matrix products (docs/tuning.md), and
-because JAX's splash attention drops nothing out. A grid step handles one row and as many heads as fill the 128 lanes
-of a register. Scores are transposed, keys by queries, so that the softmax runs over sublanes, which is cheap, and
-its statistics are compact. Heads that share lanes are told apart by zeroing the other's half of one operand: the
-matrix unit is 128 deep anyway. The masks are those of `dnabert_jax.model.dropout`, so this kernel equals
-`dnabert_jax.model.attention.xla_attention` but for rounding; tests hold it in interpret mode.
+because JAX's splash attention drops nothing out. A grid step handles a block of the queries of one row, with all of
+the row's keys, and as many heads as fill the 128 lanes of a register. Scores are transposed, keys by queries, so that
+the softmax runs over sublanes, which is cheap, and its statistics are compact. Heads that share lanes are told apart
+by zeroing the other's half of one operand: the matrix unit is 128 deep anyway. The masks are those of
+`dnabert_jax.model.dropout`, so this kernel equals `dnabert_jax.model.attention.xla_attention` but for rounding; tests
+hold it in interpret mode.
 
-B rows, L tokens, N heads, K head size, J = N x K, G heads that share lanes, T tiles of lanes (T = N / G).
+B rows, L tokens, N heads, K head size, J = N x K, G heads that share lanes, T tiles of lanes (T = N / G), Q queries
+in a block.
 """
 
 import dataclasses
@@ -29,8 +31,9 @@ Ref = Any
 """A block of an array in a core's memory; Pallas gives it no public type."""
 
 LANES = 128
-_LONGEST_ROW = 1024
-"""Tokens of a row whose scores, three times in float32, still fit into a core's vector memory."""
+_MOST_SCORES = 2**20
+"""Scores of a block of queries that still fit into a core's vector memory, three times in float32."""
+_LONGEST_ROW = _MOST_SCORES // LANES
 _VECTOR_MEMORY_BYTES = 64 * 2**20
 
 
@@ -47,6 +50,7 @@ class _Shape:
     heads: int
     head_size: int
     rate: float
+    block: int
     interpret: bool
 
     @property
@@ -67,11 +71,12 @@ class _Shape:
         )
 
 
-def pallas_attention(heads: Heads, interpret: bool = False) -> Float[Array, "B L J"]:
+def pallas_attention(heads: Heads, block: int | None = None, interpret: bool = False) -> Float[Array, "B L J"]:
     """Returns the attention of all heads of the rows that one device holds.
 
     Args:
         heads: queries, keys, values and what is dropped out of the probabilities.
+        block: queries of a grid step, a multiple of 128 that divides L; as many as fit if not given.
         interpret: run without a TPU, slowly.
 
     Raises:
@@ -84,8 +89,12 @@ def pallas_attention(heads: Heads, interpret: bool = False) -> Float[Array, "B L
             f"Pallas attention takes no rows of {length} tokens with {number} heads of {heads.size} a device: choose "
             "--execution.attention auto."
         )
+    if block is None:
+        block = max(
+            size for size in range(LANES, length + 1, LANES) if not length % size and size * length <= _MOST_SCORES
+        )
     keys = heads.keys
-    shape = _Shape(batch, length, number, heads.size, 0.0 if keys is None else heads.rate, interpret)
+    shape = _Shape(batch, length, number, heads.size, 0.0 if keys is None else heads.rate, block, interpret)
     words = jnp.zeros((batch, 2 * number), jnp.int32) if keys is None else jnp.concatenate(keys, axis=1)
     return _attention(shape, *heads[:3], heads.segment_ids.astype(jnp.int32), words)
 
@@ -101,7 +110,7 @@ def _forward(
     statistics = jax.ShapeDtypeStruct((shape.batch, shape.tiles, shape.group, shape.length), jnp.float32)
     out, log_sums = pl.pallas_call(
         functools.partial(_forward_kernel, shape),
-        grid_spec=_grid(shape, tiled=3, statistics_in=False, tiled_out=1, statistics_out=True),
+        grid_spec=_grid(shape, inputs="qkk", outputs="qs"),
         out_shape=(jax.ShapeDtypeStruct(query.shape, query.dtype), statistics),
         compiler_params=_compiler_parameters(),
         cost_estimate=shape.cost(products=2, arrays=4),
@@ -116,7 +125,7 @@ def _backward(shape: _Shape, saved: tuple[Array, ...], gradient: Array) -> tuple
     like = jax.ShapeDtypeStruct(query.shape, query.dtype)
     gradients = pl.pallas_call(
         functools.partial(_backward_kernel, shape),
-        grid_spec=_grid(shape, tiled=4, statistics_in=True, tiled_out=3, statistics_out=False),
+        grid_spec=_grid(shape, inputs="qkkqs", outputs="qkk", sums=2),
         out_shape=(like, like, like),
         compiler_params=_compiler_parameters(),
         cost_estimate=shape.cost(products=5, arrays=7),
@@ -129,25 +138,36 @@ def _backward(shape: _Shape, saved: tuple[Array, ...], gradient: Array) -> tuple
 _attention.defvjp(_forward, _backward)
 
 
-def _grid(
-    shape: _Shape, tiled: int, statistics_in: bool, tiled_out: int, statistics_out: bool
-) -> pltpu.PrefetchScalarGridSpec:
-    """One step a row and a tile of 128 lanes; the keys are read as scalars."""
-    length = shape.length
-    lanes = pl.BlockSpec((1, length, LANES), lambda row, tile, _: (row, 0, tile))
-    of_queries = pl.BlockSpec((1, 1, length), lambda row, _tile, _: (row, 0, 0))
-    of_keys = pl.BlockSpec((1, length, 1), lambda row, _tile, _: (row, 0, 0))
-    statistics = pl.BlockSpec((1, 1, shape.group, length), lambda row, tile, _: (row, tile, 0, 0))
+def _grid(shape: _Shape, inputs: str, outputs: str, sums: int = 0) -> pltpu.PrefetchScalarGridSpec:
+    """One step for each row, tile of 128 lanes and block of queries; the keys of dropout are read as scalars.
+
+    Args:
+        inputs: a letter for each array besides the segments: lanes of the block's queries (q) or of all keys (k), or
+            statistics of the softmax (s).
+        outputs: likewise.
+        sums: how many arrays of [L, 128] gather what the blocks add up.
+    """
+    length, block = shape.length, shape.block
+    specs = {
+        "q": pl.BlockSpec((1, block, LANES), lambda row, tile, queries, _: (row, queries, tile)),
+        "k": pl.BlockSpec((1, length, LANES), lambda row, tile, _queries, _: (row, 0, tile)),
+        "s": pl.BlockSpec((1, 1, shape.group, block), lambda row, tile, queries, _: (row, tile, 0, queries)),
+    }
+    segments_of_queries = pl.BlockSpec((1, 1, block), lambda row, _tile, queries, _: (row, 0, queries))
+    segments_of_keys = pl.BlockSpec((1, length, 1), lambda row, _tile, _queries, _: (row, 0, 0))
     return pltpu.PrefetchScalarGridSpec(
         num_scalar_prefetch=1,
-        grid=(shape.batch, shape.tiles),
-        in_specs=[of_queries, of_keys] + [lanes] * tiled + [statistics] * statistics_in,
-        out_specs=[lanes] * tiled_out + [statistics] * statistics_out,
+        grid=(shape.batch, shape.tiles, length // block),
+        in_specs=[segments_of_queries, segments_of_keys] + [specs[letter] for letter in inputs],
+        out_specs=[specs[letter] for letter in outputs],
+        scratch_shapes=[pltpu.VMEM((length, LANES), jnp.float32)] * sums,
     )
 
 
 def _compiler_parameters() -> pltpu.CompilerParams:
-    return pltpu.CompilerParams(dimension_semantics=("parallel", "parallel"), vmem_limit_bytes=_VECTOR_MEMORY_BYTES)
+    return pltpu.CompilerParams(
+        dimension_semantics=("parallel", "parallel", "arbitrary"), vmem_limit_bytes=_VECTOR_MEMORY_BYTES
+    )
 
 
 def _own_lanes(x: Array, head: int, head_size: int) -> Array:
@@ -175,8 +195,8 @@ def _kept(shape: _Shape, words: Ref, head: int) -> Array:
     """Which probabilities are kept, keys by queries."""
     row, heads = pl.program_id(0), shape.heads
     number = pl.program_id(1) * shape.group + head
-    size = (shape.length, shape.length)
-    query, key = (jax.lax.broadcasted_iota(jnp.int32, size, axis) for axis in (1, 0))
+    key, query = (jax.lax.broadcasted_iota(jnp.int32, (shape.length, shape.block), axis) for axis in (0, 1))
+    query += pl.program_id(2) * shape.block
     return kept(hashed(counter(query, key), words[row, number], words[row, heads + number]), shape.rate)
 
 
@@ -186,7 +206,7 @@ def _forward_kernel(
 ) -> None:  # fmt: skip
     allowed = of_keys[0] == of_queries[0]
     q, k, v = query[0], key[0], value[0]
-    total = jnp.zeros((LANES, shape.length), jnp.float32)
+    total = jnp.zeros((LANES, shape.block), jnp.float32)
     for head in range(shape.group):
         scores = jnp.where(allowed, _scores(shape, q, k, head), jnp.finfo(jnp.float32).min)
         highest = scores.max(axis=0, keepdims=True)
@@ -202,12 +222,17 @@ def _forward_kernel(
 
 def _backward_kernel(
     shape: _Shape, words: Ref, of_queries: Ref, of_keys: Ref, query: Ref, key: Ref, value: Ref,
-    gradient: Ref, log_sums: Ref, query_gradient: Ref, key_gradient: Ref, value_gradient: Ref,
+    gradient: Ref, log_sums: Ref, query_gradient: Ref, key_gradient: Ref, value_gradient: Ref, of_k: Ref, of_v: Ref,
 ) -> None:  # fmt: skip
+    @pl.when(pl.program_id(2) == 0)
+    def _first_queries() -> None:
+        of_k[...] = jnp.zeros_like(of_k)
+        of_v[...] = jnp.zeros_like(of_v)
+
     allowed = of_keys[0] == of_queries[0]
     q, k, v, g = query[0], key[0], value[0], gradient[0]
     scale = 1 / math.sqrt(shape.head_size)
-    of_q, of_k, of_v = (jnp.zeros(size, jnp.float32) for size in (q.T.shape, k.shape, v.shape))
+    of_q = jnp.zeros(q.T.shape, jnp.float32)
     for head in range(shape.group):
         own = functools.partial(_own_lanes, head=head, head_size=shape.head_size)
         scores = jnp.where(allowed, _scores(shape, q, k, head), jnp.finfo(jnp.float32).min)
@@ -218,11 +243,14 @@ def _backward_kernel(
             keep, kept_scale = _kept(shape, words, head), 1 / (1 - shape.rate)
             of_kept = jnp.where(keep, of_kept * kept_scale, 0.0)
             dropped = jnp.where(keep, probabilities * kept_scale, 0.0)
-        of_v += _product(dropped.astype(g.dtype), own(g), 1, 0)
+        of_v[...] += _product(dropped.astype(g.dtype), own(g), 1, 0)
         of_scores = probabilities * (of_kept - (probabilities * of_kept).sum(axis=0, keepdims=True))
         of_scores = of_scores.astype(q.dtype)
-        of_k += _product(of_scores, own(q), 1, 0) * scale
+        of_k[...] += _product(of_scores, own(q), 1, 0) * scale
         of_q += _product(own(k), of_scores, 0, 0) * scale
     query_gradient[0] = of_q.T.astype(q.dtype)
-    key_gradient[0] = of_k.astype(k.dtype)
-    value_gradient[0] = of_v.astype(v.dtype)
+
+    @pl.when(pl.program_id(2) == pl.num_programs(2) - 1)
+    def _last_queries() -> None:
+        key_gradient[0] = of_k[...].astype(k.dtype)
+        value_gradient[0] = of_v[...].astype(v.dtype)

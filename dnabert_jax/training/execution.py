@@ -111,7 +111,7 @@ def choose_attention(model: ModelConfig, wish: str, platform: str, tensor: int, 
     narrow = model.compute_dtype == "bfloat16"
     if wish == "pallas" and not (platform == "tpu" and supports(model.max_positions, heads, model.head_size)):
         raise InputError(
-            f"Pallas attention is a TPU kernel for rows of a multiple of 128 tokens, up to 1024, and heads that fill "
+            f"Pallas attention is a TPU kernel for rows of a multiple of 128 tokens, up to 8192, and heads that fill "
             f"128 lanes, not for {model.max_positions} tokens and {heads} heads of {model.head_size} a device on "
             f"{platform}: choose --execution.attention auto."
         )

@@ -1,5 +1,7 @@
 """The TPU kernel of attention, interpreted without a TPU, equals plain XLA, dropout and gradients included."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,13 +13,13 @@ from dnabert_jax.model.dropout import RowKeys, fold_in, row_keys
 from dnabert_jax.model.pallas_attention import pallas_attention, supports
 
 
-def interpreted(heads: Heads) -> jax.Array:
-    return pallas_attention(heads, interpret=True)
+def interpreted(heads: Heads, block: int | None = None) -> jax.Array:
+    return pallas_attention(heads, block, interpret=True)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1])
-@pytest.mark.parametrize(("heads", "head_size"), [(4, 64), (1, 128), (4, 32)])
-def test_it_equals_plain_attention_and_so_do_its_gradients(rate: float, heads: int, head_size: int) -> None:
+@pytest.mark.parametrize(("heads", "head_size", "block"), [(4, 64, 256), (1, 128, 128), (4, 32, 128)])
+def test_it_equals_plain_attention_and_so_do_its_gradients(rate: float, heads: int, head_size: int, block: int) -> None:
     batch, length, width = 2, 256, heads * head_size
     query, key, value, weight = jax.random.normal(jax.random.key(0), (4, batch, length, width))
     # A packed row with padding, and a row of one sequence.
@@ -32,9 +34,10 @@ def test_it_equals_plain_attention_and_so_do_its_gradients(rate: float, heads: i
     with jax.default_matmul_precision("highest"):
         inputs = Heads(*arguments, segments, head_size, rate, keys)
         plain = xla_attention(inputs)
-        np.testing.assert_allclose(interpreted(inputs), plain, atol=2e-6)
+        blockwise = functools.partial(interpreted, block=block)
+        np.testing.assert_allclose(blockwise(inputs), plain, atol=2e-6)
         expected = jax.grad(weighted, (1, 2, 3))(xla_attention, *arguments)
-        for ours, theirs in zip(jax.grad(weighted, (1, 2, 3))(interpreted, *arguments), expected, strict=True):
+        for ours, theirs in zip(jax.grad(weighted, (1, 2, 3))(blockwise, *arguments), expected, strict=True):
             np.testing.assert_allclose(ours, theirs, atol=5e-6)
     if rate:
         without = xla_attention(Heads(*arguments, segments, head_size))
@@ -63,5 +66,6 @@ def test_what_it_takes() -> None:
     assert supports(512, 6, 64)
     assert not supports(512, 3, 64), "three heads of 64 do not fill registers of 128 lanes"
     assert not supports(510, 12, 64)
-    assert not supports(2048, 12, 64)
+    assert supports(2048, 16, 64)
+    assert not supports(16384, 16, 64)
     assert not supports(512, 2, 48)
