@@ -3,6 +3,7 @@
 From the genome come windows of like GC content, with a motif, or with GT or AG that is no site.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,22 +20,13 @@ PROPOSALS = 8192
 PROPOSALS_PER_NEGATIVE = 2000
 """Windows that are looked at for each negative before it is given up."""
 
-SCAN_BLOCK = 1 << 22
-"""Bases that are searched for a motif together."""
-
 
 def motif_places(codes: UInt8[np.ndarray, " n"], motif: str) -> Int64[np.ndarray, " p"]:
     """Returns where an IUPAC motif begins."""
-    allowed = [np.isin(np.arange(AMBIGUOUS + 1), base_codes(ambiguous_dna_values[letter].encode())) for letter in motif]
-    places = []
-    for first in range(0, max(len(codes) - len(motif) + 1, 0), SCAN_BLOCK):
-        block = codes[first : first + SCAN_BLOCK + len(motif) - 1]
-        count = len(block) - len(motif) + 1
-        hit = np.ones(count, bool)
-        for offset, table in enumerate(allowed):
-            hit &= table[block[offset : offset + count]]
-        places.append(np.flatnonzero(hit) + first)
-    return np.concatenate(places) if places else np.empty(0, np.int64)
+    first, *rest = (b"[" + base_codes(ambiguous_dna_values[letter].encode()).tobytes() + b"]" for letter in motif)
+    # All but the first letter are looked ahead for, so that motifs that overlap are found too.
+    places = re.finditer(first + b"(?=" + b"".join(rest) + b")", codes.data)
+    return np.fromiter((place.start() for place in places), np.int64)
 
 
 def _take(taken: dict[int, int], start: int, length: int) -> bool:

@@ -8,7 +8,6 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dnabert_jax.data_prep.derived import negatives
 from dnabert_jax.data_prep.derived.contigs import Contig, ContigSites, Place, Regions
 from dnabert_jax.data_prep.derived.negatives import dinucleotide_shuffle, gc_windows, motif_places, substitute_parts
 from dnabert_jax.errors import InputError
@@ -41,12 +40,8 @@ def test_where_there_are_enough_the_gc_content_is_equal_and_what_is_not_found_is
     assert not gc_windows(short, codes, 0.02)
 
 
-@pytest.mark.parametrize("block", [64, negatives.SCAN_BLOCK])
 @pytest.mark.parametrize(("motif", "pattern"), [("TATAWA", "TATA[AT]A"), ("GRYN", "G[AG][CT][ACGT]"), ("A", "A")])
-def test_motif_places(
-    text: str, place: Place, motif: str, pattern: str, block: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(negatives, "SCAN_BLOCK", block)
+def test_motif_places(text: str, place: Place, motif: str, pattern: str) -> None:
     assert motif_places(place.contig.codes, motif).tolist() == [m.start() for m in re.finditer(f"(?={pattern})", text)]
 
 
