@@ -133,10 +133,11 @@ class Task(abc.ABC):
     def __init__(self, job: DerivedJob, annotation: Location, protocols: dict[str, dict[str, Any]], name: str):
         if name not in protocols:
             raise InputError(f"There is no protocol {name!r}: choose one of {', '.join(protocols)}.")
-        self.job, self.annotation, self.protocol, self.settings = job, annotation, name, protocols[name]
-        self.set_name = self.name
-        self.ratio = self.settings.get("ratio", 1.0) if job.negative_ratio is None else job.negative_ratio
-        self.maximum = self.settings.get("maximum") if job.maximum_per_label is None else job.maximum_per_label
+        self.job, self.annotation, self.protocol, self.set_name = job, annotation, name, self.name
+        settings = {"negative_ratio": 1.0, "maximum_per_label": None, **protocols[name]}
+        given = {flag: value for flag in settings if (value := getattr(job, flag)) not in (None, ())}
+        self.settings = settings | given
+        self.ratio, self.maximum = self.settings["negative_ratio"], self.settings["maximum_per_label"]
 
     @abc.abstractmethod
     def read(self, path: Path, notes: Notes) -> dict[str, ContigSites]:
@@ -218,8 +219,11 @@ TATA_MOTIF, TATA_FIRST, TATA_LAST = "TATAWA", -34, -24
 """A promoter has a TATA box if this motif begins at one of these offsets from the TSS, which is offset 0."""
 
 _PROMOTER_PROTOCOLS: dict[str, dict[str, Any]] = {
-    "dnabert-prom-300": {"first": -249, "last": 50, "tata": ("tata-windows",), "other": ("substitution",)},
-    "dnabert-prom-core": {"first": -34, "last": 35, "tata": ("tata-windows",), "other": ("substitution",)},
+    name: {**offsets, "tata_negatives": ("tata-windows",), "other_negatives": ("substitution",)}
+    for name, offsets in {
+        "dnabert-prom-300": {"first_offset": -249, "last_offset": 50},
+        "dnabert-prom-core": {"first_offset": -34, "last_offset": 35},
+    }.items()
 }
 
 
@@ -259,10 +263,9 @@ class Promoters(Task):
     def __init__(self, job: PromotersJob):
         super().__init__(job, job.gtf, _PROMOTER_PROTOCOLS, job.protocol)
         self._tss, self._gene_types = job.tss, job.gene_types
-        self.first = self.settings["first"] if job.first_offset is None else job.first_offset
-        last = self.settings["last"] if job.last_offset is None else job.last_offset
+        self.first, last = self.settings["first_offset"], self.settings["last_offset"]
         self.length = last - self.first + 1
-        self.kinds = (job.tata_negatives or self.settings["tata"], job.other_negatives or self.settings["other"])
+        self.kinds = (self.settings["tata_negatives"], self.settings["other_negatives"])
         if self.first > TATA_FIRST or last < TATA_LAST + len(TATA_MOTIF) - 1:
             raise InputError(
                 f"A window from {self.first:+} to {last:+} does not show whether there is a TATA box: it must hold "
@@ -333,7 +336,7 @@ def one_a_gene(transcripts: Sequence[Transcript]) -> list[Transcript]:
 SpliceNegative = Literal["decoys", "gc-windows", "substitution", "shuffle"]
 
 _SPLICE_PROTOCOLS: dict[str, dict[str, Any]] = {
-    "dnabert-splice": {"length": 400, "negatives": ("decoys",), "ratio": 0.5, "maximum": 10_000}
+    "dnabert-splice": {"length": 400, "negatives": ("decoys",), "negative_ratio": 0.5, "maximum_per_label": 10_000}
 }
 
 _BASES = {DONOR: "GT", ACCEPTOR: "AG"}
@@ -369,10 +372,9 @@ class Splice(Task):
     def __init__(self, job: SpliceJob):
         super().__init__(job, job.gtf, _SPLICE_PROTOCOLS, job.protocol)
         self._gene_types, self._all_sites = job.gene_types, job.all_sites
-        self.length = self.settings["length"] if job.length is None else job.length
+        self.length, self.kinds = self.settings["length"], (self.settings["negatives"],)
         if self.length < 4 or self.length % 2:
             raise InputError(f"A window of {self.length} bases has no border in its middle: give an even length.")
-        self.kinds = (job.negatives or self.settings["negatives"],)
         half = self.length // 2
         self.rules = {
             "positives": f"a donor has {half} bases of its exon, then the intron; an acceptor {half} of the intron, "
@@ -501,10 +503,9 @@ class Tfbs(Task):
         super().__init__(job, job.peaks, _TFBS_PROTOCOLS, job.protocol)
         piped = str(job.peaks) == "-" or Path(job.peaks).parent.name == "fd"
         self.set_name = self.name if piped else peak_set_name(file_name(job.peaks))
-        self.length = self.settings["length"] if job.length is None else job.length
+        self.length, self.kinds = self.settings["length"], (self.settings["negatives"],)
         if self.length < 1:
             raise InputError(f"A window of {self.length} bases is impossible: give 1 or more.")
-        self.kinds = (job.negatives or self.settings["negatives"],)
         self.rules = {
             "positives": f"{self.length} bases from {self.length // 2} left of the summit, of the forward strand "
             "unless the strand column says -"
