@@ -31,7 +31,7 @@ from dnabert_jax.extras import require_extra
 from dnabert_jax.families import PRESETS, closest_preset
 from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.io.peak_index import INDEX_FILE
-from dnabert_jax.io.text import valid_unicode
+from dnabert_jax.io.text import first_few, valid_unicode
 from dnabert_jax.storage import Location, is_url, join
 
 _NAMED, _SHOWN = 3, 10
@@ -250,19 +250,15 @@ def _described_suite(record: SuiteRecord, before: int) -> Iterator[str]:
     if beyond := [name for name, made in record.sets.items() if made.beyond]:
         yield (
             f"sets of which most windows reach beyond the ends of their contigs: {len(beyond):,} "
-            f"({_first_few(beyond)}). Are these peaks of another build than the genome?"
+            f"({first_few(beyond, _NAMED)}). Are these peaks of another build than the genome?"
         )
     if record.absent:
-        absent = _first_few(record.absent)
+        absent = first_few(record.absent, _NAMED)
         yield f"files that {INDEX_FILE} lists and that are not there: {len(record.absent):,} ({absent})"
     if record.failed:
         yield f"files that gave no set: {len(record.failed):,}. Mend them, then the same command again adds their sets."
         yield from (f"  {name}: {reason}" for name, reason in itertools.islice(record.failed.items(), _SHOWN))
         yield from ["  ..."] * (len(record.failed) > _SHOWN)
-
-
-def _first_few(names: Sequence[str]) -> str:
-    return ", ".join([*names[:_NAMED], *["..."] * (len(names) > _NAMED)])
 
 
 def _run(task: Task) -> None:

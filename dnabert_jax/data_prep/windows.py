@@ -24,8 +24,7 @@ WindowKind = Literal["mixed", "full"]
 
 def certain_runs(codes: UInt8[np.ndarray, " n"]) -> Int[np.ndarray, "runs 2"]:
     """Returns start and end (half-open) of each maximal stretch without an ambiguous base."""
-    certain = np.concatenate([[False], codes < AMBIGUOUS, [False]])
-    return np.flatnonzero(certain[1:] != certain[:-1]).reshape(-1, 2)
+    return np.flatnonzero(np.diff(codes < AMBIGUOUS, prepend=False, append=False)).reshape(-1, 2)
 
 
 def clip_runs(runs: Int[np.ndarray, "runs 2"], first: int, end: int) -> Int[np.ndarray, "clipped 2"]:

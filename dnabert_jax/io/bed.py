@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Int64, Integer
+
 from dnabert_jax.io.left_out import LeftOut
 from dnabert_jax.io.text import WHOLE, line_error, numbered_lines
 
@@ -52,6 +55,23 @@ class Interval(NamedTuple):
         if self.summit is None:
             return (self.start + self.end) // 2
         return min(self.start + self.summit, self.end - 1)
+
+
+def loci(
+    contigs: Integer[np.ndarray, " n"], starts: Int64[np.ndarray, " n"], ends: Int64[np.ndarray, " n"], distance: int
+) -> Int64[np.ndarray, " n"]:
+    """Returns the number of the locus of each interval: two loci of a contig have at least `distance` bases between.
+
+    Intervals that overlap, or have fewer bases than that between them, are of one locus, and so are all that such pairs
+    connect.
+    """
+    # Contigs one behind the other, too far apart to meet.
+    apart = contigs.astype(np.int64) * (int(ends.max()) + 2 * distance)
+    order = np.argsort(starts + apart, kind="stable")
+    reached = np.maximum.accumulate((ends + apart)[order])
+    numbers = np.zeros(len(order), np.int64)
+    numbers[order[1:]] = np.cumsum((starts + apart)[order[1:]] >= reached[:-1] + distance)
+    return numbers
 
 
 def read_bed(

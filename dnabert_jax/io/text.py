@@ -9,7 +9,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -88,6 +88,12 @@ def numbered_lines(path: Path, name: str | None = None) -> Iterator[tuple[int, s
     with open_text(path, name) as text:
         for number, line in enumerate(text, 1):
             yield number, line.removesuffix("\n")
+
+
+def first_few(names: Iterable[str], most: int) -> str:
+    """Returns the first names with commas between, and dots if there are more."""
+    names = list(names)
+    return ", ".join([*names[:most], *["..."] * (len(names) > most)])
 
 
 def valid_unicode(name: str) -> str:

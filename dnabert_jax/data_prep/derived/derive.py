@@ -7,11 +7,10 @@ contig at a time; of what came before only examples are kept. Then all are split
 import contextlib
 import dataclasses
 import functools
-import itertools
 import math
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,10 @@ from dnabert_jax.data_prep.derived.table import write_examples
 from dnabert_jax.data_prep.derived.tasks import ACCEPTOR, DONOR, KIND_RULES, DerivedJob, Notes, Task
 from dnabert_jax.data_prep.sources import SequenceFile, sequence_files
 from dnabert_jax.errors import InputError
-from dnabert_jax.io.bed import read_bed
+from dnabert_jax.io.bed import loci, read_bed
 from dnabert_jax.io.contigs import ContigNames, contig_key
 from dnabert_jax.io.left_out import BEYOND, LeftOut
-from dnabert_jax.io.text import valid_unicode
+from dnabert_jax.io.text import first_few, valid_unicode
 from dnabert_jax.outputs import output_directory
 from dnabert_jax.sequence.bases import AMBIGUOUS, base_codes
 from dnabert_jax.storage import Location, file_name, local_copy, scratch_directory
@@ -382,7 +381,7 @@ class Derivation:
         windows = sum(len(self._sites[name].start) for name in names)
         advice = ""
         if not names:
-            advice = f"The records of the sequence are {_some(records)}."
+            advice = f"The records of the sequence are {first_few(records, _NAMED)}."
         elif 2 * left_out.counts[BEYOND] >= windows:
             advice = f"Is {self._task.annotation} of another build than the genome?"
             left_out.remark(
@@ -393,7 +392,7 @@ class Derivation:
     def split(self, examples: Examples) -> tuple[Int8[np.ndarray, " n"], dict[str, int | float]]:
         """Returns the number in SPLITS of each example; and how many loci there are, and the share of the largest."""
         task, job = self._task, self._task.job
-        locus = loci(examples.contig, examples.start, task.length, job.locus_distance)
+        locus = loci(examples.contig, examples.start, examples.start + task.length, job.locus_distance)
         sizes = np.bincount(locus)
         figures = {"number": len(sizes), "largest share": float(sizes.max() / len(examples))}
         if job.test_contigs:
@@ -405,23 +404,6 @@ class Derivation:
         kind = examples.label.astype(np.int64) * len(task.groups) + examples.group
         rng = np.random.default_rng([job.seed, self._contigs_tried])
         return split_loci(locus, kind, job.validation_fraction, job.test_fraction, rng), figures
-
-
-def loci(
-    contig: Integer[np.ndarray, " n"], start: Int64[np.ndarray, " n"], length: int, distance: int
-) -> Int64[np.ndarray, " n"]:
-    """Returns the number of the locus of each window: two loci of a contig have at least `distance` bases between them.
-
-    Windows that overlap, or have fewer bases than that between them, are of one locus, and so are all that such pairs
-    connect.
-    """
-    order = np.lexsort((start, contig))
-    new = np.ones(len(start), bool)
-    same = contig[order][1:] == contig[order][:-1]
-    new[1:] = ~same | (start[order][1:] - start[order][:-1] - length >= distance)
-    numbers = np.empty(len(start), np.int64)
-    numbers[order] = np.cumsum(new) - 1
-    return numbers
 
 
 def split_loci(
@@ -515,7 +497,9 @@ def known_contig(records: ContigNames, name: str) -> str:
     """Returns the record that a name stands for; raises InputError if there is none, or it is not clear which."""
     contig = records.find(name)
     if contig is None:
-        raise InputError(f"The contig {name!r} is unknown: {records.why_not(name)}. It has {_some(records)}.")
+        raise InputError(
+            f"The contig {name!r} is unknown: {records.why_not(name)}. It has {first_few(records, _NAMED)}."
+        )
     return contig
 
 
@@ -524,8 +508,3 @@ def _repeated(count: int, ratio: float, rng: np.random.Generator) -> Int64[np.nd
     whole = int(ratio)
     rest = rng.permutation(count)[: round((ratio - whole) * count)]
     return np.sort(np.concatenate([np.tile(np.arange(count), whole), rest]))
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(itertools.islice(names, _NAMED + 1))
-    return ", ".join(listed[:_NAMED]) + (", ..." if len(listed) > _NAMED else "")

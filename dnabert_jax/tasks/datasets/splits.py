@@ -16,15 +16,16 @@ from scipy.sparse.csgraph import connected_components
 
 from dnabert_jax.config import require
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.bed import loci
 from dnabert_jax.sequence.bases import reverse_complement
 from dnabert_jax.sequence.tokenizer import Tokenizer
-from dnabert_jax.tasks.datasets.labelled import USUAL_COLUMNS, Columns, LabelledData, LabelledSplit, Loci, read_labelled
+from dnabert_jax.tasks.datasets.labelled import USUAL_COLUMNS, Columns, LabelledData, LabelledSplit, read_labelled
 from dnabert_jax.tasks.datasets.labels import listed
 from dnabert_jax.tasks.datasets.layout import SPLITS, DataOptions, Split
 
 _DIGEST_BYTES = 16
-_NEAR = 1000
-"""Bases between intervals that are of one locus."""
+_APART = 1001
+"""Fewest bases between intervals of two loci."""
 _FEWEST_CONTIGS = 5
 _DRAWS_OF_CONTIGS = 200
 _TOLERANCE = 0.25
@@ -135,7 +136,9 @@ def _held_out(
             held_out = np.isin(contigs.index, chosen)
             if _fits(train, held_out):
                 return held_out, f"those on {listed([contigs.values[number] for number in chosen])}, by the seed {seed}"
-        held_out = _drawn(train, _joined(_loci(train.loci), keys), fraction, seed)
+        held_out = _drawn(
+            train, _joined(loci(contigs.index, train.loci.starts, train.loci.ends, _APART), keys), fraction, seed
+        )
         if _near(held_out.sum(), fraction * len(train)) and _fits(train, held_out):
             return held_out, f"whole loci, {how}"
         how += "; as they lie close together, some overlap rows that stay"
@@ -184,17 +187,6 @@ def _contigs_of_share(contigs: Int32[np.ndarray, " n"], fraction: float, seed: i
         if _near(rows[last], target):
             draws.append((abs(rows[last] - target), np.sort(order[: last + 1])))
     return [chosen for _, chosen in sorted(draws, key=lambda draw: draw[0])]
-
-
-def _loci(loci: Loci) -> Int64[np.ndarray, " n"]:
-    """Returns the number of each row's locus: of intervals that overlap or lie near each other."""
-    apart = loci.contigs.index.astype(np.int64) * (int(loci.ends.max()) + 2 * _NEAR)
-    starts, ends = loci.starts + apart, loci.ends + apart
-    order = np.argsort(starts, kind="stable")
-    reached = np.maximum.accumulate(ends[order])
-    numbers = np.zeros(len(order), np.int64)
-    numbers[order[1:]] = np.cumsum(starts[order[1:]] > reached[:-1] + _NEAR)
-    return numbers
 
 
 def _joined(a: Int64[np.ndarray, " n"], b: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:

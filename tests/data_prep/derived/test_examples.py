@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from dnabert_jax.data_prep.derived.contigs import Contig, Examples, Regions, first_of_each
-from dnabert_jax.data_prep.derived.derive import SPLITS, loci, split_loci
+from dnabert_jax.data_prep.derived.derive import SPLITS, split_loci
 from dnabert_jax.data_prep.derived.negatives import usable
 from dnabert_jax.errors import InputError
+from dnabert_jax.io.bed import loci
 from dnabert_jax.sequence.bases import base_codes, reverse_complement
 
 
@@ -63,7 +64,7 @@ def test_loci_are_the_components_of_near_pairs(distance: int) -> None:
     for _, i, j in itertools.product(range(40), range(40), range(40)):
         if contig[i] == contig[j] and abs(start[i] - start[j]) - 10 < distance:
             expected[i] = expected[j] = min(expected[i], expected[j])
-    locus = loci(contig, start, 10, distance).tolist()
+    locus = loci(contig, start, start + 10, distance).tolist()
     assert len(set(zip(locus, expected, strict=True))) == len(set(expected)) == len(set(locus))
 
 
