@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dnabert_jax import storage
 from dnabert_jax.errors import InputError
 from dnabert_jax.io.pictures import accompanying, drawing
 
@@ -25,9 +26,7 @@ class RunLog(contextlib.AbstractContextManager["RunLog"]):
     def __init__(self, directory: Path, resumed_from: int):
         kept = [line for line in read_log(directory) if line["step"] <= resumed_from]
         path = directory / LOG_FILE
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        partial.replace(path)
+        storage.write(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._file = path.open("a", buffering=1, encoding="utf-8")
         # A killed process leaves events unwritten: they are made anew from the lines, of which none is lost.
         # Profiles, in the same directory, cannot be.
