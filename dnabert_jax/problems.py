@@ -2,7 +2,8 @@
 
 `probabilities` takes logits [..., C] of JAX or of NumPy; `losses` takes logits and targets [N, C], which are the
 probability of each label or the true values; `decisions` takes probabilities, or the numbers of a regression.
-`exclusive` says whether an example has exactly one label, `has_classes` whether there are labels to predict at all.
+`exclusive` says whether an example has exactly one label, `has_classes` whether there are labels to predict at all;
+`in_words` is what a user reads, given the number of labels.
 JAX is imported only where a loss is computed. N examples, C labels.
 """
 
@@ -18,6 +19,7 @@ REGRESSION_METRICS = ("r2", "pearson", "spearman", "rmse")
 class SingleLabel:
     """Labels exclude each other, and an example has the number of one."""
 
+    in_words = "Classification in {:,} classes that exclude each other"
     label_type, default_metric, by_chance = np.int32, "roc_auc", 0.5
     exclusive, has_classes = True, True
 
@@ -42,6 +44,7 @@ class SingleLabel:
 class MultiLabel:
     """Each label holds (1) or does not (0)."""
 
+    in_words = "Classification by {:,} labels, several of which may hold"
     label_type, default_metric, by_chance = np.uint8, "roc_auc_macro", 0.5
     exclusive, has_classes = False, True
 
@@ -67,6 +70,7 @@ class MultiLabel:
 class Regression:
     """Each output is a number."""
 
+    in_words = "Regression"
     label_type, default_metric, by_chance = np.float32, "r2", 0.0
     exclusive, has_classes = False, False
 

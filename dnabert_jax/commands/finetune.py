@@ -127,11 +127,7 @@ class Finetune:
             raise InputError(f"--positive {positive!r} is not one of two classes: the labels are {labels}.")
         count, shown = len(data.task.labels), ", ".join(map(repr, data.task.labels[:_LABELS_SHOWN]))
         more = f" and {count - _LABELS_SHOWN:,} more" if count > _LABELS_SHOWN else ""
-        what = {
-            "single_label_classification": f"Classification in {count:,} classes that exclude each other",
-            "multi_label_classification": f"Classification by {count:,} labels, several of which may hold",
-            "regression": "Regression",
-        }[data.task.problem]
+        what = data.task.kind.in_words.format(count)
         print(f"{what}: {shown}{more}. To read the labels otherwise, give --problem.")
         if self.settings.strands == "auto":
             print(
