@@ -136,9 +136,8 @@ def _held_out(
             held_out = np.isin(contigs.index, chosen)
             if _fits(train, held_out):
                 return held_out, f"those on {listed([contigs.values[number] for number in chosen])}, by the seed {seed}"
-        held_out = _drawn(
-            train, _joined(loci(contigs.index, train.loci.starts, train.loci.ends, _APART), keys), fraction, seed
-        )
+        near = loci(contigs.index, train.loci.starts, train.loci.ends, _APART)
+        held_out = _drawn(train, _joined(near, keys), fraction, seed)
         if _near(held_out.sum(), fraction * len(train)) and _fits(train, held_out):
             return held_out, f"whole loci, {how}"
         how += "; as they lie close together, some overlap rows that stay"
