@@ -1,10 +1,10 @@
-"""K-mer ids from bases: this project beside the tokenizers that users of DNABERT run.
+"""Ids of tokens from bases: this project, for two families, beside the tokenizers that users of DNABERT run.
 
     python -m benchmarks.kmer_ids --fasta chrX.fa.gz
 
 Every way starts from what it would have in memory: this project and one other from ASCII bases, the other tokenizers
 from k-merised text (whose making is not counted). This project is timed on all the bases given, the tokenizers on as
-many as they manage in a few seconds. All ids are compared first.
+many as they manage in a few seconds. All ids of k-mers are compared first.
 """
 
 import tempfile
@@ -19,6 +19,7 @@ from dnabert_jax.families.kmer_files import write_tokenizer
 from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.kmers import KmerTokenizer, split_kmers
+from dnabert_jax.sequence.six_mers import SixMerTokenizer
 
 _WINDOW = 510
 _WINDOWS_FOR_TOKENIZERS = 400
@@ -41,15 +42,16 @@ def main() -> None:
 
     name = "this project: base_codes, KmerTokenizer.encode"
     ways: dict[str, Callable[[], object]] = {name: lambda: [tokenizer.encode(base_codes(block)) for block in blocks]}
-    amounts = {name: sum(len(block) - k + 1 for block in blocks)}
-    kmers_of_texts = sum(map(len, expected))
+    six_mers, other_name = SixMerTokenizer(), "this project: base_codes, SixMerTokenizer.encode"
+    ways[other_name] = lambda: [six_mers.encode(base_codes(block)) for block in blocks]
+    amounts = dict.fromkeys(ways, sum(map(len, blocks)))
     for name, tokenize in _tokenizers(k).items():
         inputs = windows if name.endswith(_RAW) else texts
         if [list(ids) for ids in tokenize(inputs)] != expected:
             raise SystemExit(f"{name} gives other ids: nothing to compare.")
         ways[name] = partial(tokenize, inputs)
-        amounts[name] = kmers_of_texts
-    print(compare(ways, amounts, f"{k}-mers"))
+        amounts[name] = count * _WINDOW
+    print(compare(ways, amounts, "bases"))
 
 
 def _tokenizers(k: int) -> dict[str, Callable[[list[str]], Iterable]]:

@@ -56,7 +56,7 @@ class ModelConfig:
         layer_norm_epsilon: Added to the variance.
         initializer_range: Standard deviation of initial weights.
         initializer: bert, or mimetic: queries equal keys and positions are sinusoids, so that attention starts
-            local (Trockman and Kolter 2023, arXiv 2305.09828), and k-mers that share letters begin alike; small models
+            local (Trockman and Kolter 2023, arXiv 2305.09828), and tokens that share letters begin alike; small models
             then learn much sooner.
         compute_dtype: Of activations; parameters, softmax and LayerNorm statistics are always float32.
         positions: learned, a vector for each that is added to its token's; or rotary, which turns queries and keys (Su
@@ -143,13 +143,13 @@ class TaskConfig:
             max, or a mean whose weights are learned (attention; Ilse et al. 2018, arXiv 1802.04712).
         split: Pieces of a sequence, at most. With windows, those of the longest sequence that the model was trained
             on: only concatenation takes no more.
-        window: k-mers of a window. With 0, sequences are cut as the original cuts them, without overlap, and an lstm,
+        window: tokens of a window. With 0, sequences are cut as the original cuts them, without overlap, and an lstm,
             gru or concatenation reads on through the padding that fills them up to `split` pieces.
-        overlap: k-mers that a window shares with the next.
+        overlap: tokens that a window shares with the next.
         num_rnn_layer: Layers of the lstm or gru, as wide as the encoder: the original ignores its rnn_hidden.
         rnn_dropout: Rate between those layers.
         pooling: How the hidden states of a sequence, or of each piece, become one vector: that of [CLS] through a dense
-            layer and tanh, as in the original (cls); or a LayerNorm of the mean over k-mers, their maximum, both side
+            layer and tanh, as in the original (cls); or a LayerNorm of the mean over tokens, their maximum, both side
             by side (mean-max), or a mean whose weights are learned (attention). All but cls leave out [CLS] and [SEP].
         strands: both if the logits are the mean over a sequence and its reverse complement.
     """
@@ -180,7 +180,7 @@ class TaskConfig:
         require(self.long != "none" or not self.window, f"window is {self.window}: only with `long` may it be above 0.")
         require(
             self.long not in ("mean", "max", "attention") or self.window > 0,
-            f"window is {self.window}: {self.long} is over windows, and these have k-mers.",
+            f"window is {self.window}: {self.long} is over windows, which have at least one token.",
         )
 
     @property
@@ -229,12 +229,12 @@ class MaskingConfig:
     """Masked-language-model corruption. The defaults are the paper's; the shares 80/10/10 are BERT's.
 
     Attributes:
-        rate: Share of k-mers that are to be predicted.
+        rate: Share of tokens that are to be predicted.
         late_rate: The share from late_from_step on.
         late_from_step: First step with late_rate.
-        mask_share: Of the chosen k-mers, the share replaced by [MASK].
-        random_share: Of the chosen k-mers, the share replaced by a random k-mer; the rest stays as it is.
-        random_from: A random k-mer is one of all, or of all others than the k-mer itself.
+        mask_share: Of the chosen tokens, the share replaced by [MASK].
+        random_share: Of the chosen tokens, the share replaced by a random token; the rest stays as it is.
+        random_from: A random token is one of all, or of all others than the token itself.
     """
 
     rate: float = 0.15

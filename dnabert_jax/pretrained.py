@@ -40,13 +40,13 @@ Pooling = Literal["mean", "cls", "pooled", "tokens", "bases"]
 ComputeDtype = Literal["float32", "bfloat16"]
 
 BY_POSITION: tuple[Pooling, ...] = ("tokens", "bases")
-"""Poolings that give a sequence as many vectors as it has k-mers, or bases."""
+"""Poolings that give a sequence as many vectors as it has tokens, or bases."""
 
 _PARTS = {"backbone": "an encoder", "head": "a head of masked tokens"}
 """What errors call the parts of a model."""
 
 _BYTES_BY_POSITION = 1 << 28
-"""Of vectors of k-mers in memory at a time, where sequences come one after the other."""
+"""Of vectors of tokens in memory at a time, where sequences come one after the other."""
 
 
 class DNAModel:
@@ -113,14 +113,14 @@ class DNAModel:
 
         Args:
             sequences: as for `encode`, in any number: they are read a few thousand at a time.
-            pooling: mean, of the k-mers' hidden states, [CLS] and [SEP] left out; cls, the hidden state of [CLS];
-                pooled, that of the last layer through the pooler; tokens, the hidden state of each k-mer; bases, for
-                each base the mean of those of the k-mers that cover it.
+            pooling: mean, of the tokens' hidden states, [CLS] and [SEP] left out; cls, the hidden state of [CLS];
+                pooled, that of the last layer through the pooler; tokens, the hidden state of each token; bases, for
+                each base the mean of those of the tokens that cover it.
             layer: 0 are the embeddings, 1 the first layer, -1 the last.
             progress: shows a bar on standard error if it takes more than a few seconds.
 
         Returns:
-            [N, H]; for tokens and bases a list of [n, H], a sequence of n k-mers or bases each. A sequence that is
+            [N, H]; for tokens and bases a list of [n, H], a sequence of n tokens or bases each. A sequence that is
             given alone, as a str, has its [H] or [n, H].
 
         Raises:

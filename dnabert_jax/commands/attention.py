@@ -60,7 +60,7 @@ class Attention(SequenceCommand):
         out: File to write; its name says what it is: .tsv, .csv, .tsv.gz, .csv.gz or .parquet (a row for each base),
             .npz, with --bed .bw (bigWig on the genome), or, of all methods but attention, .modisco (a directory of
             the files that tfmodisco-lite reads).
-        method: attention (from [CLS], summed over heads, the mean over the k-mers that cover a base, of norm 1 a
+        method: attention (from [CLS], summed over heads, the mean over the tokens that cover a base, of norm 1 a
             sequence); gradient-x-input; integrated-gradients; or mutagenesis (every substitution of every base).
         layer: Of attention: 1 to the number of layers, or -1 for the last.
         head: Of attention: one head, from 1 on; all of them if not given.
@@ -95,7 +95,7 @@ class Attention(SequenceCommand):
             print(f"Of the label {target.label}: its {target.scale}.")
         elif model.task and model.task.pooling != "cls":
             print(
-                f"Note: the classifier pools over k-mers ({model.task.pooling}), so fine-tuning did not teach [CLS], "
+                f"Note: the classifier pools over tokens ({model.task.pooling}), so fine-tuning did not teach [CLS], "
                 "whose attention this is. Explain predictions by --method gradient-x-input, or fine-tune with "
                 "--pooling cls."
             )

@@ -182,6 +182,8 @@ class PlanSuite:
         preset: default; dnabert, as in its README; or gue, as in GUE's scripts.
         size: How much there is to do.
         jobs_per_chip: How many models a chip trains at once; each is compiled for.
+        chips_per_job: How many chips share a model: each has a part of the encoder, and of the sequences of a batch.
+            `finetune` and `evaluate --together` do so where there are fewer models than chips.
         json: File for all figures.
         settings: Whatever of the preset of fine-tuning is to be otherwise.
     """
@@ -191,6 +193,7 @@ class PlanSuite:
     preset: str = "default"
     size: Annotated[SuiteSize, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SuiteSize)
     jobs_per_chip: tuple[int, ...] = (1, 2, 4, 8)
+    chips_per_job: int = 1
     json: Path | None = None
     settings: Annotated[FinetuneConfig, tyro.conf.arg(name="")] = FINETUNE_PRESETS["default"]
 
@@ -207,7 +210,9 @@ class PlanSuite:
         model = PRESETS[self.model_preset].model
         plans: list[JobsAChip] = []
         for jobs in sorted(set(self.jobs_per_chip)):
-            compute = functools.partial(plan_jobs, model, self.settings, self.size, chip, devices, jobs)
+            compute = functools.partial(
+                plan_jobs, model, self.settings, self.size, chip, devices, jobs, self.chips_per_job
+            )
             plans.append(_with_clock(compute))
             if plans[-1].refusal:
                 break  # more of them need more memory
@@ -349,7 +354,7 @@ def _print_suite_plan(plan: "SuitePlan") -> None:
     best = min(plan.fitting, key=lambda jobs: jobs.hours)
     print(
         f"\nThe fewest hours, {best.hours:,.2f}, are predicted with {best.jobs} jobs a chip: {best.groups:,} groups of "
-        f"{plan.chips * best.jobs:,} jobs, each of {best.steps:,} steps, {best.validations:,} predictions of the "
+        f"{best.at_once:,} jobs, each of {best.steps:,} steps, {best.validations:,} predictions of the "
         f"validation and {best.tests:,} of the test split."
     )
     if best.step:

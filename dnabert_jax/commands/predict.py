@@ -72,8 +72,8 @@ class Embed(SequenceCommand):
     Attributes:
         out: File to write; its name says what it is: .npz (arrays ids, embeddings and, for tokens and bases,
             offsets) or .parquet (columns id and embedding).
-        pooling: One vector a sequence: mean (over its k-mers), cls, or pooled (by the model's pooler, of the last
-            layer). Many: tokens (one a k-mer), or bases (one a base, the mean over the k-mers that cover it).
+        pooling: One vector a sequence: mean (over its tokens), cls, or pooled (by the model's pooler, of the last
+            layer). Many: tokens (one per token), or bases (one per base, the mean over the tokens that cover it).
         layer: Whose hidden states: 0 are the embeddings, 1 the first layer, -1 the last.
         dtype: Of the numbers in the file.
     """
@@ -97,7 +97,7 @@ class Embed(SequenceCommand):
         with self.open(model, "embed") as (sequences, bar):
             embeddings = model.embeddings(sequences, self.pooling, self.layer, bar.update)
             write_embeddings(self.out, embeddings, width, by_position, self.dtype)
-        each = {"tokens": "k-mer", "bases": "base"}.get(self.pooling, "sequence")
+        each = {"tokens": "token", "bases": "base"}.get(self.pooling, "sequence")
         sequences.say("Embedded", f": {width} {self.dtype} numbers for each {each}")
         print(f"Written to {self.out}, in the order of the sequences. {reading(self.out)}")
 

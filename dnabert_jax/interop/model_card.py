@@ -62,7 +62,7 @@ def model_card(model: SavedModel, architecture: str) -> str:
         outputs = f"\n\nOutputs, {task.problem.replace('_', ' ')}: {labels}."
         if task.pooling != "cls" or task.strands == "both":
             # transformers would read [CLS] of one strand.
-            name = "code of [CLS]" if task.pooling == "cls" else "code of pooled k-mers"
+            name = "code of [CLS]" if task.pooling == "cls" else "code of pooled tokens"
             content = "[:, 1:-1]  # without [CLS] and [SEP]" if config.tokenizer.suffix else "[:, 1:]  # without <cls>"
             values = {"config": config, "family": family, "load": family.load_arguments(config), "content": content}
             one_strand = _part(name, pooled=_POOLED.get(task.pooling), **values)

@@ -1,8 +1,8 @@
-"""Attention scores of bases, as the original reads a model: what [CLS] gives to the k-mers that cover a base.
+"""Attention scores of bases, as the original reads a model: what [CLS] gives to the tokens that cover a base.
 
 The original keeps N x heads x L x L numbers of all sequences (visualize in examples/run_finetune.py of
 github.com/jerryji1993/DNABERT). Here a batch asks for the row of [CLS] alone, [B, heads, L], which is summed over heads
-and averaged over k-mers on the device; what outlives the batch is a number a base, of the few thousand sequences that
+and averaged over tokens on the device; what outlives the batch is a number a base, of the few thousand sequences that
 `stream.computed` has in hand. Rollout has one L x L matrix for each sequence of a batch, and of no others.
 B batch, L tokens.
 """
@@ -31,7 +31,7 @@ def attention_scores(
 ) -> Iterator[tuple[Coded, Float32[np.ndarray, " bases"]]]:
     """Yields each sequence and its scores, one for each base, in their order and in constant memory.
 
-    The score of a k-mer is the attention from [CLS] to it, summed over heads; that of a base the mean over the k-mers
+    The score of a token is the attention from [CLS] to it, summed over heads; that of a base the mean over the tokens
     that cover it, fewer than k at the ends (get_real_score in examples/visualize.py of the original). Scores of a
     sequence are divided by their Euclidean norm, unless all are zero, as where [CLS] attends to itself alone.
 

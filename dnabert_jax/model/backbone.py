@@ -63,7 +63,7 @@ class Embeddings(nnx.Module):
         self.position = Embedding(config.max_positions, size, scale, "position", rngs=rngs) if learned else None
         if config.initializer == "mimetic":
             if self.position is not None:
-                # Twice the spread of the tokens, so that where a k-mer stands weighs more at first than what it is.
+                # Twice the spread of the tokens, so that where a token stands weighs more at first than what it is.
                 # [CLS], the first of all, stands nowhere: it sees the whole sequence, or a classifier would see its
                 # start alone.
                 self.position.table[1:] = sinusoids(config.max_positions, size, 2 * scale)[1:]
@@ -207,7 +207,7 @@ def _unstack(layers: Layer, count: int) -> list[Layer]:
 
 
 class LanguageModel(nnx.Module):
-    """The encoder with the head that predicts k-mers."""
+    """The encoder with the head that predicts tokens."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.backbone = Backbone(config, rngs=rngs)
@@ -224,7 +224,7 @@ class LanguageModel(nnx.Module):
 
         Args:
             input_ids: packed rows; a sequence alone in a row is the simplest of them.
-            predict_at: positions whose k-mer is predicted; all of them if none are given (M = L).
+            predict_at: positions whose token is predicted; all of them if none are given (M = L).
             keys: of each row, for dropout in training; none for inference.
             execution: how to compute it.
         """

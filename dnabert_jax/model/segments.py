@@ -46,5 +46,5 @@ def attention_mask(segment_ids: Int[Array, "B L"]) -> Bool[Array, "B 1 L L"]:
 
 
 def spells_bases(input_ids: Int[Array, "*rows L"]) -> Bool[Array, "*rows L"]:
-    """Returns whether each token is a k-mer, known or not: neither [CLS] nor [SEP] nor padding."""
+    """Returns whether each token spells bases, known or not: neither [CLS] nor [SEP] nor padding."""
     return (input_ids != PAD) & (input_ids != CLS) & (input_ids != SEP)

@@ -173,7 +173,7 @@ def parse_module(text: str) -> Module:
     computations: dict[str, Computation] = {}
     entry = current = ""
     for line in text.splitlines():
-        if line == "}":
+        if line.startswith("}"):  # with the core that runs it, if that is not the TensorCore
             current = ""
         elif current:
             instruction = _parse_instruction(current, line)
@@ -190,7 +190,7 @@ def parse_module(text: str) -> Module:
 def _parse_instruction(computation: str, line: str) -> Instruction:
     left, separator, right = line.strip().partition(" = ")
     # A tuple's shape has spaces, but only inside its parentheses.
-    shape, rest = _balanced(right) if right.startswith("(") else right.split(" ", 1)
+    shape, rest = _balanced(right) if right.startswith("(") else right.partition(" ")[::2]
     opcode, parenthesis, _ = rest.strip().partition("(")
     if not separator or not parenthesis:
         raise JobError(f"The compiler's HLO is not understood: {line.strip()[:80]!r}.")

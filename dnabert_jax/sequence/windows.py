@@ -1,6 +1,6 @@
 """Windows over sequences that are longer than the network takes, and the pieces that the original cuts them into.
 
-Windows begin `size - overlap` k-mers after one another, and the last one ends with the sequence: it is shifted back
+Windows begin `size - overlap` tokens after one another, and the last one ends with the sequence: it is shifted back
 rather than cut short, so that the windows of a long sequence all have their full context. m sequences, T windows, L
 tokens of a window.
 """
@@ -19,15 +19,15 @@ class Windows:
     """How sequences are cut. A sequence that is no longer than a window is one, whole.
 
     Attributes:
-        size: k-mers of a window.
-        overlap: k-mers that a window shares with the next; the last two may share more.
+        size: tokens of a window.
+        overlap: tokens that a window shares with the next; the last two may share more.
     """
 
     size: int
     overlap: int
 
     def count(self, kmers: Integer[np.ndarray, " m"]) -> Int64[np.ndarray, " m"]:
-        """Windows of sequences of so many k-mers."""
+        """Windows of sequences of so many tokens."""
         return 1 - np.minimum(self.size - kmers.astype(np.int64), 0) // (self.size - self.overlap)
 
     def kmers(self, windows: int) -> int:
@@ -41,7 +41,7 @@ class Windows:
         return self.rows(framed, np.zeros(1, np.int64), count, windows, length, suffix)[0]
 
     def starts(self, kmers: Integer[np.ndarray, " m"], windows: int) -> Int64[np.ndarray, "m {windows}"]:
-        """The first k-mer of each window; what stands beyond a sequence's last window means nothing."""
+        """The first token of each window; what stands beyond a sequence's last window means nothing."""
         ordinary = np.arange(windows) * (self.size - self.overlap)
         return np.minimum(ordinary, np.maximum(kmers.astype(np.int64) - self.size, 0)[:, None])
 
@@ -80,16 +80,16 @@ def cut_into_pieces(kmers: Integer[np.ndarray, " n"], split: int, length: int) -
 
     After DNATokenizer.build_inputs_with_special_tokens in src/transformers/tokenization_dna.py of
     github.com/jerryji1993/DNABERT.
-    Where the k-mers just fill a piece and there is room for another, that one is [CLS] [SEP]: weights of the original
+    Where the tokens just fill a piece and there is room for another, that one is [CLS] [SEP]: weights of the original
     know it so.
 
     Raises:
-        InputError: more k-mers than the pieces hold; the original leaves out what is too much and does not say so.
+        InputError: more tokens than the pieces hold; the original leaves out what is too much and does not say so.
     """
     room = length - 2
     if len(kmers) > split * room:
         raise InputError(
-            f"A sequence has {len(kmers)} k-mers, more than the {split * room} of {split} x {length} tokens."
+            f"A sequence has {len(kmers)} tokens, more than the {split * room} of {split} x {length} tokens."
         )
     pieces = np.full((split, length), PAD, kmers.dtype)
     for number in range(min(len(kmers) // room + 1, split)):

@@ -69,7 +69,7 @@ def read_log(directory: Path) -> list[dict[str, Any]]:
 def draw_loss_curve(run: Path, picture: Path) -> None:
     """Draws training and held-out loss and accuracy over steps as PNG."""
     lines = read_log(run)
-    panels = {"loss": "loss (nats per masked k-mer)", "accuracy": "accuracy per masked k-mer"}
+    panels = {"loss": "loss (nats per masked token)", "accuracy": "accuracy per masked token"}
     kinds = {"training": ("training", "-"), "evaluation": ("held out", "o-")}
     with accompanying(picture), drawing(picture, 9.0, 3.6) as figure:
         for axes, (name, label) in zip(figure.subplots(1, 2), panels.items(), strict=True):

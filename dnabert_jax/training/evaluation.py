@@ -1,8 +1,8 @@
-"""Held-out evaluation: loss and accuracy of a masked k-mer, and accuracy of a hidden base.
+"""Held-out evaluation: loss and accuracy of a masked token, and accuracy of a hidden base.
 
-A lone span of k masked k-mers hides one base only, as its neighbours show the others; so the figures per k-mer
-flatter. A base is hidden if no k-mer that covers it is shown as it is. Its prediction is the base with the highest
-mean probability over the masked k-mers that cover it, each k-mer distribution being summed to bases.
+A lone span of k masked tokens hides one base only, as its neighbours show the others; so the figures per token
+flatter. A base is hidden if no token that covers it is shown as it is. Its prediction is the base with the highest
+mean probability over the masked tokens that cover it, each token distribution being summed to bases.
 
 B batch, L tokens, M masked positions, V padded vocabulary, D base slots of a row, K bases of the longest token.
 """
@@ -30,7 +30,7 @@ from dnabert_jax.sequence.tokenizer import Tokenizer
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL, PAD, SEP
 from dnabert_jax.training.execution import Gathering, choose_execution, on_own_rows
 from dnabert_jax.training.masking import MaskedRows, MaskedTokens, TokenSums, masked_token_sums
-from dnabert_jax.training.state import Parameters
+from dnabert_jax.training.state import Parameters, masked_lm_shardings
 
 _ROWS_AT_ONCE = 4096
 
@@ -40,8 +40,8 @@ class Evaluation:
     """Held-out figures.
 
     Attributes:
-        loss: mean cross-entropy of a masked k-mer, nats.
-        accuracy: share of masked k-mers predicted exactly.
+        loss: mean cross-entropy of a masked token, nats.
+        accuracy: share of masked tokens predicted exactly.
         hidden_base_accuracy: share of hidden bases predicted.
         hidden_base_loss: mean cross-entropy of a hidden base, nats; None in checkpoints of earlier versions. A base
             has the probability of the tokens that spell it there, averaged over the masked tokens that cover it. So
@@ -90,7 +90,7 @@ Predictor = Callable[[Any, MaskedRows], Float[Array, "B M V"]]
 @functools.lru_cache(maxsize=16)
 def network_predictor(model: ModelConfig, settings: ExecutionConfig, mesh: Mesh) -> Predictor:
     """Returns what computes masked-LM logits at the masked positions, from parameters as training stores them."""
-    gathering = Gathering(model, mesh)
+    gathering = Gathering(model, masked_lm_shardings(model, mesh))
     execution = choose_execution(model, settings, gathering, mesh, training=False)
 
     def own_logits(parameters: Parameters, input_ids: Array, predict_at: Array) -> Array:
@@ -201,7 +201,7 @@ def kmer_frequencies(files: Rows) -> Int[np.ndarray, " V"]:
 
 
 def frequency_table_logits(counts: Int[np.ndarray, " V"], padded_size: int) -> Float[np.ndarray, " P"]:
-    """Log frequencies, with one added to each k-mer's count: the best prediction that ignores all context."""
+    """Log frequencies, with one added to each token's count: the best prediction that ignores all context."""
     logits = np.full(padded_size, -np.inf, np.float32)
     smoothed = counts[NUM_SPECIAL:] + 1
     logits[NUM_SPECIAL : len(counts)] = np.log(smoothed / smoothed.sum())

@@ -19,7 +19,7 @@ from dnabert_jax.model.attention import Attend, Heads, cudnn_attention, xla_atte
 from dnabert_jax.model.backbone import Execution, Layer
 from dnabert_jax.model.pallas_attention import pallas_attention, supports
 from dnabert_jax.parallel.mesh import DATA, FSDP, TENSOR, gathered_axis
-from dnabert_jax.training.state import Parameters, join_layers, masked_lm_shardings, split_layers
+from dnabert_jax.training.state import Parameters, join_layers, split_layers
 
 _CAST = "kernel"
 """The name of parameters that are used in the dtype of activations only."""
@@ -61,12 +61,12 @@ class Gathering:
     this overlaps with computation. Gradients take the way back: each device receives the sum of its part.
 
     Attributes:
-        shardings: of the parameters in parts.
+        shardings: of the parameters, some of them in parts.
     """
 
-    def __init__(self, model: ModelConfig, mesh: Mesh):
-        self._dtype, self.shardings = model.compute_dtype, masked_lm_shardings(model, mesh)
-        axes = jax.tree.map(lambda part: _WHOLE if (axis := gathered_axis(part)) is None else axis, self.shardings)
+    def __init__(self, model: ModelConfig, shardings: Parameters):
+        self._dtype, self.shardings = model.compute_dtype, shardings
+        axes = jax.tree.map(lambda part: _WHOLE if (axis := gathered_axis(part)) is None else axis, shardings)
         self._layers, self._rest = split_layers(axes)
 
     def __call__(self, parameters: Parameters) -> Parameters:
@@ -81,16 +81,23 @@ class Gathering:
         return nnx.merge(graph, jax.tree_util.tree_map_with_path(self._gather, nnx.to_pure_dict(parameters), axes))
 
     def _gather(self, path: tuple[Any, ...], parameter: Array, axis: int) -> Array:
+        if axis == _WHOLE:
+            return parameter
         if path[-1].key == _CAST:
             parameter = parameter.astype(self._dtype)
-        return parameter if axis == _WHOLE else jax.lax.all_gather(parameter, FSDP, axis=axis, tiled=True)
+        return jax.lax.all_gather(parameter, FSDP, axis=axis, tiled=True)
 
 
-def summed_over_rows(gradients: Parameters, shardings: Parameters) -> Parameters:
-    """Gradients of a device's own rows, already summed over `fsdp` where they lie in parts, summed over all rows."""
+def summed_over_rows(gradients: Parameters, shardings: Parameters, *axes: str) -> Parameters:
+    """Returns gradients of a device's own rows, already summed over `fsdp` where they lie in parts, summed over all.
+
+    Args:
+        axes: the mesh axes over which rows are spread, besides `fsdp`.
+    """
 
     def summed(gradient: Array, sharding: NamedSharding) -> Array:
-        return jax.lax.psum(gradient, (DATA, FSDP) if gathered_axis(sharding) is None else DATA)
+        over = (*axes, FSDP) if gathered_axis(sharding) is None else axes
+        return jax.lax.psum(gradient, over) if over else gradient
 
     return jax.tree.map(summed, gradients, shardings)
 

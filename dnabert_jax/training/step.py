@@ -23,20 +23,20 @@ from dnabert_jax.sequence.vocabulary import NUM_SPECIAL, PAD
 from dnabert_jax.training.execution import Gathering, choose_execution, on_own_rows, summed_gradients, summed_over_rows
 from dnabert_jax.training.masking import MaskedTokens, masked_token_sums
 from dnabert_jax.training.optimizer import learning_rate_schedule, make_optimizer
-from dnabert_jax.training.state import Parameters, TrainState, abstract_state, stream_key
+from dnabert_jax.training.state import Parameters, TrainState, abstract_state, masked_lm_shardings, stream_key
 
 
 class StepMetrics(NamedTuple):
     """Figures of one step, over the whole batch.
 
     Attributes:
-        loss: mean cross-entropy of a masked k-mer, nats.
-        accuracy: share of masked k-mers predicted exactly.
-        masked_share: masked k-mers by all k-mers.
+        loss: mean cross-entropy of a masked token, nats.
+        accuracy: share of masked tokens predicted exactly.
+        masked_share: masked tokens by all tokens.
         mask_rate: what that share should be on average.
-        mask_overflow: k-mers left unmasked for want of room.
+        mask_overflow: tokens left unmasked for want of room.
         gradient_norm: before clipping.
-        tokens: k-mers, [CLS] and [SEP] in the batch; the rest is padding.
+        tokens: tokens, [CLS] and [SEP] in the batch; the rest is padding.
     """
 
     loss: Float[Array, ""]
@@ -60,8 +60,7 @@ def jit_train_step(
     """Returns the jitted step, which donates the old state; raises InputError if the model cannot run on the mesh."""
     adamw = make_optimizer(optimizer)
     schedule = learning_rate_schedule(optimizer)
-    gathering = Gathering(model, mesh)
-    shardings = gathering.shardings
+    gathering = Gathering(model, shardings := masked_lm_shardings(model, mesh))
     execution = choose_execution(model, settings, gathering, mesh, training=True)
     drops = model.dropout > 0 or model.attention_dropout > 0
 
@@ -76,7 +75,7 @@ def jit_train_step(
             return sums.loss / predicted, sums.correct
 
         figures, gradients = summed_gradients(loss_function, parameters, batch, settings.gradient_accumulation)
-        return jax.lax.psum(figures, (DATA, FSDP)), summed_over_rows(gradients, shardings)
+        return jax.lax.psum(figures, (DATA, FSDP)), summed_over_rows(gradients, shardings, DATA)
 
     gradients_of = on_own_rows(own_gradients, mesh, shardings, (ROWS, PartitionSpec()), (PartitionSpec(), shardings))
 

@@ -18,7 +18,7 @@ class FinetuneConfig:
             split.
         start: where the last layer starts: fresh (at zero, or at random on the original's pooler), or at the solution
             of the probe (Kumar et al. 2022, arXiv 2202.10054), which is kept unless an epoch is better.
-        pooling: how the hidden states of a sequence become one vector: mean over the k-mers, max, mean-max (both side
+        pooling: how the hidden states of a sequence become one vector: mean over the tokens, max, mean-max (both side
             by side), a mean whose weights are learned (attention), or cls, the original's pooler on [CLS].
         strands: both, to read each sequence as its reverse complement with probability 1/2 in training and to average
             the logits over both strands afterwards; forward, to read it as it is; auto, both unless the training
@@ -26,8 +26,8 @@ class FinetuneConfig:
         long: how windows over a sequence that is longer than the model takes become one vector: by their mean, their
             max, a mean whose weights are learned (attention), a bidirectional lstm or gru, or side by side
             (concatenation); none if every sequence fits.
-        window: k-mers of a window; as many as the model takes if 0.
-        overlap: k-mers that a window shares with the next; an eighth of a window if not given.
+        window: tokens of a window; as many as the model takes if 0.
+        overlap: tokens that a window shares with the next; an eighth of a window if not given.
         remat: what of a layer is computed again in the backward pass, to save memory: none, dots (all but products with
             parameters) or full.
         epochs: passes over the training split, at most; if 0, 10, but up to 20 where these make fewer than 500
@@ -53,8 +53,8 @@ class FinetuneConfig:
         lora_alpha: scale of the additions, times the rank.
         dropout: rate within the encoder and on the pooled vector; if not given, that of the model, and 0 after a start
             from the probe.
-        mask_rate: share of the k-mers that training replaces by [MASK], drawn anew at each step, so that the model
-            relies less on single k-mers; if not given, 0.3, and 0 after a start from the probe.
+        mask_rate: share of the tokens that training replaces by [MASK], drawn anew at each step, so that the model
+            relies less on single tokens; if not given, 0.3, and 0 after a start from the probe.
         select_by: metric of the validation split by which the best epoch is kept; the problem's own if empty.
         patience: epochs without a better validation figure after which a job stops; 0 for never.
         restarts: how often a job that collapsed to one class begins anew with another seed.
@@ -116,7 +116,7 @@ class FinetuneConfig:
         frozen = self.long in ("none", "mean", "max")
         require(frozen, f"A probe reads one vector of a sequence: give --long mean or max instead of {self.long}.")
         if self.train == "probe":
-            require(self.pooling != "attention", "A probe learns no weights of k-mers: give another --pooling.")
+            require(self.pooling != "attention", "A probe learns no weights of tokens: give another --pooling.")
 
     def resolved(self, hidden_size: int) -> "FinetuneConfig":
         """Returns the same with what follows for a network of this width: learning rate, restarts, dropout, masks."""

@@ -91,9 +91,9 @@ def windowed_task(
         return task
     longest_window = model.longest
     size = config.window or longest_window
-    require(size <= longest_window, f"window is {size} k-mers: the model takes at most {longest_window}.")
+    require(size <= longest_window, f"window is {size} tokens: the model takes at most {longest_window}.")
     overlap = size // 8 if config.overlap is None else config.overlap
-    require(overlap < size, f"overlap is {overlap} k-mers: it must be below {size}, the k-mers of a window.")
+    require(overlap < size, f"overlap is {overlap} tokens: it must be below {size}, the tokens of a window.")
     longest = max(int(split.sequences.lengths.max()) for split in splits)
     count = int(Windows(size, overlap).count(np.array([model.tokenizer.count(longest)]))[0])
     return dataclasses.replace(task, long=config.long, window=size, overlap=overlap, split=count)

@@ -208,7 +208,7 @@ class _Group:
         return max(0, min(updates, self._total[number] - made * updates))
 
     def predict(self, models: Sequence[Parameters], advance: Advance) -> list[np.ndarray]:
-        together = self._lockstep.place(stacked([models[lane] for lane in self._lanes]))
+        together = self._lockstep.place_parameters(stacked([models[lane] for lane in self._lanes]), lockstep.JOB)
         return self._logits({}, together, advance)
 
     def _start(self) -> tuple[Parameters, JobsState]:
@@ -220,7 +220,7 @@ class _Group:
                 parameters["classifier"] = job.classifier
             frozen, trained = split_trainable(parameters, self._config, job.seed)
             trainable.append(trained)
-        return self._lockstep.place(frozen, lockstep.SHARED), self._lockstep.start(stacked(trainable))
+        return self._lockstep.place_parameters(frozen), self._lockstep.start(stacked(trainable))
 
     def _train_epoch(self, frozen: Parameters, state: JobsState, steps: list[int]) -> JobsState:
         """Makes the rest of an epoch, and notes it in the progress."""

@@ -1,7 +1,8 @@
 """Runs many fine-tunings in lockstep: a jitted step with a leading axis of jobs on all that differs between them.
 
-A job is one data set and one seed. The mesh has the axes `job` and `data`: jobs are spread over the one and never hear
-of each other, the rows of a batch over the other. On an accelerator the jobs of a device are computed together, as a
+A job is one data set and one seed. The mesh has the axes `job` and `fsdp`: jobs are spread over the one and never hear
+of each other, the rows of a batch over the other. So are the matrices of a large encoder: each device keeps a part of
+them, and gathers a layer when it runs. On an accelerator the jobs of a device are computed together, as a
 small model of 101 bases does not fill a chip; on a CPU one after the other, where products of many small matrices are
 slow.
 J jobs, B sequences, T windows, L tokens, C labels.
@@ -16,17 +17,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.model.backbone import Execution
-from dnabert_jax.model.binding import bind
+from dnabert_jax.model.binding import abstract_parameters, bind
 from dnabert_jax.model.dropout import RowKeys, row_keys
 from dnabert_jax.model.long import sequence_classifier
-from dnabert_jax.parallel.mesh import DATA
+from dnabert_jax.parallel.mesh import FSDP, TENSOR, parameter_shardings
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
-from dnabert_jax.tasks.finetuning.trainable import rate_factors, whole_model
+from dnabert_jax.tasks.finetuning.trainable import rate_factors, shardings_of, whole_model
+from dnabert_jax.training.execution import Gathering, summed_over_rows
 from dnabert_jax.training.masking import mask_kmers
 from dnabert_jax.training.optimizer import decay_mask
 from dnabert_jax.training.state import Parameters, stream_key
@@ -34,8 +37,10 @@ from dnabert_jax.training.state import Parameters, stream_key
 JOB = "job"
 _KEPT = 16
 """Jitted functions of each kind that are kept: the groups of a suite share them, and so compile once."""
-JOBS, ROWS, SHARED = PartitionSpec(JOB), PartitionSpec(JOB, DATA), PartitionSpec()
-"""Of arrays with a leading axis of jobs, of those that then have one of rows, and of what all jobs share."""
+_WHOLE_UP_TO = 2**28
+"""Parameters of an encoder that each device has whole: 1 GiB in float32; gathers would take longer than they save."""
+JOBS, ROWS = PartitionSpec(JOB), PartitionSpec(JOB, FSDP)
+"""Of arrays with a leading axis of jobs, and of those that then have one of rows."""
 
 
 class Batch(NamedTuple):
@@ -76,31 +81,68 @@ class JobsState(NamedTuple):
 
 
 def jobs_mesh(devices: Sequence[jax.Device], jobs: int, batch_size: int) -> Mesh:
-    """Returns a mesh with as many devices along `job` as have a job each, along `data` as many as divide a batch."""
+    """Returns a mesh with as many devices along `job` as have a job each, along `fsdp` as many as divide a batch."""
     count = len(devices)
     along_jobs = max(size for size in range(1, count + 1) if count % size == 0 and size <= jobs)
     rest = count // along_jobs
-    along_data = max(size for size in range(1, rest + 1) if batch_size % size == 0)
-    used = np.asarray(devices[: along_jobs * along_data]).reshape(along_jobs, along_data)
-    return Mesh(used, (JOB, DATA))
+    along_rows = max(size for size in range(1, rest + 1) if batch_size % size == 0)
+    used = np.asarray(devices[: along_jobs * along_rows]).reshape(along_jobs, along_rows, 1)
+    return Mesh(used, (JOB, FSDP, TENSOR))
 
 
 @dataclasses.dataclass(frozen=True)
 class Lockstep:
-    """The jitted functions of jobs that share a model (with the dropout of fine-tuning), task, config and mesh."""
+    """The jitted functions of jobs that share a model (with the dropout of fine-tuning), task, config and mesh.
+
+    Attributes:
+        whole_up_to: parameters of an encoder that does not lie in parts.
+    """
 
     model: ModelConfig
     task: TaskConfig
     config: FinetuneConfig
     mesh: Mesh
+    whole_up_to: int = _WHOLE_UP_TO
 
     def place(self, tree: Any, spec: PartitionSpec = JOBS) -> Any:
-        """Puts host arrays on the mesh; those with a leading axis of jobs, unless told otherwise."""
+        """Puts arrays with a leading axis of jobs on the mesh."""
         return jax.device_put(tree, NamedSharding(self.mesh, spec))
+
+    def place_parameters(self, parameters: Parameters, *leading: str) -> Parameters:
+        """Puts parameters on the mesh: what all jobs share, or those of each job if `leading` is their axis."""
+        return jax.device_put(parameters, self.shardings(parameters, *leading))
+
+    def shardings(self, parameters: Parameters, *leading: str) -> Parameters:
+        """Returns how parameters lie on the mesh, which are some of the network's, after the axes `leading`."""
+        return shardings_of(parameters, self._gathering.shardings, self.mesh, *leading)
+
+    @functools.cached_property
+    def _gathering(self) -> Gathering:
+        """Puts together the encoder; of the rest, which is small and differs by task, each device has the whole."""
+        abstract = abstract_parameters(sequence_classifier, self.model, self.task)
+        shardings = parameter_shardings(abstract, self.mesh)
+        size = sum(leaf.size for leaf in jax.tree.leaves(nnx.to_pure_dict(abstract)["backbone"]))
+        # A gather from one device would still be a collective.
+        in_parts = ["backbone"] if size > self.whole_up_to and self.mesh.shape[FSDP] > 1 else []
+        whole = {part: jax.tree.map(self._whole, tree) for part, tree in shardings.items() if part not in in_parts}
+        return Gathering(self.model, shardings | whole)
+
+    def _whole(self, sharding: NamedSharding) -> NamedSharding:
+        return NamedSharding(self.mesh, PartitionSpec(*[None] * len(sharding.spec)))
 
     def start(self, trainable: Parameters) -> JobsState:
         """Puts `fresh_state` on the mesh, from parameters on the host."""
-        return jax.jit(self.fresh_state, out_shardings=NamedSharding(self.mesh, JOBS))(self.place(trainable))
+        placed = self.place_parameters(trainable, JOB)
+        state = jax.eval_shape(self.fresh_state, placed)
+        return jax.jit(self.fresh_state, out_shardings=self.state_shardings(state))(placed)
+
+    def state_shardings(self, state: JobsState) -> Any:
+        """Returns how a state lies on the mesh: the moments as what learns."""
+        each, jobs = self.shardings(state.trainable, JOB), NamedSharding(self.mesh, JOBS)
+        moments = optax.tree.map_params(
+            self._optimizer(), lambda _, own: own, state.optimizer, each, transform_non_params=lambda _: jobs
+        )
+        return JobsState(jobs, each, moments, each)  # type: ignore[arg-type]  # shardings stand for arrays
 
     def abstract_batch(self, jobs: int, length: int) -> tuple[Batch, Turn]:
         """Returns shapes and shardings of what each job is given in a step, of `length` tokens per row."""
@@ -110,10 +152,9 @@ class Lockstep:
         shapes: Any = [[jax.ShapeDtypeStruct(*leaf) for leaf in leaves] for leaves in (batch, turn)]
         return self.abstract(Batch(*shapes[0]), ROWS), self.abstract(Turn(*shapes[1]), JOBS)
 
-    def abstract(self, shapes: Any, spec: PartitionSpec = SHARED) -> Any:
-        """Returns shapes with their shardings on the mesh; by default whole on every device."""
-        sharding = NamedSharding(self.mesh, spec)
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes)
+    def abstract(self, shapes: Any, spec: PartitionSpec) -> Any:
+        """Returns shapes with their sharding on the mesh."""
+        return with_shardings(shapes, jax.tree.map(lambda _: NamedSharding(self.mesh, spec), shapes))
 
     def fresh_state(self, trainable: Parameters) -> JobsState:
         """Returns the state before the first step, from parameters with a leading axis of jobs, on the devices."""
@@ -127,9 +168,8 @@ class Lockstep:
         def own_gradients(frozen: Parameters, trainable: Parameters, batch: Batch, keys: RowKeys, active: Array) -> Any:
             def of_job(trainable: Parameters, batch: Batch, keys: RowKeys, active: Array) -> Any:
                 def loss(trainable: Parameters) -> Array:
-                    network = self._network(frozen, trainable)
                     ids = mask_kmers(batch.input_ids, self.config.mask_rate or 0.0, keys)
-                    logits = network(ids, keys, Execution(remat=self.config.remat))
+                    logits = self._logits(frozen, trainable, ids, keys)
                     return (batch.weights * self.task.kind.losses(logits, batch.targets)).sum()
 
                 def nothing(trainable: Parameters) -> Any:
@@ -137,37 +177,54 @@ class Lockstep:
 
                 # One after the other, a job that waits costs nothing; side by side, both branches are computed.
                 own = jax.lax.cond(active > 0, jax.value_and_grad(loss), nothing, trainable)
-                # A sum over one device would still be a collective.
-                return own if self.mesh.shape[DATA] == 1 else jax.lax.psum(own, DATA)
+                if self.mesh.shape[FSDP] == 1:
+                    return own
+                return jax.lax.psum(own[0], FSDP), summed_over_rows(own[1], self.shardings(trainable))
 
             return self._of_jobs(of_job, trainable, batch, keys, active)
-
-        gradients_of = jax.shard_map(
-            own_gradients, mesh=self.mesh, in_specs=(SHARED, JOBS, ROWS, ROWS, JOBS), out_specs=JOBS, check_vma=False
-        )
 
         def step(frozen: Parameters, state: JobsState, batch: Batch, turn: Turn) -> tuple[JobsState, Array]:
             rows = batch.weights.shape[1]
             keys = jax.vmap(lambda seed, step: row_keys(stream_key(seed, "dropout", step), rows))(turn.seed, state.step)
-            losses, gradients = gradients_of(frozen, state.trainable, batch, keys, turn.active)
+            learning = self._specs(state.trainable, JOB)
+            losses, gradients = jax.shard_map(
+                own_gradients,
+                mesh=self.mesh,
+                in_specs=(self._specs(frozen), learning, ROWS, ROWS, JOBS),
+                out_specs=(JOBS, learning),
+                check_vma=False,
+            )(frozen, state.trainable, batch, keys, turn.active)
             trainable, optimizer = jax.vmap(self._update)(gradients, state.optimizer, state.trainable, turn.rate)
             moved = JobsState(state.step + 1, trainable, optimizer, state.best)
-            return _where(turn.active, moved, state), losses
+            moved = _where(turn.active, moved, state)
+            return jax.lax.with_sharding_constraint(moved, self.state_shardings(moved)), losses
 
-        return jax.jit(step, donate_argnums=1, out_shardings=NamedSharding(self.mesh, JOBS))
+        return jax.jit(step, donate_argnums=1)
 
     @functools.lru_cache(maxsize=_KEPT)  # noqa: B019
     def predict(self) -> Callable[[Parameters, Parameters, Int[Array, "J B *row"]], Float[Array, "J B C"]]:
         """(frozen, trainable, input_ids) to the logits, or predicted values."""
 
         def own(frozen: Parameters, trainable: Parameters, input_ids: Array) -> Any:
-            return self._of_jobs(lambda tree, ids: self._network(frozen, tree)(ids), trainable, input_ids)
+            return self._of_jobs(lambda tree, ids: self._logits(frozen, tree, ids), trainable, input_ids)
 
-        sharded = jax.shard_map(own, mesh=self.mesh, in_specs=(SHARED, JOBS, ROWS), out_specs=ROWS, check_vma=False)
+        def sharded(frozen: Parameters, trainable: Parameters, input_ids: Array) -> Array:
+            specs = self._specs(frozen), self._specs(trainable, JOB), ROWS
+            rows = jax.shard_map(own, mesh=self.mesh, in_specs=specs, out_specs=ROWS, check_vma=False)
+            return rows(frozen, trainable, input_ids)
+
         return jax.jit(sharded)
 
-    def _network(self, frozen: Parameters, trainable: Parameters) -> Any:
-        return bind(sequence_classifier, whole_model(frozen, trainable, self.config), self.model, self.task)
+    def _logits(
+        self, frozen: Parameters, trainable: Parameters, input_ids: Array, keys: RowKeys | None = None
+    ) -> Float[Array, "B C"]:
+        """Returns those of a device's rows, from the parts of parameters that it keeps."""
+        parameters = self._gathering(whole_model(frozen, trainable, self.config))
+        network = bind(sequence_classifier, parameters, self.model, self.task)
+        return network(input_ids, keys, Execution(remat=self.config.remat, place=self._gathering.layer))
+
+    def _specs(self, parameters: Parameters, *leading: str) -> Parameters:
+        return jax.tree.map(lambda sharding: sharding.spec, self.shardings(parameters, *leading))
 
     def _of_jobs(self, function: Callable[..., Any], *arguments: Any) -> Any:
         if self.mesh.devices.flat[0].platform == "cpu":
@@ -193,6 +250,11 @@ class Lockstep:
 def keep_best(state: JobsState, improved: Int[Array, " J"]) -> JobsState:
     """Returns the state whose best parameters are the present ones where a job improved."""
     return state._replace(best=_where(improved, state.trainable, state.best))
+
+
+def with_shardings(shapes: Any, shardings: Any) -> Any:
+    """Returns shapes that say where they lie: a step compiles for them."""
+    return jax.tree.map(lambda leaf, own: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=own), shapes, shardings)
 
 
 def _where(chosen: Int[Array, " J"], new: Any, old: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from dnabert_jax.config import ModelConfig, TaskConfig
@@ -77,6 +78,30 @@ def whole_model(frozen: Parameters, trainable: Parameters, config: FinetuneConfi
         for name, factors in additions.items()
     }
     return join_layers({**layers, "attention": attention | adapted}, rest)
+
+
+def shardings_of(parameters: Parameters, whole: Parameters, mesh: Mesh, *leading: str) -> Parameters:
+    """Returns how some parameters lie on a mesh, from how those of the whole network do.
+
+    Low-rank factors are in parts where their product, which is added to a matrix, has to be.
+
+    Args:
+        leading: the mesh axes of axes before those that a parameter has in the network.
+    """
+
+    def sharding(path: tuple[Any, ...], _: Any) -> NamedSharding:
+        names = [key.key for key in path]
+        if names[0] == _LORA:
+            layer, inputs, outputs = split_layers(whole)[0]["attention"][names[1]]["kernel"].spec
+            spec = (layer, inputs, None) if names[2] == "a" else (layer, None, outputs)
+        else:
+            part: Any = whole
+            for name in names:
+                part = part[name]
+            spec = part.spec
+        return NamedSharding(mesh, PartitionSpec(*leading, *spec))
+
+    return jax.tree_util.tree_map_with_path(sharding, parameters)
 
 
 def rate_factors(trainable: Parameters, num_layers: int, layer_decay: float, head_rate: float) -> Parameters:

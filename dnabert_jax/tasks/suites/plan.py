@@ -16,13 +16,14 @@ from dnabert_jax.config import ModelConfig, TaskConfig, require
 from dnabert_jax.model.binding import parameter_shapes
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.parallel.chips import Chip
+from dnabert_jax.parallel.mesh import FSDP
 from dnabert_jax.planning.compilation import OutOfMemoryError, compile_lowered, read_memory
 from dnabert_jax.planning.hlo import Work, parse_module, read_work
 from dnabert_jax.planning.plan import sequential_seconds
 from dnabert_jax.sequence.buckets import bucket
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.finetuning.fitting import EVALUATED_TOGETHER
-from dnabert_jax.tasks.finetuning.lockstep import JOBS, Lockstep, jobs_mesh
+from dnabert_jax.tasks.finetuning.lockstep import JOB, Lockstep, jobs_mesh, with_shardings
 from dnabert_jax.tasks.finetuning.trainable import split_trainable
 from dnabert_jax.tasks.suites.suite import SuiteSize
 
@@ -51,7 +52,8 @@ class JobsAChip:
     """What follows for a number of jobs on each chip.
 
     Attributes:
-        jobs: of a chip.
+        jobs: of a chip, or of the chips that share a job.
+        at_once: of all chips.
         refusal: what the compiler said if it refused for want of memory, or by how much it does not fit; else empty,
             and only then is the rest there.
         step: of training, all jobs.
@@ -67,6 +69,7 @@ class JobsAChip:
     """
 
     jobs: int
+    at_once: int
     refusal: str
     step: Program | None = None
     prediction: Program | None = None
@@ -107,13 +110,20 @@ class SuitePlan:
 
 
 def plan_jobs(
-    model: ModelConfig, config: FinetuneConfig, size: SuiteSize, chip: Chip, devices: Sequence[jax.Device], jobs: int
+    model: ModelConfig,
+    config: FinetuneConfig,
+    size: SuiteSize,
+    chip: Chip,
+    devices: Sequence[jax.Device],
+    jobs: int,
+    chips_per_job: int = 1,
 ) -> JobsAChip:
     """Compiles training and prediction for `jobs` on each device, which takes a minute or more, and adds up.
 
     Args:
         chip: that the devices are, a TPU: for GPUs the compiler predicts no times.
         devices: of one slice.
+        jobs: of `chips_per_job` chips, which share their rows and the encoder.
 
     Raises:
         InputError: sequences that the model cannot take.
@@ -125,21 +135,27 @@ def plan_jobs(
     require(3 <= tokens <= model.max_positions, f"Sequences of {size.bases} bases do not fit the model: {fits}")
     length = bucket(tokens, model.max_positions)
     task = TaskConfig("single_label_classification", tuple(map(str, range(size.labels))), pooling=config.pooling)
-    mesh = jobs_mesh(devices, jobs * len(devices), config.batch_size)
+    # Of other numbers of chips, the mesh does not come out as asked.
+    mesh = jobs_mesh(devices, max(1, len(devices) // max(1, chips_per_job)), config.batch_size)
+    require(
+        mesh.size == len(devices) and mesh.shape[FSDP] == chips_per_job,
+        f"{chips_per_job} chips cannot share a job, on {len(devices)} chips and in batches of {config.batch_size} "
+        "sequences: give a --chips-per-job that divides both.",
+    )
+    at_once = jobs * mesh.shape[JOB]
     lockstep = Lockstep(model, task, config, mesh)
     try:
         step, prediction = (
-            _compiled(lowered, chip, list(mesh.devices.flat))
-            for lowered in _lowered(lockstep, jobs * mesh.size, length)
+            _compiled(lowered, chip, list(mesh.devices.flat)) for lowered in _lowered(lockstep, at_once, length)
         )
     except OutOfMemoryError as error:
-        return JobsAChip(jobs, str(error))
+        return JobsAChip(jobs, at_once, str(error))
     memory = max(step.memory, prediction.memory)
     if memory > chip.hbm_bytes:
-        return JobsAChip(jobs, f"{memory / 2**30:.2f} of {chip.hbm_bytes / 2**30:.2f} GiB", step, prediction)
+        return JobsAChip(jobs, at_once, f"{memory / 2**30:.2f} of {chip.hbm_bytes / 2**30:.2f} GiB", step, prediction)
     together = config.batch_size * EVALUATED_TOGETHER
     strands = 1 if config.strands == "forward" else 2
-    groups = -(-size.sets * size.seeds // (len(devices) * jobs))
+    groups = -(-size.sets * size.seeds // at_once)
     steps = config.total_steps(size.examples)
     epochs = -(-steps // -(-size.examples // config.batch_size))
     validations = strands * epochs * -(-size.validation // together)
@@ -151,7 +167,9 @@ def plan_jobs(
         for runs, program in ((steps, step), (validations, prediction), (tests, prediction))
     )
     hours = training + validation + test
-    return JobsAChip(jobs, "", step, prediction, groups, steps, validations, tests, training, validation, test, hours)
+    return JobsAChip(
+        jobs, at_once, "", step, prediction, groups, steps, validations, tests, training, validation, test, hours
+    )
 
 
 def _lowered(lockstep: Lockstep, jobs: int, length: int) -> Sequence[jax.stages.Lowered]:
@@ -160,12 +178,13 @@ def _lowered(lockstep: Lockstep, jobs: int, length: int) -> Sequence[jax.stages.
     frozen, trained = jax.eval_shape(lambda parameters: split_trainable(parameters, lockstep.config, 0), whole)
     trainable = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((jobs, *leaf.shape), leaf.dtype), trained)
     batch, turn = lockstep.abstract_batch(jobs, length)
-    state = lockstep.abstract(jax.eval_shape(lockstep.fresh_state, trainable), JOBS)
+    state = jax.eval_shape(lockstep.fresh_state, trainable)
+    state = with_shardings(state, lockstep.state_shardings(state))
     shape = (jobs, lockstep.config.batch_size * EVALUATED_TOGETHER, length)
     ids = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=batch.input_ids.sharding)
     train: Any = lockstep.train_step()
     predict: Any = lockstep.predict()
-    frozen = lockstep.abstract(frozen)
+    frozen = with_shardings(frozen, lockstep.shardings(frozen))
     return [train.lower(frozen, state, batch, turn), predict.lower(frozen, state.trainable, ids)]
 
 

@@ -15,6 +15,7 @@ from transformers import BertConfig, BertForSequenceClassification, get_linear_s
 from dnabert_jax.config import ModelConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.huggingface import from_huggingface, shapes_of_parts, to_huggingface
+from dnabert_jax.tasks.finetuning import fitting
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FinetuneConfig
 from dnabert_jax.tasks.finetuning.encoding import epoch_order
 from dnabert_jax.tasks.finetuning.fitting import Fitted, Job
@@ -47,8 +48,13 @@ def fit(jobs: list[Job], config: FinetuneConfig = CONFIG, devices: int = 1, **ch
     return Judged(MODEL, config=config, devices=jax.devices()[:devices], **settings).run(jobs, observer)
 
 
-@pytest.mark.parametrize(("train", "devices"), [("full", 1), ("full", 8), ("lora", 4), ("head", 8)])
-def test_a_job_in_lockstep_is_the_job_alone(train: str, devices: int) -> None:
+@pytest.mark.parametrize(
+    ("train", "devices", "parts"),
+    [("full", 1, False), ("full", 8, False), ("full", 8, True), ("lora", 4, True), ("head", 8, False)],
+)
+def test_a_job_in_lockstep_is_the_job_alone(
+    train: str, devices: int, parts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of other sizes, lengths and seeds than its neighbours, some of which end sooner; dropout and masks are on.
 
     But for the rounding of sums over more padding, which AdamW makes larger where a gradient is nearly 0.
@@ -56,6 +62,8 @@ def test_a_job_in_lockstep_is_the_job_alone(train: str, devices: int) -> None:
     config = dataclasses.replace(CONFIG, train=train, mask_rate=0.2)
     jobs = [job("a", 40), job("b", 17, seed=3, shortest=5, longest=6), job("c", 24)]
     alone = [fit([each], config)[0] for each in jobs]
+    if parts:
+        monkeypatch.setattr(fitting, "Lockstep", functools.partial(Lockstep, whole_up_to=0))
     assert_same(fit(jobs, config, devices), alone, atol=1e-5)
 
 
@@ -85,18 +93,22 @@ def test_jobs_learn_what_there_is_to_learn_and_differ_by_their_seed() -> None:
 
 
 @pytest.mark.parametrize(("jobs", "communicates"), [(8, False), (1, True)])
-def test_jobs_do_not_communicate(jobs: int, communicates: bool) -> None:
+def test_jobs_do_not_communicate_and_devices_that_share_one_have_parts(jobs: int, communicates: bool) -> None:
     """Eight jobs on eight devices: the compiled step has no collective."""
-    lockstep = Lockstep(MODEL, TASK, CONFIG, jobs_mesh(jax.devices(), jobs, CONFIG.batch_size))
+    lockstep = Lockstep(MODEL, TASK, CONFIG, jobs_mesh(jax.devices(), jobs, CONFIG.batch_size), whole_up_to=0)
     state = lockstep.start(stacked([network()] * jobs))
     batch, turn = lockstep.abstract_batch(jobs, 16)
     hlo = lockstep.train_step().lower({}, state, batch, turn).compile().as_text()
     assert bool(re.search(r" (all-reduce|all-gather|all-to-all|collective-permute)\(", hlo)) is communicates
+    # Each device has its job, or an eighth of the encoder's matrices and of their moments.
+    for tree in (state.trainable, state.optimizer[1].mu, state.best):
+        kernel = tree["backbone"]["layers"]["intermediate"]["kernel"]
+        assert kernel.addressable_shards[0].data.size * 8 == kernel.size
 
 
 def test_the_mesh_takes_jobs_first_and_rows_with_what_is_left() -> None:
     expected = {(1, 32): (1, 8), (3, 32): (2, 4), (8, 32): (8, 1), (20, 32): (8, 1), (1, 6): (1, 6), (2, 7): (2, 1)}
-    assert {case: jobs_mesh(jax.devices(), *case).devices.shape for case in expected} == expected
+    assert {case: jobs_mesh(jax.devices(), *case).devices.shape[:2] for case in expected} == expected
 
 
 @pytest.mark.parametrize("devices", [1, 8])
