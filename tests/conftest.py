@@ -47,7 +47,7 @@ import pytest  # noqa: E402
 from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
 
 from dnabert_jax import storage  # noqa: E402
-from dnabert_jax.config import ModelConfig  # noqa: E402
+from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig  # noqa: E402
 from dnabert_jax.data_prep.genome import prepare_genome  # noqa: E402
 from dnabert_jax.data_prep.genome_job import GenomeJob  # noqa: E402
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA  # noqa: E402
@@ -119,6 +119,18 @@ def sample_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("sample") / "rows"
     prepare_genome(GenomeJob(fasta=(TRAIN_FASTA,), heldout_fasta=(HELDOUT_FASTA,), out=out, k=3, row_length=64))
     return out
+
+
+@pytest.fixture(scope="session")
+def trained_run(small_model: ModelConfig, sample_rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three steps at a rate that takes every parameter away from where it began."""
+    from dnabert_jax.training.loop import pretrain
+
+    run = tmp_path_factory.mktemp("trained") / "run"
+    optimizer = OptimizerConfig(peak_learning_rate=0.05, warmup_steps=1, schedule_steps=9)
+    sizes = {"global_batch": 8, "steps": 3, "checkpoint_every": 1, "evaluation_rows": 8}
+    pretrain(PretrainConfig(small_model, optimizer=optimizer, **sizes), sample_rows, run)
+    return run
 
 
 _COMMAND = """

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from Bio.Seq import reverse_complement
 from flax import nnx
 from transformers import AutoModel, AutoModelForSequenceClassification
 
@@ -19,44 +20,22 @@ import dnabert_jax.model.layerwise
 import dnabert_jax.pretrained
 import dnabert_jax.stream
 from dnabert_jax import DNAModel
-from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig, TaskConfig
+from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.attribution import gradient_times_input, integrated_gradients
 from dnabert_jax.interpret.mutagenesis import mutation_effects
 from dnabert_jax.interpret.target import choose_target
 from dnabert_jax.model.attention import Heads
-from dnabert_jax.model.backbone import LanguageModel
-from dnabert_jax.model.classification import PooledBackbone
 from dnabert_jax.model.long import sequence_classifier
 from dnabert_jax.sequence.bases import base_codes
 from dnabert_jax.sequence.vocabulary import CLS, SEP, UNK
 from dnabert_jax.sequence.windows import Windows, cut_into_pieces
-from dnabert_jax.training.loop import pretrain
-from dnabert_jax.training.saved_model import Description, SavedModel, training_lengths, write_saved_model
+from dnabert_jax.training.saved_model import SavedModel, training_lengths, write_saved_model
+from tests.random_models import random_dna, random_model
 
 CLASSES = TaskConfig("single_label_classification", ("donor", "acceptor", "neither"))
 MARKS = TaskConfig("multi_label_classification", ("H3K4me3", "CTCF"))
 SIGNAL = TaskConfig("regression", ("signal", "fold"))
-
-
-def random_model(config: ModelConfig, task: TaskConfig | None = None, seed: int = 0) -> SavedModel:
-    """With a pooler, and either a classifier or the head of masked tokens; no parameter is zero."""
-
-    def make() -> list[nnx.Module]:
-        rngs = nnx.Rngs(seed)
-        return [LanguageModel(config, rngs=rngs), PooledBackbone(config, rngs=rngs)]
-
-    modules = make() if task is None else [sequence_classifier(config, task, rngs=nnx.Rngs(seed))]
-    parameters: dict[str, Any] = {}
-    for module in modules:
-        parameters |= nnx.to_pure_dict(nnx.state(module, nnx.Param))
-    rng = np.random.default_rng(seed)
-    shaken = jax.tree.map(lambda x: np.asarray(x + 0.1 * rng.normal(size=x.shape), np.float32), parameters)
-    return SavedModel(Description(config, task, {}), 0, shaken)
-
-
-def random_dna(length: int, seed: int = 0) -> str:
-    return "".join(np.random.default_rng(seed).choice(list("ACGT"), length))
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +59,8 @@ def theirs(model: DNAModel, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_a_model_says_what_it_is(small_model: ModelConfig, model: DNAModel, tmp_path: Path) -> None:
+    assert dnabert_jax.DNABERT is dnabert_jax.DNAModel is DNAModel
+    assert {"DNABERT", "DNAModel"} <= set(dir(dnabert_jax))
     assert "['backbone', 'head', 'pooler']" in repr(model)
     DNAModel(random_model(small_model, SIGNAL)).save_pretrained(tmp_path / "model")
     for fact in ("3-mers", "layers=2", "hidden_size=32", "['signal', 'fold']", "'regression'", str(tmp_path / "model")):
@@ -187,7 +168,9 @@ def test_models_of_long_sequences(small_model: ModelConfig, long: Any, window: i
     np.testing.assert_allclose(results, [expected(sequence) for sequence in sequences], atol=1e-5, rtol=0)
 
 
-def test_results_do_not_depend_on_what_is_in_the_batch(model: DNAModel, sequences: list[str]) -> None:
+def test_results_do_not_depend_on_what_is_in_the_batch_and_are_in_the_order_of_any_iterable(
+    model: DNAModel, sequences: list[str]
+) -> None:
     together = model.embed(sequences)
     alone = np.stack([model.embed(sequence) for sequence in sequences])
     np.testing.assert_allclose(together, alone, atol=1e-5, rtol=0)
@@ -195,6 +178,10 @@ def test_results_do_not_depend_on_what_is_in_the_batch(model: DNAModel, sequence
     # Which also tells that the order is kept: no two are alike.
     distances = np.abs(together[:, None] - together[None]).max(axis=-1) + np.eye(len(together))
     assert distances.min() > 1e-3
+    assert np.array_equal(model.embed(iter(sequences)), together)
+    assert np.array_equal(model.embed(tuple(sequences)), together)
+    assert model.embed([]).shape == model.embed(iter([])).shape == (0, 32)
+    assert model.embed([], pooling="tokens") == model.encode([]) == []
 
 
 def test_settings_of_the_program_have_no_effect(
@@ -210,17 +197,6 @@ def test_settings_of_the_program_have_no_effect(
         assert np.array_equal(fresh.embed(sequences), expected)
         next(fresh.embeddings(("", sequence) for sequence in sequences))
         assert jnp.arange(2).dtype == jnp.int64
-
-
-def test_any_iterable_will_do(model: DNAModel, sequences: list[str]) -> None:
-    expected = model.embed(sequences)
-    assert np.array_equal(model.embed(sequence for sequence in sequences), expected)
-    assert np.array_equal(model.embed(tuple(sequences)), expected)
-    assert model.embed([]).shape == model.embed(iter([])).shape == (0, 32)
-    assert model.embed([], pooling="tokens") == model.encode([]) == []
-    one = model.embed(sequences[0], pooling="tokens")
-    assert one.shape == (62, 32)
-    np.testing.assert_allclose(one, model.embed(sequences, pooling="tokens")[0], atol=1e-5)
 
 
 def test_raw_dna_in_any_case_and_kmers_are_the_same(model: DNAModel) -> None:
@@ -282,13 +258,10 @@ def test_what_the_model_has_not_is_refused(model: DNAModel, small_model: ModelCo
 
 
 @pytest.mark.slow
-def test_all_directories_are_read(small_model: ModelConfig, sample_rows: Path, tmp_path: Path, sequences: Any) -> None:
-    optimizer = OptimizerConfig(peak_learning_rate=0.05, warmup_steps=1, schedule_steps=9)
-    config = PretrainConfig(small_model, optimizer=optimizer, global_batch=8, steps=3, checkpoint_every=1)
-    pretrain(config, sample_rows, tmp_path / "run")
-    of_run = DNAModel.from_pretrained(tmp_path / "run")
+def test_all_directories_are_read(small_model: ModelConfig, trained_run: Path, tmp_path: Path, sequences: Any) -> None:
+    of_run = DNAModel.from_pretrained(trained_run)
     expected = of_run.embed(sequences)
-    assert np.abs(DNAModel.from_pretrained(str(tmp_path / "run"), step=2).embed(sequences) - expected).max() > 0.01
+    assert np.abs(DNAModel.from_pretrained(str(trained_run), step=2).embed(sequences) - expected).max() > 0.01
     of_run.save_pretrained(tmp_path / "exported")
     exported = DNAModel.from_pretrained(tmp_path / "exported")
     write_saved_model(tmp_path / "imported", exported._model)
@@ -344,13 +317,8 @@ def test_a_provenance_of_another_program_has_no_lengths(lengths: Any) -> None:
     assert training_lengths(lengths) is None
 
 
-def test_the_class_has_two_names() -> None:
-    assert dnabert_jax.DNABERT is dnabert_jax.DNAModel is DNAModel
-    assert {"DNABERT", "DNAModel"} <= set(dir(dnabert_jax))
-
-
 FORWARD = [random_dna(length, length) for length in (23, 9, 40)]
-REVERSE = [sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1] for sequence in FORWARD]
+REVERSE = [reverse_complement(sequence) for sequence in FORWARD]
 
 
 @pytest.fixture(scope="module", params=["cls", "mean", "mean-max"])

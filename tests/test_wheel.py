@@ -17,14 +17,15 @@ import pytest
 
 from dnabert_jax import DNAModel
 from dnabert_jax.config import ModelConfig, TaskConfig
-from tests.commands.conftest import dna, write_classifier
+from tests.commands.conftest import write_classifier
+from tests.random_models import random_dna
 
 ROOT = Path(__file__).parents[1]
 NEED_BEAM = ("dnabert_jax.data_prep.genome_beam",)
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=40)
 TASK = TaskConfig("single_label_classification", ("unbound", "bound"))
-SEQUENCES = [dna(20 + number, number) for number in range(5)]
+SEQUENCES = [random_dna(20 + number, number) for number in range(5)]
 
 IMPORTS = f"""
 import importlib, importlib.util, pkgutil

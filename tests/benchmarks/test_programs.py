@@ -13,6 +13,7 @@ from benchmarks import attention_at_sites
 from benchmarks.alternation import check_results, compare
 from benchmarks.training_step import IGNORED, padded_batches
 from dnabert_jax.sample import HELDOUT_FASTA
+from tests.interpret.conftest import write_scores
 from tests.interpret.motifs.conftest import probabilities, random_known, write_meme
 
 ROOT = Path(__file__).parents[2]
@@ -101,13 +102,7 @@ def test_the_ratio_is_of_the_means_within_and_beside_sites(
     scores = [np.ones(len(text), np.float32) for text in WITH_SITES]
     for own, start, inside in zip(scores, STARTS, (4, 0.5), strict=False):
         own[start : start + len(SITE)] = inside
-    np.savez(
-        tmp_path / "x.npz",
-        ids=np.array([f"s{row}" for row in range(len(WITH_SITES))]),
-        bases=np.frombuffer("".join(WITH_SITES).upper().encode(), "S1"),
-        scores=np.concatenate(scores),
-        offsets=np.cumsum([0, *map(len, WITH_SITES)]),
-    )
+    write_scores(tmp_path / "x.npz", ["s0", "s1", "s2"], [*map(str.upper, WITH_SITES)], scores=np.concatenate(scores))
     words = ["--fasta", "x.fa", "--database", "known.meme", "--motif", "MA1", "x.npz"]
     monkeypatch.chdir(tmp_path)
     # Of 4 and 0.5: quartiles lie a quarter of the way between.

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import random
 import re
 import subprocess
 import sys
@@ -13,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import pytest
-from flax import nnx
 
 from dnabert_jax.commands.cli import run
 from dnabert_jax.config import ModelConfig, TaskConfig
-from dnabert_jax.model.classification import SequenceClassifier
 from dnabert_jax.training.saved_model import Description, SavedModel, write_saved_model
 from dnabert_jax.training.state import init_parameters
+from tests.random_models import random_model
 
 Capture = pytest.CaptureFixture[str]
 Fails = Callable[..., str]
@@ -68,14 +65,6 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
-def dna(length: int, seed: int) -> str:
-    return "".join(random.Random(seed).choices("ACGT", k=length))  # noqa: S311
-
-
-def reverse_complement(sequence: str) -> str:
-    return sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1]
-
-
 def write_encoder(directory: Path, config: ModelConfig) -> Path:
     """Writes and returns a model with random weights and no classifier."""
     parameters = {"backbone": jax.device_get(init_parameters(config, seed=0)["backbone"])}
@@ -83,17 +72,16 @@ def write_encoder(directory: Path, config: ModelConfig) -> Path:
     return directory
 
 
-def write_classifier(directory: Path, config: ModelConfig, task: TaskConfig, **finetuning: Any) -> None:
+def write_classifier(directory: Path, config: ModelConfig, task: TaskConfig, **provenance: Any) -> None:
     """Writes a classifier whose random weights are large enough for its outputs to differ."""
+    write_saved_model(directory, random_model(config, task, spread=0.5, **provenance))
 
-    @jax.jit
-    def initial() -> Any:
-        return nnx.to_pure_dict(nnx.state(SequenceClassifier(config, task, rngs=nnx.Rngs(0)), nnx.Param))
 
-    rng = np.random.default_rng(0)
-    parameters = jax.tree.map(lambda x: np.asarray(x + 0.5 * rng.normal(size=x.shape), np.float32), initial())
-    provenance = {"finetuning": finetuning} if finetuning else {}
-    write_saved_model(directory, SavedModel(Description(config, task, provenance), 0, parameters))
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pre-trained model to fine-tune, of sequences of up to 42 bases."""
+    config = ModelConfig(k=3, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64, max_positions=40)
+    return write_encoder(tmp_path_factory.mktemp("models") / "model", config)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyBigWig
 import pytest
+from Bio.Seq import reverse_complement
 
 from dnabert_jax import DNAModel
 from dnabert_jax.commands.attention import completeness_notes
@@ -20,12 +21,13 @@ from dnabert_jax.interpret.attribution import gradient_times_input, integrated_g
 from dnabert_jax.interpret.mutagenesis import mutation_effects
 from dnabert_jax.interpret.score_files import read_score_file
 from dnabert_jax.interpret.target import choose_target
-from tests.commands.conftest import Capture, Fails, Patch, dna, reverse_complement, write_classifier, write_encoder
+from tests.commands.conftest import Capture, Fails, Patch, write_classifier, write_encoder
+from tests.random_models import random_dna
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=24)
 TASK = TaskConfig("single_label_classification", ("no", "yes"))
 
-SEQUENCES = [dna(20, 0), "ACNACG"]
+SEQUENCES = [random_dna(20, 0), "ACNACG"]
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_classifier(folder / "model", CONFIG, TASK)
     write_encoder(folder / "bare", CONFIG)
     (folder / "x.fa").write_text("".join(f">s{number}\n{own}\n" for number, own in enumerate(SEQUENCES)))
-    (folder / "long.fa").write_text(f">big\n{dna(25, 0)}\n")
-    (folder / "g.fa").write_text(f">chr1\n{dna(60, 1)}\n>2\n{dna(30, 2)}\n")
+    (folder / "long.fa").write_text(f">big\n{random_dna(25, 0)}\n")
+    (folder / "g.fa").write_text(f">chr1\n{random_dna(60, 1)}\n>2\n{random_dna(30, 2)}\n")
     lines = ["chr2\t5\t25\tone\t0\t-", "chr1\t30\t50", "chr1\t50\t70", "chr1\t2\t22", "1\t40\t60\ttwo\t0\t-", ""]
     (folder / "x.bed").write_text("\n".join(lines))
     return folder
@@ -117,7 +119,7 @@ def test_a_track_is_in_the_direction_of_the_genome(
     printed = capsys.readouterr().out
     assert re.search(r"Left out .*: 1 \(.*x\.bed", printed)
     assert re.search("70 bases .* 10 of them", printed)
-    ((_, expected),) = attention_scores(model, [("", reverse_complement(dna(30, 2)[5:25]))])
+    ((_, expected),) = attention_scores(model, [("", reverse_complement(random_dna(30, 2)[5:25]))])
     with pyBigWig.open(str(tmp_path / "x.bw")) as track:
         np.testing.assert_allclose(track.values("2", 5, 25), expected[::-1], atol=1e-6)
     assert [path.name for path in tmp_path.iterdir()] == ["x.bw"]

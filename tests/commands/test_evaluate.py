@@ -13,21 +13,14 @@ import pytest
 
 import dnabert_jax.tasks.suites.run
 from dnabert_jax.commands.cli import run
-from dnabert_jax.config import ModelConfig
 from dnabert_jax.tasks.measures.results import Result
 from dnabert_jax.typed_json import read_json
-from tests.commands.conftest import Capture, Fails, Patch, wait_for, write_encoder
+from tests.commands.conftest import Capture, Fails, Patch, wait_for
 from tests.tasks.conftest import write_table
 
 Command = Callable[..., list[str]]
-CONFIG = ModelConfig(k=3, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64, max_positions=40)
 SETTINGS = ["--seeds", "2", "--epochs", "2", "--batch-size", "16", "--peak-learning-rate", "3e-3", "--restarts", "0"]
 SIZES = {"a": 64, "b": 48, "tf/c": 40}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_encoder(tmp_path_factory.mktemp("models") / "model", CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +37,9 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def command(model: Path, suite: Path) -> Callable[..., list[str]]:
+def command(encoder: Path, suite: Path) -> Callable[..., list[str]]:
     def make(out: Path, *flags: str) -> list[str]:
-        files = ["--data", suite, "--model", model, "--out", out]
+        files = ["--data", suite, "--model", encoder, "--out", out]
         return ["evaluate", "tfbs690", *map(str, files), *SETTINGS, *flags]
 
     return make
@@ -69,8 +62,8 @@ def without_seconds(path: Path) -> dict[str, object]:
     return result
 
 
-def test_a_set_of_a_suite_is_the_set_alone(evaluated: Path, suite: Path, model: Path, tmp_path: Path) -> None:
-    files = ["--model", model, "--data", suite / "b.csv", "--out", tmp_path / "b"]
+def test_a_set_of_a_suite_is_the_set_alone(evaluated: Path, suite: Path, encoder: Path, tmp_path: Path) -> None:
+    files = ["--model", encoder, "--data", suite / "b.csv", "--out", tmp_path / "b"]
     assert run(["finetune", *map(str, files), *SETTINGS]) == 0
     assert without_seconds(evaluated / "finetuned/b.json") == without_seconds(tmp_path / "b/result.json")
 
@@ -110,9 +103,9 @@ def test_a_set_for_which_memory_lacks_stops_no_other(command: Command, tmp_path:
     assert re.search("2048 bytes.*--batch-size", reason)
 
 
-def test_a_learning_curve_of_one_set_by_probes(suite: Path, model: Path, tmp_path: Path, monkeypatch: Patch) -> None:
+def test_a_learning_curve_of_one_set_by_probes(suite: Path, encoder: Path, tmp_path: Path, monkeypatch: Patch) -> None:
     out = tmp_path / "curve"
-    command = ["evaluate", "suite", "--data", str(suite / "b.csv"), "--model", str(model), "--out", str(out)]
+    command = ["evaluate", "suite", "--data", str(suite / "b.csv"), "--model", str(encoder), "--out", str(out)]
     command += ["--learning-curve", "all", "24"]
     assert run([*command, "--methods", "probe"]) == 0
     # Vectors are kept: another method computes none.

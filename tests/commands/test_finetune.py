@@ -1,6 +1,5 @@
 """`dnabert-jax finetune`: from a model and a table to a model that predicts, and its figures."""
 
-import dataclasses
 import json
 import random
 import re
@@ -20,19 +19,15 @@ from dnabert_jax.typed_json import read_json
 from tests.commands.conftest import Capture, Fails, write_encoder
 from tests.tasks.conftest import write_table
 
-CONFIG = ModelConfig(k=3, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64, max_positions=40)
 SETTINGS = ["--preset", "dnabert", "--seeds", "2", "--batch-size", "16", "--peak-learning-rate", "3e-3"]
 """With the same ones less is compiled."""
-LONG = dataclasses.replace(CONFIG, max_positions=128, initializer_range=0.2)
+LONG = ModelConfig(
+    k=3, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64, max_positions=128, initializer_range=0.2
+)
 
 
 def command(model: Path, data: Path, out: Path) -> list[str]:
     return ["finetune", "--model", str(model), "--data", str(data), "--out", str(out)]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_encoder(tmp_path_factory.mktemp("models") / "model", CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +43,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finetuned(model: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finetuned(encoder: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "run"
-    assert run([*command(model, table, out), *SETTINGS, "--epochs", "8"]) == 0
+    assert run([*command(encoder, table, out), *SETTINGS, "--epochs", "8"]) == 0
     return out
 
 
@@ -86,24 +81,24 @@ def test_the_model_predicts_here_and_in_transformers(finetuned: Path, tmp_path: 
     np.testing.assert_allclose(found, np.asarray(jax.nn.softmax(logits.numpy())), atol=1e-5)
 
 
-def test_labels_drawn_at_random_are_at_chance(model: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_labels_drawn_at_random_are_at_chance(encoder: Path, tmp_path: Path, capsys: Capture) -> None:
     draw = random.Random(1)  # noqa: S311
     data = write_table(
         tmp_path / "random.csv", (160, 32, 400), lambda _: ("".join(draw.choices("ACGT", k=30)), draw.randrange(2))
     )
-    assert run([*command(model, data, tmp_path / "run"), *SETTINGS, "--epochs", "2", "--restarts", "0"]) == 0
+    assert run([*command(encoder, data, tmp_path / "run"), *SETTINGS, "--epochs", "2", "--restarts", "0"]) == 0
     assert re.search("test split: .* 800/800 .* sequences/s", capsys.readouterr().err)
     figure = read_json(Result, tmp_path / "run/result.json").seeds[0].metrics.values["accuracy"].value
     assert figure == pytest.approx(0.5, abs=4 * 0.5 / 400**0.5)
 
 
-def test_two_columns_in_the_directory_of_a_set_are_enough(model: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_two_columns_in_the_directory_of_a_set_are_enough(encoder: Path, tmp_path: Path, capsys: Capture) -> None:
     draw = random.Random(1)  # noqa: S311
     rows = ["".join(draw.choices("ACGT", k=20)) + f"\t{label}" for label in ("NA", "other") * 50]
     (tmp_path / "at").mkdir()
     (tmp_path / "at" / "examples.tsv").write_text("\n".join(["sequence\tlabel", *rows]) + "\n")
     (tmp_path / "at" / ".DS_Store").write_bytes(b"\0")
-    begin = [*command(model, tmp_path / "at", tmp_path / "run"), "--epochs", "1", "--restarts", "0"]
+    begin = [*command(encoder, tmp_path / "at", tmp_path / "run"), "--epochs", "1", "--restarts", "0"]
     assert run(begin) == 2
     assert "--literal-labels" in capsys.readouterr().err
     assert run([*begin, "--literal-labels", "--test-share", "0.3"]) == 0
@@ -120,12 +115,12 @@ def test_two_columns_in_the_directory_of_a_set_are_enough(model: Path, tmp_path:
     ["--test-share 1.0", "--seeds 0", "--preset best", "--select-by beauty", "--model nowhere", "--out .",
      "--sequence dna", "--positive exon"],
 )  # fmt: skip
-def test_bad_input_is_one_sentence(model: Path, table: Path, tmp_path: Path, fails: Fails, flags: str) -> None:
+def test_bad_input_is_one_sentence(encoder: Path, table: Path, tmp_path: Path, fails: Fails, flags: str) -> None:
     flag, value = flags.split()
     if flag == "--test-share":
         text = "".join(line for line in table.read_text().splitlines(keepends=True) if "test" not in line)
         (table := tmp_path / "train.csv").write_text(text)
-    given = {"--model": model, "--data": table, "--out": tmp_path / "out", flag: value}
+    given = {"--model": encoder, "--data": table, "--out": tmp_path / "out", flag: value}
     assert value in fails("finetune", *(part for pair in given.items() for part in pair), within=tmp_path)
 
 

@@ -221,37 +221,30 @@ def assert_same_figures(out: Path, other: Path) -> None:
     assert not list(out.parent.glob("*.unfinished"))
 
 
-def test_sigterm_saves_a_fine_tuning(commands: Any, finetune: list[str], whole: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    started = commands.start([*finetune, "--out", str(out)], devices=1)
-    wait_for(lambda: epochs_saved(out))
-    os.kill(started.process.pid, signal.SIGTERM)
-    status, printed = started.wait()
-    assert status == 0
-    (step,) = epochs_saved(out)
-    assert 20 <= step < 160
-    assert f"after step {step}," in printed
-    assert not out.exists()
-    assert run([*finetune, "--out", str(out)]) == 2
-    printed = printed_by(commands, shlex.split(re.search("Go on with: dnabert-jax (.*)", printed)[1]))
-    assert f"step {step}" in printed
-    assert re.search(f"epoch 8: .* {read_log(whole)[-1]['loss']:.4f}, .* roc_auc", printed)
-    assert_same_figures(out, whole)
-
-
-def test_a_killed_fine_tuning_goes_on(
-    commands: Any, finetune: list[str], whole: Path, tmp_path: Path, fails: Fails
+@pytest.mark.parametrize("signals", [{signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}, {signal.SIGTERM: 0}])
+def test_a_fine_tuning_that_is_ended_goes_on(
+    commands: Any, finetune: list[str], whole: Path, tmp_path: Path, fails: Fails, signals: dict[int, int]
 ) -> None:
+    """Killed between epochs, else interrupted; or stopped after any step, which says how to go on."""
     out = tmp_path / "run"
-    for number, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
+    begin = [*finetune, "--out", str(out)]
+    for number, status in signals.items():
         before = epochs_saved(out)
-        started = commands.start([*finetune, "--out", str(out), "--resume"], devices=1)
+        started = commands.start([*begin, "--resume"], devices=1)
         wait_for(lambda: epochs_saved(out) not in ([], before))  # noqa: B023
         os.kill(started.process.pid, number)
-        assert started.wait()[0] == status
-        assert max(epochs_saved(out)) % 20 == 0
-    assert "--resume" in started.wait()[1]
+        ended, printed = started.wait()
+        assert ended == status
+    step = max(epochs_saved(out))
+    assert 20 <= step < 160
+    assert step % 20 == 0 or f"after step {step}," in printed
     assert not out.exists()
-    assert "epochs 8" in fails(*finetune, "--out", out, "--resume", "--epochs", "9")
-    printed_by(commands, [*finetune, "--out", str(out), "--resume"])
+    assert run(begin) == 2
+    assert "epochs 8" in fails(*begin, "--resume", "--epochs", "9")
+    assert "--resume" in printed
+    go_on = re.search("Go on with: dnabert-jax (.*)", printed)
+    assert bool(go_on) == (number == signal.SIGTERM)
+    printed = printed_by(commands, shlex.split(go_on[1]) if go_on else [*begin, "--resume"])
+    assert f"step {step}" in printed
+    assert re.search(f"epoch 8: .* {read_log(whole)[-1]['loss']:.4f}, .* roc_auc", printed)
     assert_same_figures(out, whole)

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from Bio import motifs as biopython
+from Bio.Seq import reverse_complement
 from matplotlib.image import imread
 
 from dnabert_jax.commands.cli import run
 from dnabert_jax.interpret.report.sections import motif_section
-from tests.commands.conftest import Capture, Fails, Patch, reverse_complement, table
+from tests.commands.conftest import Capture, Fails, Patch, table
+from tests.interpret.conftest import write_scores
 from tests.interpret.motifs.conftest import PLANTED, Planted, plant, probabilities, random_known, write_meme
 
 
@@ -31,8 +33,8 @@ def write(folder: Path, data: Planted) -> list[str]:
     for name in ("positives", "negatives"):
         records = (f">{name[0]}{row}\n{text}\n" for row, text in enumerate(getattr(data, name)))
         (folder / f"{name}.fa").write_text("".join(records))
-    ids, offsets = [f"p{row}" for row in range(len(data.scores))], np.cumsum([0, *map(len, data.scores)])
-    np.savez(folder / "scores.npz", ids=np.array(ids), scores=np.concatenate(data.scores), offsets=offsets)
+    names = [f"p{row}" for row in range(len(data.scores))]
+    write_scores(folder / "scores.npz", names, data.positives, scores=np.concatenate(data.scores))
     return flags_of(folder)
 
 

@@ -5,26 +5,25 @@ import gzip
 import io
 import os
 import re
-import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet
 import pytest
+from Bio.Seq import reverse_complement
 
 from dnabert_jax import DNAModel
 from dnabert_jax.commands.cli import run
-from dnabert_jax.commands.sequence_source import OpenSource
 from dnabert_jax.config import ModelConfig, TaskConfig
-from tests.commands.conftest import Capture, Fails, Patch, dna, reverse_complement, write_classifier, write_encoder
+from tests.commands.conftest import Capture, Fails, Patch, write_classifier, write_encoder
+from tests.random_models import random_dna
 
 CONFIG = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=40)
 BOUND = TaskConfig("single_label_classification", ("unbound", "bound"))
 TASK = TaskConfig("single_label_classification", ("donor", "acceptor", "neither"))
-SEQUENCES = [dna((38, 8, 23)[number % 3], number) for number in range(14)]
+SEQUENCES = [random_dna((38, 8, 23)[number % 3], number) for number in range(14)]
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +103,9 @@ def test_columns_of_the_input_come_first_and_short_sequences_are_left_out(
 
 def test_a_table_and_a_genome_browser_have_the_predictions_of_intervals(folder: Path, tmp_path: Path) -> None:
     """tests/tasks/datasets/test_unlabelled.py has what becomes of other lines."""
-    write_classifier(tmp_path / "model", CONFIG, BOUND, lengths={"minimum": 20, "median": 21, "maximum": 22})
-    genome = dna(90, 1)
+    lengths = {"lengths": {"minimum": 20, "median": 21, "maximum": 22}}
+    write_classifier(tmp_path / "model", CONFIG, BOUND, finetuning=lengths)
+    genome = random_dna(90, 1)
     (tmp_path / "g.fa").write_text(f">chr1\n{genome}\n")
     (tmp_path / "x.narrowPeak").write_text("chr1\t10\t60\tpeak\t0\t-\t1\t1\t1\t30\nchrUn\t0\t9\n")
     files = ["--bed", tmp_path / "x.narrowPeak", "--genome", tmp_path / "g.fa", "--summit", "--out"]
@@ -158,7 +158,7 @@ def test_vectors_are_read_by_others(folder: Path, model: DNAModel, tmp_path: Pat
 def test_bad_input_leaves_no_file(folder: Path, tmp_path: Path, fails: Fails) -> None:
     for name in ("x.fa", "x.csv"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
-    (tmp_path / "long.fa").write_text(f">ok\nACGTACGT\n>big\n{dna(41, 0)}\n")
+    (tmp_path / "long.fa").write_text(f">ok\nACGTACGT\n>big\n{random_dna(41, 0)}\n")
     (tmp_path / "x.bed").write_text("s1\t0\t8\n")
     (tmp_path / "header.csv").write_text("name,seq\n")
     (tmp_path / "short.fa").write_text(">tiny\nAC\n>tinier\nA\n")
@@ -180,18 +180,3 @@ def test_bad_input_leaves_no_file(folder: Path, tmp_path: Path, fails: Fails) ->
     ):
         name = "embed" if "x.np" in flags else "predict"
         assert value in fails(*command(name, folder, *flags.split()), within=tmp_path)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: Patch, number: int) -> None:
-    whole = OpenSource.__iter__
-
-    def interrupted(source: OpenSource) -> Iterator[Any]:
-        for row in whole(source):
-            yield row
-            assert [path.suffix for path in tmp_path.iterdir()] == [".partial"]
-            os.kill(os.getpid(), number)
-
-    monkeypatch.setattr(OpenSource, "__iter__", interrupted)
-    assert run(command("predict", folder, "--fasta", folder / "x.fa", "--out", tmp_path / "x.tsv")) == 128 + number
-    assert list(tmp_path.iterdir()) == []

@@ -12,8 +12,9 @@ import pytest
 from dnabert_jax import storage
 from dnabert_jax.commands.cli import run
 from tests.commands.conftest import Capture, Fails, Patch
-from tests.data_prep.conftest import contents, random_dna
+from tests.data_prep.conftest import contents
 from tests.data_prep.derived.conftest import Gene, gtf_text, table
+from tests.random_models import random_dna
 
 
 @pytest.fixture

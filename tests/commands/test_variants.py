@@ -43,9 +43,9 @@ RECORDS = [
 ]
 
 
-def write_model(directory: Path, problem: str = "single_label_classification", **finetuning: Any) -> None:
+def write_model(directory: Path, problem: str = "single_label_classification", **provenance: Any) -> None:
     labels = ("x",) if problem == "regression" else ("no", "yes")
-    write_classifier(directory, CONFIG, TaskConfig(problem, labels), **finetuning)  # type: ignore[arg-type]
+    write_classifier(directory, CONFIG, TaskConfig(problem, labels), **provenance)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -148,9 +148,7 @@ def test_bad_input_leaves_no_file(folder: Path, tmp_path: Path, fails: Fails) ->
         (HEADER + line(5, "A", contig="chr9") + line(5, "A", contig="chr8"), "chr8:5"),
         (HEADER + line(22, "A", ref=other(22)) + line(20, "<DEL>"), "2"),
         (HEADER.replace("ID=AF", "ID=DNABERT_EFFECT") + RECORDS[0], "DNABERT_EFFECT"),
-        (HEADER.encode("utf-16"), "UTF-16"),
         (gzip.compress(b"BCF\x02\x02\xff\xfe", mtime=0), "BCF"),
-        (gzip.compress((HEADER + RECORDS[0]).encode(), mtime=0)[:-9], "gzip"),
     ):
         (tmp_path / "bad.vcf").write_bytes(content if isinstance(content, bytes) else content.encode())
         error = fails(*variants(folder, "--out", tmp_path / "y.vcf", vcf=tmp_path / "bad.vcf"), within=tmp_path)
@@ -205,7 +203,7 @@ def test_files_as_people_have_them_are_scored_and_come_back(folder: Path, tmp_pa
 
 
 def test_the_window_is_the_length_of_the_training_sequences(folder: Path, tmp_path: Path, capsys: Capture) -> None:
-    write_model(tmp_path / "model", lengths={"minimum": 13, "median": 15, "maximum": 19})
+    write_model(tmp_path / "model", finetuning={"lengths": {"minimum": 13, "median": 15, "maximum": 19}})
     for window, lengths, warned in (("", True, False), ("15", False, False), ("13", False, False), ("9", True, True)):
         out = tmp_path / f"w{window}.vcf"
         assert run(variants(folder, "--out", out, model=tmp_path / "model", window=window)) == 0

@@ -2,12 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-
-def random_dna(length: int, seed: int = 0) -> str:
-    return "".join(np.random.default_rng(seed).choice(list("ACGT"), length))
+from tests.random_models import random_dna
 
 
 def contents(directory: Path) -> dict[str, bytes]:

@@ -20,7 +20,8 @@ from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sample import HELDOUT_FASTA, TRAIN_FASTA
 from dnabert_jax.sequence.bases import base_codes, decode_bases, reverse_complement
 from dnabert_jax.sequence.vocabulary import CLS, NUM_SPECIAL
-from tests.data_prep.conftest import contents, random_dna
+from tests.data_prep.conftest import contents
+from tests.random_models import random_dna
 
 Prepare = Callable[..., Manifest]
 

@@ -19,7 +19,7 @@ from dnabert_jax.errors import InputError, StoreError
 from dnabert_jax.outputs import MARK
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.sequence.vocabulary import CLS, PAD, SEP
-from tests.data_prep.conftest import random_dna
+from tests.random_models import random_dna
 
 STRIDE = RecordLayout(32).stride
 

@@ -70,3 +70,10 @@ def as_pickled_parts(directory: Path, tensors: dict[str, torch.Tensor]) -> None:
 def truncate(directory: Path) -> None:
     path = directory / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
+
+
+class Trap:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (Path("sprung"),)

@@ -13,7 +13,7 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.interop.load import load_directory
 from dnabert_jax.interop.weights import open_weights
 from dnabert_jax.sequence.kmers import KmerTokenizer
-from tests.interop.conftest import as_old_pickle, as_parts, as_pickle, change_config, tensors_of, truncate
+from tests.interop.conftest import Trap, as_old_pickle, as_parts, as_pickle, change_config, tensors_of, truncate
 
 Damage = Callable[[Path], object]
 QUERY, BIAS = "bert.encoder.layer.1.attention.self.query.weight", "cls.predictions.bias"
@@ -147,13 +147,6 @@ def test_labels_that_nobody_named_may_be_too_few(copy: Path) -> None:
     task = load_directory(copy).description.task
     assert task is not None
     assert task.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
-
-
-class Trap:
-    """Runs code when it is unpickled."""
-
-    def __reduce__(self) -> tuple:
-        return Path.touch, (Path("sprung"),)
 
 
 @pytest.mark.parametrize("how", ["zipped", "old", "bare"])

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
 
 from dnabert_jax import DNAModel
-from dnabert_jax.config import ModelConfig, OptimizerConfig, PretrainConfig, TaskConfig
+from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interop.export import export_model
 from dnabert_jax.interop.load import load_directory
@@ -22,20 +22,14 @@ from dnabert_jax.io.genome import read_blocks
 from dnabert_jax.sample import HELDOUT_FASTA
 from dnabert_jax.sequence.kmers import KmerTokenizer, split_kmers
 from dnabert_jax.sequence.vocabulary import CLS, SEP
-from dnabert_jax.training.loop import pretrain
 from dnabert_jax.training.saved_model import SavedModel, read_saved_model
 from tests.interop.conftest import tensors_of
-from tests.test_pretrained import random_dna, random_model
+from tests.random_models import random_dna, random_model
 
 
 @pytest.fixture(scope="module")
-def trained(small_model: ModelConfig, sample_rows: Path, tmp_path_factory: pytest.TempPathFactory) -> SavedModel:
-    """A model after three steps at a rate that takes every parameter away from where it began."""
-    run = tmp_path_factory.mktemp("run") / "run"
-    optimizer = OptimizerConfig(peak_learning_rate=0.05, warmup_steps=1, schedule_steps=9)
-    config = PretrainConfig(model=small_model, optimizer=optimizer, global_batch=8, steps=3, evaluation_rows=8)
-    pretrain(config, sample_rows, run)
-    return read_saved_model(run)
+def trained(trained_run: Path) -> SavedModel:
+    return read_saved_model(trained_run)
 
 
 @pytest.fixture(scope="module")

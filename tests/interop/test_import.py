@@ -1,6 +1,5 @@
 """Directories made by transformers, with the quirks of published and older files, become the same parameters here."""
 
-import dataclasses
 import html
 import json
 import re
@@ -46,7 +45,7 @@ from tests.interop.conftest import (
     change_config,
     tensors_of,
 )
-from tests.test_pretrained import random_model
+from tests.random_models import random_model
 
 MULTI_LABEL = "multi_label_classification"
 
@@ -301,8 +300,7 @@ ODD_LABELS = (
 
 def finetuned(provenance: dict[str, object]) -> SavedModel:
     config = ModelConfig(k=3, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_positions=24)
-    model = random_model(config, TaskConfig("single_label_classification", ODD_LABELS))
-    return dataclasses.replace(model, description=dataclasses.replace(model.description, provenance=provenance))
+    return random_model(config, TaskConfig("single_label_classification", ODD_LABELS), **provenance)
 
 
 def test_labels_of_any_text_are_exported_and_stand_in_the_card(tmp_path: Path) -> None:

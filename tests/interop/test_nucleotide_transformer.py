@@ -22,7 +22,8 @@ from dnabert_jax.families import PRESETS, family_of
 from dnabert_jax.interop.load import load_directory
 from dnabert_jax.model.backbone import LanguageModel
 from dnabert_jax.model.binding import parameter_shapes
-from tests.test_pretrained import random_model
+from tests.interop.conftest import Trap
+from tests.random_models import random_model
 
 SIZES: dict[str, Any] = {
     "hidden_size": 30, "num_layers": 2, "num_heads": 5, "intermediate_size": 44, "max_positions": 40,
@@ -223,15 +224,10 @@ def test_the_release_for_jax_is_read(config: ModelConfig, tmp_path: Path) -> Non
     np.testing.assert_array_equal(read.embed(SEQUENCES[:2]), model.embed(SEQUENCES[:2]))
 
 
-class Code:
-    def __reduce__(self) -> tuple:
-        return Path.touch, (Path("touched"),)
-
-
 def test_a_joblib_file_that_holds_code_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hyperparams.json").write_text("{}")
-    for contents, sentence in ((Code(), "touch"), ({"a": [1]}, "dictionary"), (np.array([Code()]), "objects|touch")):
+    for contents, sentence in ((Trap(), "touch"), ({"a": [1]}, "dictionary"), (np.array([Trap()]), "objects|touch")):
         joblib.dump(contents, tmp_path / "ckpt.joblib")
         with pytest.raises(InputError, match=sentence):
             load_directory(tmp_path)
@@ -239,4 +235,4 @@ def test_a_joblib_file_that_holds_code_is_refused_and_not_run(tmp_path: Path, mo
         (tmp_path / "ckpt.joblib").write_bytes(damaged)
         with pytest.raises(InputError, match=r"damaged|arrays"):
             load_directory(tmp_path)
-    assert not (tmp_path / "touched").exists()
+    assert not (tmp_path / "sprung").exists()

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import false_discovery_control
 
 from dnabert_jax import DNAModel
 from dnabert_jax.interpret.attention import attention_scores
@@ -46,14 +47,6 @@ def original() -> Path:
     return Path(folder)
 
 
-def benjamini_hochberg(p: list[float], alpha: float, method: str) -> tuple[None, np.ndarray]:
-    """In place of statsmodels' multipletests, which the original calls."""
-    assert method == "fdr_bh"
-    values = np.array(p)
-    adjusted = [min(1, *(q * len(p) / (values <= q).sum() for q in values[values >= own])) for own in values]
-    return None, np.array(adjusted)
-
-
 @pytest.fixture(scope="session")
 def motif_utils(original: Path) -> dict[str, Any]:
     """What motif_utils.py defines, mended where docs/motifs.md says that it differs from ours."""
@@ -70,7 +63,9 @@ def motif_utils(original: Path) -> dict[str, Any]:
     ):
         assert source.count(theirs) == times, theirs
         source = source.replace(theirs, mended)
-    defined: dict[str, Any] = {"multi": SimpleNamespace(multipletests=benjamini_hochberg)}
+    # In place of statsmodels.
+    multi = SimpleNamespace(multipletests=lambda p, alpha, method: (None, false_discovery_control(p)))
+    defined: dict[str, Any] = {"multi": multi}
     exec(compile(source, "motif_utils.py", "exec"), defined)  # noqa: S102
     return defined
 

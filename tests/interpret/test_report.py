@@ -17,11 +17,13 @@ import pytest
 from dnabert_jax.commands.cli import run
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError
+from dnabert_jax.interpret.motifs.known_motifs import Match, write_matches
 from dnabert_jax.interpret.report.sections import column_table
 from dnabert_jax.tasks.measures.curves import Curves, draw_curves
 from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.tasks.measures.results import Result, SeedResult
 from dnabert_jax.typed_json import read_json, to_json
+from tests.interpret.conftest import write_scores
 from tests.interpret.motifs.conftest import plant
 
 if TYPE_CHECKING:
@@ -72,12 +74,6 @@ class Made(NamedTuple):
     scores: list[np.ndarray]
     effects: list[np.ndarray]
     variants: list[dict[str, str]]
-
-
-def write_scores(path: Path, names: list[str], texts: list[str], **arrays: np.ndarray) -> None:
-    """Writes an npz file such as `dnabert-jax attention` does."""
-    bases = np.frombuffer("".join(texts).encode(), "S1")
-    np.savez(path, ids=np.array(names), bases=bases, offsets=np.cumsum([0, *map(len, texts)]), **arrays)
 
 
 def write_results(folder: Path, task: TaskConfig, labels: np.ndarray) -> None:
@@ -133,9 +129,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     assert run(["motifs", *(f"--{flag}={folder / name}" for flag, name in files.items()), "--no-logos"]) == 0
     with (folder / "motifs/motifs.tsv").open() as table:
         first = next(csv.DictReader(table, delimiter="\t"))["motif"]
-    columns = ("motif", "target_name", "q_value", "target_id", "p_value", "strand", "offset", "overlap")
-    match = (first, "FOS::JUN", "1e-09", "MA0099.4", "1.234e-12", "-", "-1", "10")
-    (folder / "motifs/matches.tsv").write_text("".join("\t".join(row) + "\n" for row in (columns, match)))
+    match = Match(first, "MA0099.4", "FOS::JUN", 1.234e-12, 1e-09, "-", -1, 10)
+    write_matches(folder / "motifs/matches.tsv", [match])
     write_results(folder / "results", TASK, np.random.default_rng(1).integers(0, 2, 200))
     made = Made(folder, data.scores, effects, write_variants(folder / "variants"))
     scores = [f"attention={folder / 'attention.npz'}", folder / "mutagenesis.npz"]

@@ -1,6 +1,7 @@
 """Windows and scores of variants against brute force: strings are cut and changed, and the model is asked for each."""
 
 import dataclasses
+import functools
 import itertools
 import random
 import re
@@ -10,14 +11,13 @@ from typing import Any
 from unittest.mock import Mock
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from Bio.Seq import reverse_complement as other_strand
-from flax import nnx
 
 import dnabert_jax.interpret.variants.scoring as scoring_module
 from dnabert_jax import DNAModel
+from dnabert_jax.config import ModelConfig
 from dnabert_jax.errors import InputError
 from dnabert_jax.interpret.attention import attention_scores
 from dnabert_jax.interpret.motifs.words import high_score_runs
@@ -27,11 +27,11 @@ from dnabert_jax.interpret.variants.scoring import VariantScorer
 from dnabert_jax.io.genome import Genome, open_genome
 from dnabert_jax.io.vcf import VcfRecord
 from dnabert_jax.model.backbone import LanguageModel
-from dnabert_jax.model.binding import bind, parameter_shapes
+from dnabert_jax.model.binding import bind
 from dnabert_jax.sequence.bases import base_codes, reverse_complement
 from dnabert_jax.sequence.vocabulary import MASK
-from dnabert_jax.training.saved_model import Description, SavedModel
-from dnabert_jax.training.state import init_parameters
+from dnabert_jax.training.saved_model import SavedModel
+from tests.random_models import random_model
 
 CONTIG = "".join(random.Random(5).choices("ACGT", k=60))  # noqa: S311
 WINDOW = 15
@@ -48,14 +48,7 @@ def genome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Genome]:
 
 @pytest.fixture(scope="module")
 def pretrained(saved: SavedModel) -> DNAModel:
-    """Random weights around those of no effect: of LayerNorm's scales 1, of all others 0."""
-    rng = np.random.default_rng(1)
-
-    def weights(path: Any, leaf: Any) -> np.ndarray:
-        return np.asarray((path[-1].key == "scale") + 0.3 * rng.normal(size=leaf.shape), np.float32)
-
-    parameters = jax.tree_util.tree_map_with_path(weights, parameter_shapes(LanguageModel, saved.config))
-    return DNAModel(SavedModel(Description(saved.config, None, {}), 0, parameters))
+    return DNAModel(random_model(saved.config, spread=0.3))
 
 
 def coded(text: str) -> np.ndarray:
@@ -134,64 +127,26 @@ def test_effects_are_those_of_predictions_of_the_windows(
     assert max(abs(row["log_odds_ratio"]) for row in scores) > 0.01
 
 
-def test_likelihood_is_of_masked_kmers_alone(pretrained: DNAModel, genome: Genome) -> None:
-    scores = scored(pretrained, genome, kinds=("likelihood",))
-    k = pretrained.config.k
-    network = bind(LanguageModel, jax.device_put(pretrained._model.parameters), pretrained.config)
-    logits_of = nnx.jit(lambda network, ids: network(ids))
-
-    def mean_log_probability(text: str, first: int, length: int) -> float:
-        ids = pretrained.encode(text)
-        covering = [j + 1 for j in range(len(text) - k + 1) if j < first + length and j + k > first]
-        masked = np.array(ids)
-        masked[covering] = MASK
-        padded = np.asarray(logits_of(network, jnp.asarray(masked[None])), np.float64)
-        logits = padded[0, :, : pretrained.config.vocabulary_size]
-        chance = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        return float(np.mean([chance[place, ids[place]] for place in covering]))
-
-    for row, (position, reference, alternative) in zip(scores, VARIANTS, strict=True):
-        ratios = [
-            mean_log_probability(after, at, len(alternative)) - mean_log_probability(before, first, reference)
-            for before, after, first, at in cut(position, reference, alternative)
-        ]
-        assert row["log_likelihood_ratio"] == pytest.approx(np.mean(ratios), abs=1e-4)
-    assert max(abs(row["log_likelihood_ratio"]) for row in scores) > 0.01
+@functools.partial(jax.jit, static_argnums=2)
+def logits_of(parameters: dict[str, Any], ids: np.ndarray, config: ModelConfig) -> jax.Array:
+    return bind(LanguageModel, {part: parameters[part] for part in ("backbone", "head")}, config)(ids)
 
 
-@pytest.mark.parametrize("frames", [1, 6])
-def test_likelihood_of_tokens_apart_is_summed_over_those_that_carry_the_allele(
-    saved: SavedModel, genome: Genome, frames: int
-) -> None:
-    config = dataclasses.replace(saved.config, tokens="6-mers")
-    parameters = jax.device_get(init_parameters(config, 3))
-    model = DNAModel(SavedModel(Description(config, None, {}), 0, jax.tree.map(lambda leaf: leaf * 9, parameters)))
-    tokenizer, texts = config.tokenizer, config.tokenizer.tokens
-    logits_of = jax.jit(lambda parameters, ids: bind(LanguageModel, parameters, config)(ids))
+def hidden_tokens(
+    model: DNAModel, text: str, spans: list[tuple[int, int]], first: int, length: int
+) -> list[tuple[tuple[int, int], int, np.ndarray]]:
+    """Of each token that covers an allele: its span, its id, and the chance of each id where all of them are masked."""
+    tokenizer = model.config.tokenizer
+    ids = tokenizer.framed(tokenizer.encode_text(text)).astype(np.int32)
+    covering = [place for place, (start, end) in enumerate(spans, 1) if start < first + length and end > first]
+    masked = np.array(ids)
+    masked[covering] = MASK
+    logits = np.asarray(logits_of(model._model.parameters, masked[None], model.config), np.float64)[0]
+    chances = np.asarray(jax.nn.softmax(logits[:, : model.config.vocabulary_size]))
+    return [(spans[place - 1], ids[place], chances[place]) for place in covering]
 
-    def log_probability(text: str, first: int, length: int) -> float:
-        ids = tokenizer.framed(tokenizer.encode_text(text)).astype(np.int32)
-        starts = [*tokenizer.starts(ids[1:]), len(text)]
-        spans = list(itertools.pairwise(starts))
-        covering = [place for place, (start, end) in enumerate(spans) if start < first + length and end > first]
-        masked = np.array(ids)
-        masked[1 + np.array(covering)] = MASK
-        chances = jax.nn.softmax(
-            np.asarray(logits_of(model._model.parameters, masked[None]), np.float64)[0, :, : config.vocabulary_size]
-        )
-        total = 0.0
-        for place in covering:
-            start, end = spans[place]
-            same = [
-                number for number in range(5, 5 + 4101)
-                if len(texts[number]) == end - start
-                and all(texts[number][base - start] == text[base]
-                        for base in range(max(start, first), min(end, first + length)))
-            ]  # fmt: skip
-            total += np.log(chances[place + 1, same].sum())
-        return float(total)
 
-    scores = scored(model, genome, kinds=("likelihood",), frames=frames)
+def assert_ratios(scores: list[dict[str, float]], log_probability: Callable[..., float], frames: int = 1) -> None:
     for row, (position, reference, alternative) in zip(scores, VARIANTS, strict=True):
         ratios = [
             log_probability(after[frame:], at - frame, len(alternative))
@@ -203,10 +158,44 @@ def test_likelihood_of_tokens_apart_is_summed_over_those_that_carry_the_allele(
     assert max(abs(row["log_likelihood_ratio"]) for row in scores) > 0.01
 
 
+def test_likelihood_is_of_masked_kmers_alone(pretrained: DNAModel, genome: Genome) -> None:
+    k = pretrained.config.k
+
+    def mean_log_probability(text: str, first: int, length: int) -> float:
+        spans = [(start, start + k) for start in range(len(text) - k + 1)]
+        hidden = hidden_tokens(pretrained, text, spans, first, length)
+        return float(np.mean([np.log(chances[own]) for _, own, chances in hidden]))
+
+    assert_ratios(scored(pretrained, genome, kinds=("likelihood",)), mean_log_probability)
+
+
+@pytest.mark.parametrize("frames", [1, 6])
+def test_likelihood_of_tokens_apart_is_summed_over_those_that_carry_the_allele(
+    saved: SavedModel, genome: Genome, frames: int
+) -> None:
+    model = DNAModel(random_model(dataclasses.replace(saved.config, tokens="6-mers"), spread=0.3))
+    tokenizer, texts = model.config.tokenizer, model.config.tokenizer.tokens
+
+    def log_probability(text: str, first: int, length: int) -> float:
+        starts = [*tokenizer.starts(tokenizer.encode_text(text)), len(text)]
+        total = 0.0
+        for (start, end), _, chances in hidden_tokens(model, text, [*itertools.pairwise(starts)], first, length):
+            allele = range(max(start, first), min(end, first + length))
+            same = [
+                number for number in range(5, 5 + 4101)
+                if len(texts[number]) == end - start
+                and all(texts[number][base - start] == text[base] for base in allele)
+            ]  # fmt: skip
+            total += np.log(chances[same].sum())
+        return float(total)
+
+    assert_ratios(scored(model, genome, kinds=("likelihood",), frames=frames), log_probability, frames)
+
+
 def test_windows_that_n_make_too_long_are_left_out(saved: SavedModel, tmp_path: Path) -> None:
     """Each N is a token of its own."""
     config = dataclasses.replace(saved.config, tokens="6-mers", max_positions=30)
-    model = DNAModel(SavedModel(Description(config, None, {}), 0, jax.device_get(init_parameters(config, 3))))
+    model = DNAModel(random_model(config))
     (tmp_path / "g.fa").write_text(f">chr1\n{'ACGTTG' * 40}{'N' * 40}{'ACGTTG' * 40}\n")
     with open_genome(tmp_path / "g.fa", ["chr1"]) as opened:
         placed = [Allele(record(position, "A", "C"), "C", "chr1") for position in (121, 221, 381)]

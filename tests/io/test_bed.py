@@ -2,6 +2,7 @@
 
 import gzip
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -156,21 +157,12 @@ def test_lines_without_an_interval_and_intervals_without_bases_are_left_out_and_
     assert sorted(notes.examples.values()) == [["line 1 of x.bed"], ["line 3 of x.bed"]]
 
 
-def index_file(directory: Path, *lines: str) -> Path:
-    path = directory / "files.txt"
-    path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-    return path
-
-
-def test_fields_are_read_by_key_in_any_order(tmp_path: Path) -> None:
-    path = index_file(
-        tmp_path,
-        "# comment",
-        "wgEncodeAwgTfbsHaibA549Atf3UniPk.narrowPeak.gz\tproject=wgEncode; cell=A549; lab=HudsonAlpha; "
-        "treatment=EtOH_0.02pct; antibody=ATF3_v2; factor=ATF3; md5sum=04B555; size=168KB",
-        "",
-        "b.bed\tMD5SUM=ff; treatment=None;antibody=CTCF ;cell=K562",
-        "c.narrowPeak\t",
+def test_fields_are_read_by_key_in_any_order(write: Callable[..., Path]) -> None:
+    path = write(
+        "files.txt",
+        "# comment\nwgEncodeAwgTfbsHaibA549Atf3UniPk.narrowPeak.gz\tproject=wgEncode; cell=A549; lab=HudsonAlpha; "
+        "treatment=EtOH_0.02pct; antibody=ATF3_v2; factor=ATF3; md5sum=04B555; size=168KB\n\n"
+        "b.bed\tMD5SUM=ff; treatment=None;antibody=CTCF ;cell=K562\nc.narrowPeak\t\n",
     )
     assert read_peak_index(path) == {
         "wgEncodeAwgTfbsHaibA549Atf3UniPk": PeakFile(
@@ -182,6 +174,6 @@ def test_fields_are_read_by_key_in_any_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["a.narrowPeak cell=K562", "a.narrowPeak\tcell", "\tcell=K562", "b.bed.gz\tcell=A549"])
-def test_a_line_of_another_form_or_of_a_set_listed_before_is_named(tmp_path: Path, line: str) -> None:
+def test_a_line_of_another_form_or_of_a_set_listed_before_is_named(write: Callable[..., Path], line: str) -> None:
     with pytest.raises(InputError, match=r"\b2\b.*files\.txt"):
-        read_peak_index(index_file(tmp_path, "b.bed\tcell=K562", line))
+        read_peak_index(write("files.txt", f"b.bed\tcell=K562\n{line}\n"))

@@ -23,9 +23,6 @@ from dnabert_jax.io.contigs import ContigNames, contig_key
 from dnabert_jax.io.fasta import indexed_blocks, read_fasta
 from dnabert_jax.io.genome import TWOBIT_MAGIC, read_blocks, read_twobit
 
-TEXT = ">one first record\nACGT\nacgtN\n\n>two\r\nGG\r\nTT\r\n>empty\n>last\nA"
-RECORDS = [("one", b"ACGTacgtN"), ("two", b"GGTT"), ("empty", b""), ("last", b"A")]
-
 
 def read(path: Path, block_letters: int = 1 << 20) -> list[tuple[str, bytes]]:
     """Whole records, put together from their blocks."""
@@ -39,28 +36,28 @@ def read(path: Path, block_letters: int = 1 << 20) -> list[tuple[str, bytes]]:
     return records
 
 
-@pytest.mark.parametrize("read_bytes", [1, 2, 3, 7, 64, 1 << 20])
-@pytest.mark.parametrize("block_letters", [1, 3, 4, 1000])
-def test_records_do_not_depend_on_how_the_file_is_cut_or_packed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_bytes: int, block_letters: int
+@given(
+    st.lists(st.tuples(st.text("ab", min_size=1), st.lists(st.text("ACGTNacgt", max_size=80))), min_size=1),
+    st.sampled_from(["\n", "\r\n"]), st.sampled_from([1, 2, 3, 7, 64, 1 << 20]), st.sampled_from([1, 3, 100, 1000]),
+    st.sampled_from(["plain", "gzip", "bgzip"]),
+)  # fmt: skip
+def test_records_are_those_of_biopython_however_the_file_is_cut_or_packed(
+    records: list[tuple[str, list[str]]], end: str, read_bytes: int, block_letters: int, packing: str
 ) -> None:
-    monkeypatch.setattr("dnabert_jax.io.fasta._READ_BYTES", read_bytes)
-    plain, gzipped, bgzipped = (tmp_path / name for name in ("a.fa", "b.fa", "c.txt"))
-    plain.write_bytes(TEXT.encode())
-    gzipped.write_bytes(gzip.compress(TEXT[:20].encode()) + gzip.compress(TEXT[20:].encode()))
-    with bgzf.open(str(bgzipped), "wb") as file:
-        file.write(TEXT.encode())
-    assert [read(path, block_letters) for path in (plain, gzipped, bgzipped)] == [RECORDS] * 3
-
-
-@given(st.lists(st.tuples(st.text("ab", min_size=1), st.lists(st.text("ACGTNacgt", max_size=80))), min_size=1))
-def test_records_are_those_that_biopython_reads(records: list[tuple[str, list[str]]]) -> None:
     text = "\n".join("\n".join([f">{name} title", *lines]) for name, lines in records)
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(text.encode())
-        file.flush()
-        expected = [(title.split()[0], letters.encode()) for title, letters in SimpleFastaParser(io.StringIO(text))]
-        assert read(Path(file.name), 100) == expected
+    expected = [(title.split()[0], letters.encode()) for title, letters in SimpleFastaParser(io.StringIO(text))]
+    content = text.replace("\n", end).encode()
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fasta, "_READ_BYTES", read_bytes)
+        path = Path(directory, "a.fa")
+        if packing == "bgzip":
+            with bgzf.open(str(path), "wb") as file:
+                file.write(content)
+        else:  # several members, as bgzip writes too
+            path.write_bytes(
+                content if packing == "plain" else gzip.compress(content[:20]) + gzip.compress(content[20:])
+            )
+        assert read(path, block_letters) == expected
 
 
 @pytest.mark.parametrize(
@@ -71,7 +68,7 @@ def test_records_are_those_that_biopython_reads(records: list[tuple[str, list[st
         (b"ACGT\n", "'A'"),
         (b"\x89PNG\r\n\x1a\n\x00\xff", "'>'"),
         (b">\nACGT\n", "name"),
-        (gzip.compress(TEXT.encode() * 1000, mtime=0)[:-30], "gzip"),
+        (gzip.compress(b">a\nACGT\n" * 5000, mtime=0)[:-30], "gzip"),
         (b"\x1f\x8bjunk that is no gzip", "gzip"),
     ],
 )

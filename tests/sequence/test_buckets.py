@@ -68,8 +68,12 @@ def test_rows_of_few_lengths_are_not_padded_and_those_of_many_have_few_shapes() 
     assert len(lengths) <= 32
 
 
-def test_results_come_in_order_and_little_is_read_ahead() -> None:
-    lengths = np.random.default_rng(1).integers(3, 40, 10_000).tolist()
+@pytest.mark.parametrize("most_tokens", [None, 200])
+def test_results_come_in_order_and_little_is_read_ahead_or_where_they_are_large_in_memory(
+    most_tokens: int | None,
+) -> None:
+    count = 500 if most_tokens else 10_000
+    lengths = np.random.default_rng(1).integers(3, 40, count).tolist()
     read, done = 0, []
 
     def source() -> Iterator[np.ndarray]:
@@ -78,28 +82,12 @@ def test_results_come_in_order_and_little_is_read_ahead() -> None:
             read += 1
             yield row
 
-    results = computed_in_order(source(), 64, 512, lambda ids: ids.max(axis=1), done.append)
+    results = computed_in_order(source(), 64, 512, lambda ids: ids.max(axis=1), done.append, most_tokens)
     for number, (ids, largest) in enumerate(results):
         assert len(ids) == lengths[number]
         assert largest == max(NUM_SPECIAL + number if lengths[number] > 2 else 0, SEP)
         assert read - number <= 4096
-    assert number == 9_999
-    assert sum(done) == 10_000
+        assert not most_tokens or sum(lengths[number:read]) < most_tokens + 40
+    assert number == count - 1
+    assert sum(done) == count
     assert list(computed_in_order([], 64, 512, lambda ids: ids, done.append)) == []
-
-
-def test_where_results_are_large_few_are_in_memory() -> None:
-    lengths = np.random.default_rng(2).integers(3, 40, 500).tolist()
-    read = 0
-
-    def source() -> Iterator[np.ndarray]:
-        nonlocal read
-        for row in rows(lengths):
-            read += 1
-            yield row
-
-    found = computed_in_order(source(), 64, 512, lambda ids: ids.max(axis=1), lambda _: None, most_tokens=200)
-    for number, (ids, _) in enumerate(found):
-        assert len(ids) == lengths[number]
-        assert sum(lengths[number:read]) < 200 + 40
-    assert number == 499

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from dnabert_jax.config import TaskConfig
+from dnabert_jax.tasks.measures.metrics import measure
+from dnabert_jax.tasks.measures.results import Result, SeedResult
 
 BINARY = TaskConfig("single_label_classification", ("no", "yes"))
 CLASSES = TaskConfig("single_label_classification", ("none", "donor", "acceptor"))
@@ -43,3 +45,12 @@ def example(task: TaskConfig, count: int = 60, seed: int = 0) -> tuple[np.ndarra
     labels = generator.integers(size, size=count)
     logits = (1.2 * np.eye(size)[labels] + generator.normal(size=(count, size))).round(1)
     return np.exp(logits) / np.exp(logits).sum(1, keepdims=True), labels
+
+
+def result(
+    task: TaskConfig, seeds: tuple[int, ...] = (1, 2, 5), resamples: int = 20, name: str = "CTCF_A549"
+) -> Result:
+    """Returns what became of a set, of a model for each seed."""
+    metrics = [measure(task, *example(task, seed=seed), resamples=resamples) for seed in seeds]
+    results = tuple(SeedResult(seed, 2.5, figures) for seed, figures in zip(seeds, metrics, strict=True))
+    return Result(name, "tiny", task, {"train": 1000, "validation": 100, "test": 60}, results)

@@ -1,11 +1,11 @@
 """The log outlives the process that wrote it, in both of its forms."""
 
 import dataclasses
-import struct
 import time
 from pathlib import Path
 from typing import get_args
 
+import grain
 import pytest
 from matplotlib.image import imread
 from tensorboardX.proto.event_pb2 import Event
@@ -20,16 +20,11 @@ from dnabert_jax.training.loop import pretrain
 
 
 def events(directory: Path) -> set[tuple[str, int, float]]:
-    """Tag, step and value of every scalar, read from the TFRecord framing of the event files."""
-    found = set()
-    for path in (directory / "tensorboard").glob("events.*"):
-        content = path.read_bytes()
-        while content:
-            (length,) = struct.unpack("<Q", content[:8])
-            event = Event.FromString(content[12 : 12 + length])
-            found |= {(value.tag, event.step, value.simple_value) for value in event.summary.value}
-            content = content[16 + length :]
-    return found
+    """Tag, step and value of every scalar of the event files."""
+    files = map(str, (directory / "tensorboard").glob("events.*"))
+    records = (record for file in files for record in grain.experimental.TFRecordIterDataset(file))
+    read = map(Event.FromString, records)
+    return {(value.tag, event.step, value.simple_value) for event in read for value in event.summary.value}
 
 
 def test_lines_events_and_the_picture_tell_the_same(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from Bio.Seq import reverse_complement
 
 from dnabert_jax.config import TaskConfig
 from dnabert_jax.errors import InputError, JobError
@@ -28,10 +29,6 @@ CNN = CnnBaselineConfig(
 WORDS = ("TGACTCAG", "CCACGTGG")
 
 
-def complement(sequence: str) -> str:
-    return sequence[::-1].translate(str.maketrans("ACGTN-", "TGCAN-"))
-
-
 def rows(sequences: list[str], width: int = 0) -> np.ndarray:
     table = np.full((len(sequences), max(width, *map(len, sequences)) + 2), AMBIGUOUS, np.uint8)
     for row, sequence in zip(table, sequences, strict=True):
@@ -48,7 +45,7 @@ def planted(count: int, seed: int) -> tuple[list[str], np.ndarray]:
         letters = "".join(random.choice(list("ACGT"), random.integers(36, 47)))
         for word, place, held in zip(WORDS, (2, 20), row, strict=True):
             if held:
-                word = complement(word) if random.random() < 0.5 else word
+                word = reverse_complement(word) if random.random() < 0.5 else word
                 place += int(random.integers(6))
                 letters = letters[:place] + word + letters[place + 8 :]
         sequences.append(letters)
@@ -110,7 +107,7 @@ def counted(sequence: str, config: linear.KmerBaselineConfig) -> list[int]:
             for gaps in itertools.combinations(range(1, length - 1), length - config.informative):
                 word = "".join("-" if place in gaps else letter for place, letter in enumerate(piece))
                 if "N" not in word:
-                    words[min(word, complement(word))] += 1
+                    words[min(word, reverse_complement(word))] += 1
     return sorted(words.values(), reverse=True)
 
 
@@ -121,7 +118,9 @@ def test_words_are_counted_as_in_strings_and_strands_are_one(longest: int, infor
     counts = linear.kmer_counts(rows(sequences), config)
     for row, sequence in zip(counts, sequences, strict=True):
         assert sorted(row.data, reverse=True) == counted(sequence, config), sequence
-    assert (linear.kmer_counts(rows([complement(sequence) for sequence in sequences]), config) != counts).nnz == 0
+    assert (
+        linear.kmer_counts(rows([reverse_complement(sequence) for sequence in sequences]), config) != counts
+    ).nnz == 0
     assert linear.kmer_counts(rows(["AC"]), config).nnz == (informative == 2)
     # A column is a word: those of a part of a sequence are among its own.
     part, whole = linear.kmer_counts(rows([sequences[0][5:20], sequences[0]]), config).toarray()
@@ -189,7 +188,11 @@ def test_training_stops_when_patience_ends_but_not_before_a_motif_can_be_found()
 def test_strands_and_padding_change_nothing(fitted: CnnBaseline) -> None:
     sequences = [*planted(20, 3)[0], "ACGNNNNNNNNNNNNNNNNNNGATTACA", "ACG", "NNN"]
     scores = fitted.scores(rows(sequences))
-    for others in (rows([complement(sequence) for sequence in sequences]), rows(sequences, 90), rows(sequences)[:, 1:]):
+    for others in (
+        rows([reverse_complement(sequence) for sequence in sequences]),
+        rows(sequences, 90),
+        rows(sequences)[:, 1:],
+    ):
         assert fitted.scores(others) == pytest.approx(scores, abs=1e-5)
     alone = [fitted.scores(rows([sequence])) for sequence in sequences]
     assert np.concatenate(alone) == pytest.approx(scores, abs=1e-5)
@@ -208,9 +211,3 @@ def test_the_seed_determines_all_and_one_compilation_serves_many_sets(fitted: Cn
     # Another number of sequences, no longer than before, is no other shape.
     fit_cnn_baseline(CLASSES, CNN, split(CLASSES, 77, 0), split(CLASSES, 50, 1), 0)
     assert (baselines._step._cache_size(), baselines._batch_scores._cache_size()) == compiled
-
-
-def test_descriptions_say_what_is_fitted() -> None:
-    assert "6-mers" in linear.KmerBaselineConfig(6, 6).description(BINARY)
-    assert "ridge regression on 6 of 8 letters" in linear.KmerBaselineConfig().description(NUMBERS)
-    assert "32 detectors of 12 bases" in CnnBaselineConfig(32, 12).description(BINARY)

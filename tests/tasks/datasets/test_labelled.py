@@ -18,8 +18,8 @@ from dnabert_jax.tasks.datasets.layout import DataOptions, is_data_set, set_name
 from dnabert_jax.tasks.datasets.splits import carve, count_duplicates
 from dnabert_jax.tasks.datasets.unlabelled import table_sequences
 from dnabert_jax.tasks.suites.suite import find_sets
+from tests.random_models import random_dna
 from tests.tasks.conftest import dna
-from tests.test_pretrained import random_dna
 
 GOOD = [["ACGTACGT", 0], ["CCGTACGT", 1]]
 HEADER = ["sequence", "label"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from Bio.Seq import reverse_complement
 
 from dnabert_jax.sequence.kmers import KmerTokenizer
 from dnabert_jax.tasks.datasets.labelled import LabelledData, read_labelled
@@ -15,7 +16,6 @@ from dnabert_jax.tasks.finetuning.encoding import task_to_learn
 from tests.tasks.conftest import write_table
 
 Plant = Callable[[str, int], str]
-COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
 
 def word_on_one_strand(text: str, number: int) -> str:
@@ -25,7 +25,7 @@ def word_on_one_strand(text: str, number: int) -> str:
 
 def word_on_both_strands(text: str, number: int) -> str:
     planted = word_on_one_strand(text, number)
-    return planted.translate(COMPLEMENT)[::-1] if np.random.default_rng(number).random() < 0.5 else planted
+    return reverse_complement(planted) if np.random.default_rng(number).random() < 0.5 else planted
 
 
 def donor(text: str, _: int) -> str:

@@ -15,15 +15,9 @@ from dnabert_jax.errors import InputError
 from dnabert_jax.tasks.measures.metrics import measure
 from dnabert_jax.tasks.measures.results import Result, SeedResult, is_at_chance, over_seeds, result_markdown
 from dnabert_jax.typed_json import read_json, to_json
-from tests.tasks.conftest import BINARY, NUMBERS, example
+from tests.tasks.conftest import BINARY, NUMBERS, example, result
 
 SEVERAL = TaskConfig("multi_label_classification", ("a|b", "MAX", "MYC"))
-
-
-def result(task: TaskConfig, seeds: tuple[int, ...] = (1, 2, 5), resamples: int = 20) -> Result:
-    metrics = [measure(task, *example(task, seed=seed), resamples=resamples) for seed in seeds]
-    results = tuple(SeedResult(seed, 2.5, figures) for seed, figures in zip(seeds, metrics, strict=True))
-    return Result("CTCF_A549", "tiny", task, {"train": 1000, "validation": 100, "test": 60}, results)
 
 
 def one_seed(task: TaskConfig, scores: np.ndarray, labels: np.ndarray, resamples: int = 20) -> Result:

@@ -21,7 +21,7 @@ from dnabert_jax.tasks.suites.report import (
     write_report,
     write_suite,
 )
-from tests.tasks.conftest import BINARY, CLASSES, SEVERAL, example
+from tests.tasks.conftest import BINARY, CLASSES, SEVERAL, example, result
 
 NUMBERS = TaskConfig("regression", ("expression",))
 
@@ -46,17 +46,9 @@ def ranked(name: str, right: int, rows: int = 3, collapsed: Sequence[bool] = (Fa
     return Result(name, "m", BINARY, {"train": rows}, seeds)
 
 
-def measured(name: str, task: TaskConfig, seeds: tuple[int, ...]) -> Result:
-    results = tuple(SeedResult(seed, 1.5, measure(task, *example(task, seed=seed), resamples=0)) for seed in seeds)
-    return Result(name, "tiny", task, {"train": 100, "validation": 10, "test": 60}, results)
-
-
 def test_a_table_is_read_back(tmp_path: Path) -> None:
-    results = [
-        measured("splice", CLASSES, (0, 1)),
-        measured("CTCF", BINARY, (3,)),
-        measured("all", SEVERAL, (0, 1)),
-    ]
+    sets = ("splice", CLASSES, (0, 1)), ("CTCF", BINARY, (3,)), ("all", SEVERAL, (0, 1))
+    results = [result(task, seeds, 0, name) for name, task, seeds in sets]
     undefined = measure(BINARY, example(BINARY)[0], np.zeros(60, int), resamples=0)
     results.append(Result("one", "tiny", BINARY, {"test": 60}, (SeedResult(0, 1.0, undefined),)))
     write_suite(results, tmp_path / "suite.tsv", {})
@@ -68,7 +60,7 @@ def test_a_table_is_read_back(tmp_path: Path) -> None:
     assert list(rows) == ["CTCF", "all", "one", "splice"]
     splice, spread = rows["splice"], over_seeds(results[0])["mcc"]
     named = [splice[key] for key in ("train", "validation", "test", "seeds", "seconds")]
-    assert named == ["100", "10", "60", "0 1", "3.0"]
+    assert named == ["1000", "100", "60", "0 1", "5.0"]
     assert (float(splice["mcc"]), float(splice["mcc_sd"])) == (spread.mean, spread.deviation)
     assert (splice["f1"], splice["roc_auc_micro"], rows["CTCF"]["mcc_sd"]) == ("", "", "")
 
