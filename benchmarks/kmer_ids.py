@@ -42,8 +42,10 @@ def main() -> None:
 
     name = "this project: base_codes, KmerTokenizer.encode"
     ways: dict[str, Callable[[], object]] = {name: lambda: [tokenizer.encode(base_codes(block)) for block in blocks]}
-    six_mers, other_name = SixMerTokenizer(), "this project: base_codes, SixMerTokenizer.encode"
-    ways[other_name] = lambda: [six_mers.encode(base_codes(block)) for block in blocks]
+    six_mers = SixMerTokenizer()
+    ways["this project: base_codes, SixMerTokenizer.encode"] = lambda: [
+        six_mers.encode(base_codes(block)) for block in blocks
+    ]
     amounts = dict.fromkeys(ways, sum(map(len, blocks)))
     for name, tokenize in _tokenizers(k).items():
         inputs = windows if name.endswith(_RAW) else texts

@@ -143,8 +143,9 @@ class TaskConfig:
             max, or a mean whose weights are learned (attention; Ilse et al. 2018, arXiv 1802.04712).
         split: Pieces of a sequence, at most. With windows, those of the longest sequence that the model was trained
             on: only concatenation takes no more.
-        window: tokens of a window. With 0, sequences are cut as the original cuts them, without overlap, and an lstm,
-            gru or concatenation reads on through the padding that fills them up to `split` pieces.
+        window: tokens of a window, without [CLS] and [SEP]. With 0, sequences are cut as the original cuts them,
+            without overlap, and an lstm, gru or concatenation reads on through the padding that fills them up to
+            `split` pieces.
         overlap: tokens that a window shares with the next.
         num_rnn_layer: Layers of the lstm or gru, as wide as the encoder: the original ignores its rnn_hidden.
         rnn_dropout: Rate between those layers.
@@ -229,12 +230,12 @@ class MaskingConfig:
     """Masked-language-model corruption. The defaults are the paper's; the shares 80/10/10 are BERT's.
 
     Attributes:
-        rate: Share of tokens that are to be predicted.
+        rate: Share of the tokens that spell bases that are to be predicted.
         late_rate: The share from late_from_step on.
         late_from_step: First step with late_rate.
         mask_share: Of the chosen tokens, the share replaced by [MASK].
         random_share: Of the chosen tokens, the share replaced by a random token; the rest stays as it is.
-        random_from: A random token is one of all, or of all others than the token itself.
+        random_from: A random token is one of all that spell bases, or of all of these except the true one.
     """
 
     rate: float = 0.15

@@ -114,7 +114,7 @@ class DNAModel:
         Args:
             sequences: as for `encode`, in any number: they are read a few thousand at a time.
             pooling: mean, of the tokens' hidden states, [CLS] and [SEP] left out; cls, the hidden state of [CLS];
-                pooled, that of the last layer through the pooler; tokens, the hidden state of each token; bases, for
+                pooled, that of the last layer through the pooler; tokens, the hidden state of each of them; bases, for
                 each base the mean of those of the tokens that cover it.
             layer: 0 are the embeddings, 1 the first layer, -1 the last.
             progress: shows a bar on standard error if it takes more than a few seconds.

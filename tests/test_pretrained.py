@@ -182,6 +182,9 @@ def test_results_do_not_depend_on_what_is_in_the_batch_and_are_in_the_order_of_a
     assert np.array_equal(model.embed(tuple(sequences)), together)
     assert model.embed([]).shape == model.embed(iter([])).shape == (0, 32)
     assert model.embed([], pooling="tokens") == model.encode([]) == []
+    vectors = model.embed(sequences[0], pooling="tokens")
+    assert vectors.shape == (62, 32)
+    np.testing.assert_allclose(vectors, model.embed(sequences, pooling="tokens")[0], atol=1e-5)
 
 
 def test_settings_of_the_program_have_no_effect(

@@ -47,7 +47,7 @@ from dnabert_jax.numerics import SETTINGS
 
 _COMMANDS: dict[str, tuple[Any, str]] = {
     "demo": (Demo, "run the whole pipeline on a sample of human DNA, in a few minutes on two CPU cores"),
-    "prepare genome": (PrepareGenome, "FASTA files -> packed k-mer rows for pre-training, in TFRecord shards"),
+    "prepare genome": (PrepareGenome, "FASTA files -> packed rows of tokens for pre-training, in TFRecord shards"),
     "prepare genome-beam": (parse_genome_beam, "the same as an Apache Beam pipeline, on many machines"),
     "prepare verify": (PrepareVerify, "check every file of a data directory against its manifest"),
     "prepare promoters": (PreparePromoters, "genome and GTF -> promoters and other sequences, split for fine-tuning"),
@@ -65,7 +65,7 @@ _COMMANDS: dict[str, tuple[Any, str]] = {
         parse_evaluate, "fine-tune a model on the sets of a suite (tfbs690, gue, mouse, suite), beside baselines",
     ),
     "predict": (Predict, "FASTA, table, or BED and genome -> predictions of a fine-tuned model, as a table"),
-    "embed": (Embed, "the same inputs -> embeddings of sequences, k-mers or bases, as npz or Parquet"),
+    "embed": (Embed, "the same inputs -> embeddings of sequences, tokens or bases, as npz or Parquet"),
     "attention": (Attention, "the same inputs -> a score for each base from attention, gradients or mutagenesis"),
     "mutations": (Mutations, "in-silico mutagenesis: the effect of substitutions and deletions; heat maps"),
     "motifs": (Motifs, "scores of bases -> enriched motifs: MEME, table, BED, logos"),

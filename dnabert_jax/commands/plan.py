@@ -182,8 +182,8 @@ class PlanSuite:
         preset: default; dnabert, as in its README; or gue, as in GUE's scripts.
         size: How much there is to do.
         jobs_per_chip: How many models a chip trains at once; each is compiled for.
-        chips_per_job: How many chips share a model: each has a part of the encoder, and of the sequences of a batch.
-            `finetune` and `evaluate --together` do so where there are fewer models than chips.
+        chips_per_job: Number of chips that share a model. They divide the sequences of a batch and, if it has more than
+            2^28 parameters, the encoder. `finetune` and `evaluate` do so where there are fewer models than chips.
         json: File for all figures.
         settings: Whatever of the preset of fine-tuning is to be otherwise.
     """
@@ -223,7 +223,7 @@ class PlanSuite:
         if not plan.fitting:
             raise JobError(
                 f"Not {plans[0].jobs} jobs a chip fit ({plans[0].refusal}): choose fewer --jobs-per-chip, a smaller "
-                "--batch-size, --train lora or shorter sequences."
+                "--batch-size, --train lora, --remat full, shorter sequences or more --chips-per-job."
             )
 
 

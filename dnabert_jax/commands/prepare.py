@@ -40,7 +40,7 @@ _NAMED, _SHOWN = 3, 10
 
 @dataclasses.dataclass(frozen=True)
 class PrepareGenome:
-    """Cut genomes into windows of k-mers and write them as packed TFRecord rows for pre-training.
+    """Cut genomes into windows of tokens and write them as packed TFRecord rows for pre-training.
 
     Example: dnabert-jax prepare genome --fasta hg38.fa.gz --heldout-records chr21 chr22 --k 6 --out data/hg38-k6
 

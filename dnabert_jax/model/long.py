@@ -237,7 +237,9 @@ def sequence_classifier(config: ModelConfig, task: TaskConfig, *, rngs: nnx.Rngs
         InputError: windows are longer than the network takes.
     """
     most = config.longest
-    require(task.window <= most, f"window is {task.window} tokens: the model takes at most {most}.")
+    require(
+        task.window <= most, f"window is {task.window} tokens: the model takes at most {most}, without [CLS] and [SEP]."
+    )
     if task.long == "none":
         return SequenceClassifier(config, task, rngs=rngs)
     if task.long == "concatenation":

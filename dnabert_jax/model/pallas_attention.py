@@ -71,13 +71,13 @@ class _Shape:
         )
 
 
-def pallas_attention(heads: Heads, block: int | None = None, interpret: bool = False) -> Float[Array, "B L J"]:
+def pallas_attention(heads: Heads, interpret: bool = False, block: int | None = None) -> Float[Array, "B L J"]:
     """Returns the attention of all heads of the rows that one device holds.
 
     Args:
         heads: queries, keys, values and what is dropped out of the probabilities.
-        block: queries of a grid step, a multiple of 128 that divides L; as many as fit if not given.
         interpret: run without a TPU, slowly.
+        block: queries of a grid step, a multiple of 128 that divides L; as many as fit if not given.
 
     Raises:
         InputError: rows or heads of this size do not fit registers.

@@ -89,7 +89,7 @@ def cut_into_pieces(kmers: Integer[np.ndarray, " n"], split: int, length: int) -
     room = length - 2
     if len(kmers) > split * room:
         raise InputError(
-            f"A sequence has {len(kmers)} tokens, more than the {split * room} of {split} x {length} tokens."
+            f"A sequence has {len(kmers)} tokens, more than the {split * room} that fit into {split} rows of {length}."
         )
     pieces = np.full((split, length), PAD, kmers.dtype)
     for number in range(min(len(kmers) // room + 1, split)):

@@ -1,6 +1,6 @@
 """Held-out evaluation: loss and accuracy of a masked token, and accuracy of a hidden base.
 
-A lone span of k masked tokens hides one base only, as its neighbours show the others; so the figures per token
+With k-mers, a lone span of k masked ones hides one base only, as its neighbours show the others; so figures per token
 flatter. A base is hidden if no token that covers it is shown as it is. Its prediction is the base with the highest
 mean probability over the masked tokens that cover it, each token distribution being summed to bases.
 

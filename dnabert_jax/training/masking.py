@@ -158,10 +158,10 @@ def masked_token_sums(
 
 
 def mask_kmers(input_ids: Int[Array, "*dims"], rate: float, keys: RowKeys) -> Int[Array, "*dims"]:
-    """Returns rows in which each k-mer is replaced by [MASK] with probability `rate`, independently of the others.
+    """Returns rows in which each token is replaced by [MASK] with probability `rate`, independently of the others.
 
-    A model that is trained on such rows relies less on single k-mers. Nothing is predicted, so the bases that the
-    neighbours of a masked k-mer show do no harm.
+    A model that is trained on such rows relies less on single tokens. Nothing is predicted, so the bases that the
+    neighbours of a masked token show do no harm.
 
     Args:
         input_ids: a sequence per row, [B, L], or in windows, [B, T, L].

@@ -32,11 +32,11 @@ class StepMetrics(NamedTuple):
     Attributes:
         loss: mean cross-entropy of a masked token, nats.
         accuracy: share of masked tokens predicted exactly.
-        masked_share: masked tokens by all tokens.
+        masked_share: masked share of the tokens that spell bases.
         mask_rate: what that share should be on average.
         mask_overflow: tokens left unmasked for want of room.
         gradient_norm: before clipping.
-        tokens: tokens, [CLS] and [SEP] in the batch; the rest is padding.
+        tokens: in the batch, [CLS] and [SEP] included; the rest is padding.
     """
 
     loss: Float[Array, ""]

@@ -5,7 +5,9 @@ import gzip
 import io
 import os
 import re
+import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from Bio.Seq import reverse_complement
 
 from dnabert_jax import DNAModel
 from dnabert_jax.commands.cli import run
+from dnabert_jax.commands.sequence_source import OpenSource
 from dnabert_jax.config import ModelConfig, TaskConfig
 from tests.commands.conftest import Capture, Fails, Patch, write_classifier, write_encoder
 from tests.random_models import random_dna
@@ -180,3 +183,18 @@ def test_bad_input_leaves_no_file(folder: Path, tmp_path: Path, fails: Fails) ->
     ):
         name = "embed" if "x.np" in flags else "predict"
         assert value in fails(*command(name, folder, *flags.split()), within=tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: Patch, number: int) -> None:
+    whole = OpenSource.__iter__
+
+    def interrupted(source: OpenSource) -> Iterator[Any]:
+        for row in whole(source):
+            yield row
+            assert [path.suffix for path in tmp_path.iterdir()] == [".partial"]
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(OpenSource, "__iter__", interrupted)
+    assert run(command("predict", folder, "--fasta", folder / "x.fa", "--out", tmp_path / "x.tsv")) == 128 + number
+    assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from hypothesis import given
 from hypothesis import strategies as st
+from tensorboardX.crc32c import crc32c
 from tensorboardX.record_writer import RecordWriter
 
 from dnabert_jax.data.tfrecord import FEATURE, Shard, encode_rows
@@ -18,7 +19,8 @@ from dnabert_jax.data.tfrecord import FEATURE, Shard, encode_rows
 def test_grain_and_tfds_read_what_is_written_and_tensorboardx_writes_the_same(
     count: int, length: int, seed: int
 ) -> None:
-    """Checksums and all: its CRC32C shares nothing with the library that we use."""
+    """Checksums and all: its CRC32C has the check value of the algorithm."""
+    assert crc32c(b"123456789") == 0xE3069283
     rows = np.random.default_rng(seed).integers(0, 65536, (count, length)).astype(np.uint16)
     with tempfile.TemporaryDirectory() as directory:
         ours, theirs = Path(directory, "ours"), Path(directory, "theirs")

@@ -132,7 +132,7 @@ def test_integrated_gradients_are_complete(
     for row in integrals:
         assert max(20 * row.gap, row.relative_gap) < 0.05
         assert row.scores.sum() == pytest.approx(row.output - row.baseline, abs=1e-3)
-    assert max(abs(row.output - row.baseline) for row in integrals) > 0.1
+    assert max(abs(row.output - row.baseline) for row in integrals) > 0.05
     few = integrated_gradients(model, iter(sequences), target, baseline, 1)
     assert max(row.gap for row in few) > 10 * max(row.gap for row in integrals)
 

@@ -64,7 +64,9 @@ def motif_utils(original: Path) -> dict[str, Any]:
         assert source.count(theirs) == times, theirs
         source = source.replace(theirs, mended)
     # In place of statsmodels.
-    multi = SimpleNamespace(multipletests=lambda p, alpha, method: (None, false_discovery_control(p)))
+    multi = SimpleNamespace(
+        multipletests=lambda p, alpha, method: (None, false_discovery_control(p, method=method[-2:]))
+    )
     defined: dict[str, Any] = {"multi": multi}
     exec(compile(source, "motif_utils.py", "exec"), defined)  # noqa: S102
     return defined

@@ -6,15 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import SingleDeviceSharding
 
 from dnabert_jax.errors import InputError
 from dnabert_jax.model.attention import Attend, Heads, xla_attention
 from dnabert_jax.model.dropout import RowKeys, fold_in, row_keys
 from dnabert_jax.model.pallas_attention import pallas_attention, supports
+from dnabert_jax.planning.compilation import make_devices
 
 
 def interpreted(heads: Heads, block: int | None = None) -> jax.Array:
-    return pallas_attention(heads, block, interpret=True)
+    return pallas_attention(heads, interpret=True, block=block)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1])
@@ -69,3 +71,18 @@ def test_what_it_takes() -> None:
     assert supports(2048, 16, 64)
     assert not supports(16384, 16, 64)
     assert not supports(512, 2, 48)
+
+
+@pytest.mark.by_hand
+@pytest.mark.tpu_compiler
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_longest_rows_fit_into_the_memory_of_a_core(dtype: str) -> None:
+    _, (device,) = make_devices("v5e:1x1")
+    lies = SingleDeviceSharding(device)
+    rows = jax.ShapeDtypeStruct((1, 8192, 128), dtype, sharding=lies)
+    numbers, words = (jax.ShapeDtypeStruct((1, size), "int32", sharding=lies) for size in (8192, 2))
+
+    def total(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array, *keys: jax.Array) -> jax.Array:
+        return pallas_attention(Heads(query, key, value, segments, 64, 0.1, RowKeys(*keys))).astype("float32").sum()
+
+    assert jax.jit(jax.grad(total, (0, 1, 2))).lower(rows, rows, rows, numbers, words, words).compile()

@@ -64,5 +64,5 @@ def test_pieces_hold_every_token_once(count: int) -> None:
 
 
 def test_a_sequence_that_the_pieces_do_not_hold_is_refused() -> None:
-    with pytest.raises(InputError, match=r"31 .*30 .*3 x 12"):
+    with pytest.raises(InputError, match=r"31 .*30 .*3 rows of 12"):
         cut_into_pieces(np.full(31, NUM_SPECIAL), 3, 12)

@@ -19,7 +19,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Float
 
 from dnabert_jax import storage
@@ -230,7 +230,10 @@ class FittingCheckpoint(contextlib.ExitStack):
         lanes = len(state.step)
 
         def abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
-            sharding = leaf.sharding if saved == lanes else SingleDeviceSharding(jax.local_devices()[0])
+            sharding: Any = leaf.sharding
+            if saved != lanes:
+                # Whole jobs, whose number need not divide over the devices, but an encoder in parts stays in parts.
+                sharding = NamedSharding(sharding.mesh, PartitionSpec(None, *sharding.spec[1:]))
             return jax.ShapeDtypeStruct((saved, *leaf.shape[1:]), leaf.dtype, sharding=sharding)
 
         restored = self._checkpoints.restore_items(self._steps, {_STATE: jax.tree.map(abstract, state)})[_STATE]

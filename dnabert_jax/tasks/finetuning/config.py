@@ -26,7 +26,7 @@ class FinetuneConfig:
         long: how windows over a sequence that is longer than the model takes become one vector: by their mean, their
             max, a mean whose weights are learned (attention), a bidirectional lstm or gru, or side by side
             (concatenation); none if every sequence fits.
-        window: tokens of a window; as many as the model takes if 0.
+        window: tokens of a window, without [CLS] and [SEP]; as many as the model takes if 0.
         overlap: tokens that a window shares with the next; an eighth of a window if not given.
         remat: what of a layer is computed again in the backward pass, to save memory: none, dots (all but products with
             parameters) or full.

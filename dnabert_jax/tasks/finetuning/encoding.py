@@ -91,7 +91,10 @@ def windowed_task(
         return task
     longest_window = model.longest
     size = config.window or longest_window
-    require(size <= longest_window, f"window is {size} tokens: the model takes at most {longest_window}.")
+    require(
+        size <= longest_window,
+        f"window is {size} tokens: the model takes at most {longest_window}, without [CLS] and [SEP].",
+    )
     overlap = size // 8 if config.overlap is None else config.overlap
     require(overlap < size, f"overlap is {overlap} tokens: it must be below {size}, the tokens of a window.")
     longest = max(int(split.sequences.lengths.max()) for split in splits)

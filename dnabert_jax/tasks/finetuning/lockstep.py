@@ -2,9 +2,9 @@
 
 A job is one data set and one seed. The mesh has the axes `job` and `fsdp`: jobs are spread over the one and never hear
 of each other, the rows of a batch over the other. So are the matrices of a large encoder: each device keeps a part of
-them, and gathers a layer when it runs. On an accelerator the jobs of a device are computed together, as a
-small model of 101 bases does not fill a chip; on a CPU one after the other, where products of many small matrices are
-slow.
+them, and gathers a layer when it runs (without `remat`, what was gathered stays until the backward pass). On an
+accelerator the jobs of a device are computed together, as a small model of 101 bases does not fill a chip; on a CPU
+one after the other, where products of many small matrices are slow.
 J jobs, B sequences, T windows, L tokens, C labels.
 """
 
@@ -95,7 +95,7 @@ class Lockstep:
     """The jitted functions of jobs that share a model (with the dropout of fine-tuning), task, config and mesh.
 
     Attributes:
-        whole_up_to: parameters of an encoder that does not lie in parts.
+        whole_up_to: number of parameters up to which every device holds the whole encoder.
     """
 
     model: ModelConfig
@@ -140,7 +140,7 @@ class Lockstep:
         """Returns how a state lies on the mesh: the moments as what learns."""
         each, jobs = self.shardings(state.trainable, JOB), NamedSharding(self.mesh, JOBS)
         moments = optax.tree.map_params(
-            self._optimizer(), lambda _, own: own, state.optimizer, each, transform_non_params=lambda _: jobs
+            self._optimizer(), lambda _, sharding: sharding, state.optimizer, each, transform_non_params=lambda _: jobs
         )
         return JobsState(jobs, each, moments, each)  # type: ignore[arg-type]  # shardings stand for arrays
 
@@ -205,20 +205,20 @@ class Lockstep:
     def predict(self) -> Callable[[Parameters, Parameters, Int[Array, "J B *row"]], Float[Array, "J B C"]]:
         """(frozen, trainable, input_ids) to the logits, or predicted values."""
 
-        def own(frozen: Parameters, trainable: Parameters, input_ids: Array) -> Any:
+        def device_logits(frozen: Parameters, trainable: Parameters, input_ids: Array) -> Any:
             return self._of_jobs(lambda tree, ids: self._logits(frozen, tree, ids), trainable, input_ids)
 
-        def sharded(frozen: Parameters, trainable: Parameters, input_ids: Array) -> Array:
+        def logits(frozen: Parameters, trainable: Parameters, input_ids: Array) -> Array:
             specs = self._specs(frozen), self._specs(trainable, JOB), ROWS
-            rows = jax.shard_map(own, mesh=self.mesh, in_specs=specs, out_specs=ROWS, check_vma=False)
-            return rows(frozen, trainable, input_ids)
+            on_devices = jax.shard_map(device_logits, mesh=self.mesh, in_specs=specs, out_specs=ROWS, check_vma=False)
+            return on_devices(frozen, trainable, input_ids)
 
-        return jax.jit(sharded)
+        return jax.jit(logits)
 
     def _logits(
         self, frozen: Parameters, trainable: Parameters, input_ids: Array, keys: RowKeys | None = None
     ) -> Float[Array, "B C"]:
-        """Returns those of a device's rows, from the parts of parameters that it keeps."""
+        """Returns the logits of a device's rows, from the parts of parameters that it keeps."""
         parameters = self._gathering(whole_model(frozen, trainable, self.config))
         network = bind(sequence_classifier, parameters, self.model, self.task)
         return network(input_ids, keys, Execution(remat=self.config.remat, place=self._gathering.layer))
@@ -253,8 +253,12 @@ def keep_best(state: JobsState, improved: Int[Array, " J"]) -> JobsState:
 
 
 def with_shardings(shapes: Any, shardings: Any) -> Any:
-    """Returns shapes that say where they lie: a step compiles for them."""
-    return jax.tree.map(lambda leaf, own: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=own), shapes, shardings)
+    """Returns the shapes with shardings attached, to compile for."""
+
+    def attached(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(attached, shapes, shardings)
 
 
 def _where(chosen: Int[Array, " J"], new: Any, old: Any) -> Any:

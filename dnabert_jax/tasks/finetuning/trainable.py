@@ -7,7 +7,6 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
@@ -81,9 +80,10 @@ def whole_model(frozen: Parameters, trainable: Parameters, config: FinetuneConfi
 
 
 def shardings_of(parameters: Parameters, whole: Parameters, mesh: Mesh, *leading: str) -> Parameters:
-    """Returns how some parameters lie on a mesh, from how those of the whole network do.
+    """Returns the shardings of a subset of the parameters, given those of the whole network.
 
-    Low-rank factors are in parts where their product, which is added to a matrix, has to be.
+    Of two low-rank factors, the one that has the divided axis of the matrix is divided, so that their product lies like
+    the matrix that it is added to.
 
     Args:
         leading: the mesh axes of axes before those that a parameter has in the network.
@@ -125,5 +125,5 @@ def rate_factors(trainable: Parameters, num_layers: int, layer_decay: float, hea
 
 
 def stacked(trees: list[Parameters]) -> Parameters:
-    """Returns a tree with a leading axis over jobs."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    """Returns a tree with a leading axis over jobs, on the host: no device may hold all of it."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)

@@ -52,8 +52,8 @@ class JobsAChip:
     """What follows for a number of jobs on each chip.
 
     Attributes:
-        jobs: of a chip, or of the chips that share a job.
-        at_once: of all chips.
+        jobs: trained at once by each chip, or by each group of chips that share a job.
+        at_once: jobs trained at once in total.
         refusal: what the compiler said if it refused for want of memory, or by how much it does not fit; else empty,
             and only then is the rest there.
         step: of training, all jobs.

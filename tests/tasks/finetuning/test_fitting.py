@@ -99,7 +99,10 @@ def test_jobs_do_not_communicate_and_devices_that_share_one_have_parts(jobs: int
     state = lockstep.start(stacked([network()] * jobs))
     batch, turn = lockstep.abstract_batch(jobs, 16)
     hlo = lockstep.train_step().lower({}, state, batch, turn).compile().as_text()
-    assert bool(re.search(r" (all-reduce|all-gather|all-to-all|collective-permute)\(", hlo)) is communicates
+    assert (
+        bool(re.search(r" (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(-start)?\(", hlo))
+        is communicates
+    )
     # Each device has its job, or an eighth of the encoder's matrices and of their moments.
     for tree in (state.trainable, state.optimizer[1].mu, state.best):
         kernel = tree["backbone"]["layers"]["intermediate"]["kernel"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from dnabert_jax.config import ModelConfig, TaskConfig
 from dnabert_jax.errors import InputError, JobError
+from dnabert_jax.tasks.finetuning import fitting
 from dnabert_jax.tasks.finetuning.checkpoint import (
     FittingCheckpoint,
     StartingPoint,
@@ -20,6 +22,7 @@ from dnabert_jax.tasks.finetuning.checkpoint import (
 )
 from dnabert_jax.tasks.finetuning.config import FINETUNE_PRESETS, FittingObserver
 from dnabert_jax.tasks.finetuning.fitting import Fitted, Job
+from dnabert_jax.tasks.finetuning.lockstep import Lockstep
 from dnabert_jax.telemetry.run_log import read_log
 from dnabert_jax.training.saved_model import Description, SavedModel
 from tests.tasks.finetuning.conftest import TASK, Counting, Judged, assert_same, random_parts, sequences
@@ -38,11 +41,14 @@ def job(name: str, count: int, validated: int, seed: int) -> Job:
     return Job(name, train, validation, seed)
 
 
-def run(*checkpoint: FittingCheckpoint, devices: int = 2, observer: FittingObserver = SILENT) -> list[Fitted]:
+def run(
+    *checkpoint: FittingCheckpoint, devices: int = 2, observer: FittingObserver = SILENT, train: str = "head"
+) -> list[Fitted]:
     """Three jobs, of which one is shorter and another collapses at first: 3 x 5 steps, then 3 x 4."""
     parameters, settings = random_parts(MODEL, None, ["backbone"]), {"collapsed": lambda _, targets: len(targets) == 38}
-    fitting = Judged(MODEL, parameters, TASK, CONFIG, jax.devices()[:devices], **settings)
-    return fitting.run([job(str(size), size, 8 + size, size) for size in (40, 17, 30)], observer, *checkpoint)
+    config = dataclasses.replace(CONFIG, train=train)
+    judged = Judged(MODEL, parameters, TASK, config, jax.devices()[:devices], **settings)
+    return judged.run([job(str(size), size, 8 + size, size) for size in (40, 17, 30)], observer, *checkpoint)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +92,16 @@ def test_it_goes_on_with_another_number_of_devices(whole: list[Fitted], tmp_path
         run(checkpoint, devices=1)
     with FittingCheckpoint(tmp_path / "run", START, "loss", lambda: False) as checkpoint:
         assert_same(run(checkpoint, devices=2), whole, atol=1e-5)
+
+
+def test_an_encoder_goes_on_in_parts_on_more_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three jobs, each on a device, become four on two groups of four devices."""
+    expected = run(devices=1, train="full")
+    monkeypatch.setattr(fitting, "Lockstep", functools.partial(Lockstep, whole_up_to=0))
+    with stopping_after(tmp_path / "run", 7) as checkpoint, pytest.raises(StoppedError):
+        run(checkpoint, devices=1, train="full")
+    with FittingCheckpoint(tmp_path / "run", START, "loss", lambda: False) as checkpoint:
+        assert_same(run(checkpoint, devices=8, train="full"), expected, atol=1e-5)
 
 
 @pytest.fixture(scope="module")

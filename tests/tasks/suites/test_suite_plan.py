@@ -11,7 +11,7 @@ from dnabert_jax.parallel.chips import chip_named
 from dnabert_jax.planning.compilation import OutOfMemoryError
 from dnabert_jax.tasks.finetuning.config import FinetuneConfig
 from dnabert_jax.tasks.suites import plan as suite_plan
-from dnabert_jax.tasks.suites.plan import Program, plan_jobs
+from dnabert_jax.tasks.suites.plan import JobsAChip, Program, plan_jobs
 from dnabert_jax.tasks.suites.suite import SuiteSize
 
 CONFIG = FinetuneConfig(epochs=3, batch_size=4)
@@ -19,8 +19,10 @@ SIZE = SuiteSize(sets=5, seeds=2, examples=9, validation=17, test=33, bases=20)
 V5E = chip_named("v5e")
 
 
-def plan(model: ModelConfig, size: SuiteSize = SIZE, config: FinetuneConfig = CONFIG, chip: Any = V5E):
-    return plan_jobs(model, config, size, chip, jax.devices()[:2], 2)
+def plan(
+    model: ModelConfig, size: SuiteSize = SIZE, config: FinetuneConfig = CONFIG, chip: Any = V5E, sharing: int = 1
+) -> JobsAChip:
+    return plan_jobs(model, config, size, chip, jax.devices()[:2], 2, sharing)
 
 
 def test_hours_are_counted(small_model: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +47,7 @@ def test_hours_are_counted(small_model: ModelConfig, monkeypatch: pytest.MonkeyP
     assert (4, 16, length) in predict
     kernel = (4, small_model.num_layers, small_model.hidden_size, small_model.intermediate_size)
     assert sum(leaf.shape == kernel for leaf in arguments[0]) == 4
+    assert (planned.at_once, (shared := plan(small_model, sharing=2)).at_once, shared.groups) == (4, 2, 5)
     stopped = plan(small_model, config=FinetuneConfig(epochs=3, batch_size=4, max_steps=4, strands="forward"))
     assert (stopped.steps, stopped.validations) == (4, 4)
 
@@ -66,6 +69,9 @@ def test_what_cannot_be_planned(small_model: ModelConfig) -> None:
     for bases in (2, small_model.max_positions + small_model.k):
         with pytest.raises(InputError, match=f"{bases} bases"):
             plan(small_model, size=SuiteSize(bases=bases))
+    for sharing in (0, 3):
+        with pytest.raises(InputError, match=f"{sharing} chips"):
+            plan(small_model, sharing=sharing)
     for field, value in (("sets", 0), ("labels", 1)):
         with pytest.raises(InputError, match=f"{field} is {value}"):
             SuiteSize(**{field: value})
